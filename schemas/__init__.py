@@ -1,0 +1,1 @@
+"""What travels: records, the codec and the error tree. Imports nothing of ours."""

@@ -1,0 +1,176 @@
+"""The one codec. Our own structs go through msgspec, other people's JSON through orjson."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import orjson
+
+from .errors import InvalidRequest, Reason
+from .records import (
+    FACTS_HEADER,
+    REASON_HEADER,
+    TRACE_HEADERS,
+    VERSION,
+    Facts,
+    Headers,
+    Incoming,
+    Outgoing,
+    Result,
+    Route,
+    Source,
+)
+
+_encoder = msgspec.json.Encoder()
+_facts_decoder = msgspec.json.Decoder(Facts)
+_result_decoder = msgspec.json.Decoder(Result)
+
+#: longest `detail` carried in a header, characters
+DETAIL_CHARS = 300
+_ID_TYPES = (str, int)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFormat:
+    """Which parts of a request's JSON value mean what. Names are top-level fields; '' means none."""
+
+    input: str = "input"  #: field with the model's input; '' takes the whole value
+    id: str = "id"  #: field with the user's id, a string or an integer
+    deadline_ms: str = "deadline_ms"  #: field with the deadline, milliseconds since epoch
+    deadline_header: str = "bisupervised-deadline-ms"  #: header with the same, which wins
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A parsed request."""
+
+    document: Any  #: the whole JSON value
+    input: Any  #: the part that is the model's input
+    id: str | int | None  #: the user's id
+    deadline_ms: int | None  #: milliseconds since epoch
+
+
+def source_of(record: Incoming) -> Source:
+    """The identity of a record of `requests`."""
+    return Source(record.topic, record.partition, record.offset)
+
+
+def decode_request(record: Incoming, shape: RequestFormat) -> Request:
+    """Parse a record of `requests`.
+
+    Raises `InvalidRequest` for a tombstone, for bytes that are not JSON, and for a missing input.
+    """
+    if record.value is None:
+        raise InvalidRequest("a request has a value; this record is a tombstone")
+    try:
+        document = orjson.loads(record.value)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the value is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        if shape.input:
+            raise InvalidRequest(f"the value is not a JSON object with a field {shape.input!r}")
+        return Request(document, document, None, _deadline(record, None, shape))
+    if shape.input and shape.input not in document:
+        raise InvalidRequest(f"the value has no field {shape.input!r}")
+    model_input = document[shape.input] if shape.input else document
+    identity = document.get(shape.id) if shape.id else None
+    if not isinstance(identity, _ID_TYPES):
+        identity = None
+    return Request(document, model_input, identity, _deadline(record, document, shape))
+
+
+def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestFormat) -> int | None:
+    named: Any = header(record.headers, shape.deadline_header) if shape.deadline_header else None
+    if named is None and document is not None and shape.deadline_ms:
+        named = document.get(shape.deadline_ms)
+    if named is None:
+        return None
+    try:
+        return int(named)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidRequest("the deadline is not a whole number of milliseconds since epoch") from error
+
+
+def header(headers: Headers, name: str) -> bytes | None:
+    """The last header of this name, or None."""
+    for key, value in reversed(headers):
+        if key == name:
+            return value
+    return None
+
+
+def decode_facts(record: Incoming) -> Facts:
+    """Read the facts off a record of `doubtful`, `answers` or `fallback`.
+
+    Raises `InvalidRequest` where the header is missing, damaged, or more than one version away.
+    """
+    document = header(record.headers, FACTS_HEADER)
+    if document is None:
+        raise InvalidRequest(f"the record has no header {FACTS_HEADER!r}")
+    try:
+        facts = _facts_decoder.decode(document)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the header {FACTS_HEADER!r} is damaged: {error}") from error
+    if abs(facts.v - VERSION) > 1:
+        raise InvalidRequest(f"the header is of version {facts.v}; this worker reads {VERSION} and its neighbours")
+    return facts
+
+
+def facts_of(record: Incoming) -> Facts:
+    """The facts a record carries; where it carries none that can be read, its own place as the source."""
+    try:
+        return decode_facts(record)
+    except InvalidRequest:
+        return Facts(source_of(record))
+
+
+def encode_facts(facts: Facts) -> bytes:
+    """The header `bisupervised` for these facts."""
+    return _encoder.encode(facts)
+
+
+def decode_result(value: bytes) -> Result:
+    """Read the value of a record of `results`. Raises `msgspec.DecodeError`."""
+    return _result_decoder.decode(value)
+
+
+def encode_result(result: Result) -> bytes:
+    """The value of a record of `results`."""
+    return _encoder.encode(result)
+
+
+def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
+    """The same record with its facts, on its way to `doubtful` or `answers`: key, value, timestamp verbatim."""
+    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp)
+
+
+def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
+    """A complete fallback record: the original bytes, all that is known, and why."""
+    ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
+    headers = [pair for pair in _with_facts(record.headers, ended) if pair[0] != REASON_HEADER]
+    headers.append((REASON_HEADER, reason.encode()))
+    return Outgoing("fallback", record.key, record.value, headers, record.timestamp)
+
+
+def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Outgoing:
+    """A fallback record in place of one that is too large to carry: all but the value, which stays at the source."""
+    omitted = len(record.value or b"")
+    ended = msgspec.structs.replace(
+        facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
+    )
+    headers = [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
+    return Outgoing("fallback", record.key, b"", headers, record.timestamp)
+
+
+def publish(record: Incoming, result: Result) -> Outgoing:
+    """A record of `results`: the original key and trace context, a value of our own."""
+    traced = [pair for pair in record.headers if pair[0] in TRACE_HEADERS] if record.headers else ()
+    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp)
+
+
+def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:
+    kept = [pair for pair in headers if pair[0] != FACTS_HEADER]
+    kept.append((FACTS_HEADER, encode_facts(facts)))
+    return kept

@@ -1,0 +1,118 @@
+"""The records, as frozen typed structs: a line and a unit per field.
+
+A request's value travels verbatim. What is learned about it on the way (`Facts`) travels in one header,
+`bisupervised`, so nothing is re-encoded and a replay is byte for byte. Only `results` has a value of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from .errors import Reason
+
+#: version of `Facts` and `Result`; workers accept their own version and both neighbours
+VERSION = 1
+
+#: header that carries `Facts` on doubtful, answers and fallback records
+FACTS_HEADER = "bisupervised"
+#: header on fallback records that repeats the reason, for filtering without parsing
+REASON_HEADER = "bisupervised-reason"
+#: headers of the W3C trace context, carried through to results
+TRACE_HEADERS = ("traceparent", "tracestate")
+
+#: where an outgoing record goes: a role, which the settings map to a topic name
+Route = Literal["results", "doubtful", "answers", "fallback"]
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Incoming(Protocol):
+    """What an agent sees of a consumed record. aiokafka's `ConsumerRecord` is one as it stands."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...  # milliseconds since epoch
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Outgoing(NamedTuple):
+    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
+
+    to: Route
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int  #: milliseconds since epoch
+
+
+class Source(msgspec.Struct, frozen=True, array_like=False, gc=False):
+    """Where a request came from: the identity to deduplicate by and to be idempotent by."""
+
+    topic: str  #: topic the request was produced to
+    partition: int  #: its partition
+    offset: int  #: its offset
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one model said and what its supervisor thought of it."""
+
+    prediction: Any  #: the model's answer, any JSON value
+    score: float | None  #: the supervisor's score; higher is more trustworthy; None when there is none
+    threshold: float | None = None  #: score below this is not trusted; None before the answer was judged
+    trusted: bool = False  #: score >= threshold
+    supervisor: str = ""  #: name of the score, such as max_softmax
+    model: str = ""  #: name and version of the model that answered
+    latency_ms: float = 0.0  #: milliseconds the model took, retries included
+    cost: float = 0.0  #: what this answer cost, in the currency of the settings
+    calls: int = 0  #: remote calls made for it, failed ones included
+
+
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known about a request so far: the header `bisupervised`, which grows on the way."""
+
+    source: Source  #: where the request came from
+    v: int = VERSION  #: version of this struct
+    id: str | int | None = None  #: the user's own id, for correlation only
+    deadline_ms: int | None = None  #: milliseconds since epoch after which no call is paid
+    local: Verdict | None = None  #: what the local model said
+    remote: Verdict | None = None  #: what the remote model said
+    thresholds: str = ""  #: version of the thresholds that judged it
+    reason: Reason | None = None  #: why it fell back; None on the way there
+    detail: str | None = None  #: one line for people about the reason
+    agent: str = ""  #: agent that wrote this record
+    value_omitted: int | None = None  #: bytes of a value that was too large to carry; None if carried
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The value of a record in `results`: one trusted answer."""
+
+    source: Source  #: where the request came from; deduplicate by this
+    prediction: Any  #: the trusted answer, any JSON value
+    answered_by: Literal["local", "remote"]  #: which model gave it
+    score: float  #: score of the supervisor that trusted it
+    threshold: float  #: threshold it passed: score >= threshold
+    v: int = VERSION  #: version of this struct
+    trusted: bool = True  #: False only in a degraded mode the user switched on
+    id: str | int | None = None  #: the user's own id, for correlation only
+    local: Verdict | None = None  #: the local verdict where the remote answered
+    supervisor: str = ""  #: name of the score
+    model: str = ""  #: name and version of the model that answered
+    thresholds: str = ""  #: version of the thresholds
+    requested_ms: int = 0  #: timestamp of the request, milliseconds since epoch
+    latency_ms: float = 0.0  #: milliseconds the answering model took, retries included
+    cost: float = 0.0  #: what it cost, in the currency of the settings

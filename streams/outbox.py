@@ -1,0 +1,261 @@
+"""The last step: outcomes and the offset leave together. Every send and every commit of the product is here.
+
+`ExactlyOnce` does it in one transaction; `AtLeastOnce` sends, waits for every acknowledgement, then commits.
+
+How it can fail, and what the caller may believe:
+
+    OutboxError
+    ├── Refused    the broker does not take some records; nothing was committed
+    └── Lost       nobody knows whether it was committed: open again, and ask
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from ..schemas.errors import BiSupervisedError
+from ..schemas.records import Outgoing, Route
+from .marks import Progress
+from .routing import Router
+
+log = logging.getLogger(__name__)
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_REFUSALS = (*_TOO_LARGE, InvalidTimestampError)
+#: seconds a producer that is thrown away may take to close its connections
+_DISCARD_S = 2.0
+
+
+class OutboxError(BiSupervisedError):
+    """A transaction that did not go through, as far as we know."""
+
+
+class Refused(OutboxError):
+    """The broker does not take some records. Nothing was committed.
+
+    `culprits` holds the index of each record known to be refused and the broker's reason; it is empty when a whole
+    batch was refused and it is not known for which of its records.
+    """
+
+    def __init__(self, culprits: Mapping[int, KafkaError]) -> None:
+        super().__init__(f"the broker refuses records: {dict(culprits) or 'of one batch'}")
+        self.culprits = culprits
+
+    def too_large(self, index: int) -> bool:
+        """True when the record is refused for its size."""
+        return isinstance(self.culprits[index], _TOO_LARGE)
+
+
+class Lost(OutboxError):
+    """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPolicy:
+    """How to reach the broker for sending."""
+
+    bootstrap_servers: str  #: host:port, comma separated
+    group: str  #: consumer group whose offsets are committed
+    transaction_timeout_s: float  #: seconds after which the broker aborts an open transaction
+    request_timeout_s: float  #: seconds for one request
+    watchdog_s: float  #: seconds for a whole transaction; the client itself would retry for ever
+    batch_bytes: int = 512 * 1024  #: bytes of one record batch
+
+
+@dataclass(slots=True)
+class _Parcel:
+    """One record batch on its way to one output partition, and which outcomes are in it."""
+
+    topic: str
+    partition: int
+    builder: Any  # aiokafka's BatchBuilder, which has no types
+    indexes: list[int]
+
+
+class Outbox(ABC):
+    """Sends the outcomes of one input partition."""
+
+    def __init__(self, policy: OutboxPolicy, source: TopicPartition, router: Router) -> None:
+        self._policy = policy
+        self._source = source
+        self._router = router
+        self._producer: AIOKafkaProducer | None = None
+        self._discarding: set[asyncio.Task[None]] = set()
+        self.transactions = 0  #: transactions that went through
+        self.records = 0  #: records sent in them
+
+    async def open(self) -> None:
+        """Start a producer. Whoever owned the partition before can send nothing from here on (exactly once).
+
+        Raises `Lost` when the broker does not answer in time.
+        """
+        self.discard()
+        producer = self._make_producer()
+        self._producer = producer
+        async with self._watched():
+            await producer.start()
+            await self._router.learn(producer)
+
+    def discard(self) -> None:
+        """Throw the producer away without an abort: the next `open` ends its transaction."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            task = asyncio.create_task(_close(producer))
+            self._discarding.add(task)
+            task.add_done_callback(self._discarding.discard)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self.discard()
+        if self._discarding:
+            await asyncio.wait(self._discarding)
+
+    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        """Send and commit, all or nothing. Raises `Refused` or `Lost`."""
+        if self._producer is None:
+            raise Lost("no producer is open")
+        async with self._watched():
+            await self._transact(self._producer, outcomes, progress)
+        self.transactions += 1
+        self.records += len(outcomes)
+
+    @property
+    def _batch_bytes(self) -> int:
+        return min(self._policy.batch_bytes, *self._router.limits.values())
+
+    @abstractmethod
+    def _make_producer(self) -> AIOKafkaProducer: ...
+
+    @abstractmethod
+    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None: ...
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Translate foreign errors once, and end calls that would retry for ever."""
+        try:
+            async with asyncio.timeout(self._policy.watchdog_s):
+                yield
+        except TimeoutError as error:
+            log.error("no end after %s s", self._policy.watchdog_s, extra={"action": "transaction_hung"})
+            raise Lost("the broker did not answer in time") from error
+        except KafkaError as error:
+            raise Lost(repr(error)) from error
+        except AssertionError as error:  # aiokafka asserts on the state of a transaction that failed before
+            raise Lost("the producer is in no state to go on") from error
+
+    async def _deliver(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing]) -> None:
+        """Send every record batch and await every acknowledgement: a commit succeeds even where a batch failed."""
+        parcels = self._pack(producer, outcomes)
+        acks = [
+            await producer.send_batch(parcel.builder, parcel.topic, partition=parcel.partition) for parcel in parcels
+        ]
+        answers = await asyncio.gather(*acks, return_exceptions=True)
+        failures = [(p, a) for p, a in zip(parcels, answers, strict=True) if isinstance(a, BaseException)]
+        refused = [(parcel, error) for parcel, error in failures if isinstance(error, _REFUSALS)]
+        if refused:
+            raise Refused({parcel.indexes[0]: error for parcel, error in refused if len(parcel.indexes) == 1})
+        for _, error in failures:
+            raise error
+
+    def _pack(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing]) -> list[_Parcel]:
+        """Fill record batches, one or more for each output partition, in order."""
+        open_parcels: dict[tuple[Route, int], _Parcel] = {}
+        parcels: list[_Parcel] = []
+        culprits: dict[int, KafkaError] = {}
+        for index, outcome in enumerate(outcomes):
+            partition = self._router.partition(outcome, self._source.partition)
+            place = (outcome.to, partition)
+            parcel = open_parcels.get(place)
+            if parcel is None or not _append(parcel, outcome):
+                parcel = _Parcel(self._router.topics[outcome.to], partition, producer.create_batch(), [])
+                open_parcels[place] = parcel
+                parcels.append(parcel)
+                _append(parcel, outcome)
+                if parcel.builder.size() > self._router.limits[outcome.to]:
+                    culprits[index] = MessageSizeTooLargeError(f"{parcel.builder.size()} bytes")
+            parcel.indexes.append(index)
+        if culprits:
+            raise Refused(culprits)
+        return parcels
+
+
+def _append(parcel: _Parcel, outcome: Outgoing) -> bool:
+    added = parcel.builder.append(
+        timestamp=outcome.timestamp, key=outcome.key, value=outcome.value, headers=list(outcome.headers)
+    )
+    return added is not None
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    # stop() flushes, which may wait for a broker that is gone; then the sender and the sockets are ended directly
+    with suppress(Exception):  # whatever a broken producer raises on its way out, it is thrown away
+        async with asyncio.timeout(_DISCARD_S):
+            await producer.stop()
+            return
+    with suppress(Exception):
+        sender = producer._sender.sender_task  # no public call ends a sender that cannot flush
+        if sender is not None:
+            sender.cancel()
+        await producer.client.close()
+
+
+class ExactlyOnce(Outbox):
+    """Outcomes and offset in one transaction. The transactional id follows the partition and fences a zombie."""
+
+    @property
+    def transactional_id(self) -> str:
+        """`<group>:<topic>:<partition>`."""
+        return f"{self._policy.group}:{self._source.topic}:{self._source.partition}"
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._policy.bootstrap_servers,
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=int(self._policy.transaction_timeout_s * 1000),
+            request_timeout_ms=int(self._policy.request_timeout_s * 1000),
+            max_batch_size=self._batch_bytes,
+        )
+
+    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        await producer.begin_transaction()
+        await self._deliver(producer, outcomes)
+        offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
+        await producer.send_offsets_to_transaction(offsets, self._policy.group)
+        await producer.commit_transaction()
+
+
+class AtLeastOnce(Outbox):
+    """For brokers without transactions: every acknowledgement first, then the offset."""
+
+    def __init__(
+        self, policy: OutboxPolicy, source: TopicPartition, router: Router, consumer: AIOKafkaConsumer
+    ) -> None:
+        super().__init__(policy, source, router)
+        self._consumer = consumer
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._policy.bootstrap_servers,
+            enable_idempotence=True,
+            request_timeout_ms=int(self._policy.request_timeout_s * 1000),
+            max_batch_size=self._batch_bytes,
+        )
+
+    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        await self._deliver(producer, outcomes)
+        await self._consumer.commit({self._source: OffsetAndMetadata(progress.offset, progress.metadata())})

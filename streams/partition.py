@@ -1,0 +1,306 @@
+"""One assigned partition, from its acquisition to its release.
+
+    acquire: open the outbox (fences the former owner) ─▶ read what is committed ─▶ commit our phase ─▶ seek, resume
+    flush:   plan ─▶ send and commit in one transaction ─▶ forget          again and again
+    release: take nothing new ─▶ wait for what is held ─▶ last flush ─▶ close
+
+All of it runs in one task, outside the rebalance callback, where no heartbeats are sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka import TopicPartition
+
+from ..schemas.errors import BiSupervisedError, Reason
+from ..schemas.records import Incoming, Outgoing
+from .caution import Caution, CautionPolicy
+from .marks import MarksError, Progress
+from .outbox import Lost, Outbox, Refused
+from .window import Plan, Window, WindowPolicy
+
+log = logging.getLogger(__name__)
+
+
+class PartitionStopped(BiSupervisedError):
+    """This partition cannot go on without a person. The others go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionPolicy:
+    """The pace and patience of one partition."""
+
+    window: WindowPolicy
+    caution: CautionPolicy
+    commit_interval_s: float  #: seconds between two transactions under load
+    drain_s: float  #: seconds that what is in flight gets when the partition is taken away
+    loaded_records: int = 500  #: a transaction of so many records means load
+    idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
+    reopen_s: float = 0.5  #: seconds before a lost producer is opened again; lets a zombie learn that it is one
+
+
+class Ledger(Protocol):
+    """Where committed progress is read."""
+
+    async def progress(self, tp: TopicPartition) -> Progress | None: ...
+    async def topic_id(self, topic: str) -> str: ...
+
+
+class Substitute(Protocol):
+    """Makes the fallback record for a record that no agent can answer, or that the broker refuses."""
+
+    def failed(self, record: Incoming, detail: str) -> Outgoing:
+        """After the last try: `model_error`."""
+
+    def too_large(self, record: Incoming, outcome: Outgoing) -> Outgoing:
+        """For an outcome larger than its topic accepts."""
+
+    def refused(self, record: Incoming, reason: Reason, detail: str) -> Outgoing:
+        """For an outcome the broker refuses for another cause."""
+
+
+class Partition:
+    """The owner's side of one input partition."""
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        policy: PartitionPolicy,
+        outbox: Outbox,
+        ledger: Ledger,
+        substitute: Substitute,
+        *,
+        first_offset: Callable[[TopicPartition], Awaitable[int]],
+        on_acquired: Callable[[Partition], None],
+        on_progress: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.tp = tp
+        self.window: Window | None = None  #: None until acquired
+        self.stopped: str | None = None  #: why it cannot go on, None while it can
+        self.paused = True
+        self._policy = policy
+        self._outbox = outbox
+        self._ledger = ledger
+        self._substitute = substitute
+        self._first_offset = first_offset
+        self._on_acquired = on_acquired
+        self._on_progress = on_progress
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._releasing = False
+        self._deadline = float("inf")
+        self._limit: int | None = None
+        self._committed_at = clock()
+        self._last_size = 0
+        self._substituted: set[int] = set()
+        self.abandoned = 0  #: records that were in flight when the drain deadline passed
+        self.recoveries = 0  #: times a lost producer was opened again
+
+    def __repr__(self) -> str:
+        state = "stopped" if self.stopped else "acquiring" if self.window is None else repr(self.window)
+        return f"<Partition {self.tp.topic}-{self.tp.partition} {state}>"
+
+    @property
+    def taking(self) -> bool:
+        """True while records may be handed to an agent."""
+        open_window = self.window is not None and not self.window.closed
+        return open_window and not self._releasing and self.stopped is None
+
+    def add(self, records: Iterable[Incoming]) -> None:
+        """Take in what was fetched."""
+        if self.window is not None:
+            self.window.add(records)
+
+    def wake_if_ready(self) -> None:
+        """Answers have come: see whether something may be sent."""
+        if self.window is not None and (self.window.ready or self._releasing):
+            self._wake.set()
+
+    def stop(self, reason: str) -> None:
+        """Stop this partition loudly: it stays assigned, paused and unfinished until a person acts."""
+        self.stopped = reason
+        log.critical("%s: %s", self.tp, reason, extra={"action": "partition_stopped"})
+
+    async def run(self) -> None:
+        """Own the partition until it is released. Returns when it is, or when it was lost or stopped."""
+        try:
+            await self._own()
+        except (PartitionStopped, MarksError) as error:
+            self.stop(str(error))
+        finally:
+            if self.window is not None:
+                self.abandoned = self.window.held
+                self.window.close()
+            self._outbox.discard()
+
+    def release(self) -> float:
+        """Begin to give the partition up. Returns the time, on the clock, by which `run` should have ended."""
+        self._releasing = True
+        self._deadline = self._clock() + self._policy.drain_s
+        self._wake.set()
+        return self._deadline
+
+    async def _own(self) -> None:
+        while not self._releasing:
+            await self._acquire()
+            if await self._serve():
+                return
+
+    # acquiring
+
+    async def _acquire(self) -> None:
+        """Fence, read, check, tell the broker who we are, begin. Tries until the broker answers."""
+        window = None
+        while window is None and not self._releasing:
+            try:
+                window = await self._take_over()
+            except Lost as error:
+                log.warning("%s: %s; again", self.tp, error, extra={"action": "acquire_failed"})
+                await asyncio.sleep(self._policy.reopen_s)
+        if window is not None and not self._releasing:
+            self.window = window
+            log.info("%r", self, extra={"action": "partition_acquired"})
+            self._on_acquired(self)
+
+    async def _take_over(self) -> Window:
+        await self._outbox.open()
+        topic_id = await self._ledger.topic_id(self.tp.topic)
+        stored = await self._ledger.progress(self.tp) or Progress(await self._first_offset(self.tp))
+        if stored.topic_id and topic_id and stored.topic_id != topic_id:
+            raise PartitionStopped(
+                f"the committed offset {stored.offset} belongs to another topic of the name {self.tp.topic!r}, "
+                "which was deleted; reset the group's offsets to begin with this one"
+            )
+        start = Progress(stored.offset, stored.done, stored.phase, topic_id)
+        window = Window(
+            self._policy.window, start, Caution(self._policy.caution, stored.phase), self._give_up
+        )
+        opening = Plan([], window.progress())
+        await self._outbox.send([], opening.progress)
+        window.committed(opening)
+        return window
+
+    def _give_up(self, record: Incoming) -> Outgoing:
+        log.error(
+            "%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"}
+        )
+        return self._substitute.failed(record, "the agent failed on this record every time it was tried")
+
+    # flushing
+
+    async def _serve(self) -> bool:
+        """Flush until released (True) or until the committed state is not ours any more (False)."""
+        while not self._drained():
+            await self._idle()
+            self._wake.clear()
+            if not await self._flush():
+                return False
+            await self._pace()
+        return await self._flush(last=True)
+
+    def _drained(self) -> bool:
+        if not self._releasing:
+            return False
+        assert self.window is not None  # acquired before serving
+        return self.window.held == 0 or self._clock() >= self._deadline
+
+    async def _idle(self) -> None:
+        timeout = self._policy.idle_commit_s
+        if self._releasing:
+            timeout = min(timeout, max(0.0, self._deadline - self._clock()))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _pace(self) -> None:
+        """As soon as something is ready, but under load at most once in a commit interval."""
+        assert self.window is not None  # acquired before serving
+        loaded = self._last_size >= self._policy.loaded_records
+        rest = self._committed_at + self._policy.commit_interval_s - self._clock()
+        if loaded and rest > 0 and not self._releasing:
+            await asyncio.sleep(rest)
+
+    async def _flush(self, *, last: bool = False) -> bool:
+        """One transaction, if there is anything to say. False when what is committed is no longer ours."""
+        window = self.window
+        assert window is not None  # acquired before serving
+        plan = window.plan(self._limit)
+        if last and window.held == 0:
+            plan = Plan(plan.slots, window.progress(phase="c"))
+        if not plan.slots and not last and plan.progress.offset == window.committed_progress.offset:
+            return True
+        self._committed_at = self._clock()
+        self._last_size = len(plan.slots)
+        try:
+            await self._outbox.send([slot.outcome for slot in plan.slots if slot.outcome], plan.progress)
+        except Refused as refusal:
+            window.rolled_back(plan)
+            self._isolate(plan, refusal)
+            return await self._recover(window, Plan([], window.committed_progress))
+        except Lost as error:
+            log.warning("%s: %s", self.tp, error, extra={"action": "transaction_lost"})
+            return await self._recover(window, plan)
+        self._went_through(window, plan)
+        return True
+
+    def _went_through(self, window: Window, plan: Plan) -> None:
+        window.committed(plan)
+        if self._limit is not None:
+            self._limit = self._limit * 2 if self._limit < self._policy.window.records else None
+        if window.ready:
+            self._wake.set()
+        self._on_progress()
+
+    def _isolate(self, plan: Plan, refusal: Refused) -> None:
+        """Put the refused records aside as fallback; where they are not known, look in half as many next time."""
+        if not refusal.culprits:
+            self._limit = max(1, len(plan.slots) // 2)
+        for index, error in refusal.culprits.items():
+            slot = plan.slots[index]
+            outcome = slot.outcome
+            if outcome is None or slot.offset in self._substituted:
+                raise PartitionStopped(f"the broker refuses the fallback record of offset {slot.offset}: {error!r}")
+            self._substituted.add(slot.offset)
+            log.error("%s offset %d: %r", self.tp, slot.offset, error, extra={"action": "record_refused"})
+            if refusal.too_large(index):
+                slot.outcome = self._substitute.too_large(slot.record, outcome)
+            else:
+                slot.outcome = self._substitute.refused(
+                    slot.record, "invalid_request", f"the broker refuses this record: {type(error).__name__}"
+                )
+        self._wake.set()
+
+    async def _recover(self, window: Window, plan: Plan) -> bool:
+        """Open a new producer and ask the broker what it has: the state before `plan`, after it, or another."""
+        self.recoveries += 1
+        while not self._releasing:
+            try:
+                await asyncio.sleep(self._policy.reopen_s)
+                await self._outbox.open()
+                stored = await self._ledger.progress(self.tp)
+            except Lost as error:
+                log.warning("%s: %s; again", self.tp, error, extra={"action": "recover_failed"})
+                continue
+            return self._settle(window, plan, stored)
+        return False
+
+    def _settle(self, window: Window, plan: Plan, stored: Progress | None) -> bool:
+        if stored == window.committed_progress:
+            window.rolled_back(plan)
+        elif stored == plan.progress:
+            self._went_through(window, plan)
+        else:
+            log.warning("%s: another owner went on from here", self.tp, extra={"action": "progress_differs"})
+            window.close()
+            self.window = None
+            return False
+        self._wake.set()
+        return True

@@ -1,0 +1,423 @@
+"""The data plane: one input topic, one consumer group, one agent. Written once, used by all three agents.
+
+    consumer ─▶ window of each partition ─▶ batches ─▶ inbox ─▶ agent
+                        ▲                                         │
+                        └────────────── outcomes ◀────────────────┘
+    window ─▶ outbox (outcomes and offset, one transaction)
+
+The loop here fetches, hands out and pauses. What happens to one partition is in `partition.py`; what a window
+promises is in `window.py`; sending and committing is in `outbox.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from .batch import Batch
+from .ledger import Ledger
+from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
+from .partition import Partition, PartitionPolicy, Substitute
+from .routing import Router
+from .window import Lease, Window
+
+log = logging.getLogger(__name__)
+
+#: milliseconds one fetch may wait; also how often an idle plane looks around
+_POLL_MS = 100
+#: share of a bound at which a paused partition is resumed
+_RESUME_SHARE = 0.5
+#: seconds after the drain deadline in which the last transaction may end
+_LAST_FLUSH_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanePolicy:
+    """Everything a plane needs to know."""
+
+    name: str  #: the agent it serves
+    topic: str  #: input topic
+    outbox: OutboxPolicy  #: where and how to send
+    partition: PartitionPolicy  #: bounds and pace of each partition
+    delivery: Literal["exactly_once", "at_least_once"]
+    start: Literal["earliest", "latest"]  #: where a group begins that has never committed
+    batch_records: int  #: most records in a batch
+    batch_wait_s: float  #: seconds the first record of a batch may wait for more
+    fetch_records: int  #: most records in one fetch
+    session_timeout_s: float  #: seconds without a heartbeat after which partitions are given away
+    rebalance_timeout_s: float  #: seconds a member has to rejoin, draining included
+    request_timeout_s: float  #: seconds for one request
+
+
+class Inbox(Protocol):
+    """Where batches go. A full inbox says no."""
+
+    def offer(self, batch: Batch) -> bool:
+        """Take the batch and answer True, or leave it and answer False."""
+
+    @property
+    def full(self) -> bool:
+        """True when `offer` would say no."""
+
+    on_taken: Callable[[], None]  #: called when the agent has taken a batch
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened on a plane since it started."""
+
+    fetched: int = 0  #: records fetched
+    batches: int = 0  #: batches handed to the agent
+    sent: int = 0  #: records sent, of partitions released since
+    transactions: int = 0  #: transactions committed, of partitions released since
+    faults: int = 0  #: times the agent raised
+    discarded: int = 0  #: outcomes that came for a closed lease
+    abandoned: int = 0  #: records in flight when a drain deadline passed
+    rebalances: int = 0  #: times partitions were taken away
+
+
+@dataclass(slots=True)
+class _Owned:
+    """A partition, its outbox and the task that runs it."""
+
+    partition: Partition
+    outbox: Outbox
+    task: asyncio.Task[None] = field(init=False)
+
+
+class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Moves the records of one input topic through one agent."""
+
+    def __init__(
+        self,
+        policy: PlanePolicy,
+        router: Router,
+        inbox: Inbox,
+        substitute: Substitute,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policy = policy
+        self.counters = Counters()
+        self._router = router
+        self._inbox = inbox
+        self._substitute = substitute
+        self._clock = clock
+        self._owned: dict[TopicPartition, _Owned] = {}
+        self._rotation: deque[TopicPartition] = deque()
+        self._waiting_since: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = asyncio.Event()
+        self._crash: asyncio.Future[None] | None = None
+        self._consumer: Any = None  # AIOKafkaConsumer, which has no types
+        self._ledger = Ledger(policy.outbox.bootstrap_servers, policy.outbox.group)
+
+    def __repr__(self) -> str:
+        return f"<DataPlane {self.policy.name} {[owned.partition for owned in self._owned.values()]}>"
+
+    # life
+
+    async def run(self) -> None:
+        """Consume until `stop`. Raises what cannot be mended here, for the worker to end on."""
+        self._crash = asyncio.get_running_loop().create_future()
+        self._inbox.on_taken = self.pump
+        self._consumer = self._make_consumer()
+        await self._consumer.start()
+        self._consumer.subscribe([self.policy.topic], listener=self)
+        polling = asyncio.create_task(self._poll())
+        try:
+            await asyncio.wait({polling, self._crash}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stopping.set()
+            await self._shut_down(polling)
+        for ended in (polling, self._crash):
+            if ended.done() and not ended.cancelled():
+                ended.result()
+
+    def stop(self) -> None:
+        """Take no new records, end what is in flight, leave the group."""
+        self._stopping.set()
+
+    async def _shut_down(self, polling: asyncio.Task[None]) -> None:
+        await self._release(list(self._owned))
+        # a fetch waits out a rebalance; the group is being left, so nothing is lost by ending it
+        await asyncio.wait({polling}, timeout=2 * _POLL_MS / 1000)
+        polling.cancel()
+        await asyncio.wait({polling})
+        await self._consumer.stop()
+        await self._ledger.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _make_consumer(self) -> AIOKafkaConsumer:
+        policy = self.policy
+        return AIOKafkaConsumer(
+            bootstrap_servers=policy.outbox.bootstrap_servers,
+            group_id=policy.outbox.group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=int(policy.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(min(policy.session_timeout_s / 3, 1.0) * 1000),
+            rebalance_timeout_ms=int(policy.rebalance_timeout_s * 1000),
+            request_timeout_ms=int(policy.request_timeout_s * 1000),
+            max_poll_records=policy.fetch_records,
+        )
+
+    # rebalancing
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause first, own later: nothing here may wait, for no heartbeats are sent meanwhile."""
+        if self._stopping.is_set():
+            return
+        for tp in sorted(assigned):
+            self._consumer.pause(tp)
+            self._consumer.seek(tp, 0)  # any position, so that the client does not look for one itself
+            self._own(tp)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Every assignor of this client takes everything away on each rebalance."""
+        if revoked:
+            self.counters.rebalances += 1
+        await self._release([tp for tp in revoked if tp in self._owned])
+
+    def _own(self, tp: TopicPartition) -> None:
+        outbox = self._make_outbox(tp)
+        partition = Partition(
+            tp,
+            self.policy.partition,
+            outbox,
+            self._ledger,
+            self._substitute,
+            first_offset=self._first_offset,
+            on_acquired=self._begin,
+            on_progress=self.pump,
+            clock=self._clock,
+        )
+        owned = _Owned(partition, outbox)
+        self._owned[tp] = owned
+        self._rotation.append(tp)
+        owned.task = asyncio.create_task(partition.run(), name=f"{self.policy.name} {tp.topic}-{tp.partition}")
+        owned.task.add_done_callback(self._ended)
+
+    def _make_outbox(self, tp: TopicPartition) -> Outbox:
+        if self.policy.delivery == "exactly_once":
+            return ExactlyOnce(self.policy.outbox, tp, self._router)
+        return AtLeastOnce(self.policy.outbox, tp, self._router, self._consumer)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._crash is not None and not self._crash.done():
+            log.critical("the plane of %s fails: %r", self.policy.name, error, extra={"action": "plane_failed"})
+            self._crash.set_exception(error)
+
+    async def _first_offset(self, tp: TopicPartition) -> int:
+        """Where a group begins that has never committed. Raises `Lost`."""
+        ask = self._consumer.beginning_offsets if self.policy.start == "earliest" else self._consumer.end_offsets
+        try:
+            offsets = await ask([tp])
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell the {self.policy.start} offset: {error!r}") from error
+        return int(offsets[tp])
+
+    def _begin(self, partition: Partition) -> None:
+        if partition.window is not None and partition.tp in self._owned:
+            self._consumer.seek(partition.tp, partition.window.position)
+            self._resume(partition)
+
+    async def _release(self, tps: list[TopicPartition]) -> None:
+        """Drain and let go. Ends by the drain deadline and the time of one more transaction."""
+        leaving = [self._owned[tp] for tp in tps]
+        if not leaving:
+            return
+        deadline = max(owned.partition.release() for owned in leaving)
+        for owned in leaving:
+            if owned.partition.window is None:
+                owned.task.cancel()
+        tasks = {owned.task for owned in leaving}
+        _, late = await asyncio.wait(tasks, timeout=deadline - self._clock() + _LAST_FLUSH_S)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        await asyncio.gather(*(self._forget(owned) for owned in leaving))
+
+    async def _forget(self, owned: _Owned) -> None:
+        partition, counters = owned.partition, self.counters
+        del self._owned[partition.tp]
+        self._rotation.remove(partition.tp)
+        counters.sent += owned.outbox.records
+        counters.transactions += owned.outbox.transactions
+        if partition.window is not None:
+            counters.faults += partition.window.faults
+            counters.discarded += partition.window.discarded
+        if partition.abandoned:
+            counters.abandoned += partition.abandoned
+            log.warning(
+                "%s: %d records were in flight at the drain deadline; their outcomes will be discarded",
+                partition.tp,
+                partition.abandoned,
+                extra={"action": "records_abandoned"},
+            )
+        await owned.outbox.close()
+
+    # fetching
+
+    async def _poll(self) -> None:
+        """Fetch for ever. The fetch is never cancelled while we stay: the client would stop counting polls."""
+        while not self._stopping.is_set():
+            try:
+                fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+                self._misplaced(error)
+                continue
+            except KafkaError as error:
+                log.warning("cannot fetch: %r", error, extra={"action": "fetch_failed"})
+                await asyncio.sleep(_POLL_MS / 1000)
+                continue
+            for tp, records in fetched.items():
+                self._arrived(tp, records)
+            await self._advance()
+            self.pump()
+            self._govern()
+
+    def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
+        owned = self._owned.get(tp)
+        if owned is not None and owned.partition.taking and not owned.partition.paused:
+            self.counters.fetched += len(records)
+            owned.partition.add(records)
+
+    async def _advance(self) -> None:
+        """Positions move without records, too: over transaction markers and what was aborted."""
+        for tp, owned in list(self._owned.items()):
+            window = owned.partition.window
+            if window is not None and owned.partition.taking and not owned.partition.paused:
+                with suppress(KafkaError):  # taken away this very moment
+                    window.advance(await self._consumer.position(tp))
+
+    def _misplaced(self, error: KafkaError) -> None:
+        """A committed offset that the topic does not have any more stops that partition, loudly."""
+        place = error.args[0] if error.args else None
+        for tp in list(place) if isinstance(place, dict) else [place]:
+            owned = self._owned.get(tp)
+            if owned is not None and owned.partition.taking:
+                self._pause(owned.partition)
+                owned.partition.stop(
+                    f"the topic has no record at the committed offset ({error!r}): records were deleted before they "
+                    "were read, or the topic was made anew; reset the group's offsets to go on"
+                )
+
+    # handing out
+
+    def pump(self) -> None:
+        """Hand out batches while the inbox takes them and there is something due."""
+        while not self._inbox.full and not self._stopping.is_set():
+            leases = self._next_leases()
+            if not leases:
+                break
+            self.counters.batches += 1
+            self._inbox.offer(Batch(leases, self._clock, self.pump))
+        for owned in self._owned.values():
+            owned.partition.wake_if_ready()
+
+    def _next_leases(self) -> list[Lease]:
+        now = self._clock()
+        windows = self._windows()
+        for window in windows:
+            if window.alone:
+                lease = window.take(self.policy.batch_records, now)
+                if lease is not None:
+                    return [lease]
+        plain = [window for window in windows if not window.alone]
+        if not self._batch_is_due(sum(window.pending for window in plain), now):
+            return []
+        return self._fill(plain, now)
+
+    def _windows(self) -> list[Window]:
+        """Windows that may hand out records, another one first each time."""
+        self._rotation.rotate(-1)
+        partitions = (self._owned[tp].partition for tp in self._rotation)
+        return [p.window for p in partitions if p.taking and p.window is not None]
+
+    def _batch_is_due(self, pending: int, now: float) -> bool:
+        """A batch is due when it is full, or when its first record has waited long enough."""
+        if not pending:
+            self._waiting_since = None
+            return False
+        if self._waiting_since is None:
+            self._waiting_since = now
+        rest = self._waiting_since + self.policy.batch_wait_s - now
+        if pending >= self.policy.batch_records or rest <= 0:
+            self._waiting_since = None
+            return True
+        self._pump_in(rest)
+        return False
+
+    def _fill(self, windows: list[Window], now: float) -> list[Lease]:
+        leases: list[Lease] = []
+        room = self.policy.batch_records
+        for window in windows:
+            lease = window.take(room, now) if room else None
+            if lease is not None:
+                leases.append(lease)
+                room -= len(lease.slots)
+        return leases
+
+    def _pump_in(self, delay_s: float) -> None:
+        if self._timer is None or self._timer.cancelled() or self._timer.when() <= asyncio.get_running_loop().time():
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self.pump)
+
+    # backpressure
+
+    def _govern(self) -> None:
+        """A full window pauses its partition; half empty, it is resumed. The backlog stays in Kafka."""
+        for owned in self._owned.values():
+            partition, window = owned.partition, owned.partition.window
+            if window is None:
+                continue
+            if not partition.paused and (window.full() or not partition.taking):
+                self._pause(partition)
+            elif partition.paused and partition.taking and not window.full(_RESUME_SHARE):
+                self._resume(partition)
+
+    def _pause(self, partition: Partition) -> None:
+        partition.paused = True
+        self._consumer.pause(partition.tp)
+
+    def _resume(self, partition: Partition) -> None:
+        partition.paused = False
+        self._consumer.resume(partition.tp)
+
+    # telling
+
+    @property
+    def unfinished(self) -> int:
+        """Records fetched and without a committed outcome."""
+        windows = (owned.partition.window for owned in self._owned.values())
+        return sum(window.unfinished for window in windows if window is not None)
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot, in the words of `__repr__`."""
+        return {
+            "agent": self.policy.name,
+            "partitions": {f"{tp.topic}-{tp.partition}": repr(o.partition) for tp, o in self._owned.items()},
+            "unfinished": self.unfinished,
+            "sent": self.counters.sent + sum(o.outbox.records for o in self._owned.values()),
+            "transactions": self.counters.transactions + sum(o.outbox.transactions for o in self._owned.values()),
+            "fetched": self.counters.fetched,
+            "batches": self.counters.batches,
+            "faults": self.counters.faults
+            + sum(o.partition.window.faults for o in self._owned.values() if o.partition.window is not None),
+            "discarded": self.counters.discarded,
+            "abandoned": self.counters.abandoned,
+            "rebalances": self.counters.rebalances,
+        }

@@ -1,0 +1,60 @@
+"""Before anything starts: are the topics there, how many partitions have they, how large may a record be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from ..schemas.errors import ConfigurationError
+from .routing import DEFAULT_MESSAGE_BYTES
+from .settings import Settings
+from .topics import admin_client, count_partitions
+
+if TYPE_CHECKING:
+    from .topology import Step
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What the broker says of the topics."""
+
+    partitions: dict[str, int]  #: partitions of each topic
+    message_bytes: dict[str, int]  #: bytes of the largest record batch a topic accepts
+
+
+async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
+    """Ask the broker. Raises `ConfigurationError` naming every missing topic, and `BrokerUnreachable`."""
+    wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
+    async with admin_client(settings) as admin:
+        partitions = await count_partitions(admin, wanted)
+        missing = [name for name in wanted if name not in partitions]
+        if missing:
+            raise ConfigurationError(
+                [f"[topics] {name}: the broker has no such topic; run: bisupervised topics create" for name in missing]
+            )
+        limits = {name: await _message_bytes(admin, name) for name in wanted}
+    return TopicFacts(partitions, limits)
+
+
+def topics_of(settings: Settings, step: Step) -> list[str]:
+    """The topics a step reads and writes."""
+    return [step.topic, *(settings.topics.name_of(route) for route in step.routes)]
+
+
+async def _message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types
+    """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
+    try:
+        responses = await admin.describe_configs([resource])
+    except KafkaError:
+        return DEFAULT_MESSAGE_BYTES
+    for response in responses:
+        for _error, _message, _type, _name, entries in response.resources:
+            for name, value, *_ in entries:
+                if name == "max.message.bytes":
+                    return int(value)
+    return DEFAULT_MESSAGE_BYTES

@@ -1,0 +1,37 @@
+"""Fallback records made by the data plane itself, for what no agent can answer or no topic can take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..schemas.codec import fall_back, without_value
+from ..schemas.errors import Reason
+from ..schemas.records import Facts, Incoming, Outgoing, Source
+
+
+class FallbackSubstitute:
+    """Speaks for one agent. `facts_of` reads what is known about a record of its input topic."""
+
+    def __init__(self, agent: str, facts: Callable[[Incoming], Facts]) -> None:
+        self._agent = agent
+        self._facts = facts
+
+    def failed(self, record: Incoming, detail: str) -> Outgoing:
+        """`model_error`, after the last try."""
+        return fall_back(record, self._facts(record), "model_error", detail, self._agent)
+
+    def too_large(self, record: Incoming, outcome: Outgoing) -> Outgoing:
+        """`too_large`: without the value, which stays where it was read."""
+        detail = f"the record for {outcome.to!r} is larger than its topic accepts; the value stays at the source"
+        return without_value(record, self._facts(record), detail, self._agent)
+
+    def refused(self, record: Incoming, reason: Reason, detail: str) -> Outgoing:
+        """For another refusal, with the time of now: a timestamp is what brokers refuse besides size."""
+        outcome = fall_back(record, self._facts(record), reason, detail, self._agent)
+        return outcome._replace(timestamp=int(time.time() * 1000))
+
+
+def request_facts(record: Incoming) -> Facts:
+    """Of a request nothing is known but where it came from; a header of ours on it is from another life."""
+    return Facts(Source(record.topic, record.partition, record.offset))

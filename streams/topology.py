@@ -1,0 +1,196 @@
+"""Who reads what, and what each part is made of: from the settings to policies and agents.
+
+    requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results | fallback
+                      anything that cannot be answered, at any step ─▶ fallback
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..agents.answers import ClassReading
+from ..agents.local import Local
+from ..agents.model import ModelPolicy, load_model
+from ..agents.remote.agent import Remote
+from ..agents.remote.client import ClientPolicy, RemoteClient
+from ..agents.remote.open_inference import OpenInference
+from ..agents.remote.retry import RetryPolicy
+from ..agents.remote.transport import AiohttpTransport
+from ..agents.remote_supervisor import RemoteSupervisor
+from ..agents.supervisor import Supervisor
+from ..schemas.codec import RequestFormat, facts_of
+from ..schemas.records import Facts, Incoming, Route
+from .caution import CautionPolicy
+from .outbox import OutboxPolicy
+from .partition import PartitionPolicy
+from .plane import PlanePolicy
+from .preflight import TopicFacts
+from .routing import Router
+from .settings import Settings
+from .substitute import request_facts
+from .window import WindowPolicy
+
+AgentName = Literal["local", "remote", "remote_supervisor"]
+AGENTS: tuple[AgentName, ...] = get_args(AgentName)
+
+#: answers judged at once; judging is arithmetic
+_JUDGED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One agent's place in the flow."""
+
+    agent: AgentName
+    topic: str  #: read by it
+    routes: tuple[Route, ...]  #: written by it
+    batch_records: int  #: most records it gets at once
+    batch_wait_s: float  #: seconds a record waits for others
+    runs_user_code: bool  #: its inputs could kill the process
+    facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
+
+
+def steps(settings: Settings) -> dict[AgentName, Step]:
+    """The flow, in its order."""
+    topics, local, remote = settings.topics, settings.local, settings.remote
+    flow = (
+        Step(
+            "local",
+            topics.requests,
+            ("results", "doubtful", "fallback"),
+            local.batch_size,
+            local.batch_wait_ms / 1000,
+            True,
+            request_facts,
+        ),
+        Step(
+            "remote",
+            topics.doubtful,
+            ("answers", "fallback"),
+            remote.batch_size,
+            remote.batch_wait_ms / 1000,
+            False,
+            facts_of,
+        ),
+        Step(
+            "remote_supervisor",
+            topics.answers,
+            ("results", "fallback"),
+            _JUDGED_AT_ONCE,
+            0.0,
+            False,
+            facts_of,
+        ),
+    )
+    return {step.agent: step for step in flow}
+
+
+def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
+    """How the records of this step are moved."""
+    kafka, stream = settings.kafka, settings.stream
+    outbox = OutboxPolicy(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group=group_of(settings, step.agent),
+        transaction_timeout_s=stream.transaction_timeout_s,
+        request_timeout_s=kafka.request_timeout_s,
+        watchdog_s=stream.watchdog_s,
+    )
+    return PlanePolicy(
+        name=step.agent,
+        topic=step.topic,
+        outbox=outbox,
+        partition=_partition_policy(settings, step),
+        delivery=stream.delivery,
+        start=stream.start,
+        batch_records=step.batch_records,
+        batch_wait_s=step.batch_wait_s,
+        fetch_records=stream.fetch_records,
+        session_timeout_s=kafka.session_timeout_s,
+        rebalance_timeout_s=kafka.rebalance_timeout_s,
+        request_timeout_s=kafka.request_timeout_s,
+    )
+
+
+def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
+    stream = settings.stream
+    window = WindowPolicy(
+        records=stream.window_records,
+        bytes=stream.window_bytes,
+        pending=max(stream.fetch_records, 4 * step.batch_records),
+        max_tries=stream.max_tries,
+        ordering=stream.ordering,
+    )
+    caution = CautionPolicy(
+        tries=stream.max_tries,
+        batch=step.batch_records,
+        suspects=stream.window_records,
+        enabled=step.runs_user_code,
+    )
+    return PartitionPolicy(
+        window=window,
+        caution=caution,
+        commit_interval_s=stream.commit_interval_ms / 1000,
+        drain_s=stream.drain_s,
+    )
+
+
+def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
+    """Where the outcomes of this step go."""
+    topics = {route: settings.topics.name_of(route) for route in step.routes}
+    limits = {route: facts.message_bytes[topic] for route, topic in topics.items()}
+    return Router(topics, facts.partitions[step.topic], limits)
+
+
+def group_of(settings: Settings, agent: AgentName) -> str:
+    """The consumer group of an agent; its transactional ids begin with it."""
+    return f"{settings.name}-{agent.replace('_', '-')}"
+
+
+def request_format(settings: Settings) -> RequestFormat:
+    """Which parts of a request mean what."""
+    request = settings.request
+    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
+
+
+def make_local(settings: Settings, on_hang: Callable[[], None]) -> Local:
+    """Load the user's model. Raises `ConfigurationError` where it cannot be loaded."""
+    local = settings.local
+    policy = ModelPolicy(local.model, local.output, local.labels, local.version, local.supervisor)
+    return Local(
+        load_model(policy),
+        Supervisor(local.supervisor, local.threshold),
+        request_format(settings),
+        batch_timeout_s=local.predict_timeout_s,
+        thresholds_version=settings.thresholds.version,
+        on_hang=on_hang,
+    )
+
+
+def make_remote(settings: Settings) -> Remote:
+    """The client of the remote model. Nothing is sent yet."""
+    remote = settings.remote
+    reading = ClassReading(
+        logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor
+    )
+    protocol = OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading)
+    policy = ClientPolicy(
+        url=remote.url,
+        timeout_s=remote.timeout_s,
+        retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
+        price_per_call=remote.price_per_call,
+    )
+    transport = AiohttpTransport(
+        connections=remote.in_flight, max_response_bytes=remote.max_response_bytes
+    )
+    client = RemoteClient(transport, protocol, policy)
+    return Remote(client, request_format(settings), supervisor=remote.supervisor)
+
+
+def make_remote_supervisor(settings: Settings) -> RemoteSupervisor:
+    """The judge of remote answers."""
+    remote = settings.remote
+    return RemoteSupervisor(
+        Supervisor(remote.supervisor, remote.threshold), thresholds_version=settings.thresholds.version
+    )

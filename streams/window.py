@@ -1,0 +1,348 @@
+"""The window: which records of a partition are fetched, held by an agent, answered, sent.
+
+It knows no Kafka client and does no I/O, so that every order of events can be tried on it. A record goes through
+
+    PENDING ─▶ HELD ─▶ ANSWERED ─▶ SENT ─▶ (committed, and forgotten below the watermark)
+       ▲         │          ▲        │
+       └─ given ─┘          └ rolled ┘
+          back                back
+
+The **watermark** is the first fetched record without a committed outcome; above it, **marks** say which are done.
+Contiguity is over fetched records: transaction markers and compaction leave holes in the offsets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Literal
+
+from ..schemas.records import Incoming, Outgoing
+from .caution import Caution
+from .marks import SPAN, Progress
+
+PENDING, HELD, ANSWERED, SENT, DONE = range(5)
+#: what a record costs besides its bytes, a rough constant
+_RECORD_BYTES = 200
+
+Ordering = Literal["key", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPolicy:
+    """The bounds of one partition's window."""
+
+    records: int  #: most records without a committed outcome
+    bytes: int  #: most bytes of theirs
+    pending: int  #: most records that no agent has taken yet
+    max_tries: int  #: times a record is tried alone by an agent that raises
+    ordering: Ordering = "key"  #: 'key': outcomes of one key are sent in the order of their offsets
+    redelivery_delay_s: float = 0.1  #: seconds between a failure and the next try
+
+
+class Slot:
+    """One fetched record and what has become of it."""
+
+    __slots__ = ("offset", "outcome", "record", "size", "state", "tries")
+
+    def __init__(self, record: Incoming) -> None:
+        self.record = record
+        self.offset = record.offset
+        self.size = len(record.value or b"") + len(record.key or b"") + _RECORD_BYTES
+        self.state = PENDING
+        self.tries = 0
+        self.outcome: Outgoing | None = None
+
+
+class Lease:
+    """The right to answer some records, once, while their window is open.
+
+    Whatever arrives for a closed window or for a lease that has ended is discarded and counted.
+    """
+
+    __slots__ = ("_window", "ended", "slots")
+
+    def __init__(self, window: Window, slots: list[Slot]) -> None:
+        self._window = window
+        self.slots = slots
+        self.ended = False
+
+    def resolve(self, outcomes: Sequence[Outgoing]) -> None:
+        """One outcome per record, in order. Raises `ValueError` for a different number."""
+        if len(outcomes) != len(self.slots):
+            raise ValueError(f"{len(self.slots)} records need as many outcomes, not {len(outcomes)}")
+        if self._end():
+            self._window.answer(self.slots, outcomes)
+
+    def release(self, *, failed: bool, now: float) -> None:
+        """Give the records back, to be delivered again. `failed`: the agent raised on them."""
+        if self._end():
+            self._window.give_back(self.slots, failed=failed, now=now)
+
+    def _end(self) -> bool:
+        first, self.ended = not self.ended, True
+        if first and not self._window.closed:
+            return True
+        self._window.discarded += len(self.slots)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One transaction: the outcomes it sends and what it commits."""
+
+    slots: list[Slot]
+    progress: Progress
+
+
+class Window:
+    """The records of one partition between the fetch and the commit."""
+
+    def __init__(
+        self,
+        policy: WindowPolicy,
+        start: Progress,
+        caution: Caution,
+        on_give_up: Callable[[Incoming], Outgoing],
+    ) -> None:
+        self._policy = policy
+        self._caution = caution
+        self._topic_id = start.topic_id
+        self._give_up = on_give_up
+        self._slots: deque[Slot] = deque()
+        self._pending: deque[Slot] = deque()
+        self._suspects: deque[list[Slot]] = deque()
+        self._suspects_due = 0.0
+        self._ready: list[Slot] = []
+        self._chains: dict[bytes, deque[Slot]] = {}
+        self._restored = set(start.done)  # done, and not fetched yet
+        self._held = 0
+        self._finished = 0  # slots still in the deque that are SENT or DONE
+        self.committed_progress = start  #: what the last commit stored
+        self.position = start.offset  #: next offset to fetch
+        self.bytes = 0  #: bytes of records without a committed outcome
+        self.unfinished = 0  #: records without a committed outcome
+        self.discarded = 0  #: records answered after their lease or window had ended
+        self.faults = 0  #: times an agent raised on records of this window
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Window {self.committed_progress.offset}..{self.position} unfinished={self.unfinished} "
+            f"pending={self.pending} held={self._held} ready={len(self._ready)} phase={self._caution.phase}>"
+        )
+
+    # fetching
+
+    def add(self, records: Iterable[Incoming]) -> None:
+        """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
+        for record in records:
+            if record.offset < self.position:
+                continue
+            slot = Slot(record)
+            self._slots.append(slot)
+            self.position = slot.offset + 1
+            if slot.offset in self._restored:
+                self._restored.discard(slot.offset)
+                slot.state = DONE
+                self._finished += 1
+                continue
+            self.unfinished += 1
+            self.bytes += slot.size
+            self._pending.append(slot)
+            if record.key is not None and self._policy.ordering == "key":
+                self._chains.setdefault(record.key, deque()).append(slot)
+
+    def advance(self, position: int) -> None:
+        """The consumer has read up to `position`; what lies between was no record."""
+        self.position = max(self.position, position)
+
+    @property
+    def watermark(self) -> int:
+        """The first offset whose record has no outcome that has been sent; all below may be committed."""
+        for slot in self._slots:
+            if slot.state < SENT:
+                return slot.offset
+        return self.position
+
+    @property
+    def span(self) -> int:
+        """Offsets from the first record kept to the next one to fetch."""
+        return self.position - self._slots[0].offset if self._slots else 0
+
+    @property
+    def pending(self) -> int:
+        """Records that no agent holds."""
+        return len(self._pending) + sum(len(run) for run in self._suspects)
+
+    @property
+    def held(self) -> int:
+        """Records that an agent holds."""
+        return self._held
+
+    def full(self, share: float = 1.0) -> bool:
+        """True when a bound, or this share of it, is reached: fetch no more."""
+        policy = self._policy
+        return (
+            self.unfinished >= policy.records * share
+            or self.bytes >= policy.bytes * share
+            or self.pending >= policy.pending * share
+            or self.span >= SPAN * share
+        )
+
+    # handing out
+
+    @property
+    def alone(self) -> bool:
+        """The next batch must hold records of this window only."""
+        return self._caution.careful or bool(self._suspects)
+
+    def due(self, now: float) -> bool:
+        """True when something may be handed out now."""
+        if self._caution.careful:
+            untouched = self.pending == self.unfinished > 0
+            return untouched and self._is_due(now)
+        return bool(self._pending) or (bool(self._suspects) and self._is_due(now))
+
+    def _is_due(self, now: float) -> bool:
+        return not self._suspects or now >= self._suspects_due
+
+    def take(self, limit: int, now: float) -> Lease | None:
+        """Hand out at most `limit` records, None when nothing is due. Runs that failed before come first, alone."""
+        if self.closed or not self.due(now):
+            return None
+        if self._caution.careful:
+            limit = min(limit, self._caution.batch)
+        slots = self._next_run(limit, now)
+        if self._caution.give_up:
+            self._abandon(slots[0])
+            return None
+        for slot in slots:
+            slot.state = HELD
+        self._held += len(slots)
+        return Lease(self, slots)
+
+    def _next_run(self, limit: int, now: float) -> list[Slot]:
+        if self._suspects and now >= self._suspects_due:
+            run = self._suspects.popleft()
+            if len(run) > limit:
+                self._suspects.appendleft(run[limit:])
+            return run[:limit]
+        pending = self._pending
+        return [pending.popleft() for _ in range(min(limit, len(pending)))]
+
+    def _abandon(self, slot: Slot) -> None:
+        self._caution.give_up = False
+        slot.state = HELD
+        self._held += 1
+        self.answer([slot], [self._give_up(slot.record)])
+
+    # answers
+
+    def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
+        """Held records have their outcomes; what the order of keys allows becomes ready to send."""
+        self._held -= len(slots)
+        for slot, outcome in zip(slots, outcomes, strict=True):
+            slot.outcome = outcome
+            slot.state = ANSWERED
+            key = slot.record.key
+            if key is None or self._policy.ordering == "none":
+                self._ready.append(slot)
+            else:
+                self._follow(key)
+
+    def _follow(self, key: bytes) -> None:
+        chain = self._chains[key]
+        while chain and chain[0].state == ANSWERED:
+            self._ready.append(chain.popleft())
+        if not chain:
+            del self._chains[key]
+
+    def give_back(self, slots: list[Slot], *, failed: bool, now: float) -> None:
+        """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
+        self._held -= len(slots)
+        for slot in slots:
+            slot.state = PENDING
+        if not failed:
+            self._suspects.appendleft(slots)
+            return
+        self.faults += 1
+        self._suspects_due = now + self._policy.redelivery_delay_s
+        if len(slots) == 1:
+            self._try_again(slots[0])
+            return
+        half = (len(slots) + 1) // 2
+        self._suspects.extendleft((slots[half:], slots[:half]))
+
+    def _try_again(self, slot: Slot) -> None:
+        slot.tries += 1
+        if slot.tries < self._policy.max_tries:
+            self._suspects.appendleft([slot])
+            return
+        slot.state = HELD
+        self._held += 1
+        self.answer([slot], [self._give_up(slot.record)])
+
+    # sending
+
+    @property
+    def ready(self) -> int:
+        """Outcomes that may be sent."""
+        return len(self._ready)
+
+    def plan(self, limit: int | None = None) -> Plan:
+        """What the next transaction sends (the first `limit` outcomes that are ready) and commits."""
+        horizon = self.watermark + SPAN
+        fitting = [slot for slot in self._ready if slot.offset < horizon]
+        slots = fitting if limit is None else fitting[:limit]
+        for slot in slots:
+            slot.state = SENT
+        self._ready = [] if len(slots) == len(self._ready) else [s for s in self._ready if s.state != SENT]
+        self._finished += len(slots)
+        return Plan(slots, self.progress())
+
+    def progress(self, phase: str | None = None) -> Progress:
+        """What a commit would store now."""
+        offset = self.watermark
+        return Progress(offset, self._marks(offset), phase or self._caution.phase, self._topic_id)
+
+    def _marks(self, offset: int) -> frozenset[int]:
+        below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))
+        if below == self._finished and not self._restored:
+            return frozenset()
+        marks = {slot.offset for slot in self._slots if slot.state >= SENT and slot.offset > offset}
+        marks.update(place for place in self._restored if place > offset)
+        return frozenset(marks)
+
+    def committed(self, plan: Plan) -> None:
+        """The transaction of `plan` went through."""
+        self.committed_progress = plan.progress
+        for slot in plan.slots:
+            slot.state = DONE
+            slot.outcome = None
+            self.bytes -= slot.size
+        self.unfinished -= len(plan.slots)
+        while self._slots and self._slots[0].state == DONE:
+            self._slots.popleft()
+            self._finished -= 1
+        if self._restored:
+            self._restored = {place for place in self._restored if place >= self.position}
+        self._caution.committed(len(plan.slots))
+
+    def rolled_back(self, plan: Plan) -> None:
+        """The transaction of `plan` did not go through: its outcomes are ready again, in the same order."""
+        for slot in plan.slots:
+            slot.state = ANSWERED
+        self._finished -= len(plan.slots)
+        self._ready[:0] = plan.slots
+
+    def replace(self, slot: Slot, outcome: Outgoing) -> None:
+        """Another outcome in place of one the broker refuses."""
+        slot.outcome = outcome
+
+    def close(self) -> int:
+        """End every lease. Returns how many records are abandoned without an outcome."""
+        self.closed = True
+        return self.unfinished
