@@ -1,7 +1,7 @@
 """The application: a `faust.App` that runs the agents. Kafka is the data plane's; Faust never touches it.
 
 What Faust provides: agents and their supervision (a crash restarts an agent), the worker with its signals and
-exit codes, services, timers, the command line `faust -A`. What was refused, with figures, is in ARCHITECTURE.md.
+exit codes, services, the command line `faust -A`. What was refused, with figures, is in ARCHITECTURE.md.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import faust
 from faust.app import BootStrategy
 from mode import Service
 
-from ..agents.in_flight import InFlight
-from .batch import Batch
+from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
 from .plane import DataPlane
@@ -29,9 +28,7 @@ from .topology import (
     AGENTS,
     AgentName,
     Step,
-    make_local,
-    make_remote,
-    make_remote_supervisor,
+    make_agent,
     make_router,
     plane_policy,
     steps,
@@ -52,112 +49,46 @@ class _Boot(BootStrategy):
     enable_web = False
 
 
-class PlaneService(Service):
-    """Runs a data plane for as long as the worker lives, and ends the worker where the plane fails."""
+@dataclass(slots=True)
+class Stage:
+    """One agent and the plane that serves it."""
 
-    def __init__(self, plane: DataPlane, agent: Agent, **kwargs: Any) -> None:
+    plane: DataPlane
+    agent: Agent
+
+
+class Planes(Service):
+    """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
+
+    def __init__(self, stages: Sequence[Stage], **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
         super().__init__(**kwargs)
-        self._plane = plane
-        self._agent = agent
-        self._running: asyncio.Task[None] | None = None
-
-    @property
-    def label(self) -> str:
-        """For Faust's log."""
-        return f"DataPlane: {self._plane.policy.name}"
+        self._stages = stages
+        self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        """Warm the agent up, then begin to read."""
-        await self._agent.warm_up()
-        self._running = asyncio.create_task(self._plane.run(), name=f"plane {self._plane.policy.name}")
-        self._running.add_done_callback(self._ended)
+        """Warm the agents up, then begin to read."""
+        for stage in self._stages:
+            await stage.agent.warm_up()
+        for stage in self._stages:
+            task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
+            task.add_done_callback(self._ended)
+            self._running.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self.add_future(self.crash(task.exception()))
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.add_future(self.crash(error))
 
     async def on_stop(self) -> None:
-        """Drain, leave the group, let go of the model."""
-        self._plane.stop()
-        if self._running is not None:
-            await asyncio.wait({self._running})
-        await self._agent.close()
-        told = self._plane.statistics()
-        log.info("%s stopped: %s", self._plane.policy.name, told, extra={"action": "plane_stopped"})
-
-
-class Agent(ABC):
-    """What a step needs besides its plane: something before the first record, the body, something after the last."""
-
-    @abstractmethod
-    async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """The agent's body, which Faust runs and restarts."""
-
-    async def warm_up(self) -> None:
-        """Before the first record."""
-
-    async def close(self) -> None:
-        """After the last."""
-
-
-class LocalAgent(Agent):
-    """The small model and its supervisor."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._local = make_local(settings, on_hang=_end_process)
-        self._inputs = settings.local.warm_up
-
-    async def warm_up(self) -> None:
-        """Predict once."""
-        await self._local.warm_up(self._inputs)
-
-    async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """Decide batch by batch."""
-        async for batch in batches:
-            with batch:
-                batch.resolve(await self._local.decide(batch.records))
-
-    async def close(self) -> None:
-        """Let go of the thread."""
-        self._local.close()
-
-
-class RemoteAgent(Agent):
-    """The remote call: many under way at once."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._remote = make_remote(settings)
-        self._calls = InFlight(self._remote.answer, settings.remote.in_flight)
-
-    async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """Submit and go on: the lease of a batch outlives the loop body."""
-        async for batch in batches:
-            await self._calls.submit(batch)
-
-    async def close(self) -> None:
-        """The plane has drained; what is left belongs to nobody."""
-        await self._calls.close(deadline_s=0.0)
-        await self._remote.close()
-
-
-class RemoteSupervisorAgent(Agent):
-    """The judge of remote answers."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._judge = make_remote_supervisor(settings)
-
-    async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """Judge batch by batch."""
-        async for batch in batches:
-            with batch:
-                batch.resolve(self._judge.judge(batch.records))
-
-
-_AGENTS: dict[AgentName, Callable[[Settings], Agent]] = {
-    "local": LocalAgent,
-    "remote": RemoteAgent,
-    "remote_supervisor": RemoteSupervisorAgent,
-}
+        """All at once: drain, leave the group; then let go of models and connections."""
+        for stage in self._stages:
+            stage.plane.stop()
+        if self._running:
+            await asyncio.wait(self._running)
+        for stage in self._stages:
+            await stage.agent.close()
+            told = stage.plane.statistics()
+            log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
 
 
 def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faust.App:
@@ -170,12 +101,18 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     facts = _run(preflight(settings, flow))
     app = faust.App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
-    for step in flow:
-        _add(app, settings, step, facts)
+    stages = [_stage(app, settings, step, facts) for step in flow]
+
+    @app.service
+    class _Planes(Planes):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(stages, **kwargs)
+
     return app
 
 
-def _add(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> None:
+def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
+    """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     plane = DataPlane(
         plane_policy(settings, step),
@@ -183,13 +120,9 @@ def _add(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> N
         channel,
         FallbackSubstitute(step.agent, step.facts),
     )
-    agent = _AGENTS[step.agent](settings)
+    agent = make_agent(settings, step.agent, on_hang=_end_process)
     app.agent(channel, name=step.agent)(agent.run)
-
-    @app.service
-    class _Plane(PlaneService):
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(plane, agent, **kwargs)
+    return Stage(plane, agent)
 
 
 def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
@@ -200,6 +133,7 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it writes terminal codes even into a log file
     try:
         worker.execute_from_commandline()
     except SystemExit as ended:

@@ -39,7 +39,7 @@ class BatchChannel(faust.Channel[Batch]):
         self._batches = _Queue()
 
     @property
-    def queue(self) -> Any:
+    def queue(self) -> Any:  # noqa: ANN401  # Faust wants its own class and needs only its verbs
         """The queue that Faust's stream reads."""
         return self._batches
 
@@ -64,7 +64,7 @@ class BatchChannel(faust.Channel[Batch]):
         self._batches.put_nowait(batch)
         return True
 
-    def clone(self, *, is_iterator: bool | None = None, **kwargs: Any) -> BatchChannel:
+    def clone(self, *, is_iterator: bool | None = None, **kwargs: Any) -> BatchChannel:  # noqa: ANN401  # as Faust's
         """The channel itself: there is one subscriber, and its restart changes nothing."""
         return self
 

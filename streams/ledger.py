@@ -6,8 +6,9 @@ The consumer's own `committed()` gives the offset without its metadata, so the r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -17,6 +18,8 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 from .marks import Progress, decode
 from .outbox import Lost
 from .topic_id import topic_id
+
+T = TypeVar("T")
 
 #: seconds for one question
 ANSWER_S = 10.0
@@ -39,16 +42,16 @@ class Ledger:
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
         """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Lost`."""
-        return await self._asked(self._committed, tp)
+        return await self._asked(lambda client: self._committed(client, tp))
 
     async def topic_id(self, topic: str) -> str:
         """The id of a topic, '' where the broker has none."""
-        return await self._asked(topic_id, topic)
+        return await self._asked(lambda client: topic_id(client, topic))
 
-    async def _asked(self, question: Any, *about: Any) -> Any:  # noqa: ANN401  # the answer is typed by the callers
+    async def _asked(self, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(ANSWER_S):
-                return await question(await self._connected(), *about)
+                return await question(await self._connected())
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop()
             raise Lost(f"the broker did not tell what is committed: {error!r}") from error

@@ -208,7 +208,7 @@ async def _close(producer: AIOKafkaProducer) -> None:
             await producer.stop()
             return
     with suppress(Exception):
-        sender = producer._sender.sender_task  # no public call ends a sender that cannot flush
+        sender = producer._sender.sender_task  # noqa: SLF001  # no public call ends a sender that cannot flush
         if sender is not None:
             sender.cancel()
         await producer.client.close()

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from aiokafka import TopicPartition
 
-from ..schemas.errors import BiSupervisedError, Reason
+from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Incoming, Outgoing
 from .caution import Caution, CautionPolicy
 from .marks import MarksError, Progress
@@ -57,11 +57,11 @@ class Substitute(Protocol):
     def failed(self, record: Incoming, detail: str) -> Outgoing:
         """After the last try: `model_error`."""
 
-    def too_large(self, record: Incoming, outcome: Outgoing) -> Outgoing:
-        """For an outcome larger than its topic accepts."""
+    def too_large(self, record: Incoming, detail: str) -> Outgoing:
+        """For an outcome larger than its topic accepts: `too_large`, without the value."""
 
-    def refused(self, record: Incoming, reason: Reason, detail: str) -> Outgoing:
-        """For an outcome the broker refuses for another cause."""
+    def refused(self, record: Incoming, detail: str) -> Outgoing:
+        """For an outcome the broker refuses for another cause: `invalid_request`."""
 
 
 class Partition:
@@ -148,27 +148,28 @@ class Partition:
 
     async def _own(self) -> None:
         while not self._releasing:
-            await self._acquire()
-            if await self._serve():
+            window = await self._acquire()
+            if window is None or await self._serve(window):
                 return
 
     # acquiring
 
-    async def _acquire(self) -> None:
-        """Fence, read, check, tell the broker who we are, begin. Tries until the broker answers."""
-        window = None
-        while window is None and not self._releasing:
+    async def _acquire(self) -> Window | None:
+        """Take over, again and again until the broker answers. None when the partition is given up meanwhile."""
+        while not self._releasing:
             try:
-                window = await self._take_over()
+                self.window = await self._take_over()
             except Lost as error:
                 log.warning("%s: %s; again", self.tp, error, extra={"action": "acquire_failed"})
                 await asyncio.sleep(self._policy.reopen_s)
-        if window is not None and not self._releasing:
-            self.window = window
+                continue
             log.info("%r", self, extra={"action": "partition_acquired"})
             self._on_acquired(self)
+            return self.window
+        return None
 
     async def _take_over(self) -> Window:
+        """Fence the former owner, read what it committed, tell the broker who we are."""
         await self._outbox.open()
         topic_id = await self._ledger.topic_id(self.tp.topic)
         stored = await self._ledger.progress(self.tp) or Progress(await self._first_offset(self.tp))
@@ -178,37 +179,30 @@ class Partition:
                 "which was deleted; reset the group's offsets to begin with this one"
             )
         start = Progress(stored.offset, stored.done, stored.phase, topic_id)
-        window = Window(
-            self._policy.window, start, Caution(self._policy.caution, stored.phase), self._give_up
-        )
+        window = Window(self._policy.window, start, Caution(self._policy.caution, stored.phase), self._give_up)
         opening = Plan([], window.progress())
         await self._outbox.send([], opening.progress)
         window.committed(opening)
         return window
 
     def _give_up(self, record: Incoming) -> Outgoing:
-        log.error(
-            "%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"}
-        )
+        log.error("%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"})
         return self._substitute.failed(record, "the agent failed on this record every time it was tried")
 
     # flushing
 
-    async def _serve(self) -> bool:
+    async def _serve(self, window: Window) -> bool:
         """Flush until released (True) or until the committed state is not ours any more (False)."""
-        while not self._drained():
+        while not self._drained(window):
             await self._idle()
             self._wake.clear()
-            if not await self._flush():
+            if not await self._flush(window):
                 return False
             await self._pace()
-        return await self._flush(last=True)
+        return await self._flush(window, last=True)
 
-    def _drained(self) -> bool:
-        if not self._releasing:
-            return False
-        assert self.window is not None  # acquired before serving
-        return self.window.held == 0 or self._clock() >= self._deadline
+    def _drained(self, window: Window) -> bool:
+        return self._releasing and (window.held == 0 or self._clock() >= self._deadline)
 
     async def _idle(self) -> None:
         timeout = self._policy.idle_commit_s
@@ -222,16 +216,13 @@ class Partition:
 
     async def _pace(self) -> None:
         """As soon as something is ready, but under load at most once in a commit interval."""
-        assert self.window is not None  # acquired before serving
         loaded = self._last_size >= self._policy.loaded_records
         rest = self._committed_at + self._policy.commit_interval_s - self._clock()
         if loaded and rest > 0 and not self._releasing:
             await asyncio.sleep(rest)
 
-    async def _flush(self, *, last: bool = False) -> bool:
+    async def _flush(self, window: Window, *, last: bool = False) -> bool:
         """One transaction, if there is anything to say. False when what is committed is no longer ours."""
-        window = self.window
-        assert window is not None  # acquired before serving
         plan = window.plan(self._limit)
         if last and window.held == 0:
             plan = Plan(plan.slots, window.progress(phase="c"))
@@ -240,7 +231,7 @@ class Partition:
         self._committed_at = self._clock()
         self._last_size = len(plan.slots)
         try:
-            await self._outbox.send([slot.outcome for slot in plan.slots if slot.outcome], plan.progress)
+            await self._outbox.send(plan.outcomes, plan.progress)
         except Refused as refusal:
             window.rolled_back(plan)
             self._isolate(plan, refusal)
@@ -265,17 +256,15 @@ class Partition:
             self._limit = max(1, len(plan.slots) // 2)
         for index, error in refusal.culprits.items():
             slot = plan.slots[index]
-            outcome = slot.outcome
-            if outcome is None or slot.offset in self._substituted:
-                raise PartitionStopped(f"the broker refuses the fallback record of offset {slot.offset}: {error!r}")
+            if slot.offset in self._substituted:
+                raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error!r}")
             self._substituted.add(slot.offset)
             log.error("%s offset %d: %r", self.tp, slot.offset, error, extra={"action": "record_refused"})
+            detail = f"the broker refuses the {plan.outcomes[index].to} record: {type(error).__name__}"
             if refusal.too_large(index):
-                slot.outcome = self._substitute.too_large(slot.record, outcome)
+                slot.outcome = self._substitute.too_large(slot.record, detail)
             else:
-                slot.outcome = self._substitute.refused(
-                    slot.record, "invalid_request", f"the broker refuses this record: {type(error).__name__}"
-                )
+                slot.outcome = self._substitute.refused(slot.record, detail)
         self._wake.set()
 
     async def _recover(self, window: Window, plan: Plan) -> bool:

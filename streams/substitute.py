@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from ..schemas.codec import fall_back, without_value
-from ..schemas.errors import Reason
 from ..schemas.records import Facts, Incoming, Outgoing, Source
 
 
@@ -21,14 +20,13 @@ class FallbackSubstitute:
         """`model_error`, after the last try."""
         return fall_back(record, self._facts(record), "model_error", detail, self._agent)
 
-    def too_large(self, record: Incoming, outcome: Outgoing) -> Outgoing:
+    def too_large(self, record: Incoming, detail: str) -> Outgoing:
         """`too_large`: without the value, which stays where it was read."""
-        detail = f"the record for {outcome.to!r} is larger than its topic accepts; the value stays at the source"
         return without_value(record, self._facts(record), detail, self._agent)
 
-    def refused(self, record: Incoming, reason: Reason, detail: str) -> Outgoing:
-        """For another refusal, with the time of now: a timestamp is what brokers refuse besides size."""
-        outcome = fall_back(record, self._facts(record), reason, detail, self._agent)
+    def refused(self, record: Incoming, detail: str) -> Outgoing:
+        """`invalid_request`, with the time of now: besides sizes, brokers refuse timestamps."""
+        outcome = fall_back(record, self._facts(record), "invalid_request", detail, self._agent)
         return outcome._replace(timestamp=int(time.time() * 1000))
 
 

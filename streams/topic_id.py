@@ -28,7 +28,7 @@ class _Uuid:
         return value.hex()
 
 
-class _MetadataResponse(Response):
+class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 3
     API_VERSION = 10
     SCHEMA = Schema(
@@ -74,7 +74,7 @@ class _MetadataResponse(Response):
     )
 
 
-class _MetadataRequestStruct(RequestStruct):
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]  # as above
     API_KEY = 3
     API_VERSION = 10
     FLEXIBLE_VERSION = True
@@ -95,7 +95,7 @@ class _MetadataRequestStruct(RequestStruct):
     )
 
 
-class _MetadataRequest(Request[_MetadataRequestStruct]):
+class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]  # as above
     API_KEY = 3
 
     def __init__(self, topic: str) -> None:
@@ -106,7 +106,10 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):
 
 
 async def topic_id(client: AIOKafkaClient, topic: str) -> str:
-    """The id of a topic, 32 hexadecimal digits; '' where the broker (before 2.8) has none. Raises `KafkaError`."""
+    """The id of a topic, 32 hexadecimal digits; '' where the broker (before 2.8) has none.
+
+    Raises `KafkaError`.
+    """
     try:
         response: Any = await client.send(client.get_random_node(), _MetadataRequest(topic))
     except (IncompatibleBrokerVersion, NotImplementedError):

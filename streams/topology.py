@@ -1,7 +1,7 @@
 """Who reads what, and what each part is made of: from the settings to policies and agents.
 
-    requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results | fallback
-                      anything that cannot be answered, at any step ─▶ fallback
+requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results | fallback
+                  anything that cannot be answered, at any step ─▶ fallback
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ..agents.answers import ClassReading
 from ..agents.local import Local
 from ..agents.model import ModelPolicy, load_model
@@ -154,8 +155,17 @@ def request_format(settings: Settings) -> RequestFormat:
     return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
 
 
-def make_local(settings: Settings, on_hang: Callable[[], None]) -> Local:
-    """Load the user's model. Raises `ConfigurationError` where it cannot be loaded."""
+def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
+    """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
+    if name == "local":
+        return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
+    if name == "remote":
+        return RemoteAgent(_remote(settings), settings.remote.in_flight)
+    supervisor = Supervisor(settings.remote.supervisor, settings.remote.threshold)
+    return RemoteSupervisorAgent(RemoteSupervisor(supervisor, thresholds_version=settings.thresholds.version))
+
+
+def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     local = settings.local
     policy = ModelPolicy(local.model, local.output, local.labels, local.version, local.supervisor)
     return Local(
@@ -168,12 +178,9 @@ def make_local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     )
 
 
-def make_remote(settings: Settings) -> Remote:
-    """The client of the remote model. Nothing is sent yet."""
+def _remote(settings: Settings) -> Remote:
     remote = settings.remote
-    reading = ClassReading(
-        logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor
-    )
+    reading = ClassReading(logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor)
     protocol = OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading)
     policy = ClientPolicy(
         url=remote.url,
@@ -181,16 +188,6 @@ def make_remote(settings: Settings) -> Remote:
         retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
         price_per_call=remote.price_per_call,
     )
-    transport = AiohttpTransport(
-        connections=remote.in_flight, max_response_bytes=remote.max_response_bytes
-    )
+    transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
     client = RemoteClient(transport, protocol, policy)
     return Remote(client, request_format(settings), supervisor=remote.supervisor)
-
-
-def make_remote_supervisor(settings: Settings) -> RemoteSupervisor:
-    """The judge of remote answers."""
-    remote = settings.remote
-    return RemoteSupervisor(
-        Supervisor(remote.supervisor, remote.threshold), thresholds_version=settings.thresholds.version
-    )

@@ -96,6 +96,11 @@ class Plan:
     slots: list[Slot]
     progress: Progress
 
+    @property
+    def outcomes(self) -> list[Outgoing]:
+        """One for each slot, in their order."""
+        return [slot.outcome for slot in self.slots if slot.outcome is not None]
+
 
 class Window:
     """The records of one partition between the fetch and the commit."""
@@ -337,10 +342,6 @@ class Window:
             slot.state = ANSWERED
         self._finished -= len(plan.slots)
         self._ready[:0] = plan.slots
-
-    def replace(self, slot: Slot, outcome: Outgoing) -> None:
-        """Another outcome in place of one the broker refuses."""
-        slot.outcome = outcome
 
     def close(self) -> int:
         """End every lease. Returns how many records are abandoned without an outcome."""

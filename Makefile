@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all the set-up themselves; `make help` lists the rest.
+
+PYTHON ?= python3
+INPUTS ?= 200000
+FAULTS ?= 100
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint wheel-test chaos lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 picks another Python
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed, and $(PYTHON) is not one: name one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) scripts/setup.py
+
+demo: setup  ## the main job on real input, from requests to results and fallback
+	@$(BIN)/bisupervised demo
+
+test: setup lint  ## every check but the long ones, the quick ones first
+	$(BIN)/python -m pytest tests/unit tests/contract tests/property
+	$(BIN)/python -m pytest tests/packaging
+	$(BIN)/python scripts/wheel.py test
+	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/chaos
+
+lint: setup  ## ruff, mypy --strict, the order of the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	@mkdir -p build/types/bisupervised
+	@for folder in schemas agents streams; do ln -sfn ../../../$$folder build/types/bisupervised/$$folder; done
+	$(BIN)/mypy
+	$(BIN)/mypy tests scripts
+	$(BIN)/lint-imports
+
+wheel-test: setup  ## the tests that need no broker, against the built wheel
+	$(BIN)/python scripts/wheel.py test
+
+chaos: setup  ## kill, stop and restart everything: INPUTS=200000 FAULTS=100
+	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+
+lock:  ## resolve the dependencies anew into requirements/
+	@$(PYTHON) scripts/lock.py
+
+clean:  ## remove what was made here, but not the broker's jars in the user's cache
+	rm -rf .venv build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find schemas agents streams tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

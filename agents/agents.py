@@ -1,0 +1,86 @@
+"""The three Faust agents, thin: each takes batches from its channel and has them answered by a plain class.
+
+Leaving `with batch:` unresolved gives the records back to the data plane, so an agent that raises loses nothing:
+Faust restarts it, and the records are delivered again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Sequence
+from typing import Any
+
+from .batches import Batch
+from .in_flight import InFlight
+from .local import Local
+from .remote.agent import Remote
+from .remote_supervisor import RemoteSupervisor
+
+
+class Agent(ABC):
+    """What Faust runs at one step, with a word before the first record and after the last."""
+
+    @abstractmethod
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """The agent's body, which Faust restarts when it raises."""
+
+    async def warm_up(self) -> None:
+        """Before the first record."""
+        return
+
+    async def close(self) -> None:
+        """After the last."""
+        return
+
+
+class LocalAgent(Agent):
+    """requests ─▶ results | doubtful: the small model and its supervisor."""
+
+    def __init__(self, local: Local, warm_up: Sequence[Any] = ()) -> None:
+        self._local = local
+        self._inputs = warm_up
+
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """Decide batch by batch."""
+        async for batch in batches:
+            with batch:
+                batch.resolve(await self._local.decide(batch.records))
+
+    async def warm_up(self) -> None:
+        """Predict once."""
+        await self._local.warm_up(self._inputs)
+
+    async def close(self) -> None:
+        """Let go of the inference thread."""
+        self._local.close()
+
+
+class RemoteAgent(Agent):
+    """doubtful ─▶ answers: the remote call, many under way at once."""
+
+    def __init__(self, remote: Remote, in_flight: int) -> None:
+        self._remote = remote
+        self._calls = InFlight(remote.answer, in_flight)
+
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """Submit and go on: the lease of a batch outlives the loop body."""
+        async for batch in batches:
+            await self._calls.submit(batch)
+
+    async def close(self) -> None:
+        """The data plane has drained; what is still under way belongs to nobody."""
+        await self._calls.close(deadline_s=0.0)
+        await self._remote.close()
+
+
+class RemoteSupervisorAgent(Agent):
+    """answers ─▶ results | fallback: the judge of remote answers."""
+
+    def __init__(self, judge: RemoteSupervisor) -> None:
+        self._judge = judge
+
+    async def run(self, batches: AsyncIterable[Batch]) -> None:
+        """Judge batch by batch."""
+        async for batch in batches:
+            with batch:
+                batch.resolve(self._judge.judge(batch.records))

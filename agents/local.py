@@ -1,0 +1,135 @@
+"""The local agent: the small model answers, its supervisor trusts or doubts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..schemas.codec import Request, RequestFormat, decode_request, fall_back, forward, publish, source_of
+from ..schemas.errors import InvalidRequest, ModelError
+from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from .answers import Answer
+from .model import Model
+from .supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Local:
+    """Turns requests into trusted results, doubtful records, and fallbacks for what cannot be parsed.
+
+    The model runs in one thread of its own, one batch at a time, off the event loop. A thread cannot be
+    stopped: where the model does not answer within `batch_timeout_s` seconds, `on_hang` is called, which is
+    expected to end the process.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        supervisor: Supervisor,
+        request_format: RequestFormat,
+        *,
+        batch_timeout_s: float,
+        thresholds_version: str,
+        on_hang: Callable[[], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._model = model
+        self._supervisor = supervisor
+        self._format = request_format
+        self._timeout_s = batch_timeout_s
+        self._thresholds = thresholds_version
+        self._on_hang = on_hang
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+
+    async def warm_up(self, inputs: Sequence[Any]) -> None:
+        """Predict once and forget the answers, so that the first batch pays no compilation or page faults."""
+        if inputs:
+            await self._predict(list(inputs))
+
+    async def decide(self, records: Sequence[Incoming]) -> list[Outgoing]:
+        """One outcome per record, in order. All that can be parsed is predicted in one batch.
+
+        Raises what the model raises, and `ModelError` where it gives no or too few answers: then no record
+        of the batch has an outcome.
+        """
+        parsed = [self._parse(record) for record in records]
+        inputs = [item.input for item in parsed if isinstance(item, Request)]
+        if not inputs:
+            return [item for item in parsed if isinstance(item, Outgoing)]
+        started = self._clock()
+        answers = iter(await self._predict(inputs))
+        latency_ms = (self._clock() - started) * 1000.0
+        return [
+            item if isinstance(item, Outgoing) else self._judge(record, item, next(answers), latency_ms)
+            for record, item in zip(records, parsed, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Let go of the thread without waiting for it: it may hang."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _parse(self, record: Incoming) -> Request | Outgoing:
+        try:
+            return decode_request(record, self._format)
+        except InvalidRequest as error:
+            return fall_back(record, Facts(source_of(record)), error.reason, str(error), "local")
+
+    async def _predict(self, inputs: list[Any]) -> list[Answer]:
+        loop = asyncio.get_running_loop()
+        answers = loop.run_in_executor(self._thread, self._model.predict, inputs)
+        # wait() leaves a late call alone; wait_for() would raise its TimeoutError as if the model had
+        done, _ = await asyncio.wait((answers,), timeout=self._timeout_s)
+        if not done:
+            self._hung(len(inputs))
+        return await answers
+
+    def _hung(self, inputs: int) -> None:
+        text = f"the model has not answered {inputs} inputs within {self._timeout_s:g} s"
+        log.critical(text, extra={"action": "inference_hung", "inputs": inputs, "timeout_s": self._timeout_s})
+        self._on_hang()
+        raise ModelError(text)
+
+    def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
+        # one of these runs per event: plain construction only, no copies of frozen values
+        supervisor = self._supervisor
+        source = source_of(record)
+        if not supervisor.trusts(answer.score):
+            return forward(record, "doubtful", self._doubt(source, request, answer, latency_ms))
+        result = Result(
+            source,
+            answer.prediction,
+            "local",
+            answer.score,
+            supervisor.threshold,
+            id=request.id,
+            supervisor=supervisor.name,
+            model=self._model.name,
+            thresholds=self._thresholds,
+            requested_ms=record.timestamp,
+            latency_ms=latency_ms,
+        )
+        return publish(record, result)
+
+    def _doubt(self, source: Source, request: Request, answer: Answer, latency_ms: float) -> Facts:
+        verdict = Verdict(
+            answer.prediction,
+            answer.score,
+            self._supervisor.threshold,
+            supervisor=self._supervisor.name,
+            model=self._model.name,
+            latency_ms=latency_ms,
+        )
+        return Facts(
+            source,
+            id=request.id,
+            deadline_ms=request.deadline_ms,
+            local=verdict,
+            thresholds=self._thresholds,
+            agent="local",
+        )

@@ -1,0 +1,154 @@
+"""The remote agent: asks the large model about what the small one doubts. Writes answers, judges none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward
+from ...schemas.errors import RecordError, Rejected, Timeout
+from ...schemas.records import Facts, Incoming, Outgoing, Source, Verdict
+from .client import Bill, RemoteAnswer, RemoteClient
+from .retry import Refused
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A record that is worth asking about."""
+
+    record: Incoming
+    facts: Facts
+    input: Any  #: what the model gets
+
+
+def wall_ms() -> float:
+    """Milliseconds since epoch."""
+    return time.time() * 1000.0
+
+
+class Remote:
+    """Turns doubtful records into answers, and into fallbacks where there is none.
+
+    Answers are written before they are judged: they are paid for, and can be judged again.
+    """
+
+    def __init__(
+        self,
+        client: RemoteClient,
+        request_format: RequestFormat,
+        *,
+        supervisor: str = "max_softmax",
+        now_ms: Callable[[], float] = wall_ms,
+    ) -> None:
+        self._client = client
+        self._format = request_format
+        self._supervisor = supervisor
+        self._now_ms = now_ms
+
+    async def answer(self, records: Sequence[Incoming]) -> list[Outgoing]:
+        """One outcome per record, in order, asked in one call where the remote lets us."""
+        parsed = [self._parse(record) for record in records]
+        questions = [item for item in parsed if isinstance(item, Question)]
+        answered = iter(await self._ask(questions, Bill()) if questions else ())
+        return [item if isinstance(item, Outgoing) else next(answered) for item in parsed]
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    def _parse(self, record: Incoming) -> Question | Outgoing:
+        try:
+            facts = decode_facts(record)
+            request = decode_request(record, self._format)
+            if facts.deadline_ms is not None and facts.deadline_ms <= self._now_ms():
+                raise Timeout("the deadline passed before the remote was asked")
+        except RecordError as error:
+            return fall_back(record, facts_of(record), error.reason, str(error), "remote")
+        return Question(record, facts, request.input)
+
+    async def _ask(self, questions: Sequence[Question], bill: Bill) -> list[Outgoing]:
+        inputs = [question.input for question in questions]
+        key = idempotency_key([question.facts.source for question in questions])
+        try:
+            answers = await self._client.ask(inputs, key, self._within_s(questions), bill)
+        except RecordError as error:
+            if len(questions) > 1 and _input_at_fault(error):
+                return await self._ask_halves(questions, bill, error)
+            return self._give_up(questions, error, bill, key)
+        return [self._answered(*pair, bill) for pair in zip(questions, answers, strict=True)]
+
+    async def _ask_halves(
+        self, questions: Sequence[Question], bill: Bill, error: RecordError
+    ) -> list[Outgoing]:
+        """Ask again in two halves, and so on down to the one input that spoils it for its neighbours."""
+        facts = {"action": "remote_split", "reason": error.reason, "inputs": len(questions)}
+        log.info("asking in halves: %s", error, extra=facts)
+        middle = len(questions) // 2
+        first = await self._ask(questions[:middle], replace(bill))
+        return first + await self._ask(questions[middle:], replace(bill))
+
+    def _within_s(self, questions: Sequence[Question]) -> float | None:
+        """Seconds until the last of the deadlines; None where one has none.
+
+        The last, so that an impatient input does not end the call its neighbours need; what arrives late
+        is paid for and goes on.
+        """
+        deadlines = [question.facts.deadline_ms for question in questions]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        if len(known) < len(deadlines):
+            return None
+        return (max(known) - self._now_ms()) / 1000.0
+
+    def _answered(self, question: Question, answer: RemoteAnswer, bill: Bill) -> Outgoing:
+        verdict = Verdict(
+            answer.prediction,
+            answer.score,
+            supervisor=self._supervisor,
+            model=answer.model,
+            latency_ms=answer.latency_ms,
+            cost=bill.cost,
+            calls=bill.calls,
+        )
+        facts = msgspec.structs.replace(question.facts, remote=verdict, agent="remote")
+        return forward(question.record, "answers", facts)
+
+    def _give_up(
+        self, questions: Sequence[Question], error: RecordError, bill: Bill, key: str
+    ) -> list[Outgoing]:
+        facts = {"action": "remote_gave_up", "reason": error.reason, "inputs": len(questions), "key": key}
+        log.warning(
+            "no remote answer after %d calls: %s", bill.calls, error, extra=facts | {"calls": bill.calls}
+        )
+        return [self._unanswered(question, error, bill) for question in questions]
+
+    def _unanswered(self, question: Question, error: RecordError, bill: Bill) -> Outgoing:
+        facts = question.facts
+        if bill.calls:  # no answer, but its calls and their cost are not hidden
+            facts = msgspec.structs.replace(
+                facts, remote=Verdict(None, None, cost=bill.cost, calls=bill.calls)
+            )
+        return fall_back(question.record, facts, error.reason, str(error), "remote")
+
+
+def _input_at_fault(error: RecordError) -> bool:
+    return isinstance(error, Rejected) or (isinstance(error, Refused) and error.input_at_fault)
+
+
+def idempotency_key(sources: Sequence[Source]) -> str:
+    """The key under which a server may recognise a repeated call.
+
+    One input: its source. Several: the first, how many more, and a digest of all of them. The digest, because
+    after a crash the batch may be formed anew: the same first input with other neighbours is another call,
+    and a server that remembers would answer it with the old neighbours' answers.
+    """
+    if len(sources) == 1:
+        return str(sources[0])
+    digest = blake2b(" ".join(map(str, sources)).encode(), digest_size=8).hexdigest()
+    return f"{sources[0]}+{len(sources) - 1}-{digest}"

@@ -1,0 +1,80 @@
+"""What is tried again, and when. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from ...schemas.errors import RecordError, RemoteError, RemoteFailure
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a call is tried, and how long between tries."""
+
+    tries: int = 6  #: all in all, the first included
+    backoff_first_s: float = 0.5  #: seconds before the second try
+    backoff_most_s: float = 8.0  #: seconds, bound of the exponential growth
+    deadline_s: float = 120.0  #: seconds for all tries and waits together
+
+
+class Refused(RemoteError):
+    """The remote refuses the call itself (4xx, a redirect): the same call would be refused again.
+
+    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from one of the caller
+    (401, 403, 404): only for the former can fewer inputs fare better.
+    """
+
+    def __init__(self, message: str, *, input_at_fault: bool) -> None:
+        super().__init__(message)
+        self.input_at_fault = input_at_fault
+
+
+def may_pass(error: RecordError) -> bool:
+    """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
+    return isinstance(error, RemoteFailure) and not isinstance(error, Refused)
+
+
+def backoff_s(policy: RetryPolicy, attempt: int, random: float, retry_after_s: float | None = None) -> float:
+    """Seconds to wait after the failed try number `attempt`, counted from 0.
+
+        min(backoff_first_s · 2^attempt, backoff_most_s) × (1 − 0.25·random)
+
+    `random` is uniform in [0, 1). The server's own wish, `retry_after_s`, wins over the formula.
+    """
+    if retry_after_s is not None:
+        return retry_after_s
+    grown = math.ldexp(policy.backoff_first_s, min(attempt, 64))  # 64: beyond any bound, short of overflow
+    return min(grown, policy.backoff_most_s) * (1.0 - 0.25 * random)
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The server's wish in seconds: `retry-after-ms`, then `retry-after` in seconds or as a date.
+
+    `headers` has names in lower case. A date counts from the response's own `date`, so that no clock of ours
+    comes in. What is negative or cannot be read is no wish.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000.0
+    named = headers.get("retry-after")
+    seconds = _number(named)
+    return seconds if seconds is not None else _seconds_between(headers.get("date"), named)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _seconds_between(start: str | None, end: str | None) -> float | None:
+    try:
+        wait = parsedate_to_datetime(end or "") - parsedate_to_datetime(start or "")
+    except (ValueError, TypeError):  # TypeError: one of them names no time zone
+        return None
+    return max(0.0, wait.total_seconds())

@@ -1,0 +1,159 @@
+"""Bytes over HTTP. Foreign errors are translated here, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import aiohttp
+
+from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
+
+#: largest body that is read, bytes
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+
+
+class Response(NamedTuple):
+    """What came back, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]  #: names in lower case
+    body: bytes  #: of an error no more than the bound, cut off there
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+
+#: a success that says nothing
+EMPTY = Response(200, {}, b"")
+
+
+class Transport(Protocol):
+    """Posts a body and returns the response.
+
+    Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
+    where a successful one is larger than the bound (the same question would get the same again), and nothing
+    else. Follows no redirects, for they could lead the inputs elsewhere.
+    """
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response: ...
+
+    async def close(self) -> None: ...
+
+
+class AiohttpTransport:
+    """The real thing: one session, as many connections as calls in flight."""
+
+    def __init__(self, *, connections: int, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._connections = connections
+        self._most = max_response_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
+        limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
+        try:
+            async with self._open().post(
+                url, data=body, headers=headers, timeout=limit, allow_redirects=False
+            ) as response:
+                names = {name.lower(): value for name, value in response.headers.items()}
+                return _bounded(response.status, names, await self._read(response), self._most)
+        except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
+            raise Timeout(f"no answer within {timeout_s:.3g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
+            raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        # on first use: a session belongs to a running loop. No cookies: calls share no state.
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._connections)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        """One byte more than the bound at most, which tells that there was more."""
+        body = bytearray()
+        while len(body) <= self._most:
+            chunk = await response.content.read(_CHUNK_BYTES)
+            if not chunk:
+                return bytes(body)
+            body += chunk
+        response.close()  # the rest is not read, so the connection cannot serve another call
+        return bytes(body[: self._most + 1])
+
+
+class Sent(NamedTuple):
+    """A call that `ScriptedTransport` got."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A response that takes its time: a `Timeout` where that is longer than the caller waits."""
+
+    takes_s: float
+    response: Response = EMPTY
+
+
+Step = Response | Slow | RemoteFailure
+Script = Iterable[Step] | Callable[[Sent], Step]
+
+
+class ScriptedTransport:
+    """The fake, for tests of whatever calls: answers by script, or by a function of the call. No time passes.
+
+    Ships with the real thing and obeys the same tests. Raises `LookupError` when the script has ended.
+    """
+
+    def __init__(self, script: Script, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self.sent: list[Sent] = []
+        self.closed = False
+        self._most = max_response_bytes
+        self._next = script if callable(script) else _from(script)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
+        sent = Sent(url, body, headers, timeout_s)
+        self.sent.append(sent)
+        await asyncio.sleep(0)  # as a real call would, let others run
+        step = self._next(sent)
+        if isinstance(step, RemoteFailure):
+            raise step
+        if isinstance(step, Slow):
+            if step.takes_s >= timeout_s:
+                raise Timeout(f"no answer within {timeout_s:.3g} s")
+            step = step.response
+        names = {name.lower(): value for name, value in step.headers.items()}
+        return _bounded(step.status, names, step.body, self._most)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def _from(script: Iterable[Step]) -> Callable[[Sent], Step]:
+    steps = iter(script)
+
+    def following(sent: Sent) -> Step:
+        for step in steps:
+            return step
+        raise LookupError(f"the script has no answer to a call of {sent.url}")
+
+    return following
+
+
+def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
+    response = Response(status, headers, body[:most])
+    if len(body) > most and response.succeeded:
+        raise InvalidAnswer(f"the answer is larger than {most} bytes")
+    return response

@@ -1,0 +1,189 @@
+"""The command line: `bisupervised --help`.
+
+Exit codes: 0 done; 1 could not be done; 2 the command line or the settings are wrong; 130 interrupted.
+Each command imports what it needs when it runs: `--help` is instant, and nobody pays for torch unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter, validators
+from rich.console import Console
+from rich.markup import escape
+
+from ..schemas.errors import BiSupervisedError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .settings import Settings
+    from .topology import AgentName
+
+AGENTS: tuple[AgentName, ...] = ("local", "remote", "remote_supervisor")
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+Config = Annotated[
+    Path | None,
+    Parameter(
+        name=("--config", "-c"),
+        help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
+    ),
+]
+
+
+def _version() -> str:
+    try:
+        return version("bisupervised")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"
+
+
+app = App(
+    name="bisupervised",
+    help="Two supervisors around a small local and a large remote model, exactly once, on Kafka.",
+    version=_version,
+    help_flags=["--help", "-h"],
+    help_format="markdown",
+)
+topics = App(name="topics", help="Make the topics.")
+app.command(topics)
+
+
+@app.command
+def worker(
+    *,
+    config: Config = None,
+    agents: Annotated[str, Parameter(help="Which agents to run, separated by commas.")] = ",".join(AGENTS),
+) -> int:
+    """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out."""
+    chosen, faults = parse_agents(agents)
+    settings = _settings(config, faults)
+    from .app import run_worker
+
+    return run_worker(settings, chosen)
+
+
+@topics.command
+def create(*, config: Config = None) -> int:
+    """Make what is missing of the five topics. Existing topics are left as they are."""
+    settings = _settings(config)
+    from .topics import create_topics
+
+    # what it would say about an unreachable broker, the error below says better
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    for line in asyncio.run(create_topics(settings)):
+        _say(line)
+    return DONE
+
+
+@app.command
+def check(*, config: Config = None) -> int:
+    """Print every fault of the configuration, or ok."""
+    _settings(config)
+    _say("ok")
+    return DONE
+
+
+@app.command
+def broker(
+    *,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 9092,
+    data: Path | None = None,
+) -> int:
+    """Run Apache Kafka on this machine, for trying things out.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1; 0 takes a free one.
+    data
+        Folder that keeps its data; a temporary one by default.
+    """
+    from .broker import run_broker
+
+    return run_broker(port, data)
+
+
+@app.command
+def demo(
+    *,
+    out: Path = Path("build"),
+    rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
+    seed: int = 0,
+) -> int:
+    """Run the whole job on handwritten digits: broker, remote model, worker, and a report at the end.
+
+    Parameters
+    ----------
+    out
+        Folder to write `demo.json` and everything else into.
+    rounds
+        How many times each held-out digit is sent.
+    seed
+        Seed of the split and of the training.
+    """
+    from .demo.run import run_demo
+
+    return run_demo(out, rounds=rounds, seed=seed)
+
+
+def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
+    """The agents named in `text`, in the order records meet them, and what is wrong with it."""
+    named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    unknown = [name for name in named if name not in AGENTS]
+    faults = []
+    if unknown or not named:
+        got = f" (got {', '.join(map(repr, unknown))})" if unknown else ""
+        faults.append(f"--agents: must be some of {', '.join(AGENTS)}{got}")
+    return tuple(name for name in AGENTS if name in named), faults
+
+
+def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
+    """The settings. Raises `ConfigurationError` with their faults and those of the command line together."""
+    from .settings import load_settings
+
+    try:
+        settings = load_settings(config)
+    except ConfigurationError as error:
+        raise ConfigurationError([*faults, *error.faults]) from error
+    if faults:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def _say(text: str, *, error: bool = False) -> None:
+    Console(stderr=error, soft_wrap=True, highlight=False).print(escape(text))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; None takes the process's own arguments. Faults are told, none as a traceback."""
+    try:
+        told = Console(stderr=True)
+        code = app(arguments, result_action="return_value", exit_on_error=False, error_console=told)
+    except CycloptsError:  # told already
+        return MISUSED
+    except ConfigurationError as error:
+        for fault in error.faults:
+            _say(fault, error=True)
+        return MISUSED
+    except BiSupervisedError as error:
+        _say(str(error), error=True)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else DONE
+
+
+def main() -> None:
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What came of the demo: a table for people, and the same as JSON. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One record of `results` or `fallback`, as a downstream service reads it."""
+
+    id: str  #: the key of the event
+    to: Literal["results", "fallback"]  #: topic it was read from
+    answered_by: Literal["local", "remote"] | None = None  #: which model; None on fallback
+    prediction: str | None = None  #: the trusted answer; None on fallback
+    reason: str | None = None  #: why it fell back; None on results
+    cost: float = 0.0  #: what the record says its remote call cost
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What the remote's own meter says."""
+
+    calls: int  #: calls answered, which are paid
+    refused: int  #: calls answered 429, which are free
+    cost: float  #: what the calls cost
+    price: float  #: of one call
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """How often each model is right when it answers every input by itself, 0..1."""
+
+    local: float
+    remote: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one run. The names are the keys of `demo.json`."""
+
+    inputs: int  #: events produced to `requests`
+    results: int  #: events with a trusted answer
+    fallback: int  #: events that were handed to the fallback topic
+    answered_by_local: int  #: results from the small model
+    answered_by_remote: int  #: results from the large model
+    lost: int  #: events without an outcome
+    duplicated: int  #: outcomes beyond the first of their event
+    unknown: int  #: outcomes of no event that was produced
+    exactly_one_outcome: bool  #: every event has one, and there are no others
+    accuracy_local_only: float  #: had the small model answered everything, 0..1
+    accuracy_remote_only: float  #: had the large model answered everything, 0..1
+    accuracy_trusted: float | None  #: of the results, 0..1; None without results
+    share_rejected: float  #: fallback / inputs, 0..1
+    fallback_reasons: dict[str, int]  #: events by reason
+    remote_calls: int  #: calls that were paid, by the remote's own meter
+    remote_calls_refused: int  #: calls that the remote answered 429
+    cost: float  #: of those calls, by the remote's own meter
+    cost_in_records: float  #: the same, by what results and fallback records say
+    cost_remote_only: float  #: had the large model answered everything
+    saved: float  #: the difference
+    share_saved: float | None  #: saved / cost_remote_only, 0..1; None where everything is free
+    seconds: float  #: from the first event produced to the last outcome read
+    throughput: float  #: inputs per second
+
+    @property
+    def sound(self) -> bool:
+        """Whether the promise held."""
+        return self.exactly_one_outcome
+
+
+def make_report(
+    truth: Mapping[str, str], outcomes: Sequence[Outcome], alone: Alone, bill: Bill, seconds: float
+) -> Report:
+    """Compare what came out with what went in.
+
+    `truth` maps the id of every event produced to its right answer. A duplicated event counts once among
+    results and fallback, by its first outcome.
+    """
+    first: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.id in truth:
+            first.setdefault(outcome.id, outcome)
+    known = sum(outcome.id in truth for outcome in outcomes)
+    results = [outcome for outcome in first.values() if outcome.to == "results"]
+    fallback = [outcome for outcome in first.values() if outcome.to == "fallback"]
+    right = sum(outcome.prediction == truth[outcome.id] for outcome in results)
+    cost_remote_only = len(truth) * bill.price
+    return Report(
+        inputs=len(truth),
+        results=len(results),
+        fallback=len(fallback),
+        answered_by_local=sum(outcome.answered_by == "local" for outcome in results),
+        answered_by_remote=sum(outcome.answered_by == "remote" for outcome in results),
+        lost=len(truth) - len(first),
+        duplicated=known - len(first),
+        unknown=len(outcomes) - known,
+        exactly_one_outcome=len(outcomes) == known == len(first) == len(truth),
+        accuracy_local_only=alone.local,
+        accuracy_remote_only=alone.remote,
+        accuracy_trusted=right / len(results) if results else None,
+        share_rejected=len(fallback) / len(truth) if truth else 0.0,
+        fallback_reasons=dict(Counter(outcome.reason or "none" for outcome in fallback).most_common()),
+        remote_calls=bill.calls,
+        remote_calls_refused=bill.refused,
+        cost=round(bill.cost, 6),
+        cost_in_records=round(sum(outcome.cost for outcome in first.values()), 6),
+        cost_remote_only=round(cost_remote_only, 6),
+        saved=round(cost_remote_only - bill.cost, 6),
+        share_saved=1 - bill.cost / cost_remote_only if cost_remote_only else None,
+        seconds=round(seconds, 3),
+        throughput=round(len(truth) / seconds, 1) if seconds else 0.0,
+    )
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """The report as `demo.json` holds it."""
+    return asdict(report)
+
+
+def as_table(report: Report) -> Table:
+    """The report as a manager reads it."""
+    table = Table(title="Handwritten digits through two supervisors", show_header=False, title_justify="left")
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    table.add_column(justify="left", style="dim")
+    for section in (_accuracy(report), _work(report), _money(report), _promise(report)):
+        for row in section:
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+Rows = list[tuple[str, str, str]]
+
+
+def _accuracy(report: Report) -> Rows:
+    return [
+        ("Right, small local model alone", _percent(report.accuracy_local_only), "free, on this machine"),
+        ("Right, large remote model alone", _percent(report.accuracy_remote_only), "every input is paid for"),
+        ("Right, what was trusted here", _percent(report.accuracy_trusted), "both models, two supervisors"),
+    ]
+
+
+def _work(report: Report) -> Rows:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.fallback_reasons.items())
+    return [
+        ("Inputs", f"{report.inputs:,}", ""),
+        (
+            "Answered by the local model",
+            f"{report.answered_by_local:,}",
+            _share(report.answered_by_local, report),
+        ),
+        (
+            "Answered by the remote model",
+            f"{report.answered_by_remote:,}",
+            _share(report.answered_by_remote, report),
+        ),
+        (
+            "Rejected, left to a person",
+            f"{report.fallback:,}",
+            f"{_share(report.fallback, report)}: {reasons}" if reasons else _share(report.fallback, report),
+        ),
+        (
+            "Throughput",
+            f"{report.throughput:,.0f}/s",
+            f"{report.seconds:.1f} s, set by the remote's limit",
+        ),
+    ]
+
+
+def _money(report: Report) -> Rows:
+    agrees = abs(report.cost - report.cost_in_records) < 1e-6
+    by_records = "the records say the same" if agrees else f"the records say {report.cost_in_records:,.2f}"
+    refused = f"{report.remote_calls_refused:,} more refused, tried again"
+    return [
+        ("Remote calls paid", f"{report.remote_calls:,}", refused),
+        ("Cost, by the remote's meter", f"{report.cost:,.2f}", by_records),
+        ("Cost, had the remote answered all", f"{report.cost_remote_only:,.2f}", ""),
+        ("Money saved", f"{report.saved:,.2f}", _percent(report.share_saved)),
+    ]
+
+
+def _promise(report: Report) -> Rows:
+    detail = f"{report.lost:,} lost, {report.duplicated:,} duplicated"
+    if report.unknown:
+        detail += f", {report.unknown:,} of unknown origin"
+    return [("Each input has exactly one outcome", "yes" if report.exactly_one_outcome else "NO", detail)]
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.1%}"
+
+
+def _share(count: int, report: Report) -> str:
+    return _percent(count / report.inputs if report.inputs else None)

@@ -1,0 +1,172 @@
+"""What is wrong with a configuration, in one line per fault. Pure functions; `settings.py` reads and asks.
+
+No line repeats a value that may be a secret: neither of a key that is called like one, nor of a key that is
+not known here, nor one that holds a user or a password.
+"""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from .settings import Settings
+
+#: (table, key); table is '' for the keys above all tables
+Place = tuple[str, str]
+#: table -> key -> its description; the tables themselves stand under ''
+Known = Mapping[str, Mapping[str, str]]
+
+#: longest value that a fault repeats, characters
+_GOT_CHARS = 60
+_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer", re.IGNORECASE)
+_TEXTS: dict[str, str] = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_type": "must be a whole number",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "model_type": "must be a table",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "value_error": "{error}",
+}
+
+
+def place_of(location: Sequence[str | int], known: Known) -> Place:
+    """The table and key of a location inside the document."""
+    first = str(location[0])
+    if len(location) > 1 and first in known:
+        return first, str(location[1])
+    return "", first
+
+
+def told(errors: Iterable[ErrorDetails], known: Known, origins: Mapping[Place, str]) -> list[str]:
+    """One line per validation error; `origins` names the environment variable that gave a value."""
+    return [_told(error, known, origins) for error in errors]
+
+
+def _told(error: ErrorDetails, known: Known, origins: Mapping[Place, str]) -> str:
+    place = place_of(error["loc"], known)
+    items = [f"item {step + 1} " for step in error["loc"][1:] if isinstance(step, int)]
+    origin = f", from {origins[place]}" if place in origins else ""
+    return f"{written(place, known)}: {''.join(items)}{_complaint(error, place, known)}{origin}"
+
+
+def _complaint(error: ErrorDetails, place: Place, known: Known) -> str:
+    table, key = place
+    if error["type"] == "missing":
+        return f"is missing: {known.get(table, {}).get(key, 'required')}"
+    if error["type"] == "extra_forbidden":
+        kind = "table" if not table and isinstance(error["input"], dict) else "key"
+        return f"unknown {kind}{_nearest(place, known)}"
+    text = _TEXTS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    return f"{text}{_got(place, error['input'])}"
+
+
+def written(place: Place, known: Known) -> str:
+    """How a place looks in the file: `[table] key`, `[table]` or `key`."""
+    table, key = place
+    if table:
+        return f"[{table}] {key}"
+    return f"[{key}]" if key in known else key
+
+
+def _nearest(place: Place, known: Known) -> str:
+    """What was probably meant: the same key in another table, or the nearest one of the same table."""
+    table, key = place
+    elsewhere = [other for other in known if other and key in known[other]]
+    if elsewhere:
+        return f"; it belongs in [{elsewhere[0]}]"
+    near = difflib.get_close_matches(key, known.get(table, ()), n=1)
+    return f"; did you mean {near[0] if table else written(('', near[0]), known)}?" if near else ""
+
+
+def unknown_variable(name: str, table: str, known: Known) -> str:
+    """The fault of an environment variable that names no table."""
+    return f"{name}: no table [{table}]{_nearest(('', table), known)}"
+
+
+def _got(place: Place, value: Any) -> str:  # noqa: ANN401  # whatever the file held
+    if not isinstance(value, str | int | float) or _SECRET.search(place[1]):
+        return ""
+    shown = repr(value)
+    if "@" in shown or _SECRET.search(shown):
+        return ""
+    return f" (got {shown if len(shown) <= _GOT_CHARS else shown[:_GOT_CHARS] + '…'})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Two settings that must agree. Keys in `_ms` are compared in seconds."""
+
+    subject: Place
+    holds: Callable[[float, float], bool]
+    text: str  #: how the subject must stand to the other
+    other: Place
+
+
+_RULES = (
+    _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
+    _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
+    _Rule(("stream", "window_bytes"), operator.ge, "at least", ("topics", "max_message_bytes")),
+    _Rule(("stream", "commit_interval_ms"), operator.lt, "below", ("stream", "transaction_timeout_s")),
+    _Rule(("local", "batch_size"), operator.le, "at most", ("stream", "window_records")),
+    _Rule(("local", "batch_wait_ms"), operator.lt, "below", ("local", "predict_timeout_s")),
+    _Rule(("remote", "batch_size"), operator.le, "at most", ("stream", "window_records")),
+    _Rule(("remote", "batch_wait_ms"), operator.lt, "below", ("remote", "timeout_s")),
+    _Rule(("remote", "deadline_s"), operator.ge, "at least", ("remote", "timeout_s")),
+    _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
+)
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
+
+
+def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """Settings that are right alone and cannot work together. Those in `faulty` are reported already."""
+    broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
+    return [_broken(rule, settings) for rule in broken] + _shared_topics(settings, faulty)
+
+
+def _value(settings: Settings, place: Place) -> float:
+    value: float = getattr(getattr(settings, place[0]), place[1])
+    return value
+
+
+def _holds(rule: _Rule, settings: Settings) -> bool:
+    left, right = (
+        _value(settings, place) / (1000 if place[1].endswith("_ms") else 1) for place in (rule.subject, rule.other)
+    )
+    return rule.holds(left, right)
+
+
+def _broken(rule: _Rule, settings: Settings) -> str:
+    (table, key), (other_table, other_key) = rule.subject, rule.other
+    other = other_key if other_table == table else f"[{other_table}] {other_key}"
+    left, right = _value(settings, rule.subject), _value(settings, rule.other)
+    return f"[{table}] {key}: must be {rule.text} {other} (got {left} and {right})"
+
+
+def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    first: dict[str, str] = {}
+    shared = []
+    for role in (role for role in _TOPIC_ROLES if ("topics", role) not in faulty):
+        name = getattr(settings.topics, role)
+        if name in first:
+            shared.append(f"[topics] {role}: must differ from {first[name]} (got {name!r} for both)")
+        first.setdefault(name, role)
+    return shared

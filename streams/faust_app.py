@@ -1,0 +1,17 @@
+"""`faust -A bisupervised.streams.faust_app worker`: the same application, started by Faust's own command line.
+
+The settings are the file named in `BISUPERVISED_CONFIG`. This is the only module that reads the environment and
+the broker when it is imported: `faust -A` wants an application to import.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .app import create_app
+from .settings import load_settings
+
+_config = os.environ.get("BISUPERVISED_CONFIG")
+
+app = create_app(load_settings(Path(_config) if _config else None))

@@ -1,0 +1,458 @@
+"""The settings: one TOML file, overridden by the environment, every fault told at once.
+
+`BISUPERVISED_<TABLE>__<KEY>` overrides a key of the file (`BISUPERVISED_LOCAL__THRESHOLD=0.9`); lists are
+written as JSON there. Nothing is skipped with a warning: a key that is not known here refuses to start.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ..agents.supervisor import SCORES
+from ..schemas.errors import ConfigurationError
+from .faults import contradictions, place_of, told, unknown_variable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic.fields import FieldInfo
+
+    from ..schemas.records import Route
+    from .faults import Place
+
+ENV_PREFIX = "BISUPERVISED_"
+ENV_DELIMITER = "__"
+
+#: a torch.export file, or TorchScript under either of its usual names
+MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
+#: the done-marks of a window must fit into 4,096 characters of commit metadata
+MOST_WINDOW_RECORDS = 24_000
+#: `transaction.max.timeout.ms` of a broker as it comes, seconds
+MOST_TRANSACTION_S = 900
+_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def _no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    """Refuse true and false as numbers: pydantic would read `threshold = true` as 1.0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _kafka_name(value: str) -> str:
+    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _servers(value: str) -> str:
+    for server in value.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("must be host:port, several separated by commas")
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise ValueError("must be a URL such as http://127.0.0.1:8080")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry a user or a password: it is written to logs")
+    return value.rstrip("/")
+
+
+def _model_name(value: str) -> str:
+    if value.endswith(MODEL_SUFFIXES) or _MODULE_CALLABLE.fullmatch(value):
+        return value
+    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
+
+
+def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    return value.upper() if isinstance(value, str) else value
+
+
+def _score_name(name: str) -> str:
+    if name not in SCORES:
+        raise ValueError(f"must be one of {', '.join(sorted(SCORES))}")
+    return name
+
+
+def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as above
+    """A probability unless `free`, where the user's own score sets the scale."""
+    try:
+        threshold: float = parse(_no_boolean(value))
+    except ValueError:
+        threshold = math.nan
+    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
+        return threshold
+    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
+
+
+_Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+_Seconds = Annotated[_Finite, Field(gt=0)]
+_NotNegative = Annotated[_Finite, Field(ge=0)]
+_Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1)]
+_Milliseconds = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
+_Topic = Annotated[str, AfterValidator(_kafka_name)]
+_Name = Annotated[str, Field(min_length=1)]
+_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+
+
+class _Table(BaseModel):
+    """One table of the file: frozen, and closed to keys that are not listed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kafka(_Table):
+    """How to reach the broker, and how long it may take."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+        default="127.0.0.1:9092", description="brokers to ask first, host:port, separated by commas"
+    )
+    session_timeout_s: _Seconds = Field(
+        default=10.0,
+        description="seconds without a heartbeat after which the broker gives a worker's partitions away",
+    )
+    rebalance_timeout_s: _Seconds = Field(
+        default=60.0, description="seconds a worker has to join a rebalance, draining included"
+    )
+    request_timeout_s: _Seconds = Field(default=30.0, description="seconds to wait for one answer of the broker")
+
+
+class Topics(_Table):
+    """Names of the topics, and how `topics create` makes them."""
+
+    requests: _Topic = Field(default="requests", description="topic that events are read from")
+    doubtful: _Topic = Field(
+        default="doubtful", description="internal topic: inputs the local supervisor does not trust"
+    )
+    answers: _Topic = Field(
+        default="answers", description="internal topic: remote answers that are paid and not yet judged"
+    )
+    results: _Topic = Field(default="results", description="topic that trusted answers are written to")
+    fallback: _Topic = Field(default="fallback", description="topic for what cannot be answered, each with its reason")
+    partitions: _Count = Field(
+        default=4, description="partitions of each topic: the most workers that can share the work"
+    )
+    replication_factor: _Count = Field(default=1, description="copies of each partition, 3 on a production cluster")
+    min_insync_replicas: _Count = Field(
+        default=1, description="copies that must have a record before it counts as written"
+    )
+    retention_hours: _Seconds = Field(default=168.0, description="hours that records are kept")
+    max_message_bytes: _Count = Field(
+        default=1_048_588, description="bytes of the largest batch of records a topic accepts"
+    )
+
+    def name_of(self, route: Route) -> str:
+        """The topic that an outcome of this route is written to."""
+        return {
+            "results": self.results,
+            "doubtful": self.doubtful,
+            "answers": self.answers,
+            "fallback": self.fallback,
+        }[route]
+
+
+class Stream(_Table):
+    """How records are moved: the promise, the order and the bounds."""
+
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once", description="exactly_once, or at_least_once for brokers without transactions"
+    )
+    ordering: Literal["key", "none"] = Field(
+        default="key", description="key: records of one key leave in order; none: as they finish"
+    )
+    start: Literal["earliest", "latest"] = Field(
+        default="earliest", description="where a partition without a committed offset starts"
+    )
+    commit_interval_ms: _Count = Field(
+        default=100, description="milliseconds between two transactions under load, at most"
+    )
+    window_records: Annotated[_Count, Field(le=MOST_WINDOW_RECORDS)] = Field(
+        default=10_000, description="records of one partition that may be unfinished or done out of order"
+    )
+    window_bytes: _Count = Field(default=67_108_864, description="bytes of the records that one partition may hold")
+    drain_s: _NotNegative = Field(default=10.0, description="seconds that work in flight gets on a rebalance or a stop")
+    max_tries: _Count = Field(default=3, description="times an agent may fail on a record before it goes to fallback")
+    transaction_timeout_s: Annotated[_Seconds, Field(le=MOST_TRANSACTION_S)] = Field(
+        default=15.0,
+        description="seconds after which the broker aborts a transaction that a dead worker left open",
+    )
+    watchdog_s: _Seconds = Field(
+        default=60.0, description="seconds without progress of a broker call before the worker gives up"
+    )
+    fetch_records: _Count = Field(default=2_000, description="records taken from the consumer at once")
+
+
+class Request(_Table):
+    """Which parts of a request mean what. Names are top-level fields of its JSON value; '' means none."""
+
+    input: str = Field(default="input", description="field with the model's input; '' takes the whole value")
+    id: str = Field(default="id", description="field with the user's id; '' where there is none")
+    deadline_ms: str = Field(
+        default="deadline_ms", description="field with the deadline, milliseconds since epoch; '' for none"
+    )
+    deadline_header: str = Field(
+        default="bisupervised-deadline-ms",
+        description="header with the deadline, which wins over the field; '' for none",
+    )
+
+
+class Local(_Table):
+    """The small model that answers first, and its supervisor."""
+
+    model: Annotated[str, AfterValidator(_model_name)] = Field(
+        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)"
+    )
+    labels: tuple[str, ...] = Field(
+        default=(), description="names of the classes, in the model's order; [] answers with numbers"
+    )
+    output: Literal["logits", "probabilities", "scored"] = Field(
+        default="logits",
+        description="what the model returns: logits, probabilities, or pairs of prediction and score",
+    )
+    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    threshold: float = Field(description="score below this is doubtful and goes to the remote model")
+    version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
+    batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
+    batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
+    predict_timeout_s: _Seconds = Field(
+        default=60.0, description="seconds one batch may take before the worker counts as hung"
+    )
+    warm_up: tuple[Any, ...] = Field(default=(), description="inputs to predict once before the first record")
+
+    @field_validator("supervisor")
+    @classmethod
+    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("output") == "scored" else _score_name(name)
+
+    @field_validator("threshold", mode="wrap")
+    @classmethod
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
+        return _parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+
+
+class Remote(_Table):
+    """The large model behind a network, and its supervisor."""
+
+    url: Annotated[str, AfterValidator(_http_url)] = Field(description="base address, such as http://127.0.0.1:8080")
+    protocol: Literal["open_inference"] = Field(default="open_inference", description="what the server speaks")
+    model: _Name = Field(description="the server's name for its model")
+    input_name: _Name = Field(default="input", description="name of the input tensor")
+    datatype: Literal[
+        "BOOL",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "FP16",
+        "FP32",
+        "FP64",
+        "BYTES",
+    ] = Field(default="FP32", description="type of the input tensor's elements")
+    output_name: _Name = Field(default="probabilities", description="name of the output tensor to read")
+    output: Literal["logits", "probabilities"] = Field(default="probabilities", description="what that tensor holds")
+    labels: tuple[str, ...] = Field(
+        default=(), description="names of the classes, in the model's order; [] answers with numbers"
+    )
+    supervisor: Annotated[str, AfterValidator(_score_name)] = Field(
+        default="max_softmax", description="name of the score that judges an answer"
+    )
+    threshold: float = Field(description="score below this is rejected and goes to fallback")
+    batch_size: _Count = Field(default=8, description="inputs in one call, at most")
+    batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
+    in_flight: _Count = Field(default=32, description="calls that may be under way at once")
+    timeout_s: _Seconds = Field(default=30.0, description="seconds one try may take")
+    deadline_s: _Seconds = Field(default=120.0, description="seconds all tries of one call may take together")
+    tries: _Count = Field(default=6, description="times a call is tried, the first included")
+    backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
+    backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
+    price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
+    max_response_bytes: _Count = Field(
+        default=16_777_216, description="bytes of a response that are read before it is refused"
+    )
+
+    @field_validator("threshold", mode="wrap")
+    @classmethod
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> float:  # noqa: ANN401  # whatever the file held
+        return _parsed_threshold(value, parse, free=False)
+
+
+class Thresholds(_Table):
+    """Where the thresholds come from."""
+
+    version: str = Field(default="", description="name under which records say which thresholds judged them")
+
+
+class Log(_Table):
+    """What the worker writes about itself."""
+
+    level: _Level = Field(default="INFO", description="least severity that is written")
+    # the attribute cannot be called `json`: pydantic's models have a method of that name
+    as_json: bool = Field(default=False, alias="json", description="true writes one JSON object a line")
+
+
+class Settings(BaseSettings):
+    """All settings of a worker. Build it with `load_settings`, or directly in tests."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    name: _Topic = Field(default="bisupervised", description="prefix of consumer groups and transactional ids")
+    kafka: Kafka = Field(default=Kafka(), description="how to reach the broker")
+    topics: Topics = Field(default=Topics(), description="names of the topics, and how they are made")
+    stream: Stream = Field(default=Stream(), description="how records are moved")
+    request: Request = Field(default=Request(), description="which parts of a request mean what")
+    local: Local = Field(description="the small model that answers first")
+    remote: Remote = Field(description="the large model behind a network")
+    thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
+    log: Log = Field(default=Log(), description="what the worker writes about itself")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing behind the caller's back: `load_settings` says which file and which environment."""
+        return (init_settings,)
+
+
+def _known_keys() -> dict[str, dict[str, str]]:
+    """Every key as written in the file, by table, with its description; what has no table is under ''."""
+    known = {"": {name: field.description or "" for name, field in Settings.model_fields.items()}}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
+            fields = field.annotation.model_fields.items()
+            known[name] = {inner.alias or key: inner.description or "" for key, inner in fields}
+    return known
+
+
+KNOWN = _known_keys()
+#: stands in for what is required and missing, so that the rest can still be checked; never leaves this module
+_STAND_IN: dict[str, dict[str, Any]] = {
+    "local": {"model": "module:callable", "threshold": 0.5},
+    "remote": {"url": "http://127.0.0.1", "model": "model", "threshold": 0.5},
+}
+
+
+class _Environment(EnvSettingsSource):
+    """The overrides of one environment, which is handed in and not read from the process."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        super().__init__(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
+        self.env_vars = {name.lower(): value for name, value in env.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # as the base
+        """Leave text that is not JSON as it stands: validation then names its key with all other faults."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+    """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
+
+    Raises `ConfigurationError` with every fault at once, one line each.
+    """
+    env = os.environ if env is None else env
+    document = _merged(_read(path), _Environment(env)())
+    origins, faults = _variables(env)
+    faulty: frozenset[Place] = frozenset()
+    try:
+        settings = Settings(**document)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        faults += told(errors, KNOWN, origins)
+        faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in errors)
+        faulty |= {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
+        settings = _settled(document, faulty)
+    faults += contradictions(settings, faulty)
+    if faults:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    """The file's document. Raises `ConfigurationError` where there is nothing to check."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError([f"{path}: is not UTF-8 text (at line {line})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{path}: is not TOML: {error}"]) from error
+
+
+def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The file under the environment. Every table is there, so that each missing key is named."""
+    merged: dict[str, Any] = {table: {} for table in KNOWN if table} | document
+    for name, override in overrides.items():
+        both_tables = isinstance(override, dict) and isinstance(merged.get(name), dict)
+        merged[name] = merged[name] | override if both_tables else override
+    return merged
+
+
+def _variables(env: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+    """Which variable gave which key, and a fault for each that names no table.
+
+    Variables without the double underscore are left alone: they may belong to somebody else.
+    """
+    origins: dict[Place, str] = {}
+    faults = []
+    for variable in (name for name in env if name.upper().startswith(ENV_PREFIX)):
+        table, nested, key = variable[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
+        if nested and table not in KNOWN:
+            faults.append(unknown_variable(variable, table, KNOWN))
+        origins[(table, key) if nested else ("", table)] = variable
+    return origins, faults
+
+
+def _settled(document: dict[str, Any], faulty: frozenset[Place]) -> Settings:
+    """The settings without what is faulty, so that contradictions among the rest are found too."""
+    settled: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict) and name in KNOWN:
+            settled[name] = {key: inner for key, inner in value.items() if (name, key) not in faulty}
+        elif ("", name) not in faulty:
+            settled[name] = value
+    for table, stand_in in _STAND_IN.items():
+        settled[table] = stand_in | settled.get(table, {})
+    return Settings(**settled)

@@ -1,0 +1,123 @@
+"""Making the five topics. What is there already is left as it is, and named."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from ..schemas.errors import BiSupervisedError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from .settings import Settings
+
+_MS_PER_HOUR = 3_600_000
+
+
+class BrokerUnreachable(BiSupervisedError):
+    """No broker answered. The message says where it was looked for and what to do."""
+
+
+class TopicsRefused(BiSupervisedError):
+    """The broker refused at least one topic. `faults` holds a line for each; the others have been made."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+async def create_topics(settings: Settings) -> list[str]:
+    """Make what is missing of the five topics. Returns one line per topic, in the order records flow.
+
+    An existing topic is never altered: its line says where its partitions differ from the settings, for
+    adding partitions changes where keys go. Raises `BrokerUnreachable` and `TopicsRefused`.
+    """
+    wanted = _wanted(settings)
+    async with admin_client(settings) as admin:
+        existing = await count_partitions(admin, wanted)
+        missing = [topic for name, topic in wanted.items() if name not in existing]
+        errors = await _create(admin, missing)
+        # another process may have made one in between
+        raced = [name for name, (kind, _) in errors.items() if kind is TopicAlreadyExistsError]
+        existing |= await count_partitions(admin, raced)
+    faults = [f"{name}: not made: {_why(*errors[name])}" for name in errors if name not in existing]
+    if faults:
+        raise TopicsRefused(faults)
+    return [_line(topic, existing.get(name)) for name, topic in wanted.items()]
+
+
+def _wanted(settings: Settings) -> dict[str, NewTopic]:
+    topics = settings.topics
+    shared = {
+        "min.insync.replicas": str(topics.min_insync_replicas),
+        "retention.ms": str(round(topics.retention_hours * _MS_PER_HOUR)),
+        "max.message.bytes": str(topics.max_message_bytes),
+    }
+    # nothing here is the latest value of a key: a compacted internal topic would drop records not yet read
+    internal = shared | {"cleanup.policy": "delete"}
+    configs = {
+        topics.requests: shared,
+        topics.doubtful: internal,
+        topics.answers: internal,
+        topics.results: shared,
+        topics.fallback: shared,
+    }
+    return {
+        name: NewTopic(name, topics.partitions, topics.replication_factor, topic_configs=config)
+        for name, config in configs.items()
+    }
+
+
+@asynccontextmanager
+async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    servers, patience_s = settings.kafka.bootstrap_servers, settings.kafka.request_timeout_s
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=round(patience_s * 1000))
+    try:
+        async with asyncio.timeout(patience_s):
+            await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError, OSError) as error:
+        raise BrokerUnreachable(
+            f"no Kafka broker answers at {servers} ({str(error) or type(error).__name__}). "
+            "Start one (`bisupervised broker`), or set [kafka] bootstrap_servers to where yours listens."
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def count_partitions(admin: AIOKafkaAdminClient, names: Mapping[str, Any] | list[str]) -> dict[str, int]:
+    """How many partitions each of these topics has, where it exists."""
+    # asking for all names first: asking about a missing topic may make it, with the broker's defaults
+    there = sorted(set(await admin.list_topics()) & set(names))
+    described = await admin.describe_topics(there) if there else []
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> dict[str, tuple[type[KafkaError], str | None]]:
+    """Ask the broker for these topics. Returns the error and the broker's words for each it refused."""
+    if not topics:
+        return {}
+    response = await admin.create_topics(topics)
+    return {name: (for_code(code), (words or [None])[0]) for name, code, *words in response.topic_errors if code}
+
+
+def _why(kind: type[KafkaError], words: str | None) -> str:
+    return words or kind.__name__
+
+
+def _line(topic: NewTopic, partitions: int | None) -> str:
+    if partitions is None:
+        return f"{topic.name}: made, {_counted(topic.num_partitions)}"
+    if partitions == topic.num_partitions:
+        return f"{topic.name}: exists, {_counted(partitions)}, left as it is"
+    difference = f"{_counted(partitions)}, the settings say {topic.num_partitions}"
+    return f"{topic.name}: exists with {difference}; left as it is"
+
+
+def _counted(partitions: int) -> str:
+    return f"{partitions} partition{'' if partitions == 1 else 's'}"

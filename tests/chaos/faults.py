@@ -1,0 +1,93 @@
+"""The faults. Each is a coroutine that hits the cluster once and leaves it as many workers as it found."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+
+from cluster import SESSION_TIMEOUT_S, Cluster
+
+Fault = Callable[[Cluster], Awaitable[bool]]
+
+#: longer than the session timeout, so that the group gives the partitions away meanwhile
+_LONG_S = SESSION_TIMEOUT_S + 3.0
+
+
+async def kill(cluster: Cluster) -> bool:
+    """SIGKILL a worker; another takes its place after a moment."""
+    worker = cluster.any_worker()
+    cluster.drop(worker)
+    worker.kill()
+    worker.wait()
+    await asyncio.sleep(random.uniform(0, 2))
+    cluster.add_worker()
+    return True
+
+
+async def kill_in_transaction(cluster: Cluster) -> bool:
+    """SIGKILL a worker whose transaction is open and has records in it."""
+    worker = cluster.any_worker()
+    if not await cluster.trap(worker, signal.SIGKILL):
+        return False
+    cluster.drop(worker)
+    await asyncio.to_thread(worker.wait)
+    cluster.add_worker()
+    return True
+
+
+async def join(cluster: Cluster) -> bool:
+    """One worker more for a while, then killed: the group had no time to hand over."""
+    worker = cluster.add_worker()
+    await asyncio.sleep(random.uniform(3, 6))
+    cluster.drop(worker)
+    worker.kill()
+    worker.wait()
+    return True
+
+
+async def leave(cluster: Cluster) -> bool:
+    """SIGTERM a worker; another takes its place."""
+    worker = cluster.any_worker()
+    cluster.drop(worker)
+    worker.terminate()
+    cluster.add_worker()
+    await asyncio.to_thread(worker.wait)
+    return True
+
+
+async def freeze(cluster: Cluster) -> bool:
+    """SIGSTOP past the session timeout, then SIGCONT: a zombie wakes up."""
+    worker = cluster.any_worker()
+    os.kill(worker.pid, signal.SIGSTOP)
+    await asyncio.sleep(_LONG_S)
+    os.kill(worker.pid, signal.SIGCONT)
+    return True
+
+
+async def freeze_in_transaction(cluster: Cluster) -> bool:
+    """The same, stopped while its transaction is open: the zombie's first act is to commit."""
+    worker = cluster.any_worker()
+    if not await cluster.trap(worker, signal.SIGSTOP):
+        return False
+    await asyncio.sleep(_LONG_S)
+    os.kill(worker.pid, signal.SIGCONT)
+    return True
+
+
+async def kill_broker(cluster: Cluster) -> bool:
+    """kill -9 the broker and start it again on the same data."""
+    cluster.broker.kill()
+    await asyncio.sleep(random.uniform(0, 2))
+    await asyncio.to_thread(cluster.broker.restart)
+    return True
+
+
+FAULTS: dict[str, Fault] = {
+    fault.__name__: fault
+    for fault in (kill, kill_in_transaction, join, leave, freeze, freeze_in_transaction, kill_broker)
+}
+#: faults that leave transactions open with records in them, which the broker must abort
+LEAVE_OPEN = ("kill", "kill_in_transaction", "freeze_in_transaction", "kill_broker")

@@ -1,0 +1,182 @@
+"""Chaos: the whole pipeline on real Kafka while processes are killed, frozen and replaced.
+
+    python tests/chaos/run.py --inputs 300000 --faults 105
+
+Every kind of fault has a phase of its own: its share of the inputs is produced at a steady rate while its faults
+happen, then everything must drain. Prints a table, writes `build/chaos.json`, exits 1 when a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster import Cluster, running
+from faults import FAULTS, LEAVE_OPEN
+from rich.console import Console
+from rich.table import Table
+from watch import AbortedRecords, Watch
+
+#: about how long one fault of any kind takes with its recovery, to spread the inputs over a phase, seconds
+_FAULT_S = 13.0
+#: seconds without any outcome after which a phase counts as not drained
+_DRAIN_S = 90.0
+
+
+@dataclass
+class Phase:
+    """One kind of fault: what was done and what came of it."""
+
+    kind: str
+    faults: int = 0
+    missed: int = 0  #: traps that no transaction stepped into
+    inputs: int = 0
+    aborted: int = 0
+    resume_s: list[float] = field(default_factory=list)
+
+
+async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faults: int) -> Phase:
+    """Produce while faults of one kind happen; return when all inputs have their outcome, or will never have."""
+    phase = Phase(kind, inputs=inputs)
+    producing = asyncio.create_task(watch.produce(inputs, inputs / max(faults * _FAULT_S, 5.0)))
+    await asyncio.sleep(2.0)
+    while phase.faults + phase.missed < faults:
+        cluster.revive()
+        await asyncio.sleep(random.uniform(0.5, 2.0))
+        started = time.monotonic()
+        if await FAULTS[kind](cluster):
+            phase.faults += 1
+        else:
+            phase.missed += 1
+        if not producing.done() and (seconds := await watch.resumed(started)) is not None:
+            phase.resume_s.append(seconds)
+        print(
+            f"  {kind} {phase.faults}/{faults}  outcomes {len(watch.outcomes.seen)}",
+            file=sys.stderr,
+            flush=True,
+        )
+    await producing
+    cluster.revive()
+    await watch.drained(_DRAIN_S)
+    return phase
+
+
+async def torment(cluster: Cluster, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, float]:
+    """All phases, one after the other."""
+    watch = Watch(cluster)
+    aborted = AbortedRecords(cluster.broker.bootstrap_servers)
+    following = asyncio.create_task(watch.follow())
+    started = time.monotonic()
+    phases = []
+    kinds = arguments.kinds or list(FAULTS)
+    for number, kind in enumerate(kinds):
+        faults = arguments.faults // len(kinds) + (number < arguments.faults % len(kinds))
+        phase = await run_phase(cluster, watch, kind, arguments.inputs // len(kinds), faults)
+        phase.aborted = await aborted.since_last()
+        phases.append(phase)
+        if following.done():
+            following.result()
+    following.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await following
+    return phases, watch, time.monotonic() - started
+
+
+def summary(phases: list[Phase], watch: Watch, cluster: Cluster, seconds: float) -> dict[str, Any]:
+    """The figures, as they go into the file."""
+    return {
+        "inputs": len(watch.inputs),
+        "faults": sum(phase.faults for phase in phases),
+        "outcomes": sum(watch.outcomes.seen.values()),
+        "lost": watch.missing,
+        "duplicated": watch.duplicated,
+        "out_of_order": watch.outcomes.out_of_order,
+        "stuck": watch.stuck,
+        "aborted_records": sum(phase.aborted for phase in phases),
+        "faults_by_kind": {phase.kind: phase.faults for phase in phases},
+        "aborted_by_kind": {phase.kind: phase.aborted for phase in phases},
+        "outcomes_by_reason": dict(watch.outcomes.reasons),
+        "traps_missed": sum(phase.missed for phase in phases),
+        "worker_deaths": cluster.deaths,
+        "seconds": round(seconds, 1),
+    }
+
+
+def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[str]:
+    """Which promises were not kept."""
+    demands = ["lost", "stuck"]
+    if delivery == "exactly_once":
+        demands += ["duplicated", "out_of_order"]
+    faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
+    if demand_aborts and delivery == "exactly_once":
+        aborted = figures["aborted_by_kind"]
+        faults += [f"no aborted record by {kind}" for kind in LEAVE_OPEN if kind in aborted and not aborted[kind]]
+    return faults
+
+
+def show(phases: list[Phase], figures: dict[str, Any]) -> None:
+    """The table for people."""
+    table = Table(title="Chaos: faults, and what came of the inputs")
+    for column in ("fault", "faults", "inputs", "aborted records", "resume s, median", "resume s, worst"):
+        table.add_column(column, justify="left" if column == "fault" else "right")
+    for phase in phases:
+        times = phase.resume_s
+        median, worst = (f"{statistics.median(times):.1f}", f"{max(times):.1f}") if times else ("-", "-")
+        table.add_row(phase.kind, str(phase.faults), str(phase.inputs), str(phase.aborted), median, worst)
+    console = Console(width=110)
+    console.print(table)
+    names = ("inputs", "outcomes", "faults", "lost", "duplicated", "out_of_order", "stuck", "aborted_records")
+    console.print("  ".join(f"{name} {figures[name]}" for name in names))
+    console.print(f"outcomes by reason {figures['outcomes_by_reason']}  seconds {figures['seconds']}")
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=300_000, help="requests in all")
+    parser.add_argument("--faults", type=int, default=105, help="faults in all")
+    parser.add_argument("--workers", type=int, default=2, help="workers that run all the time")
+    parser.add_argument("--kinds", nargs="*", choices=list(FAULTS), help="kinds of faults; all by default")
+    parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
+    parser.add_argument("--seed", type=int, default=None, help="seed of what is random here")
+    parser.add_argument("--out", type=Path, default=Path("build/chaos.json"), help="file for the figures")
+    parser.add_argument("--logs", type=Path, default=None, help="keep the processes' logs in this new folder")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    """Run, tell, and fail when a promise was broken."""
+    arguments = parse()
+    random.seed(arguments.seed)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells every retry while the broker is dead
+    folder = arguments.logs or Path(tempfile.mkdtemp(prefix="bisupervised-chaos-"))
+    with running(folder, arguments.delivery, arguments.workers) as cluster:
+        phases, watch, seconds = asyncio.run(torment(cluster, arguments))
+        figures = summary(phases, watch, cluster, seconds)
+    show(phases, figures)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    faults = broken(figures, arguments.delivery, demand_aborts=arguments.faults >= 10 * len(FAULTS))
+    for fault in faults:
+        print(f"BROKEN: {fault}")
+    if not faults and arguments.logs is None:
+        shutil.rmtree(folder)
+    elif faults:
+        print(f"the logs are in {folder}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""What goes in, what comes out, and whether each promise held. Reads as a downstream service would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from bisupervised.schemas.codec import decode_facts, decode_result
+from cluster import PARTITIONS, Cluster
+
+#: a partition with a backlog and without an outcome for so long is stuck, seconds
+STUCK_S = 60.0
+KEYS = 200
+
+Place = tuple[int, int]  # partition and offset of a request
+
+
+@dataclass
+class Outcomes:
+    """Every outcome seen so far, and what was wrong with them."""
+
+    seen: Counter[Place] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    last: dict[tuple[str, str, bytes], int] = field(default_factory=dict)
+    highest: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), -1))
+    moved: dict[int, float] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), time.monotonic()))
+    out_of_order: int = 0
+    last_at: float = field(default_factory=time.monotonic)
+
+    def add(self, record: Any) -> None:  # aiokafka's ConsumerRecord has no types
+        """Count one record of results or fallback, and check the order of its key."""
+        if record.topic == "results":
+            result = decode_result(record.value)
+            source, writer, reason = result.source, result.answered_by, f"answered_{result.answered_by}"
+        else:
+            facts = decode_facts(record)
+            source, writer, reason = facts.source, facts.agent, str(facts.reason)
+        self.seen[source.partition, source.offset] += 1
+        self.reasons[reason] += 1
+        self.highest[source.partition] = max(self.highest[source.partition], source.offset)
+        self.last_at = self.moved[source.partition] = time.monotonic()
+        stream = (writer, record.topic, record.key)
+        if source.offset <= self.last.get(stream, -1):
+            self.out_of_order += 1
+        self.last[stream] = source.offset
+
+
+class Watch:
+    """Produces requests at a steady rate and follows their outcomes."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.outcomes = Outcomes()
+        self.inputs: set[Place] = set()
+        self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
+        self.stuck = 0
+        self._cluster = cluster
+        self._servers = cluster.broker.bootstrap_servers
+        self._produced = 0
+        self._excused = dict.fromkeys(range(PARTITIONS), 0.0)
+
+    async def produce(self, count: int, per_second: float) -> None:
+        """Produce `count` requests and return when the broker has all of them."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._servers, enable_idempotence=True, linger_ms=10, request_timeout_ms=180_000
+        )
+        await producer.start()
+        try:
+            started = time.monotonic()
+            for number in range(count):
+                await asyncio.sleep(max(0.0, started + number / per_second - time.monotonic()))
+                ack = await producer.send("requests", *self._request())
+                ack.add_done_callback(self._acknowledged)
+            await producer.flush()
+        finally:
+            await producer.stop()
+
+    def _request(self) -> tuple[bytes, bytes]:
+        self._produced += 1
+        value = orjson.dumps({"id": self._produced, "input": [self._produced, 0.5], "padding": "x" * 200})
+        return value, b"key-%d" % (self._produced % KEYS)
+
+    def _acknowledged(self, ack: asyncio.Future[Any]) -> None:
+        place = ack.result()
+        self.inputs.add((place.partition, place.offset))
+        self.ends[place.partition] = max(self.ends[place.partition], place.offset)
+
+    async def follow(self) -> None:
+        """Consume results and fallback, read committed, for ever."""
+        consumer = AIOKafkaConsumer(
+            "results",
+            "fallback",
+            bootstrap_servers=self._servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+        )
+        await consumer.start()
+        try:
+            while True:
+                try:
+                    fetched = await consumer.getmany(timeout_ms=200)
+                except KafkaError:
+                    await asyncio.sleep(0.2)
+                    continue
+                for records in fetched.values():
+                    for record in records:
+                        self.outcomes.add(record)
+                self._look_for_stuck()
+        finally:
+            await consumer.stop()
+
+    def _look_for_stuck(self) -> None:
+        now = time.monotonic()
+        alive = self._cluster.broker.running and any(w.poll() is None for w in self._cluster.workers)
+        for partition, end in self.ends.items():
+            quiet_since = max(self.outcomes.moved[partition], self._excused[partition])
+            if not alive or self.outcomes.highest[partition] >= end:
+                self._excused[partition] = now
+            elif now - quiet_since > STUCK_S:
+                self.stuck += 1
+                self._excused[partition] = now
+
+    @property
+    def missing(self) -> int:
+        """Inputs without an outcome."""
+        return len(self.inputs - self.outcomes.seen.keys())
+
+    @property
+    def duplicated(self) -> int:
+        """Outcomes beyond the first, and outcomes of nothing that was asked."""
+        seen = self.outcomes.seen
+        return sum(seen.values()) - len(seen) + len(seen.keys() - self.inputs)
+
+    async def resumed(self, since: float, timeout_s: float = 120.0) -> float | None:
+        """Seconds from `since` until each partition has an outcome of a request that was produced after now."""
+        marks = dict(self.ends)
+        while time.monotonic() - since < timeout_s:
+            if all(self.outcomes.highest[partition] > mark for partition, mark in marks.items()):
+                return time.monotonic() - since
+            await asyncio.sleep(0.05)
+        return None
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until every input has its outcome, or until nothing has come for `timeout_s` seconds."""
+        self.outcomes.last_at = time.monotonic()
+        while self.missing:
+            if time.monotonic() - self.outcomes.last_at > timeout_s:
+                return False
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(1.0)  # what comes twice, comes a little later
+        return True
+
+
+class AbortedRecords:
+    """Counts records that were sent in transactions and aborted: seen uncommitted, not seen committed."""
+
+    TOPICS = ("doubtful", "answers", "results", "fallback")
+
+    def __init__(self, servers: str) -> None:
+        self._servers = servers
+        self._before = 0
+
+    async def since_last(self) -> int:
+        """How many more there are than at the last call."""
+        uncommitted, committed = [await self._count(level) for level in ("read_uncommitted", "read_committed")]
+        aborted = uncommitted - committed
+        fresh, self._before = aborted - self._before, aborted
+        return fresh
+
+    async def _count(self, level: str) -> int:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, isolation_level=level)
+        await consumer.start()
+        try:
+            places = [TopicPartition(topic, p) for topic in self.TOPICS for p in range(PARTITIONS)]
+            consumer.assign(places)
+            await consumer.seek_to_beginning()
+            ends = await consumer.end_offsets(places)
+            count = 0
+            while [tp for tp in places if await consumer.position(tp) < ends[tp]]:
+                fetched = await consumer.getmany(timeout_ms=500)
+                count += sum(map(len, fetched.values()))
+            return count
+        finally:
+            await consumer.stop()

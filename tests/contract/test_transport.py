@@ -1,0 +1,343 @@
+"""One suite over the transport that calls and the one that plays a script: code tested on one holds on both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pytest
+from aiohttp import web
+from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
+from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.retry import Refused, RetryPolicy
+from bisupervised.agents.remote.transport import (
+    AiohttpTransport,
+    Response,
+    ScriptedTransport,
+    Slow,
+    Step,
+    Transport,
+)
+from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
+from support.remote import Clock, probabilities
+
+MOST_BYTES = 100_000
+HEADERS = {"content-type": "application/json", "idempotency-key": "a-key"}
+OK = Response(200, {"Content-Type": "application/json"}, b'{"fine": true}')
+#: how a connection ends badly; the scripted transport is given the error, the real one meets it
+RESET = RemoteError("reset")
+NO_HTTP = RemoteError("no HTTP")
+CUT_SHORT = RemoteError("cut short")
+
+
+@dataclass(frozen=True)
+class Got:
+    """A call as the other side sees it."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Rig(Protocol):
+    """A transport and the far end of it."""
+
+    transport: Transport
+    url: str
+
+    def plays(self, *steps: Step) -> None:
+        """What the far end does, call by call."""
+        ...
+
+    @property
+    def got(self) -> Sequence[Got]: ...
+
+
+class ScriptedRig:
+    url = "http://remote"
+
+    def __init__(self) -> None:
+        self._scripted = ScriptedTransport(self._following, max_response_bytes=MOST_BYTES)
+        self.transport: Transport = self._scripted
+        self._steps: list[Step] = []
+
+    def plays(self, *steps: Step) -> None:
+        self._steps = list(steps)
+
+    @property
+    def got(self) -> Sequence[Got]:
+        return [Got(sent.url.removeprefix(self.url), sent.body, sent.headers) for sent in self._scripted.sent]
+
+    def _following(self, sent: object) -> Step:
+        return self._steps.pop(0)
+
+
+@dataclass
+class Server:
+    """The far end of the real thing: an HTTP server that plays the script."""
+
+    steps: list[Step] = field(default_factory=list)
+    got: list[Got] = field(default_factory=list)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    redirected: int = 0
+
+    async def answer(self, asked: web.Request) -> web.StreamResponse:
+        headers = {name.lower(): value for name, value in asked.headers.items()}
+        self.got.append(Got(asked.path, await asked.read(), headers))
+        step = self.steps.pop(0)
+        if isinstance(step, Slow):
+            await self.stop.wait()  # longer than any caller waits, and no longer than the test
+            step = step.response
+        if isinstance(step, Response):
+            return web.Response(status=step.status, headers=step.headers, body=step.body)
+        assert asked.transport is not None
+        if step is NO_HTTP:
+            asked.transport.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+        if step is CUT_SHORT:
+            asked.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{")
+        if step is RESET:
+            asked.transport.abort()
+        asked.transport.close()
+        return web.Response()
+
+    async def elsewhere(self, asked: web.Request) -> web.Response:
+        self.redirected += 1
+        return web.Response()
+
+
+class RealRig:
+    def __init__(self, server: Server, transport: Transport, url: str) -> None:
+        self.server = server
+        self.transport = transport
+        self.url = url
+
+    def plays(self, *steps: Step) -> None:
+        self.server.steps = list(steps)
+
+    @property
+    def got(self) -> Sequence[Got]:
+        return self.server.got
+
+
+async def real_rig() -> AsyncIterator[RealRig]:
+    server = Server()
+    app = web.Application()
+    app.router.add_get("/elsewhere", server.elsewhere)
+    app.router.add_post("/elsewhere", server.elsewhere)
+    app.router.add_post("/{path:.*}", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = AiohttpTransport(connections=4, max_response_bytes=MOST_BYTES)
+    yield RealRig(server, transport, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    server.stop.set()
+    await transport.close()
+    await runner.cleanup()
+
+
+@pytest.fixture(params=["scripted", "aiohttp"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    if request.param == "scripted":
+        yield ScriptedRig()
+        return
+    async for made in real_rig():
+        yield made
+
+
+async def post(rig: Rig, *, body: bytes = b"{}", timeout_s: float = 30.0) -> Response:
+    return await rig.transport.post(rig.url + "/v2/x", body, HEADERS, timeout_s)
+
+
+async def test_a_response_comes_back_whole(rig: Rig) -> None:
+    rig.plays(OK)
+    response = await post(rig)
+    assert (response.status, response.body, response.succeeded) == (200, OK.body, True)
+    assert response.headers["content-type"].startswith("application/json")
+
+
+async def test_path_body_and_headers_arrive_as_given(rig: Rig) -> None:
+    rig.plays(OK)
+    body = bytes(range(256)) * 1000
+    await post(rig, body=body)
+    [got] = rig.got
+    assert (got.path, got.body) == ("/v2/x", body)
+    assert {name: got.headers[name] for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 404, 408, 429, 500, 503])
+async def test_every_status_is_a_response_and_no_error(rig: Rig, status: int) -> None:
+    rig.plays(Response(status, {"Retry-After": "7", "X-Mixed-Case": "Kept"}, b""))
+    response = await post(rig)
+    assert (response.status, response.succeeded) == (status, status < 300)
+    assert (response.headers["retry-after"], response.headers["x-mixed-case"]) == ("7", "Kept")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed(rig: Rig, status: int) -> None:
+    rig.plays(Response(status, {"Location": "/elsewhere"}, b""))
+    response = await post(rig)
+    assert (response.status, response.headers["location"]) == (status, "/elsewhere")
+    assert len(rig.got) == 1
+    if isinstance(rig, RealRig):
+        assert rig.server.redirected == 0
+
+
+async def test_no_answer_in_time_is_a_timeout(rig: Rig) -> None:
+    rig.plays(Slow(60.0))
+    with pytest.raises(Timeout, match=r"within 0\.05 s"):
+        await post(rig, timeout_s=0.05)
+
+
+@pytest.mark.parametrize("how", [RESET, NO_HTTP, CUT_SHORT], ids=["reset", "no HTTP", "cut short"])
+async def test_a_connection_that_ends_badly_is_a_remote_error(rig: Rig, how: RemoteError) -> None:
+    rig.plays(how)
+    with pytest.raises(RemoteError):
+        await post(rig)
+
+
+async def test_a_body_of_the_largest_size_comes_back(rig: Rig) -> None:
+    rig.plays(Response(200, {}, b"x" * MOST_BYTES))
+    assert len((await post(rig)).body) == MOST_BYTES
+
+
+async def test_a_larger_answer_is_none_for_it_would_be_as_large_again(rig: Rig) -> None:
+    rig.plays(Response(200, {}, b"x" * (MOST_BYTES + 1)), OK)
+    with pytest.raises(InvalidAnswer, match=f"larger than {MOST_BYTES} bytes"):
+        await post(rig)
+    assert (await post(rig)).body == OK.body
+
+
+async def test_a_larger_error_is_cut_for_its_status_tells_enough(rig: Rig) -> None:
+    rig.plays(Response(500, {}, b"x" * (MOST_BYTES * 3)))
+    response = await post(rig)
+    assert (response.status, len(response.body)) == (500, MOST_BYTES)
+
+
+async def test_calls_run_beside_each_other(rig: Rig) -> None:
+    rig.plays(OK, OK, OK, OK)
+    responses = await asyncio.gather(*(post(rig) for _ in range(4)))
+    assert [response.body for response in responses] == [OK.body] * 4
+
+
+async def test_after_a_failure_the_next_call_is_well(rig: Rig) -> None:
+    rig.plays(RESET, Slow(60.0), OK)
+    with pytest.raises(RemoteError):
+        await post(rig)
+    with pytest.raises(Timeout):
+        await post(rig, timeout_s=0.05)
+    assert (await post(rig)).body == OK.body
+
+
+async def test_closing_twice_is_closing(rig: Rig) -> None:
+    rig.plays(OK)
+    await post(rig)
+    await rig.transport.close()
+    await rig.transport.close()
+
+
+async def test_nobody_listening_is_a_remote_error(unused_tcp_port: int) -> None:
+    transport = AiohttpTransport(connections=1)
+    with pytest.raises(RemoteError):
+        await transport.post(f"http://127.0.0.1:{unused_tcp_port}/", b"", {}, 30.0)
+    await transport.close()
+
+
+async def test_a_script_that_has_ended_says_so() -> None:
+    transport = ScriptedTransport([OK])
+    await transport.post("http://remote/a", b"", {}, 1.0)
+    with pytest.raises(LookupError, match="http://remote/b"):
+        await transport.post("http://remote/b", b"", {}, 1.0)
+
+
+async def test_a_slow_answer_in_time_is_an_answer() -> None:
+    transport = ScriptedTransport([Slow(0.9, OK)])
+    assert (await transport.post("http://remote", b"", {}, 1.0)).body == OK.body
+
+
+# the client behaves the same over both
+
+
+INPUTS = [[0.1, 0.9], [0.75, 0.25]]
+GOOD = probabilities(INPUTS)
+Ask = Callable[..., RemoteClient]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def client(rig: Rig, clock: Clock) -> RemoteClient:
+    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price_per_call=2.0)
+    return RemoteClient(rig.transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "wait_s"),
+    [
+        (Response(429, {"Retry-After": "3"}, b"{}"), 3.0),
+        (Response(500, {}, b"<html>"), 0.5),
+        (Slow(60.0), 0.5),
+        (RESET, 0.5),
+        (NO_HTTP, 0.5),
+        (CUT_SHORT, 0.5),
+    ],
+    ids=["429", "500", "slow", "reset", "no HTTP", "cut short"],
+)
+async def test_a_failure_that_may_pass_is_tried_again_with_one_key(
+    rig: Rig, client: RemoteClient, clock: Clock, failure: Step, wait_s: float
+) -> None:
+    rig.plays(failure, GOOD)
+    bill = Bill()
+    answers = await client.ask(INPUTS, "a-key", None, bill)
+    assert [(answer.prediction, answer.score, answer.model) for answer in answers] == [
+        (1, 0.9, "big@7"),
+        (0, 0.75, "big@7"),
+    ]
+    assert clock.waits == [wait_s]
+    assert (bill.calls, bill.cost) == (2, 2.0)
+    assert [got.headers["idempotency-key"] for got in rig.got] == ["a-key"] * 2
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (Response(429, {}, b""), RateLimited),
+        (Response(503, {}, b""), RemoteError),
+        (Slow(60.0), Timeout),
+        (RESET, RemoteError),
+    ],
+    ids=["429", "503", "slow", "reset"],
+)
+async def test_the_last_error_is_raised_when_the_tries_are_over(
+    rig: Rig, client: RemoteClient, step: Step, kind: type[Exception]
+) -> None:
+    rig.plays(step, step, step)
+    with pytest.raises(kind) as caught:
+        await client.ask(INPUTS, "a-key", None, Bill())
+    assert type(caught.value) is kind
+    assert len(rig.got) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (Response(302, {"Location": "/elsewhere"}, b""), Refused),
+        (Response(400, {}, b""), Refused),
+        (Response(200, {}, b"\x00garbage"), InvalidAnswer),
+        (Response(200, {}, b"x" * (MOST_BYTES + 1)), InvalidAnswer),
+        (Response(204, {}, b""), InvalidAnswer),
+        (probabilities(INPUTS[:1]), InvalidAnswer),
+    ],
+    ids=["redirect", "400", "garbage", "oversized", "nothing", "too few"],
+)
+async def test_what_would_come_again_is_asked_once(
+    rig: Rig, client: RemoteClient, step: Step, kind: type[Exception]
+) -> None:
+    rig.plays(step)
+    with pytest.raises(kind):
+        await client.ask(INPUTS, "a-key", None, Bill())
+    assert len(rig.got) == 1

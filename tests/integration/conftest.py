@@ -1,0 +1,31 @@
+"""The pipeline of a test: started on demand, ended on every way out, its logs shown when the test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bisupervised.streams.broker import Broker
+from support.pipeline import Pipeline, Remote, remote_and_pipeline
+
+Setup = Callable[..., tuple[Remote, Pipeline]]
+
+
+@pytest.fixture
+def setup(broker: Broker, tmp_path: Path) -> Iterator[Setup]:
+    """`setup(partitions=…, delay_s=…, stream={…}, …)`: a remote and five topics of one's own."""
+    with ExitStack() as stack:
+        made: list[Pipeline] = []
+
+        def make(servers: str = broker.bootstrap_servers, **options: Any) -> tuple[Remote, Pipeline]:
+            remote, pipeline = stack.enter_context(remote_and_pipeline(servers, tmp_path, **options))
+            made.append(pipeline)
+            return remote, pipeline
+
+        yield make
+        for pipeline in made:  # pytest shows this where the test has failed
+            for worker in pipeline.workers:
+                print(f"--- {worker.log.name}, {worker!r}\n{worker.tail(60)}")

@@ -1,0 +1,61 @@
+"""Local models for tests: an input says itself what the model answers, and how it misbehaves.
+
+An input is `[label, local confidence, remote confidence, mark]`; `support.pipeline.remote_model` reads the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES = 4
+LOCAL, REMOTE = 1, 2  #: columns of the confidences
+#: marks: what happens when the model meets the input
+FINE, RAISES, KILLS, HANGS = range(4)
+
+Inputs = list[Any]
+Model = Callable[[Inputs], NDArray[np.float64]]
+
+
+def rows(inputs: Inputs, column: int) -> NDArray[np.float64]:
+    """Probabilities (n, classes): the label has the confidence of this column, the others share the rest."""
+    table = np.asarray(inputs, dtype=np.float64)
+    confidence = table[:, column]
+    answered = np.repeat(((1.0 - confidence) / (CLASSES - 1))[:, None], CLASSES, axis=1)
+    answered[np.arange(len(table)), table[:, 0].astype(int)] = confidence
+    return answered
+
+
+def steady() -> Model:
+    """Obeys the marks."""
+
+    def predict(inputs: Inputs) -> NDArray[np.float64]:
+        for one in inputs:
+            _obey(int(one[3]))
+        return rows(inputs, LOCAL)
+
+    return predict
+
+
+def slow() -> Model:
+    """20 ms a batch, so that a backlog lasts long enough to be disturbed."""
+
+    def predict(inputs: Inputs) -> NDArray[np.float64]:
+        time.sleep(0.02)
+        return rows(inputs, LOCAL)
+
+    return predict
+
+
+def _obey(mark: int) -> None:
+    if mark == RAISES:
+        raise ArithmeticError("a marked input")
+    if mark == KILLS:
+        os._exit(9)
+    if mark == HANGS:
+        time.sleep(3600)

@@ -1,0 +1,597 @@
+"""The whole pipeline for tests on a real broker: topics, remote, workers as processes, and what came out.
+
+Everything here blocks, and every wait has a deadline: the tests that use it are plain functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+import orjson
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import OffsetAndMetadata
+from bisupervised.schemas.codec import decode_facts, decode_result, header
+from bisupervised.schemas.records import REASON_HEADER, Facts, Headers, Result
+from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.topics import create_topics
+
+from support.models import FINE, REMOTE, rows
+
+TESTS = Path(__file__).parents[1]
+LOCAL_THRESHOLD, REMOTE_THRESHOLD = 0.8, 0.7
+#: seconds; generous, for a wait ends as soon as what it waits for is there
+PATIENCE_S = 60.0
+AGENTS = 3
+
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+# what goes in
+
+
+class Sent(NamedTuple):
+    """A record of `requests`, and where it lies."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int | None = None  #: milliseconds since epoch
+    partition: int | None = None
+    offset: int = -1
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return (self.partition or 0, self.offset)
+
+
+def request(number: int, *, local: float = 0.5, remote: float = 0.9, mark: int = FINE, **fields: Any) -> Sent:
+    """A request whose answer is `number % 4`. By default the local model doubts it and the remote is sure."""
+    value = orjson.dumps({"input": [number % 4, local, remote, mark], "id": number, **fields})
+    return Sent(value, b"key-%d" % (number % 7))
+
+
+def mixed(count: int) -> list[Sent]:
+    """A third answered by the local model, a third by the remote one, a third rejected."""
+    kinds: tuple[dict[str, float], ...] = ({"local": 0.95}, {"remote": 0.9}, {"remote": 0.4})
+    return [request(number, **kinds[number % 3]) for number in range(count)]  # type: ignore[arg-type]  # floats all
+
+
+# the remote
+
+
+class Remote:
+    """An Open Inference server in a thread. Tests change its attributes while it runs."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.delay_s = delay_s  #: seconds an answer takes
+        self.jitter_s = 0.0  #: seconds more, at most, by chance
+        self.calls = 0  #: calls begun
+        self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
+        self.under_way = 0
+        self.most_under_way = 0
+        self.port = 0
+        self._gate = threading.Event()
+        self._gate.set()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="remote", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close_gate(self) -> None:
+        """Answer nobody until `open_gate`."""
+        self._gate.clear()
+
+    def open_gate(self) -> None:
+        self._gate.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._ready.wait(PATIENCE_S):
+            raise TimeoutError("the remote did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(PATIENCE_S)
+
+    def _serve(self) -> None:
+        try:
+            self._loop.run_until_complete(self._run())
+        finally:
+            self._loop.close()
+
+    async def _run(self) -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v2/models/big/infer", self._infer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        self._ready.set()
+        await self._end.wait()
+        await runner.cleanup()
+
+    async def _infer(self, asked: web.Request) -> web.Response:
+        self.calls += 1
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            body = orjson.loads(await asked.read())
+            await asyncio.sleep(self.delay_s + random.random() * self.jitter_s)
+            while not self._gate.is_set():
+                await asyncio.sleep(0.01)
+        finally:
+            self.under_way -= 1
+        self.answered[asked.headers["Idempotency-Key"]] += 1
+        return web.Response(body=orjson.dumps(_reply(body)), content_type="application/json")
+
+
+def _reply(body: dict[str, Any]) -> dict[str, Any]:
+    tensor = body["inputs"][0]
+    count, width = tensor["shape"]
+    inputs = [tensor["data"][row * width : (row + 1) * width] for row in range(count)]
+    table = rows(inputs, REMOTE)
+    output = {
+        "name": "probabilities",
+        "datatype": "FP32",
+        "shape": list(table.shape),
+        "data": table.ravel().tolist(),
+    }
+    return {"model_name": "big", "model_version": "7", "outputs": [output]}
+
+
+# the worker
+
+
+class Worker:
+    """`bisupervised worker` as a process, its log kept. Leaving the context ends it, whatever happened."""
+
+    def __init__(self, config: Path, log: Path, agents: str | None = None) -> None:
+        self.log = log
+        command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
+        if agents:
+            command += ["--agents", agents]
+        self._file = log.open("ab")
+        self.process = subprocess.Popen(
+            command, stdout=self._file, stderr=self._file, stdin=subprocess.DEVNULL, env=_environment()
+        )
+
+    def __repr__(self) -> str:
+        return f"<Worker pid {self.process.pid} rc {self.process.poll()}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._file.close()
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """As a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """The exit status. Raises `subprocess.TimeoutExpired`."""
+        return self.process.wait(timeout_s)
+
+    def stop(self, timeout_s: float = PATIENCE_S) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+    def told(self) -> list[dict[str, Any]]:
+        """What it has logged, one document a line; what is no JSON is skipped."""
+        return list(_documents(self.log))
+
+    def actions(self) -> Counter[str]:
+        """How often each action was logged."""
+        return Counter(line["action"] for line in self.told() if "action" in line)
+
+    def wait_for(self, action: str, count: int = 1, timeout_s: float = PATIENCE_S) -> None:
+        """Until it has logged this action so often. Fails at once when the process ends before."""
+        wait_until(
+            lambda: self.actions()[action] >= count,
+            f"{action} x {count}",
+            timeout_s,
+            alive=lambda: self.running or self.actions()[action] >= count,
+            explain=self.tail,
+        )
+
+    def tail(self, lines: int = 40) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BISUPERVISED_")}
+    return kept | {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"}
+
+
+def _documents(log: Path) -> Iterator[dict[str, Any]]:
+    for line in log.read_bytes().splitlines():
+        try:
+            document = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(document, dict):
+            yield document
+
+
+def wait_until(
+    condition: Callable[[], bool],
+    what: str,
+    timeout_s: float = PATIENCE_S,
+    *,
+    alive: Callable[[], bool] = lambda: True,
+    explain: Callable[[], str] = str,
+) -> None:
+    """Look again and again until the condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if not alive():
+            raise AssertionError(f"the process ended while waiting for {what}\n{explain()}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{timeout_s:g} s have passed waiting for {what}\n{explain()}")
+        time.sleep(0.05)
+
+
+# what comes out
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A record of `results` or `fallback`."""
+
+    topic: str  #: its role: 'results' or 'fallback'
+    record: Any  #: aiokafka's ConsumerRecord
+    result: Result | None  #: of a record of results
+    facts: Facts | None  #: of a record of fallback
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset of the request."""
+        facts = self.result or self.facts
+        assert facts is not None
+        return (facts.source.partition, facts.source.offset)
+
+    @property
+    def reason(self) -> str | None:
+        reason = header(self.record.headers, REASON_HEADER)
+        return None if reason is None else reason.decode()
+
+    @property
+    def kind(self) -> str:
+        """Who answered, or why nobody did."""
+        return self.result.answered_by if self.result is not None else self.reason or "?"
+
+
+def _outcome(role: str, record: Any) -> Outcome:
+    if role == "results":
+        return Outcome(role, record, decode_result(record.value), None)
+    return Outcome(role, record, None, decode_facts(record))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How inputs and outcomes compare."""
+
+    lost: list[tuple[int, int]]
+    duplicated: list[tuple[int, int]]
+    foreign: list[tuple[int, int]]  #: outcomes of nothing that was sent
+
+
+def tally(sent: Iterable[Sent], outcomes: Iterable[Outcome]) -> Tally:
+    """Compare by the identity of a request: partition and offset."""
+    counted = Counter(outcome.place for outcome in outcomes)
+    places = {record.place for record in sent}
+    return Tally(
+        sorted(places - counted.keys()),
+        sorted(place for place, times in counted.items() if times > 1),
+        sorted(counted.keys() - places),
+    )
+
+
+def check_exactly_once(sent: Iterable[Sent], outcomes: Iterable[Outcome]) -> None:
+    """Every input has exactly one outcome, and there is no other."""
+    assert tally(sent, outcomes) == Tally([], [], [])
+
+
+def check_at_least_once(sent: Iterable[Sent], outcomes: Iterable[Outcome]) -> None:
+    """Every input has an outcome."""
+    found = tally(sent, outcomes)
+    assert (found.lost, found.foreign) == ([], [])
+
+
+def check_kinds(sent: Sequence[Sent], outcomes: Iterable[Outcome]) -> None:
+    """Each input of `mixed` was answered by whom, or rejected for what, its confidences say."""
+    kinds = {outcome.place: outcome.kind for outcome in outcomes}
+    wanted = {record.place: ("local", "remote", "low_confidence")[n % 3] for n, record in enumerate(sent)}
+    assert kinds == wanted
+
+
+# all of it together
+
+
+@dataclass
+class Pipeline:
+    """Five topics, a configuration and the processes that run on it. Names are unique to the test."""
+
+    servers: str
+    folder: Path
+    url: str
+    overrides: Tables = field(default_factory=dict)
+    partitions: int = 2
+    name: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}")
+
+    def __post_init__(self) -> None:
+        self.workers: list[Worker] = []
+        self.config = self.folder / f"{self.name}.toml"
+        self.configure(self.overrides)
+        asyncio.run(create_topics(self.settings))
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.config, {})
+
+    def topic(self, role: str) -> str:
+        """The name of the topic with this role."""
+        return f"{self.name}-{role}"
+
+    def tp(self, role: str, partition: int) -> TopicPartition:
+        return TopicPartition(self.topic(role), partition)
+
+    def group(self, agent: str) -> str:
+        """The consumer group of an agent."""
+        return f"{self.name}-{agent.replace('_', '-')}"
+
+    def configure(self, overrides: Tables) -> None:
+        """Write the configuration anew; workers started from now on read it."""
+        tables = self._tables()
+        for table, keys in overrides.items():
+            tables[table] = {**tables.get(table, {}), **keys}
+        lines = [f"name = {json.dumps(self.name)}"]
+        for table, keys in tables.items():
+            lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        self.config.write_text("\n".join(lines))
+
+    def _tables(self) -> dict[str, dict[str, Any]]:
+        roles = ("requests", "doubtful", "answers", "results", "fallback")
+        return {
+            "kafka": {"bootstrap_servers": self.servers, "session_timeout_s": 6.0},
+            "topics": {role: self.topic(role) for role in roles} | {"partitions": self.partitions},
+            "local": {
+                "model": "support.models:steady",
+                "output": "probabilities",
+                "threshold": LOCAL_THRESHOLD,
+                "version": "3",
+            },
+            "remote": {
+                "url": self.url,
+                "model": "big",
+                "threshold": REMOTE_THRESHOLD,
+                "backoff_first_s": 0.05,
+                "price_per_call": 0.5,
+            },
+            "thresholds": {"version": "calibrated"},
+            "log": {"json": True},
+        }
+
+    # processes
+
+    def worker(self, agents: str | None = None) -> Worker:
+        """Start a worker. It ends with the pipeline at the latest."""
+        log = self.folder / f"{self.name}-{len(self.workers)}.log"
+        worker = Worker(self.config, log, agents)
+        self.workers.append(worker)
+        return worker
+
+    def ready_worker(self, agents: str | None = None) -> Worker:
+        """Start a worker, alone, and wait until it owns every partition."""
+        worker = self.worker(agents)
+        planes = len(agents.split(",")) if agents else AGENTS
+        worker.wait_for("partition_acquired", planes * self.partitions)
+        return worker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for worker in self.workers:
+            worker.__exit__()
+            if kind is not None:
+                print(f"--- {worker.log.name}, {worker!r}\n{worker.tail(60)}")
+
+    # records
+
+    def send(self, records: Sequence[Sent], role: str = "requests") -> list[Sent]:
+        """Produce, and return the records with their places."""
+        return asyncio.run(self._send(records, self.topic(role)))
+
+    async def _send(self, records: Sequence[Sent], topic: str) -> list[Sent]:
+        async with self._producer() as producer:
+            acks = [
+                await producer.send(
+                    topic,
+                    record.value,
+                    record.key,
+                    record.partition,
+                    record.timestamp,
+                    list(record.headers),
+                )
+                for record in records
+            ]
+            places = await asyncio.gather(*acks)
+        return [
+            record._replace(partition=place.partition, offset=place.offset, timestamp=place.timestamp)
+            for record, place in zip(records, places, strict=True)
+        ]
+
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.servers, enable_idempotence=True, max_request_size=2**26, linger_ms=2
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    def outcomes(self) -> list[Outcome]:
+        """Every committed record of results and fallback, up to the present end."""
+        return [
+            _outcome(role, record) for role in ("results", "fallback") for record in self.records(role)
+        ]
+
+    def records(self, role: str) -> list[Any]:
+        """Every committed record of a topic, up to the present end."""
+        return asyncio.run(self._read_all(self.topic(role)))
+
+    async def _read_all(self, topic: str) -> list[Any]:
+        async with self._consumer([topic]) as consumer:
+            ends = await consumer.end_offsets(consumer.assignment())
+            found: list[Any] = []
+            async with asyncio.timeout(PATIENCE_S):
+                while [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
+                    for records in (await consumer.getmany(timeout_ms=100)).values():
+                        found += records
+            return found
+
+    @asynccontextmanager
+    async def _consumer(self, topics: Sequence[str]) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, isolation_level="read_committed")
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(topic, p) for topic in topics for p in range(self.partitions)])
+            await consumer.seek_to_beginning()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    def wait_for_outcomes(self, sent: Iterable[Sent], timeout_s: float = PATIENCE_S) -> list[Outcome]:
+        """Until each of these inputs has an outcome. Fails at once when no worker lives any more."""
+        return asyncio.run(self._wait_for_outcomes({record.place for record in sent}, timeout_s))
+
+    async def _wait_for_outcomes(self, places: set[tuple[int, int]], timeout_s: float) -> list[Outcome]:
+        roles = {self.topic(role): role for role in ("results", "fallback")}
+        found: list[Outcome] = []
+        missing = set(places)
+        deadline = time.monotonic() + timeout_s
+        async with self._consumer(list(roles)) as consumer:
+            while missing:
+                alive = any(worker.running for worker in self.workers)
+                fetched = [r for rs in (await consumer.getmany(timeout_ms=200)).values() for r in rs]
+                found += [_outcome(roles[record.topic], record) for record in fetched]
+                missing -= {outcome.place for outcome in found}
+                assert alive or fetched or not missing, f"no worker lives; no outcome of {self._some(missing)}"
+                assert time.monotonic() < deadline or not missing, f"no outcome of {self._some(missing)}"
+        return found
+
+    @staticmethod
+    def _some(missing: set[tuple[int, int]]) -> str:
+        return f"{len(missing)} inputs: {sorted(missing)[:10]}"
+
+    def settle(self, sent: Sequence[Sent], timeout_s: float = PATIENCE_S) -> list[Outcome]:
+        """Wait for every outcome, stop the workers, and return all that was ever committed."""
+        self.wait_for_outcomes(sent, timeout_s)
+        running = [worker for worker in self.workers if worker.running]
+        for worker in running:
+            worker.signal(signal.SIGTERM)
+        codes = [worker.wait() for worker in running]
+        assert codes == [0] * len(running), codes
+        return self.outcomes()
+
+    # interference
+
+    def alter(self, role: str, **configs: str) -> None:
+        """Change a topic's configuration. Underscores stand for dots."""
+        named = {name.replace("_", "."): value for name, value in configs.items()}
+        asyncio.run(self._with_admin(lambda admin: admin.alter_configs([_topic(self.topic(role), named)])))
+
+    def recreate(self, role: str) -> None:
+        """Delete a topic and make one of the same name."""
+        asyncio.run(self._with_admin(lambda admin: admin.delete_topics([self.topic(role)])))
+        wait_until(lambda: self.topic(role) not in self.names(), f"the end of {role}")
+        asyncio.run(create_topics(self.settings))
+
+    def names(self) -> list[str]:
+        """Topics that the broker has."""
+        found: list[str] = asyncio.run(self._with_admin(lambda admin: admin.list_topics()))
+        return found
+
+    def committed(self, agent: str, role: str, partition: int) -> OffsetAndMetadata | None:
+        """What the group of an agent has committed."""
+        tp = self.tp(role, partition)
+        found = asyncio.run(
+            self._with_admin(lambda admin: admin.list_consumer_group_offsets(self.group(agent)))
+        )
+        stored = found.get(tp)
+        return stored if stored is not None and stored.offset >= 0 else None
+
+    def commit(self, agent: str, role: str, partition: int, offset: int, metadata: str = "") -> None:
+        """Set a group's offset by hand, as `kafka-consumer-groups --reset-offsets` does."""
+        asyncio.run(self._commit(agent, {self.tp(role, partition): OffsetAndMetadata(offset, metadata)}))
+
+    async def _commit(self, agent: str, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.servers, group_id=self.group(agent), enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            consumer.assign(list(offsets))
+            await consumer.commit(offsets)
+        finally:
+            await consumer.stop()
+
+    async def _with_admin(self, action: Callable[[AIOKafkaAdminClient], Any]) -> Any:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            return await action(admin)
+        finally:
+            await admin.close()
+
+
+def _topic(name: str, configs: dict[str, str]) -> ConfigResource:
+    return ConfigResource(ConfigResourceType.TOPIC, name, configs=configs)
+
+
+@contextmanager
+def remote_and_pipeline(
+    servers: str, folder: Path, *, delay_s: float = 0.0, partitions: int = 2, **overrides: Mapping[str, Any]
+) -> Iterator[tuple[Remote, Pipeline]]:
+    """Both, with everything they start ended on the way out."""
+    with Remote(delay_s) as remote, Pipeline(servers, folder, remote.url, overrides, partitions) as pipeline:
+        yield remote, pipeline

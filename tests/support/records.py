@@ -1,0 +1,27 @@
+"""Consumed records, made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from bisupervised.schemas.records import Headers
+
+
+@dataclass(frozen=True)
+class Record:
+    """What aiokafka's `ConsumerRecord` is to an agent."""
+
+    value: bytes | None
+    offset: int = 0
+    topic: str = "requests"
+    partition: int = 0
+    timestamp: int = 1_700_000_000_123
+    key: bytes | None = b"key"
+    headers: Headers = ()
+
+
+def request(model_input: Any, offset: int = 0, *, headers: Headers = (), **fields: Any) -> Record:
+    """A record of `requests` whose value has this input, and these fields beside it."""
+    return Record(orjson.dumps({"input": model_input, **fields}), offset, headers=headers)

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams import cli
+from bisupervised.streams.topics import BrokerUnreachable
+
+GOOD = """
+[local]
+model = "my_model:load"
+threshold = 0.9
+[remote]
+url = "http://127.0.0.1:8080"
+model = "large"
+threshold = 0.5
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "good.toml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
+    """What `worker` would have run. The real application is not even imported."""
+    calls: list[tuple[Any, Sequence[str]]] = []
+
+    def run_worker(settings: Any, agents: Sequence[str]) -> int:
+        calls.append((settings, agents))
+        return 7
+
+    monkeypatch.setitem(sys.modules, "bisupervised.streams.app", SimpleNamespace(run_worker=run_worker))
+    return calls
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for command in ("worker", "topics", "broker", "demo", "check", "--version"):
+        assert command in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["worker"], ["--config", "--agents"]),
+        (["topics", "create"], ["--config"]),
+        (["check"], ["--config"]),
+        (["broker"], ["--port", "--data"]),
+        (["demo"], ["--out", "--rounds", "--seed"]),
+    ],
+)
+def test_each_command_explains_itself(
+    command: list[str], options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in options)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out[0].isdigit()
+
+
+def test_worker_runs_all_agents(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
+    assert cli.run(["worker", "--config", str(config)]) == 7, "the worker's own exit code"
+    ((settings, agents),) = started
+    assert settings.local.model == "my_model:load"
+    assert agents == ("local", "remote", "remote_supervisor")
+
+
+def test_worker_runs_some_agents(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
+    assert cli.run(["worker", "--config", str(config), "--agents", "remote-supervisor, local,local"]) == 7
+    assert started[0][1] == ("local", "remote_supervisor")
+
+
+def test_all_faults_of_file_and_command_line_at_once(
+    tmp_path: Path, started: list[tuple[Any, Sequence[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text(GOOD.replace("0.9", "9").replace("0.5", "5"))
+    assert cli.run(["worker", "--config", str(bad), "--agents", "nobody"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.splitlines() == [
+        "--agents: must be some of local, remote, remote_supervisor (got 'nobody')",
+        "[local] threshold: must be between 0 and 1 (got 9)",
+        "[remote] threshold: must be between 0 and 1 (got 5)",
+    ]
+    assert not started
+
+
+def test_no_agents_are_a_fault(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
+    assert cli.run(["worker", "--config", str(config), "--agents", ","]) == 2
+    assert not started
+
+
+def test_check_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--config", str(config)]) == 0
+    assert capsys.readouterr().out == "ok\n"
+
+
+def test_check_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--config", str(tmp_path / "nowhere.toml")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["nope"], ["worker", "--nope"], ["broker", "--port", "70000"], ["broker", "--port", "x"]])
+def test_a_wrong_command_line_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err
+
+
+def test_topics_prints_a_line_each(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def create_topics(_: Any) -> list[str]:
+        return ["requests: made, 4 partitions", "odd [name]: exists"]
+
+    monkeypatch.setattr("bisupervised.streams.topics.create_topics", create_topics)
+    assert cli.run(["topics", "create", "--config", str(config)]) == 0
+    assert capsys.readouterr().out == "requests: made, 4 partitions\nodd [name]: exists\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (BrokerUnreachable("no broker"), 1, "no broker"),
+        (ConfigurationError(["one", "two"]), 2, "one\ntwo"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_an_error_is_a_line_and_an_exit_code(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def run_worker(*_: Any) -> int:
+        raise raised
+
+    monkeypatch.setitem(sys.modules, "bisupervised.streams.app", SimpleNamespace(run_worker=run_worker))
+    assert cli.run(["worker", "--config", str(config)]) == code
+    assert capsys.readouterr().err.strip() == said
+
+
+def test_broker_gets_its_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[int, Path | None]] = []
+    monkeypatch.setattr("bisupervised.streams.broker.run_broker", lambda port, data: asked.append((port, data)) or 0)
+    assert cli.run(["broker", "--port", "0", "--data", str(tmp_path)]) == 0
+    assert cli.run(["broker"]) == 0
+    assert asked == [(0, tmp_path), (9092, None)]
+
+
+def test_it_runs_as_a_module_and_imports_neither_torch_nor_faust() -> None:
+    code = "import sys, bisupervised.streams.cli as c; c.run(['--version']); print({'torch', 'faust', 'sklearn'} & set(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.splitlines()[-1] == "set()"
+    module = [sys.executable, "-m", "bisupervised.streams.cli", "check", "--config", "/nowhere/at/all.toml"]
+    ended = subprocess.run(module, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("/nowhere/at/all.toml: cannot be read")

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from bisupervised.schemas.codec import (
+    DETAIL_CHARS,
+    RequestFormat,
+    decode_facts,
+    decode_request,
+    decode_result,
+    encode_facts,
+    encode_result,
+    facts_of,
+    fall_back,
+    forward,
+    header,
+    publish,
+    source_of,
+    without_value,
+)
+from bisupervised.schemas.errors import REASONS, InvalidRequest, Reason
+from bisupervised.schemas.records import (
+    FACTS_HEADER,
+    REASON_HEADER,
+    VERSION,
+    Facts,
+    Outgoing,
+    Result,
+    Source,
+    Verdict,
+)
+from support.records import Record, request
+
+SHAPE = RequestFormat()
+SOURCE = Source("requests", 3, 2**40)
+LOCAL = Verdict({"label": "é", "boxes": [1, 2.5, None]}, 0.25, 0.5, model="small@1", latency_ms=1.5)
+REMOTE = Verdict(None, None, calls=3, cost=0.125)
+FULL = Facts(
+    SOURCE,
+    id="mine",
+    deadline_ms=1,
+    local=LOCAL,
+    remote=REMOTE,
+    thresholds="t1",
+    reason="timeout",
+    detail="no answer",
+    agent="remote",
+    value_omitted=7,
+)
+
+
+# requests
+
+
+def test_a_request_is_read() -> None:
+    found = decode_request(request([1, 2], id="mine", deadline_ms=5, more=True), SHAPE)
+    assert (found.input, found.id, found.deadline_ms) == ([1, 2], "mine", 5)
+    assert found.document == {"input": [1, 2], "id": "mine", "deadline_ms": 5, "more": True}
+
+
+def test_names_of_fields_are_settings() -> None:
+    shape = RequestFormat(input="x", id="n", deadline_ms="until", deadline_header="by")
+    record = Record(b'{"x": 1, "n": 2, "until": 3}', headers=[("by", b"4")])
+    found = decode_request(record, shape)
+    assert (found.input, found.id, found.deadline_ms) == (1, 2, 4)
+
+
+@pytest.mark.parametrize("value", [b"[1, 2]", b'"text"', b"3", b"null", b'{"input": 1}'])
+def test_the_whole_value_can_be_the_input(value: bytes) -> None:
+    assert decode_request(Record(value), RequestFormat(input="")).input == orjson.loads(value)
+
+
+def test_an_input_of_null_is_an_input() -> None:
+    assert decode_request(request(None), SHAPE).input is None
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (None, "tombstone"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'{"input": NaN}', "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b"{}", "no field 'input'"),
+        (b'{"Input": 1}', "no field 'input'"),
+    ],
+)
+def test_what_cannot_be_parsed_is_an_invalid_request(value: bytes | None, match: str) -> None:
+    with pytest.raises(InvalidRequest, match=match):
+        decode_request(Record(value), SHAPE)
+
+
+@pytest.mark.parametrize("identity", [None, [1], {"a": 1}, 1.5])
+def test_an_id_of_another_kind_is_none(identity: Any) -> None:
+    assert decode_request(request(1, id=identity), SHAPE).id is None
+
+
+def test_a_request_needs_neither_id_nor_deadline() -> None:
+    found = decode_request(request(1), SHAPE)
+    assert (found.id, found.deadline_ms) == (None, None)
+
+
+def test_the_deadline_in_the_header_wins() -> None:
+    record = request(1, deadline_ms=5, headers=[(SHAPE.deadline_header, b"7")])
+    assert decode_request(record, SHAPE).deadline_ms == 7
+
+
+@pytest.mark.parametrize("deadline", [b"soon", b"", b"1.5"])
+def test_a_deadline_that_is_none_is_an_invalid_request(deadline: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="deadline"):
+        decode_request(request(1, headers=[(SHAPE.deadline_header, deadline)]), SHAPE)
+
+
+@pytest.mark.parametrize("deadline", ["soon", [], {}])
+def test_a_deadline_field_that_is_none_is_an_invalid_request(deadline: Any) -> None:
+    with pytest.raises(InvalidRequest, match="deadline"):
+        decode_request(request(1, deadline_ms=deadline), SHAPE)
+
+
+def test_of_several_headers_of_one_name_the_last_counts() -> None:
+    headers = [("a", b"1"), ("b", b"2"), ("a", b"3")]
+    assert (header(headers, "a"), header(headers, "c")) == (b"3", None)
+
+
+# facts
+
+
+@pytest.mark.parametrize("facts", [Facts(SOURCE), FULL, Facts(SOURCE, id=3)])
+def test_facts_come_back_as_they_went(facts: Facts) -> None:
+    assert decode_facts(Record(None, headers=[(FACTS_HEADER, encode_facts(facts))])) == facts
+
+
+def test_what_is_not_known_takes_no_room() -> None:
+    assert orjson.loads(encode_facts(Facts(Source("r", 0, 1)))) == {
+        "source": {"topic": "r", "partition": 0, "offset": 1}
+    }
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
+def test_neighbouring_versions_are_read(version: int) -> None:
+    document = {"source": {"topic": "r", "partition": 0, "offset": 1}, "v": version, "of the future": 1}
+    found = decode_facts(Record(None, headers=[(FACTS_HEADER, orjson.dumps(document))]))
+    assert (found.v, found.source) == (version, Source("r", 0, 1))
+
+
+@pytest.mark.parametrize("version", [VERSION - 2, VERSION + 2])
+def test_a_version_farther_away_is_refused(version: int) -> None:
+    record = Record(None, headers=[(FACTS_HEADER, encode_facts(msgspec.structs.replace(FULL, v=version)))])
+    with pytest.raises(InvalidRequest, match=f"of version {version}"):
+        decode_facts(record)
+
+
+DAMAGED = [b"", b"{", b"[]", b"{}", b'{"source": 1}', b"\xff", encode_facts(FULL)[:-1]]
+
+
+@pytest.mark.parametrize("document", DAMAGED)
+def test_a_damaged_header_is_an_invalid_request(document: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="damaged"):
+        decode_facts(Record(None, headers=[(FACTS_HEADER, document)]))
+
+
+def test_a_missing_header_is_an_invalid_request() -> None:
+    with pytest.raises(InvalidRequest, match="no header"):
+        decode_facts(Record(None))
+
+
+def test_the_facts_of_a_record_without_are_its_own_place() -> None:
+    record = Record(b"1", 7, headers=[(FACTS_HEADER, b"{")])
+    assert facts_of(record) == Facts(Source("requests", 0, 7)) == Facts(source_of(record))
+
+
+# what leaves
+
+
+VALUES = [b'{ "input" :\t1.0 }', b"\x00\xff no json", b"", None]
+HEADERS = [("a", b"1"), ("a", b"2"), ("empty", b"")]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("key", [b"k", b"", None])
+def test_key_value_headers_and_timestamp_travel_verbatim(value: bytes | None, key: bytes | None) -> None:
+    record = Record(value, key=key, headers=HEADERS, timestamp=123)
+    for outcome in (forward(record, "doubtful", FULL), fall_back(record, FULL, "timeout", "x", "remote")):
+        assert (outcome.key, outcome.value, outcome.timestamp) == (key, value, 123)
+        assert list(outcome.headers)[:3] == HEADERS
+
+
+def back(outcome: Outgoing) -> Record:
+    return Record(outcome.value, key=outcome.key, headers=outcome.headers, timestamp=outcome.timestamp)
+
+
+def test_the_header_grows_on_the_way_and_stays_one() -> None:
+    doubt = forward(Record(b"1", headers=HEADERS), "doubtful", Facts(SOURCE, local=LOCAL))
+    answer = forward(back(doubt), "answers", msgspec.structs.replace(decode_facts(back(doubt)), remote=REMOTE))
+    fallen = fall_back(back(answer), decode_facts(back(answer)), "no_confidence", "none", "remote_supervisor")
+    assert [name for name, _ in fallen.headers] == ["a", "a", "empty", FACTS_HEADER, REASON_HEADER]
+    facts = decode_facts(back(fallen))
+    assert (facts.source, facts.local, facts.remote) == (SOURCE, LOCAL, REMOTE)
+    assert (facts.reason, facts.detail, facts.agent) == ("no_confidence", "none", "remote_supervisor")
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_fallback_repeats_its_reason_in_a_header(reason: Reason) -> None:
+    outcome = fall_back(Record(b"1"), Facts(SOURCE), reason, "x", "local")
+    assert outcome.to == "fallback"
+    assert header(outcome.headers, REASON_HEADER) == reason.encode()
+    assert decode_facts(back(outcome)).reason == reason
+
+
+def test_a_fallback_of_a_fallback_has_each_header_once() -> None:
+    first = fall_back(Record(b"1", headers=HEADERS), Facts(SOURCE), "timeout", "x", "remote")
+    again = fall_back(back(first), Facts(SOURCE), "budget", "y", "remote")
+    assert [name for name, _ in again.headers] == [name for name, _ in first.headers]
+    assert header(again.headers, REASON_HEADER) == b"budget"
+    assert decode_facts(back(again)).reason == "budget"
+
+
+def test_a_detail_has_a_bound() -> None:
+    outcome = fall_back(Record(b"1"), Facts(SOURCE), "timeout", "x" * 10_000, "remote")
+    assert decode_facts(back(outcome)).detail == "x" * DETAIL_CHARS
+
+
+def test_what_is_too_large_leaves_its_value_behind_and_says_how_much() -> None:
+    large = forward(Record(b"x" * 1000, headers=HEADERS), "doubtful", FULL)
+    outcome = without_value(large, FULL, "refused", "local")
+    assert (outcome.to, outcome.key, outcome.value) == ("fallback", b"key", b"")
+    facts = decode_facts(back(outcome))
+    assert (facts.reason, facts.value_omitted, facts.source) == ("too_large", 1000, SOURCE)
+    assert header(outcome.headers, REASON_HEADER) == b"too_large"
+
+
+# results
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Result(SOURCE, "a", "local", 0.9, 0.5),
+        Result(SOURCE, LOCAL.prediction, "remote", 0.9, 0.5, id=3, local=LOCAL, model="big@7", cost=0.5),
+    ],
+)
+def test_results_come_back_as_they_went(result: Result) -> None:
+    assert decode_result(encode_result(result)) == result
+
+
+def test_a_result_carries_the_key_the_time_and_the_trace_and_nothing_else() -> None:
+    trace = [("traceparent", b"00-1-2-01"), ("tracestate", b"a=b")]
+    record = Record(b"1", timestamp=123, headers=[trace[0], ("other", b"x"), trace[1], (FACTS_HEADER, b"{}")])
+    outcome = publish(record, Result(SOURCE, "a", "local", 0.9, 0.5))
+    assert (outcome.to, outcome.key, outcome.timestamp) == ("results", b"key", 123)
+    assert list(outcome.headers) == trace
+    assert decode_result(outcome.value or b"").prediction == "a"
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"[]"])
+def test_what_is_no_result_is_not_read_as_one(value: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_result(value)
+
+
+def test_a_source_is_readable() -> None:
+    assert str(SOURCE) == f"requests-3-{2**40}"

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from bisupervised.agents.answers import Answer, ClassReading
+from bisupervised.agents.remote.open_inference import DATATYPES, OpenInference
+from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.transport import Response
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
+
+
+def answered(data: Any, shape: list[int], *, name: str = "probabilities", **more: Any) -> Response:
+    output = {"name": name, "datatype": "FP32", "shape": shape, "data": data}
+    return Response(200, {}, orjson.dumps({"model_name": "big", "outputs": [output], **more}))
+
+
+def test_the_call_has_exactly_the_protocols_fields() -> None:
+    call = OpenInference("big", input_name="x", output_name="y").build([[1, 2.5], [3, 4]])
+    assert call.path == "/v2/models/big/infer"
+    assert call.headers == {"content-type": "application/json"}
+    assert orjson.loads(call.body) == {
+        "inputs": [{"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1.0, 2.5, 3.0, 4.0]}],
+        "outputs": [{"name": "y"}],
+    }
+
+
+def test_inputs_of_more_axes_are_batched_along_the_first() -> None:
+    call = OpenInference("big").build([[[1, 2], [3, 4]]] * 3)
+    [tensor] = orjson.loads(call.body)["inputs"]
+    assert tensor["shape"] == [3, 2, 2]
+    assert tensor["data"] == [1.0, 2.0, 3.0, 4.0] * 3
+
+
+def test_a_models_name_cannot_leave_its_place_in_the_path() -> None:
+    assert OpenInference("../a b").build([[1]]).path == "/v2/models/..%2Fa%20b/infer"
+
+
+@pytest.mark.parametrize(
+    ("datatype", "given", "sent"),
+    [
+        ("BOOL", [True, False], [True, False]),
+        ("INT64", [2**62, -1], [2**62, -1]),
+        ("UINT8", [0, 255], [0, 255]),
+        ("FP16", [0.5, 1], [0.5, 1.0]),
+        ("FP64", [0.1, True], [0.1, 1.0]),
+        ("BYTES", ["é", "b"], ["é", "b"]),
+    ],
+)
+def test_every_data_type_is_sent_as_it_is(datatype: str, given: list[Any], sent: list[Any]) -> None:
+    [tensor] = orjson.loads(OpenInference("big", datatype=datatype).build([given]).body)["inputs"]
+    assert (tensor["datatype"], tensor["shape"], tensor["data"]) == (datatype, [1, 2], sent)
+
+
+@pytest.mark.parametrize("datatype", DATATYPES)
+@pytest.mark.parametrize("given", [None, {"a": 1}, [None], [[1], [2, 3]]])
+def test_what_is_no_tensor_is_refused_before_it_is_paid(datatype: str, given: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        OpenInference("big", datatype=datatype).build([given])
+
+
+@pytest.mark.parametrize(
+    ("datatype", "given"),
+    [
+        ("FP32", ["1.5"]),
+        ("FP32", [1e39]),
+        ("FP16", [70000]),
+        ("INT32", [1.5]),
+        ("INT32", [2**31]),
+        ("UINT8", [-1]),
+        ("UINT8", [256]),
+        ("BOOL", [1]),
+        ("BYTES", [1]),
+    ],
+)
+def test_nothing_is_bent_to_fit(datatype: str, given: list[Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        OpenInference("big", datatype=datatype).build([given])
+
+
+def test_inputs_of_several_shapes_cannot_go_in_one_call() -> None:
+    with pytest.raises(InvalidRequest, match="make no tensor"):
+        OpenInference("big").build([[1, 2], [3]])
+
+
+@pytest.mark.parametrize("data", [[0.1, 0.9, 0.8, 0.2], [[0.1, 0.9], [0.8, 0.2]]])
+def test_flat_and_nested_answers_read_the_same(data: Any) -> None:
+    reply = OpenInference("big").read(answered(data, [2, 2]), 2)
+    assert reply.answers == [Answer(1, 0.9), Answer(0, 0.8)]
+    assert reply.model == "big"
+
+
+def test_labels_logits_and_the_models_version() -> None:
+    reading = ClassReading(logits=True, labels=("cat", "dog"))
+    reply = OpenInference("asked", reading=reading).read(answered([3.0, 3.0], [1, 2], model_version="7"), 1)
+    assert reply.answers == [Answer("cat", 0.5)]
+    assert reply.model == "big@7"
+
+
+def test_a_remote_that_does_not_name_its_model_is_called_as_asked() -> None:
+    assert OpenInference("asked").read(answered([0.5, 0.5], [1, 2], model_name=""), 1).model == "asked"
+
+
+def test_the_named_output_is_found_among_others() -> None:
+    other = {"name": "other", "datatype": "INT64", "shape": [1], "data": [3]}
+    wanted = {"name": "probabilities", "datatype": "FP32", "shape": [1, 2], "data": [0.1, 0.9]}
+    response = Response(200, {}, orjson.dumps({"outputs": [other, wanted]}))
+    assert OpenInference("big").read(response, 1).answers == [Answer(1, 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("response", "match"),
+    [
+        (answered([0.5, 0.5], [1, 2]), "1 answers to 2 inputs"),
+        (answered([0.5] * 6, [3, 2]), "3 answers to 2 inputs"),
+        (answered([None, 0.5, 0.5, 0.5], [2, 2]), "not a number"),
+        (answered([0.5] * 3, [2, 2]), "no answer"),
+        (answered([0.5] * 2, [2]), r"\(n, classes\)"),
+        (answered([0.5] * 2, [2, 1]), "two classes"),
+        (answered([3.0, 0.5] * 2, [2, 2]), r"0\.\.1"),
+        (answered(["a"] * 4, [2, 2]), "no answer"),
+        (answered([{}] * 4, [2, 2]), "no answer"),
+        (answered([0.5] * 4, [2, 2], name="logits"), r"missing; there are \['logits'\]"),
+        (answered([0.5] * 4, [2, 2], outputs=None), "cannot be read"),
+        (Response(200, {}, b""), "cannot be read"),
+        (Response(200, {}, b"<html>"), "cannot be read"),
+        (Response(200, {}, b"\xff\xfe"), "cannot be read"),
+        (Response(200, {}, b'{"outputs": [{"name": "\xff"}]}'), "cannot be read"),
+        (Response(200, {}, b'{"error": "no such model"}'), "no such model"),
+    ],
+)
+def test_what_is_no_answer_is_an_invalid_answer(response: Response, match: str) -> None:
+    with pytest.raises(InvalidAnswer, match=match):
+        OpenInference("big").read(response, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(408, Timeout), (409, RemoteError), (429, RateLimited), (500, RemoteError), (503, RemoteError)],
+)
+def test_a_failure_that_may_pass_has_its_class_and_the_servers_wish(status: int, kind: type) -> None:
+    response = Response(status, {"retry-after": "2"}, b'{"error": "busy"}')
+    with pytest.raises(kind, match=f"the remote answered {status}: busy") as caught:
+        OpenInference("big").raise_for(response)
+    assert type(caught.value) is kind
+    assert caught.value.retry_after_s == 2.0
+
+
+@pytest.mark.parametrize(
+    ("status", "input_at_fault"),
+    [(400, True), (413, True), (422, True), (301, False), (401, False), (403, False), (404, False)],
+)
+def test_a_refusal_tells_whose_fault_it_is(status: int, input_at_fault: bool) -> None:
+    with pytest.raises(Refused) as caught:
+        OpenInference("big").raise_for(Response(status, {}, b""))
+    assert caught.value.input_at_fault is input_at_fault
+
+
+@pytest.mark.parametrize("body", [b"<html>" + b"x" * 10_000, b"\xff" * 1000, b'{"error": 3}'])
+def test_an_error_body_that_cannot_be_read_is_quoted_in_part(body: bytes) -> None:
+    with pytest.raises(RemoteError) as caught:
+        OpenInference("big").raise_for(Response(500, {}, body))
+    assert len(str(caught.value)) < 300
+
+
+def test_a_success_is_no_failure() -> None:
+    OpenInference("big").raise_for(Response(200, {}, b""))

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bisupervised.agents.remote.agent import Remote, idempotency_key
+from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Slow
+from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
+from bisupervised.schemas.errors import RemoteError
+from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Outgoing, Source, Verdict
+from support.records import Record, request
+from support.remote import Clock, client, inputs_of, spoiled_by
+
+NOW_MS = 1_700_000_000_000
+DOUBT = Verdict(3, 0.4, 0.5, model="small@1")
+
+
+def doubtful(model_input: Any, offset: int = 0, deadline_ms: int | None = None) -> Record:
+    facts = Facts(Source("requests", 0, offset), deadline_ms=deadline_ms, local=DOUBT, agent="local")
+    headers = [("other", b"x"), (FACTS_HEADER, encode_facts(facts))]
+    return request(model_input, offset + 100, headers=headers)
+
+
+def remote(script: Script, **retry: Any) -> tuple[Remote, ScriptedTransport]:
+    asks, transport = client(script, Clock(), **retry)
+    return Remote(asks, RequestFormat(), now_ms=lambda: NOW_MS), transport
+
+
+def facts_in(outcome: Outgoing) -> Facts:
+    return decode_facts(Record(outcome.value, headers=outcome.headers))
+
+
+def reasons(outcomes: list[Outgoing]) -> list[bytes | None]:
+    return [dict(outcome.headers).get(REASON_HEADER) for outcome in outcomes]
+
+
+def never_bad(row: list[float]) -> bool:
+    return False
+
+
+ECHO = spoiled_by(never_bad, Response(500, {}, b""))
+
+
+async def test_doubtful_records_become_answers_with_one_call() -> None:
+    agent, transport = remote(ECHO)
+    records = [doubtful([0.25, 0.75], 7), doubtful([0.5, 0.5], 8)]
+    outcomes = await agent.answer(records)
+    assert [outcome.to for outcome in outcomes] == ["answers", "answers"]
+    assert [outcome.value for outcome in outcomes] == [record.value for record in records]
+    assert [outcome.timestamp for outcome in outcomes] == [record.timestamp for record in records]
+    assert len(transport.sent) == 1
+    facts = facts_in(outcomes[0])
+    assert (facts.source, facts.local, facts.agent) == (Source("requests", 0, 7), DOUBT, "remote")
+    assert facts.remote is not None
+    assert (facts.remote.prediction, facts.remote.score, facts.remote.model) == (1, 0.75, "big@7")
+    assert (facts.remote.calls, facts.remote.cost) == (1, 2.0)
+    # it is judged later, by another agent
+    assert (facts.remote.threshold, facts.remote.trusted, facts.reason) == (None, False, None)
+
+
+async def test_facts_grow_in_one_header() -> None:
+    [outcome] = await remote(ECHO)[0].answer([doubtful([0.25, 0.75])])
+    assert [name for name, _ in outcome.headers] == ["other", FACTS_HEADER]
+
+
+async def test_what_cannot_be_asked_falls_back_beside_what_can() -> None:
+    agent, transport = remote(ECHO)
+    records = [
+        doubtful([0.25, 0.75], 1),
+        request([0.5, 0.5], 2),  # no facts
+        Record(b"{no json", 3, headers=doubtful([1, 0], 3).headers),
+        doubtful([0.5, 0.5], 4, deadline_ms=NOW_MS),
+        doubtful([0.5, 0.5], 5, deadline_ms=NOW_MS + 1),
+        Record(None, 6, headers=[(FACTS_HEADER, b"damaged")]),
+    ]
+    outcomes = await agent.answer(records)
+    assert reasons(outcomes) == [
+        None,
+        b"invalid_request",
+        b"invalid_request",
+        b"timeout",
+        None,
+        b"invalid_request",
+    ]
+    assert [outcome.value for outcome in outcomes] == [record.value for record in records]
+    assert len(transport.sent) == 1
+    assert len(inputs_of(transport.sent[0])) == 2
+    assert facts_in(outcomes[3]).local == DOUBT
+
+
+async def test_nothing_to_ask_makes_no_call() -> None:
+    agent, transport = remote([])
+    [outcome] = await agent.answer([doubtful([0.5, 0.5], deadline_ms=NOW_MS - 1)])
+    assert outcome.to == "fallback"
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (RemoteError("reset"), b"remote_error"),
+        (Response(503, {}, b""), b"remote_error"),
+        (Response(404, {}, b""), b"remote_error"),
+        (Response(429, {}, b""), b"rate_limited"),
+        (Slow(60.0), b"timeout"),
+    ],
+)
+async def test_a_call_that_fails_falls_back_with_its_reason_and_what_it_cost(step: Any, reason: bytes) -> None:
+    agent, transport = remote(lambda sent: step, tries=2)
+    outcomes = await agent.answer([doubtful([0.25, 0.75], 1), doubtful([0.5, 0.5], 2)])
+    assert reasons(outcomes) == [reason, reason]
+    assert len(transport.sent) == (1 if step == Response(404, {}, b"") else 2)
+    facts = facts_in(outcomes[0])
+    assert facts.local == DOUBT
+    assert facts.remote == Verdict(None, None, calls=len(transport.sent))
+
+
+SPOILT = [Response(200, {}, b"garbage"), Response(400, {}, b""), Response(422, {}, b""), Response(413, {}, b"")]
+
+
+@pytest.mark.parametrize("step", SPOILT)
+@pytest.mark.parametrize("bad", range(5))
+async def test_one_bad_input_does_not_fail_its_neighbours(step: Response, bad: int) -> None:
+    agent, transport = remote(spoiled_by(lambda row: row == [1.0, 0.0], step))
+    inputs = [[0.5, 0.5] if number != bad else [1.0, 0.0] for number in range(5)]
+    outcomes = await agent.answer([doubtful(given, number) for number, given in enumerate(inputs)])
+    assert [outcome.to for outcome in outcomes] == ["fallback" if n == bad else "answers" for n in range(5)]
+    assert [facts_in(outcome).source.offset for outcome in outcomes] == list(range(5))
+    assert reasons(outcomes)[bad] == (b"invalid_answer" if step.status == 200 else b"remote_error")
+    keys = [sent.headers["idempotency-key"] for sent in transport.sent]
+    assert len(set(keys)) == len(keys)
+
+
+async def test_every_call_made_for_an_input_is_counted_across_the_halves() -> None:
+    agent, _ = remote(spoiled_by(lambda row: row == [1.0, 0.0], Response(200, {}, b"garbage")))
+    outcomes = await agent.answer([doubtful([1.0, 0.0], 0), doubtful([0.5, 0.5], 1)])
+    verdicts = [facts_in(outcome).remote for outcome in outcomes]
+    assert [(verdict.calls, verdict.cost) for verdict in verdicts if verdict] == [(2, 4.0), (2, 4.0)]
+
+
+async def test_inputs_of_several_shapes_are_asked_apart() -> None:
+    agent, transport = remote(ECHO)
+    outcomes = await agent.answer([doubtful([0.5, 0.5], 0), doubtful([0.5, 0.25, 0.25], 1)])
+    assert [outcome.to for outcome in outcomes] == ["answers", "answers"]
+    assert len(transport.sent) == 2
+
+
+async def test_an_input_that_is_no_tensor_is_an_invalid_request_that_cost_nothing() -> None:
+    agent, _ = remote(ECHO)
+    outcomes = await agent.answer([doubtful("text", 0), doubtful([0.5, 0.5], 1)])
+    assert reasons(outcomes) == [b"invalid_request", None]
+    assert facts_in(outcomes[0]).remote is None
+
+
+async def test_the_last_deadline_bounds_the_call_and_none_leaves_it_to_the_policy() -> None:
+    agent, transport = remote(ECHO)
+    await agent.answer([doubtful([0.5, 0.5], 1, NOW_MS + 2000), doubtful([0.5, 0.5], 2, NOW_MS + 5000)])
+    await agent.answer([doubtful([0.5, 0.5], 1, NOW_MS + 2000), doubtful([0.5, 0.5], 2)])
+    assert [sent.timeout_s for sent in transport.sent] == [5.0, 30.0]
+
+
+async def test_the_idempotency_key_is_the_same_after_redelivery() -> None:
+    agent, transport = remote(ECHO)
+    await agent.answer([doubtful([0.5, 0.5], 7)])
+    await agent.answer([doubtful([0.5, 0.5], 7)])
+    assert [sent.headers["idempotency-key"] for sent in transport.sent] == ["requests-0-7"] * 2
+
+
+def test_the_key_of_a_batch_names_the_first_and_tells_other_neighbours() -> None:
+    first, second, third = (Source("requests", 3, offset) for offset in (7, 8, 9))
+    assert idempotency_key([first]) == "requests-3-7"
+    assert idempotency_key([first, second]).startswith("requests-3-7+1-")
+    assert idempotency_key([first, second]) == idempotency_key([first, second])
+    assert idempotency_key([first, second]) != idempotency_key([first, third])
+
+
+async def test_closing_the_agent_closes_its_connections() -> None:
+    agent, transport = remote([])
+    await agent.close()
+    assert transport.closed

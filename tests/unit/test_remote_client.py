@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer
+from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.transport import Response, Sent, Slow, Step
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
+from support.remote import Clock, client, echo, probabilities
+
+INPUTS = [[0.1, 0.9], [0.75, 0.25]]
+GOOD = probabilities(INPUTS)
+BUSY = Response(429, {"Retry-After": "3"}, b'{"error": "busy"}')
+BROKEN = Response(500, {}, b"")
+
+
+async def test_an_answer_at_the_first_try() -> None:
+    made, transport = client(echo, Clock())
+    bill = Bill()
+    answers = await made.ask(INPUTS, "a-key", None, bill)
+    assert answers == [RemoteAnswer(1, 0.9, "big@7", 0.0), RemoteAnswer(0, 0.75, "big@7", 0.0)]
+    assert (bill.calls, bill.cost) == (1, 2.0)
+    [sent] = transport.sent
+    assert sent.url == "http://remote/v2/models/big/infer"
+    assert sent.headers == {"content-type": "application/json", "idempotency-key": "a-key"}
+    assert sent.timeout_s == 30.0
+
+
+@pytest.mark.parametrize("failure", [BROKEN, RemoteError("reset"), Slow(31.0), Response(408, {}, b"")])
+async def test_what_may_pass_is_tried_again_with_backoff(failure: Step) -> None:
+    clock = Clock()
+    made, transport = client([failure, failure, failure, GOOD], clock)
+    bill = Bill()
+    answers = await made.ask(INPUTS, "a-key", None, bill)
+    assert [answer.prediction for answer in answers] == [1, 0]
+    assert clock.waits == [0.5, 1.0, 2.0]
+    assert answers[0].latency_ms == 3500.0
+    assert (bill.calls, bill.cost) == (4, 2.0)  # only an answered call has its price
+    assert {sent.headers["idempotency-key"] for sent in transport.sent} == {"a-key"}
+    assert len({sent.body for sent in transport.sent}) == 1
+
+
+async def test_the_servers_wish_is_the_wait() -> None:
+    clock = Clock()
+    made, _ = client([BUSY, GOOD], clock)
+    await made.ask(INPUTS, "a-key", None, Bill())
+    assert clock.waits == [3.0]
+
+
+async def test_after_the_last_try_its_error_is_raised() -> None:
+    clock = Clock()
+    made, transport = client([BROKEN, BUSY, BUSY], clock, tries=3)
+    bill = Bill()
+    with pytest.raises(RateLimited, match="busy"):
+        await made.ask(INPUTS, "a-key", None, bill)
+    assert len(transport.sent) == 3
+    assert clock.waits == [0.5, 3.0]
+    assert (bill.calls, bill.cost) == (3, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "cost"),
+    [
+        (Response(400, {}, b""), Refused, 0.0),
+        (Response(401, {}, b""), Refused, 0.0),
+        (Response(307, {"Location": "http://elsewhere"}, b""), Refused, 0.0),
+        (Response(200, {}, b"garbage"), InvalidAnswer, 2.0),
+    ],
+)
+async def test_what_would_come_again_is_not_tried_again(response: Response, kind: type, cost: float) -> None:
+    made, transport = client([response, GOOD], Clock())
+    bill = Bill()
+    with pytest.raises(kind):
+        await made.ask(INPUTS, "a-key", None, bill)
+    assert len(transport.sent) == 1
+    assert (bill.calls, bill.cost) == (1, cost)
+
+
+async def test_inputs_that_cannot_be_asked_cost_nothing() -> None:
+    made, transport = client([], Clock())
+    bill = Bill()
+    with pytest.raises(InvalidRequest):
+        await made.ask([["text"]], "a-key", None, bill)
+    assert transport.sent == []
+    assert bill == Bill()
+
+
+async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
+    clock = Clock()
+    made, transport = client([BUSY, GOOD], clock, deadline_s=3.0)
+    with pytest.raises(RateLimited):
+        await made.ask(INPUTS, "a-key", None, Bill())
+    assert len(transport.sent) == 1
+    assert clock.waits == []
+
+
+async def test_the_callers_deadline_counts_where_it_is_sooner() -> None:
+    clock = Clock()
+    made, transport = client([BUSY, GOOD], clock)
+    with pytest.raises(RateLimited):
+        await made.ask(INPUTS, "a-key", 2.0, Bill())
+    made, transport = client([BUSY, GOOD], clock)
+    await made.ask(INPUTS, "a-key", 4.0, Bill())
+    assert [sent.timeout_s for sent in transport.sent] == [4.0, 1.0]
+
+
+async def test_no_try_begins_after_the_deadline() -> None:
+    made, transport = client([GOOD], Clock())
+    with pytest.raises(Timeout, match="the time for all tries is over"):
+        await made.ask(INPUTS, "a-key", 0.0, Bill())
+    assert transport.sent == []
+
+
+async def test_one_try_takes_no_longer_than_is_left() -> None:
+    clock = Clock()
+
+    def step(sent: Sent) -> Step:
+        clock.now += sent.timeout_s  # a server that lets every call run out
+        return Slow(100.0)
+
+    made, transport = client(step, clock, deadline_s=40.0)
+    with pytest.raises(Timeout):
+        await made.ask(INPUTS, "a-key", None, Bill())
+    assert [sent.timeout_s for sent in transport.sent] == [30.0, 9.5]
+
+
+async def test_a_retry_is_logged_with_its_action(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    made, _ = client([BUSY, GOOD], Clock())
+    await made.ask(INPUTS, "a-key", None, Bill())
+    [line] = [line for line in caplog.records if getattr(line, "action", "") == "remote_retry"]
+    assert (line.__dict__["reason"], line.__dict__["wait_s"], line.__dict__["attempt"]) == ("rate_limited", 3.0, 0)
+
+
+def test_the_headers_that_may_hold_a_secret_are_not_shown() -> None:
+    assert "secret" not in repr(ClientPolicy("http://remote", headers={"authorization": "secret"}))
+
+
+async def test_closing_the_client_closes_its_transport() -> None:
+    made, transport = client([], Clock())
+    await made.close()
+    assert transport.closed

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from bisupervised.agents.remote.retry import Refused, RetryPolicy, backoff_s, may_pass, retry_after_s
+from bisupervised.schemas.errors import (
+    BudgetSpent,
+    InvalidAnswer,
+    InvalidRequest,
+    RateLimited,
+    RecordError,
+    RemoteError,
+    Timeout,
+)
+
+POLICY = RetryPolicy(tries=6, backoff_first_s=0.5, backoff_most_s=8.0)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "random", "wait_s"),
+    [
+        (0, 0.0, 0.5),
+        (1, 0.0, 1.0),
+        (2, 0.0, 2.0),
+        (3, 0.0, 4.0),
+        (4, 0.0, 8.0),
+        (5, 0.0, 8.0),
+        (5000, 0.0, 8.0),
+        (0, 1.0, 0.375),
+        (4, 0.5, 7.0),
+    ],
+)
+def test_backoff_doubles_up_to_a_bound_less_jitter(attempt: int, random: float, wait_s: float) -> None:
+    assert backoff_s(POLICY, attempt, random) == wait_s
+
+
+@pytest.mark.parametrize("wish_s", [0.0, 0.01, 60.0])
+def test_the_servers_wish_wins(wish_s: float) -> None:
+    assert backoff_s(POLICY, 3, 0.5, wish_s) == wish_s
+
+
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "wish_s"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after-ms": "1500", "retry-after": "3"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": DATE}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:27:30 GMT", "date": DATE}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT"}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30", "date": DATE}, None),
+    ],
+)
+def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float | None) -> None:
+    assert retry_after_s(headers) == wish_s
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (RemoteError("x"), True),
+        (RateLimited("x"), True),
+        (Timeout("x"), True),
+        (Refused("x", input_at_fault=True), False),
+        (Refused("x", input_at_fault=False), False),
+        (InvalidAnswer("x"), False),
+        (InvalidRequest("x"), False),
+        (BudgetSpent("x"), False),
+    ],
+)
+def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None:
+    assert may_pass(error) is again
+
+
+def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
+    assert Refused("x", input_at_fault=True).reason == "remote_error"

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.settings import KNOWN, Settings, load_settings
+
+REQUIRED = """
+[local]
+model = "my_model:load"
+threshold = 0.9
+[remote]
+url = "http://127.0.0.1:8080"
+model = "large"
+threshold = 0.5
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "bisupervised.toml"
+    path.write_text(text)
+    return path
+
+
+def faults_of(path: Path | None, env: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, env or {})
+    return list(caught.value.faults)
+
+
+def with_line(table: str, line: str) -> str:
+    """The required settings and one more line, in its table."""
+    header = f"[{table}]\n"
+    if header in REQUIRED:
+        key = line.split("=")[0].strip()
+        kept = [old for old in REQUIRED.splitlines() if not old.startswith(f"{key} ") or table not in ("local", "remote")]
+        return "\n".join(kept).replace(header.strip(), f"{header}{line}", 1)
+    return f"{REQUIRED}\n{header}{line}\n"
+
+
+def test_what_is_required_is_enough(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, REQUIRED), {})
+    assert settings.local.model == "my_model:load"
+    assert settings.remote.threshold == 0.5
+    assert settings.stream.delivery == "exactly_once"
+    assert settings.topics.name_of("fallback") == "fallback"
+    assert settings.log.as_json is False
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    env = {
+        "BISUPERVISED_LOCAL__THRESHOLD": "0.25",
+        "BISUPERVISED_REMOTE__LABELS": '["cat", "dog"]',
+        "BISUPERVISED_LOG__JSON": "true",
+        "BISUPERVISED_LOG__LEVEL": "debug",
+        "BISUPERVISED_NAME": "other",
+        "BISUPERVISED_CACHE": "belongs to somebody else",
+    }
+    settings = load_settings(write(tmp_path, REQUIRED), env)
+    assert settings.local.threshold == 0.25
+    assert settings.local.model == "my_model:load", "the rest of the table stays the file's"
+    assert settings.remote.labels == ("cat", "dog")
+    assert settings.log.as_json is True
+    assert settings.log.level == "DEBUG"
+    assert settings.name == "other"
+
+
+def test_the_environment_alone_is_enough() -> None:
+    env = {
+        "BISUPERVISED_LOCAL__MODEL": "net.pt2",
+        "BISUPERVISED_LOCAL__THRESHOLD": "0.9",
+        "BISUPERVISED_REMOTE__URL": "https://example.org/base/",
+        "BISUPERVISED_REMOTE__MODEL": "large",
+        "BISUPERVISED_REMOTE__THRESHOLD": "1",
+    }
+    assert load_settings(None, env).remote.url == "https://example.org/base"
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BISUPERVISED_LOCAL__THRESHOLD", "0.125")
+    assert load_settings(write(tmp_path, REQUIRED)).local.threshold == 0.125
+
+
+def test_settings_cannot_be_changed(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, REQUIRED), {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.local.threshold = 0.1  # type: ignore[misc]  # that it is refused is the point
+    with pytest.raises(ValueError, match="frozen"):
+        settings.name = "other"  # type: ignore[misc]  # as above
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "fault"),
+    [
+        ("local", "threshold = 'x'", "[local] threshold: must be between 0 and 1 (got 'x')"),
+        ("local", "threshold = 1.5", "[local] threshold: must be between 0 and 1 (got 1.5)"),
+        ("local", "threshold = -0.1", "[local] threshold: must be between 0 and 1 (got -0.1)"),
+        ("local", "threshold = true", "[local] threshold: must be between 0 and 1 (got True)"),
+        ("remote", "threshold = nan", "[remote] threshold: must be between 0 and 1 (got nan)"),
+        (
+            "local",
+            "model = 'net.onnx'",
+            "[local] model: must be module:callable, or a file ending in .pt2, .pt or .ts (got 'net.onnx')",
+        ),
+        ("local", "labels = 'cat'", "[local] labels: must be a list (got 'cat')"),
+        ("local", "labels = ['cat', 3]", "[local] labels: item 2 must be text (got 3)"),
+        ("local", "supervisor = 'mystery'", "[local] supervisor: must be one of max_softmax (got 'mystery')"),
+        ("remote", "supervisor = 'mystery'", "[remote] supervisor: must be one of max_softmax (got 'mystery')"),
+        ("remote", "batch_size = 0", "[remote] batch_size: must be at least 1 (got 0)"),
+        ("remote", "batch_size = 1.5", "[remote] batch_size: must be a whole number (got 1.5)"),
+        ("remote", "batch_size = true", "[remote] batch_size: must be a number, not true or false (got True)"),
+        ("remote", "timeout_s = 'soon'", "[remote] timeout_s: must be a number (got 'soon')"),
+        ("remote", "timeout_s = 0", "[remote] timeout_s: must be more than 0 (got 0)"),
+        ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number (got inf)"),
+        ("remote", "model = ''", "[remote] model: must not be empty (got '')"),
+        ("remote", "url = 'ftp://x'", "[remote] url: must be a URL such as http://127.0.0.1:8080 (got 'ftp://x')"),
+        ("stream", "delivery = 'twice'", "[stream] delivery: must be 'exactly_once' or 'at_least_once' (got 'twice')"),
+        ("stream", "transaction_timeout_s = 901", "[stream] transaction_timeout_s: must be at most 900 (got 901)"),
+        ("stream", "window_records = 30000", "[stream] window_records: must be at most 24000 (got 30000)"),
+        ("kafka", "bootstrap_servers = 'here'", "[kafka] bootstrap_servers: must be host:port, several separated by commas (got 'here')"),
+        ("topics", "results = 'a b'", "[topics] results: must be 1 to 249 letters, digits, dots, hyphens and underscores (got 'a b')"),
+        ("log", "json = 'perhaps'", "[log] json: must be true or false (got 'perhaps')"),
+        ("local", "threshhold = 1", "[local] threshhold: unknown key; did you mean threshold?"),
+        ("local", "drain_s = 1", "[local] drain_s: unknown key; it belongs in [stream]"),
+        ("local", "zzz = 1", "[local] zzz: unknown key"),
+        ("locl", "threshold = 1", "locl: unknown table; did you mean [local]?"),
+    ],
+)  # fmt: skip
+def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, fault: str) -> None:
+    assert faults_of(write(tmp_path, with_line(table, line))) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("table", "lines", "fault"),
+    [
+        ("stream", "drain_s = 60", "[stream] drain_s: must be below [kafka] rebalance_timeout_s (got 60.0 and 60.0)"),
+        ("topics", "min_insync_replicas = 2", "[topics] min_insync_replicas: must be at most replication_factor (got 2 and 1)"),
+        ("stream", "window_bytes = 1000", "[stream] window_bytes: must be at least [topics] max_message_bytes (got 1000 and 1048588)"),
+        ("stream", "commit_interval_ms = 15000", "[stream] commit_interval_ms: must be below transaction_timeout_s (got 15000 and 15.0)"),
+        ("local", "batch_size = 10001", "[local] batch_size: must be at most [stream] window_records (got 10001 and 10000)"),
+        ("remote", "batch_size = 10001", "[remote] batch_size: must be at most [stream] window_records (got 10001 and 10000)"),
+        ("local", "batch_wait_ms = 60000", "[local] batch_wait_ms: must be below predict_timeout_s (got 60000 and 60.0)"),
+        ("remote", "batch_wait_ms = 30000", "[remote] batch_wait_ms: must be below timeout_s (got 30000 and 30.0)"),
+        ("remote", "deadline_s = 29", "[remote] deadline_s: must be at least timeout_s (got 29.0 and 30.0)"),
+        ("remote", "backoff_first_s = 9", "[remote] backoff_first_s: must be at most backoff_most_s (got 9.0 and 8.0)"),
+        ("topics", "answers = 'doubtful'", "[topics] answers: must differ from doubtful (got 'doubtful' for both)"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_work_together(tmp_path: Path, table: str, lines: str, fault: str) -> None:
+    assert faults_of(write(tmp_path, with_line(table, lines))) == [fault]
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    text = """
+    [local]
+    threshold = 2
+    [remote]
+    url = "http://127.0.0.1"
+    bach_size = 3
+    [topics]
+    results = "fallback"
+    [stream]
+    drain_s = 99
+    """
+    env = {"BISUPERVISED_REMOTE__TRIES": "many", "BISUPERVISED_REMOT__TRIES": "3"}
+    assert set(faults_of(write(tmp_path, text), env)) == {
+        "[local] model: is missing: module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
+        "[local] threshold: must be between 0 and 1 (got 2)",
+        "[remote] bach_size: unknown key; did you mean batch_size?",
+        "[remote] model: is missing: the server's name for its model",
+        "[remote] threshold: is missing: score below this is rejected and goes to fallback",
+        "[remote] tries: must be a whole number (got 'many'), from BISUPERVISED_REMOTE__TRIES",
+        "BISUPERVISED_REMOT__TRIES: no table [remot]; did you mean [remote]?",
+        "[topics] fallback: must differ from results (got 'fallback' for both)",
+        "[stream] drain_s: must be below [kafka] rebalance_timeout_s (got 99.0 and 60.0)",
+    }
+
+
+def test_no_configuration_at_all_names_what_is_required() -> None:
+    assert [fault.split(":")[0] for fault in faults_of(None)] == [
+        "[local] model",
+        "[local] threshold",
+        "[remote] url",
+        "[remote] model",
+        "[remote] threshold",
+    ]
+
+
+def test_a_faulty_table_is_no_source_of_contradictions(tmp_path: Path) -> None:
+    text = f"kafka = 3\n{with_line('stream', 'drain_s = 80')}"
+    assert faults_of(write(tmp_path, text)) == ["[kafka]: must be a table (got 3)"]
+
+
+def test_a_score_of_the_users_own_sets_its_own_scale(tmp_path: Path) -> None:
+    text = with_line("local", "output = 'scored'\nsupervisor = 'margin'").replace("threshold = 0.9", "threshold = -3.5")
+    assert load_settings(write(tmp_path, text), {}).local.threshold == -3.5
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("remote", "api_key = 'hunter2'"),
+        ("remote", "timeout_s = 'password=hunter2'"),
+        ("remote", "url = 'http://me:hunter2@example.org'"),
+        ("kafka", "bootstrap_servers = 'me:hunter2@example.org'"),
+        ("local", "labels = { secret = 'hunter2' }"),
+    ],
+)
+def test_a_secret_is_never_repeated(tmp_path: Path, table: str, line: str) -> None:
+    path = write(tmp_path, with_line(table, line))
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, {})
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        assert "hunter2" not in str(seen), "nor in what it was raised from"
+        seen = seen.__cause__ or seen.__context__
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    (fault,) = faults_of(write(tmp_path, with_line("remote", f"timeout_s = '{'x' * 500}'")))
+    assert len(fault) < 120
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.toml"
+    assert faults_of(path) == [f"{path}: cannot be read: No such file or directory"]
+
+
+def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    (fault,) = faults_of(write(tmp_path, "[local]\nmodel = = 3\n"))
+    assert "is not TOML" in fault
+    assert "line 2" in fault
+
+
+def test_a_file_that_is_not_text_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "bisupervised.toml"
+    path.write_bytes(b"# fine\n# \xff\n")
+    assert faults_of(path) == [f"{path}: is not UTF-8 text (at line 2)"]
+
+
+def test_every_key_is_described() -> None:
+    undescribed = [f"[{table}] {key}" for table, keys in KNOWN.items() for key, text in keys.items() if not text]
+    assert not undescribed
+    assert "\n" not in "".join(text for keys in KNOWN.values() for text in keys.values())
+
+
+def test_it_reads_nothing_behind_the_callers_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", "from the environment")
+    built: Any = Settings(
+        local={"model": "a:b", "threshold": 0.5},  # type: ignore[arg-type]  # pydantic makes a table of it
+        remote={"url": "http://h", "model": "m", "threshold": 0.5},  # type: ignore[arg-type]  # as above
+    )
+    assert built.name == "bisupervised"
