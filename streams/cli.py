@@ -51,6 +51,7 @@ app = App(
     version=_version,
     help_flags=["--help", "-h"],
     help_format="markdown",
+    suppress_keyboard_interrupt=False,  # `run` turns it into an exit code, as it does with all else
 )
 topics = App(name="topics", help="Make the topics.")
 app.command(topics)

@@ -318,7 +318,7 @@ class Window:
         if below == self._finished and not self._restored:
             return frozenset()
         marks = {slot.offset for slot in self._slots if slot.state >= SENT and slot.offset > offset}
-        marks.update(place for place in self._restored if place > offset)
+        marks.update(place for place in self._restored if place >= offset)
         return frozenset(marks)
 
     def committed(self, plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -261,7 +261,6 @@ async def test_a_slow_answer_in_time_is_an_answer() -> None:
 
 INPUTS = [[0.1, 0.9], [0.75, 0.25]]
 GOOD = probabilities(INPUTS)
-Ask = Callable[..., RemoteClient]
 
 
 @pytest.fixture

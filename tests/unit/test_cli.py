@@ -116,7 +116,9 @@ def test_check_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["nope"], ["worker", "--nope"], ["broker", "--port", "70000"], ["broker", "--port", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["nope"], ["worker", "--nope"], ["broker", "--port", "70000"], ["broker", "--port", "x"]]
+)
 def test_a_wrong_command_line_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
     shown = capsys.readouterr()

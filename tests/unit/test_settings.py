@@ -7,15 +7,25 @@ import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.settings import KNOWN, Settings, load_settings
 
-REQUIRED = """
-[local]
-model = "my_model:load"
-threshold = 0.9
-[remote]
-url = "http://127.0.0.1:8080"
-model = "large"
-threshold = 0.5
-"""
+LINES = {
+    "local": {"model": "model = 'my_model:load'", "threshold": "threshold = 0.9"},
+    "remote": {
+        "url": "url = 'http://127.0.0.1:8080'",
+        "model": "model = 'large'",
+        "threshold": "threshold = 0.5",
+    },
+}
+
+
+def with_line(table: str, line: str) -> str:
+    """The required settings, and one more line in its table or in place of the one there."""
+    lines = {name: dict(keys) for name, keys in LINES.items()}
+    if table:
+        lines.setdefault(table, {})[line.split("=")[0].strip()] = line
+    return "\n".join("\n".join([f"[{name}]", *keys.values()]) for name, keys in lines.items())
+
+
+REQUIRED = with_line("", "")
 
 
 def write(folder: Path, text: str) -> Path:
@@ -28,16 +38,6 @@ def faults_of(path: Path | None, env: dict[str, str] | None = None) -> list[str]
     with pytest.raises(ConfigurationError) as caught:
         load_settings(path, env or {})
     return list(caught.value.faults)
-
-
-def with_line(table: str, line: str) -> str:
-    """The required settings and one more line, in its table."""
-    header = f"[{table}]\n"
-    if header in REQUIRED:
-        key = line.split("=")[0].strip()
-        kept = [old for old in REQUIRED.splitlines() if not old.startswith(f"{key} ") or table not in ("local", "remote")]
-        return "\n".join(kept).replace(header.strip(), f"{header}{line}", 1)
-    return f"{REQUIRED}\n{header}{line}\n"
 
 
 def test_what_is_required_is_enough(tmp_path: Path) -> None:
