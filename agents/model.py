@@ -75,9 +75,7 @@ def load_model(policy: ModelPolicy) -> Model:
     what the user's own code raises passes through, with its own traceback.
     """
     if policy.output != "scored" and policy.score not in SCORES:
-        raise ConfigurationError(
-            [f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"]
-        )
+        raise ConfigurationError([f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"])
     if policy.model.endswith(EXPORTED + TORCHSCRIPT):
         path = Path(policy.model)
         return _model(policy, _load_file(path), path.stem, _digest(path))
@@ -95,9 +93,7 @@ def _model(policy: ModelPolicy, call: Callable[[list[Any]], Any], name: str, ver
 def _load_callable(spec: str) -> Callable[[list[Any]], Any]:
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
-        raise ConfigurationError(
-            [f'{spec!r} is neither "module:callable" nor a path ending in .pt2, .pt or .ts']
-        )
+        raise ConfigurationError([f'{spec!r} is neither "module:callable" nor a path ending in .pt2, .pt or .ts'])
     _make_current_directory_importable()
     try:
         module = importlib.import_module(module_name)
@@ -115,9 +111,7 @@ def _load_callable(spec: str) -> Callable[[list[Any]], Any]:
 def _callable_of(made: object, spec: str) -> Callable[[list[Any]], Any]:
     if not callable(made):
         kind = type(made).__name__
-        raise ConfigurationError(
-            [f"{spec!r} returned a {kind}; it must return something to call with inputs"]
-        )
+        raise ConfigurationError([f"{spec!r} returned a {kind}; it must return something to call with inputs"])
     return made
 
 
@@ -165,9 +159,7 @@ def _refuse_code(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         found = [name for name in archive.namelist() if _CODE.search(name)]
     if found:
-        raise ConfigurationError(
-            [f"{str(path)!r} holds objects or machine code, which are not loaded: {found[0]}"]
-        )
+        raise ConfigurationError([f"{str(path)!r} holds objects or machine code, which are not loaded: {found[0]}"])
 
 
 def _load_torchscript(torch: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401 - torch is optional

@@ -55,9 +55,7 @@ def class_outputs(outputs: NDArray[Any]) -> NDArray[np.float64]:
     """
     table: NDArray[np.float64] = np.asarray(outputs, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(
-            f"outputs must have the shape (n, classes) with two classes or more, not {table.shape}"
-        )
+        raise ValueError(f"outputs must have the shape (n, classes) with two classes or more, not {table.shape}")
     return table
 
 
@@ -80,9 +78,7 @@ def max_softmax(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
 def _refuse_logits(table: NDArray[np.float64]) -> None:
     # written so that NaN passes: a NaN row has no score, it does not fail its neighbours
     if ((table < -PROBABILITY_SLACK) | (table > 1.0 + PROBABILITY_SLACK)).any():
-        raise ValueError(
-            'probabilities must lie in 0..1; for a model that puts out logits set output = "logits"'
-        )
+        raise ValueError('probabilities must lie in 0..1; for a model that puts out logits set output = "logits"')
 
 
 def predictions(outputs: NDArray[Any]) -> NDArray[np.intp]:

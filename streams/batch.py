@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ..schemas.records import Incoming, Outgoing
 from .window import Lease
+
+log = logging.getLogger(__name__)
 
 
 class Batch:
@@ -42,7 +45,7 @@ class Batch:
         """Give back what is unresolved. `failed`: the agent raised, so the batch is split before the next try."""
         open_leases = [lease for lease in self._leases if not lease.ended]
         for lease in open_leases:
-            lease.release(failed=failed, now=self._clock())
+            lease.release(failed=failed, alone=len(self.records) == 1, now=self._clock())
         if open_leases:
             self._on_end()
 
@@ -52,4 +55,13 @@ class Batch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release(failed=isinstance(error, Exception))
+        failed = isinstance(error, Exception)
+        if failed:
+            log.error(
+                "an agent failed on %d records, which are delivered again: %r",
+                len(self.records),
+                error,
+                extra={"action": "agent_failed"},
+                exc_info=error,
+            )
+        self.release(failed=failed)

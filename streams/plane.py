@@ -253,6 +253,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def _forget(self, owned: _Owned) -> None:
         partition, counters = owned.partition, self.counters
+        if self._owned.get(partition.tp) is not owned:
+            return  # a stop and a rebalance let go of it at once
         del self._owned[partition.tp]
         self._rotation.remove(partition.tp)
         counters.sent += owned.outbox.records
@@ -274,6 +276,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def _poll(self) -> None:
         """Fetch for ever. The fetch is never cancelled while we stay: the client would stop counting polls."""
+        fetched_at = self._clock()
         while not self._stopping.is_set():
             try:
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
@@ -281,9 +284,12 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 self._misplaced(error)
                 continue
             except KafkaError as error:
+                if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
+                    raise  # the client's own tasks may be dead: a new process mends that, waiting does not
                 log.warning("cannot fetch: %r", error, extra={"action": "fetch_failed"})
                 await asyncio.sleep(_POLL_MS / 1000)
                 continue
+            fetched_at = self._clock()
             for tp, records in fetched.items():
                 self._arrived(tp, records)
             await self._advance()

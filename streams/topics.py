@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _MS_PER_HOUR = 3_600_000
+_LOOK_AGAIN_S = 0.05
 
 
 class BrokerUnreachable(BiSupervisedError):
@@ -42,13 +43,12 @@ async def create_topics(settings: Settings) -> list[str]:
         existing = await count_partitions(admin, wanted)
         missing = [topic for name, topic in wanted.items() if name not in existing]
         errors = await _create(admin, missing)
-        # another process may have made one in between
-        raced = [name for name, (kind, _) in errors.items() if kind is TopicAlreadyExistsError]
-        existing |= await count_partitions(admin, raced)
-    faults = [f"{name}: not made: {_why(*errors[name])}" for name in errors if name not in existing]
-    if faults:
-        raise TopicsRefused(faults)
-    return [_line(topic, existing.get(name)) for name, topic in wanted.items()]
+        refused = {name: why for name, why in errors.items() if why[0] is not TopicAlreadyExistsError}
+        visible = await _all_visible(admin, wanted.keys() - refused.keys(), settings.kafka.request_timeout_s)
+    if refused:
+        raise TopicsRefused([f"{name}: not made: {_why(*why)}" for name, why in refused.items()])
+    made = {topic.name for topic in missing} - errors.keys()
+    return [_line(topic, None if name in made else visible[name]) for name, topic in wanted.items()]
 
 
 def _wanted(settings: Settings) -> dict[str, NewTopic]:
@@ -90,12 +90,24 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
         await admin.close()
 
 
-async def count_partitions(admin: AIOKafkaAdminClient, names: Mapping[str, Any] | list[str]) -> dict[str, int]:
+async def count_partitions(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, int]:
     """How many partitions each of these topics has, where it exists."""
     # asking for all names first: asking about a missing topic may make it, with the broker's defaults
     there = sorted(set(await admin.list_topics()) & set(names))
     described = await admin.describe_topics(there) if there else []
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+
+async def _all_visible(admin: AIOKafkaAdminClient, names: Set[str], patience_s: float) -> dict[str, int]:
+    """How many partitions each of these topics has, once the broker shows them all.
+
+    It does so a moment after it has made them, and whoever starts a worker next must not be told that they are
+    missing.
+    """
+    async with asyncio.timeout(patience_s):
+        while names - (found := await count_partitions(admin, names)).keys():
+            await asyncio.sleep(_LOOK_AGAIN_S)
+    return found
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> dict[str, tuple[type[KafkaError], str | None]]:

@@ -76,10 +76,14 @@ class Lease:
         if self._end():
             self._window.answer(self.slots, outcomes)
 
-    def release(self, *, failed: bool, now: float) -> None:
-        """Give the records back, to be delivered again. `failed`: the agent raised on them."""
+    def release(self, *, failed: bool, alone: bool, now: float) -> None:
+        """Give the records back, to be delivered again.
+
+        `failed`: the agent raised on them; `alone`: there was one record and nothing else in the batch, so it
+        is the one to blame.
+        """
         if self._end():
-            self._window.give_back(self.slots, failed=failed, now=now)
+            self._window.give_back(self.slots, failed=failed, alone=alone, now=now)
 
     def _end(self) -> bool:
         first, self.ended = not self.ended, True
@@ -265,7 +269,7 @@ class Window:
         if not chain:
             del self._chains[key]
 
-    def give_back(self, slots: list[Slot], *, failed: bool, now: float) -> None:
+    def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
         self._held -= len(slots)
         for slot in slots:
@@ -275,11 +279,11 @@ class Window:
             return
         self.faults += 1
         self._suspects_due = now + self._policy.redelivery_delay_s
-        if len(slots) == 1:
+        if alone:
             self._try_again(slots[0])
             return
         half = (len(slots) + 1) // 2
-        self._suspects.extendleft((slots[half:], slots[:half]))
+        self._suspects.extendleft(run for run in (slots[half:], slots[:half]) if run)
 
     def _try_again(self, slot: Slot) -> None:
         slot.tries += 1

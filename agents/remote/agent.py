@@ -84,9 +84,7 @@ class Remote:
             return self._give_up(questions, error, bill, key)
         return [self._answered(*pair, bill) for pair in zip(questions, answers, strict=True)]
 
-    async def _ask_halves(
-        self, questions: Sequence[Question], bill: Bill, error: RecordError
-    ) -> list[Outgoing]:
+    async def _ask_halves(self, questions: Sequence[Question], bill: Bill, error: RecordError) -> list[Outgoing]:
         """Ask again in two halves, and so on down to the one input that spoils it for its neighbours."""
         facts = {"action": "remote_split", "reason": error.reason, "inputs": len(questions)}
         log.info("asking in halves: %s", error, extra=facts)
@@ -119,21 +117,15 @@ class Remote:
         facts = msgspec.structs.replace(question.facts, remote=verdict, agent="remote")
         return forward(question.record, "answers", facts)
 
-    def _give_up(
-        self, questions: Sequence[Question], error: RecordError, bill: Bill, key: str
-    ) -> list[Outgoing]:
+    def _give_up(self, questions: Sequence[Question], error: RecordError, bill: Bill, key: str) -> list[Outgoing]:
         facts = {"action": "remote_gave_up", "reason": error.reason, "inputs": len(questions), "key": key}
-        log.warning(
-            "no remote answer after %d calls: %s", bill.calls, error, extra=facts | {"calls": bill.calls}
-        )
+        log.warning("no remote answer after %d calls: %s", bill.calls, error, extra=facts | {"calls": bill.calls})
         return [self._unanswered(question, error, bill) for question in questions]
 
     def _unanswered(self, question: Question, error: RecordError, bill: Bill) -> Outgoing:
         facts = question.facts
         if bill.calls:  # no answer, but its calls and their cost are not hidden
-            facts = msgspec.structs.replace(
-                facts, remote=Verdict(None, None, cost=bill.cost, calls=bill.calls)
-            )
+            facts = msgspec.structs.replace(facts, remote=Verdict(None, None, cost=bill.cost, calls=bill.calls))
         return fall_back(question.record, facts, error.reason, str(error), "remote")
 
 

@@ -81,9 +81,7 @@ class OpenInference:
             "outputs": [{"name": self.output_name}],
         }
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Call(
-            f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"}
-        )
+        return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
 
     def raise_for(self, response: Response) -> None:
         if not response.succeeded:

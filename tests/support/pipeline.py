@@ -168,14 +168,16 @@ def _reply(body: dict[str, Any]) -> dict[str, Any]:
 class Worker:
     """`bisupervised worker` as a process, its log kept. Leaving the context ends it, whatever happened."""
 
-    def __init__(self, config: Path, log: Path, agents: str | None = None) -> None:
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
         self.log = log
-        command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
-        if agents:
-            command += ["--agents", agents]
         self._file = log.open("ab")
         self.process = subprocess.Popen(
-            command, stdout=self._file, stderr=self._file, stdin=subprocess.DEVNULL, env=_environment()
+            [sys.executable, "-m", *command],
+            stdout=self._file,
+            stderr=self._file,
+            stdin=subprocess.DEVNULL,
+            cwd=log.parent,
+            env=_environment() | env,
         )
 
     def __repr__(self) -> str:
@@ -412,8 +414,13 @@ class Pipeline:
 
     def worker(self, agents: str | None = None) -> Worker:
         """Start a worker. It ends with the pipeline at the latest."""
+        command = ["bisupervised.streams.cli", "worker", "--config", str(self.config)]
+        return self.start([*command, "--agents", agents] if agents else command)
+
+    def start(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> Worker:
+        """Start any module that runs a worker."""
         log = self.folder / f"{self.name}-{len(self.workers)}.log"
-        worker = Worker(self.config, log, agents)
+        worker = Worker(command, log, env or {})
         self.workers.append(worker)
         return worker
 
@@ -427,11 +434,9 @@ class Pipeline:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.__exit__()
-            if kind is not None:
-                print(f"--- {worker.log.name}, {worker!r}\n{worker.tail(60)}")
 
     # records
 

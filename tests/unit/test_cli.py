@@ -170,7 +170,10 @@ def test_broker_gets_its_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_it_runs_as_a_module_and_imports_neither_torch_nor_faust() -> None:
-    code = "import sys, bisupervised.streams.cli as c; c.run(['--version']); print({'torch', 'faust', 'sklearn'} & set(sys.modules))"
+    code = (
+        "import sys, bisupervised.streams.cli as cli; cli.run(['--version']); "
+        "print({'torch', 'faust', 'sklearn'} & set(sys.modules))"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.splitlines()[-1] == "set()"
     module = [sys.executable, "-m", "bisupervised.streams.cli", "check", "--config", "/nowhere/at/all.toml"]

@@ -228,7 +228,7 @@ def test_a_detail_has_a_bound() -> None:
 
 
 def test_what_is_too_large_leaves_its_value_behind_and_says_how_much() -> None:
-    large = forward(Record(b"x" * 1000, headers=HEADERS), "doubtful", FULL)
+    large = Record(b"x" * 1000, headers=HEADERS)
     outcome = without_value(large, FULL, "refused", "local")
     assert (outcome.to, outcome.key, outcome.value) == ("fallback", b"key", b"")
     facts = decode_facts(back(outcome))

@@ -8,7 +8,7 @@ from bisupervised.agents.answers import Answer, ClassReading
 from bisupervised.agents.remote.open_inference import DATATYPES, OpenInference
 from bisupervised.agents.remote.retry import Refused
 from bisupervised.agents.remote.transport import Response
-from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, RemoteFailure, Timeout
 
 
 def answered(data: Any, shape: list[int], *, name: str = "probabilities", **more: Any) -> Response:
@@ -139,7 +139,7 @@ def test_what_is_no_answer_is_an_invalid_answer(response: Response, match: str) 
     ("status", "kind"),
     [(408, Timeout), (409, RemoteError), (429, RateLimited), (500, RemoteError), (503, RemoteError)],
 )
-def test_a_failure_that_may_pass_has_its_class_and_the_servers_wish(status: int, kind: type) -> None:
+def test_a_failure_that_may_pass_has_its_class_and_the_servers_wish(status: int, kind: type[RemoteFailure]) -> None:
     response = Response(status, {"retry-after": "2"}, b'{"error": "busy"}')
     with pytest.raises(kind, match=f"the remote answered {status}: busy") as caught:
         OpenInference("big").raise_for(response)

@@ -119,15 +119,23 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("stream", "delivery = 'twice'", "[stream] delivery: must be 'exactly_once' or 'at_least_once' (got 'twice')"),
         ("stream", "transaction_timeout_s = 901", "[stream] transaction_timeout_s: must be at most 900 (got 901)"),
         ("stream", "window_records = 30000", "[stream] window_records: must be at most 24000 (got 30000)"),
-        ("kafka", "bootstrap_servers = 'here'", "[kafka] bootstrap_servers: must be host:port, several separated by commas (got 'here')"),
-        ("topics", "results = 'a b'", "[topics] results: must be 1 to 249 letters, digits, dots, hyphens and underscores (got 'a b')"),
+        (
+            "kafka",
+            "bootstrap_servers = 'here'",
+            "[kafka] bootstrap_servers: must be host:port, several separated by commas (got 'here')",
+        ),
+        (
+            "topics",
+            "results = 'a b'",
+            "[topics] results: must be 1 to 249 letters, digits, dots, hyphens and underscores (got 'a b')",
+        ),
         ("log", "json = 'perhaps'", "[log] json: must be true or false (got 'perhaps')"),
         ("local", "threshhold = 1", "[local] threshhold: unknown key; did you mean threshold?"),
         ("local", "drain_s = 1", "[local] drain_s: unknown key; it belongs in [stream]"),
         ("local", "zzz = 1", "[local] zzz: unknown key"),
         ("locl", "threshold = 1", "locl: unknown table; did you mean [local]?"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, fault: str) -> None:
     assert faults_of(write(tmp_path, with_line(table, line))) == [fault]
 
@@ -136,18 +144,42 @@ def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, faul
     ("table", "lines", "fault"),
     [
         ("stream", "drain_s = 60", "[stream] drain_s: must be below [kafka] rebalance_timeout_s (got 60.0 and 60.0)"),
-        ("topics", "min_insync_replicas = 2", "[topics] min_insync_replicas: must be at most replication_factor (got 2 and 1)"),
-        ("stream", "window_bytes = 1000", "[stream] window_bytes: must be at least [topics] max_message_bytes (got 1000 and 1048588)"),
-        ("stream", "commit_interval_ms = 15000", "[stream] commit_interval_ms: must be below transaction_timeout_s (got 15000 and 15.0)"),
-        ("local", "batch_size = 10001", "[local] batch_size: must be at most [stream] window_records (got 10001 and 10000)"),
-        ("remote", "batch_size = 10001", "[remote] batch_size: must be at most [stream] window_records (got 10001 and 10000)"),
-        ("local", "batch_wait_ms = 60000", "[local] batch_wait_ms: must be below predict_timeout_s (got 60000 and 60.0)"),
+        (
+            "topics",
+            "min_insync_replicas = 2",
+            "[topics] min_insync_replicas: must be at most replication_factor (got 2 and 1)",
+        ),
+        (
+            "stream",
+            "window_bytes = 1000",
+            "[stream] window_bytes: must be at least [topics] max_message_bytes (got 1000 and 1048588)",
+        ),
+        (
+            "stream",
+            "commit_interval_ms = 15000",
+            "[stream] commit_interval_ms: must be below transaction_timeout_s (got 15000 and 15.0)",
+        ),
+        (
+            "local",
+            "batch_size = 10001",
+            "[local] batch_size: must be at most [stream] window_records (got 10001 and 10000)",
+        ),
+        (
+            "remote",
+            "batch_size = 10001",
+            "[remote] batch_size: must be at most [stream] window_records (got 10001 and 10000)",
+        ),
+        (
+            "local",
+            "batch_wait_ms = 60000",
+            "[local] batch_wait_ms: must be below predict_timeout_s (got 60000 and 60.0)",
+        ),
         ("remote", "batch_wait_ms = 30000", "[remote] batch_wait_ms: must be below timeout_s (got 30000 and 30.0)"),
         ("remote", "deadline_s = 29", "[remote] deadline_s: must be at least timeout_s (got 29.0 and 30.0)"),
         ("remote", "backoff_first_s = 9", "[remote] backoff_first_s: must be at most backoff_most_s (got 9.0 and 8.0)"),
         ("topics", "answers = 'doubtful'", "[topics] answers: must differ from doubtful (got 'doubtful' for both)"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_work_together(tmp_path: Path, table: str, lines: str, fault: str) -> None:
     assert faults_of(write(tmp_path, with_line(table, lines))) == [fault]
 

@@ -1,0 +1,86 @@
+"""JSON Schemas of what we write, generated from the structs: `python -m bisupervised.schemas.jsonschema [--check]`.
+
+Written to `json/` beside this module, shipped with the package, and checked by a test.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from .records import VERSION, Facts, Result, Source, Verdict
+
+FOLDER = Path(__file__).parent / "json"
+#: what travels as a document of its own, by the name of its schema
+DOCUMENTS: dict[str, type[msgspec.Struct]] = {"facts": Facts, "result": Result}
+
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
+# a field and the comment that says what it is: `offset: int  #: its offset`
+_FIELD = re.compile(r"^    (\w+): .*?#: (.+)$", re.MULTILINE)
+
+
+def file_name(name: str) -> str:
+    """A new version of a document is a new file; readers of the old one keep theirs."""
+    return f"{name}.v{VERSION}.json"
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of a document in `DOCUMENTS`. Fields that a schema does not know are allowed: the next
+    version may add some.
+    """
+    (_, components) = msgspec.json.schema_components([DOCUMENTS[name]], ref_template="#/$defs/{name}")
+    structs: list[type[msgspec.Struct]] = [Source, Verdict, DOCUMENTS[name]]
+    for kind in structs:
+        _describe(components[kind.__name__], kind)
+    whole = components.pop(DOCUMENTS[name].__name__)
+    return {
+        "$schema": _DRAFT,
+        "$id": f"urn:bisupervised:{name}:v{VERSION}",
+        "version": VERSION,
+        **whole,
+        "$defs": components,
+    }
+
+
+def _describe(component: dict[str, Any], kind: type[msgspec.Struct]) -> None:
+    comments = dict(_FIELD.findall(inspect.getsource(kind)))
+    for field, described in component["properties"].items():
+        component["properties"][field] = {"description": comments[field], **described}
+
+
+def rendered(name: str) -> bytes:
+    """The file's content."""
+    return orjson.dumps(schema(name), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def stale() -> list[Path]:
+    """The files that are missing, or not what the structs say."""
+    files = {FOLDER / file_name(name): rendered(name) for name in DOCUMENTS}
+    return [path for path, content in files.items() if not path.is_file() or path.read_bytes() != content]
+
+
+def write() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name in DOCUMENTS:
+        (FOLDER / file_name(name)).write_bytes(rendered(name))
+
+
+def main(arguments: list[str]) -> str | None:
+    """Write the files, or with `--check` say which are stale."""
+    if arguments == ["--check"]:
+        names = ", ".join(path.name for path in stale())
+        return f"not current: {names}; run python -m bisupervised.schemas.jsonschema" if names else None
+    if arguments:
+        return "usage: python -m bisupervised.schemas.jsonschema [--check]"
+    write()
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,46 @@
+"""A model that raises: the record alone is to blame, and everybody else is answered."""
+
+from __future__ import annotations
+
+from ast import literal_eval
+
+from support.models import RAISES
+from support.pipeline import Sent, Worker, check_exactly_once, mixed, request
+
+
+def test_one_input_that_raises_ends_alone_as_model_error(setup) -> None:
+    _, pipeline = setup(local={"batch_size": 64})
+    records = mixed(200)
+    records[77] = request(77, mark=RAISES)
+    sent = pipeline.send(records)
+    worker = pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    kinds = {outcome.place: outcome.kind for outcome in outcomes}
+    failed = [place for place, kind in kinds.items() if kind == "model_error"]
+    assert failed == [sent[77].place]
+    (fallen,) = [outcome for outcome in outcomes if outcome.kind == "model_error"]
+    assert fallen.record.value == sent[77].value
+    assert worker.actions()["record_given_up"] == 1
+    assert statistics(worker, "local")["faults"] >= 3, "each try is counted"
+    assert worker.actions()["agent_failed"] >= 3, "each fault is logged under a stable name"
+
+
+def test_inputs_that_all_raise_do_not_end_the_worker(setup) -> None:
+    """A hundred restarts of an agent in a second would end a Faust worker."""
+    _, pipeline = setup(local={"batch_size": 32})
+    sent = pipeline.send([request(n, mark=RAISES) for n in range(150)])
+    pipeline.worker()
+    check_model_errors(sent, pipeline.settle(sent))
+
+
+def check_model_errors(sent: list[Sent], outcomes: list) -> None:
+    check_exactly_once(sent, outcomes)
+    assert {outcome.kind for outcome in outcomes} == {"model_error"}
+
+
+def statistics(worker: Worker, agent: str) -> dict:
+    """What a plane told when it stopped."""
+    lines = [line["message"] for line in worker.told() if line.get("action") == "plane_stopped"]
+    (told,) = [line for line in lines if line.startswith(f"{agent} stopped: ")]
+    return literal_eval(told.removeprefix(f"{agent} stopped: "))

@@ -1,0 +1,143 @@
+"""Records that cannot be answered or cannot be carried: each ends in fallback, and the stream goes on."""
+
+from __future__ import annotations
+
+import time
+
+import orjson
+import pytest
+from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER
+from support.pipeline import Outcome, Sent, check_exactly_once, request
+
+KEY = b"key"
+UNPARSABLE = {
+    "tombstone": None,
+    "empty": b"",
+    "not JSON": b"\x00\xfe not json",
+    "NaN": b'{"input": [1, NaN, 0.9, 0]}',
+    "no input": b'{"inputs": [1, 0.5, 0.9, 0]}',
+    "no object": b"[1, 0.5, 0.9, 0]",
+    "deadline": b'{"input": [1, 0.5, 0.9, 0], "deadline_ms": "soon"}',
+}
+
+
+def by_place(outcomes: list[Outcome]) -> dict[tuple[int, int], Outcome]:
+    return {outcome.place: outcome for outcome in outcomes}
+
+
+def test_what_cannot_be_parsed_falls_back_as_it_came(setup) -> None:
+    _, pipeline = setup()
+    bad = [Sent(value, KEY, [("mine", name.encode())]) for name, value in UNPARSABLE.items()]
+    sent = pipeline.send([record for pair in zip(bad, map(request, range(len(bad))), strict=True) for record in pair])
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    found = by_place(outcomes)
+    for record in sent[::2]:
+        fallen = found[record.place]
+        assert (fallen.kind, fallen.record.value) == ("invalid_request", record.value)
+        assert fallen.record.headers[0] == record.headers[0]
+        assert fallen.facts is not None
+        assert (fallen.facts.agent, bool(fallen.facts.detail)) == ("local", True)
+    assert {found[record.place].kind for record in sent[1::2]} == {"remote"}
+
+
+def test_headers_of_ours_on_a_request_are_from_another_life(setup) -> None:
+    """A fallback record sent again is a new request: what was known about it is not believed."""
+    _, pipeline = setup()
+    (first,) = pipeline.send([request(1, remote=0.4)])
+    pipeline.ready_worker()
+    (fallen,) = pipeline.wait_for_outcomes([first])
+    again = Sent(fallen.record.value, fallen.record.key, fallen.record.headers)
+    damaged = request(2)._replace(headers=[(FACTS_HEADER, b"{damaged"), (REASON_HEADER, b"timeout")])
+    sent = [first, *pipeline.send([again, damaged])]
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    kinds = [by_place(outcomes)[record.place].kind for record in sent]
+    assert kinds == ["low_confidence", "low_confidence", "remote"]
+    for record in pipeline.records("doubtful"):
+        assert [name for name, _ in record.headers].count(FACTS_HEADER) == 1
+    for outcome in outcomes:
+        if outcome.topic == "fallback":
+            assert [name for name, _ in outcome.record.headers].count(REASON_HEADER) == 1
+
+
+def test_a_value_too_large_for_the_next_topic_stays_at_the_source(setup) -> None:
+    _, pipeline = setup()
+    pipeline.alter("doubtful", max_message_bytes="20000")
+    padded = request(1, padding="x" * 50_000)
+    sent = pipeline.send([request(0), padded, request(2), padded, request(3, local=0.95)])
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    found = by_place(outcomes)
+    assert [found[record.place].kind for record in sent] == ["remote", "too_large", "remote", "too_large", "local"]
+    for record in (sent[1], sent[3]):
+        too_large = found[record.place]
+        assert (too_large.record.value, too_large.record.key) == (b"", record.key)
+        assert too_large.facts is not None
+        assert too_large.facts.value_omitted == len(record.value or b"")
+
+
+def test_a_record_that_nothing_but_its_key_makes_too_large_does_not_stop_the_stream(setup) -> None:
+    _, pipeline = setup(partitions=1)
+    for role in ("doubtful", "fallback"):
+        pipeline.alter(role, max_message_bytes="20000")
+    sent = pipeline.send([request(0), request(1)._replace(key=b"k" * 30_000), request(2)])
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    assert by_place(outcomes)[sent[1].place].kind == "too_large"
+
+
+def test_a_limit_lowered_while_the_worker_runs(setup) -> None:
+    """The worker's own check lets through what the broker refuses: whole batches, and single records in them."""
+    _, pipeline = setup(partitions=1)
+    pipeline.ready_worker()
+    pipeline.alter("doubtful", max_message_bytes="6000")
+    large = {7, 8, 30}
+    sent = pipeline.send([request(n, padding="x" * (10_000 if n in large else 100)) for n in range(40)])
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    found = by_place(outcomes)
+    kinds = [found[record.place].kind for record in sent]
+    assert kinds == ["too_large" if n in large else "remote" for n in range(40)]
+
+
+def test_a_timestamp_that_the_next_topic_refuses(setup) -> None:
+    _, pipeline = setup(partitions=1)
+    pipeline.alter("doubtful", message_timestamp_before_max_ms="3600000")
+    now = int(time.time() * 1000)
+    ages = [0, 0, 7_200_000, 0, 0]
+    sent = pipeline.send([request(n)._replace(timestamp=now - age) for n, age in enumerate(ages)])
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    found = by_place(outcomes)
+    assert [found[record.place].kind for record in sent] == ["remote", "remote", "invalid_request", "remote", "remote"]
+    assert found[sent[2].place].record.value == sent[2].value
+
+
+@pytest.mark.parametrize("role", ["doubtful", "answers"])
+def test_a_foreign_record_in_an_internal_topic(setup, role: str) -> None:
+    """It has no request behind it: it falls back under its own place, and the stream goes on."""
+    _, pipeline = setup(partitions=1)
+    pipeline.send([Sent(orjson.dumps({"input": [1, 0.5, 0.9, 0]}))], role)
+    sent = pipeline.send([request(0)])
+    pipeline.worker()
+    pipeline.settle(sent)
+    (fallen,) = pipeline.records("fallback")
+    assert dict(fallen.headers)[REASON_HEADER] == b"invalid_request"
+
+
+def test_a_deadline_in_the_past_is_not_paid_for(setup) -> None:
+    remote, pipeline = setup()
+    late = request(1, deadline_ms=1_700_000_000_000)
+    header = request(2)._replace(headers=[("bisupervised-deadline-ms", b"1700000000000")])
+    sent = pipeline.send([late, header, request(3, local=0.95, deadline_ms=1_700_000_000_000)])
+    pipeline.worker()
+    found = by_place(pipeline.settle(sent))
+    assert [found[record.place].kind for record in sent] == ["timeout", "timeout", "local"]
+    assert remote.calls == 0
+
+

@@ -1,0 +1,135 @@
+"""Who may write: one owner at a time, and only from progress that belongs to this topic."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from bisupervised.schemas.records import Outgoing
+from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
+from bisupervised.streams.routing import Router
+from support.pipeline import Pipeline, check_exactly_once, mixed, request, wait_until
+
+
+def outbox(pipeline: Pipeline) -> ExactlyOnce:
+    policy = OutboxPolicy(
+        pipeline.servers, pipeline.group("local"), transaction_timeout_s=15, request_timeout_s=10, watchdog_s=20
+    )
+    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2))
+
+
+def record(value: bytes) -> Outgoing:
+    return Outgoing("results", b"key", value, (), 1_700_000_000_000)
+
+
+def test_nothing_of_a_zombie_appears(setup) -> None:
+    """The former owner wakes up with records sent and not committed, and tries to go on."""
+    _, pipeline = setup()
+    asyncio.run(_zombie(outbox(pipeline), outbox(pipeline)))
+    assert [found.value for found in pipeline.records("results")] == [b"first", b"of the heir"]
+    stored = pipeline.committed("local", "requests", 0)
+    assert stored is not None
+    assert stored.offset == 2
+
+
+async def _zombie(zombie: ExactlyOnce, heir: ExactlyOnce) -> None:
+    await zombie.open()
+    await zombie.send([record(b"first")], Progress(1))
+    producer = zombie._producer
+    assert producer is not None
+    await producer.begin_transaction()
+    await zombie._deliver(producer, [record(b"of the zombie")])
+    await heir.open()
+    with pytest.raises(KafkaError):
+        await producer.commit_transaction()
+    await heir.send([record(b"of the heir")], Progress(2))
+    with pytest.raises(Lost):
+        await zombie.send([record(b"of the zombie, again")], Progress(9))
+    await zombie.close()
+    await heir.close()
+
+
+def test_a_partition_whose_committed_offset_makes_no_sense_stops_alone(setup) -> None:
+    """One offset beyond the end, one with marks that are not ours; the third partition goes on."""
+    _, pipeline = setup(partitions=3)
+    sent = pipeline.send([request(n)._replace(partition=n % 3) for n in range(30)])
+    pipeline.commit("local", "requests", 0, 5_000)
+    pipeline.commit("local", "requests", 1, 2, "written by something else")
+    worker = pipeline.worker()
+    pipeline.wait_for_outcomes(sent[2::3])
+    worker.wait_for("partition_stopped", 2)
+    more = pipeline.send([request(n)._replace(partition=2) for n in range(10)])
+    outcomes = pipeline.settle(more)
+    check_exactly_once([*sent[2::3], *more], outcomes)
+    stopped = [line["message"] for line in worker.told() if line.get("action") == "partition_stopped"]
+    assert sorted("partition=0" in text for text in stopped) == [False, True]
+    untouched = pipeline.committed("local", "requests", 1)
+    assert untouched is not None
+    assert (untouched.offset, untouched.metadata) == (2, "written by something else")
+
+
+def test_an_offset_set_by_hand_is_where_it_goes_on(setup) -> None:
+    _, pipeline = setup(partitions=1)
+    sent = pipeline.send([request(n) for n in range(20)])
+    pipeline.commit("local", "requests", 0, 12)
+    pipeline.worker()
+    check_exactly_once(sent[12:], pipeline.settle(sent[12:]))
+
+
+def test_a_recreated_topic_stops_its_readers_and_nobody_else(setup) -> None:
+    _, pipeline = setup(partitions=1)
+    first = pipeline.send(mixed(30))
+    pipeline.worker()
+    pipeline.settle(first)
+    pipeline.recreate("requests")
+    pipeline.send(mixed(60))
+    worker = pipeline.worker()
+    worker.wait_for("partition_stopped")
+    worker.wait_for("partition_acquired", 2)
+    assert worker.stop() == 0
+    assert len(pipeline.outcomes()) == 30, "nothing was answered under the old marks"
+    assert {line["action"] for line in worker.told() if line["level"] == "CRITICAL"} == {"partition_stopped"}
+
+
+def test_a_topic_recreated_while_it_is_read_stops_or_starts_anew_but_never_jumps(setup) -> None:
+    """Deleted and made again under a running worker: its records are not taken for the old topic's."""
+    _, pipeline = setup(partitions=1)
+    first = pipeline.send(mixed(30))
+    worker = pipeline.worker()
+    pipeline.wait_for_outcomes(first)
+    pipeline.recreate("requests")
+    pipeline.send(mixed(60))
+    worker.wait_for("partition_stopped")
+    assert worker.stop() == 0
+    assert len(pipeline.outcomes()) == 30
+
+
+def test_progress_committed_by_another_owner_is_respected(setup) -> None:
+    """Somebody with our transactional id skipped five records; we notice, and go on from there."""
+    _, pipeline = setup(partitions=1)
+    first = pipeline.send([request(n) for n in range(10)])
+    worker = pipeline.ready_worker()
+    pipeline.wait_for_outcomes(first)
+    caught_up = lambda: (pipeline.committed("local", "requests", 0) or OffsetAndMetadata(0, "")).offset == 10  # noqa: E731
+    wait_until(caught_up, "the commit of the first ten")
+    asyncio.run(_skip(pipeline, 15))
+    more = pipeline.send([request(n) for n in range(10)])
+    outcomes = pipeline.settle(more[5:])
+    check_exactly_once([*first, *more[5:]], outcomes)
+    assert worker.actions()["progress_differs"] == 1
+
+
+async def _skip(pipeline: Pipeline, offset: int) -> None:
+    group, tp = pipeline.group("local"), pipeline.tp("requests", 0)
+    transactional_id = f"{group}:{tp.topic}:{tp.partition}"
+    producer = AIOKafkaProducer(bootstrap_servers=pipeline.servers, transactional_id=transactional_id)
+    await producer.start()
+    try:
+        async with producer.transaction():
+            await producer.send_offsets_to_transaction({TopicPartition(*tp): OffsetAndMetadata(offset, "")}, group)
+    finally:
+        await producer.stop()

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from bisupervised.schemas import jsonschema
+from bisupervised.schemas.codec import encode_facts, encode_result, fall_back, header
+from bisupervised.schemas.errors import REASONS, Reason
+from bisupervised.schemas.records import FACTS_HEADER, VERSION, Facts, Result, Source, Verdict
+from jsonschema import Draft202012Validator, ValidationError
+from support.records import Record
+
+SOURCE = Source("requests", 0, 7)
+LOCAL = Verdict(3, 0.25, 0.5, supervisor="max_softmax", model="small@1", latency_ms=1.5)
+REMOTE = Verdict({"label": ["é", None]}, None, cost=0.5, calls=2)
+
+
+def validate(name: str, document: bytes) -> None:
+    committed = orjson.loads((jsonschema.FOLDER / jsonschema.file_name(name)).read_bytes())
+    Draft202012Validator.check_schema(committed)
+    Draft202012Validator(committed).validate(orjson.loads(document))
+
+
+def test_the_committed_files_are_current() -> None:
+    assert jsonschema.stale() == []
+    assert jsonschema.main(["--check"]) is None
+
+
+def test_no_other_file_lies_beside_them() -> None:
+    names = sorted(path.name for path in jsonschema.FOLDER.iterdir())
+    assert names == [f"facts.v{VERSION}.json", f"result.v{VERSION}.json"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(SOURCE),
+        Facts(SOURCE, id=3, deadline_ms=1, local=LOCAL, thresholds="t1", agent="local"),
+        Facts(SOURCE, id="mine", local=LOCAL, remote=REMOTE, value_omitted=7),
+    ],
+)
+def test_facts_are_valid(facts: Facts) -> None:
+    validate("facts", encode_facts(facts))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_facts_of_every_fallback_are_valid(reason: Reason) -> None:
+    outcome = fall_back(Record(b"1"), Facts(SOURCE, local=LOCAL), reason, "x", "remote")
+    validate("facts", header(outcome.headers, FACTS_HEADER) or b"")
+
+
+@pytest.mark.parametrize("prediction", [None, 3, "cat", [1.5, {"a": []}], {"label": True}])
+def test_results_are_valid_whatever_the_prediction(prediction: Any) -> None:
+    validate("result", encode_result(Result(SOURCE, prediction, "local", 0.9, 0.5)))
+    validate("result", encode_result(Result(SOURCE, prediction, "remote", 0.9, 0.5, id=3, local=LOCAL)))
+
+
+def test_what_the_next_version_adds_is_valid() -> None:
+    document = orjson.loads(encode_facts(Facts(SOURCE))) | {"v": VERSION + 1, "added": 1}
+    validate("facts", orjson.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("facts", {}),
+        ("facts", {"source": {"topic": "r", "partition": 0}}),
+        ("facts", {"source": {"topic": "r", "partition": 0, "offset": 1}, "reason": "bad luck"}),
+        ("facts", {"source": {"topic": "r", "partition": 0, "offset": "1"}}),
+        ("result", {"source": {"topic": "r", "partition": 0, "offset": 1}}),
+    ],
+)
+def test_what_we_would_not_write_is_invalid(name: str, document: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        validate(name, orjson.dumps(document))
+
+
+@pytest.mark.parametrize("score", [None, "0.9"])
+def test_a_result_without_a_score_is_invalid(score: Any) -> None:
+    document = orjson.loads(encode_result(Result(SOURCE, 1, "local", 0.9, 0.5))) | {"score": score}
+    with pytest.raises(ValidationError):
+        validate("result", orjson.dumps(document))
+
+
+@pytest.mark.parametrize("name", jsonschema.DOCUMENTS)
+def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
+    schema = jsonschema.schema(name)
+    assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{VERSION}", VERSION)
+    structs: list[type[msgspec.Struct]] = [jsonschema.DOCUMENTS[name], Source, Verdict]
+    for kind, described in zip(structs, (schema, *map(schema["$defs"].get, ("Source", "Verdict"))), strict=True):
+        assert described["description"]
+        assert list(described["properties"]) == [field.encode_name for field in msgspec.structs.fields(kind)]
+        assert all(field["description"] for field in described["properties"].values())
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(jsonschema, "FOLDER", tmp_path / "json")
+    return tmp_path / "json"
+
+
+def test_missing_and_stale_files_are_told_and_written_anew(elsewhere: Path) -> None:
+    assert "facts.v1.json, result.v1.json" in (jsonschema.main(["--check"]) or "")
+    assert jsonschema.main([]) is None
+    assert jsonschema.main(["--check"]) is None
+    (elsewhere / "facts.v1.json").write_bytes(b"{}")
+    assert "not current: facts.v1.json;" in (jsonschema.main(["--check"]) or "")
+
+
+def test_another_argument_is_told(elsewhere: Path) -> None:
+    assert "usage" in (jsonschema.main(["--chekc"]) or "")
+    assert not elsewhere.exists()

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from bisupervised.streams.demo.report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
+from rich.console import Console
+
+TRUTH = {"a": "1", "b": "2", "c": "3", "d": "4"}
+GOOD = [
+    Outcome("a", "results", "local", "1"),
+    Outcome("b", "results", "local", "7"),
+    Outcome("c", "results", "remote", "3", cost=0.5),
+    Outcome("d", "fallback", reason="low_confidence", cost=0.5),
+]
+
+
+def report(outcomes: list[Outcome] = GOOD, *, truth: dict[str, str] = TRUTH, calls: int = 2, **bill: Any) -> Report:
+    price = bill.get("price", 0.5)
+    meter = Bill(calls=calls, refused=3, cost=calls * price, price=price)
+    return make_report(truth, outcomes, Alone(local=0.75, remote=1.0), meter, seconds=2.0)
+
+
+def shown(made: Report) -> str:
+    console = Console(width=100, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        console.print(as_table(made))
+    return captured.get()
+
+
+def test_what_went_right() -> None:
+    made = report()
+    assert (made.inputs, made.results, made.fallback) == (4, 3, 1)
+    assert (made.answered_by_local, made.answered_by_remote) == (2, 1)
+    assert (made.lost, made.duplicated, made.unknown) == (0, 0, 0)
+    assert made.accuracy_trusted == pytest.approx(2 / 3)
+    assert made.share_rejected == 0.25
+    assert made.fallback_reasons == {"low_confidence": 1}
+    assert made.throughput == 2.0
+    assert made.sound
+
+
+def test_the_bill_is_the_meters() -> None:
+    made = report(calls=3)
+    assert (made.remote_calls, made.cost, made.remote_calls_refused) == (3, 1.5, 3)
+    assert made.cost_in_records == 1.0
+    assert made.cost_remote_only == 2.0
+    assert made.saved == 0.5
+    assert made.share_saved == 0.25
+    assert "the records say 1.00" in shown(made)
+    assert "the records say the same" in shown(report())
+
+
+def test_a_lost_event() -> None:
+    made = report(GOOD[:-1])
+    assert (made.lost, made.duplicated, made.fallback) == (1, 0, 0)
+    assert not made.sound
+
+
+def test_a_duplicated_event_counts_once_among_the_results() -> None:
+    made = report([*GOOD, Outcome("a", "fallback", reason="timeout"), GOOD[0]])
+    assert (made.lost, made.duplicated) == (0, 2)
+    assert (made.results, made.fallback) == (3, 1)
+    assert not made.sound
+
+
+def test_one_lost_and_one_duplicated_do_not_cancel_out() -> None:
+    made = report([*GOOD[:-1], GOOD[0]])
+    assert (made.lost, made.duplicated) == (1, 1)
+    assert not made.sound
+
+
+def test_an_outcome_of_nothing_that_was_sent() -> None:
+    made = report([*GOOD, Outcome("z", "results", "local", "1")])
+    assert (made.lost, made.duplicated, made.unknown, made.results) == (0, 0, 1, 3)
+    assert not made.sound
+    assert "1 of unknown origin" in shown(made)
+
+
+def test_nothing_trusted_and_nothing_to_pay() -> None:
+    made = report([Outcome("a", "fallback", reason="timeout")], truth={"a": "1"}, calls=0, price=0.0)
+    assert made.accuracy_trusted is None
+    assert made.share_saved is None
+    assert made.sound
+    assert "none" in shown(made)
+
+
+def test_no_events_at_all() -> None:
+    made = report([], truth={}, calls=0)
+    assert (made.inputs, made.lost, made.share_rejected) == (0, 0, 0.0)
+    assert made.sound
+
+
+def test_the_table_answers_the_managers_questions() -> None:
+    text = shown(report())
+    for words in ("75.0%", "100.0%", "66.7%", "Money saved", "Rejected", "Throughput", "0 lost, 0 duplicated"):
+        assert words in text
+    assert "yes" in text
+    assert "NO" in shown(report(GOOD[:-1]))
+
+
+def test_the_json_has_what_others_read() -> None:
+    document = json.loads(json.dumps(as_json(report())))
+    assert document.keys() >= {
+        "inputs", "results", "fallback", "answered_by_local", "answered_by_remote", "lost", "duplicated",
+        "accuracy_local_only", "accuracy_remote_only", "accuracy_trusted", "remote_calls", "cost",
+        "cost_remote_only", "seconds",
+    }  # fmt: skip
