@@ -30,6 +30,7 @@ _result_decoder = msgspec.json.Decoder(Result)
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
 _ID_TYPES = (str, int)
+_OURS = (FACTS_HEADER, REASON_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
 def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
     """A complete fallback record: the original bytes, all that is known, and why."""
     ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
-    headers = [pair for pair in _with_facts(record.headers, ended) if pair[0] != REASON_HEADER]
+    headers = _with_facts(record.headers, ended)
     headers.append((REASON_HEADER, reason.encode()))
     return Outgoing("fallback", record.key, record.value, headers, record.timestamp)
 
@@ -171,6 +172,6 @@ def publish(record: Incoming, result: Result) -> Outgoing:
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:
-    kept = [pair for pair in headers if pair[0] != FACTS_HEADER]
+    kept = [pair for pair in headers if pair[0] not in _OURS]  # those of a former life of the record go
     kept.append((FACTS_HEADER, encode_facts(facts)))
     return kept

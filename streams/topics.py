@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from ..schemas.errors import BiSupervisedError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Set
 
     from .settings import Settings
 
@@ -105,7 +105,7 @@ async def _all_visible(admin: AIOKafkaAdminClient, names: Set[str], patience_s: 
     missing.
     """
     async with asyncio.timeout(patience_s):
-        while names - (found := await count_partitions(admin, names)).keys():
+        while names - (found := await count_partitions(admin, names)).keys():  # noqa: ASYNC110  # the broker tells nobody: it has to be asked
             await asyncio.sleep(_LOOK_AGAIN_S)
     return found
 

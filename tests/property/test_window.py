@@ -17,11 +17,11 @@ from support.windows import TOPIC_ID, answer, answers, commit, given_up, log, ma
 
 KEYS = (None, b"a", b"b", b"c")
 #: distances between neighbours: mostly none, sometimes the hole of a marker, of compaction, or a very wide one
-GAPS = st.sampled_from((1, 1, 1, 1, 2, 3, 9, SPAN // 3, SPAN - 1, SPAN + 7))
+GAPS = st.sampled_from((*[1] * 14, 2, 3, 9, 40, SPAN // 3, SPAN - 1, SPAN + 7))
 
 
 @st.composite
-def logs(draw: st.DrawFn, most: int = 60) -> list[Record]:
+def logs(draw: st.DrawFn, most: int = 30) -> list[Record]:
     """The records of a partition, with holes between them."""
     gaps = draw(st.lists(GAPS, min_size=1, max_size=most))
     made, offset = [], draw(st.integers(0, 3))
@@ -100,10 +100,10 @@ class Lives(RuleBasedStateMachine):
         self.orphans.append(lease)
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), failed=st.booleans())
-    def release(self, data: st.DataObject, failed: bool) -> None:
+    @rule(data=st.data(), failed=st.booleans(), shared=st.booleans())
+    def release(self, data: st.DataObject, failed: bool, shared: bool) -> None:
         lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
-        lease.release(failed=failed, alone=len(lease.slots) == 1, now=self.now)
+        lease.release(failed=failed, alone=len(lease.slots) == 1 and not shared, now=self.now)
         self.orphans.append(lease)
 
     @precondition(lambda self: self.orphans)
@@ -271,9 +271,8 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=max(120, settings.default.max_examples if settings.default else 0),
+    max_examples=4 * settings().max_examples,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-    deadline=None,
 )
 
 

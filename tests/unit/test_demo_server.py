@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import random
 import statistics
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.streams.demo import models
-from bisupervised.streams.demo.server import Latency, Limit, Meter, Service, TokenBucket, make_app
+from bisupervised.streams.demo.server import MOST_BODY_BYTES, Latency, Limit, Meter, Service, TokenBucket, make_app
 
 Client = TestClient[Any, Any]
 
@@ -130,7 +131,7 @@ async def test_errors_of_http_have_the_same_body(client_of: Callable[..., Any]) 
     not_json = await client.post("/v2/models/model/infer", data=b"\xff")
     no_model = await infer(client, call(), model="other")
     no_path = await client.get("/nowhere")
-    too_large = await client.post("/v2/models/model/infer", data=b" " * (16 * 1024 * 1024 + 1))
+    too_large = await client.post("/v2/models/model/infer", data=io.BytesIO(b" " * (MOST_BODY_BYTES + 1)))
     assert [r.status for r in (not_json, no_model, no_path, too_large)] == [400, 404, 404, 413]
     for response in (not_json, no_model, no_path, too_large):
         assert list(await response.json()) == ["error"]
