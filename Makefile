@@ -1,8 +1,8 @@
 # `make demo` and `make test` do all the set-up themselves; `make help` lists the rest.
 
 PYTHON ?= python3
-INPUTS ?= 200000
-FAULTS ?= 100
+INPUTS ?= 300000
+FAULTS ?= 105
 
 BIN := .venv/bin
 
@@ -40,7 +40,7 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 wheel-test: setup  ## the tests that need no broker, against the built wheel
 	$(BIN)/python scripts/wheel.py test
 
-chaos: setup  ## kill, stop and restart everything: INPUTS=200000 FAULTS=100
+chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
 
 lock:  ## resolve the dependencies anew into requirements/

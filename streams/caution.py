@@ -45,7 +45,7 @@ class Caution:
         elif phase == "b":
             self._alone(1)
         elif phase.startswith("a"):
-            tries = int(phase[1:] or 1)
+            tries = int(phase[1:])
             self.give_up = tries >= self._policy.tries
             self._alone(1 if self.give_up else tries + 1)
 
@@ -56,6 +56,17 @@ class Caution:
     def phase(self) -> str:
         """What to write into the next commit."""
         return f"a{self._tries}" if self._phase == "a" else self._phase
+
+    def phase_after(self, records: int) -> str:
+        """What to write into a commit of so many records.
+
+        It is read beside the offset it is committed with, so tries of the record before do not count for the next.
+        """
+        if not self.careful or not records:
+            return self.phase
+        if self._left <= records:
+            return self._next_phase()
+        return "a1" if self._phase == "a" else self._phase
 
     @property
     def careful(self) -> bool:
@@ -75,10 +86,7 @@ class Caution:
         self._tries = 1
         self.give_up = False
         if self._left <= 0:
-            self._step_down()
+            self._phase, self._left = self._next_phase(), self._policy.suspects
 
-    def _step_down(self) -> None:
-        if self._phase == "a":
-            self._phase, self._left = "b", self._policy.suspects
-        else:
-            self._phase = "n"
+    def _next_phase(self) -> str:
+        return "b" if self._phase == "a" else "n"

@@ -35,7 +35,14 @@ class _Json(logging.Formatter):
         document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             document["error"] = self.formatException(record.exc_info)
-        return orjson.dumps(document, default=repr).decode()
+        try:
+            return orjson.dumps(document, default=repr).decode()
+        except orjson.JSONEncodeError:  # half a surrogate pair, a number beyond 64 bits: a line is never lost
+            return orjson.dumps({name: _plain(value) for name, value in document.items()}).decode()
+
+
+def _plain(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def configure(level: str, *, as_json: bool, stream: TextIO | None = None) -> None:

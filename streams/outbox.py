@@ -110,6 +110,7 @@ class Outbox(ABC):
         async with self._watched():
             await producer.start()
             await self._router.learn(producer)
+            await self._prove(producer)
 
     def discard(self) -> None:
         """Throw the producer away without an abort: the next `open` ends its transaction."""
@@ -140,6 +141,10 @@ class Outbox(ABC):
 
     @abstractmethod
     def _make_producer(self) -> AIOKafkaProducer: ...
+
+    async def _prove(self, producer: AIOKafkaProducer) -> None:
+        """Make sure that what the group's coordinator says next can be believed."""
+        return
 
     @abstractmethod
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None: ...
@@ -230,6 +235,14 @@ class ExactlyOnce(Outbox):
             request_timeout_ms=int(self._policy.request_timeout_s * 1000),
             max_batch_size=self._batch_bytes,
         )
+
+    async def _prove(self, producer: AIOKafkaProducer) -> None:
+        # After a crash under load a coordinator was seen (Kafka 4.4.0) to serve an empty state: "no offset committed",
+        # and everything would be answered again. A write shows it that it is behind its log, and it loads anew; so a
+        # write is made and aborted before anything is read.
+        await producer.begin_transaction()
+        await producer.send_offsets_to_transaction({self._source: OffsetAndMetadata(0, "")}, self._policy.group)
+        await producer.abort_transaction()
 
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         await producer.begin_transaction()

@@ -183,6 +183,8 @@ class Partition:
         opening = Plan([], window.progress())
         await self._outbox.send([], opening.progress)
         window.committed(opening)
+        self._limit = None
+        self._substituted.clear()  # what another owner or another life of the window refused comes as new
         return window
 
     def _give_up(self, record: Incoming) -> Outgoing:
@@ -244,6 +246,7 @@ class Partition:
 
     def _went_through(self, window: Window, plan: Plan) -> None:
         window.committed(plan)
+        self._substituted.difference_update(slot.offset for slot in plan.slots)
         if self._limit is not None:
             self._limit = self._limit * 2 if self._limit < self._policy.window.records else None
         if window.ready:
@@ -286,6 +289,10 @@ class Partition:
             window.rolled_back(plan)
         elif stored == plan.progress:
             self._went_through(window, plan)
+        elif stored is None:
+            raise PartitionStopped(
+                f"the offset {window.committed_progress.offset} that we committed is gone; reset the group's offsets"
+            )
         else:
             log.warning("%s: another owner went on from here", self.tp, extra={"action": "progress_differs"})
             window.close()

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from ..schemas.codec import fall_back, without_value
 from ..schemas.records import Facts, Incoming, Outgoing, Source
 
+#: bytes of the longest key that a record without its value still carries
+_KEY_BYTES = 1024
+
 
 class FallbackSubstitute:
     """Speaks for one agent. `facts_of` reads what is known about a record of its input topic."""
@@ -21,8 +24,9 @@ class FallbackSubstitute:
         return fall_back(record, self._facts(record), "model_error", detail, self._agent)
 
     def too_large(self, record: Incoming, detail: str) -> Outgoing:
-        """`too_large`: without the value, which stays where it was read."""
-        return without_value(record, self._facts(record), detail, self._agent)
+        """`too_large`: without the value, which stays where it was read, as does a key that is large itself."""
+        outcome = without_value(record, self._facts(record), detail, self._agent)
+        return outcome if len(outcome.key or b"") <= _KEY_BYTES else outcome._replace(key=None)
 
     def refused(self, record: Incoming, detail: str) -> Outgoing:
         """`invalid_request`, with the time of now: besides sizes, brokers refuse timestamps."""

@@ -105,7 +105,7 @@ async def _all_visible(admin: AIOKafkaAdminClient, names: Set[str], patience_s: 
     missing.
     """
     async with asyncio.timeout(patience_s):
-        while names - (found := await count_partitions(admin, names)).keys():  # noqa: ASYNC110  # the broker tells nobody: it has to be asked
+        while names - (found := await count_partitions(admin, names)).keys():  # noqa: ASYNC110  # the broker has to be asked
             await asyncio.sleep(_LOOK_AGAIN_S)
     return found
 

@@ -155,7 +155,7 @@ class Window:
             self.position = slot.offset + 1
             if slot.offset in self._restored:
                 self._restored.discard(slot.offset)
-                slot.state = DONE
+                self._done(slot)
                 self._finished += 1
                 continue
             self.unfinished += 1
@@ -310,7 +310,7 @@ class Window:
             slot.state = SENT
         self._ready = [] if len(slots) == len(self._ready) else [s for s in self._ready if s.state != SENT]
         self._finished += len(slots)
-        return Plan(slots, self.progress())
+        return Plan(slots, self.progress(self._caution.phase_after(len(slots))))
 
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
@@ -329,8 +329,7 @@ class Window:
         """The transaction of `plan` went through."""
         self.committed_progress = plan.progress
         for slot in plan.slots:
-            slot.state = DONE
-            slot.outcome = None
+            self._done(slot)
             self.bytes -= slot.size
         self.unfinished -= len(plan.slots)
         while self._slots and self._slots[0].state == DONE:
@@ -339,6 +338,13 @@ class Window:
         if self._restored:
             self._restored = {place for place in self._restored if place >= self.position}
         self._caution.committed(len(plan.slots))
+
+    @staticmethod
+    def _done(slot: Slot) -> None:
+        # a slow record may keep thousands of these in the window, uncounted: they must not keep their bytes
+        slot.state = DONE
+        slot.outcome = None
+        del slot.record
 
     def rolled_back(self, plan: Plan) -> None:
         """The transaction of `plan` did not go through: its outcomes are ready again, in the same order."""

@@ -169,7 +169,7 @@ def _work(report: Report) -> Rows:
         (
             "Throughput",
             f"{report.throughput:,.0f}/s",
-            f"{report.seconds:.1f} s, set by the remote's limit",
+            f"{report.seconds:.1f} s in all",
         ),
     ]
 
@@ -190,7 +190,7 @@ def _promise(report: Report) -> Rows:
     detail = f"{report.lost:,} lost, {report.duplicated:,} duplicated"
     if report.unknown:
         detail += f", {report.unknown:,} of unknown origin"
-    return [("Each input has exactly one outcome", "yes" if report.exactly_one_outcome else "NO", detail)]
+    return [("Exactly one outcome per input", "yes" if report.exactly_one_outcome else "NO", detail)]
 
 
 def _percent(share: float | None) -> str:

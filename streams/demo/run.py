@@ -12,12 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -37,6 +37,8 @@ from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
 
 if TYPE_CHECKING:
     from .digits import Models, Split, Thresholds
+
+T = TypeVar("T")
 
 #: what the remote takes for a call, in some currency, and how many calls it lets through
 PRICE = 0.002
@@ -88,10 +90,20 @@ def run_demo(out: Path, *, rounds: int, seed: int) -> int:
         raise DemoError(f"the demo needs {', '.join(missing)}: pip install 'bisupervised[demo]'")
     console = Console(highlight=False)
     try:
-        with ExitStack() as processes, interrupted_by(signal.SIGINT, signal.SIGTERM):
-            return _run(out, rounds, seed, console, processes)
+        with ExitStack() as processes:
+            return _interruptible(console, lambda: _run(out, rounds, seed, console, processes))
     except BrokerError as error:
         raise DemoError(str(error)) from error
+
+
+def _interruptible(console: Console, story: Callable[[], int]) -> int:
+    """From a signal on, signals are ignored, while what was started is ended."""
+    try:
+        with interrupted_by(signal.SIGINT, signal.SIGTERM):
+            return story()
+    except KeyboardInterrupt:
+        console.print("stopping the worker, the remote and the broker")
+        raise
 
 
 def _run(out: Path, rounds: int, seed: int, console: Console, processes: ExitStack) -> int:
@@ -113,13 +125,13 @@ def _run(out: Path, rounds: int, seed: int, console: Console, processes: ExitSta
     config = folder / "bisupervised.toml"
     config.write_text(_toml(broker.bootstrap_servers, url, models, thresholds, seed))
     settings = load_settings(config, {})
-    asyncio.run(create_topics(settings))
+    _await(create_topics(settings))
     worker = _start_worker(config, folder, processes)
-    asyncio.run(_wait_until_ready(settings, worker, folder))
+    _await(_wait_until_ready(settings, worker, folder))
     console.print(f"  bisupervised worker --config {config}")
     console.print(f"[bold]5[/] {len(plan.events):,} events in, results and fallback out")
     set_up_s = time.monotonic() - began
-    report = asyncio.run(_stream(settings, plan, worker, url, console))
+    report = _await(_stream(settings, plan, worker, url, console))
     document = as_json(report) | {
         "seed": seed,
         "threshold_local": thresholds.local,
@@ -131,6 +143,31 @@ def _run(out: Path, rounds: int, seed: int, console: Console, processes: ExitSta
     console.print(as_table(report))
     console.print(f"The same as JSON: {out / 'demo.json'}. Logs: {folder}")
     return _verdict(report, worker, folder, console)
+
+
+def _await(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run it; Ctrl-C and SIGTERM cancel it, so that clients leave in order, and end as KeyboardInterrupt.
+
+    The handlers that are in place outside raise where they happen to strike, which inside an event loop may
+    be the middle of a protocol: what leaves the broker then waits until its answers time out.
+    """
+    try:
+        return asyncio.run(_cancelled_by_signals(coroutine))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _cancelled_by_signals(coroutine: Coroutine[Any, Any, T]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        loop.add_signal_handler(number, lambda: task is not None and task.cancel())
+    try:
+        return await coroutine
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _verdict(report: Report, worker: subprocess.Popen[bytes], folder: Path, console: Console) -> int:
@@ -308,31 +345,47 @@ async def _stream(
 ) -> Report:
     """Produce everything, read every outcome, stop the worker, read what may still come, and count."""
     downstream = Downstream()
-    readers = [
-        asyncio.create_task(_read(settings, topic, downstream, to_outcome))
-        for topic, to_outcome in (
-            (settings.topics.results, from_result),
-            (settings.topics.fallback, from_fallback),
-        )
-    ]
-    began = downstream.at = time.monotonic()
+    topics = ((settings.topics.results, from_result), (settings.topics.fallback, from_fallback))
+    readers = [asyncio.create_task(_read(settings, topic, downstream, reads)) for topic, reads in topics]
     with _progress(console) as progress:
         produced = progress.add_task("produced", total=len(plan.events))
         answered = progress.add_task("outcomes", total=len(plan.events))
+        began = downstream.at = time.monotonic()
         producing = asyncio.create_task(_produce(settings, plan.events, lambda n: progress.advance(produced, n)))
-        while len(downstream.seen) < len(plan.events) and worker.poll() is None:
+        try:
+            while _goes_on(plan, downstream, worker, producing, readers):
+                progress.update(answered, completed=len(downstream.seen))
+                await asyncio.sleep(0.1)
             progress.update(answered, completed=len(downstream.seen))
-            stalled = producing.done() and time.monotonic() - downstream.at > _STALLED_S
-            if stalled or any(reader.done() for reader in readers):
-                break
-            await asyncio.sleep(0.1)
-        progress.update(answered, completed=len(downstream.seen))
-    await producing
-    seconds = downstream.at - began
-    await asyncio.to_thread(_end, worker)
-    downstream.closing = True
-    await asyncio.gather(*readers)
+            seconds = downstream.at - began
+            await producing
+            await asyncio.to_thread(_end, worker)
+            downstream.closing = True
+            await asyncio.gather(*readers)
+        finally:
+            await _cancel(producing, *readers)
     return make_report(plan.truth, downstream.outcomes, plan.alone, await _bill(url), seconds)
+
+
+def _goes_on(
+    plan: Plan,
+    downstream: Downstream,
+    worker: subprocess.Popen[bytes],
+    producing: asyncio.Task[None],
+    readers: list[asyncio.Task[None]],
+) -> bool:
+    """Whether there is still something to wait for."""
+    if len(downstream.seen) >= len(plan.events) or worker.poll() is not None:
+        return False
+    stalled = producing.done() and time.monotonic() - downstream.at > _STALLED_S
+    return not stalled and not any(reader.done() for reader in readers)
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    """End them in order, while the loop and their connections still live."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _progress(console: Console) -> Progress:

@@ -2,8 +2,8 @@
 
     python tests/chaos/run.py --inputs 300000 --faults 105
 
-Every kind of fault has a phase of its own: its share of the inputs is produced at a steady rate while its faults
-happen, then everything must drain. Prints a table, writes `build/chaos.json`, exits 1 when a promise was broken.
+Every kind of fault has a phase of its own: at least its share of the inputs is produced at a steady rate while its
+faults happen, then everything must drain. Prints a table, writes `build/chaos.json`, exits 1 when a promise was broken.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Phase:
 
 async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faults: int) -> Phase:
     """Produce while faults of one kind happen; return when all inputs have their outcome, or will never have."""
-    phase = Phase(kind, inputs=inputs)
-    producing = asyncio.create_task(watch.produce(inputs, inputs / max(faults * _FAULT_S, 5.0)))
+    phase, enough = Phase(kind), asyncio.Event()
+    producing = asyncio.create_task(watch.produce(inputs, inputs / max(faults * _FAULT_S, 5.0), enough))
     await asyncio.sleep(2.0)
     while phase.faults + phase.missed < faults:
         cluster.revive()
@@ -60,14 +60,15 @@ async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faul
             phase.faults += 1
         else:
             phase.missed += 1
-        if not producing.done() and (seconds := await watch.resumed(started)) is not None:
+        if (seconds := await watch.resumed(started)) is not None:
             phase.resume_s.append(seconds)
         print(
             f"  {kind} {phase.faults}/{faults}  outcomes {len(watch.outcomes.seen)}",
             file=sys.stderr,
             flush=True,
         )
-    await producing
+    enough.set()
+    phase.inputs = await producing
     cluster.revive()
     await watch.drained(_DRAIN_S)
     return phase
@@ -145,7 +146,7 @@ def show(phases: list[Phase], figures: dict[str, Any]) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=300_000, help="requests in all")
+    parser.add_argument("--inputs", type=int, default=300_000, help="requests in all, at least")
     parser.add_argument("--faults", type=int, default=105, help="faults in all")
     parser.add_argument("--workers", type=int, default=2, help="workers that run all the time")
     parser.add_argument("--kinds", nargs="*", choices=list(FAULTS), help="kinds of faults; all by default")

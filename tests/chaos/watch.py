@@ -64,19 +64,22 @@ class Watch:
         self._produced = 0
         self._excused = dict.fromkeys(range(PARTITIONS), 0.0)
 
-    async def produce(self, count: int, per_second: float) -> None:
-        """Produce `count` requests and return when the broker has all of them."""
+    async def produce(self, at_least: int, per_second: float, enough: asyncio.Event) -> int:
+        """Produce until there are `at_least` requests and it is `enough`; return how many, all of them acknowledged."""
         producer = AIOKafkaProducer(
             bootstrap_servers=self._servers, enable_idempotence=True, linger_ms=10, request_timeout_ms=180_000
         )
         await producer.start()
         try:
             started = time.monotonic()
-            for number in range(count):
+            number = 0
+            while number < at_least or not enough.is_set():
                 await asyncio.sleep(max(0.0, started + number / per_second - time.monotonic()))
                 ack = await producer.send("requests", *self._request())
                 ack.add_done_callback(self._acknowledged)
+                number += 1
             await producer.flush()
+            return number
         finally:
             await producer.stop()
 

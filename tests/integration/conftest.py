@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bisupervised.streams.broker import Broker
-from support.pipeline import Pipeline, Remote, remote_and_pipeline
-
-Setup = Callable[..., tuple[Remote, Pipeline]]
+from support.pipeline import Pipeline, Remote, Setup, remote_and_pipeline
 
 
 @pytest.fixture

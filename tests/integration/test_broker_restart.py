@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from bisupervised.streams.broker import Broker
-from support.pipeline import check_at_least_once, check_exactly_once, check_kinds, mixed, wait_until
+from support.pipeline import Setup, check_at_least_once, check_exactly_once, check_kinds, mixed, wait_until
 
-INPUTS = 2400
+INPUTS = 2100
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-def test_a_stop_and_a_crash_of_the_broker(setup, own_broker: Broker, delivery: str) -> None:
+def test_a_stop_and_a_crash_of_the_broker(setup: Setup, own_broker: Broker, delivery: str) -> None:
     _, pipeline = setup(
         own_broker.bootstrap_servers,
         delay_s=0.02,

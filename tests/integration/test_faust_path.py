@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from support.pipeline import check_exactly_once, check_kinds, mixed
+from support.pipeline import Setup, check_exactly_once, check_kinds, mixed
 
 
-def test_fausts_own_command_runs_the_same_pipeline(setup) -> None:
+def test_fausts_own_command_runs_the_same_pipeline(setup: Setup) -> None:
     _, pipeline = setup()
     sent = pipeline.send(mixed(90))
     command = ["faust", "-A", "bisupervised.streams.faust_app", "worker", "--without-web"]

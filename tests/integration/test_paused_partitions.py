@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 
 import psutil
-from support.pipeline import check_exactly_once, request, wait_until
+from aiokafka.structs import OffsetAndMetadata
+from support.pipeline import Setup, check_exactly_once, request, wait_until
 
 MIB = 2**20
 
 
-def test_a_small_window_and_a_slow_remote(setup) -> None:
+def test_a_small_window_and_a_slow_remote(setup: Setup) -> None:
     remote, pipeline = setup(
         delay_s=0.02,
+        local={"batch_size": 8},
         stream={"window_records": 20, "fetch_records": 10},
         remote={"batch_size": 4, "in_flight": 3},
     )
@@ -24,9 +26,9 @@ def test_a_small_window_and_a_slow_remote(setup) -> None:
     assert remote.most_under_way <= 3
 
 
-def test_memory_is_bounded_while_the_remote_hangs(setup) -> None:
+def test_memory_is_bounded_while_the_remote_hangs(setup: Setup) -> None:
     """60 MiB wait for a remote that does not answer; the worker holds what its windows allow."""
-    remote, pipeline = setup(stream={"window_bytes": MIB, "drain_s": 1.0}, remote={"in_flight": 2})
+    remote, pipeline = setup(stream={"window_bytes": 2 * MIB, "drain_s": 1.0}, remote={"in_flight": 2})
     worker = pipeline.ready_worker()
     process = psutil.Process(worker.process.pid)
     before = process.memory_info().rss
@@ -45,5 +47,5 @@ def test_memory_is_bounded_while_the_remote_hangs(setup) -> None:
     check_exactly_once(sent, pipeline.settle(sent))
 
 
-def _offset(stored) -> int:
-    return 0 if stored is None else stored.offset
+def _offset(stored: OffsetAndMetadata | None) -> int:
+    return 0 if stored is None else int(stored.offset)

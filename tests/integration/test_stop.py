@@ -6,30 +6,30 @@ import signal
 import time
 
 import pytest
-from support.pipeline import check_exactly_once, mixed, request, wait_until
+from support.pipeline import Setup, check_exactly_once, mixed, request, wait_until
 
 DRAIN_S = 2.0
 #: seconds beside the drain deadline: the last transaction, leaving the groups, the interpreter's end
 AROUND_S = 8.0
 
 
-def test_calls_in_flight_end_and_are_not_paid_twice(setup) -> None:
+def test_calls_in_flight_end_and_are_not_paid_twice(setup: Setup) -> None:
     remote, pipeline = setup(stream={"drain_s": 20.0}, remote={"batch_size": 2, "in_flight": 4})
     remote.close_gate()
     sent = pipeline.send([request(n) for n in range(30)])
     worker = pipeline.worker()
     wait_until(lambda: remote.under_way == 4, "calls in flight", explain=worker.tail)
     worker.signal(signal.SIGTERM)
-    wait_until(lambda: worker.actions()["plane_stopped"] >= 1 or not worker.running or remote.under_way == 4, "a stop")
+    time.sleep(1.0)  # time in which a worker that does not wait would end
     assert worker.running
-    remote.open_gate()
     began = time.monotonic()
+    remote.open_gate()
     assert worker.wait() == 0
     assert time.monotonic() - began < AROUND_S, "nothing was left to wait for"
     paid = dict(remote.answered)
     assert len(paid) >= 4
     assert len(pipeline.records("answers")) >= 4 * 2, "what ended was committed"
-    pipeline.worker()
+    pipeline.ready_worker()
     outcomes = pipeline.settle(sent)
     check_exactly_once(sent, outcomes)
     assert {remote.answered[key] for key in paid} == {1}
@@ -37,7 +37,7 @@ def test_calls_in_flight_end_and_are_not_paid_twice(setup) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-def test_calls_that_do_not_end_are_given_up_at_the_deadline(setup, delivery: str) -> None:
+def test_calls_that_do_not_end_are_given_up_at_the_deadline(setup: Setup, delivery: str) -> None:
     remote, pipeline = setup(
         stream={"drain_s": DRAIN_S, "delivery": delivery}, remote={"batch_size": 2, "in_flight": 4}
     )
@@ -49,11 +49,11 @@ def test_calls_that_do_not_end_are_given_up_at_the_deadline(setup, delivery: str
     assert worker.stop() == 0
     assert DRAIN_S <= time.monotonic() - began < DRAIN_S + AROUND_S
     remote.open_gate()
-    pipeline.worker()
+    pipeline.ready_worker()
     check_exactly_once(sent, pipeline.settle(sent))
 
 
-def test_ctrl_c(setup) -> None:
+def test_ctrl_c(setup: Setup) -> None:
     _, pipeline = setup()
     worker = pipeline.ready_worker()
     worker.signal(signal.SIGINT)
@@ -61,19 +61,19 @@ def test_ctrl_c(setup) -> None:
     assert worker.actions()["plane_stopped"] == 3
 
 
-@pytest.mark.parametrize("after_s", [0.05, 0.4, 0.8, 1.2])
-def test_sigterm_while_it_starts(setup, after_s: float) -> None:
+@pytest.mark.parametrize("after_s", [0.05, 0.5, 1.0])
+def test_sigterm_while_it_starts(setup: Setup, after_s: float) -> None:
     """However early: it ends soon, and the next worker finds everything in order."""
     _, pipeline = setup(partitions=1)
     sent = pipeline.send([request(0)])
     worker = pipeline.worker()
     time.sleep(after_s)  # the point in time is what is tested
     assert worker.stop(timeout_s=20) in (0, -signal.SIGTERM)
-    pipeline.worker()
+    pipeline.ready_worker()
     check_exactly_once(sent, pipeline.settle(sent))
 
 
-def test_a_second_sigterm_does_no_harm(setup) -> None:
+def test_a_second_sigterm_does_no_harm(setup: Setup) -> None:
     remote, pipeline = setup(stream={"drain_s": DRAIN_S})
     sent = pipeline.send([request(n) for n in range(10)])
     remote.close_gate()
@@ -84,5 +84,5 @@ def test_a_second_sigterm_does_no_harm(setup) -> None:
     worker.signal(signal.SIGTERM)
     worker.wait(DRAIN_S + AROUND_S)
     remote.open_gate()
-    pipeline.worker()
+    pipeline.ready_worker()
     check_exactly_once(sent, pipeline.settle(sent))

@@ -32,7 +32,6 @@ from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, Facts, Headers, Result
 from bisupervised.streams.settings import Settings, load_settings
 from bisupervised.streams.topics import create_topics
-
 from support.models import FINE, REMOTE, rows
 
 TESTS = Path(__file__).parents[1]
@@ -140,7 +139,7 @@ class Remote:
         try:
             body = orjson.loads(await asked.read())
             await asyncio.sleep(self.delay_s + random.random() * self.jitter_s)
-            while not self._gate.is_set():
+            while not self._gate.is_set():  # noqa: ASYNC110  # it is opened from another thread
                 await asyncio.sleep(0.01)
         finally:
             self.under_way -= 1
@@ -177,7 +176,7 @@ class Worker:
             stderr=self._file,
             stdin=subprocess.DEVNULL,
             cwd=log.parent,
-            env=_environment() | env,
+            env={**_environment(), **env},
         )
 
     def __repr__(self) -> str:
@@ -476,9 +475,7 @@ class Pipeline:
 
     def outcomes(self) -> list[Outcome]:
         """Every committed record of results and fallback, up to the present end."""
-        return [
-            _outcome(role, record) for role in ("results", "fallback") for record in self.records(role)
-        ]
+        return [_outcome(role, record) for role in ("results", "fallback") for record in self.records(role)]
 
     def records(self, role: str) -> list[Any]:
         """Every committed record of a topic, up to the present end."""
@@ -559,9 +556,7 @@ class Pipeline:
     def committed(self, agent: str, role: str, partition: int) -> OffsetAndMetadata | None:
         """What the group of an agent has committed."""
         tp = self.tp(role, partition)
-        found = asyncio.run(
-            self._with_admin(lambda admin: admin.list_consumer_group_offsets(self.group(agent)))
-        )
+        found = asyncio.run(self._with_admin(lambda admin: admin.list_consumer_group_offsets(self.group(agent))))
         stored = found.get(tp)
         return stored if stored is not None and stored.offset >= 0 else None
 
@@ -600,3 +595,7 @@ def remote_and_pipeline(
     """Both, with everything they start ended on the way out."""
     with Remote(delay_s) as remote, Pipeline(servers, folder, remote.url, overrides, partitions) as pipeline:
         yield remote, pipeline
+
+
+#: the fixture `setup`: takes what `remote_and_pipeline` takes, the broker's address left out
+Setup = Callable[..., tuple[Remote, Pipeline]]

@@ -163,7 +163,12 @@ def test_an_error_is_a_line_and_an_exit_code(
 
 def test_broker_gets_its_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[int, Path | None]] = []
-    monkeypatch.setattr("bisupervised.streams.broker.run_broker", lambda port, data: asked.append((port, data)) or 0)
+
+    def run_broker(port: int, data: Path | None) -> int:
+        asked.append((port, data))
+        return 0
+
+    monkeypatch.setattr("bisupervised.streams.broker.run_broker", run_broker)
     assert cli.run(["broker", "--port", "0", "--data", str(tmp_path)]) == 0
     assert cli.run(["broker"]) == 0
     assert asked == [(0, tmp_path), (9092, None)]

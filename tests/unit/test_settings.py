@@ -86,9 +86,9 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch,
 def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     settings = load_settings(write(tmp_path, REQUIRED), {})
     with pytest.raises(ValueError, match="frozen"):
-        settings.local.threshold = 0.1  # type: ignore[misc]  # that it is refused is the point
+        settings.local.threshold = 0.1
     with pytest.raises(ValueError, match="frozen"):
-        settings.name = "other"  # type: ignore[misc]  # as above
+        settings.name = "other"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,142 @@
+"""Inputs that kill the process, over as many lives as it takes, and deaths for other reasons in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bisupervised.streams.caution import Caution, CautionPolicy
+from bisupervised.streams.marks import Progress, decode
+from bisupervised.streams.window import Lease, Plan, Window
+from hypothesis import given
+from hypothesis import strategies as st
+from support.windows import answers, given_up, log, window_policy
+
+POLICIES = st.builds(CautionPolicy, tries=st.integers(1, 4), batch=st.integers(1, 5), suspects=st.integers(1, 15))
+
+
+@dataclass
+class World:
+    """A log, the inputs in it that kill, and what the broker keeps over the deaths of the owners."""
+
+    policy: CautionPolicy
+    size: int
+    killers: frozenset[int]
+    stored: Progress = field(default_factory=lambda: Progress(0))
+    outcomes: dict[int, bytes | None] = field(default_factory=dict)
+    alone: Counter[int] = field(default_factory=Counter)  # deaths while this record was the only one out
+    suspected: Counter[int] = field(default_factory=Counter)  # deaths in phase 'a' with this one at the watermark
+    in_flight: int = 2
+
+    def live(self, steps: int | None = None) -> bool:
+        """One owner's life, cut after so many steps. True when it ends well, with all done."""
+        window = Window(window_policy(), self.stored, Caution(self.policy, self.stored.phase), given_up)
+        self.commit(window, Plan([], window.progress()))
+        window.add(log(*range(window.position, self.size)))
+        leases: list[Lease] = []
+        while steps is None or steps > 0:
+            steps = None if steps is None else steps - 1
+            if len(leases) < self.in_flight and (lease := window.take(self.policy.batch, 0.0)) is not None:
+                leases.append(lease)
+                if window.alone and self.stored.phase.startswith("a"):
+                    assert len(lease.slots) == 1
+                continue
+            if leases and not self.tried(leases):
+                return False
+            self.commit(window, window.plan())
+            if not window.unfinished:
+                self.stored = window.progress(phase="c")
+                return True
+        self.died(window.watermark)
+        return False
+
+    def tried(self, leases: list[Lease]) -> bool:
+        """The oldest batch goes through the model. False when it does not survive that."""
+        lease = leases.pop(0)
+        records = [slot.record for slot in lease.slots]
+        if not self.killers.intersection(record.offset for record in records):
+            lease.resolve(answers(records))
+            return True
+        if len(records) == 1 and not leases and self.stored.phase.startswith("a"):
+            self.alone[records[0].offset] += 1
+        self.died(self.stored.offset)
+        return False
+
+    def died(self, watermark: int) -> None:
+        if self.stored.phase.startswith("a"):
+            self.suspected[watermark] += 1
+
+    def commit(self, window: Window, plan: Plan) -> None:
+        for slot, outcome in zip(plan.slots, plan.outcomes, strict=True):
+            assert slot.offset not in self.outcomes
+            self.outcomes[slot.offset] = outcome.value
+        self.stored = decode(plan.progress.offset, plan.progress.metadata())
+        window.committed(plan)
+
+    @property
+    def given_up(self) -> set[int]:
+        return {offset for offset, value in self.outcomes.items() if value == b"given up %d" % offset}
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Up to three killers among a few records."""
+    size = draw(st.integers(1, 25))
+    killers = draw(st.frozensets(st.integers(0, size - 1), max_size=3))
+    return World(draw(POLICIES), size, killers, in_flight=draw(st.integers(1, 3)))
+
+
+@given(worlds())
+def test_killers_and_only_killers_are_given_up_after_bounded_deaths(world: World) -> None:
+    deaths = 0
+    while not world.live():
+        deaths += 1
+        assert deaths <= len(world.killers) * (world.policy.tries + 3), "dies for ever"
+    assert set(world.outcomes) == set(range(world.size))
+    assert world.given_up == world.killers
+    assert world.alone == dict.fromkeys(world.killers, world.policy.tries)
+
+
+@given(worlds(), st.lists(st.integers(0, 30), max_size=20))
+def test_deaths_for_other_reasons_give_nothing_up_early(world: World, lives: list[int]) -> None:
+    """A record is given up only after the owner died `tries` times when it was that record's turn, alone."""
+    for steps in lives:
+        world.live(steps)
+    for _ in range(len(world.killers) * (world.policy.tries + 3) + 1):
+        if world.live():
+            break
+    assert set(world.outcomes) == set(range(world.size))
+    assert world.killers <= world.given_up
+    for offset in world.given_up:
+        assert world.suspected[offset] >= world.policy.tries
+
+
+@given(POLICIES, st.sampled_from(("c", "n", "b", "a1", "a2", "a9")))
+def test_the_phase_returns_to_normal(policy: CautionPolicy, inherited: str) -> None:
+    caution = Caution(policy, inherited)
+    records = 0
+    while caution.careful:
+        batch = caution.batch
+        expected = caution.phase_after(batch)
+        caution.committed(batch)
+        assert caution.phase == expected, "what was stored is not what goes on"
+        records += batch
+        assert records <= policy.suspects + 2 * policy.batch, "careful for ever"
+    assert caution.phase == "n"
+    assert not caution.give_up
+
+
+@given(st.sampled_from(("c", "n", "b", "a1", "a9")), st.integers(1, 9))
+def test_where_no_input_can_kill_nobody_is_careful(inherited: str, records: int) -> None:
+    caution = Caution(CautionPolicy(3, 5, 9, enabled=False), inherited)
+    assert not caution.careful
+    assert not caution.give_up
+    caution.committed(records)
+    assert caution.phase == "n"
+
+
+@given(POLICIES)
+def test_a_commit_without_records_proves_nothing(policy: CautionPolicy) -> None:
+    caution = Caution(policy, "b")
+    caution.committed(0)
+    assert caution.phase == caution.phase_after(0) == "a1"

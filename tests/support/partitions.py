@@ -1,0 +1,171 @@
+"""A broker that keeps one partition's progress and does as it is told, and the partition on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
+from bisupervised.schemas.records import Incoming, Outgoing
+from bisupervised.streams.caution import CautionPolicy
+from bisupervised.streams.marks import Progress, decode
+from bisupervised.streams.outbox import Lost, Refused
+from bisupervised.streams.partition import Partition, PartitionPolicy
+from bisupervised.streams.window import Lease
+
+from support.windows import TOPIC_ID, answer, log, window_policy
+
+TP = TopicPartition("requests", 0)
+
+TOO_LARGE = MessageSizeTooLargeError("too large")
+BAD_TIME = InvalidTimestampError("bad time")
+
+Reaction = Callable[["ScriptedBroker", Sequence[Outgoing], Progress], None]
+
+
+def lost_before(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    """The connection breaks, and nothing was committed."""
+    raise Lost("before the commit")
+
+
+def lost_after(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    """The connection breaks, and everything was committed."""
+    broker.store(outcomes, progress)
+    raise Lost("after the commit")
+
+
+@dataclass
+class ScriptedBroker:
+    """Outbox and ledger in one. `script` says how the next sends end; then all go through."""
+
+    stored: Progress | None = None
+    topic: str = TOPIC_ID
+    script: list[Reaction | None] = field(default_factory=list)
+    refuses: Mapping[bytes | None, KafkaError] = field(default_factory=dict)  # values it never takes
+    tells: bool = True  # whether it says which record it refuses, in a batch of several
+    open_fails: int = 0
+    progress_fails: list[Exception] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # records of each attempt
+    sent: list[bytes | None] = field(default_factory=list)
+    commits: list[Progress] = field(default_factory=list)
+    opened: int = 0
+    discarded: int = 0
+
+    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        """A transaction goes through; metadata is kept as the string it is."""
+        self.stored = decode(progress.offset, progress.metadata())
+        self.commits.append(self.stored)
+        self.sent += [outcome.value for outcome in outcomes]
+
+    async def open(self) -> None:
+        self.opened += 1
+        if self.open_fails:
+            self.open_fails -= 1
+            raise Lost("not there")
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        await asyncio.sleep(0)
+        self.sizes.append(len(outcomes))
+        reaction = self.script.pop(0) if self.script else None
+        if reaction is not None:
+            return reaction(self, outcomes, progress)
+        culprits = {i: self.refuses[o.value] for i, o in enumerate(outcomes) if o.value in self.refuses}
+        if culprits:
+            raise Refused(culprits if self.tells or len(outcomes) == 1 else {})
+        return self.store(outcomes, progress)
+
+    async def progress(self, tp: TopicPartition) -> Progress | None:
+        if self.progress_fails:
+            raise self.progress_fails.pop(0)
+        return self.stored
+
+    async def topic_id(self, topic: str) -> str:
+        return self.topic
+
+
+class Substitutes:
+    """Fallback records that tell why they were made."""
+
+    def failed(self, record: Incoming, detail: str) -> Outgoing:
+        return self._made(b"failed", record)
+
+    def too_large(self, record: Incoming, detail: str) -> Outgoing:
+        return self._made(b"too large", record)
+
+    def refused(self, record: Incoming, detail: str) -> Outgoing:
+        return self._made(b"refused", record)
+
+    def _made(self, why: bytes, record: Incoming) -> Outgoing:
+        return Outgoing("fallback", record.key, b"%b %d" % (why, record.offset), (), record.timestamp)
+
+
+def partition_policy(**changed: Any) -> PartitionPolicy:
+    """Default paces, no caution unless asked for."""
+    caution = CautionPolicy(tries=3, batch=4, suspects=10, enabled=changed.pop("careful", False))
+    made = {"window": window_policy(), "caution": caution, "commit_interval_s": 0.1, "drain_s": 10.0} | changed
+    return PartitionPolicy(**made)
+
+
+class Owner:
+    """A partition that runs in its task, with records fetched and taken by hand."""
+
+    def __init__(self, broker: ScriptedBroker, **policy: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self.broker = broker
+        self.acquired = asyncio.Event()
+        self.acquisitions = 0
+        self.progressed = 0
+        outbox: Any = broker
+        self.partition = Partition(
+            TP,
+            partition_policy(**policy),
+            outbox,
+            broker,
+            Substitutes(),
+            first_offset=self._first_offset,
+            on_acquired=self._on_acquired,
+            on_progress=self._on_progress,
+            clock=loop.time,
+        )
+        self.task = asyncio.create_task(self.partition.run())
+
+    async def _first_offset(self, tp: TopicPartition) -> int:
+        return 40
+
+    def _on_acquired(self, partition: Partition) -> None:
+        self.acquisitions += 1
+        self.acquired.set()
+
+    def _on_progress(self) -> None:
+        self.progressed += 1
+
+    async def take(self, *offsets: int) -> Lease:
+        """Wait for ownership, fetch these offsets, hand them out."""
+        await self.acquired.wait()
+        window = self.partition.window
+        assert window is not None
+        self.partition.add(log(*offsets))
+        lease = window.take(len(offsets), 0.0)
+        assert lease is not None
+        return lease
+
+    def resolve(self, lease: Lease) -> None:
+        """The agent answers, and the plane looks what may be sent."""
+        lease.resolve([answer(slot.record) for slot in lease.slots])
+        self.partition.wake_if_ready()
+
+    async def answer(self, *offsets: int) -> None:
+        """Take and resolve, then let everything happen that can within a while."""
+        self.resolve(await self.take(*offsets))
+        await asyncio.sleep(3.0)
+
+    async def release(self) -> None:
+        """Give up the partition and wait for its end."""
+        self.partition.release()
+        await self.task

@@ -1,0 +1,462 @@
+"""One partition over a scripted broker: what is believed after each kind of failure. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bisupervised.streams.marks import MarksError, Progress
+from bisupervised.streams.outbox import Lost
+from support.partitions import (
+    BAD_TIME,
+    TOO_LARGE,
+    Owner,
+    ScriptedBroker,
+    lost_after,
+    lost_before,
+)
+from support.virtual_time import on_virtual_time
+from support.windows import TOPIC_ID, log, window_policy
+
+
+def values(*offsets: int) -> list[bytes]:
+    return [b"answer %d" % offset for offset in offsets]
+
+
+def ours(offset: int, *done: int, phase: str = "n") -> Progress:
+    return Progress(offset, frozenset(done), phase, TOPIC_ID)
+
+
+def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.action for record in caplog.records if hasattr(record, "action")]
+
+
+# acquiring
+
+
+@on_virtual_time
+async def test_the_phase_is_committed_before_anything_is_fetched() -> None:
+    broker = ScriptedBroker(ours(7, 9, phase="n"))
+    owner = Owner(broker, careful=True)
+    await owner.acquired.wait()
+    assert broker.commits == [ours(7, 9, phase="b")]
+    assert owner.partition.window is not None
+    assert owner.partition.window.position == 7
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None:
+    broker = ScriptedBroker()
+    owner = Owner(broker)
+    await owner.acquired.wait()
+    assert broker.commits == [ours(40)]
+    await owner.release()
+    assert broker.stored == ours(40, phase="c")
+
+
+@on_virtual_time
+async def test_it_is_acquired_again_and_again_until_the_broker_answers() -> None:
+    broker = ScriptedBroker(ours(0), open_fails=2, progress_fails=[Lost("away")], script=[lost_before, lost_after])
+    owner = Owner(broker)
+    await owner.acquired.wait()
+    assert broker.opened == 6
+    await owner.answer(0)
+    assert broker.sent == values(0)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_acquiring_ends_when_the_partition_is_taken_away() -> None:
+    broker = ScriptedBroker(open_fails=10**6)
+    owner = Owner(broker)
+    await asyncio.sleep(5.0)
+    await owner.release()
+    assert not owner.acquired.is_set()
+    assert broker.discarded == 1
+
+
+@on_virtual_time
+async def test_a_recreated_topic_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    broker = ScriptedBroker(Progress(7, topic_id="e" * 32))
+    owner = Owner(broker)
+    await owner.task
+    assert owner.partition.stopped is not None
+    assert "another topic of the name 'requests'" in owner.partition.stopped
+    assert actions(caplog) == ["partition_stopped"]
+    assert broker.commits == []
+    assert not owner.partition.taking
+
+
+@pytest.mark.parametrize(("before", "now"), [("", TOPIC_ID), ("e" * 32, ""), ("", "")])
+def test_a_broker_without_topic_ids_refuses_nothing(before: str, now: str) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        owner = Owner(ScriptedBroker(Progress(7, topic_id=before), topic=now))
+        await owner.answer(7)
+        assert owner.broker.sent == values(7)
+        await owner.release()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_foreign_metadata_stops_it_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    owner = Owner(ScriptedBroker(progress_fails=[MarksError("not ours")]))
+    await owner.task
+    assert owner.partition.stopped == "not ours"
+    assert actions(caplog) == ["partition_stopped"]
+
+
+@on_virtual_time
+async def test_an_error_nobody_foresaw_is_raised_and_the_producer_is_let_go() -> None:
+    broker = ScriptedBroker(progress_fails=[ZeroDivisionError()])
+    owner = Owner(broker)
+    with pytest.raises(ZeroDivisionError):
+        await owner.task
+    assert broker.discarded == 1
+
+
+# flushing
+
+
+@on_virtual_time
+async def test_outcomes_and_offset_leave_together_as_soon_as_they_are_ready() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker)
+    slow, fast = await owner.take(0), await owner.take(1, 2)
+    began = asyncio.get_running_loop().time()
+    owner.resolve(fast)
+    await asyncio.sleep(0.01)
+    assert broker.sent == values(1, 2)
+    assert broker.stored == ours(0, 1, 2)
+    owner.resolve(slow)
+    await asyncio.sleep(0.01)
+    assert broker.stored == ours(3)
+    assert asyncio.get_running_loop().time() < began + 0.1
+    assert owner.progressed == 2
+    await owner.release()
+
+
+@on_virtual_time
+async def test_under_load_at_most_one_transaction_in_a_commit_interval() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker, loaded_records=1, commit_interval_s=1.0)
+    leases = [await owner.take(offset) for offset in range(50)]
+    for lease in leases:
+        owner.resolve(lease)
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)
+    assert broker.sent == values(*range(50))
+    assert 5 <= len(broker.commits) - 1 <= 7
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_position_that_moves_without_records_is_committed_when_idle() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker, idle_commit_s=5.0)
+    await owner.acquired.wait()
+    await asyncio.sleep(60.0)
+    assert len(broker.commits) == 1  # nothing to say, nothing said
+    assert owner.partition.window is not None
+    owner.partition.window.advance(3)
+    await asyncio.sleep(5.1)
+    assert broker.stored == ours(3)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_lost_before_the_commit_is_sent_again() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    await owner.answer(0, 1)
+    assert broker.sent == values(0, 1)
+    assert broker.stored == ours(2)
+    assert owner.acquisitions == 1
+    assert (owner.partition.recoveries, broker.opened) == (1, 2)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_lost_after_the_commit_is_not_sent_again() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_after])
+    owner = Owner(broker)
+    await owner.answer(0, 1)
+    assert broker.sent == values(0, 1)
+    assert broker.stored == ours(2)
+    assert owner.progressed == 1
+    assert owner.partition.window is not None
+    assert owner.partition.window.unfinished == 0
+    await owner.release()
+
+
+@pytest.mark.parametrize("ends", [lost_before, lost_after])
+def test_marks_alone_tell_whether_it_was_committed(ends: object) -> None:
+    """The offset is the same before and after a commit of later records only."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = ScriptedBroker(ours(0), script=[None, ends])  # type: ignore[list-item]  # one of two functions
+        owner = Owner(broker)
+        slow = await owner.take(0)
+        await owner.answer(1)
+        assert broker.sent == values(1)
+        assert broker.stored == ours(0, 1)
+        owner.resolve(slow)
+        await owner.release()
+        assert broker.sent == values(1, 0)
+
+    scenario()
+
+
+@on_virtual_time
+async def test_recovering_goes_on_until_the_broker_answers() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    broker.open_fails = 3
+    broker.progress_fails = [Lost("away")]
+    owner.resolve(lease)
+    await asyncio.sleep(10.0)
+    assert broker.sent == values(0)
+    assert owner.partition.recoveries == 1
+    await owner.release()
+
+
+@on_virtual_time
+async def test_where_another_owner_went_on_it_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    old = await owner.take(0, 1)
+    held = await owner.take(2)
+    owner.resolve(old)
+    broker.stored = ours(5, 6)  # somebody else
+    owner.acquired.clear()
+    await owner.acquired.wait()
+    assert "progress_differs" in actions(caplog)
+    assert owner.acquisitions == 2
+    assert broker.sent == []
+    owner.resolve(held)  # from a window that is closed
+    await owner.answer(5, 6, 7)  # 6 is done; what is taken is 5 and 7
+    assert broker.sent == values(5, 7)
+    assert broker.stored == ours(8)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_metadata_that_became_foreign_stops_it(caplog: pytest.LogCaptureFixture) -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    broker.progress_fails = [MarksError("not ours")]
+    owner.resolve(lease)
+    await owner.task
+    assert owner.partition.stopped == "not ours"
+    assert broker.sent == []
+
+
+# what the broker refuses
+
+
+@pytest.mark.parametrize(("error", "why"), [(TOO_LARGE, b"too large 2"), (BAD_TIME, b"refused 2")])
+def test_a_refused_record_is_replaced_and_the_rest_go_on(error: object, why: bytes) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = ScriptedBroker(ours(0), refuses={b"answer 2": error})  # type: ignore[dict-item]  # a KafkaError
+        owner = Owner(broker)
+        await owner.answer(0, 1, 2, 3)
+        assert broker.sent == [b"answer 0", b"answer 1", why, b"answer 3"]
+        assert broker.stored == ours(4)
+        await owner.release()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_a_refused_record_is_found_by_halving_where_the_broker_does_not_say_which() -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 5": TOO_LARGE}, tells=False)
+    owner = Owner(broker)
+    await owner.answer(*range(8))
+    await asyncio.sleep(30.0)
+    assert broker.sent == [*values(0, 1, 2, 3, 4), b"too large 5", *values(6, 7)]
+    assert broker.stored == ours(8)
+    assert max(broker.sizes) == 8
+    assert len(broker.sizes) < 16
+    await owner.release()
+
+
+@on_virtual_time
+async def test_after_a_refusal_transactions_grow_again() -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 0": TOO_LARGE}, tells=False)
+    owner = Owner(broker, window=window_policy(records=64))
+    await owner.answer(*range(64))
+    await asyncio.sleep(30.0)
+    await owner.answer(*range(64, 164))
+    await asyncio.sleep(30.0)
+    await owner.answer(*range(164, 464))
+    assert broker.sent == [b"too large 0", *values(*range(1, 464))]
+    assert broker.sizes[-1] == 300
+    await owner.release()
+
+
+@on_virtual_time
+async def test_several_refused_at_once() -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 0": TOO_LARGE, b"answer 2": BAD_TIME})
+    owner = Owner(broker)
+    await owner.answer(0, 1, 2)
+    assert broker.sent == [b"too large 0", b"answer 1", b"refused 2"]
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_substitute_that_is_refused_stops_it_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 1": TOO_LARGE, b"too large 1": TOO_LARGE})
+    owner = Owner(broker)
+    await owner.answer(0, 1)
+    await owner.task
+    assert owner.partition.stopped is not None
+    assert "fallback of offset 1" in owner.partition.stopped
+    assert actions(caplog)[-1] == "partition_stopped"
+    assert broker.sent == []
+    assert broker.stored == ours(0)
+    assert not owner.partition.taking
+
+
+@on_virtual_time
+async def test_a_record_refused_in_another_life_of_the_window_is_no_refused_substitute() -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 0": TOO_LARGE})
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    owner.resolve(lease)
+    await asyncio.sleep(0.4)
+    owner.acquired.clear()
+    broker.stored = ours(0, phase="b")  # somebody else was here and went
+    await owner.acquired.wait()
+    await owner.answer(0)
+    assert owner.partition.stopped is None
+    assert broker.sent == [b"too large 0"]
+    await owner.release()
+
+
+@on_virtual_time
+async def test_refused_and_meanwhile_another_owner() -> None:
+    broker = ScriptedBroker(ours(0), refuses={b"answer 0": TOO_LARGE})
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    owner.acquired.clear()
+    owner.resolve(lease)
+    await asyncio.sleep(0.1)
+    broker.stored = ours(1)
+    await owner.acquired.wait()
+    await owner.answer(1)
+    assert broker.sent == values(1)
+    await owner.release()
+
+
+# releasing
+
+
+@on_virtual_time
+async def test_what_is_in_flight_may_end_and_then_it_is_closed_well() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker, drain_s=10.0)
+    lease = await owner.take(0)
+    owner.partition.release()
+    assert not owner.partition.taking
+    await asyncio.sleep(9.0)
+    assert not owner.task.done()
+    owner.resolve(lease)
+    await owner.task
+    assert broker.sent == values(0)
+    assert broker.stored == ours(1, phase="c")
+    assert owner.partition.abandoned == 0
+    assert broker.discarded == 1
+
+
+@on_virtual_time
+async def test_the_drain_deadline_abandons_what_is_still_held() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker, drain_s=10.0)
+    slow, fast = await owner.take(0), await owner.take(1)
+    deadline = owner.partition.release()
+    owner.resolve(fast)
+    await owner.task
+    now = asyncio.get_running_loop().time()
+    assert deadline <= now < deadline + 0.1
+    assert owner.partition.abandoned == 1
+    assert broker.sent == values(1)
+    assert broker.stored == ours(0, 1, phase="n")  # not 'c': it may be the input that hangs
+    owner.resolve(slow)
+    assert broker.sent == values(1)
+
+
+@on_virtual_time
+async def test_records_nobody_held_do_not_delay_the_release() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker)
+    await owner.answer(0)
+    owner.partition.add(log(1, 2))
+    await asyncio.wait_for(owner.release(), 0.1)
+    assert broker.stored == ours(1, phase="c")
+
+
+@on_virtual_time
+async def test_a_last_commit_that_is_lost_ends_it_all_the_same() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    await owner.acquired.wait()
+    await asyncio.wait_for(owner.release(), 5.0)
+    assert broker.stored == ours(0)
+
+
+@on_virtual_time
+async def test_taken_away_while_recovering() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    broker.open_fails = 10**6
+    owner.resolve(lease)
+    await asyncio.sleep(5.0)
+    await asyncio.wait_for(owner.release(), 1.0)
+    assert broker.sent == []
+    assert broker.stored == ours(0)
+
+
+@on_virtual_time
+async def test_a_cancelled_owner_closes_its_window() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    owner.task.cancel()
+    await asyncio.wait({owner.task})
+    owner.resolve(lease)
+    assert owner.partition.window is not None
+    assert owner.partition.window.closed
+    assert owner.partition.window.discarded == 1
+    assert broker.discarded == 1
+
+
+# an input that kills
+
+
+@on_virtual_time
+async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    broker = ScriptedBroker(ours(0, phase="n"))
+    for life in ("b", "a1", "a2", "a3"):
+        owner = Owner(broker, careful=True)
+        await owner.take(0)
+        assert broker.stored == ours(0, phase=life)
+        owner.task.cancel()  # as good as dead: nothing more is said
+        await asyncio.wait({owner.task})
+    owner = Owner(broker, careful=True)
+    await owner.acquired.wait()
+    with pytest.raises(AssertionError):
+        await owner.take(0)  # it is not handed out
+    owner.partition.wake_if_ready()
+    await asyncio.sleep(1.0)
+    assert broker.sent == [b"failed 0"]
+    assert broker.stored == ours(1, phase="a1")
+    assert "record_given_up" in actions(caplog)
+    await owner.release()
+    assert broker.stored == ours(1, phase="c")

@@ -1,0 +1,79 @@
+"""Which partition an outcome goes to. The hashes are those that Kafka's own test of its partitioner expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bisupervised.schemas.records import Outgoing, Route
+from bisupervised.streams.routing import DEFAULT_MESSAGE_BYTES, Router
+
+#: org.apache.kafka.common.utils.UtilsTest.testMurmur2, signed 32-bit
+MURMUR2 = {
+    b"21": -973932308,
+    b"foobar": -790332482,
+    b"a-little-bit-long-string": -985981536,
+    b"a-little-bit-longer-string": -1486304829,
+    b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+    b"abc": 479470107,
+}
+MANY = 2**31 - 1  # so many partitions that a partition's number tells the hash
+
+
+class FakeProducer:
+    """Knows how many partitions a topic has."""
+
+    def __init__(self, counts: dict[str, int]) -> None:
+        self.counts = counts
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(self.counts[topic]))
+
+
+async def router(sources: int, counts: dict[str, int]) -> Router:
+    topics: dict[Route, str] = {"results": "out-results", "fallback": "out-fallback"}
+    made = Router(topics, sources)
+    producer: Any = FakeProducer(counts)
+    await made.learn(producer)
+    return made
+
+
+def outcome(to: Route, key: bytes | None) -> Outgoing:
+    return Outgoing(to, key, b"", (), 0)
+
+
+@pytest.mark.parametrize(("key", "expected"), MURMUR2.items())
+def test_a_key_has_the_hash_that_javas_client_gives_it(key: bytes, expected: int) -> None:
+    made = Router({"results": "r"}, 4)
+    made._partitions = {"results": MANY}
+    assert made.partition(outcome("results", key), 0) == (expected & 0x7FFFFFFF) % MANY
+
+
+async def test_as_many_partitions_keep_the_records_own() -> None:
+    made = await router(4, {"out-results": 4, "out-fallback": 8})
+    for source in range(4):
+        assert made.partition(outcome("results", b"foobar"), source) == source
+        assert made.partition(outcome("results", None), source) == source
+
+
+async def test_other_counts_hash_the_key_wherever_it_came_from() -> None:
+    made = await router(4, {"out-results": 4, "out-fallback": 8})
+    found = {made.partition(outcome("fallback", b"foobar"), source) for source in range(4)}
+    assert found == {(MURMUR2[b"foobar"] & 0x7FFFFFFF) % 8}
+
+
+async def test_records_without_a_key_are_spread_by_their_source() -> None:
+    made = await router(4, {"out-results": 3, "out-fallback": 1})
+    assert [made.partition(outcome("results", None), source) for source in range(4)] == [0, 1, 2, 0]
+    assert [made.partition(outcome("fallback", b"foobar"), source) for source in range(4)] == [0, 0, 0, 0]
+
+
+def test_an_empty_key_is_a_key() -> None:
+    made = Router({"results": "r"}, 4)
+    made._partitions = {"results": 7}
+    assert len({made.partition(outcome("results", b""), source) for source in range(4)}) == 1
+
+
+def test_limits_are_the_brokers_default_unless_told() -> None:
+    assert Router({"results": "r"}, 1).limits == {"results": DEFAULT_MESSAGE_BYTES}
+    assert Router({"results": "r"}, 1, {"results": 10}).limits == {"results": 10}
