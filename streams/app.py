@@ -70,6 +70,13 @@ class _RestartAtOnce(OneForOneSupervisor):
         await self.start_service(self._services[place])
 
 
+class _App(faust.App):
+    """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
+
+    def _create_directories(self) -> None:
+        return
+
+
 @dataclass(slots=True)
 class Stage:
     """One agent and the plane that serves it."""
@@ -120,7 +127,7 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     """
     flow = [step for step in steps(settings).values() if step.agent in agents]
     facts = _run(preflight(settings, flow))
-    app = faust.App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
+    app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
 

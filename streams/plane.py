@@ -287,6 +287,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
                     raise  # the client's own tasks may be dead: a new process mends that, waiting does not
                 log.warning("cannot fetch: %r", error, extra={"action": "fetch_failed"})
+                self._rewind()
                 await asyncio.sleep(_POLL_MS / 1000)
                 continue
             fetched_at = self._clock()
@@ -301,6 +302,14 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if owned is not None and owned.partition.taking and not owned.partition.paused:
             self.counters.fetched += len(records)
             owned.partition.add(records)
+
+    def _rewind(self) -> None:
+        """Fetch again from where the windows end: a fetch that raised may have dropped another partition's records."""
+        for tp, owned in self._owned.items():
+            window = owned.partition.window
+            if window is not None and owned.partition.taking:
+                with suppress(KafkaError):  # taken away this very moment
+                    self._consumer.seek(tp, window.position)
 
     async def _advance(self) -> None:
         """Positions move without records, too: over transaction markers and what was aborted."""
@@ -379,8 +388,12 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         return leases
 
     def _pump_in(self, delay_s: float) -> None:
-        if self._timer is None or self._timer.cancelled() or self._timer.when() <= asyncio.get_running_loop().time():
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self.pump)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._timer = None  # a loop may call a hair early: then what is not due yet sets the next timer
+        self.pump()
 
     # backpressure
 

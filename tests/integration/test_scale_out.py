@@ -53,15 +53,3 @@ def test_two_workers_stopped_at_once_with_work_in_flight(setup: Setup) -> None:
     remote.open_gate()
     pipeline.ready_worker()
     check_exactly_once(sent, pipeline.settle(sent))
-
-
-def test_a_killed_worker_is_replaced(setup: Setup) -> None:
-    _, pipeline = setup(local=BUSY, delay_s=0.02, remote={"in_flight": 4})
-    sent = pipeline.send(mixed(900))
-    first = pipeline.worker()
-    pipeline.wait_for_outcomes(sent[:50])
-    first.kill()
-    pipeline.worker()
-    outcomes = pipeline.settle(sent)
-    check_exactly_once(sent, outcomes)
-    check_kinds(sent, outcomes)

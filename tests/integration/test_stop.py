@@ -8,7 +8,7 @@ import time
 import pytest
 from support.pipeline import Setup, check_exactly_once, mixed, request, wait_until
 
-DRAIN_S = 2.0
+DRAIN_S = 1.5
 #: seconds beside the drain deadline: the last transaction, leaving the groups, the interpreter's end
 AROUND_S = 8.0
 

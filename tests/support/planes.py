@@ -1,0 +1,283 @@
+"""A consumer with a log in memory, and a data plane on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+from bisupervised.streams.batch import Batch
+from bisupervised.streams.caution import CautionPolicy
+from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import OutboxPolicy
+from bisupervised.streams.partition import PartitionPolicy
+from bisupervised.streams.plane import DataPlane, PlanePolicy
+from bisupervised.streams.routing import Router
+from bisupervised.streams.window import WindowPolicy
+
+from support.partitions import ScriptedBroker, Substitutes
+from support.records import Record
+from support.windows import TOPIC_ID, answers, window_policy
+
+A, B = TopicPartition("requests", 0), TopicPartition("requests", 1)
+
+
+def records(tp: TopicPartition, *offsets: int) -> list[Record]:
+    """What lies in a partition's log."""
+    return [Record(b"v", offset, tp.topic, tp.partition, key=None) for offset in offsets]
+
+
+class FakeConsumer:
+    """As much of aiokafka's consumer as the plane uses; it writes down what it was told."""
+
+    def __init__(self) -> None:
+        self.logs: dict[TopicPartition, list[Record]] = {A: [], B: []}
+        self.ends: dict[TopicPartition, int] = {}  # where the log ends, if not behind its last record
+        self.positions: dict[TopicPartition, int] = {}
+        self.paused: set[TopicPartition] = set()
+        self.told: list[tuple[Any, ...]] = []
+        self.errors: deque[Exception] = deque()  # raised by the next fetches
+        self.strays: dict[TopicPartition, list[Record]] = {}  # returned by the next fetch, whatever is paused
+        self.fetch = 100
+        self.listener: Any = None
+        self.stopped = False
+        self.offsets: Callable[[str], int] = lambda which: 0
+        self._more = asyncio.Event()
+
+    # told by the test
+
+    def write(self, tp: TopicPartition, *offsets: int) -> None:
+        """Records come into being."""
+        self.logs[tp] += records(tp, *offsets)
+        self._more.set()
+
+    async def assign(self, *tps: TopicPartition) -> None:
+        """A rebalance: everything is taken away, then this is given."""
+        await self.listener.on_partitions_revoked(set(self.positions))
+        self.positions = dict.fromkeys(tps, -1)
+        self.paused.clear()
+        await self.listener.on_partitions_assigned(set(tps))
+
+    # told by the plane
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def subscribe(self, topics: list[str], listener: Any) -> None:
+        self.listener = listener
+
+    def pause(self, tp: TopicPartition) -> None:
+        self.told.append(("pause", tp))
+        self.paused.add(tp)
+
+    def resume(self, tp: TopicPartition) -> None:
+        self.told.append(("resume", tp))
+        self.paused.discard(tp)
+        self._more.set()
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        assert tp in self.positions
+        self.told.append(("seek", tp, offset))
+        self.positions[tp] = offset
+        self._more.set()
+
+    async def position(self, tp: TopicPartition) -> int:
+        return self.positions[tp]
+
+    async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.offsets("beginning") for tp in tps}
+
+    async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self.offsets("end") for tp in tps}
+
+    async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        if self.errors:
+            self._fetched()  # the client drops what it had for other partitions, and has moved their positions
+            raise self.errors.popleft()
+        fetched, self.strays = self.strays or self._fetched(), {}
+        if not fetched:
+            self._more.clear()
+            try:
+                async with asyncio.timeout(timeout_ms / 1000):
+                    await self._more.wait()
+            except TimeoutError:
+                return {}
+            fetched = self._fetched()
+        await asyncio.sleep(0)
+        return fetched
+
+    def _fetched(self) -> dict[TopicPartition, list[Record]]:
+        fetched = {}
+        for tp, position in self.positions.items():
+            if tp in self.paused or position < 0:
+                continue
+            found = [record for record in self.logs[tp] if record.offset >= position][: self.fetch]
+            if found:
+                fetched[tp] = found
+                self.positions[tp] = found[-1].offset + 1
+            if not found or found[-1] is self.logs[tp][-1]:
+                self.positions[tp] = max(self.positions[tp], self.ends.get(tp, 0))
+        return fetched
+
+
+class FakeInbox:
+    """One place; the test is the agent."""
+
+    def __init__(self) -> None:
+        self.batches: deque[Batch] = deque()
+        self.on_taken: Callable[[], None] = lambda: None
+
+    @property
+    def full(self) -> bool:
+        return bool(self.batches)
+
+    def offer(self, batch: Batch) -> bool:
+        if self.full:
+            return False
+        self.batches.append(batch)
+        return True
+
+    def take(self) -> Batch | None:
+        """What an agent does that is ready for more."""
+        if not self.batches:
+            return None
+        batch = self.batches.popleft()
+        asyncio.get_running_loop().call_soon(self.on_taken)
+        return batch
+
+
+class FakeLedger:
+    """Every partition's broker knows its own progress."""
+
+    def __init__(self, brokers: dict[TopicPartition, ScriptedBroker]) -> None:
+        self._brokers = brokers
+        self.closed = False
+
+    async def progress(self, tp: TopicPartition) -> Progress | None:
+        return await self._brokers[tp].progress(tp)
+
+    async def topic_id(self, topic: str) -> str:
+        return TOPIC_ID
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Outbox:
+    """A scripted broker with the counters that the plane reads."""
+
+    broker: ScriptedBroker
+    records: int = 0
+    transactions: int = 0
+    closed: bool = False
+
+    async def open(self) -> None:
+        await self.broker.open()
+
+    async def send(self, outcomes: Any, progress: Progress) -> None:
+        await self.broker.send(outcomes, progress)
+        self.records += len(outcomes)
+        self.transactions += 1
+
+    def discard(self) -> None:
+        self.broker.discard()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class World:
+    """The plane, and everything around it."""
+
+    window: WindowPolicy = field(default_factory=window_policy)
+    careful: bool = False
+    batch_records: int = 4
+    batch_wait_s: float = 0.0
+    start: Any = "earliest"
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        self.consumer = FakeConsumer()
+        self.inbox = FakeInbox()
+        self.brokers = {tp: ScriptedBroker(Progress(0, topic_id=TOPIC_ID)) for tp in (A, B)}
+        self.ledger = FakeLedger(self.brokers)
+        self.outboxes: list[Outbox] = []
+        self.plane = self._make_plane()
+        self.task = asyncio.create_task(self.plane.run())
+
+    def _make_plane(self) -> DataPlane:
+        world = self
+
+        class Plane(DataPlane):
+            def _make_consumer(self) -> Any:
+                return world.consumer
+
+            def _make_outbox(self, tp: TopicPartition) -> Any:
+                made = Outbox(world.brokers[tp])
+                world.outboxes.append(made)
+                return made
+
+        clock = asyncio.get_running_loop().time
+        plane = Plane(self._policy(), Router({}, 2), self.inbox, Substitutes(), clock=clock)
+        ledger: Any = self.ledger
+        plane._ledger = ledger
+        return plane
+
+    def _policy(self) -> PlanePolicy:
+        caution = CautionPolicy(3, self.batch_records, 10, enabled=self.careful)
+        return PlanePolicy(
+            name="local",
+            topic="requests",
+            outbox=OutboxPolicy("nowhere:9092", "group", 15.0, 30.0, 60.0),
+            partition=PartitionPolicy(self.window, caution, 0.1, self.drain_s),
+            delivery="exactly_once",
+            start=self.start,
+            batch_records=self.batch_records,
+            batch_wait_s=self.batch_wait_s,
+            fetch_records=100,
+            session_timeout_s=10.0,
+            rebalance_timeout_s=60.0,
+            request_timeout_s=30.0,
+        )
+
+    async def own(self, *tps: TopicPartition) -> None:
+        """Partitions are assigned and acquired."""
+        await asyncio.sleep(0.001)
+        await self.consumer.assign(*tps)
+        await asyncio.sleep(0.2)
+
+    async def next_batch(self, within_s: float = 1.0) -> Batch:
+        """The next batch the agent gets. Raises `TimeoutError`."""
+        async with asyncio.timeout(within_s):
+            while (batch := self.inbox.take()) is None:
+                await asyncio.sleep(0.001)
+        return batch
+
+    async def answer_all(self, within_s: float = 1.0) -> list[list[tuple[int, int]]]:
+        """Be a good agent until nothing more comes. Returns what came, batch by batch."""
+        came = []
+        try:
+            while True:
+                batch = await self.next_batch(within_s)
+                came.append(places(batch.records))
+                with batch:
+                    batch.resolve(answers(batch.records))
+        except TimeoutError:
+            return came
+
+    async def stop(self) -> None:
+        """Stop, and raise what the plane raises."""
+        self.plane.stop()
+        await self.task
+
+
+def places(found: Iterable[Any]) -> list[tuple[int, int]]:
+    """Partition and offset of each."""
+    return [(record.partition, record.offset) for record in found]

@@ -1,0 +1,421 @@
+"""The loop of the data plane over a consumer with a log in memory. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaConnectionError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from bisupervised.streams.marks import Progress
+from support.partitions import lost_before
+from support.planes import A, B, World, places, records
+from support.virtual_time import on_virtual_time
+from support.windows import TOPIC_ID, answers, window_policy
+
+
+def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.action for record in caplog.records if hasattr(record, "action")]
+
+
+# owning
+
+
+@on_virtual_time
+async def test_a_partition_is_paused_before_it_is_owned_and_resumed_where_it_was_committed() -> None:
+    world = World()
+    world.brokers[A].stored = Progress(5, topic_id=TOPIC_ID)
+    world.consumer.write(A, *range(8))
+    await world.own(A)
+    assert world.consumer.told == [("pause", A), ("seek", A, 0), ("seek", A, 5), ("resume", A)]
+    assert await world.answer_all() == [[(0, 5), (0, 6), (0, 7)]]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_nothing_is_fetched_while_the_broker_does_not_answer() -> None:
+    world = World()
+    world.brokers[A].open_fails = 10
+    world.consumer.write(A, 0)
+    await world.own(A)
+    assert world.consumer.told == [("pause", A), ("seek", A, 0)]
+    await asyncio.sleep(10.0)
+    assert await world.answer_all() == [[(0, 0)]]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_rebalance_lets_go_of_everything_and_what_comes_late_is_discarded() -> None:
+    world = World(drain_s=1.0)
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    await world.own(A, B)
+    held.resolve(answers(held.records))
+    assert world.plane.counters.abandoned == 1
+    assert world.plane.counters.rebalances == 1
+    assert await world.answer_all() == [[(0, 0)]]  # delivered again, by the next owner: this one
+    assert world.brokers[A].sent == [b"answer 0"]
+    assert [outbox.closed for outbox in world.outboxes] == [True, False, False]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_what_is_in_flight_in_a_rebalance_is_committed_before_it_goes_on() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    rebalance = asyncio.create_task(world.consumer.assign(B))
+    await asyncio.sleep(1.0)
+    assert not rebalance.done()
+    held.resolve(answers(held.records))
+    await rebalance
+    assert world.brokers[A].stored == Progress(1, phase="c", topic_id=TOPIC_ID)
+    assert world.plane.statistics()["sent"] == 1
+    assert list(world.plane.statistics()["partitions"]) == ["requests-1"]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_rebalance_while_a_partition_is_being_acquired() -> None:
+    world = World()
+    never = asyncio.Event()
+    world.brokers[A].open = never.wait  # type: ignore[assignment,method-assign]  # a broker that does not answer
+    await world.own(A)
+    before = asyncio.get_running_loop().time()
+    await world.own(B)
+    assert asyncio.get_running_loop().time() < before + 1.0
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_group_that_never_committed_begins_where_the_settings_say() -> None:
+    for start, expected in (("earliest", 3), ("latest", 9)):
+        world = World(start=start)
+        world.brokers[A].stored = None
+        world.consumer.offsets = {"beginning": 3, "end": 9}.__getitem__
+        await world.own(A)
+        assert world.consumer.positions[A] == expected
+        await world.stop()
+
+
+@on_virtual_time
+async def test_where_to_begin_is_asked_until_it_is_known() -> None:
+    world = World()
+    world.brokers[A].stored = None
+    answers_of_the_broker = iter((KafkaConnectionError("away"), 3))
+
+    def offsets(which: str) -> int:
+        answer = next(answers_of_the_broker)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    world.consumer.offsets = offsets
+    await world.own(A)
+    await asyncio.sleep(1.0)
+    assert world.consumer.positions[A] == 3
+    await world.stop()
+
+
+@on_virtual_time
+async def test_an_error_nobody_foresaw_ends_the_plane(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.brokers[A].progress_fails = [ZeroDivisionError()]
+    await world.own(A)
+    with pytest.raises(ZeroDivisionError):
+        await world.task
+    assert world.consumer.stopped
+    assert world.ledger.closed
+    assert "plane_failed" in actions(caplog)
+
+
+# fetching
+
+
+@on_virtual_time
+async def test_a_full_window_pauses_and_half_empty_it_is_resumed() -> None:
+    world = World(window=window_policy(records=8), batch_records=1)
+    world.consumer.fetch = 2
+    world.consumer.write(A, *range(12))
+    await world.own(A)
+    await asyncio.sleep(1.0)
+    assert world.consumer.told[-1] == ("pause", A)
+    assert world.plane.unfinished == 8
+    seen = []
+    for _ in range(12):
+        batch = await world.next_batch()
+        batch.resolve(answers(batch.records))
+        await asyncio.sleep(0.3)
+        seen.append((world.plane.unfinished, A in world.consumer.paused))
+    assert seen[:4] == [(7, True), (6, True), (5, True), (4, True)]
+    assert seen[4][1] is False
+    assert world.brokers[A].stored is not None
+    assert world.brokers[A].stored.offset == 12
+    assert len(world.brokers[A].sent) == 12
+    await world.stop()
+
+
+@on_virtual_time
+async def test_records_of_a_paused_or_a_foreign_partition_are_not_taken() -> None:
+    world = World(window=window_policy(records=2))
+    world.consumer.write(A, 0, 1)
+    await world.own(A)
+    await asyncio.sleep(0.5)
+    assert A in world.consumer.paused
+    world.consumer.strays = {A: records(A, 7), B: records(B, 0)}
+    await asyncio.sleep(0.5)
+    assert world.plane.unfinished == 2
+    assert await world.answer_all() == [[(0, 0), (0, 1)]]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_nothing_fetched_for_a_former_owner_reaches_the_next() -> None:
+    """Between two windows of one partition, what the client returns is of the former one's place."""
+    world = World()
+    world.consumer.write(A, *range(6))
+    await world.own(A)
+    held = await world.next_batch()
+    world.brokers[A].script = [lost_before]
+    world.brokers[A].stored = Progress(2, topic_id=TOPIC_ID)
+    held.resolve(answers(held.records))
+    world.consumer.strays = {A: records(A, 4, 5)}
+    await asyncio.sleep(2.0)
+    await world.answer_all()
+    assert world.brokers[A].sent == [b"answer %d" % offset for offset in range(2, 6)]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_markers_and_what_was_aborted_move_the_offset() -> None:
+    world = World()
+    world.consumer.write(A, 0, 1)
+    world.consumer.ends[A] = 9
+    await world.own(A)
+    await world.answer_all()
+    await asyncio.sleep(6.0)
+    assert world.brokers[A].stored == Progress(9, phase="n", topic_id=TOPIC_ID)
+    await world.stop()
+
+
+@pytest.mark.parametrize("error", [OffsetOutOfRangeError({A: 0}), NoOffsetForPartitionError(A)])
+def test_a_missing_offset_stops_that_partition_only(error: KafkaError, caplog: pytest.LogCaptureFixture) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        world = World()
+        await world.own(A, B)
+        world.consumer.errors.append(error)
+        await asyncio.sleep(0.5)
+        world.consumer.write(A, 0)
+        world.consumer.write(B, 0)
+        assert await world.answer_all() == [[(1, 0)]]
+        assert A in world.consumer.paused
+        assert B not in world.consumer.paused
+        assert "stopped" in world.plane.statistics()["partitions"]["requests-0"]
+        assert actions(caplog).count("partition_stopped") == 1
+        await world.stop()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_a_fetch_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    await world.own(A)
+    world.consumer.errors += [KafkaConnectionError("away")] * 5
+    world.consumer.write(A, 0)
+    assert await world.answer_all() == [[(0, 0)]]
+    assert actions(caplog).count("fetch_failed") == 5
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_fetch_that_fails_loses_no_other_partitions_records() -> None:
+    """When one record is corrupt, the client drops what it had for others, and has moved their positions."""
+    world = World()
+    await world.own(A, B)
+    world.consumer.logs[A] += records(A, 0, 1, 2)
+    world.consumer.errors.append(CorruptRecordException("of B"))
+    assert await world.answer_all() == [[(0, 0), (0, 1), (0, 2)]]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_client_that_only_fails_ends_the_plane() -> None:
+    world = World()
+    await world.own(A)
+    world.consumer.errors += [KafkaConnectionError("dead")] * 10_000
+    with pytest.raises(KafkaConnectionError):
+        await asyncio.wait_for(world.task, 120.0)
+    assert world.consumer.stopped
+
+
+# handing out
+
+
+@on_virtual_time
+async def test_batches_hold_records_of_several_partitions() -> None:
+    world = World(batch_records=4)
+    world.consumer.write(A, 0, 1, 2)
+    world.consumer.write(B, 0, 1, 2)
+    await world.own(A, B)
+    batches = await world.answer_all()
+    assert [len(batch) for batch in batches] == [4, 2]
+    assert {partition for partition, _ in batches[0]} == {0, 1}
+    assert sorted(sum(batches, [])) == [(p, o) for p in (0, 1) for o in range(3)]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_no_partition_starves() -> None:
+    world = World(batch_records=2)
+    world.consumer.write(A, *range(40))
+    world.consumer.write(B, *range(40))
+    await world.own(A, B)
+    firsts = {batch[0][0] for batch in (await world.answer_all())[:4]}
+    assert firsts == {0, 1}
+    await world.stop()
+
+
+@on_virtual_time
+async def test_suspects_are_alone_in_their_batch_and_the_guilty_record_is_given_up_alone() -> None:
+    world = World(batch_records=4)
+    world.consumer.write(A, 0, 1)
+    world.consumer.write(B, 0, 1)
+    await world.own(A, B)
+    came = []
+    while True:
+        try:
+            batch = await world.next_batch()
+        except TimeoutError:
+            break
+        came.append(places(batch.records))
+        if (0, 1) in came[-1]:
+            batch.release(failed=True)
+        else:
+            batch.resolve(answers(batch.records))
+    assert len(came[0]) == 4
+    assert all(len({partition for partition, _ in batch}) == 1 for batch in came[1:])
+    assert came.count([(0, 1)]) == 3
+    assert world.brokers[A].sent == [b"answer 0", b"failed 1"]
+    assert world.brokers[B].sent == [b"answer 0", b"answer 1"]
+    assert world.plane.statistics()["faults"] > 3
+    await world.stop()
+
+
+@on_virtual_time
+async def test_the_first_record_waits_for_more_and_no_longer_than_it_may() -> None:
+    world = World(batch_records=3, batch_wait_s=0.05)
+    await world.own(A)
+    now = asyncio.get_running_loop().time
+    began = now()
+    world.consumer.write(A, 0)
+    await asyncio.sleep(0.02)
+    world.consumer.write(A, 1)
+    assert places((await world.next_batch()).records) == [(0, 0), (0, 1)]
+    assert 0.049 < now() - began < 0.06
+    began = now()
+    world.consumer.write(A, 2, 3, 4)
+    assert len((await world.next_batch()).records) == 3
+    assert now() - began < 0.01
+    await world.stop()
+
+
+@on_virtual_time
+async def test_the_next_batch_is_there_as_soon_as_one_is_taken() -> None:
+    """Not only when the next fetch returns: that may be a tenth of a second."""
+    world = World(batch_records=1)
+    world.consumer.write(A, *range(20))
+    await world.own(A)
+    began = asyncio.get_running_loop().time()
+    for _ in range(20):
+        await world.next_batch()
+    assert asyncio.get_running_loop().time() - began < 0.1
+    await asyncio.sleep(10.0)
+    world.task.cancel()
+    await asyncio.wait({world.task})
+
+
+@on_virtual_time
+async def test_an_agent_that_takes_nothing_stops_the_fetch() -> None:
+    world = World(window=window_policy(pending=6), batch_records=2)
+    world.consumer.fetch = 2
+    world.consumer.write(A, *range(100))
+    await world.own(A)
+    await asyncio.sleep(5.0)
+    assert world.plane.counters.batches == 1
+    assert world.plane.unfinished == 8  # the bound, and what the inbox holds
+    assert len(sum(await world.answer_all(), [])) == 100
+    await world.stop()
+
+
+@on_virtual_time
+async def test_after_an_unclean_death_nothing_goes_out_before_the_last_batch_is_committed() -> None:
+    world = World(careful=True, batch_records=2)
+    world.brokers[A].stored = Progress(0, phase="n", topic_id=TOPIC_ID)
+    world.consumer.write(A, *range(4))
+    await world.own(A)
+    first = await world.next_batch()
+    assert places(first.records) == [(0, 0), (0, 1)]
+    with pytest.raises(TimeoutError):
+        await world.next_batch()
+    first.resolve(answers(first.records))
+    assert places((await world.next_batch()).records) == [(0, 2), (0, 3)]
+    world.task.cancel()
+    await asyncio.wait({world.task})
+
+
+# stopping
+
+
+@on_virtual_time
+async def test_stopping_ends_what_is_in_flight_and_leaves() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    world.plane.stop()
+    world.consumer.write(A, 1)
+    await asyncio.sleep(1.0)
+    assert not world.task.done()
+    held.resolve(answers(held.records))
+    await world.task
+    assert world.brokers[A].stored == Progress(1, phase="c", topic_id=TOPIC_ID)
+    assert world.consumer.stopped
+    assert world.ledger.closed
+    assert world.plane.statistics()["partitions"] == {}
+
+
+@on_virtual_time
+async def test_stopping_in_the_middle_of_a_rebalance() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    rebalance = asyncio.create_task(world.consumer.assign(A))
+    await asyncio.sleep(0.5)
+    world.plane.stop()
+    await asyncio.sleep(0.5)
+    held.resolve(answers(held.records))
+    await asyncio.gather(rebalance, world.task)
+    assert world.brokers[A].sent == [b"answer 0"]
+    assert world.plane.statistics()["sent"] == 1
+
+
+@on_virtual_time
+async def test_stopping_gives_up_what_does_not_end() -> None:
+    world = World(drain_s=3.0)
+    world.consumer.write(A, 0)
+    await world.own(A)
+    await world.next_batch()
+    began = asyncio.get_running_loop().time()
+    await world.stop()
+    assert 2.9 < asyncio.get_running_loop().time() - began < 4.0
+    assert world.plane.counters.abandoned == 1
