@@ -1,15 +1,18 @@
 """How an input that kills the process is found and put aside.
 
-The owner of a partition writes its phase into every commit. A worker that ends well writes `c`; one that dies
-leaves the phase it died in, and the next owner is one step more careful:
+The owner of a partition writes its phase into every commit. A worker that ends well leaves its partition calm; one
+that dies leaves the phase it died in, and the next owner begins from there:
 
-    c        closed well                          ─▶ n
-    n        normal: many batches in flight       ─▶ b
-    b        one batch at a time, each committed  ─▶ a1   so the batch at the watermark killed it
-    a<k>     one record at a time, tried k times  ─▶ a<k+1>, or the record is given up when k reaches the limit
+    left      means                                             the next owner begins with
+    c         closed well                                       n    normal: many batches in flight
+    n         died with many batches in flight                  b    batch by batch
+    b         died while none of these was being tried          b
+    B         died while one batch was tried, and nothing else  a0   record by record
+    a<k>      a record was tried alone k times, and it died     a<k>, or the record is given up at the limit
 
-The phase is committed *before* a batch is tried, so the count survives any death. Phases `b` and `a` last as long
-as a record the former owner may have held can still come; then the partition is normal again.
+A batch is **armed** before it is tried: the phase that will be blamed is committed first, so the count survives any
+death. Only one batch of a whole plane is armed at a time and nothing else is in flight with it, so nobody is blamed
+for a neighbour. Phases `b` and `a` last as long as a record the former owner may have held can still come.
 """
 
 from __future__ import annotations
@@ -28,65 +31,84 @@ class CautionPolicy:
 
 
 class Caution:
-    """The phase of one partition's owner. State only; the window asks, the partition commits `phase`."""
+    """The phase of one partition's owner. State only: the window asks, the partition commits, the plane takes turns."""
 
     def __init__(self, policy: CautionPolicy, inherited: str = "c") -> None:
         self._policy = policy
         self._phase = "n"
         self._tries = 0
         self._left = 0
-        self.give_up = False  #: the record at the watermark has had all its tries
+        self.armed = False  #: the next batch is tried under a phase that is committed
         if policy.enabled:
             self._inherit(inherited)
 
     def _inherit(self, phase: str) -> None:
-        if phase == "n":
+        if phase in ("n", "b"):
             self._phase, self._left = "b", self._policy.suspects
-        elif phase == "b":
-            self._alone(1)
-        elif phase.startswith("a"):
-            tries = int(phase[1:])
-            self.give_up = tries >= self._policy.tries
-            self._alone(1 if self.give_up else tries + 1)
-
-    def _alone(self, tries: int) -> None:
-        self._phase, self._tries, self._left = "a", tries, self._policy.batch
-
-    @property
-    def phase(self) -> str:
-        """What to write into the next commit."""
-        return f"a{self._tries}" if self._phase == "a" else self._phase
-
-    def phase_after(self, records: int) -> str:
-        """What to write into a commit of so many records.
-
-        It is read beside the offset it is committed with, so tries of the record before do not count for the next.
-        """
-        if not self.careful or not records:
-            return self.phase
-        if self._left <= records:
-            return self._next_phase()
-        return "a1" if self._phase == "a" else self._phase
+        elif phase != "c":
+            self._phase, self._left = "a", self._policy.batch
+            self._tries = 0 if phase == "B" else int(phase[1:])
 
     @property
     def careful(self) -> bool:
-        """One batch at a time, and nothing new before the last one is committed."""
+        """One batch at a time, armed before it is tried and committed before the next."""
         return self._phase != "n"
+
+    @property
+    def exhausted(self) -> bool:
+        """The record at the watermark was tried alone as often as it may be: it is given up without another try."""
+        return self._phase == "a" and not self.armed and self._tries >= self._policy.tries
 
     @property
     def batch(self) -> int:
         """Most records to hand out at once."""
         return 1 if self._phase == "a" else self._policy.batch
 
+    @property
+    def phase(self) -> str:
+        """What to write into a commit that sends nothing."""
+        return self._named(self._phase, self._tries, armed=self.armed)
+
+    @property
+    def armed_phase(self) -> str:
+        """What to commit before the next batch is tried."""
+        return self._named(self._phase, self._tries + 1, armed=True)
+
+    @property
+    def closing_phase(self) -> str:
+        """What to leave when nothing is being tried any more: the process survived, so nothing is to blame."""
+        tries = self._tries - 1 if self.armed else self._tries
+        return self._named(self._phase, tries, armed=False) if self.careful else "c"
+
+    def phase_after(self, records: int) -> str:
+        """What to write into a commit of so many outcomes.
+
+        It is read beside the offset it is committed with, so tries of the record before do not count for the next.
+        """
+        if not self.careful or not records:
+            return self.phase
+        return self._named(self._next_phase() if records >= self._left else self._phase, 0, armed=False)
+
+    def arm(self) -> None:
+        """`armed_phase` is committed: the next batch may be tried."""
+        self.armed = True
+        self._tries += 1
+
     def committed(self, records: int) -> None:
-        """So many records have got their outcome and are committed: they were not the ones."""
+        """So many outcomes are committed: their records were not the ones."""
         if not self.careful or not records:
             return
+        self.armed = False
+        self._tries = 0
         self._left -= records
-        self._tries = 1
-        self.give_up = False
         if self._left <= 0:
             self._phase, self._left = self._next_phase(), self._policy.suspects
 
     def _next_phase(self) -> str:
         return "b" if self._phase == "a" else "n"
+
+    @staticmethod
+    def _named(phase: str, tries: int, *, armed: bool) -> str:
+        if phase == "a":
+            return f"a{tries}"
+        return "B" if armed and phase == "b" else phase

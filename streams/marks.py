@@ -23,7 +23,7 @@ _OVERHEAD_CHARS = 64
 #: offsets a bitmap in the metadata can cover; a window never spans more, so marks always fit
 SPAN = (METADATA_CHARS - _OVERHEAD_CHARS) // 4 * 3 * 8
 _VERSION = "1"
-_PHASE = re.compile(r"[cnb]|a[1-9][0-9]{0,8}")
+_PHASE = re.compile(r"[cnbB]|a[0-9]{1,9}")
 
 
 class MarksError(ValueError):

@@ -98,6 +98,7 @@ class Partition:
         self._limit: int | None = None
         self._committed_at = clock()
         self._last_size = 0
+        self._arming = False
         self._substituted: set[int] = set()
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
         self.recoveries = 0  #: times a lost producer was opened again
@@ -121,6 +122,16 @@ class Partition:
         """Answers have come: see whether something may be sent."""
         if self.window is not None and (self.window.ready or self._releasing):
             self._wake.set()
+
+    def arm(self) -> None:
+        """It is this partition's turn to try a batch that may kill the process: commit that first."""
+        self._arming = True
+        self._wake.set()
+
+    @property
+    def arming(self) -> bool:
+        """The commit that arms is on its way."""
+        return self._arming
 
     def stop(self, reason: str) -> None:
         """Stop this partition loudly: it stays assigned, paused and unfinished until a person acts."""
@@ -225,10 +236,8 @@ class Partition:
 
     async def _flush(self, window: Window, *, last: bool = False) -> bool:
         """One transaction, if there is anything to say. False when what is committed is no longer ours."""
-        plan = window.plan(self._limit)
-        if last and window.held == 0:
-            plan = Plan(plan.slots, window.progress(phase="c"))
-        if not plan.slots and not last and plan.progress.offset == window.committed_progress.offset:
+        plan = self._plan(window, last=last)
+        if plan is None:
             return True
         self._committed_at = self._clock()
         self._last_size = len(plan.slots)
@@ -244,8 +253,19 @@ class Partition:
         self._went_through(window, plan)
         return True
 
+    def _plan(self, window: Window, *, last: bool) -> Plan | None:
+        """What to commit now, None when there is nothing to say."""
+        plan = window.plan(self._limit)
+        if last:
+            return window.closing(plan) if window.held == 0 else plan
+        if plan.slots or plan.progress.offset != window.committed_progress.offset:
+            return plan
+        self._arming = self._arming and window.wants_arming
+        return window.arming() if self._arming else None
+
     def _went_through(self, window: Window, plan: Plan) -> None:
         window.committed(plan)
+        self._arming = self._arming and not plan.arms
         self._substituted.difference_update(slot.offset for slot in plan.slots)
         if self._limit is not None:
             self._limit = self._limit * 2 if self._limit < self._policy.window.records else None
@@ -287,6 +307,7 @@ class Partition:
     def _settle(self, window: Window, plan: Plan, stored: Progress | None) -> bool:
         if stored == window.committed_progress:
             window.rolled_back(plan)
+            self._arming = False
         elif stored == plan.progress:
             self._went_through(window, plan)
         elif stored is None:

@@ -347,6 +347,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _next_leases(self) -> list[Lease]:
         now = self._clock()
         windows = self._windows()
+        armed = [window for window in windows if window.armed]
+        if armed:
+            return self._try(armed[0], now)
+        self._arm_one()
         for window in windows:
             if window.alone:
                 lease = window.take(self.policy.batch_records, now)
@@ -356,6 +360,24 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if not self._batch_is_due(sum(window.pending for window in plain), now):
             return []
         return self._fill(plain, now)
+
+    def _try(self, armed: Window, now: float) -> list[Lease]:
+        """The batch that may kill the process goes alone: nobody else is to be blamed for it, nor it for others."""
+        windows = (owned.partition.window for owned in self._owned.values())
+        if any(window.held for window in windows if window is not None):
+            return []
+        lease = armed.take(self.policy.batch_records, now)
+        return [lease] if lease is not None else []
+
+    def _arm_one(self) -> None:
+        """One partition at a time says, in a commit, that its next batch may kill the process."""
+        partitions = [owned.partition for owned in self._owned.values() if owned.partition.taking]
+        if any(partition.arming for partition in partitions):
+            return
+        for partition in partitions:
+            if partition.window is not None and partition.window.wants_arming:
+                partition.arm()
+                return
 
     def _windows(self) -> list[Window]:
         """Windows that may hand out records, another one first each time."""

@@ -99,6 +99,7 @@ class Plan:
 
     slots: list[Slot]
     progress: Progress
+    arms: bool = False  #: it sends nothing, and says that the next batch is tried
 
     @property
     def outcomes(self) -> list[Outgoing]:
@@ -208,11 +209,26 @@ class Window:
         """The next batch must hold records of this window only."""
         return self._caution.careful or bool(self._suspects)
 
+    @property
+    def armed(self) -> bool:
+        """The next batch is tried under a phase that is committed: nothing else may be in flight with it."""
+        return self._caution.armed
+
+    @property
+    def wants_arming(self) -> bool:
+        """A batch could be tried, if its phase were committed first."""
+        caution = self._caution
+        return caution.careful and not caution.armed and not caution.exhausted and self._untouched
+
+    @property
+    def _untouched(self) -> bool:
+        return self.pending == self.unfinished > 0
+
     def due(self, now: float) -> bool:
         """True when something may be handed out now."""
         if self._caution.careful:
-            untouched = self.pending == self.unfinished > 0
-            return untouched and self._is_due(now)
+            ready = self._caution.armed or self._caution.exhausted
+            return ready and self._untouched and self._is_due(now)
         return bool(self._pending) or (bool(self._suspects) and self._is_due(now))
 
     def _is_due(self, now: float) -> bool:
@@ -225,7 +241,7 @@ class Window:
         if self._caution.careful:
             limit = min(limit, self._caution.batch)
         slots = self._next_run(limit, now)
-        if self._caution.give_up:
+        if self._caution.exhausted:
             self._abandon(slots[0])
             return None
         for slot in slots:
@@ -243,7 +259,6 @@ class Window:
         return [pending.popleft() for _ in range(min(limit, len(pending)))]
 
     def _abandon(self, slot: Slot) -> None:
-        self._caution.give_up = False
         slot.state = HELD
         self._held += 1
         self.answer([slot], [self._give_up(slot.record)])
@@ -312,6 +327,15 @@ class Window:
         self._finished += len(slots)
         return Plan(slots, self.progress(self._caution.phase_after(len(slots))))
 
+    def arming(self) -> Plan:
+        """The transaction that makes the next batch the one to blame."""
+        return Plan([], self.progress(self._caution.armed_phase), arms=True)
+
+    def closing(self, plan: Plan) -> Plan:
+        """The same transaction as the last one: nothing is held, so the next owner need not be more careful."""
+        phase = self._caution.closing_phase if not plan.slots else self._caution.phase_after(len(plan.slots))
+        return Plan(plan.slots, self.progress("c" if phase == "n" else phase))
+
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
         offset = self.watermark
@@ -337,6 +361,8 @@ class Window:
             self._finished -= 1
         if self._restored:
             self._restored = {place for place in self._restored if place >= self.position}
+        if plan.arms:
+            self._caution.arm()
         self._caution.committed(len(plan.slots))
 
     @staticmethod

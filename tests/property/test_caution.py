@@ -36,21 +36,25 @@ class World:
         leases: list[Lease] = []
         while steps is None or steps > 0:
             steps = None if steps is None else steps - 1
+            if window.wants_arming:
+                assert not leases
+                self.commit(window, window.arming())
+                continue
             if len(leases) < self.in_flight and (lease := window.take(self.policy.batch, 0.0)) is not None:
                 leases.append(lease)
-                if window.alone and self.stored.phase.startswith("a"):
+                if window.armed and self.stored.phase != "B":
                     assert len(lease.slots) == 1
                 continue
-            if leases and not self.tried(leases):
+            if leases and not self.tried(leases, window):
                 return False
             self.commit(window, window.plan())
             if not window.unfinished:
-                self.stored = window.progress(phase="c")
+                self.stored = window.closing(Plan([], window.progress())).progress
                 return True
-        self.died(window.watermark)
+        self.died(window)
         return False
 
-    def tried(self, leases: list[Lease]) -> bool:
+    def tried(self, leases: list[Lease], window: Window) -> bool:
         """The oldest batch goes through the model. False when it does not survive that."""
         lease = leases.pop(0)
         records = [slot.record for slot in lease.slots]
@@ -59,12 +63,12 @@ class World:
             return True
         if len(records) == 1 and not leases and self.stored.phase.startswith("a"):
             self.alone[records[0].offset] += 1
-        self.died(self.stored.offset)
+        self.died(window)
         return False
 
-    def died(self, watermark: int) -> None:
-        if self.stored.phase.startswith("a"):
-            self.suspected[watermark] += 1
+    def died(self, window: Window) -> None:
+        if window.armed and self.stored.phase != "B":
+            self.suspected[window.watermark] += 1
 
     def commit(self, window: Window, plan: Plan) -> None:
         for slot, outcome in zip(plan.slots, plan.outcomes, strict=True):
@@ -111,11 +115,15 @@ def test_deaths_for_other_reasons_give_nothing_up_early(world: World, lives: lis
         assert world.suspected[offset] >= world.policy.tries
 
 
-@given(POLICIES, st.sampled_from(("c", "n", "b", "a1", "a2", "a9")))
+@given(POLICIES, st.sampled_from(("c", "n", "b", "B", "a0", "a1", "a2", "a9")))
 def test_the_phase_returns_to_normal(policy: CautionPolicy, inherited: str) -> None:
     caution = Caution(policy, inherited)
     records = 0
     while caution.careful:
+        if not caution.exhausted:
+            armed = caution.armed_phase
+            caution.arm()
+            assert caution.phase == armed, "what was stored is not what is tried"
         batch = caution.batch
         expected = caution.phase_after(batch)
         caution.committed(batch)
@@ -123,20 +131,37 @@ def test_the_phase_returns_to_normal(policy: CautionPolicy, inherited: str) -> N
         records += batch
         assert records <= policy.suspects + 2 * policy.batch, "careful for ever"
     assert caution.phase == "n"
-    assert not caution.give_up
+    assert caution.closing_phase == "c"
+    assert not caution.exhausted
 
 
-@given(st.sampled_from(("c", "n", "b", "a1", "a9")), st.integers(1, 9))
+@given(st.sampled_from(("c", "n", "b", "B", "a1", "a9")), st.integers(1, 9))
 def test_where_no_input_can_kill_nobody_is_careful(inherited: str, records: int) -> None:
     caution = Caution(CautionPolicy(3, 5, 9, enabled=False), inherited)
     assert not caution.careful
-    assert not caution.give_up
+    assert not caution.exhausted
     caution.committed(records)
     assert caution.phase == "n"
 
 
 @given(POLICIES)
 def test_a_commit_without_records_proves_nothing(policy: CautionPolicy) -> None:
-    caution = Caution(policy, "b")
+    caution = Caution(policy, "B")
+    caution.arm()
     caution.committed(0)
+    assert caution.armed
     assert caution.phase == caution.phase_after(0) == "a1"
+
+
+@given(POLICIES, st.sampled_from(("n", "b", "B", "a0", "a1", "a2")), st.integers(1, 9))
+def test_to_be_given_and_to_be_taken_away_is_nobody_s_fault(policy: CautionPolicy, inherited: str, owners: int) -> None:
+    """Owners that come and go, well or by a death that was not this partition's, count for nothing."""
+    first = Caution(policy, inherited)
+    phase = first.phase
+    for _ in range(owners):
+        owner = Caution(policy, phase)
+        assert owner.phase == first.phase
+        if not owner.exhausted:
+            owner.arm()
+        phase = owner.closing_phase
+        assert Caution(policy, phase).phase == first.phase

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import pairwise
 
 import pytest
 from bisupervised.streams.caution import Caution, CautionPolicy
@@ -125,7 +124,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.plan is None)
     @rule(limit=st.one_of(st.none(), st.integers(1, 3)))
     def send(self, limit: int | None) -> None:
-        self.plan = self.window.plan(limit)
+        self.plan = self.window.arming() if self.window.wants_arming else self.window.plan(limit)
         self.check(self.plan)
 
     def check(self, plan: Plan) -> None:
@@ -248,6 +247,9 @@ class Lives(RuleBasedStateMachine):
             self.goes_through()
         for _ in range(20 * len(self.records) + 20):
             self.now += 1.0
+            if self.window.wants_arming:
+                self.send(None)
+                self.goes_through()
             self.take(6)
             while self.leases:
                 lease = self.leases.pop()

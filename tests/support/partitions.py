@@ -15,7 +15,6 @@ from bisupervised.streams.marks import Progress, decode
 from bisupervised.streams.outbox import Lost, Refused
 from bisupervised.streams.partition import Partition, PartitionPolicy
 from bisupervised.streams.window import Lease
-
 from support.windows import TOPIC_ID, answer, log, window_policy
 
 TP = TopicPartition("requests", 0)
@@ -151,6 +150,10 @@ class Owner:
         window = self.partition.window
         assert window is not None
         self.partition.add(log(*offsets))
+        if window.wants_arming:
+            self.partition.arm()
+            while not window.armed:
+                await asyncio.sleep(0.01)
         lease = window.take(len(offsets), 0.0)
         assert lease is not None
         return lease

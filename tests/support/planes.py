@@ -17,7 +17,6 @@ from bisupervised.streams.partition import PartitionPolicy
 from bisupervised.streams.plane import DataPlane, PlanePolicy
 from bisupervised.streams.routing import Router
 from bisupervised.streams.window import WindowPolicy
-
 from support.partitions import ScriptedBroker, Substitutes
 from support.records import Record
 from support.windows import TOPIC_ID, answers, window_policy

@@ -8,7 +8,6 @@ from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.caution import Caution, CautionPolicy
 from bisupervised.streams.marks import Progress, decode
 from bisupervised.streams.window import Lease, Ordering, Plan, Window, WindowPolicy
-
 from support.records import Record
 
 TOPIC_ID = "0123456789abcdef" * 2

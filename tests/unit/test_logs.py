@@ -49,7 +49,7 @@ def test_a_line_without_an_action_names_its_logger() -> None:
 
 def test_json_has_a_field_for_whatever_extra_holds() -> None:
     stream = written("INFO", as_json=True)
-    log.error("failed on %d", 3, extra={"action": "agent_failed", "records": 3, "odd": {1, 1}})
+    log.error("failed on %d", 3, extra={"action": "agent_failed", "records": 3, "odd": {1}})
     document = json.loads(stream.getvalue())
     assert document.pop("time")
     assert document == {

@@ -443,7 +443,7 @@ async def test_a_cancelled_owner_closes_its_window() -> None:
 @on_virtual_time
 async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     broker = ScriptedBroker(ours(0, phase="n"))
-    for life in ("b", "a1", "a2", "a3"):
+    for life in ("B", "a1", "a2", "a3"):
         owner = Owner(broker, careful=True)
         await owner.take(0)
         assert broker.stored == ours(0, phase=life)
@@ -456,7 +456,7 @@ async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCa
     owner.partition.wake_if_ready()
     await asyncio.sleep(1.0)
     assert broker.sent == [b"failed 0"]
-    assert broker.stored == ours(1, phase="a1")
+    assert broker.stored == ours(1, phase="a0")
     assert "record_given_up" in actions(caplog)
     await owner.release()
-    assert broker.stored == ours(1, phase="c")
+    assert broker.stored == ours(1, phase="a0")  # still suspect: its neighbours were not tried yet

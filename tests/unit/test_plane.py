@@ -372,6 +372,27 @@ async def test_after_an_unclean_death_nothing_goes_out_before_the_last_batch_is_
     await asyncio.wait({world.task})
 
 
+@on_virtual_time
+async def test_one_partition_at_a_time_tries_what_may_kill_the_process() -> None:
+    """So that a death is nobody's fault but that of the batch that was tried."""
+    world = World(careful=True, batch_records=2)
+    for tp in (A, B):
+        world.brokers[tp].stored = Progress(0, phase="n", topic_id=TOPIC_ID)
+        world.consumer.write(tp, 0)
+    await world.own(A, B)
+    tried = await world.next_batch()
+    with pytest.raises(TimeoutError):
+        await world.next_batch()
+    phases = {tp: world.brokers[tp].stored.phase for tp in (A, B)}
+    (place,) = places(tried.records)
+    guilty = A if place[0] == A.partition else B
+    assert phases == {guilty: "B", B if guilty is A else A: "b"}
+    tried.resolve(answers(tried.records))
+    assert len(await world.answer_all()) == 1
+    await world.stop()
+    assert {world.brokers[tp].stored.phase for tp in (A, B)} == {"b"}
+
+
 # stopping
 
 

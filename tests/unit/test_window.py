@@ -289,37 +289,57 @@ def test_skipped_records_do_not_stay_in_memory() -> None:
     assert skipped() is None
 
 
-def test_after_an_unclean_death_one_batch_at_a_time_each_committed(clock: Clock) -> None:
+def arm(window: Window) -> None:
+    window.committed(window.arming())
+
+
+def test_after_an_unclean_death_one_batch_at_a_time_each_armed_and_committed(clock: Clock) -> None:
     window = filled(log(*range(9)), make_window(start=Progress(0, phase="n", topic_id=TOPIC_ID)))
+    assert window.take(9, clock()) is None  # nobody would know what it died of
+    arm(window)
+    assert window.committed_progress.phase == "B"
     first = window.take(9, clock())
     assert offsets(first) == [0, 1, 2, 3]
     assert window.take(9, clock()) is None
     resolve(first)
     assert window.take(9, clock()) is None  # answered is not committed
-    commit(window)
+    assert stored(commit(window)).phase == "b"
+    assert window.wants_arming
+    arm(window)
     assert offsets(window.take(9, clock())) == [4, 5, 6, 7]
 
 
 def test_after_dying_on_one_batch_one_record_at_a_time(clock: Clock) -> None:
-    window = filled(log(0, 1), make_window(start=Progress(0, phase="b", topic_id=TOPIC_ID)))
-    assert window.progress().phase == "a1"
+    window = filled(log(0, 1), make_window(start=Progress(0, phase="B", topic_id=TOPIC_ID)))
+    assert window.progress().phase == "a0"
+    arm(window)
+    assert window.committed_progress.phase == "a1"
     assert offsets(window.take(9, clock())) == [0]
 
 
 def test_the_tries_of_one_record_are_not_held_against_the_next(clock: Clock) -> None:
     """The phase in a commit stands beside the offset in it, so it tells of the record there."""
     window = filled(log(0, 1), make_window(start=Progress(0, phase="a2", topic_id=TOPIC_ID)))
-    assert window.progress().phase == "a3"
+    arm(window)
+    assert window.committed_progress.phase == "a3"
     resolve(window.take(1, clock()))
-    assert stored(commit(window)) == Progress(1, frozenset(), "a1", TOPIC_ID)
+    assert stored(commit(window)) == Progress(1, frozenset(), "a0", TOPIC_ID)
 
 
 def test_a_record_that_killed_the_process_every_time_is_given_up_untried(clock: Clock) -> None:
     window = filled(log(0, 1), make_window(start=Progress(0, phase="a3", topic_id=TOPIC_ID)))
+    assert not window.wants_arming
     assert window.take(9, clock()) is None
     assert sent(window) == [b"given up 0"]
-    assert window.committed_progress == Progress(1, frozenset(), "a1", TOPIC_ID)
+    assert window.committed_progress == Progress(1, frozenset(), "a0", TOPIC_ID)
+    arm(window)
     assert offsets(window.take(9, clock())) == [1]
+
+
+def test_a_partition_that_is_handed_over_is_as_suspect_as_before(clock: Clock) -> None:
+    window = filled(log(0, 1), make_window(start=Progress(0, phase="a2", topic_id=TOPIC_ID)))
+    arm(window)
+    assert window.closing(window.plan()).progress.phase == "a2"  # armed, and not tried
 
 
 def test_the_status_line_tells_what_an_operator_asks(clock: Clock) -> None:
