@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import faust
 from faust.app import BootStrategy
-from mode import OneForOneSupervisor, Service
-from mode.types import ServiceT
+from mode import Service
 
 from ..agents.agents import Agent
 from .channel import BatchChannel
@@ -25,6 +24,7 @@ from .plane import DataPlane
 from .preflight import TopicFacts, preflight
 from .settings import Settings
 from .substitute import FallbackSubstitute
+from .supervision import Supervision
 from .topology import (
     AGENTS,
     AgentName,
@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 #: exit status of a process whose inference thread hangs (EX_SOFTWARE)
 HUNG_EXIT = 70
-#: restarts of an agent that may come at once; Faust's `max_restarts`, 100 a second, holds in the long run
-_RESTARTS = 100.0
 
 
 class _Boot(BootStrategy):
@@ -50,24 +48,6 @@ class _Boot(BootStrategy):
 
     enable_kafka = False
     enable_web = False
-
-
-class _RestartAtOnce(OneForOneSupervisor):
-    """Restarts an agent the moment it has raised, every time; ends the worker above a hundred times a second.
-
-    Two things differ from Faust's own (0.15.3 on mode 0.7.1). That one never marks a replacement as started, so it
-    takes the crash of a replacement for one yet to start, and restarts it when it looks again, 5 s later. And its
-    limit holds one restart at a time: two crashes within 10 ms, of two partitions say, would end the worker.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's supervisor
-        super().__init__(**(kwargs | {"over": _RESTARTS}))  # which is what the bucket holds; it fills at max_restarts
-
-    async def restart_service(self, service: ServiceT) -> None:
-        """Put a new actor in the place of one that crashed."""
-        place = self._index[service]
-        await super().restart_service(service)
-        await self.start_service(self._services[place])
 
 
 class _App(faust.App):
@@ -149,7 +129,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         FallbackSubstitute(step.agent, step.facts),
     )
     agent = make_agent(settings, step.agent, on_hang=_end_process)
-    app.agent(channel, name=step.agent, supervisor_strategy=_RestartAtOnce)(agent.run)
+    app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent)
 
 

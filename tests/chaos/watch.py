@@ -37,7 +37,7 @@ class Outcomes:
         """Count one record of results or fallback, and check the order of its key."""
         if record.topic == "results":
             result = decode_result(record.value)
-            source, writer, reason = result.source, result.answered_by, f"answered_{result.answered_by}"
+            source, writer, reason = result.source, str(result.answered_by), f"answered_{result.answered_by}"
         else:
             facts = decode_facts(record)
             source, writer, reason = facts.source, facts.agent, str(facts.reason)

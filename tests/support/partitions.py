@@ -107,7 +107,8 @@ class Substitutes:
 def partition_policy(**changed: Any) -> PartitionPolicy:
     """Default paces, no caution unless asked for."""
     caution = CautionPolicy(tries=3, batch=4, suspects=10, enabled=changed.pop("careful", False))
-    made = {"window": window_policy(), "caution": caution, "commit_interval_s": 0.1, "drain_s": 10.0} | changed
+    made: dict[str, Any] = {"window": window_policy(), "caution": caution, "commit_interval_s": 0.1, "drain_s": 10.0}
+    made |= changed
     return PartitionPolicy(**made)
 
 
@@ -152,7 +153,7 @@ class Owner:
         self.partition.add(log(*offsets))
         if window.wants_arming:
             self.partition.arm()
-            while not window.armed:
+            while not window.armed:  # noqa: ASYNC110  # nobody tells a fake plane
                 await asyncio.sleep(0.01)
         lease = window.take(len(offsets), 0.0)
         assert lease is not None

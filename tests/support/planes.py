@@ -255,7 +255,7 @@ class World:
     async def next_batch(self, within_s: float = 1.0) -> Batch:
         """The next batch the agent gets. Raises `TimeoutError`."""
         async with asyncio.timeout(within_s):
-            while (batch := self.inbox.take()) is None:
+            while (batch := self.inbox.take()) is None:  # noqa: ASYNC110  # on virtual time, where polling is free
                 await asyncio.sleep(0.001)
         return batch
 
@@ -270,6 +270,12 @@ class World:
                     batch.resolve(answers(batch.records))
         except TimeoutError:
             return came
+
+    def phase(self, tp: TopicPartition) -> str:
+        """The phase that is committed for a partition."""
+        stored = self.brokers[tp].stored
+        assert stored is not None
+        return stored.phase
 
     async def stop(self) -> None:
         """Stop, and raise what the plane raises."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
+from typing import Any
 
 import faust
 import pytest
@@ -95,7 +96,8 @@ def live(loop: VirtualTimeLoop, body: Body, scenario: Scenario, prepare: Prepare
     try:
         loop.run_until_complete(life())
     finally:
-        app.consumer._thread.thread_loop.close()  # Faust makes it for its own client, used or not, and forgets it
+        thread: Any = app.consumer
+        thread._thread.thread_loop.close()  # Faust makes it for its own client, used or not, and forgets it
 
 
 def one_batch() -> Batch:
@@ -210,6 +212,7 @@ def test_an_agent_that_only_crashes_ends_the_app(loop: VirtualTimeLoop) -> None:
         assert isinstance(app.crash_reason, SystemExit)
 
     live(loop, crashing, scenario)
+    assert loop.time() < 1003.0, "a crash was noticed only when the supervisor looked by itself"
 
 
 async def test_resuming_the_flow_control_clears_nothing(channel: BatchChannel) -> None:
