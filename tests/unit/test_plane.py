@@ -14,7 +14,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from bisupervised.streams.marks import Progress
-from support.partitions import lost_before
+from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
 from support.virtual_time import on_virtual_time
 from support.windows import TOPIC_ID, answers, window_policy
@@ -393,6 +393,48 @@ async def test_one_partition_at_a_time_tries_what_may_kill_the_process() -> None
     assert len(await world.answer_all()) == 1
     await world.stop()
     assert {world.phase(tp) for tp in (A, B)} == {"b"}
+
+
+@on_virtual_time
+async def test_a_batch_that_may_kill_waits_until_nothing_else_is_in_flight() -> None:
+    """Otherwise a death by the neighbour's batch would be blamed on it."""
+    world = World(careful=True, batch_records=2)
+    world.brokers[A].open_fails = 2  # acquired when the other's batch is out
+    world.brokers[A].stored = Progress(0, phase="n", topic_id=TOPIC_ID)
+    world.consumer.write(A, 0)
+    world.consumer.write(B, 0)
+    await world.own(A, B)
+    calm = await world.next_batch()
+    assert places(calm.records) == [(1, 0)]
+    with pytest.raises(TimeoutError):
+        await world.next_batch(within_s=5.0)
+    calm.resolve(answers(calm.records))
+    suspect = await world.next_batch()
+    assert places(suspect.records) == [(0, 0)]
+    world.consumer.write(B, 1)
+    with pytest.raises(TimeoutError):
+        await world.next_batch(within_s=5.0)
+    suspect.resolve(answers(suspect.records))
+    assert places((await world.next_batch()).records) == [(1, 1)]
+    world.task.cancel()
+    await asyncio.wait({world.task})
+
+
+@pytest.mark.parametrize("ends", [lost_before, lost_after])
+def test_a_commit_that_arms_and_is_lost_is_settled_like_any_other(ends: Reaction) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        world = World(careful=True)
+        world.brokers[A].stored = Progress(0, phase="B", topic_id=TOPIC_ID)
+        world.brokers[A].script = [None, ends]
+        world.consumer.write(A, 0)
+        await world.own(A)
+        assert await world.answer_all() == [[(0, 0)]]
+        phases = [commit.phase for commit in world.brokers[A].commits]
+        assert phases.count("a1") == 1
+        await world.stop()
+
+    scenario()
 
 
 # stopping
