@@ -110,7 +110,6 @@ class Outbox(ABC):
         async with self._watched():
             await producer.start()
             await self._router.learn(producer)
-            await self._prove(producer)
 
     def discard(self) -> None:
         """Throw the producer away without an abort: the next `open` ends its transaction."""
@@ -142,9 +141,10 @@ class Outbox(ABC):
     @abstractmethod
     def _make_producer(self) -> AIOKafkaProducer: ...
 
-    async def _prove(self, producer: AIOKafkaProducer) -> None:
-        """Make sure that what the group's coordinator says next can be believed."""
-        return
+    @property
+    def used_before(self) -> bool:
+        """Somebody owned this partition before, so an offset must be committed. False where it cannot be known."""
+        return False
 
     @abstractmethod
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None: ...
@@ -236,13 +236,13 @@ class ExactlyOnce(Outbox):
             max_batch_size=self._batch_bytes,
         )
 
-    async def _prove(self, producer: AIOKafkaProducer) -> None:
-        # After a crash under load a coordinator was seen (Kafka 4.4.0) to serve an empty state: "no offset committed",
-        # and everything would be answered again. A write shows it that it is behind its log, and it loads anew; so a
-        # write is made and aborted before anything is read.
-        await producer.begin_transaction()
-        await producer.send_offsets_to_transaction({self._source: OffsetAndMetadata(0, "")}, self._policy.group)
-        await producer.abort_transaction()
+    @property
+    def used_before(self) -> bool:
+        """The broker counts how often a transactional id was opened: the first time of all is epoch 0."""
+        if self._producer is None:
+            return False
+        epoch = self._producer._txn_manager.producer_epoch  # noqa: SLF001  # no public call tells it
+        return bool(epoch > 0)
 
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         await producer.begin_transaction()

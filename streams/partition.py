@@ -41,6 +41,7 @@ class PartitionPolicy:
     drain_s: float  #: seconds that what is in flight gets when the partition is taken away
     loaded_records: int = 500  #: a transaction of so many records means load
     idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
+    missing_s: float = 120.0  #: seconds for which a committed offset may be missing before the partition is stopped
     reopen_s: float = 0.5  #: seconds before a lost producer is opened again; lets a zombie learn that it is one
 
 
@@ -99,6 +100,7 @@ class Partition:
         self._committed_at = clock()
         self._last_size = 0
         self._arming = False
+        self._missing_since: float | None = None
         self._substituted: set[int] = set()
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
         self.recoveries = 0  #: times a lost producer was opened again
@@ -183,7 +185,7 @@ class Partition:
         """Fence the former owner, read what it committed, tell the broker who we are."""
         await self._outbox.open()
         topic_id = await self._ledger.topic_id(self.tp.topic)
-        stored = await self._ledger.progress(self.tp) or Progress(await self._first_offset(self.tp))
+        stored = await self._stored() or Progress(await self._first_offset(self.tp))
         if stored.topic_id and topic_id and stored.topic_id != topic_id:
             raise PartitionStopped(
                 f"the committed offset {stored.offset} belongs to another topic of the name {self.tp.topic!r}, "
@@ -197,6 +199,23 @@ class Partition:
         self._limit = None
         self._substituted.clear()  # what another owner or another life of the window refused comes as new
         return window
+
+    async def _stored(self) -> Progress | None:
+        """What is committed; None for a group that never committed.
+
+        After a broker's crash under load, a coordinator was seen (Kafka 4.4.0) to say for a while that nothing is
+        committed. Where somebody owned the partition before, that is not believed: asked again, then stopped loudly.
+        """
+        stored = await self._ledger.progress(self.tp)
+        if stored is not None:
+            self._missing_since = None
+        elif self._outbox.used_before or self.window is not None:
+            now = self._clock()
+            self._missing_since = self._missing_since or now
+            if now - self._missing_since > self._policy.missing_s:
+                raise PartitionStopped("the committed offset is gone; reset the group's offsets to say where to begin")
+            raise Lost("no offset is committed, though this partition was owned before")
+        return stored
 
     def _give_up(self, record: Incoming) -> Outgoing:
         log.error("%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"})
@@ -297,7 +316,7 @@ class Partition:
             try:
                 await asyncio.sleep(self._policy.reopen_s)
                 await self._outbox.open()
-                stored = await self._ledger.progress(self.tp)
+                stored = await self._stored()
             except Lost as error:
                 log.warning("%s: %s; again", self.tp, error, extra={"action": "recover_failed"})
                 continue
@@ -310,10 +329,6 @@ class Partition:
             self._arming = False
         elif stored == plan.progress:
             self._went_through(window, plan)
-        elif stored is None:
-            raise PartitionStopped(
-                f"the offset {window.committed_progress.offset} that we committed is gone; reset the group's offsets"
-            )
         else:
             log.warning("%s: another owner went on from here", self.tp, extra={"action": "progress_differs"})
             window.close()

@@ -41,6 +41,7 @@ class ScriptedBroker:
     """Outbox and ledger in one. `script` says how the next sends end; then all go through."""
 
     stored: Progress | None = None
+    used_before: bool = False
     topic: str = TOPIC_ID
     script: list[Reaction | None] = field(default_factory=list)
     refuses: Mapping[bytes | None, KafkaError] = field(default_factory=dict)  # values it never takes

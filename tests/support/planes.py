@@ -176,6 +176,10 @@ class Outbox:
     transactions: int = 0
     closed: bool = False
 
+    @property
+    def used_before(self) -> bool:
+        return self.broker.used_before
+
     async def open(self) -> None:
         await self.broker.open()
 

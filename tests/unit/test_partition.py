@@ -460,3 +460,26 @@ async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCa
     assert "record_given_up" in actions(caplog)
     await owner.release()
     assert broker.stored == ours(1, phase="a0")  # still suspect: its neighbours were not tried yet
+
+
+@on_virtual_time
+async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_believed() -> None:
+    """A coordinator that has not loaded its log says the same as one of a group that never committed."""
+    broker = ScriptedBroker(None, used_before=True)
+    owner = Owner(broker)
+    await asyncio.sleep(10.0)
+    assert not owner.acquired.is_set()
+    broker.stored = ours(7)
+    await asyncio.sleep(10.0)
+    assert owner.partition.window is not None
+    assert owner.partition.window.position == 7
+    await owner.release()
+
+
+@on_virtual_time
+async def test_an_offset_that_stays_missing_stops_the_partition(caplog: pytest.LogCaptureFixture) -> None:
+    owner = Owner(ScriptedBroker(None, used_before=True))
+    await asyncio.wait({owner.task})
+    assert owner.partition.stopped is not None
+    assert "partition_stopped" in actions(caplog)
+    assert not owner.acquired.is_set()
