@@ -240,9 +240,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if not leaving:
             return
         deadline = max(owned.partition.release() for owned in leaving)
-        for owned in leaving:
-            if owned.partition.window is None:
-                owned.task.cancel()
+        # one that is being acquired goes on to its first commit: opened and never committed, it would look like a loss
         tasks = {owned.task for owned in leaving}
         _, late = await asyncio.wait(tasks, timeout=deadline - self._clock() + _LAST_FLUSH_S)
         for task in late:

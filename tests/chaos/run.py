@@ -51,7 +51,7 @@ async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faul
     """Produce while faults of one kind happen; return when all inputs have their outcome, or will never have."""
     phase, enough = Phase(kind), asyncio.Event()
     producing = asyncio.create_task(watch.produce(inputs, inputs / max(faults * _FAULT_S, 5.0), enough))
-    await asyncio.sleep(2.0)
+    await watch.resumed(time.monotonic())
     while phase.faults + phase.missed < faults:
         cluster.revive()
         await asyncio.sleep(random.uniform(0.5, 2.0))
