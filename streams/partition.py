@@ -100,6 +100,8 @@ class Partition:
         self._committed_at = clock()
         self._last_size = 0
         self._arming = False
+        self._own_commit: int | None = None  # the last offset that this owner committed
+        self._first_owner = False  # nobody owned it before us, so there may be no offset yet
         self._missing_since: float | None = None
         self._substituted: set[int] = set()
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
@@ -184,6 +186,7 @@ class Partition:
     async def _take_over(self) -> Window:
         """Fence the former owner, read what it committed, tell the broker who we are."""
         await self._outbox.open()
+        self._first_owner = self._first_owner or not self._outbox.used_before
         topic_id = await self._ledger.topic_id(self.tp.topic)
         stored = await self._stored() or Progress(await self._first_offset(self.tp))
         if stored.topic_id and topic_id and stored.topic_id != topic_id:
@@ -196,6 +199,7 @@ class Partition:
         opening = Plan([], window.progress())
         await self._outbox.send([], opening.progress)
         window.committed(opening)
+        self._own_commit = opening.progress.offset
         self._limit = None
         self._substituted.clear()  # what another owner or another life of the window refused comes as new
         return window
@@ -204,18 +208,27 @@ class Partition:
         """What is committed; None for a group that never committed.
 
         After a broker's crash under load, a coordinator was seen (Kafka 4.4.0) to say for a while that nothing is
-        committed. Where somebody owned the partition before, that is not believed: asked again, then stopped loudly.
+        committed. Where somebody owned the partition before, or we committed more ourselves, that is not believed:
+        asked again, then stopped loudly.
         """
         stored = await self._ledger.progress(self.tp)
-        if stored is not None:
+        fault = self._disbelief(stored)
+        if fault is None:
             self._missing_since = None
-        elif self._outbox.used_before or self.window is not None:
-            now = self._clock()
-            self._missing_since = self._missing_since or now
-            if now - self._missing_since > self._policy.missing_s:
-                raise PartitionStopped("the committed offset is gone; reset the group's offsets to say where to begin")
-            raise Lost("no offset is committed, though this partition was owned before")
-        return stored
+            return stored
+        now = self._clock()
+        self._missing_since = self._missing_since or now
+        if now - self._missing_since > self._policy.missing_s:
+            raise PartitionStopped(f"{fault}; reset the group's offsets to say where to begin")
+        raise Lost(fault)
+
+    def _disbelief(self, stored: Progress | None) -> str | None:
+        """Why what the broker says is committed cannot be all of it; None when it can."""
+        if stored is None and (self._own_commit is not None or not self._first_owner):
+            return "no offset is committed, though this partition was owned before"
+        if stored is not None and self._own_commit is not None and stored.offset < self._own_commit:
+            return f"offset {stored.offset} is committed, though {self._own_commit} was before"
+        return None
 
     def _give_up(self, record: Incoming) -> Outgoing:
         log.error("%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"})
@@ -284,6 +297,7 @@ class Partition:
 
     def _went_through(self, window: Window, plan: Plan) -> None:
         window.committed(plan)
+        self._own_commit = plan.progress.offset
         self._arming = self._arming and not plan.arms
         self._substituted.difference_update(slot.offset for slot in plan.slots)
         if self._limit is not None:

@@ -458,5 +458,6 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             + sum(o.partition.window.faults for o in self._owned.values() if o.partition.window is not None),
             "discarded": self.counters.discarded,
             "abandoned": self.counters.abandoned,
+            "recoveries": sum(o.partition.recoveries for o in self._owned.values()),
             "rebalances": self.counters.rebalances,
         }

@@ -41,6 +41,7 @@ class ScriptedBroker:
     """Outbox and ledger in one. `script` says how the next sends end; then all go through."""
 
     stored: Progress | None = None
+    epoch: int = 0  # how often the transactional id was opened
     used_before: bool = False
     topic: str = TOPIC_ID
     script: list[Reaction | None] = field(default_factory=list)
@@ -65,6 +66,8 @@ class ScriptedBroker:
         if self.open_fails:
             self.open_fails -= 1
             raise Lost("not there")
+        self.used_before = self.epoch > 0
+        self.epoch += 1
 
     def discard(self) -> None:
         self.discarded += 1

@@ -465,7 +465,7 @@ async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCa
 @on_virtual_time
 async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_believed() -> None:
     """A coordinator that has not loaded its log says the same as one of a group that never committed."""
-    broker = ScriptedBroker(None, used_before=True)
+    broker = ScriptedBroker(None, epoch=1)
     owner = Owner(broker)
     await asyncio.sleep(10.0)
     assert not owner.acquired.is_set()
@@ -478,8 +478,37 @@ async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_beli
 
 @on_virtual_time
 async def test_an_offset_that_stays_missing_stops_the_partition(caplog: pytest.LogCaptureFixture) -> None:
-    owner = Owner(ScriptedBroker(None, used_before=True))
+    owner = Owner(ScriptedBroker(None, epoch=1))
     await asyncio.wait({owner.task})
     assert owner.partition.stopped is not None
     assert "partition_stopped" in actions(caplog)
     assert not owner.acquired.is_set()
+
+
+@on_virtual_time
+async def test_an_offset_behind_our_own_commit_is_not_believed() -> None:
+    """A coordinator that has loaded a part of its log tells an old offset."""
+    broker = ScriptedBroker(ours(0), script=[None, None, lost_before])
+    owner = Owner(broker)
+    await owner.answer(0, 1, 2)
+    lease = await owner.take(3)
+    broker.stored = ours(1)
+    owner.resolve(lease)
+    await asyncio.sleep(10.0)
+    assert owner.acquisitions == 1
+    broker.stored = ours(3)
+    await asyncio.sleep(10.0)
+    assert broker.sent == values(0, 1, 2, 3)
+    assert owner.acquisitions == 1
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_first_owner_whose_first_commit_is_lost_tries_again() -> None:
+    """The producer's epoch has moved on by its own doing; that is no former owner."""
+    broker = ScriptedBroker(None, script=[lost_before, lost_before])
+    owner = Owner(broker)
+    await owner.answer(40, 41)
+    assert broker.sent == values(40, 41)
+    assert broker.opened == 3
+    await owner.release()
