@@ -1,5 +1,7 @@
 """Write requirements/build.txt, lock.txt and torch.txt anew: `make lock`.
 
+Pins that still fit are kept; `python scripts/lock.py --upgrade` takes the newest of everything.
+
 One resolution for every extra, the development tools, Linux and macOS, Python 3.11 and later. It is cut in
 two, so that either build of torch can be put beside the same lock:
 
@@ -31,6 +33,8 @@ def main() -> None:
         uv = install_uv(scratch / "venv")
         (scratch / "build.in").write_text("pip>=25.1\nsetuptools\nwheel\n")  # 25.1: resumes broken downloads
         (scratch / "torch.in").write_text(f"torch=={torch_version()}\n")
+        if "--upgrade" not in sys.argv:
+            keep_present_pins(scratch)
         resolve(
             uv,
             scratch / "all.txt",
@@ -46,6 +50,12 @@ def main() -> None:
         write("build.txt", split((scratch / "build.txt").read_text()))
         write("lock.txt", [entry for entry in entries if not CUDA_FAMILY.match(entry)])
         write("torch.txt", [entry for entry in entries if CUDA_FAMILY.match(entry)])
+
+
+def keep_present_pins(scratch: Path) -> None:
+    """uv prefers what its output file names already: a new dependency then moves no other one."""
+    for name, parts in {"all.txt": ("lock.txt", "torch.txt"), "build.txt": ("build.txt",)}.items():
+        (scratch / name).write_text("".join((REQUIREMENTS / part).read_text() for part in parts))
 
 
 def install_uv(folder: Path) -> Path:
