@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .supervisor import SCORES, predictions, usable
+from .supervision.scores import SCORES, predictions, usable
 
 #: what a model puts out: rows of classes, or pairs of a prediction and a score of its own making
 Output = Literal["logits", "probabilities", "scored"]

@@ -14,7 +14,7 @@ from ..schemas.errors import InvalidRequest, ModelError
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from .answers import Answer
 from .model import Model
-from .supervisor import Supervisor
+from .supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

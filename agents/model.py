@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..schemas.errors import ConfigurationError, ModelError
 from .answers import Answer, ClassReading, Output, read_classes
-from .supervisor import SCORES, usable
+from .supervision.scores import SCORES, usable
 
 EXPORTED = (".pt2",)
 TORCHSCRIPT = (".pt", ".ts")

@@ -9,7 +9,7 @@ import msgspec
 from ..schemas.codec import decode_facts, facts_of, fall_back, publish
 from ..schemas.errors import InvalidRequest
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Verdict
-from .supervisor import Supervisor
+from .supervision.supervisor import Supervisor
 
 
 class RemoteSupervisor:

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ..agents.supervisor import SCORES
+from ..agents.supervision.scores import SCORES
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
 

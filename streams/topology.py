@@ -20,7 +20,7 @@ from ..agents.remote.open_inference import OpenInference
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport
 from ..agents.remote_supervisor import RemoteSupervisor
-from ..agents.supervisor import Supervisor
+from ..agents.supervision.supervisor import Supervisor
 from ..schemas.codec import RequestFormat, facts_of
 from ..schemas.records import Facts, Incoming, Route
 from .caution import CautionPolicy

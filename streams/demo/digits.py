@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...agents.calibration import local_threshold, remote_threshold
 from ...agents.model import ModelPolicy, load_model
-from ...agents.supervisor import max_softmax, predictions
+from ...agents.supervision.calibration import local_threshold, remote_threshold
+from ...agents.supervision.scores import max_softmax, predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

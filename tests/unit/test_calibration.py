@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bisupervised.agents.calibration import local_threshold, remote_threshold
+from bisupervised.agents.supervision.calibration import local_threshold, remote_threshold
 from numpy.typing import NDArray
 
 

@@ -10,7 +10,7 @@ import pytest
 from bisupervised.agents.answers import Answer, ClassReading
 from bisupervised.agents.local import Local
 from bisupervised.agents.model import Model
-from bisupervised.agents.supervisor import Supervisor
+from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result
 from bisupervised.schemas.errors import ModelError
 from bisupervised.schemas.records import REASON_HEADER, Outgoing, Source

@@ -4,7 +4,7 @@ import math
 
 import pytest
 from bisupervised.agents.remote_supervisor import RemoteSupervisor
-from bisupervised.agents.supervisor import Supervisor
+from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.codec import decode_facts, decode_result, encode_facts
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Outgoing, Source, Verdict
 from support.records import Record

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading, read_classes
-from bisupervised.agents.supervisor import SCORES, Supervisor, max_softmax, predictions, usable
+from bisupervised.agents.supervision.scores import SCORES, max_softmax, predictions, usable
+from bisupervised.agents.supervision.supervisor import Supervisor
 
 
 @pytest.mark.parametrize(

@@ -1,33 +1,18 @@
-"""Scores and the one comparison with a threshold. Pure functions over arrays: a streamed decision and an
-offline one are the same by construction.
+"""Scores: how far an answer can be trusted, from what a model puts out. Pure functions over arrays: a streamed
+score and an offline one are the same by construction.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 #: how far a value may stray from 0..1 and still be a probability: float16 sums stray by about this much
 PROBABILITY_SLACK = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Supervisor:
-    """Trusts or does not trust an answer by its score."""
-
-    name: str  #: name of the score it reads, such as max_softmax
-    threshold: float  #: a score below this is not trusted
-
-    def trusts(self, score: float | None) -> TypeGuard[float]:
-        """Whether the answer with this score may be used. A missing score and NaN never are trusted.
-
-        This is the only comparison with a threshold in the code.
-        """
-        return score is not None and not math.isnan(score) and not score < self.threshold
 
 
 class Compute(Protocol):

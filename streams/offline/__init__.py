@@ -1,0 +1,1 @@
+"""Commands over recorded predictions: what a user asks before the first paid call."""
