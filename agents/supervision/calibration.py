@@ -1,16 +1,49 @@
-"""Thresholds from recorded answers: the two rules of the paper, as pure functions over arrays.
+"""Thresholds from recorded answers, without and with a guarantee. Pure functions over arrays.
 
-Source: Weiss and Tonella, Adopting Two Supervisors for Efficient Use of Large-Scale Remote Deep Neural
-Networks, 2023, and its replication package. An answer is rejected where
-score < threshold, as `Supervisor.trusts` has it.
+An answer is rejected where score < threshold, as `Supervisor.trusted` has it. The first threshold says what is
+deferred to the remote; the second, which remote answers are rejected, by one of
 
-The remote rule promises its rate on the data it saw: on fresh data it overshoots in about half of all cases.
+    paper_rule        Weiss and Tonella 2023: promises its rate on the data it saw only, and on fresh data
+                      overshoots in about half of all cases
+    clopper_pearson   the false-positive rate stays at or below the target, with probability 1 − δ
+    learn_then_test   the share of wrong ones among all trusted answers does, with probability 1 − δ
+
+The probability is over the draw of the labelled sample, which must be drawn like the data to come, and must not
+have chosen the first threshold.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta, binom
+
+from .recording import Recording
+from .supervisor import Supervisor
+
+#: candidates that `learn_then_test` goes through at most
+_CANDIDATES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Feasible:
+    """A second threshold that does what is asked."""
+
+    threshold: float  #: remote score below this is rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """There is no such threshold."""
+
+    reason: str  #: one line for people
+    nearest: float | None  #: the nearest target that this sample could meet; None where there is none
+
+
+Found = Feasible | Infeasible
 
 
 def local_threshold(scores: ArrayLike, remote_fraction: float) -> float:
@@ -22,59 +55,167 @@ def local_threshold(scores: ArrayLike, remote_fraction: float) -> float:
     Equal scores cannot be parted: where many are equal, fewer inputs are deferred. Raises `ValueError` for no
     scores, for NaN, and for a fraction outside its range.
     """
-    known = _finite("local scores", scores)
+    known = np.asarray(scores, dtype=np.float64)
+    if known.ndim != 1 or not len(known):
+        raise ValueError("one local score per input is needed, and one input at least")
+    if not np.isfinite(known).all():
+        raise ValueError("an input without a score cannot be calibrated on; leave it out on purpose")
     if not 0.0 <= remote_fraction <= 1.0:
         raise ValueError(f"the remote fraction must lie in 0..1, not {remote_fraction}")
     return float(np.sort(known)[min(int(len(known) * remote_fraction), len(known) - 1)])
 
 
-def remote_threshold(
-    local_scores: ArrayLike,
-    local_correct: ArrayLike,
-    remote_scores: ArrayLike,
-    remote_correct: ArrayLike,
-    threshold: float,
-    false_positive_rate: float,
-) -> float:
-    """The threshold at which the remote supervisor rejects `false_positive_rate` of the correct answers.
+@dataclass(frozen=True, slots=True)
+class _Deferred:
+    """What the second supervisor can act on, with the first threshold fixed."""
 
-    The arrays pair up by position, one entry per input; `threshold` is the local one. The system answers with
-    the local model, and with the remote model where local score < threshold. Candidates are the sorted remote
-    scores of the inputs so deferred; the first is taken for which
+    scores: NDArray[np.float64]  #: sorted remote scores of the deferred inputs
+    right: NDArray[np.float64]  #: sorted remote scores of those that the remote has right
+    kept: int  #: inputs that the local model answers
+    kept_right: int  #: those it has right
 
-        FP / (FP + TN) >= false_positive_rate
+    @property
+    def correct(self) -> int:
+        """Right answers of the system before the second supervisor: FP + TN at any threshold."""
+        return self.kept_right + len(self.right)
+
+
+def _deferred(recording: Recording, threshold: float) -> _Deferred:
+    if not len(recording):
+        raise ValueError("no inputs: there is nothing to calibrate on")
+    trusted = Supervisor("", threshold).trusted(recording.local.scores)
+    scores = recording.remote.scores[~trusted]
+    return _Deferred(
+        scores=np.sort(scores),
+        right=np.sort(scores[recording.remote.correct[~trusted]]),
+        kept=int(trusted.sum()),
+        kept_right=int(recording.local.correct[trusted].sum()),
+    )
+
+
+def paper_rule(recording: Recording, threshold: float, rate: float) -> Found:
+    """The paper's second threshold, for a first one of `threshold`.
+
+    Candidates are the sorted remote scores of the deferred inputs; the first is taken for which
+
+        FP / (FP + TN) >= rate
 
     FP: deferred inputs that the remote has right, with remote score < candidate. FP + TN: all inputs that the
-    system has right, local answers included.
-
-    Raises `ValueError` for no inputs, for NaN, for arrays of several lengths, where nothing is deferred or
-    nothing is right, and where even rejecting all but the best remote answer stays below the rate.
+    system has right, local answers included. Raises `ValueError` for no inputs and a rate outside 0..1.
     """
-    local, remote = _finite("local scores", local_scores), _finite("remote scores", remote_scores)
-    right_local, right_remote = np.asarray(local_correct, dtype=bool), np.asarray(remote_correct, dtype=bool)
-    if not len(local) == len(remote) == len(right_local) == len(right_remote):
-        raise ValueError("the arrays must pair up: one entry per input in each")
-    deferred = local < threshold
-    correct = int(right_local[~deferred].sum() + right_remote[deferred].sum())
-    if not deferred.any() or not correct:
-        raise ValueError("no input is deferred, or no answer is right: there is nothing to calibrate on")
-    return _first_at_rate(remote[deferred], right_remote[deferred], correct, false_positive_rate)
-
-
-def _first_at_rate(scores: NDArray[np.float64], right: NDArray[np.bool_], correct: int, rate: float) -> float:
-    candidates = np.sort(scores)
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"a rate must lie in 0..1, not {rate}")
+    deferred = _deferred(recording, threshold)
+    if not deferred.correct or not len(deferred.scores):
+        return Infeasible("nothing is deferred, or no answer is right: there is no rate to reach", None)
     # right answers strictly below each candidate: equal scores are rejected together or not at all
-    rejected = np.searchsorted(np.sort(scores[right]), candidates, side="left")
-    reached = np.flatnonzero(rejected / correct >= rate)
+    rejected = np.searchsorted(deferred.right, deferred.scores, side="left")
+    rates = rejected / deferred.correct
+    reached = np.flatnonzero(rates >= rate)
     if not len(reached):
-        raise ValueError(f"no threshold reaches a false positive rate of {rate}: too few inputs are deferred")
-    return float(candidates[reached[0]])
+        return Infeasible(
+            "even the highest remote score as threshold rejects too few right answers: too little is deferred",
+            float(rates[-1]),
+        )
+    return Feasible(float(deferred.scores[reached[0]]))
 
 
-def _finite(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    known = np.asarray(scores, dtype=np.float64)
-    if known.ndim != 1 or not len(known):
-        raise ValueError(f"{name}: one score per input is needed, and one input at least")
-    if not np.isfinite(known).all():
-        raise ValueError(f"{name}: an input without a score cannot be calibrated on; leave it out on purpose")
-    return known
+def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: float) -> Found:
+    """The highest second threshold whose false-positive rate is at most `rate`, with probability 1 − `delta`.
+
+    Of m right answers of the system, k may lie below the threshold: the largest k for which the exact upper bound
+    of Clopper and Pearson (1934) on k of m stays within the rate, P(Binomial(m, rate) <= k) <= delta. The threshold
+    is then the right remote answer's score of rank k, from 0. Its rate in the population is distributed as
+    Beta(k + 1, m − k), so the bound holds though the threshold was chosen on the same data.
+
+    Raises `ValueError` for no inputs, and a rate or delta outside 0..1.
+    """
+    _check_target(rate)
+    _check_target(delta)
+    deferred = _deferred(recording, threshold)
+    right = len(deferred.right)
+    if not right:
+        return Infeasible("no deferred input is answered rightly by the remote: there is no rate to bound", None)
+    allowed = most_misses(deferred.correct, rate, delta)
+    if allowed < 0:
+        needed = math.ceil(math.log(delta) / math.log1p(-rate))
+        reason = f"{deferred.correct} right answers certify nothing at this rate; {needed} would be needed"
+        return Infeasible(reason, _bound(0, deferred.correct, delta))
+    if allowed >= right:
+        reason = "even rejecting nearly all remote answers stays below the rate: too little is deferred"
+        return Infeasible(reason, _bound(right - 1, deferred.correct, delta))
+    return Feasible(float(deferred.right[allowed]))
+
+
+def most_misses(n: int, rate: float, delta: float) -> int:
+    """The largest k with P(Binomial(n, rate) <= k) <= delta; -1 where even none is too many."""
+    k = int(binom.ppf(delta, n, rate))  # the smallest k with P(<= k) >= delta
+    return k if binom.cdf(k, n, rate) <= delta else k - 1
+
+
+def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error: float, delta: float) -> Found:
+    """The lowest second threshold whose trusted answers are wrong in at most `error`, with probability 1 − `delta`.
+
+    Trusted answers are the local ones and the accepted remote ones together. Fixed-sequence testing (Angelopoulos
+    et al., Learn then Test, 2021): candidates and their order come from `pilot`, which also chose the first
+    threshold; each is tested on `sample` by the exact binomial test of "wrong in more than `error`", from the one
+    that looks safest in the pilot towards lower ones, until the first is not rejected at level `delta`. As the order
+    is fixed beforehand, all tests together err with probability `delta` at most, and need not be monotone.
+
+    Raises `ValueError` for no inputs, and an error or delta outside 0..1.
+    """
+    _check_target(error)
+    _check_target(delta)
+    known, fresh = _deferred(pilot, threshold), _deferred(sample, threshold)
+    if not len(known.scores):
+        return Infeasible("nothing is deferred: the second supervisor has nothing to reject", None)
+    candidates = _candidates(known.scores)
+    start = int(_p_values(known, candidates, error).argmin())
+    sequence = candidates[start:]
+    passed = _p_values(fresh, sequence, error) <= delta
+    if not passed[0]:
+        return _too_wrong(fresh, float(sequence[0]), delta)
+    length = len(passed) if passed.all() else int(passed.argmin())
+    return Feasible(float(sequence[length - 1]))
+
+
+def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores of the pilot from high to low: all where they are few, quantiles where they are many."""
+    distinct = np.unique(scores)[::-1]
+    if len(distinct) <= _CANDIDATES:
+        return distinct
+    return distinct[np.linspace(0, len(distinct) - 1, _CANDIDATES).astype(np.intp)]
+
+
+def _p_values(deferred: _Deferred, candidates: NDArray[np.float64], error: float) -> NDArray[np.float64]:
+    """(candidates,), the probability of so few wrong ones among the trusted, were `error` of all wrong."""
+    trusted, wrong = _trusted_and_wrong(deferred, candidates)
+    return np.asarray(binom.cdf(wrong, trusted, error), dtype=np.float64)
+
+
+def _trusted_and_wrong(
+    deferred: _Deferred, candidates: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    accepted = len(deferred.scores) - np.searchsorted(deferred.scores, candidates, side="left")
+    right = len(deferred.right) - np.searchsorted(deferred.right, candidates, side="left")
+    return deferred.kept + accepted, deferred.kept - deferred.kept_right + accepted - right
+
+
+def _too_wrong(deferred: _Deferred, candidate: float, delta: float) -> Infeasible:
+    trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(deferred, np.array([candidate])))
+    if not trusted:
+        return Infeasible("no answer is trusted at the safest threshold: the sample is too small", None)
+    reason = (
+        f"at the safest threshold {wrong} of {trusted} trusted answers are wrong, which does not certify the target"
+    )
+    return Infeasible(reason, _bound(wrong, trusted, delta))
+
+
+def _bound(misses: int, n: int, delta: float) -> float:
+    """The exact upper bound of Clopper and Pearson on a rate of which `misses` of `n` were seen."""
+    return float(beta.ppf(1 - delta, misses + 1, n - misses)) if misses < n else 1.0
+
+
+def _check_target(value: float) -> None:
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"a rate and a probability must lie between 0 and 1, not {value}")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...agents.model import ModelPolicy, load_model
-from ...agents.supervision.calibration import local_threshold, remote_threshold
+from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
+from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.scores import max_softmax, predictions
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ _TRAINING, _CALIBRATION = 900, 360  # of 1,797 digits; the rest is held out
 _HIGHEST_GREY = 16.0
 _BATCH = 64
 
-# These two rates were picked from a grid after seeing what each gave on held-out digits, so the demo's accuracy
-# flatters a little. The thresholds themselves come from the calibration split alone.
 #: share of the inputs that the local supervisor should defer
 REMOTE_FRACTION = 0.35
-#: share of the right answers that the remote supervisor may reject, to keep wrong ones out
-FALSE_POSITIVE_RATE = 0.02
+#: share of the right answers that the remote supervisor may reject at most, to keep wrong ones out
+FALSE_POSITIVE_RATE = 0.05
+#: probability that it rejects more in the long run
+DELTA = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +76,6 @@ class Thresholds:
 
     local: float
     remote: float
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """What a model says about a part: one prediction and score per input."""
-
-    predictions: NDArray[np.intp]
-    scores: NDArray[np.float64]
-    correct: NDArray[np.bool_]
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.correct.mean())
 
 
 def load_split(seed: int) -> Split:
@@ -179,17 +167,24 @@ def _save(torch: Any, net: Any, path: Path) -> None:  # noqa: ANN401  # torch is
     torch.export.save(program, path)
 
 
-def judge(path: Path, part: Part, *, logits: bool) -> Judged:
+def judge(path: Path, part: Part, *, logits: bool) -> Side:
     """Ask a model, loaded as the worker loads it, about every input of a part."""
     outputs = np.asarray(load_model(ModelPolicy(str(path))).call(list(part.inputs)))
     predicted = predictions(outputs)
-    return Judged(predicted, max_softmax(outputs, logits=logits), predicted == part.labels)
+    return Side(max_softmax(outputs, logits=logits), predicted == part.labels, predicted)
 
 
 def calibrate(models: Models, calibration: Part) -> Thresholds:
-    """The thresholds, from digits that the models have not learned from."""
-    local = judge(models.local, calibration, logits=True)
-    remote = judge(models.remote, calibration, logits=False)
-    line = local_threshold(local.scores, REMOTE_FRACTION)
-    pairs = (local.scores, local.correct, remote.scores, remote.correct)
-    return Thresholds(line, remote_threshold(*pairs, line, FALSE_POSITIVE_RATE))
+    """The thresholds, from digits that the models have not learned from: half for the first, half for the second.
+
+    Raises `ValueError` where so few digits certify nothing.
+    """
+    recording = Recording(
+        judge(models.local, calibration, logits=True), judge(models.remote, calibration, logits=False)
+    )
+    half = len(recording) // 2
+    line = local_threshold(recording[:half].local.scores, REMOTE_FRACTION)
+    found = clopper_pearson(recording[half:], line, FALSE_POSITIVE_RATE, DELTA)
+    if isinstance(found, Infeasible):
+        raise ValueError(f"these digits certify no second threshold: {found.reason}")
+    return Thresholds(line, found.threshold)

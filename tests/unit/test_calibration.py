@@ -1,3 +1,5 @@
+"""Thresholds from small recordings that can be counted by hand, and against loops over candidates."""
+
 from __future__ import annotations
 
 import math
@@ -5,8 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bisupervised.agents.supervision.calibration import local_threshold, remote_threshold
-from numpy.typing import NDArray
+from bisupervised.agents.supervision.calibration import (
+    Feasible,
+    Infeasible,
+    clopper_pearson,
+    learn_then_test,
+    local_threshold,
+    most_misses,
+    paper_rule,
+)
+from bisupervised.agents.supervision.recording import Recording, Side
+from scipy.stats import binom
+from support.recordings import drawn, recording
 
 
 @pytest.mark.parametrize(
@@ -24,9 +36,12 @@ def test_equal_scores_are_not_parted() -> None:
     assert local_threshold([0.5, 0.5, 0.5, 0.9], 0.5) == 0.5
 
 
-@pytest.mark.parametrize("scores", [[], [0.5, math.nan], [[0.5]]])
-def test_local_scores_that_are_none_are_refused(scores: list[Any]) -> None:
-    with pytest.raises(ValueError, match="local scores"):
+@pytest.mark.parametrize(
+    ("scores", "match"),
+    [([], "one local score"), ([0.5, math.nan], "without a score"), ([[0.5]], "one local score")],
+)
+def test_local_scores_that_are_none_are_refused(scores: list[Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
         local_threshold(scores, 0.5)
 
 
@@ -36,55 +51,177 @@ def test_a_fraction_outside_its_range_is_refused(fraction: float) -> None:
         local_threshold([0.5], fraction)
 
 
-def test_the_remote_threshold_by_hand() -> None:
-    # one local answer is right; of the four deferred, the remote has three right: FP + TN = 4
-    local, local_right = [0.9, 0.1, 0.1, 0.1, 0.1], [True, True, False, False, False]
-    remote, remote_right = [0.0, 0.2, 0.4, 0.6, 0.8], [False, True, False, True, True]
-    arrays = (local, local_right, remote, remote_right, 0.5)
-    assert remote_threshold(*arrays, 0.0) == 0.2
-    assert remote_threshold(*arrays, 0.25) == 0.4  # rejects the right answer at 0.2: 1 of 4
-    assert remote_threshold(*arrays, 0.26) == 0.8  # rejects those at 0.2 and 0.6: 2 of 4
-    with pytest.raises(ValueError, match="no threshold reaches"):
-        remote_threshold(*arrays, 0.6)
+# the paper's rule
 
 
-def by_the_book(
-    local: NDArray[Any],
-    right_local: NDArray[Any],
-    remote: NDArray[Any],
-    right_remote: NDArray[Any],
-    at: float,
-    rate: float,
-) -> float:
-    deferred = local < at
-    scores, right = remote[deferred], right_remote[deferred]
+def by_hand() -> Recording:
+    """One local answer is right; of the four deferred below 0.5, the remote has three right: FP + TN = 4."""
+    return recording(
+        [0.9, 0.1, 0.1, 0.1, 0.1],
+        [True, True, False, False, False],
+        [0.0, 0.2, 0.4, 0.6, 0.8],
+        [False, True, False, True, True],
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "threshold"),
+    [
+        (0.0, 0.2),
+        (0.25, 0.4),  # rejects the right answer at 0.2: 1 of 4
+        (0.26, 0.8),  # rejects those at 0.2 and 0.6: 2 of 4
+    ],
+)
+def test_the_papers_threshold_by_hand(rate: float, threshold: float) -> None:
+    assert paper_rule(by_hand(), 0.5, rate) == Feasible(threshold)
+
+
+def test_a_rate_that_no_candidate_reaches_is_infeasible_and_the_nearest_is_told() -> None:
+    found = paper_rule(by_hand(), 0.5, 0.6)
+    assert isinstance(found, Infeasible)
+    assert found.nearest == 0.5
+    assert isinstance(paper_rule(by_hand(), 0.5, found.nearest), Feasible)
+
+
+def by_the_book(sample: Recording, at: float, rate: float) -> float:
+    deferred = sample.local.scores < at
+    scores, right = sample.remote.scores[deferred], sample.remote.correct[deferred]
     for candidate in np.sort(scores):
         false_positives = (right & (scores < candidate)).sum()
-        true_negatives = right_local[~deferred].sum() + (right & (scores >= candidate)).sum()
+        true_negatives = sample.local.correct[~deferred].sum() + (right & (scores >= candidate)).sum()
         if false_positives / (false_positives + true_negatives) >= rate:
             return float(candidate)
     raise AssertionError("not in these cases")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_remote_threshold_is_the_papers_loop(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    scores = np.round(random.random((2, 200)), 2)  # rounded: ties must be cut as the loop cuts them
-    right = random.random((2, 200)) < 0.7
-    arrays = (scores[0], right[0], scores[1], right[1], 0.6, 0.1)
-    assert remote_threshold(*arrays) == by_the_book(*arrays)
+def test_the_papers_threshold_is_the_papers_loop(seed: int) -> None:
+    sample = drawn(200, seed, digits=2)  # rounded scores: ties must be cut as the loop cuts them
+    assert paper_rule(sample, 0.6, 0.1) == Feasible(by_the_book(sample, 0.6, 0.1))
 
 
 @pytest.mark.parametrize(
-    ("remote", "match"),
-    [([0.5], "pair up"), ([0.5, math.nan], "remote scores"), ([], "remote scores")],
+    ("threshold", "right"),
+    [(0.0, True), (0.5, False)],
 )
-def test_arrays_that_do_not_pair_up_are_refused(remote: list[float], match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        remote_threshold([0.1, 0.9], [True, True], remote, [True] * len(remote), 0.5, 0.1)
+def test_nothing_to_calibrate_on_is_infeasible(threshold: float, right: bool) -> None:
+    sample = recording([0.1], [right], [0.5], [right])
+    for found in (
+        paper_rule(sample, threshold, 0.1),
+        clopper_pearson(sample, threshold, 0.1, 0.1),
+        learn_then_test(sample, sample, threshold, 0.1, 0.1),
+    ):
+        assert isinstance(found, Infeasible)
 
 
-@pytest.mark.parametrize(("threshold", "right"), [(0.0, True), (0.5, False)])
-def test_nothing_to_calibrate_on_is_refused(threshold: float, right: bool) -> None:
-    with pytest.raises(ValueError, match="nothing to calibrate"):
-        remote_threshold([0.1], [right], [0.5], [right], threshold, 0.1)
+def test_no_inputs_are_an_error() -> None:
+    empty = recording([], [], [], [])
+    with pytest.raises(ValueError, match="no inputs"):
+        paper_rule(empty, 0.5, 0.1)
+    with pytest.raises(ValueError, match="no inputs"):
+        clopper_pearson(empty, 0.5, 0.1, 0.1)
+    with pytest.raises(ValueError, match="no inputs"):
+        learn_then_test(empty, empty, 0.5, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("bad", [-0.1, 0.0, 1.0, math.nan])
+def test_targets_outside_their_range_are_refused(bad: float) -> None:
+    sample = drawn(50, 0)
+    for target, delta in ((bad, 0.1), (0.1, bad)):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            clopper_pearson(sample, 0.5, target, delta)
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            learn_then_test(sample, sample, 0.5, target, delta)
+
+
+# clopper-pearson
+
+
+@pytest.mark.parametrize("n", [1, 10, 22, 23, 100, 1000, 12345])
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_most_misses_is_the_last_that_the_binomial_allows(n: int, rate: float) -> None:
+    k = most_misses(n, rate, 0.1)
+    assert k == -1 or binom.cdf(k, n, rate) <= 0.1
+    assert binom.cdf(k + 1, n, rate) > 0.1
+
+
+def test_as_many_right_answers_are_rejected_as_are_allowed() -> None:
+    sample = drawn(2000, 1)
+    found = clopper_pearson(sample, 0.5, 0.1, 0.1)
+    assert isinstance(found, Feasible)
+    deferred = sample.local.scores < 0.5
+    right = sample.remote.correct & deferred
+    correct = int((sample.local.correct & ~deferred).sum() + right.sum())
+    assert int((right & (sample.remote.scores < found.threshold)).sum()) == most_misses(correct, 0.1, 0.1)
+
+
+def test_too_few_right_answers_certify_nothing_and_it_says_how_many_would() -> None:
+    sample = recording([0.1] * 21, [False] * 21, [0.5] * 21, [True] * 21)
+    found = clopper_pearson(sample, 0.5, 0.1, 0.1)
+    assert isinstance(found, Infeasible)
+    assert "22 would be needed" in found.reason
+    assert found.nearest is not None
+    assert isinstance(clopper_pearson(sample, 0.5, found.nearest + 1e-9, 0.1), Feasible)
+
+
+def test_where_too_little_is_deferred_the_nearest_target_is_a_lower_one() -> None:
+    locally = 1000
+    sample = recording(
+        [0.9] * locally + [0.1] * 5,
+        [True] * (locally + 5),
+        [0.5] * (locally + 5),
+        [True] * (locally + 5),
+    )
+    found = clopper_pearson(sample, 0.5, 0.1, 0.1)
+    assert isinstance(found, Infeasible)
+    assert found.nearest is not None
+    assert isinstance(clopper_pearson(sample, 0.5, found.nearest, 0.1), Feasible)
+
+
+# learn then test
+
+
+def test_learn_then_test_takes_the_lowest_threshold_that_is_certified() -> None:
+    pilot, sample = drawn(4000, 2), drawn(4000, 3)
+    found = learn_then_test(pilot, sample, 0.5, 0.3, 0.1)
+    assert isinstance(found, Feasible)
+    assert p_value(sample, found.threshold, 0.3) <= 0.1
+    candidates = np.unique(pilot.remote.scores[pilot.local.scores < 0.5])
+    lower = candidates[candidates < found.threshold]
+    assert len(lower) == 0 or p_value(sample, float(lower[-1]), 0.3) > 0.1 or len(candidates) > 1000
+
+
+def p_value(sample: Recording, threshold: float, error: float) -> float:
+    deferred = sample.local.scores < 0.5
+    accepted = deferred & (sample.remote.scores >= threshold)
+    wrong = (~sample.local.correct & ~deferred).sum() + (~sample.remote.correct & accepted).sum()
+    return float(binom.cdf(wrong, (~deferred).sum() + accepted.sum(), error))
+
+
+def test_learn_then_test_takes_no_candidate_from_the_sample_it_tests_on() -> None:
+    pilot, sample = drawn(500, 4), drawn(500, 5)
+    found = learn_then_test(pilot, sample, 0.5, 0.4, 0.1)
+    assert isinstance(found, Feasible)
+    assert found.threshold in pilot.remote.scores
+    assert found.threshold not in sample.remote.scores
+
+
+def test_an_error_that_cannot_be_certified_says_which_could() -> None:
+    pilot, sample = drawn(500, 6), drawn(500, 7)
+    found = learn_then_test(pilot, sample, 0.5, 0.001, 0.1)
+    assert isinstance(found, Infeasible)
+    assert found.nearest is not None
+    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest + 1e-9, 0.1), Feasible)
+
+
+def test_a_recording_that_does_not_pair_up_is_refused() -> None:
+    with pytest.raises(ValueError, match="pair up"):
+        Recording(side([0.1, 0.2]), side([0.1]))
+    with pytest.raises(ValueError, match="finite"):
+        side([0.1, math.nan])
+    with pytest.raises(ValueError, match="one score and one mark"):
+        Side(np.zeros(2), np.zeros(3, dtype=bool))
+
+
+def side(scores: list[float]) -> Side:
+    return Side(np.array(scores), np.ones(len(scores), dtype=bool))
