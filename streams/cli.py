@@ -56,6 +56,15 @@ app = App(
 topics = App(name="topics", help="Make the topics.")
 app.command(topics)
 
+#: commands over recorded predictions, loaded when they are called: their names and what they are for
+_OFFLINE = {
+    "curve": "Show how right the system is for every share of remote calls, before anything is rejected.",
+    "calibrate": "Find both thresholds from labelled predictions, the second one with a guarantee.",
+    "replicate": "Recompute the paper's figures from its recorded predictions.",
+}
+for _name, _purpose in _OFFLINE.items():
+    app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose)
+
 
 @app.command
 def worker(

@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from ..agents.supervision.scores import SCORES
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
+from .thresholds import with_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -311,6 +312,9 @@ class Remote(_Table):
 class Thresholds(_Table):
     """Where the thresholds come from."""
 
+    file: str = Field(
+        default="", description="file of `bisupervised calibrate`, which gives both thresholds; '' for none"
+    )
     version: str = Field(default="", description="name under which records say which thresholds judged them")
 
 
@@ -389,8 +393,9 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     Raises `ConfigurationError` with every fault at once, one line each.
     """
     env = os.environ if env is None else env
-    document = _merged(_read(path), _Environment(env)())
-    origins, faults = _variables(env)
+    document, faults = with_thresholds(_merged(_read(path), _Environment(env)()))
+    origins, unknown = _variables(env)
+    faults += unknown
     faulty: frozenset[Place] = frozenset()
     try:
         settings = Settings(**document)

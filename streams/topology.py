@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ..agents.answers import ClassReading
 from ..agents.local import Local
-from ..agents.model import ModelPolicy, load_model
+from ..agents.model import Model, ModelPolicy, load_model
 from ..agents.remote.agent import Remote
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.open_inference import OpenInference
@@ -21,7 +22,9 @@ from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
+from ..agents.supervision.thresholds import read_thresholds
 from ..schemas.codec import RequestFormat, facts_of
+from ..schemas.errors import ConfigurationError
 from ..schemas.records import Facts, Incoming, Route
 from .caution import CautionPolicy
 from .outbox import OutboxPolicy
@@ -168,14 +171,25 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     local = settings.local
     policy = ModelPolicy(local.model, local.output, local.labels, local.version, local.supervisor)
+    model = load_model(policy)
+    _check_calibrated_for(settings, model)
     return Local(
-        load_model(policy),
+        model,
         Supervisor(local.supervisor, local.threshold),
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
         thresholds_version=settings.thresholds.version,
         on_hang=on_hang,
     )
+
+
+def _check_calibrated_for(settings: Settings, model: Model) -> None:
+    """Thresholds of another model say nothing about this one."""
+    if not settings.thresholds.file:
+        return
+    wanted = read_thresholds(Path(settings.thresholds.file)).local.model
+    if wanted and wanted != model.name:
+        raise ConfigurationError([f"[thresholds] file: was made for the local model {wanted}, not {model.name}"])
 
 
 def _remote(settings: Settings) -> Remote:

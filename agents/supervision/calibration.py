@@ -140,10 +140,10 @@ def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: 
     if allowed < 0:
         needed = math.ceil(math.log(delta) / math.log1p(-rate))
         reason = f"{deferred.correct} right answers certify nothing at this rate; {needed} would be needed"
-        return Infeasible(reason, _bound(0, deferred.correct, delta))
+        return Infeasible(reason, float(_bound(0, deferred.correct, delta)))
     if allowed >= right:
         reason = "even rejecting nearly all remote answers stays below the rate: too little is deferred"
-        return Infeasible(reason, _bound(right - 1, deferred.correct, delta))
+        return Infeasible(reason, float(_bound(right - 1, deferred.correct, delta)))
     return Feasible(float(deferred.right[allowed]))
 
 
@@ -158,9 +158,9 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
 
     Trusted answers are the local ones and the accepted remote ones together. Fixed-sequence testing (Angelopoulos
     et al., Learn then Test, 2021): candidates and their order come from `pilot`, which also chose the first
-    threshold; each is tested on `sample` by the exact binomial test of "wrong in more than `error`", from the one
-    that looks safest in the pilot towards lower ones, until the first is not rejected at level `delta`. As the order
-    is fixed beforehand, all tests together err with probability `delta` at most, and need not be monotone.
+    threshold. Each is tested on `sample`, from the one that looks safest in the pilot towards lower ones, until the
+    first whose exact upper bound on the error exceeds `error`. As the order is fixed beforehand, all tests together
+    err with probability `delta` at most, and the error need not be monotone.
 
     Raises `ValueError` for no inputs, and an error or delta outside 0..1.
     """
@@ -170,13 +170,16 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
     if not len(known.scores):
         return Infeasible("nothing is deferred: the second supervisor has nothing to reject", None)
     candidates = _candidates(known.scores)
-    start = int(_p_values(known, candidates, error).argmin())
-    sequence = candidates[start:]
-    passed = _p_values(fresh, sequence, error) <= delta
-    if not passed[0]:
-        return _too_wrong(fresh, float(sequence[0]), delta)
-    length = len(passed) if passed.all() else int(passed.argmin())
-    return Feasible(float(sequence[length - 1]))
+    sequence = candidates[_error_bounds(known, candidates, delta).argmin() :]
+    bounds = _error_bounds(fresh, sequence, delta)
+    too_wrong = np.flatnonzero(bounds > error)
+    if not len(too_wrong):
+        return Feasible(float(sequence[-1]))
+    if too_wrong[0]:
+        return Feasible(float(sequence[too_wrong[0] - 1]))
+    trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(fresh, sequence))
+    reason = f"{wrong} of {trusted} trusted answers are wrong at the safest threshold, too many for the target"
+    return Infeasible(reason, float(bounds[0]))
 
 
 def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -187,10 +190,10 @@ def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return distinct[np.linspace(0, len(distinct) - 1, _CANDIDATES).astype(np.intp)]
 
 
-def _p_values(deferred: _Deferred, candidates: NDArray[np.float64], error: float) -> NDArray[np.float64]:
-    """(candidates,), the probability of so few wrong ones among the trusted, were `error` of all wrong."""
+def _error_bounds(deferred: _Deferred, candidates: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
+    """(candidates,), the exact upper bound on the share of wrong ones among the trusted."""
     trusted, wrong = _trusted_and_wrong(deferred, candidates)
-    return np.asarray(binom.cdf(wrong, trusted, error), dtype=np.float64)
+    return _bound(wrong, trusted, delta)
 
 
 def _trusted_and_wrong(
@@ -201,19 +204,11 @@ def _trusted_and_wrong(
     return deferred.kept + accepted, deferred.kept - deferred.kept_right + accepted - right
 
 
-def _too_wrong(deferred: _Deferred, candidate: float, delta: float) -> Infeasible:
-    trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(deferred, np.array([candidate])))
-    if not trusted:
-        return Infeasible("no answer is trusted at the safest threshold: the sample is too small", None)
-    reason = (
-        f"at the safest threshold {wrong} of {trusted} trusted answers are wrong, which does not certify the target"
-    )
-    return Infeasible(reason, _bound(wrong, trusted, delta))
-
-
-def _bound(misses: int, n: int, delta: float) -> float:
-    """The exact upper bound of Clopper and Pearson on a rate of which `misses` of `n` were seen."""
-    return float(beta.ppf(1 - delta, misses + 1, n - misses)) if misses < n else 1.0
+def _bound(misses: ArrayLike, n: ArrayLike, delta: float) -> NDArray[np.float64]:
+    """The exact upper bound of Clopper and Pearson on a rate of which `misses` of `n` were seen; 1 where all were."""
+    seen, of = np.asarray(misses), np.asarray(n)
+    others = np.maximum(of - seen, 1)  # any number: where there are none, the bound is 1
+    return np.where(of > seen, beta.ppf(1 - delta, seen + 1, others), 1.0)
 
 
 def _check_target(value: float) -> None:

@@ -212,6 +212,7 @@ def test_an_error_that_cannot_be_certified_says_which_could() -> None:
     assert isinstance(found, Infeasible)
     assert found.nearest is not None
     assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest + 1e-9, 0.1), Feasible)
+    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest - 1e-9, 0.1), Infeasible)
 
 
 def test_a_recording_that_does_not_pair_up_is_refused() -> None:

@@ -1,0 +1,165 @@
+"""Both thresholds from a labelled sample: what the command `calibrate` does and prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from ...agents.supervision.calibration import Infeasible
+from ...agents.supervision.procedure import Calibration, First, Second, Shares, calibrate, split
+from ...agents.supervision.recording import Recording
+from ...agents.supervision.thresholds import Line, Part, Target, Thresholds, signed
+from ...schemas.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a user wants of both thresholds. Exactly one of the first three, and one of the next two."""
+
+    remote_fraction: float | None = None
+    cost: float | None = None  #: of 1,000 inputs, with `price`
+    remote_even: bool = False
+    false_positive_rate: float | None = None
+    max_error: float | None = None
+    method: str | None = None
+    delta: float = 0.1
+    price: float = 0.0  #: of one remote call
+    local_threshold: float | None = None
+
+    def settled(self) -> tuple[First, Second, str]:
+        """Both targets, and the first in words. Raises `ConfigurationError` with every fault at once."""
+        faults: list[str] = []
+        first, words = self._first(faults)
+        second = self._second(faults)
+        if faults:
+            raise ConfigurationError(faults)
+        return first, second, words
+
+    def _first(self, faults: list[str]) -> tuple[First, str]:
+        given = [self.remote_fraction is not None, self.cost is not None, self.remote_even]
+        given.append(self.local_threshold is not None)
+        if sum(given) != 1:
+            faults.append("say one of --remote-fraction, --cost, --remote-even and --local-threshold")
+        if self.cost is not None:
+            return self._for_cost(self.cost, faults)
+        if self.local_threshold is not None:
+            return First("threshold", self.local_threshold), f"the local threshold is {self.local_threshold:g}"
+        if self.remote_even:
+            return First("remote_even"), "as right as the remote alone, before anything is rejected"
+        share = self.remote_fraction or 0.0
+        if not 0.0 <= share <= 1.0:
+            faults.append(f"--remote-fraction: must lie in 0..1 (got {share:g})")
+        return First("remote_fraction", share), f"{share:.4g} of the inputs go to the remote"
+
+    def _for_cost(self, cost: float, faults: list[str]) -> tuple[First, str]:
+        if self.price <= 0:
+            faults.append("--cost: needs the --price of one remote call")
+        share = cost / (1000 * self.price) if self.price > 0 else 0.0
+        if not share >= 0.0:
+            faults.append(f"--cost: must not be negative (got {cost:g})")
+        words = f"1,000 inputs cost {cost:g} at {self.price:g} a call"
+        return First("remote_fraction", min(share, 1.0)), words
+
+    def _second(self, faults: list[str]) -> Second:
+        by_rate, by_error = self.false_positive_rate, self.max_error
+        if (by_rate is None) == (by_error is None):
+            faults.append("say one of --false-positive-rate and --max-error")
+        method = self.method or ("ltt" if by_error is not None else "clopper-pearson")
+        if (method == "ltt") != (by_error is not None):
+            fits = "ltt goes with --max-error; paper and clopper-pearson with --false-positive-rate"
+            faults.append(f"--method: {fits} (got {method!r})")
+        target = (by_error if by_error is not None else by_rate) or 0.0
+        if not 0.0 < target < 1.0:
+            faults.append(f"the target must lie between 0 and 1 (got {target:g})")
+        if not 0.0 < self.delta < 1.0:
+            faults.append(f"--delta: must lie between 0 and 1 (got {self.delta:g})")
+        return Second(method, target, self.delta)  # type: ignore[arg-type]  # the command line takes no other
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the thresholds file and every record will say of the supervisors and the models."""
+
+    local_score: str = "max_softmax"
+    remote_score: str = "max_softmax"
+    local_model: str = ""
+    remote_model: str = ""
+    version: str = ""  #: of the thresholds; '' makes one of date and digest
+
+
+def calibrated(recording: Recording, wish: Wish, seed: int) -> Calibration:
+    """Both thresholds. Raises `ConfigurationError` for a wish that cannot be, or a sample too small to split."""
+    first, second, _ = wish.settled()
+    try:
+        return calibrate(split(recording, Shares(), seed), first, second)
+    except ValueError as error:
+        raise ConfigurationError([str(error)]) from error
+
+
+def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: str) -> Thresholds | None:
+    """The thresholds file; None where the target is infeasible."""
+    if isinstance(made.remote, Infeasible):
+        return None
+    _, second, words = wish.settled()
+    parts = {name: Part(n=part.n, **part.rates()) for name, part in made.evaluations().items()}
+    return signed(
+        Thresholds(
+            version=names.version,
+            local=Line(made.local, names.local_score, names.local_model),
+            remote=Line(made.remote.threshold, names.remote_score, names.remote_model),
+            first=words,
+            method=second.method,
+            target=Target(second.kind, second.target, None if second.method == "paper" else second.delta),
+            seed=seed,
+            parts={str(name): part for name, part in parts.items()},
+            made=at,
+        )
+    )
+
+
+def as_json(made: Calibration, wish: Wish, thresholds: Thresholds | None) -> dict[str, Any]:
+    """What was found, or why nothing was."""
+    _, second, words = wish.settled()
+    found = made.remote
+    return {
+        "feasible": not isinstance(found, Infeasible),
+        "reason": found.reason if isinstance(found, Infeasible) else None,
+        "nearest": found.nearest if isinstance(found, Infeasible) else None,
+        "first": words,
+        "local_threshold": made.local,
+        "remote_threshold": None if isinstance(found, Infeasible) else found.threshold,
+        "method": second.method,
+        "target": {"kind": second.kind, "value": second.target},
+        "delta": None if second.method == "paper" else second.delta,
+        "n": {name: len(part) for name, part in made.parts.items()},
+        "parts": {name: part.rates() for name, part in made.evaluations().items()},
+        "version": thresholds.version if thresholds else None,
+    }
+
+
+def as_table(made: Calibration, wish: Wish) -> Table:
+    """What both thresholds do on each part of the sample."""
+    _, second, words = wish.settled()
+    table = Table(title=f"Thresholds: {words}", title_justify="left")
+    table.add_column("on the part that", justify="left")
+    for name in ("inputs", "remote calls", "accepted", "right of those", "false positives"):
+        table.add_column(name, justify="right")
+    roles = {"choose": "chose the first threshold", "certify": "certified the second", "report": "neither has seen"}
+    for name, part in made.evaluations().items():
+        rates = (part.remote_fraction, part.acceptance, part.accuracy, part.false_positive_rate)
+        table.add_row(roles[name], f"{part.n:,}", *("-" if rate is None else f"{rate:.2%}" for rate in rates))
+    table.caption = _promise(made, second)
+    return table
+
+
+def _promise(made: Calibration, second: Second) -> str:
+    what = "right answers rejected" if second.kind == "false_positive_rate" else "trusted answers wrong"
+    if isinstance(made.remote, Infeasible):
+        nearest = "" if made.remote.nearest is None else f"; nearest feasible target: {made.remote.nearest:.4g}"
+        return f"infeasible: at most {second.target:g} of the {what}: {made.remote.reason}{nearest}"
+    lines = f"local threshold {made.local:.6g}, remote threshold {made.remote.threshold:.6g}: "
+    if second.method == "paper":
+        return f"{lines}the paper's rule, {second.target:g} of the {what} on what it saw; no guarantee on fresh data"
+    return f"{lines}at most {second.target:g} of the {what}, with probability {1 - second.delta:g} ({second.method})"

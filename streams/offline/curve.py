@@ -1,0 +1,151 @@
+"""The request-accuracy curve as people and scripts read it: table, JSON, picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.table import Table
+
+from ...agents.supervision.curve import Curve, Point, oracle, request_accuracy
+from ...agents.supervision.recording import Recording
+from ...schemas.errors import BiSupervisedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: shares of remote calls that the table shows
+_SHOWN = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+PICTURES = (".png", ".svg")
+
+
+class PlotError(BiSupervisedError):
+    """The picture cannot be drawn. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a call costs, and how long an answer takes."""
+
+    call: float = 0.0  #: price of one remote call, in a currency of the user's choice
+    local_ms: float = 0.0  #: milliseconds of one local answer
+    remote_ms: float = 0.0  #: milliseconds of one remote answer, on top of the local one
+
+    def cost(self, requests: int) -> float:
+        """Of so many remote calls."""
+        return requests * self.call
+
+    def latency_ms(self, fraction: float) -> float:
+        """Mean time to an answer when this share of the inputs is deferred."""
+        return self.local_ms + fraction * self.remote_ms
+
+
+@dataclass(frozen=True, slots=True)
+class CurveReport:
+    """A curve with what it is compared to."""
+
+    curve: Curve
+    oracle: NDArray[np.float64]  #: (grid,)
+    prices: Prices
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, points included."""
+        curve = self.curve
+        return {
+            "n": curve.n,
+            "local_accuracy": curve.local_accuracy,
+            "remote_accuracy": curve.remote_accuracy,
+            "auc": curve.auc,
+            "remote_even": self._point(curve.remote_even),
+            "best": self._point(curve.best),
+            "cost_remote_only": self.prices.cost(curve.n),
+            "points": [self._point(curve.point(index)) for index in range(len(curve.fractions))],
+        }
+
+    def _point(self, point: Point) -> dict[str, float]:
+        return {
+            "fraction": point.fraction,
+            "threshold": point.threshold,
+            "requests": point.requests,
+            "accuracy": point.accuracy,
+            "cost": self.prices.cost(point.requests),
+            "latency_ms": self.prices.latency_ms(point.requests / self.curve.n),
+        }
+
+    def as_table(self) -> Table:
+        """Every tenth of the way, and the two points that matter."""
+        table = Table(title=f"Request-accuracy curve of {self.curve.n:,} inputs", title_justify="left")
+        for name in ("point", "remote calls", "threshold", "accuracy", "cost", "mean latency"):
+            table.add_column(name, justify="left" if name == "point" else "right")
+        for fraction in _SHOWN:
+            index = int(np.argmin(np.abs(self.curve.fractions - fraction)))
+            self._add(table, f"{fraction:.0%}", self.curve.point(index))
+        table.add_section()
+        self._add(table, "as right as remote only", self.curve.remote_even)
+        self._add(table, "best", self.curve.best)
+        auc = self.curve.auc
+        table.caption = (
+            f"local only {self.curve.local_accuracy:.4f}, remote only {self.curve.remote_accuracy:.4f}, "
+            + ("both ends equal: no AUC" if auc is None else f"AUC {auc:.3f} (random routing: 0.5)")
+        )
+        return table
+
+    def _add(self, table: Table, name: str, point: Point) -> None:
+        share = point.requests / self.curve.n
+        table.add_row(
+            name,
+            f"{point.requests:,} ({share:.1%})",
+            f"{point.threshold:.6g}",
+            f"{point.accuracy:.4f}",
+            f"{self.prices.cost(point.requests):,.2f}" if self.prices.call else "-",
+            f"{self.prices.latency_ms(share):.1f} ms" if self.prices.remote_ms else "-",
+        )
+
+
+def report_on(recording: Recording, grid: int, prices: Prices) -> CurveReport:
+    """The curve of a recording, beside what the best possible routing would get."""
+    curve = request_accuracy(recording, grid)
+    return CurveReport(curve, oracle(recording, curve.requests / curve.n), prices)
+
+
+def draw(report: CurveReport, path: Path) -> None:
+    """Write the picture, PNG or SVG by its name. Raises `PlotError`."""
+    if path.suffix not in PICTURES:
+        raise PlotError(f"--plot: must end in {' or '.join(PICTURES)} (got {str(path)!r})")
+    try:
+        from matplotlib.figure import Figure  # here: it takes a second, and not every table needs a picture
+    except ImportError as error:
+        raise PlotError("a picture needs matplotlib: pip install 'bisupervised[plot]'") from error
+    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    _fill(figure.add_subplot(), report)
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise PlotError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _fill(axes: Any, report: CurveReport) -> None:  # noqa: ANN401  # matplotlib is optional
+    curve = report.curve
+    shares = curve.requests / curve.n
+    axes.plot(shares, report.oracle, color="0.75", linestyle="--", label="oracle: knows both answers")
+    axes.plot(shares, curve.accuracies, color="tab:blue", linewidth=2, label="two models, local supervisor")
+    axes.plot([0, 1], [curve.local_accuracy, curve.remote_accuracy], color="0.6", linestyle=":", label="random routing")
+    axes.axhline(curve.remote_accuracy, color="tab:red", linewidth=0.8, label="remote only")
+    axes.axhline(curve.local_accuracy, color="tab:green", linewidth=0.8, label="local only")
+    for name, point, below in (("as right as remote", curve.remote_even, True), ("best", curve.best, False)):
+        at = (point.requests / curve.n, point.accuracy)
+        axes.plot(*at, "o", color="tab:blue")
+        axes.annotate(
+            f"{name}\n{at[0]:.0%} remote, {at[1]:.3f}",
+            at,
+            xytext=(0, -30 if below else 10),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.set_xlabel("share of inputs sent to the remote model")
+    axes.set_ylabel("share of right answers")
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.margins(y=0.12)
+    axes.legend(loc="lower right", frameon=False)

@@ -1,0 +1,282 @@
+"""The paper's tables, recomputed from its recorded predictions: how a reader checks that this is the paper's method.
+
+Source: Weiss and Tonella, Adopting Two Supervisors for Efficient Use of Large-Scale Remote Deep Neural Networks,
+2023, and its replication package: `rq2_table.csv` is that package's; the figures of RQ1 are those printed on its plots.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from ...agents.supervision.calibration import Infeasible, local_threshold, paper_rule
+from ...agents.supervision.curve import Curve, request_accuracy
+from ...agents.supervision.evaluation import Evaluation, evaluate
+from ...agents.supervision.recording import Recording, Side
+from ...agents.supervision.supervisor import Supervisor
+from ...schemas.errors import BiSupervisedError
+from .columns import Columns, Where
+from .recordings import read_recording
+
+#: the paper's tables were made on the coarse grid, its plots on the fine one
+TABLE_GRID, PLOT_GRID = 101, 1001
+#: largest difference that still is the same figure
+TOLERANCE = 1e-9
+_RATES = (0.01, 0.05, 0.1)
+_INFEASIBLE = "infeasible"
+VALUES = ("remote_delta", "sys_delta", "sys_obj", "sys_s05", "sys_s1", "sys_s2")
+
+Key = tuple[str, float, str]  # case study, target rate, operating point
+Row = dict[str, float | str | None]  # by the names in VALUES
+
+
+class ReplicationError(BiSupervisedError):
+    """There is nothing to replicate. The message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the package's plot of a case study says, to three digits and whole per cents."""
+
+    local: float
+    remote: float
+    auc: float
+    points: Mapping[int, float]  #: per cent of remote calls -> accuracy
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case study."""
+
+    name: str  #: as in `rq2_table.csv`
+    files: str  #: `<files>_local.csv` and `<files>_remote.csv`
+    local: Columns
+    remote: Columns
+    published: Published
+    where: Where | None = None
+    fractions: tuple[float, ...] = ()  #: operating points; none: remote-even and best, as found on the curve
+
+
+_CLASSES = Columns(id="", score="sm_confidence", prediction="prediction", truth="ground_truth")
+_SQUAD = Columns(id="", score="sm_confidence", correct="exact_match"), Columns("", "gpt3_confidence", "exact_match")
+
+CASES = (
+    Case("imdb", "imdb", _CLASSES, _CLASSES, Published(0.794, 0.895, 0.804, {55: 0.895, 67: 0.900})),
+    Case(
+        "ImageNet",
+        "imagenet",
+        _CLASSES,
+        _CLASSES,
+        Published(0.678, 0.852, 0.777, {30: 0.802, 50: 0.839, 70: 0.850}),
+        fractions=(0.3, 0.5, 0.7),
+    ),
+    Case(
+        "SQuADv2 (possible only)",
+        "squadv2",
+        *_SQUAD,
+        Published(0.632, 0.695, 1.021, {33: 0.695, 59: 0.722}),
+        where=Where("is_possible", "True"),
+    ),
+    Case("SQuADv2 (all)", "squadv2", *_SQUAD, Published(0.280, 0.308, 0.843, {50: 0.308, 72: 0.320})),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure, ours and the paper's."""
+
+    case: str
+    what: str
+    ours: float | str | None
+    paper: float | str | None
+    digits: int | None = None  #: digits the paper prints; None for all of them
+
+    @property
+    def same(self) -> bool:
+        """Equal within the tolerance; where the paper rounds, after the same rounding."""
+        if isinstance(self.ours, float) and isinstance(self.paper, float):
+            ours = self.ours if self.digits is None else round(self.ours, self.digits)
+            return abs(ours - self.paper) <= TOLERANCE
+        return self.ours == self.paper
+
+
+def present(folder: Path) -> list[Case]:
+    """The case studies whose files are in the folder. Raises `ReplicationError` where there are none."""
+    found = [case for case in CASES if all(path.is_file() for path in _files(case, folder))]
+    if not found:
+        names = sorted({path.name for case in CASES for path in _files(case, folder)})
+        raise ReplicationError(f"{folder} holds no case study: both of two files are needed, of {', '.join(names)}")
+    return found
+
+
+def _files(case: Case, folder: Path) -> tuple[Path, Path]:
+    return folder / f"{case.files}_local.csv", folder / f"{case.files}_remote.csv"
+
+
+def load(case: Case, folder: Path) -> Recording:
+    """The recorded predictions of a case study."""
+    local, remote = _files(case, folder)
+    return read_recording(local, remote, case.local, case.remote, case.where).recording
+
+
+def read_reference(folder: Path) -> dict[Key, Row]:
+    """The paper's second table. Raises `ReplicationError` where it is missing or cannot be read."""
+    path = folder / "rq2_table.csv"
+    try:
+        with path.open(newline="") as lines:
+            return {
+                (row["case_s"], float(row["target_fpr"]), row["1st_reject_rate"]): {
+                    name: _value(row[name]) for name in VALUES
+                }
+                for row in csv.DictReader(lines)
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise ReplicationError(f"cannot read the paper's table {path}: {error!r}") from error
+
+
+def _value(text: str) -> float | str | None:
+    return text if text == _INFEASIBLE else float(text) if text else None
+
+
+def table_of(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
+    """The rows of the paper's second table for one case study."""
+    points = operating_points(case, request_accuracy(recording, TABLE_GRID))
+    for rate in _RATES:
+        yield (case.name, rate, "0.00 (local_baseline)"), _alone(recording.local, rate)
+        for fraction, name in points.items():
+            yield (case.name, rate, f"{fraction:.2f} ({name})"), _supervised(recording, fraction, rate)
+        yield (case.name, rate, "1.00 (remote_baseline)"), _alone(recording.remote, rate)
+
+
+def operating_points(case: Case, curve: Curve) -> dict[float, str]:
+    """Share of remote calls -> what the paper calls it."""
+    if case.fractions:
+        return dict.fromkeys(case.fractions, "default")
+    return {curve.remote_even.fraction: "remote-even", curve.best.fraction: "best"}
+
+
+def _supervised(recording: Recording, fraction: float, rate: float) -> Row:
+    threshold = local_threshold(recording.local.scores, fraction)
+    found = paper_rule(recording, threshold, rate)
+    if isinstance(found, Infeasible):
+        return {**dict.fromkeys(VALUES), "remote_delta": _INFEASIBLE}
+    made = evaluate(recording, Supervisor("", threshold), Supervisor("", found.threshold))
+    strictly = evaluate(recording, Supervisor("", threshold), _above(found.threshold))
+    return {"remote_delta": strictly.remote_acceptance, **_system(made)}
+
+
+def _alone(side: Side, rate: float) -> Row:
+    """One supervised model that answers everything: the second supervisor, with every input deferred to it."""
+    itself, everything = Recording(side, side), Supervisor("", np.inf)
+    found = paper_rule(itself, np.inf, rate)
+    if isinstance(found, Infeasible):
+        return {**dict.fromkeys(VALUES), "remote_delta": _INFEASIBLE}
+    return {"remote_delta": None, **_system(evaluate(itself, everything, _above(found.threshold)))}
+
+
+def _above(threshold: float) -> Supervisor:
+    """The paper counts score > threshold in these columns, and score >= threshold in the others."""
+    return Supervisor("", float(np.nextafter(threshold, np.inf)))
+
+
+def _system(made: Evaluation) -> Row:
+    return {
+        "sys_delta": made.acceptance,
+        "sys_obj": made.accuracy,
+        "sys_s05": made.s_beta(0.5),
+        "sys_s1": made.s_beta(1.0),
+        "sys_s2": made.s_beta(2.0),
+    }
+
+
+def figures_of(case: Case, recording: Recording, reference: Mapping[Key, Row]) -> list[Figure]:
+    """Every figure of both research questions for one case study."""
+    return [*_first_question(case, recording), *_second_question(case, recording, reference)]
+
+
+def _first_question(case: Case, recording: Recording) -> Iterator[Figure]:
+    curve, said = request_accuracy(recording, PLOT_GRID), case.published
+    yield Figure(case.name, "RQ1 local only", curve.local_accuracy, said.local, 3)
+    yield Figure(case.name, "RQ1 remote only", float(curve.accuracies[-1]), said.remote, 3)
+    yield Figure(case.name, "RQ1 AUC", curve.auc, said.auc, 3)
+    for (fraction, name), (share, accuracy) in zip(
+        operating_points(case, curve).items(), said.points.items(), strict=True
+    ):
+        at = curve.accuracies[int(np.argmax(curve.fractions >= fraction))]
+        yield Figure(case.name, f"RQ1 {name}, share", fraction, share / 100, 2)
+        yield Figure(case.name, f"RQ1 {name}, accuracy", float(at), accuracy, 3)
+
+
+def _second_question(case: Case, recording: Recording, reference: Mapping[Key, Row]) -> Iterator[Figure]:
+    ours = dict(table_of(case, recording))
+    wanted = [key for key in reference if key[0] == case.name]
+    for key in dict.fromkeys([*wanted, *ours]):
+        known, made = reference.get(key, {}), ours.get(key, {})
+        for value in VALUES:
+            yield Figure(case.name, f"RQ2 FPR {key[1]:g}, {key[2]}, {value}", made.get(value), known.get(value))
+
+
+def as_json(figures: list[Figure], absent: list[str]) -> dict[str, Any]:
+    """What was compared."""
+    return {
+        "figures": len(figures),
+        "different": sum(not figure.same for figure in figures),
+        "cases": list(dict.fromkeys(figure.case for figure in figures)),
+        "cases_without_data": absent,
+        "rows": [{"case": f.case, "figure": f.what, "ours": f.ours, "paper": f.paper, "same": f.same} for f in figures],
+    }
+
+
+def first_table(figures: list[Figure]) -> Table:
+    """RQ1, figure by figure."""
+    table = Table(title="RQ1: the request-accuracy curve", title_justify="left")
+    for name in ("case study", "figure", "here", "paper", ""):
+        table.add_column(name, justify="right" if name in ("here", "paper") else "left")
+    for figure in figures:
+        table.add_row(
+            figure.case, figure.what.removeprefix("RQ1 "), _shown(figure.ours), _shown(figure.paper), _mark(figure.same)
+        )
+    return table
+
+
+def second_table(figures: list[Figure]) -> Table:
+    """RQ2, a line for each row of the paper's table."""
+    table = Table(title="RQ2: both supervisors", title_justify="left")
+    for name in (
+        "case study",
+        "FPR",
+        "remote requests",
+        "remote Δ",
+        "Δ",
+        "obj",
+        "S0.5",
+        "S1",
+        "S2",
+        "largest difference",
+    ):
+        table.add_column(name, justify="left" if name in ("case study", "remote requests") else "right")
+    for place in range(0, len(figures), len(VALUES)):
+        row = figures[place : place + len(VALUES)]
+        rate, point, _ = row[0].what.removeprefix("RQ2 FPR ").split(", ")
+        table.add_row(row[0].case, rate, point, *(_shown(figure.ours) for figure in row), _difference(row))
+    return table
+
+
+def _difference(row: list[Figure]) -> str:
+    gaps = [abs(f.ours - f.paper) for f in row if isinstance(f.ours, float) and isinstance(f.paper, float)]
+    largest = f"{max(gaps, default=0.0):.0e}"
+    return f"{largest} {_mark(all(figure.same for figure in row))}"
+
+
+def _shown(value: float | str | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:.4f}"
+
+
+def _mark(same: bool) -> str:  # noqa: FBT001  # reads as `_mark(figure.same)`
+    return "=" if same else "DIFFERS"

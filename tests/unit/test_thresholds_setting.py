@@ -1,0 +1,85 @@
+"""`[thresholds] file` in a worker's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
+from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.settings import load_settings
+from bisupervised.streams.topology import make_agent
+
+MADE = Thresholds(
+    version="v7",
+    local=Line(0.1 + 0.2, "max_softmax"),
+    remote=Line(0.7, "max_softmax"),
+    first="",
+    method="paper",
+    target=Target("false_positive_rate", 0.05),
+    seed=0,
+    parts={},
+    made="2026-11-25T00:00:00Z",
+)
+MODEL = "bisupervised.streams.demo.models:parity"
+
+
+def configured(folder: Path, made: Thresholds = MADE, **more: str) -> Path:
+    """A configuration that leaves the thresholds to the file."""
+    write_thresholds(folder / "thresholds.json", signed(made))
+    path = folder / "bisupervised.toml"
+    path.write_text(
+        f"[thresholds]\nfile = {str(folder / 'thresholds.json')!r}\n{more.get('thresholds', '')}\n"
+        f"[local]\nmodel = '{MODEL}'\noutput = 'probabilities'\n{more.get('local', '')}\n"
+        f"[remote]\nurl = 'http://127.0.0.1:1'\nmodel = 'm'\n{more.get('remote', '')}\n"
+    )
+    return path
+
+
+def faults(path: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(path, {})
+    return caught.value.faults
+
+
+def test_the_file_gives_both_thresholds_and_their_version(tmp_path: Path) -> None:
+    settings = load_settings(configured(tmp_path), {})
+    assert (settings.local.threshold, settings.remote.threshold) == (0.1 + 0.2, 0.7)
+    assert settings.thresholds.version == "v7"
+
+
+def test_what_contradicts_the_file_is_told_at_once(tmp_path: Path) -> None:
+    path = configured(
+        tmp_path, local="threshold = 0.5", remote="threshold = 0.5\nsupervisor = 'pcs'", thresholds="version = 'x'"
+    )
+    told = faults(path)
+    assert "[local] threshold: must be left out, for [thresholds] file gives it" in told
+    assert "[remote] threshold: must be left out, for [thresholds] file gives it" in told
+    assert "[thresholds] version: must be left out, for [thresholds] file gives it" in told
+    assert any("[remote] supervisor: must be 'max_softmax'" in fault for fault in told)
+
+
+def test_a_missing_file_is_one_fault_among_others(tmp_path: Path) -> None:
+    path = configured(tmp_path, local="batch_size = 0")
+    (tmp_path / "thresholds.json").unlink()
+    told = faults(path)
+    assert len(told) == 2
+    assert told[0].startswith("[thresholds] file: cannot read")
+    assert told[1].startswith("[local] batch_size")
+
+
+@pytest.mark.parametrize(("model", "fits"), [("", True), (MODEL, True), ("another@2", False)])
+def test_thresholds_of_another_model_are_refused(tmp_path: Path, model: str, fits: bool) -> None:
+    made = msgspec.structs.replace(MADE, local=Line(0.5, "max_softmax", model))
+    settings = load_settings(configured(tmp_path, made), {})
+
+    def start() -> Any:
+        return make_agent(settings, "local", lambda: None)
+
+    if fits:
+        start()
+        return
+    with pytest.raises(ConfigurationError, match="was made for the local model another@2, not"):
+        start()
