@@ -1,6 +1,6 @@
 """A remote model behind HTTP: Open Inference Protocol v2 with latency, a price and a request limit.
 
-    python -m bisupervised.streams.demo.server --model build/demo/remote.pt2 --port 0
+    python -m bisupervised.streams.model_server --model build/demo/remote.pt2 --port 0
 
 It listens on 127.0.0.1 only, and says on which port in one line of JSON, the first it prints. `GET /meter` is
 its bill. `make_app` takes a plain function for a model, so that tests need neither a file nor a process.
@@ -25,8 +25,8 @@ import orjson
 from aiohttp import web
 from cyclopts import App, Parameter
 
-from ...agents.model import ModelPolicy, load_model
-from ...schemas.errors import ConfigurationError
+from ..agents.model import ModelPolicy, load_model
+from ..schemas.errors import ConfigurationError
 
 HOST = "127.0.0.1"
 MOST_BODY_BYTES = 16 * 1024 * 1024
