@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
+from .offline.options import RecordingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,6 +135,54 @@ def demo(
     from .demo.run import run_demo
 
     return run_demo(out, rounds=rounds, seed=seed)
+
+
+@app.command
+def rehearse(
+    *,
+    recording: RecordingOptions,
+    local_threshold: float,
+    remote_threshold: float,
+    latency_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    limit: Annotated[float, Parameter(validator=validators.Number(gt=0), show_default=False)] = math.inf,
+    price: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    bootstrap_servers: str | None = None,
+    first: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+) -> int:
+    """Run recorded predictions through the real pipeline, and compare every decision with the offline one.
+
+    Exits 1 where a decision differs, or an input is lost or answered twice.
+
+    Parameters
+    ----------
+    local_threshold
+        A local score below this is doubtful, and the remote is asked.
+    remote_threshold
+        A remote score below this is rejected.
+    latency_ms
+        Median of a remote call, milliseconds.
+    limit
+        Remote calls per second before they are refused; without it all are let through.
+    price
+        Price of a remote call.
+    bootstrap_servers
+        Broker to run on; the embedded one is started without it.
+    first
+        Only so many inputs, from the first on.
+    json
+        Print JSON instead of a table.
+    out
+        File to write the same JSON to.
+    """
+    given = recording.read().first(first)
+    from .offline.rehearsal import Conditions, run_rehearsal
+    from .offline.rules import TwoThresholds
+
+    conditions = Conditions(latency_ms, limit, price, bootstrap_servers)
+    rule = TwoThresholds(local_threshold, remote_threshold)
+    return run_rehearsal(given, rule, conditions, as_document=json, out=out)
 
 
 def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:

@@ -46,6 +46,10 @@ class Recorded:
     ids: NDArray[np.str_]  #: (n,), the id of each pair; its position in the file, from 0, where there are none
     taken: Taken
 
+    def first(self, n: int | None) -> Recorded:
+        """The first n pairs; None takes all."""
+        return Recorded(self.recording[:n], self.ids[:n], self.taken)
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
