@@ -8,9 +8,7 @@ import pytest
 from bisupervised.streams.offline.columns import Columns, Where
 from bisupervised.streams.offline.recordings import Recorded, read_recording
 from bisupervised.streams.offline.tables import RecordingError
-
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bisupervised"
-NEEDS_DATA = pytest.mark.skipif(not DATA.is_dir(), reason="the paper's recorded predictions are not here")
+from support.recordings import NEEDS_DATA, files
 
 LOCAL = "id,prediction,truth,score\na,1,1,0.9\nb,0,1,0.2\nc,1,1,0.5\n"
 REMOTE = "id,prediction,truth,score\na,1,1,0.8\nb,1,1,0.7\nc,1,1,0.6\n"
@@ -44,7 +42,7 @@ def refused(folder: Path, local: str = LOCAL, remote: str = REMOTE, ending: str 
     ],
 )
 def test_the_papers_recordings(case: str, where: Where | None, n: int, local: float, remote: float) -> None:
-    recorded = read_recording(DATA / f"{case}_local.csv", DATA / f"{case}_remote.csv", where=where)
+    recorded = read_recording(*files(case), where=where)
     assert len(recorded.recording) == len(recorded.ids) == n
     assert recorded.recording.local.accuracy == pytest.approx(local, abs=1e-12)
     assert recorded.recording.remote.accuracy == pytest.approx(remote, abs=1e-12)
