@@ -185,6 +185,42 @@ def rehearse(
     return run_rehearsal(given, rule, conditions, as_document=json, out=out)
 
 
+@app.command(name="recording")
+def record(
+    *,
+    config: Config = None,
+    labels: Path,
+    out: Path,
+    id_column: str | None = None,
+    source_column: str | None = None,
+    truth_column: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Read what both models said off the topics of a running system, joined with labels, as a recording.
+
+    The file is read by the commands over recordings: --local FILE --remote FILE --where pair=true
+
+    Parameters
+    ----------
+    labels
+        What would have been right: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
+    out
+        File to write, ending in .jsonl.
+    id_column
+        Column of the labels with the request's id.
+    source_column
+        Column of the labels with the request's topic-partition-offset.
+    truth_column
+        Column of the labels with the right answer.
+    json
+        Print the counts as JSON.
+    """
+    settings = _settings(config, [] if out.suffix == ".jsonl" else [f"--out: must end in .jsonl (got {str(out)!r})"])
+    from .offline.topics_recording import run_recording
+
+    return run_recording(settings, labels, out, (id_column, source_column, truth_column), as_document=json)
+
+
 def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
     """The agents named in `text`, in the order records meet them, and what is wrong with it."""
     named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
