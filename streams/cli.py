@@ -40,6 +40,14 @@ Config = Annotated[
 ]
 
 
+def _finite(_: object, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+
+
+Finite = Annotated[float, Parameter(validator=_finite)]
+
+
 def _version() -> str:
     try:
         return version("bisupervised")
@@ -141,8 +149,8 @@ def demo(
 def rehearse(
     *,
     recording: RecordingOptions,
-    local_threshold: float,
-    remote_threshold: float,
+    local_threshold: Finite,
+    remote_threshold: Finite,
     latency_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
     limit: Annotated[float, Parameter(validator=validators.Number(gt=0), show_default=False)] = math.inf,
     price: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,

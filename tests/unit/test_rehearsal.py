@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from bisupervised.agents.supervision.recording import Recording, Side
 from bisupervised.schemas.codec import fall_back, publish
 from bisupervised.schemas.records import Facts, Result, Source, Verdict
+from bisupervised.streams import cli
 from bisupervised.streams.offline import recorded, rehearsal
 from bisupervised.streams.offline.rehearsal_report import Bill, Outcome, Report, as_json, make_report
 from bisupervised.streams.offline.rules import TwoThresholds
@@ -137,3 +140,67 @@ def test_outcomes_from_records() -> None:
     sent = fall_back(request([1.0]), Facts(SOURCE), "invalid_request", "no", "local")
     read = rehearsal.from_fallback(Record(sent.value, key=sent.key, headers=sent.headers))
     assert read == Outcome("key", None, reason="invalid_request")
+
+
+@pytest.fixture
+def recording_file(tmp_path: Path) -> Path:
+    path = tmp_path / "both.csv"
+    path.write_text(
+        "id,truth,local_prediction,local_score,remote_prediction,remote_score\na,1,1,.9,0,.8\nb,1,0,.1,1,.2\n"
+    )
+    return path
+
+
+def test_the_command_prints_and_writes_json_and_says_what_it_took(
+    recording_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def rehearse(given: Any, rule: Any, conditions: Any, console: Any) -> Report:
+        asked.append((given.ids.tolist(), rule, conditions))
+        console.print("on the way")
+        return report()
+
+    monkeypatch.setattr(rehearsal, "rehearse", rehearse)
+    both, out = str(recording_file), recording_file.parent / "deep" / "rehearsal.json"
+    words = ["rehearse", "--local", both, "--remote", both, "--local-threshold", "0.5", "--remote-threshold=-1"]
+    assert cli.run([*words, "--first", "1", "--price", "2", "--limit", "9", "--json", "--out", str(out)]) == 0
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert document == json.loads(out.read_text())
+    assert (document["inputs"], document["settings"]["remote"]) == (4, {"threshold": -1.0})
+    assert "local: id = id, score = local_score" in shown.err
+    assert asked == [(["a"], TwoThresholds(0.5, -1.0), rehearsal.Conditions(0.0, 9.0, 2.0))]
+
+
+def test_the_command_fails_where_the_pipeline_decided_otherwise(
+    recording_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    differing = report((0, Outcome("0", "remote", "a", 0.5)), (1, None))
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: differing)
+    both = str(recording_file)
+    assert cli.run(["rehearse", "--local", both, "--remote", both, *THRESHOLDS]) == 1
+    shown = capsys.readouterr().out
+    assert "id w: decision 'local' offline, 'remote' here" in shown
+    assert re.search(r"mismatches\D+1 ", shown)
+    assert re.search(r"lost\D+1 ", shown)
+
+
+THRESHOLDS = ("--local-threshold", "0.5", "--remote-threshold", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--local", "nowhere.csv", "--remote", "nowhere.csv", *THRESHOLDS], 1, "nowhere.csv: cannot be read"),
+        (["--local", "a.csv", "--remote", "a.csv", "--local-threshold", "nan", "--remote-threshold", "0"], 2, "finite"),
+        (["--local", "a.csv", "--remote", "a.csv", "--local-threshold", "0", "--remote-threshold", "inf"], 2, "finite"),
+        (["--local", "a.csv", "--remote", "a.csv"], 2, "threshold"),
+        (["--local", "a.csv", "--remote", "a.csv", *THRESHOLDS, "--limit", "0"], 2, "limit"),
+    ],
+)
+def test_a_command_that_cannot_be_run(
+    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["rehearse", *words]) == code
+    assert said in capsys.readouterr().err
