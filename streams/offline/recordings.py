@@ -233,7 +233,7 @@ def _scores(part: _Part) -> NDArray[np.float64]:
 
 
 def _number(cell: Any) -> float:  # noqa: ANN401  # any JSON value
-    if isinstance(cell, bool):  # which Python counts among the numbers
+    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):  # numbers to Python, to nobody else
         raise TypeError
     return float(cell)
 

@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
 from ...schemas.codec import decode_facts, decode_result
-from ..broker import Broker
+from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
 from ..processes import ProcessError, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
 from ..settings import Settings, load_settings
@@ -57,7 +57,7 @@ class Conditions:
 def rehearse(given: Recorded, rule: Rule, conditions: Conditions, console: Console) -> Report:
     """Run the recording through the pipeline and compare. What happens on the way is told on `console`.
 
-    Raises `BrokerError` and `ProcessError` where something does not start.
+    Raises `ProcessError` and `BrokerUnreachable` where something does not start or cannot be reached.
     """
     reports: list[Report] = []
 
@@ -103,7 +103,10 @@ def _run(
 def _start_broker(console: Console, processes: ExitStack) -> str:
     broker = Broker()
     processes.callback(broker.stop)
-    broker.start(lambda told: console.print(f"  {told}"))
+    try:
+        broker.start(lambda told: console.print(f"  {told}"))
+    except BrokerError as error:
+        raise ProcessError(str(error)) from error
     console.print(f"  Apache Kafka listens on {broker.bootstrap_servers}")
     return broker.bootstrap_servers
 

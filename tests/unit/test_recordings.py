@@ -128,6 +128,7 @@ def test_prediction_and_truth_when_named_go_before_a_usual_name(tmp_path: Path) 
     ("change", "said"),
     [
         (("0.2", "high"), "local.csv, line 3, column 'score': 'high' is not a finite number"),
+        (("0.2", "1_0"), "local.csv, line 3, column 'score': '1_0' is not a finite number"),
         (("0.2", "nan"), "local.csv, line 3, column 'score': 'nan' is not a finite number"),
         (("0.2", "inf"), "local.csv, line 3, column 'score': 'inf' is not a finite number"),
         (("0.2", ""), "local.csv, line 3, column 'score': the score is empty"),
@@ -218,7 +219,7 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"nowhere\.csv: cannot be read: No such file"):
         read_recording(tmp_path / "nowhere.csv", tmp_path / "nowhere.csv")
     (tmp_path / "latin.csv").write_bytes(b"correct,score\n\xe4,1\n")
-    with pytest.raises(RecordingError, match="is not UTF-8"):
+    with pytest.raises(RecordingError, match=r"latin\.csv, line 2: is not UTF-8"):
         read_recording(tmp_path / "latin.csv", tmp_path / "latin.csv")
 
 
