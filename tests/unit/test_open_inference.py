@@ -137,7 +137,8 @@ def test_a_remote_that_scores_itself_is_asked_for_both_outputs() -> None:
 def test_a_remotes_own_scores(response: Response, answers: list[Answer]) -> None:
     read = SCORED.read(response, 2).answers
     assert read == answers
-    assert [type(answer.prediction) for answer in read] == [type(answer.prediction) for answer in answers]
+    kinds = [(type(answer.prediction), type(answer.score)) for answer in answers]
+    assert [(type(answer.prediction), type(answer.score)) for answer in read] == kinds, "1 and 1.0 are equal"
 
 
 @pytest.mark.parametrize(

@@ -110,10 +110,18 @@ def test_one_is_one_point_nought_but_not_in_text(tmp_path: Path) -> None:
     assert agreement.tolist() == [True, False, True]
 
 
+def test_fractions_are_answers_of_their_own(tmp_path: Path) -> None:
+    recording = read(
+        tmp_path, "prediction,truth,score\n0.25,0.75,1\n0.5,0.5,1\n", "correct,score\n1,1\n1,1\n"
+    ).recording
+    assert recording.local.correct.tolist() == [False, True]
+
+
 def test_quoted_cells_and_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     local = '\ufeffid,prediction,truth,score\r\na,"x, ""y""\nz","x, ""y""\nz",0.9\r\n\r\nb,q,z,0.5\r\n'
     remote = "id,correct,score\na,1,0.5\nb,1,0.5\n"
-    assert read(tmp_path, local, remote).recording.local.correct.tolist() == [True, False]
+    recorded = read(tmp_path, local, remote)
+    assert (recorded.recording.local.correct.tolist(), recorded.taken.paired_by) == ([True, False], "id")
     broken = local.replace("z,0.5", "z,half")
     assert "local.csv, line 6, column 'score': 'half'" in refused(tmp_path, broken, remote)
 

@@ -31,7 +31,7 @@ def side(scores: list[float], correct: list[bool], predictions: list[Any] | None
 #: trusted at the very threshold, answered by the remote at the very threshold, rejected, answered wrong
 RECORDING = Recording(
     side([0.5, 0.4, 0.4, 0.0], [True, False, False, True], ["a", "b", "c", "d"]),
-    side([0.1, 0.7, 0.6, 0.9], [True, True, True, False], ["e", "f", "g", "h"]),
+    side([0.8, 0.7, 0.6, 0.9], [True, True, True, False], ["e", "f", "g", "h"]),
 )
 IDS = ["w", "x", "y", "z"]
 DECISIONS = RULE.decide(RECORDING)
