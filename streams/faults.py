@@ -139,7 +139,11 @@ _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """Settings that are right alone and cannot work together. Those in `faulty` are reported already."""
     broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
-    return [_broken(rule, settings) for rule in broken] + _shared_topics(settings, faulty)
+    return (
+        [_broken(rule, settings) for rule in broken]
+        + _shared_topics(settings, faulty)
+        + _shared_output(settings, faulty)
+    )
 
 
 def _value(settings: Settings, place: Place) -> float:
@@ -170,3 +174,12 @@ def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:
             shared.append(f"[topics] {role}: must differ from {first[name]} (got {name!r} for both)")
         first.setdefault(name, role)
     return shared
+
+
+def _shared_output(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """One tensor cannot hold both the predictions and their scores."""
+    remote = settings.remote
+    if remote.output != "scored" or {("remote", "output_name"), ("remote", "score_output")} & faulty:
+        return []
+    same = remote.score_output == remote.output_name
+    return [f"[remote] score_output: must differ from output_name (got {remote.score_output!r} for both)"] * same

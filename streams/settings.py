@@ -282,13 +282,17 @@ class Remote(_Table):
         "BYTES",
     ] = Field(default="FP32", description="type of the input tensor's elements")
     output_name: _Name = Field(default="probabilities", description="name of the output tensor to read")
-    output: Literal["logits", "probabilities"] = Field(default="probabilities", description="what that tensor holds")
+    output: Literal["logits", "probabilities", "scored"] = Field(
+        default="probabilities",
+        description="what that tensor holds: logits, probabilities, or predictions that score_output scores",
+    )
+    score_output: _Name = Field(
+        default="score", description='name of the tensor with one score an input, where output = "scored"'
+    )
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
-    supervisor: Annotated[str, AfterValidator(_score_name)] = Field(
-        default="max_softmax", description="name of the score that judges an answer"
-    )
+    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(description="score below this is rejected and goes to fallback")
     batch_size: _Count = Field(default=8, description="inputs in one call, at most")
     batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
@@ -303,10 +307,15 @@ class Remote(_Table):
         default=16_777_216, description="bytes of a response that are read before it is refused"
     )
 
+    @field_validator("supervisor")
+    @classmethod
+    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
+        return name if info.data.get("output") == "scored" else _score_name(name)
+
     @field_validator("threshold", mode="wrap")
     @classmethod
-    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> float:  # noqa: ANN401  # whatever the file held
-        return _parsed_threshold(value, parse, free=False)
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
+        return _parsed_threshold(value, parse, free=info.data.get("output") == "scored")
 
 
 class Thresholds(_Table):

@@ -195,7 +195,10 @@ def _check_calibrated_for(settings: Settings, model: Model) -> None:
 def _remote(settings: Settings) -> Remote:
     remote = settings.remote
     reading = ClassReading(logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor)
-    protocol = OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading)
+    score_output = remote.score_output if remote.output == "scored" else ""
+    protocol = OpenInference(
+        remote.model, remote.input_name, remote.datatype, remote.output_name, reading, score_output
+    )
     policy = ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,

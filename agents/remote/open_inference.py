@@ -13,7 +13,8 @@ import orjson
 from numpy.typing import NDArray
 
 from ...schemas.errors import InvalidAnswer, InvalidRequest
-from ..answers import ClassReading, read_classes
+from ..answers import Answer, ClassReading, read_classes
+from ..supervision.scores import usable
 from .protocol import SAID_CHARS, Call, Reply, raise_for_status
 from .transport import Response
 
@@ -59,13 +60,17 @@ _failed = msgspec.json.Decoder(_Failed)
 
 @dataclass(frozen=True, slots=True)
 class OpenInference:
-    """Inputs are batched along the first axis of one tensor; one named output holds the classes."""
+    """Inputs are batched along the first axis of one tensor; one named output holds the classes.
+
+    With `score_output`, that output holds predictions as they stand, and another one a score for each.
+    """
 
     model: str  #: the remote's name of the model
     input_name: str = "input"  #: the remote's name of the input tensor
     datatype: str = "FP32"  #: a key of `DATATYPES`
-    output_name: str = "probabilities"  #: the remote's name of the output tensor (n, classes)
+    output_name: str = "probabilities"  #: the remote's name of the output tensor, (n, classes) or, if scored, (n, ...)
     reading: ClassReading = field(default_factory=lambda: ClassReading(logits=False))
+    score_output: str = ""  #: the remote's name of the tensor with its own scores, (n,); '' scores the classes
 
     def build(self, inputs: Sequence[Any]) -> Call:
         tensor = _tensor(inputs, self.datatype)
@@ -78,7 +83,7 @@ class OpenInference:
                     "data": tensor.ravel().tolist() if self.datatype == "BYTES" else tensor.ravel(),
                 }
             ],
-            "outputs": [{"name": self.output_name}],
+            "outputs": [{"name": name} for name in (self.output_name, self.score_output) if name],
         }
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
@@ -94,21 +99,55 @@ class OpenInference:
             said = _said(response.body)
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         try:
-            table = self._table(document)
-            answers = read_classes(table, asked, self.reading)
+            answers = self._answers(document, asked)
         except (ValueError, TypeError) as error:
             raise InvalidAnswer(f"the output {self.output_name!r} is no answer: {error}") from error
         name = document.model_name or self.model
         return Reply(answers, f"{name}@{document.model_version}" if document.model_version else name)
 
-    def _table(self, document: _Answered) -> NDArray[np.float64]:
-        for output in document.outputs:
-            if output.name == self.output_name:
-                table = np.asarray(output.data, dtype=np.float64).reshape(output.shape)
-                if not np.isfinite(table).all():  # null becomes NaN above; JSON cannot say it otherwise
-                    raise ValueError("it holds a value that is not a number")
-                return table
-        raise ValueError(f"it is missing; there are {[output.name[:40] for output in document.outputs][:8]}")
+    def _answers(self, document: _Answered, asked: int) -> list[Answer]:
+        wanted = _named(document, self.output_name)
+        if wanted is None:
+            raise ValueError(f"it is missing; there are {[output.name[:40] for output in document.outputs][:8]}")
+        if not self.score_output:
+            return read_classes(_numbers(wanted), asked, self.reading)
+        predicted = _predictions(wanted, asked)
+        return list(map(Answer, predicted, _scores(_named(document, self.score_output), asked)))
+
+
+def _named(document: _Answered, name: str) -> _Output | None:
+    return next((output for output in document.outputs if output.name == name), None)
+
+
+def _numbers(output: _Output) -> NDArray[np.float64]:
+    table = np.asarray(output.data, dtype=np.float64).reshape(output.shape)
+    if not np.isfinite(table).all():  # null becomes NaN above; JSON cannot say it otherwise
+        raise ValueError("it holds a value that is not a number")
+    return table
+
+
+def _predictions(output: _Output, asked: int) -> list[Any]:
+    """One prediction an input, of whatever type: one value where its row holds one, else the row."""
+    table = np.asarray(output.data, dtype=object).reshape(output.shape)
+    if not table.ndim or len(table) != asked:
+        raise ValueError(f"{len(table) if table.ndim else 0} answers to {asked} inputs")
+    values: list[Any] = (table.ravel() if table.size == asked else table).tolist()
+    if None in table.ravel().tolist():
+        raise ValueError("it holds a value that is none")
+    return values
+
+
+def _scores(output: _Output | None, asked: int) -> list[float | None]:
+    """One score an input, None where there is none: the answer is paid for and goes on, to be rejected."""
+    if output is None:
+        return [None] * asked
+    scores = np.asarray(output.data, dtype=object).ravel().tolist()
+    if len(scores) != asked:
+        raise ValueError(f"{len(scores)} scores for {asked} answers")
+    strange = [score for score in scores if isinstance(score, bool) or not isinstance(score, float | int | None)]
+    if strange:
+        raise ValueError(f"a score is {str(strange[0])[:40]!r}")
+    return [usable(score) for score in scores]
 
 
 def _tensor(inputs: Sequence[Any], datatype: str) -> NDArray[Any]:

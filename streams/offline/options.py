@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from .columns import Columns, Where
-from .recordings import Recorded, read_recording
+
+if TYPE_CHECKING:
+    from .recordings import Recorded
 
 Column = Annotated[str | None, Parameter(show_default=False)]
 
@@ -80,6 +82,8 @@ class RecordingOptions:
 
     def read(self) -> Recorded:
         """The recording. Raises `RecordingError`."""
+        from .recordings import read_recording  # here, for it needs numpy: `--help` must not
+
         where = None if self.where is None else Where.parse(self.where)
         return read_recording(self.local, self.remote, self._columns("local"), self._columns("remote"), where)
 

@@ -46,6 +46,10 @@ class Recorded:
     ids: NDArray[np.str_]  #: (n,), the id of each pair; its position in the file, from 0, where there are none
     taken: Taken
 
+    def first(self, n: int | None) -> Recorded:
+        """The first n pairs; None takes all."""
+        return Recorded(self.recording[:n], self.ids[:n], self.taken)
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -229,7 +233,7 @@ def _scores(part: _Part) -> NDArray[np.float64]:
 
 
 def _number(cell: Any) -> float:  # noqa: ANN401  # any JSON value
-    if isinstance(cell, bool):  # which Python counts among the numbers
+    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):  # numbers to Python, to nobody else
         raise TypeError
     return float(cell)
 

@@ -69,7 +69,15 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise RecordingError(f"{path}: is not UTF-8 text") from error
+        raise RecordingError(f"{path}, line {_undecodable_line(path)}: is not UTF-8 text") from error
+
+
+def _undecodable_line(path: Path) -> int:
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return error.object[: error.start].count(b"\n") + 1
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("worker", "topics", "broker", "demo", "check", "--version"):
+    for command in ("worker", "topics", "broker", "demo", "check", "rehearse", "recording", "--version"):
         assert command in shown
 
 
@@ -58,6 +58,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         (["check"], ["--config"]),
         (["broker"], ["--port", "--data"]),
         (["demo"], ["--out", "--rounds", "--seed"]),
+        (
+            ["rehearse"],
+            ["--local", "--remote-score-column", "--where", "--local-threshold", "--limit", "--first", "--json"],
+        ),
+        (["recording"], ["--config", "--labels", "--out", "--truth-column", "--json"]),
     ],
 )
 def test_each_command_explains_itself(

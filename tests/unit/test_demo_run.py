@@ -52,16 +52,6 @@ def test_an_outcome_that_was_never_sent_to_the_remote_is_free() -> None:
     assert run.from_fallback(sent(record)).cost == 0.0
 
 
-def test_the_first_outcome_of_an_event_moves_the_clock_and_all_are_kept() -> None:
-    downstream = run.Downstream(at=0.0)
-    downstream.take(Outcome("a", "results"))
-    first = downstream.at
-    assert first > 0
-    downstream.take(Outcome("a", "fallback"))
-    assert downstream.at == first
-    assert len(downstream.outcomes) == 2
-
-
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(run, "_NEEDED", {"no_such_module": "no-such-package"})
     with pytest.raises(run.DemoError, match="needs no-such-package"):

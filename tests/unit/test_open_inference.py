@@ -109,6 +109,57 @@ def test_the_named_output_is_found_among_others() -> None:
     assert OpenInference("big").read(response, 1).answers == [Answer(1, 0.9)]
 
 
+SCORED = OpenInference("big", output_name="answer", score_output="score")
+
+
+def scored(answers: Any, shape: list[int], scores: Any, score_shape: list[int] | None = None) -> Response:
+    outputs = [
+        {"name": "answer", "datatype": "BYTES", "shape": shape, "data": answers},
+        {"name": "score", "datatype": "FP32", "shape": score_shape or [len(scores)], "data": scores},
+    ]
+    return Response(200, {}, orjson.dumps({"model_name": "big", "outputs": outputs}))
+
+
+def test_a_remote_that_scores_itself_is_asked_for_both_outputs() -> None:
+    assert orjson.loads(SCORED.build([[1]]).body)["outputs"] == [{"name": "answer"}, {"name": "score"}]
+
+
+@pytest.mark.parametrize(
+    ("response", "answers"),
+    [
+        (scored(["Rome", "é"], [2], [-3.5, 2]), [Answer("Rome", -3.5), Answer("é", 2.0)]),
+        (scored([7, 0.5], [2, 1], [0.5, 0.25], [2, 1]), [Answer(7, 0.5), Answer(0.5, 0.25)]),
+        (scored([["a", "b"], ["c", "d"]], [2, 2], [[1], [0]]), [Answer(["a", "b"], 1.0), Answer(["c", "d"], 0.0)]),
+        (scored(["a", "b"], [2], [None, 0.5]), [Answer("a", None), Answer("b", 0.5)]),
+        (answered(["a", "b"], [2], name="answer"), [Answer("a", None), Answer("b", None)]),
+    ],
+)
+def test_a_remotes_own_scores(response: Response, answers: list[Answer]) -> None:
+    read = SCORED.read(response, 2).answers
+    assert read == answers
+    kinds = [(type(answer.prediction), type(answer.score)) for answer in answers]
+    assert [(type(answer.prediction), type(answer.score)) for answer in read] == kinds, "1 and 1.0 are equal"
+
+
+@pytest.mark.parametrize(
+    ("response", "match"),
+    [
+        (scored(["a"], [1], [0.5]), "1 answers to 2 inputs"),
+        (scored(["a"], [], [0.5]), "0 answers to 2 inputs"),
+        (scored(["a", "b"], [2], [0.5]), "1 scores for 2 answers"),
+        (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]]), "4 scores for 2 answers"),
+        (scored(["a", None], [2], [0.5, 0.5]), "none"),
+        (scored(["a", "b"], [2], ["0.5", 0.5]), "a score is '0.5'"),
+        (scored(["a", "b"], [2], [True, 0.5]), "a score is 'True'"),
+        (scored(["a", "b"], [3], [0.5, 0.5]), "no answer"),
+        (answered([0.5, 0.5], [2], name="score"), "missing"),
+    ],
+)
+def test_scored_answers_that_are_none(response: Response, match: str) -> None:
+    with pytest.raises(InvalidAnswer, match=match):
+        SCORED.read(response, 2)
+
+
 @pytest.mark.parametrize(
     ("response", "match"),
     [

@@ -8,9 +8,7 @@ import pytest
 from bisupervised.streams.offline.columns import Columns, Where
 from bisupervised.streams.offline.recordings import Recorded, read_recording
 from bisupervised.streams.offline.tables import RecordingError
-
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "bisupervised"
-NEEDS_DATA = pytest.mark.skipif(not DATA.is_dir(), reason="the paper's recorded predictions are not here")
+from support.recordings import NEEDS_DATA, files
 
 LOCAL = "id,prediction,truth,score\na,1,1,0.9\nb,0,1,0.2\nc,1,1,0.5\n"
 REMOTE = "id,prediction,truth,score\na,1,1,0.8\nb,1,1,0.7\nc,1,1,0.6\n"
@@ -44,7 +42,7 @@ def refused(folder: Path, local: str = LOCAL, remote: str = REMOTE, ending: str 
     ],
 )
 def test_the_papers_recordings(case: str, where: Where | None, n: int, local: float, remote: float) -> None:
-    recorded = read_recording(DATA / f"{case}_local.csv", DATA / f"{case}_remote.csv", where=where)
+    recorded = read_recording(*files(case), where=where)
     assert len(recorded.recording) == len(recorded.ids) == n
     assert recorded.recording.local.accuracy == pytest.approx(local, abs=1e-12)
     assert recorded.recording.remote.accuracy == pytest.approx(remote, abs=1e-12)
@@ -112,10 +110,18 @@ def test_one_is_one_point_nought_but_not_in_text(tmp_path: Path) -> None:
     assert agreement.tolist() == [True, False, True]
 
 
+def test_fractions_are_answers_of_their_own(tmp_path: Path) -> None:
+    recording = read(
+        tmp_path, "prediction,truth,score\n0.25,0.75,1\n0.5,0.5,1\n", "correct,score\n1,1\n1,1\n"
+    ).recording
+    assert recording.local.correct.tolist() == [False, True]
+
+
 def test_quoted_cells_and_blank_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     local = '\ufeffid,prediction,truth,score\r\na,"x, ""y""\nz","x, ""y""\nz",0.9\r\n\r\nb,q,z,0.5\r\n'
     remote = "id,correct,score\na,1,0.5\nb,1,0.5\n"
-    assert read(tmp_path, local, remote).recording.local.correct.tolist() == [True, False]
+    recorded = read(tmp_path, local, remote)
+    assert (recorded.recording.local.correct.tolist(), recorded.taken.paired_by) == ([True, False], "id")
     broken = local.replace("z,0.5", "z,half")
     assert "local.csv, line 6, column 'score': 'half'" in refused(tmp_path, broken, remote)
 
@@ -130,6 +136,7 @@ def test_prediction_and_truth_when_named_go_before_a_usual_name(tmp_path: Path) 
     ("change", "said"),
     [
         (("0.2", "high"), "local.csv, line 3, column 'score': 'high' is not a finite number"),
+        (("0.2", "1_0"), "local.csv, line 3, column 'score': '1_0' is not a finite number"),
         (("0.2", "nan"), "local.csv, line 3, column 'score': 'nan' is not a finite number"),
         (("0.2", "inf"), "local.csv, line 3, column 'score': 'inf' is not a finite number"),
         (("0.2", ""), "local.csv, line 3, column 'score': the score is empty"),
@@ -220,7 +227,7 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"nowhere\.csv: cannot be read: No such file"):
         read_recording(tmp_path / "nowhere.csv", tmp_path / "nowhere.csv")
     (tmp_path / "latin.csv").write_bytes(b"correct,score\n\xe4,1\n")
-    with pytest.raises(RecordingError, match="is not UTF-8"):
+    with pytest.raises(RecordingError, match=r"latin\.csv, line 2: is not UTF-8"):
         read_recording(tmp_path / "latin.csv", tmp_path / "latin.csv")
 
 

@@ -230,6 +230,23 @@ def test_a_score_of_the_users_own_sets_its_own_scale(tmp_path: Path) -> None:
     assert load_settings(write(tmp_path, text), {}).local.threshold == -3.5
 
 
+def test_a_score_of_the_remotes_own_does_so_too(tmp_path: Path) -> None:
+    text = with_line("remote", "output = 'scored'\nsupervisor = 'margin'").replace(
+        "threshold = 0.5", "threshold = -3.5"
+    )
+    settings = load_settings(write(tmp_path, text), {})
+    assert (settings.remote.threshold, settings.remote.score_output) == (-3.5, "score")
+
+
+def test_predictions_and_scores_are_two_outputs(tmp_path: Path) -> None:
+    text = with_line("remote", "output = 'scored'\noutput_name = 'score'")
+    fault = "[remote] score_output: must differ from output_name (got 'score' for both)"
+    assert faults_of(write(tmp_path, text)) == [fault]
+    assert (
+        load_settings(write(tmp_path, with_line("remote", "output_name = 'score'")), {}).remote.output_name == "score"
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "line"),
     [

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.streams.demo import models
-from bisupervised.streams.demo.server import MOST_BODY_BYTES, Latency, Limit, Meter, Service, TokenBucket, make_app
+from bisupervised.streams.model_server import MOST_BODY_BYTES, Latency, Limit, Meter, Service, TokenBucket, make_app
 
 Client = TestClient[Any, Any]
 
@@ -89,6 +89,23 @@ async def test_an_answer_per_input_in_order(client_of: Callable[..., Any]) -> No
         "model_version": "1",
         "outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [2, 2], "data": [0.75, 0.25, 0.125, 0.875]}],
     }
+
+
+def scored(rows: list[Any]) -> dict[str, Any]:
+    return {"prediction": np.array(["a"] * len(rows)), "score": np.array([0.1 + 0.2] * len(rows)), "n": np.arange(2)}
+
+
+async def test_a_model_with_several_outputs(client_of: Callable[..., Any]) -> None:
+    client = await client_of(scored, outputs=("prediction", "score", "n"))
+    wanted = {"outputs": [{"name": "prediction"}, {"name": "score"}]}
+    answered = await (await infer(client, call([[1, 0], [0, 1]]) | wanted)).json()
+    assert answered["outputs"] == [
+        {"name": "prediction", "datatype": "BYTES", "shape": [2], "data": ["a", "a"]},
+        {"name": "score", "datatype": "FP64", "shape": [2], "data": [0.1 + 0.2] * 2},
+        {"name": "n", "datatype": "INT64", "shape": [2], "data": [0, 1]},
+    ]
+    refused = await infer(client, call() | {"outputs": [{"name": "probabilities"}]})
+    assert (refused.status, (await meter(client))["calls"]) == (400, 1)
 
 
 async def test_flat_data_are_the_same(client_of: Callable[..., Any]) -> None:

@@ -1,9 +1,10 @@
 """A remote model behind HTTP: Open Inference Protocol v2 with latency, a price and a request limit.
 
-    python -m bisupervised.streams.demo.server --model build/demo/remote.pt2 --port 0
+    python -m bisupervised.streams.model_server --model build/demo/remote.pt2 --port 0
 
 It listens on 127.0.0.1 only, and says on which port in one line of JSON, the first it prints. `GET /meter` is
-its bill. `make_app` takes a plain function for a model, so that tests need neither a file nor a process.
+its bill. `make_app` takes a plain function for a model, so that tests need neither a file nor a process. A model
+puts out probabilities, or, where its callable says so in an attribute `outputs`, an array for each of these names.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -24,15 +25,16 @@ import numpy as np
 import orjson
 from aiohttp import web
 from cyclopts import App, Parameter
+from numpy.typing import NDArray
 
-from ...agents.model import ModelPolicy, load_model
-from ...schemas.errors import ConfigurationError
+from ..agents.model import ModelPolicy, load_model
+from ..schemas.errors import ConfigurationError
 
 HOST = "127.0.0.1"
 MOST_BODY_BYTES = 16 * 1024 * 1024
 INPUT, OUTPUT = "input", "probabilities"
 
-#: answers rows of inputs with rows of numbers, (n, classes)
+#: answers rows of inputs with rows of numbers, (n, classes); or with a mapping of arrays, (n,) each
 Predict = Callable[[list[Any]], Any]
 
 
@@ -124,6 +126,10 @@ _call_decoder = msgspec.json.Decoder(Call)
 _NUMBERS = frozenset({"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 
 
+#: numpy's kinds of arrays, as the protocol calls their elements
+_DATATYPES = {"f": "FP64", "i": "INT64", "b": "BOOL", "U": "BYTES"}
+
+
 class Refused(Exception):
     """This call is not answered: the HTTP status and why."""
 
@@ -140,6 +146,7 @@ class Service:
     name: str = "model"
     version: str = "1"
     features: int | None = None  #: numbers in one input; None leaves it to the model
+    outputs: tuple[str, ...] = (OUTPUT,)  #: what the model puts out; of several, `predict` returns a mapping
     latency: Latency = field(default_factory=Latency)
     limit: Limit = field(default_factory=Limit)
     meter: Meter = field(default_factory=Meter)
@@ -161,9 +168,10 @@ class Service:
             raise Refused(400, f"the body is not a call: {error}") from error
         if len(call.inputs) != 1 or call.inputs[0].name != INPUT:
             raise Refused(400, f"the model takes one input, called {INPUT!r}")
-        unknown = [output.name for output in call.outputs or () if output.name != OUTPUT]
+        unknown = [output.name for output in call.outputs or () if output.name not in self.outputs]
         if unknown:
-            raise Refused(400, f"there is no output {unknown[0]!r}; there is {OUTPUT!r}")
+            there = " and ".join(map(repr, self.outputs))
+            raise Refused(400, f"there is no output {unknown[0]!r}; there is {there}")
         return call.id, self._shaped(call.inputs[0])
 
     def _shaped(self, tensor: Tensor) -> list[Any]:
@@ -263,7 +271,7 @@ async def _metadata(request: web.Request) -> web.Response:
             "versions": [service.version],
             "platform": "bisupervised",
             "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, service.features or -1]}],
-            "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, -1]}],
+            "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, -1]} for name in service.outputs],
         }
     )
 
@@ -278,21 +286,30 @@ async def _infer(request: web.Request) -> web.Response:
     identity, rows = service.rows(await request.read())
     await service.sleep(service.latency.draw_s(service.chance))
     try:
-        answered = np.asarray(await service.answer(rows), dtype=np.float32)
+        outputs = _as_outputs(await service.answer(rows))
     except Exception as error:  # noqa: BLE001  # the model is anybody's; a server answers and goes on
         service.meter.failed += 1
         return _json({"error": f"the model failed: {error}"}, status=500)
-    return _json(_reply(service, identity, answered))
+    return _json(_reply(service, identity, outputs))
 
 
-def _reply(service: Service, identity: str | None, answered: Any) -> dict[str, Any]:  # noqa: ANN401  # numpy's
-    output = {
-        "name": OUTPUT,
-        "datatype": "FP32",
-        "shape": list(answered.shape),
-        "data": answered.ravel().tolist(),
+def _as_outputs(answered: Any) -> list[dict[str, Any]]:  # noqa: ANN401  # whatever the model made
+    if isinstance(answered, Mapping):
+        return [_output(name, np.asarray(values)) for name, values in answered.items()]
+    return [_output(OUTPUT, np.asarray(answered, dtype=np.float32))]
+
+
+def _output(name: str, values: NDArray[Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": _DATATYPES[values.dtype.kind] if values.dtype != np.float32 else "FP32",
+        "shape": list(values.shape),
+        "data": values.ravel().tolist(),
     }
-    reply = {"model_name": service.name, "model_version": service.version, "outputs": [output]}
+
+
+def _reply(service: Service, identity: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    reply = {"model_name": service.name, "model_version": service.version, "outputs": outputs}
     return reply if identity is None else {"id": identity, **reply}
 
 
@@ -351,6 +368,7 @@ def run_server(
         predict=loaded.call,
         name=name,
         features=features,
+        outputs=tuple(getattr(loaded.call, "outputs", (OUTPUT,))),
         latency=Latency(latency_ms / 1000, latency_spread),
         limit=Limit(limit, burst),
         meter=Meter(price),

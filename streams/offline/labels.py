@@ -1,0 +1,57 @@
+"""What would have been right, for records of a running system: a file of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .columns import USUAL, nearest, there_are
+from .tables import RecordingError, column_names, read_table
+
+#: a record by its place, topic-partition-offset, which is unique
+SOURCES = ("source",)
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The right answer by what names an input: its source, or the user's own id as text."""
+
+    by: Literal["source", "id"]
+    truths: dict[str, Any]  #: any JSON value
+    taken: str  #: which columns were read
+
+
+def read_labels(path: Path, id_column: str | None, source_column: str | None, truth_column: str | None) -> Labels:
+    """Read a file of labels: .csv, .jsonl or .parquet.
+
+    The source goes before the id where both are there. Raises `RecordingError`, naming file, row and column, for
+    a missing column, an empty cell, and an id or source that is there twice.
+    """
+    names = column_names(path)
+    truth = _column(path, names, truth_column, USUAL["truth"], "--truth-column")
+    source = None if id_column else _column(path, names, source_column, SOURCES, "--source-column")
+    key = source or _column(path, names, id_column, USUAL["id"], "--id-column")
+    if truth is None or key is None:
+        what = "a truth: say which with --truth-column" if truth is None else "an id: say which with --id-column"
+        raise RecordingError(f"{path}: no column looks like {what}; {there_are(names)}")
+    table = read_table(path, [key, truth])
+    truths: dict[str, Any] = {}
+    for row, (name, right) in enumerate(zip(table.columns[key], table.columns[truth], strict=True)):
+        text = "" if name is None else str(name).strip()
+        if not text or right is None or right == "":
+            raise RecordingError(f"{table.place(row, truth if text else key)}: is empty")
+        if text in truths:
+            raise RecordingError(f"{table.place(row, key)}: {text!r} is there twice")
+        truths[text] = right
+    return Labels("source" if source else "id", truths, f"{'source' if source else 'id'} = {key}, truth = {truth}")
+
+
+def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence[str], option: str) -> str | None:
+    if given is not None and given not in names:
+        raise RecordingError(f"{path}: has no column {given!r}{nearest(given, names)}; {there_are(names)}")
+    found = [given] if given is not None else [name for name in usual if name in names]
+    if len(found) > 1:
+        raise RecordingError(f"{path}: could be any of {', '.join(found)}: say which with {option}")
+    return found[0] if found else None

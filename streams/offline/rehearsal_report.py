@@ -1,0 +1,162 @@
+"""What came of a rehearsal, beside what was decided offline. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.table import Table
+
+from .rules import Decisions
+
+#: mismatches that are told in full
+_TOLD = 20
+#: reasons for which a supervisor rejects; any other is no decision
+_REJECTED = ("low_confidence", "no_confidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One record of `results` or `fallback`, as a downstream service reads it."""
+
+    id: str  #: position of the pair, from 0
+    answered_by: Literal["local", "remote"] | None  #: which model; None on fallback
+    prediction: Any = None  #: the answer; on fallback the one that was rejected
+    score: float | None = None  #: of that answer
+    reason: str | None = None  #: why it fell back; None on results
+    cost: float = 0.0  #: what the record says its remote call cost
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What the server's own meter says."""
+
+    calls: int  #: calls answered, which are paid
+    refused: int  #: calls answered 429, which are free
+    cost: float  #: what the calls cost
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one rehearsal. The names are the keys of its JSON."""
+
+    inputs: int  #: events produced to `requests`
+    answered_by_local: int  #: results from the local model
+    answered_by_remote: int  #: results from the remote model
+    rejected: int  #: events on fallback because a supervisor rejected the answer
+    failed: int  #: events on fallback for any other reason
+    correct: int  #: trusted answers that are right
+    accuracy: float | None  #: correct / results, 0..1; None without results
+    mismatches: int  #: events whose one outcome is not what was decided offline
+    first_mismatches: list[str]  #: some of them, a line each
+    lost: int  #: events without an outcome
+    duplicated: int  #: outcomes beyond the first of their event
+    unknown: int  #: outcomes of no event that was produced
+    fallback_reasons: dict[str, int]  #: events by reason
+    expected: dict[str, int]  #: answered_by_local, answered_by_remote, rejected, correct as decided offline
+    remote_calls: int  #: calls that were paid, by the server's own meter
+    remote_calls_refused: int  #: calls that the server answered 429
+    cost: float  #: of the paid calls, by the server's own meter
+    cost_in_records: float  #: the same, by what results and fallback records say
+    seconds: float  #: from the first event produced to the last outcome read
+    throughput: float  #: inputs per second
+
+    @property
+    def sound(self) -> bool:
+        """Whether the pipeline decided every input as the offline evaluation does, once."""
+        return not (self.mismatches or self.lost or self.duplicated or self.unknown)
+
+
+def make_report(
+    decisions: Decisions, ids: Sequence[str], outcomes: Sequence[Outcome], bill: Bill, seconds: float
+) -> Report:
+    """Compare every outcome with its decision. `ids` are the user's own, for the lines about mismatches.
+
+    A duplicated event counts by its first outcome.
+    """
+    positions = {str(position): position for position in range(len(decisions))}
+    first: dict[int, Outcome] = {}
+    known = 0
+    for outcome in outcomes:
+        if outcome.id in positions:
+            known += 1
+            first.setdefault(positions[outcome.id], outcome)
+    differing = {at: why for at, outcome in first.items() if (why := _difference(decisions, at, outcome))}
+    by = Counter(outcome.answered_by for outcome in first.values())
+    reasons = Counter(outcome.reason or "none" for outcome in first.values() if outcome.answered_by is None)
+    results, rejected = by["local"] + by["remote"], sum(reasons[reason] for reason in _REJECTED)
+    correct = sum(bool(decisions.correct[at]) for at in first.keys() - differing.keys())
+    return Report(
+        inputs=len(decisions),
+        answered_by_local=by["local"],
+        answered_by_remote=by["remote"],
+        rejected=rejected,
+        failed=by[None] - rejected,
+        correct=correct,
+        accuracy=correct / results if results else None,
+        mismatches=len(differing),
+        first_mismatches=[f"id {ids[at]!s}: {differing[at]}" for at in sorted(differing)[:_TOLD]],
+        lost=len(decisions) - len(first),
+        duplicated=known - len(first),
+        unknown=len(outcomes) - known,
+        fallback_reasons=dict(reasons.most_common()),
+        expected=_expected(decisions),
+        remote_calls=bill.calls,
+        remote_calls_refused=bill.refused,
+        cost=round(bill.cost, 6),
+        cost_in_records=round(sum(outcome.cost for outcome in first.values()), 6),
+        seconds=round(seconds, 3),
+        throughput=round(len(decisions) / seconds, 1) if seconds else 0.0,
+    )
+
+
+def _expected(decisions: Decisions) -> dict[str, int]:
+    return {
+        "answered_by_local": int(decisions.by_local.sum()),
+        "answered_by_remote": int(decisions.by_remote.sum()),
+        "rejected": int(decisions.rejected.sum()),
+        "correct": int(decisions.correct.sum()),
+    }
+
+
+def _difference(decisions: Decisions, at: int, outcome: Outcome) -> str:
+    """What differs, or nothing. Scores are compared to the last bit: both sides read the same numbers."""
+    wanted = "local" if decisions.by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
+    got = outcome.answered_by or ("rejected" if outcome.reason in _REJECTED else f"failed with {outcome.reason}")
+    pairs = {
+        "decision": (wanted, got),
+        "prediction": (decisions.predictions[at].item(), outcome.prediction),
+        "score": (decisions.scores[at].item(), outcome.score),
+    }
+    return "; ".join(
+        f"{name} {ours!r} offline, {theirs!r} here" for name, (ours, theirs) in pairs.items() if ours != theirs
+    )
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """The report as `--json` prints it."""
+    return asdict(report)
+
+
+def as_table(report: Report) -> Table:
+    """The report as a person reads it: the pipeline beside the offline evaluation."""
+    table = Table(title="Rehearsal: recorded predictions through the real pipeline", title_justify="left")
+    table.add_column("")
+    table.add_column("pipeline", justify="right")
+    table.add_column("offline", justify="right", style="dim")
+    for name, offline in report.expected.items():
+        table.add_row(name.replace("_", " "), f"{getattr(report, name):,}", f"{offline:,}")
+    accuracy = "–" if report.accuracy is None else f"{report.accuracy:.2%}"
+    table.add_row("right, of what was trusted", accuracy, "")
+    table.add_section()
+    for name in ("mismatches", "lost", "duplicated", "unknown", "failed"):
+        table.add_row(name, f"{getattr(report, name):,}", "0")
+    table.add_section()
+    refused = f" ({report.remote_calls_refused:,} refused)" if report.remote_calls_refused else ""
+    table.add_row("remote calls", f"{report.remote_calls:,}{refused}", "")
+    table.add_row("cost", f"{report.cost:,.2f}", "")
+    table.add_row("seconds", f"{report.seconds:,.1f}", "")
+    table.add_row("inputs per second", f"{report.throughput:,.0f}", "")
+    return table
