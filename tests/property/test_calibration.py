@@ -18,7 +18,7 @@ from bisupervised.agents.supervision.recording import Recording
 from bisupervised.agents.supervision.supervisor import Supervisor
 from hypothesis import given
 from hypothesis import strategies as st
-from support.recordings import recording
+from support.samples import recording
 
 # few distinct scores make ties; wide ones look for overflow
 SCORES = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]), st.floats(-1e300, 1e300))

@@ -18,7 +18,7 @@ from bisupervised.agents.supervision.calibration import (
 )
 from bisupervised.agents.supervision.recording import Recording, Side
 from scipy.stats import binom
-from support.recordings import drawn, recording
+from support.samples import drawn, recording
 
 
 @pytest.mark.parametrize(

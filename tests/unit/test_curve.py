@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bisupervised.agents.supervision.curve import cutoffs, oracle, request_accuracy
-from support.recordings import drawn, recording
+from support.samples import drawn, recording
 
 
 def test_the_curve_by_hand() -> None:

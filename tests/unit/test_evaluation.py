@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from bisupervised.agents.supervision.evaluation import Evaluation, decide, evaluate
 from bisupervised.agents.supervision.supervisor import Supervisor
-from support.recordings import drawn, recording
+from support.samples import drawn, recording
 
 LOCAL, REMOTE = Supervisor("max_softmax", 0.5), Supervisor("max_softmax", 0.7)
 

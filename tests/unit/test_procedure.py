@@ -5,7 +5,7 @@ import pytest
 from bisupervised.agents.supervision.calibration import Feasible, Infeasible
 from bisupervised.agents.supervision.curve import request_accuracy
 from bisupervised.agents.supervision.procedure import First, Second, Shares, calibrate, first_threshold, split
-from support.recordings import drawn
+from support.samples import drawn
 
 
 def test_no_input_is_in_two_parts() -> None:
