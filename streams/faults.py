@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..agents.answers import unfit
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -139,7 +141,8 @@ _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """Settings that are right alone and cannot work together. Those in `faulty` are reported already."""
     broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
-    return [_broken(rule, settings) for rule in broken] + _shared_topics(settings, faulty)
+    faults = [_broken(rule, settings) for rule in broken]
+    return faults + _unfit_scores(settings, faulty) + _shared_topics(settings, faulty)
 
 
 def _value(settings: Settings, place: Place) -> float:
@@ -159,6 +162,20 @@ def _broken(rule: _Rule, settings: Settings) -> str:
     other = other_key if other_table == table else f"[{other_table}] {other_key}"
     left, right = _value(settings, rule.subject), _value(settings, rule.other)
     return f"[{table}] {key}: must be {rule.text} {other} (got {left} and {right})"
+
+
+def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    local, remote = settings.local, settings.remote
+    found = {
+        "local": unfit(local.output, local.supervisor, local.samples, local.temperature),
+        "remote": unfit(remote.output, remote.supervisor, 1, remote.temperature),
+    }
+    return [
+        f"[{table}] {key}: {text}"
+        for table, faults in found.items()
+        if not {(table, name) for name in ("output", "supervisor", "samples", "temperature")} & faulty
+        for key, text in faults
+    ]
 
 
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:

@@ -26,7 +26,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ..agents.supervision.scores import SCORES
+from ..agents.answers import Output, scores_for
+from ..agents.supervision.scores import fitting
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
 
@@ -96,9 +97,9 @@ def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
     return value.upper() if isinstance(value, str) else value
 
 
-def _score_name(name: str) -> str:
-    if name not in SCORES:
-        raise ValueError(f"must be one of {', '.join(sorted(SCORES))}")
+def _class_score(name: str) -> str:
+    if name not in fitting("classes"):
+        raise ValueError(f"must be one of {', '.join(fitting('classes'))}")
     return name
 
 
@@ -114,7 +115,8 @@ def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: 
 
 
 _Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
-_Seconds = Annotated[_Finite, Field(gt=0)]
+_Positive = Annotated[_Finite, Field(gt=0)]
+_Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1)]
 _Milliseconds = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
@@ -233,11 +235,22 @@ class Local(_Table):
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
-    output: Literal["logits", "probabilities", "scored"] = Field(
+    output: Output = Field(
         default="logits",
-        description="what the model returns: logits, probabilities, or pairs of prediction and score",
+        description="what the model returns for each input: logits, probabilities, scored (a pair of prediction and "
+        "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers)",
     )
-    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    samples: _Count = Field(
+        default=1,
+        description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
+        "a callable without a torch module must be stochastic by itself",
+    )
+    supervisor: _Name = Field(
+        default="max_softmax", validate_default=True, description="name of the score that judges an answer"
+    )
     threshold: float = Field(description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
@@ -250,7 +263,10 @@ class Local(_Table):
     @field_validator("supervisor")
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("output") == "scored" else _score_name(name)
+        output = info.data.get("output")  # missing where it is faulty itself
+        if output in (None, "scored") or name in scores_for(output):
+            return name
+        raise ValueError(f'must be one of {", ".join(scores_for(output))} for output = "{output}"')
 
     @field_validator("threshold", mode="wrap")
     @classmethod
@@ -285,7 +301,10 @@ class Remote(_Table):
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
-    supervisor: Annotated[str, AfterValidator(_score_name)] = Field(
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    supervisor: Annotated[str, AfterValidator(_class_score)] = Field(
         default="max_softmax", description="name of the score that judges an answer"
     )
     threshold: float = Field(description="score below this is rejected and goes to fallback")

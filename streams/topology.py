@@ -167,7 +167,15 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     local = settings.local
-    policy = ModelPolicy(local.model, local.output, local.labels, local.version, local.supervisor)
+    policy = ModelPolicy(
+        local.model,
+        local.output,
+        local.labels,
+        local.version,
+        local.supervisor,
+        local.temperature,
+        local.samples,
+    )
     return Local(
         load_model(policy),
         Supervisor(local.supervisor, local.threshold),
@@ -180,7 +188,12 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
 
 def _remote(settings: Settings) -> Remote:
     remote = settings.remote
-    reading = ClassReading(logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor)
+    reading = ClassReading(
+        logits=remote.output == "logits",
+        labels=tuple(remote.labels),
+        score=remote.supervisor,
+        temperature=remote.temperature,
+    )
     protocol = OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading)
     policy = ClientPolicy(
         url=remote.url,
