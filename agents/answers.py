@@ -30,6 +30,7 @@ _KINDS: dict[Output, tuple[Kind, ...]] = {
     "tokens": ("tokens",),
     "samples": ("samples",),
 }
+_CLASSES = ("logits", "probabilities")
 
 
 class Answer(NamedTuple):
@@ -55,22 +56,31 @@ def scores_for(output: Output) -> list[str]:
 
 
 def unfit(output: Output, score: str, samples: int, temperature: float) -> list[tuple[str, str]]:
-    """What of these settings has no use, or is missing, beside the others: its key, and what it must be."""
-    classes = output in ("logits", "probabilities")
-    faults = []
-    if samples > 1 and not classes:
-        faults.append(("samples", f'must be 1 unless output = "logits" or "probabilities" (got {samples})'))
-    elif samples > 1 and score != "agreement":
-        faults.append(("samples", f'must be 1 unless supervisor = "agreement" (got {samples})'))
-    elif classes and score == "agreement" and samples < 2:
-        faults.append(("samples", f'must be at least 2 for supervisor = "agreement" (got {samples})'))
-    if temperature != 1.0 and output != "logits":
-        faults.append(("temperature", f'must be 1 unless output = "logits" (got {temperature})'))
-    elif temperature != 1.0 and score == "agreement":
-        faults.append(
-            ("temperature", f'must be 1 for supervisor = "agreement", which it leaves alone (got {temperature})')
-        )
-    return faults
+    """Which of these settings do not fit the others: each one's key, and what it must be."""
+    fit = scores_for(output)
+    found = [
+        (
+            "supervisor",
+            bool(fit) and score not in fit,
+            f'must be one of {", ".join(fit)} for output = "{output}" (got {score!r})',
+        ),
+        (
+            "samples",
+            samples > 1 and not (score == "agreement" and output in _CLASSES),
+            f'must be 1 unless supervisor = "agreement" judges class outputs (got {samples})',
+        ),
+        (
+            "samples",
+            samples < 2 and score == "agreement" and output in _CLASSES,
+            f'must be at least 2 for supervisor = "agreement" (got {samples})',
+        ),
+        (
+            "temperature",
+            temperature != 1.0 and not (output == "logits" and score != "agreement"),
+            f'must be 1 unless output = "logits", and for supervisor = "agreement" (got {temperature})',
+        ),
+    ]
+    return [(key, text) for key, is_unfit, text in found if is_unfit]
 
 
 def read_classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[Answer]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..schemas.errors import ConfigurationError, ModelError
@@ -54,6 +55,8 @@ def _held(call: Any) -> Iterator[Any]:  # noqa: ANN401 - a function, a method, o
     for holder in (call, getattr(call, "__self__", None)):
         yield holder
         yield from getattr(holder, "__dict__", {}).values()
+    if isinstance(call, partial):
+        yield from (*call.args, *call.keywords.values())
     with suppress(TypeError, ValueError):  # it is no Python function, or refers to what is not there
         names = inspect.getclosurevars(call if inspect.isroutine(call) else type(call).__call__)
         yield from (*names.nonlocals.values(), *names.globals.values())

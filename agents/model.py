@@ -33,7 +33,6 @@ from .answers import (
     read_pairs,
     read_samples,
     read_tokens,
-    scores_for,
     unfit,
 )
 from .dropout import sampled
@@ -109,11 +108,8 @@ def load_model(policy: ModelPolicy) -> Model:
 
 
 def _check_score(policy: ModelPolicy) -> None:
-    fit = scores_for(policy.output)
     if policy.output != "scored" and policy.score not in SCORES:
         raise ConfigurationError([f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"])
-    if policy.output != "scored" and policy.score not in fit:
-        raise ConfigurationError([f"{policy.score!r} cannot score {policy.output!r}; what can is {', '.join(fit)}"])
     if faults := unfit(policy.output, policy.score, policy.samples, policy.temperature):
         raise ConfigurationError([f"{key}: {text}" for key, text in faults])
 

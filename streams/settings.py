@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
-from ..agents.supervision.scores import fitting
+from ..agents.supervision.scores import SCORES, fitting
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
 
@@ -248,9 +248,7 @@ class Local(_Table):
         description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
         "a callable without a torch module must be stochastic by itself",
     )
-    supervisor: _Name = Field(
-        default="max_softmax", validate_default=True, description="name of the score that judges an answer"
-    )
+    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
@@ -264,9 +262,9 @@ class Local(_Table):
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
         output = info.data.get("output")  # missing where it is faulty itself
-        if output in (None, "scored") or name in scores_for(output):
+        if output == "scored" or name in SCORES:  # whether the two fit is asked later, by `unfit`
             return name
-        raise ValueError(f'must be one of {", ".join(scores_for(output))} for output = "{output}"')
+        raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
 
     @field_validator("threshold", mode="wrap")
     @classmethod

@@ -1,8 +1,7 @@
 """Temperature scaling: dividing logits by one number, so that their softmax says how often it is right.
 
 Source: Guo, Pleiss, Sun and Weinberger, On Calibration of Modern Neural Networks, ICML 2017. It changes no
-prediction. Where a threshold is calibrated on the same scores, it changes the number of the threshold; where a
-threshold is meant as a probability, it makes it one.
+prediction, but it may change which of two inputs has the higher score: thresholds are calibrated after it.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .class_scores import predictions, shifted
+from .class_scores import shifted
 
 #: temperatures that are considered
 LOWEST, HIGHEST = 1e-3, 1e3
-#: how near a fitted ln(T) may come to their ends and still be an optimum
-_NEAR = 1e-3
 
 
 def scaled(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
@@ -35,32 +32,35 @@ def scaled(logits: NDArray[Any], temperature: float) -> NDArray[np.float64]:
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """The temperature at which logits (n, classes) make the labels (n,), class indices, most likely.
 
-    It minimises the mean negative log-likelihood, which is convex in 1/T: one minimum, or none between the ends.
-    Raises `ValueError`, naming what to do, for no rows, labels that are no indices of a class or do not pair up
-    with the rows, one class only, logits that are not finite, and where there is no minimum: every label is
-    the model's prediction, or the logits tell nothing about the labels.
+    It minimises the mean negative log-likelihood. That is convex in 1/T, so it has one minimum, where its
+    derivative is 0, or none between the ends. Raises `ValueError`, saying what to do, for no rows, labels that
+    are no indices of a class or do not pair up with the rows, labels of one class only, rows with NaN, and where
+    there is no minimum: every label is what the model predicts, or the logits tell nothing about the labels.
     """
-    from scipy.optimize import minimize_scalar  # here, for it takes a while: a worker fits nothing
+    from scipy.optimize import brentq  # here, for it takes a while: a worker fits nothing
 
     differences, indices = _checked(np.asarray(logits, dtype=np.float64), np.asarray(labels))
-    rows = np.arange(len(indices))
+    labelled = differences[np.arange(len(indices)), indices]
 
-    def loss(log_temperature: float) -> float:
-        with np.errstate(over="ignore"):  # below the range is -inf, as good as far
-            table = differences * math.exp(-log_temperature)
-        return float((np.log(np.exp(table).sum(axis=1)) - table[rows, indices]).mean())
+    def slope(log_temperature: float) -> float:
+        with np.errstate(over="ignore"):  # beyond the range is infinite, as good as far
+            return float((_expected(differences, math.exp(log_temperature)) - labelled).mean())
 
-    bounds = (math.log(LOWEST), math.log(HIGHEST))
-    found = float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9}).x)
-    if not (math.isfinite(loss(found)) and bounds[0] + _NEAR < found < bounds[1] - _NEAR):
-        raise ValueError(_without_minimum(found))
-    return math.exp(found)
+    lowest, highest = math.log(LOWEST), math.log(HIGHEST)
+    if slope(lowest) <= 0.0:
+        raise ValueError(f"the temperature runs below {LOWEST:g}: no label is unlikely; take data the model errs on")
+    if slope(highest) >= 0.0:
+        raise ValueError(
+            f"the temperature runs above {HIGHEST:g}: the logits tell nothing about the labels; check that they pair up"
+        )
+    return math.exp(brentq(slope, lowest, highest, xtol=1e-12))
 
 
-def _without_minimum(log_temperature: float) -> str:
-    if log_temperature < 0:
-        return f"the temperature runs below {LOWEST:g}: the logits separate the labels; take data the model errs on"
-    return f"the temperature runs above {HIGHEST:g}: the logits tell nothing about the labels; check that they pair up"
+def _expected(differences: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """What the softmax at this temperature expects of each row's logits, (n,)."""
+    weights = np.exp(differences / temperature)
+    products = weights * np.where(weights == 0.0, 0.0, differences)  # 0·-inf is 0 here
+    return np.asarray(products.sum(axis=1) / weights.sum(axis=1), dtype=np.float64)
 
 
 def _checked(logits: NDArray[np.float64], labels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -74,8 +74,6 @@ def _checked(logits: NDArray[np.float64], labels: NDArray[Any]) -> tuple[NDArray
     # another class may have -inf, which is how classes are masked
     if np.isnan(differences).any() or not np.isfinite(differences[np.arange(len(indices)), indices]).all():
         raise ValueError("a row has NaN, or no finite logit for its label; leave it out on purpose")
-    if (indices == predictions(logits)).all():
-        raise ValueError("every label is the model's prediction, so none is best; take data the model errs on")
     return differences, indices
 
 

@@ -109,8 +109,7 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         (
             "local",
             "supervisor = 'mystery'",
-            "[local] supervisor: must be one of agreement, max_softmax, pcs, softmax_entropy "
-            "for output = \"logits\" (got 'mystery')",
+            "[local] supervisor: must be one of agreement, max_softmax, pcs, softmax_entropy (got 'mystery')",
         ),
         (
             "remote",
@@ -206,26 +205,30 @@ def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, faul
             "supervisor = 'agreement'",
             '[local] samples: must be at least 2 for supervisor = "agreement" (got 1)',
         ),
-        ("local", "samples = 5", '[local] samples: must be 1 unless supervisor = "agreement" (got 5)'),
+        (
+            "local",
+            "samples = 5",
+            '[local] samples: must be 1 unless supervisor = "agreement" judges class outputs (got 5)',
+        ),
         (
             "local",
             "output = 'samples'\nsupervisor = 'agreement'\nsamples = 5",
-            '[local] samples: must be 1 unless output = "logits" or "probabilities" (got 5)',
+            '[local] samples: must be 1 unless supervisor = "agreement" judges class outputs (got 5)',
         ),
         (
             "local",
             "output = 'probabilities'\ntemperature = 2",
-            '[local] temperature: must be 1 unless output = "logits" (got 2.0)',
+            '[local] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
         ),
         (
             "local",
             "samples = 5\nsupervisor = 'agreement'\ntemperature = 2",
-            '[local] temperature: must be 1 for supervisor = "agreement", which it leaves alone (got 2.0)',
+            '[local] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
         ),
         (
             "remote",
             "temperature = 2",  # its output is probabilities unless said otherwise
-            '[remote] temperature: must be 1 unless output = "logits" (got 2.0)',
+            '[remote] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
         ),
     ],
 )
@@ -290,6 +293,8 @@ def test_scores_that_fit_what_the_model_puts_out(tmp_path: Path, lines: str) -> 
 def test_a_faulty_output_hides_no_other_fault_and_invents_none(tmp_path: Path) -> None:
     (fault,) = faults_of(write(tmp_path, with_line("local", "output = 'token'\nsupervisor = 'token_min'")))
     assert fault.startswith("[local] output: must be 'logits', ")
+    _, own = faults_of(write(tmp_path, with_line("local", "output = 'score'\nsupervisor = 'own'")))
+    assert own.startswith("[local] supervisor: must be one of agreement, ")
 
 
 def test_a_score_of_the_users_own_sets_its_own_scale(tmp_path: Path) -> None:
