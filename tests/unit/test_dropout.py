@@ -175,8 +175,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def model(path: Path, **policy: Any) -> Model:
-    policy = {"score": "agreement", "samples": SAMPLES} | policy
-    return load_model(ModelPolicy(str(path), **policy))
+    return load_model(ModelPolicy(str(path), score="agreement", samples=SAMPLES, **policy))
 
 
 @pytest.mark.parametrize("name", ["traced.pt", "frozen.ts", "exported.pt2"])

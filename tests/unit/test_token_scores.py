@@ -101,4 +101,4 @@ def test_a_very_long_answer_underflows_to_zero_and_not_beyond(score: TokenScore)
 
 
 def test_arrays_are_taken_too() -> None:
-    assert token_min(np.array([[HALF, QUARTER], [TENTH, HALF]], dtype=np.float32)) == pytest.approx([0.25, 0.1])
+    assert token_min(list(np.array([[HALF, QUARTER], [TENTH, HALF]], dtype=np.float32))) == pytest.approx([0.25, 0.1])
