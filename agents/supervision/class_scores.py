@@ -78,13 +78,13 @@ def class_outputs(outputs: NDArray[Any]) -> NDArray[np.float64]:
 def shifted(logits: NDArray[Any]) -> NDArray[np.float64]:
     """The logits (n, classes) less the highest of each row, which changes no softmax.
 
-    So the highest is 0 and nothing overflows however extreme they are. A row whose highest is not finite is
-    all NaN. Raises `ValueError` as `class_outputs` does.
+    So the highest is 0 and nothing overflows however extreme they are. A row whose highest is not finite
+    has a NaN. Raises `ValueError` as `class_outputs` does.
     """
     table = class_outputs(logits)
     highest = table.max(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", over="ignore"):  # a difference beyond the range is -inf, as good as far
-        return np.where(np.isfinite(highest), table - highest, np.nan)
+        return np.asarray(table - highest)
 
 
 def _probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:

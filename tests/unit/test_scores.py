@@ -132,7 +132,7 @@ def test_no_rows_have_no_scores(score: ClassScore) -> None:
 
 
 def test_the_margin_of_close_logits_is_not_rounded_away() -> None:
-    assert pcs(np.array([[100.0, 100.0 - 2.0**-40]]), logits=True)[0] == pytest.approx(2.0**-41, rel=1e-9)
+    assert pcs(np.array([[0.0, -1e-13]]), logits=True)[0] == pytest.approx(0.5e-13, rel=1e-9, abs=0.0)
 
 
 @OF_CLASSES
