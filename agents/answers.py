@@ -1,4 +1,7 @@
-"""What a model says about one input, and how class outputs become that, local or remote."""
+"""What a model says about one input, and how what it puts out becomes that, local or remote.
+
+Every reader raises `ValueError` or `TypeError` where that is not what it should be; the caller says whose it is.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,25 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .supervision.scores import SCORES, predictions, usable
+from .supervision.sample_scores import agreement, modal
+from .supervision.scores import SCORES, Kind, fitting, max_softmax, predictions, usable
+from .supervision.temperature import scaled
 
-#: what a model puts out: rows of classes, or pairs of a prediction and a score of its own making
-Output = Literal["logits", "probabilities", "scored"]
+#: what a model puts out for each input:
+#:   logits, probabilities   a row of classes
+#:   scored                  a pair of a prediction and a score of its own making
+#:   tokens                  a pair of a text and the log-probabilities of its tokens
+#:   samples                 a list of answers to the same input
+Output = Literal["logits", "probabilities", "scored", "tokens", "samples"]
+#: what a score can read of it; several samples of class outputs can be had by asking several times
+_KINDS: dict[Output, tuple[Kind, ...]] = {
+    "logits": ("classes", "samples"),
+    "probabilities": ("classes", "samples"),
+    "scored": (),
+    "tokens": ("tokens",),
+    "samples": ("samples",),
+}
+_CLASSES = ("logits", "probabilities")
 
 
 class Answer(NamedTuple):
@@ -29,24 +47,120 @@ class ClassReading:
     logits: bool  #: False: they are probabilities
     labels: tuple[Any, ...] = ()  #: what the classes are called; empty: their indices
     score: str = "max_softmax"  #: a name in `SCORES`
+    temperature: float = 1.0  #: logits are divided by it before they are scored
+
+
+def scores_for(output: Output) -> list[str]:
+    """The names of the scores that fit what a model puts out; none for "scored", whose scores are its own."""
+    return fitting(*_KINDS[output])
+
+
+def unfit(output: Output, score: str, samples: int, temperature: float) -> list[tuple[str, str]]:
+    """Which of these settings do not fit the others: each one's key, and what it must be."""
+    fit = scores_for(output)
+    found = [
+        (
+            "supervisor",
+            bool(fit) and score not in fit,
+            f'must be one of {", ".join(fit)} for output = "{output}" (got {score!r})',
+        ),
+        (
+            "samples",
+            samples > 1 and not (score == "agreement" and output in _CLASSES),
+            f'must be 1 unless supervisor = "agreement" judges class outputs (got {samples})',
+        ),
+        (
+            "samples",
+            samples < 2 and score == "agreement" and output in _CLASSES,
+            f'must be at least 2 for supervisor = "agreement" (got {samples})',
+        ),
+        (
+            "temperature",
+            temperature != 1.0 and not (output == "logits" and score != "agreement"),
+            f'must be 1 unless output = "logits", and for supervisor = "agreement" (got {temperature})',
+        ),
+    ]
+    return [(key, text) for key, is_unfit, text in found if is_unfit]
 
 
 def read_classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[Answer]:
     """One answer per row of `outputs` (n, classes).
 
     Raises `ValueError` where there are more or fewer rows than were asked for, for a shape that is not
-    (n, classes), for probabilities outside 0..1, and for labels that do not name every class.
+    (n, classes), for probabilities that are none, and for labels that do not name every class.
     """
-    rows = outputs.shape[0] if outputs.ndim else 0
-    if rows != asked:
-        raise ValueError(f"{rows} answers to {asked} inputs")
-    scores = SCORES[reading.score].compute(outputs, logits=reading.logits)
+    _check_rows(outputs, asked)
+    table = scaled(outputs, reading.temperature) if reading.logits and reading.temperature != 1.0 else outputs
+    scores = SCORES[reading.score].compute(table, logits=reading.logits)
     _check_labels(outputs.shape[1], reading.labels)
-    classes: list[int] = predictions(outputs).tolist()
-    named: Sequence[Any] = [reading.labels[index] for index in classes] if reading.labels else classes
+    return _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
+
+
+def read_class_samples(outputs: Sequence[NDArray[Any]], asked: int, reading: ClassReading) -> list[Answer]:
+    """One answer per input from k samples of its class outputs, each (n, classes): the modal class, and how many
+    of the k agree on it. A sample with NaN leaves its input without a score.
+
+    Raises as `read_classes` does.
+    """
+    votes = zip(*(_classes(sample, asked, reading) for sample in outputs), strict=True)
+    samples = [list(classes) for classes in votes]
+    return _answers(_named(modal(samples), reading.labels), agreement(samples))
+
+
+def _classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[int | None]:
+    _check_rows(outputs, asked)
+    known = np.isfinite(max_softmax(outputs, logits=reading.logits)).tolist()
+    _check_labels(outputs.shape[1], reading.labels)
+    return [index if is_known else None for index, is_known in zip(predictions(outputs).tolist(), known, strict=True)]
+
+
+def read_tokens(outputs: Sequence[Any], asked: int, score: str) -> list[Answer]:
+    """One answer per pair of a text and its tokens' log-probabilities. Raises as the score does."""
+    pairs = _pairs(outputs, asked)
+    scores = SCORES[score].compute([plain(logprobs) for _, logprobs in pairs])
+    return _answers([plain(text) for text, _ in pairs], scores)
+
+
+def read_samples(outputs: Sequence[Any], asked: int) -> list[Answer]:
+    """One answer per list of samples: the modal one, the earliest of equally frequent, and the share that agrees."""
+    _check_rows(outputs, asked)
+    samples = [_plain_samples(answers) for answers in outputs]
+    return _answers(modal(samples), agreement(samples))
+
+
+def _plain_samples(answers: Any) -> Any:  # noqa: ANN401 - what a user's model returns
+    return [plain(answer) for answer in answers] if isinstance(answers, list | tuple) else plain(answers)
+
+
+def read_pairs(outputs: Sequence[Any], asked: int) -> list[Answer]:
+    """One answer per pair of a prediction and a score of the model's own."""
+    return [Answer(plain(prediction), usable(score)) for prediction, score in _pairs(outputs, asked)]
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - a numpy or torch scalar or array as JSON knows it, else as it is
+    """What JSON knows in place of a numpy or torch scalar or array; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _pairs(outputs: Sequence[Any], asked: int) -> list[tuple[Any, Any]]:
+    _check_rows(outputs, asked)
+    return [(first, second) for first, second in outputs]
+
+
+def _answers(named: Sequence[Any], scores: NDArray[np.float64]) -> list[Answer]:
     if np.isfinite(scores).all():
         return list(map(Answer, named, scores.tolist()))
     return list(map(Answer, named, map(usable, scores.tolist())))
+
+
+def _named(classes: Sequence[int | None], labels: tuple[Any, ...]) -> Sequence[Any]:
+    return [None if index is None else labels[index] for index in classes] if labels else classes
+
+
+def _check_rows(outputs: Sequence[Any] | NDArray[Any], asked: int) -> None:
+    rows = len(np.atleast_1d(outputs)) if isinstance(outputs, np.ndarray) else len(outputs)
+    if rows != asked:
+        raise ValueError(f"{rows} answers to {asked} inputs")
 
 
 def _check_labels(classes: int, labels: tuple[Any, ...]) -> None:

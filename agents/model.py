@@ -24,8 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..schemas.errors import ConfigurationError, ModelError
-from .answers import Answer, ClassReading, Output, read_classes
-from .supervision.scores import SCORES, usable
+from .answers import (
+    Answer,
+    ClassReading,
+    Output,
+    read_class_samples,
+    read_classes,
+    read_pairs,
+    read_samples,
+    read_tokens,
+    unfit,
+)
+from .dropout import sampled
+from .supervision.scores import SCORES
 
 EXPORTED = (".pt2",)
 TORCHSCRIPT = (".pt", ".ts")
@@ -42,7 +53,9 @@ class ModelPolicy:
     output: Output = "logits"  #: what it returns
     labels: tuple[Any, ...] = ()  #: what the classes are called; empty: the model's own, else their indices
     version: str = ""  #: for the records; empty: the model's own, else a digest of its file
-    score: str = "max_softmax"  #: name of the score; a name in `SCORES` unless `output` is "scored"
+    score: str = "max_softmax"  #: name of the score; one of `scores_for(output)` unless `output` is "scored"
+    temperature: float = 1.0  #: logits are divided by it
+    samples: int = 1  #: times a model of classes is asked the same, for the score "agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +66,31 @@ class Model:
     name: str  #: "name@version" where the version is known
     output: Output
     reading: ClassReading
+    samples: int = 1  #: times it is asked the same
 
     def predict(self, inputs: Sequence[Any]) -> list[Answer]:
         """As many answers as inputs, in their order.
 
         Raises `ModelError` where the model returns something else, and whatever the model itself raises.
         """
-        outputs = self.call(list(inputs))
+        outputs = [self.call(list(inputs)) for _ in range(self.samples)]
         try:
-            if self.output == "scored":
-                return _read_pairs(outputs, len(inputs))
-            return read_classes(_to_array(outputs), len(inputs), self.reading)
+            return self._read(outputs, len(inputs))
         except (ValueError, TypeError) as error:
             raise ModelError(f"the model {self.name} does not answer as it should: {error}") from error
+
+    def _read(self, outputs: list[Any], asked: int) -> list[Answer]:
+        if self.samples > 1:
+            return read_class_samples([_to_array(sample) for sample in outputs], asked, self.reading)
+        match self.output:
+            case "scored":
+                return read_pairs(outputs[0], asked)
+            case "tokens":
+                return read_tokens(outputs[0], asked, self.reading.score)
+            case "samples":
+                return read_samples(outputs[0], asked)
+            case "logits" | "probabilities":
+                return read_classes(_to_array(outputs[0]), asked, self.reading)
 
 
 def load_model(policy: ModelPolicy) -> Model:
@@ -74,8 +99,7 @@ def load_model(policy: ModelPolicy) -> Model:
     Raises `ConfigurationError` for a model that cannot be found, or a file that is not what its name says;
     what the user's own code raises passes through, with its own traceback.
     """
-    if policy.output != "scored" and policy.score not in SCORES:
-        raise ConfigurationError([f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"])
+    _check_score(policy)
     if policy.model.endswith(EXPORTED + TORCHSCRIPT):
         path = Path(policy.model)
         return _model(policy, _load_file(path), path.stem, _digest(path))
@@ -83,11 +107,20 @@ def load_model(policy: ModelPolicy) -> Model:
     return _model(policy, call, policy.model, "")
 
 
+def _check_score(policy: ModelPolicy) -> None:
+    if policy.output != "scored" and policy.score not in SCORES:
+        raise ConfigurationError([f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"])
+    if faults := unfit(policy.output, policy.score, policy.samples, policy.temperature):
+        raise ConfigurationError([f"{key}: {text}" for key, text in faults])
+
+
 def _model(policy: ModelPolicy, call: Callable[[list[Any]], Any], name: str, version: str) -> Model:
     version = policy.version or str(getattr(call, "version", "") or version)
     labels = policy.labels or tuple(getattr(call, "labels", ()))
-    reading = ClassReading(policy.output == "logits", labels, policy.score)
-    return Model(call, f"{name}@{version}" if version else name, policy.output, reading)
+    reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature)
+    if policy.samples > 1:
+        call = sampled(call, policy.model)
+    return Model(call, f"{name}@{version}" if version else name, policy.output, reading, policy.samples)
 
 
 def _load_callable(spec: str) -> Callable[[list[Any]], Any]:
@@ -200,16 +233,6 @@ def _to_array(outputs: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, a tenso
     if hasattr(outputs, "detach"):  # a torch tensor, told without importing torch
         outputs = outputs.detach().cpu().double().numpy()  # double: numpy has no bfloat16
     return np.asarray(outputs)
-
-
-def _read_pairs(outputs: Any, asked: int) -> list[Answer]:  # noqa: ANN401 - what a user's model returns
-    if len(outputs) != asked:
-        raise ValueError(f"{len(outputs)} answers to {asked} inputs")
-    return [Answer(_plain(prediction), usable(score)) for prediction, score in outputs]
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a numpy or torch scalar or array as JSON knows it, else as it is
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..agents.answers import unfit
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -141,6 +143,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
     return (
         [_broken(rule, settings) for rule in broken]
+        + _unfit_scores(settings, faulty)
         + _shared_topics(settings, faulty)
         + _shared_output(settings, faulty)
     )
@@ -163,6 +166,20 @@ def _broken(rule: _Rule, settings: Settings) -> str:
     other = other_key if other_table == table else f"[{other_table}] {other_key}"
     left, right = _value(settings, rule.subject), _value(settings, rule.other)
     return f"[{table}] {key}: must be {rule.text} {other} (got {left} and {right})"
+
+
+def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    local, remote = settings.local, settings.remote
+    found = {
+        "local": unfit(local.output, local.supervisor, local.samples, local.temperature),
+        "remote": unfit(remote.output, remote.supervisor, 1, remote.temperature),
+    }
+    return [
+        f"[{table}] {key}: {text}"
+        for table, faults in found.items()
+        if not {(table, name) for name in ("output", "supervisor", "samples", "temperature")} & faulty
+        for key, text in faults
+    ]
 
 
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:

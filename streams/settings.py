@@ -26,7 +26,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ..agents.supervision.scores import SCORES
+from ..agents.answers import Output, scores_for
+from ..agents.supervision.scores import SCORES, fitting
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
 from .thresholds import with_thresholds
@@ -97,9 +98,9 @@ def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
     return value.upper() if isinstance(value, str) else value
 
 
-def _score_name(name: str) -> str:
-    if name not in SCORES:
-        raise ValueError(f"must be one of {', '.join(sorted(SCORES))}")
+def _class_score(name: str) -> str:
+    if name not in fitting("classes"):
+        raise ValueError(f"must be one of {', '.join(fitting('classes'))}")
     return name
 
 
@@ -115,7 +116,8 @@ def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: 
 
 
 _Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
-_Seconds = Annotated[_Finite, Field(gt=0)]
+_Positive = Annotated[_Finite, Field(gt=0)]
+_Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1)]
 _Milliseconds = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
@@ -234,9 +236,18 @@ class Local(_Table):
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
-    output: Literal["logits", "probabilities", "scored"] = Field(
+    output: Output = Field(
         default="logits",
-        description="what the model returns: logits, probabilities, or pairs of prediction and score",
+        description="what the model returns for each input: logits, probabilities, scored (a pair of prediction and "
+        "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers)",
+    )
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    samples: _Count = Field(
+        default=1,
+        description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
+        "a callable without a torch module must be stochastic by itself",
     )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(description="score below this is doubtful and goes to the remote model")
@@ -251,7 +262,10 @@ class Local(_Table):
     @field_validator("supervisor")
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("output") == "scored" else _score_name(name)
+        output = info.data.get("output")  # missing where it is faulty itself
+        if output == "scored" or name in SCORES:  # whether the two fit is asked later, by `unfit`
+            return name
+        raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
 
     @field_validator("threshold", mode="wrap")
     @classmethod
@@ -292,6 +306,9 @@ class Remote(_Table):
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(description="score below this is rejected and goes to fallback")
     batch_size: _Count = Field(default=8, description="inputs in one call, at most")
@@ -310,7 +327,7 @@ class Remote(_Table):
     @field_validator("supervisor")
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("output") == "scored" else _score_name(name)
+        return name if info.data.get("output") == "scored" else _class_score(name)
 
     @field_validator("threshold", mode="wrap")
     @classmethod

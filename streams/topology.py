@@ -170,7 +170,15 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     local = settings.local
-    policy = ModelPolicy(local.model, local.output, local.labels, local.version, local.supervisor)
+    policy = ModelPolicy(
+        local.model,
+        local.output,
+        local.labels,
+        local.version,
+        local.supervisor,
+        local.temperature,
+        local.samples,
+    )
     model = load_model(policy)
     _check_calibrated_for(settings, model)
     return Local(
@@ -194,7 +202,12 @@ def _check_calibrated_for(settings: Settings, model: Model) -> None:
 
 def _remote(settings: Settings) -> Remote:
     remote = settings.remote
-    reading = ClassReading(logits=remote.output == "logits", labels=tuple(remote.labels), score=remote.supervisor)
+    reading = ClassReading(
+        logits=remote.output == "logits",
+        labels=tuple(remote.labels),
+        score=remote.supervisor,
+        temperature=remote.temperature,
+    )
     score_output = remote.score_output if remote.output == "scored" else ""
     protocol = OpenInference(
         remote.model, remote.input_name, remote.datatype, remote.output_name, reading, score_output

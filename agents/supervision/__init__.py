@@ -1,6 +1,7 @@
 """The science of two supervisors: pure functions over arrays, used by the stream and by the command line alike.
 
-scores         how far an answer can be trusted
+scores         how far an answer can be trusted; class_scores, token_scores and sample_scores compute it
+temperature    logits divided by one number, fitted on labelled data
 supervisor     the one comparison with a threshold
 recording      what both models said about the same inputs
 calibration    thresholds from a recording

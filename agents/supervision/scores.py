@@ -1,24 +1,31 @@
 """Scores: how far an answer can be trusted, from what a model puts out. Pure functions over arrays: a streamed
 score and an offline one are the same by construction.
+
+This is the list of them. What they compute stands in `class_scores`, `token_scores` and `sample_scores`, each
+for one kind of input.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: how far a value may stray from 0..1 and still be a probability: float16 sums stray by about this much
-PROBABILITY_SLACK = 1e-3
+from .class_scores import class_outputs, max_softmax, pcs, predictions, softmax_entropy
+from .sample_scores import agreement
+from .token_scores import token_first, token_mean, token_min, token_product
 
+__all__ = ["SCORES", "Kind", "Score", "class_outputs", "fitting", "max_softmax", "predictions", "usable"]
 
-class Compute(Protocol):
-    """One score per row of `outputs` (n, classes)."""
-
-    def __call__(self, outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]: ...
+#: what a score reads:
+#:   classes   logits or probabilities of all classes, (n, classes); computed with the keyword `logits`
+#:   tokens    log-probabilities of the tokens of n free-text answers, a list each
+#:   samples   several answers to each of n inputs, a list each
+Kind = Literal["classes", "tokens", "samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,49 +33,15 @@ class Score:
     """A way to tell how far an answer can be trusted, from what the model puts out."""
 
     name: str
-    direction: Literal["higher is more trustworthy"]
-    input: str  #: what it needs of the model
+    input: Kind  #: what it needs of the model
     source: str  #: where it comes from
-    compute: Compute
+    compute: Callable[..., NDArray[np.float64]]  #: (n,) scores in 0..1, NaN for none; arguments as `Kind` says
+    direction: Literal["higher is more trustworthy"] = "higher is more trustworthy"
 
 
-def class_outputs(outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """The outputs as float64 (n, classes).
-
-    Raises `ValueError` for another shape. One class is refused: its softmax is always 1, so everything
-    would be trusted.
-    """
-    table: NDArray[np.float64] = np.asarray(outputs, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(f"outputs must have the shape (n, classes) with two classes or more, not {table.shape}")
-    return table
-
-
-def max_softmax(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
-    """The probability of the most likely class, a number in 0..1, per row of `outputs` (n, classes).
-
-    Rows with a NaN give NaN. Raises `ValueError` for a wrong shape, and for "probabilities" outside 0..1,
-    which are logits: their maximum would pass every threshold.
-    """
-    table = class_outputs(outputs)
-    highest = table.max(axis=1)
-    if not logits:
-        _refuse_logits(table)
-        return np.asarray(np.minimum(highest, 1.0), dtype=np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf is NaN, which is the answer
-        # exp(0) stands for the highest class itself, so nothing overflows however extreme the logits are
-        return np.asarray(1.0 / np.exp(table - highest[:, None]).sum(axis=1), dtype=np.float64)
-
-
-def _refuse_logits(table: NDArray[np.float64]) -> None:
-    # written so that NaN passes: a NaN row has no score, it does not fail its neighbours
-    if ((table < -PROBABILITY_SLACK) | (table > 1.0 + PROBABILITY_SLACK)).any():
-        raise ValueError('probabilities must lie in 0..1; for a model that puts out logits set output = "logits"')
-
-
-def predictions(outputs: NDArray[Any]) -> NDArray[np.intp]:
-    """The most likely class, an index, per row of `outputs` (n, classes); the first of equals."""
-    return np.asarray(class_outputs(outputs).argmax(axis=1), dtype=np.intp)
+def fitting(*kinds: Kind) -> list[str]:
+    """The names of the scores that read one of these kinds of input."""
+    return sorted(name for name, score in SCORES.items() if score.input in kinds)
 
 
 def usable(score: Any) -> float | None:  # noqa: ANN401 - whatever a user's model calls a score
@@ -79,12 +52,23 @@ def usable(score: Any) -> float | None:  # noqa: ANN401 - whatever a user's mode
     return number if math.isfinite(number) else None
 
 
+_HENDRYCKS = "Hendrycks and Gimpel, A Baseline for Detecting Misclassified Examples, ICLR 2017"
+_ZHANG = "Zhang et al., Towards Characterizing Adversarial Defects of Deep Learning Software, ICSE 2020"
+_FAIL_SAFE = "Weiss and Tonella, Fail-Safe Execution of Deep Learning based Systems, ICST 2021"
+_MALININ = "Malinin and Gales, Uncertainty Estimation in Autoregressive Structured Prediction, ICLR 2021"
+_TWO_SUPERVISORS = "Weiss and Tonella, Adopting Two Supervisors, 2023"
+_FREEMAN = "Freeman, Elementary Applied Statistics, 1965; Gal and Ghahramani, Dropout as a Bayesian Approximation, 2016"
+
 SCORES: dict[str, Score] = {
-    "max_softmax": Score(
-        name="max_softmax",
-        direction="higher is more trustworthy",
-        input="logits or probabilities of all classes",
-        source="Hendrycks and Gimpel, A Baseline for Detecting Misclassified Examples, ICLR 2017",
-        compute=max_softmax,
-    ),
+    score.name: score
+    for score in (
+        Score("max_softmax", "classes", _HENDRYCKS, max_softmax),
+        Score("pcs", "classes", _ZHANG, pcs),
+        Score("softmax_entropy", "classes", _FAIL_SAFE, softmax_entropy),
+        Score("token_mean", "tokens", _MALININ, token_mean),
+        Score("token_min", "tokens", _TWO_SUPERVISORS, token_min),
+        Score("token_product", "tokens", _MALININ, token_product),
+        Score("token_first", "tokens", _TWO_SUPERVISORS, token_first),
+        Score("agreement", "samples", _FREEMAN, agreement),
+    )
 }

@@ -54,6 +54,31 @@ def ragged():
 def unsure():
     return lambda inputs: [("a", None), ("b", float("nan")), ("c", float("inf"))]
 
+def said():
+    return lambda inputs: [("Paris", np.log([0.5, 0.25])), ["Rome", [-0.1]], ("A", []), ("B", None)][: len(inputs)]
+
+def sure():
+    return lambda inputs: [("Paris", [0.9])] * len(inputs)
+
+def several():
+    return lambda inputs: [["a", "b", "b"], np.array([1, 1, 1]), ["a", None], ()][: len(inputs)]
+
+def words():
+    return lambda inputs: ["cat"] * len(inputs)
+
+class Dice:
+    def __init__(self):
+        self.thrown = 0
+
+    def __call__(self, inputs):
+        self.thrown += 1
+        sure, doubtful = [0.9, 0.1], [[0.9, 0.1], [0.2, 0.8], [0.2, 0.8]][self.thrown % 3]
+        return np.array([sure, doubtful, [np.nan, 0.5]])[: len(inputs)]
+
+class Infinite:
+    def __call__(self, inputs):
+        return np.array([[np.inf, 0.0]] * len(inputs))
+
 def failing():
     def call(inputs):
         raise ZeroDivisionError("of the user's own")
@@ -115,6 +140,38 @@ def test_scored_output_is_taken_as_it_is_and_is_plain() -> None:
     assert type(answer.score) is float
 
 
+def test_texts_are_scored_by_their_tokens_and_none_without() -> None:
+    found = answers("said", [1, 2, 3, 4], output="tokens", score="token_product")
+    assert [answer.prediction for answer in found] == ["Paris", "Rome", "A", "B"]
+    assert [answer.score for answer in found] == [pytest.approx(0.125), pytest.approx(np.exp(-0.1)), None, None]
+    [answer] = answers("said", [1], output="tokens", score="token_min")
+    assert answer.score == pytest.approx(0.25)
+
+
+def test_samples_are_answered_with_the_modal_one() -> None:
+    assert answers("several", [1, 2, 3, 4], output="samples", score="agreement") == [
+        Answer("b", 2 / 3),
+        Answer(1, 1.0),
+        Answer("a", None),
+        Answer(None, None),
+    ]
+
+
+def test_a_stochastic_callable_is_asked_several_times() -> None:
+    policy: dict[str, Any] = {"output": "probabilities", "score": "agreement", "samples": 6, "labels": ("x", "y")}
+    assert answers("Dice", [1, 2, 3], **policy) == [
+        Answer("x", 1.0),
+        Answer("y", 4 / 6),
+        Answer(None, None),
+    ]
+    assert answers("Infinite", [1], **policy | {"output": "logits"}) == [Answer(None, None)]
+
+
+def test_the_temperature_reaches_the_score() -> None:
+    [answer] = answers("bare", [1], output="logits", temperature=0.5)
+    assert answer.score == pytest.approx(1 / (1 + np.exp(-1.6)))
+
+
 def test_scores_that_are_none_are_none() -> None:
     assert answers("unsure", [1, 2, 3], output="scored") == [
         Answer("a", None),
@@ -130,12 +187,32 @@ def test_scores_that_are_none_are_none() -> None:
         ("short_pairs", "scored", "1 answers to 2 inputs"),
         ("no_pairs", "scored", "does not answer as it should"),
         ("ragged", "logits", "does not answer as it should"),
+        ("short_pairs", "tokens", "1 answers to 2 inputs"),
+        ("no_pairs", "tokens", "does not answer as it should"),
+        ("sure", "tokens", "a log-probability must be 0 or less, not 0.9"),
+        ("short_pairs", "samples", "1 answers to 2 inputs"),
+        ("words", "samples", "must be a list of answers, not str"),
+        ("no_pairs", "samples", "must be a list of answers, not float"),
         ("nothing_like_it", "logits", "has no 'nothing_like_it'"),
     ],
 )
 def test_an_answer_that_is_none_is_a_model_error(name: str, output: str, match: str) -> None:
+    scores = {"tokens": "token_mean", "samples": "agreement"}
     with pytest.raises((ModelError, ConfigurationError), match=match):
-        answers(name, [1, 2], output=output)
+        answers(name, [1, 2], output=output, score=scores.get(output, "max_softmax"))
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("short", "1 answers to 2 inputs"),
+        ("ragged", "does not answer as it should"),
+        ("Dice", "1 labels for 2 classes"),
+    ],
+)
+def test_a_sample_that_is_none_is_a_model_error(name: str, match: str) -> None:
+    with pytest.raises(ModelError, match=match):
+        answers(name, [1, 2], output="probabilities", score="agreement", samples=2, labels=("x",))
 
 
 def test_what_the_model_raises_passes_through() -> None:
@@ -165,6 +242,25 @@ def test_a_model_that_cannot_be_loaded_is_a_fault_of_the_configuration(spec: str
 def test_an_unknown_score_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigurationError, match="no score is called 'entropy'"):
         load_model(ModelPolicy("their_model:load", score="entropy"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "match"),
+    [
+        ({"output": "tokens"}, "supervisor: must be one of token_first, token_mean, token_min, token_product"),
+        ({"output": "samples", "score": "pcs"}, "supervisor: must be one of agreement"),
+        ({"score": "token_min"}, "supervisor: must be one of agreement, max_softmax, pcs, softmax_entropy"),
+        ({"score": "agreement"}, "samples: must be at least 2"),
+        ({"score": "pcs", "samples": 3}, "samples: must be 1 unless"),
+        ({"output": "scored", "samples": 3}, "samples: must be 1 unless"),
+        ({"output": "probabilities", "temperature": 2.0}, "temperature: must be 1 unless"),
+    ],
+)
+def test_settings_of_a_score_that_do_not_fit_are_a_fault_of_the_configuration(
+    policy: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        load_model(ModelPolicy("their_model:load", **policy))
 
 
 WEIGHT = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]

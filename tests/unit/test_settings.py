@@ -106,8 +106,30 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ),
         ("local", "labels = 'cat'", "[local] labels: must be a list (got 'cat')"),
         ("local", "labels = ['cat', 3]", "[local] labels: item 2 must be text (got 3)"),
-        ("local", "supervisor = 'mystery'", "[local] supervisor: must be one of max_softmax (got 'mystery')"),
-        ("remote", "supervisor = 'mystery'", "[remote] supervisor: must be one of max_softmax (got 'mystery')"),
+        (
+            "local",
+            "supervisor = 'mystery'",
+            "[local] supervisor: must be one of agreement, max_softmax, pcs, softmax_entropy (got 'mystery')",
+        ),
+        (
+            "remote",
+            "supervisor = 'mystery'",
+            "[remote] supervisor: must be one of max_softmax, pcs, softmax_entropy (got 'mystery')",
+        ),
+        (
+            "local",
+            "output = 'tokens'",
+            "[local] supervisor: must be one of token_first, token_mean, token_min, token_product "
+            "for output = \"tokens\" (got 'max_softmax')",
+        ),
+        (
+            "local",
+            "output = 'samples'\nsupervisor = 'token_min'",
+            "[local] supervisor: must be one of agreement for output = \"samples\" (got 'token_min')",
+        ),
+        ("local", "temperature = 0", "[local] temperature: must be more than 0 (got 0)"),
+        ("remote", "temperature = inf", "[remote] temperature: must be a finite number (got inf)"),
+        ("local", "samples = 0", "[local] samples: must be at least 1 (got 0)"),
         ("remote", "batch_size = 0", "[remote] batch_size: must be at least 1 (got 0)"),
         ("remote", "batch_size = 1.5", "[remote] batch_size: must be a whole number (got 1.5)"),
         ("remote", "batch_size = true", "[remote] batch_size: must be a number, not true or false (got True)"),
@@ -178,6 +200,36 @@ def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, faul
         ("remote", "deadline_s = 29", "[remote] deadline_s: must be at least timeout_s (got 29.0 and 30.0)"),
         ("remote", "backoff_first_s = 9", "[remote] backoff_first_s: must be at most backoff_most_s (got 9.0 and 8.0)"),
         ("topics", "answers = 'doubtful'", "[topics] answers: must differ from doubtful (got 'doubtful' for both)"),
+        (
+            "local",
+            "supervisor = 'agreement'",
+            '[local] samples: must be at least 2 for supervisor = "agreement" (got 1)',
+        ),
+        (
+            "local",
+            "samples = 5",
+            '[local] samples: must be 1 unless supervisor = "agreement" judges class outputs (got 5)',
+        ),
+        (
+            "local",
+            "output = 'samples'\nsupervisor = 'agreement'\nsamples = 5",
+            '[local] samples: must be 1 unless supervisor = "agreement" judges class outputs (got 5)',
+        ),
+        (
+            "local",
+            "output = 'probabilities'\ntemperature = 2",
+            '[local] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
+        ),
+        (
+            "local",
+            "samples = 5\nsupervisor = 'agreement'\ntemperature = 2",
+            '[local] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
+        ),
+        (
+            "remote",
+            "temperature = 2",  # its output is probabilities unless said otherwise
+            '[remote] temperature: must be 1 unless output = "logits", and for supervisor = "agreement" (got 2.0)',
+        ),
     ],
 )
 def test_settings_that_cannot_work_together(tmp_path: Path, table: str, lines: str, fault: str) -> None:
@@ -223,6 +275,26 @@ def test_no_configuration_at_all_names_what_is_required() -> None:
 def test_a_faulty_table_is_no_source_of_contradictions(tmp_path: Path) -> None:
     text = f"kafka = 3\n{with_line('stream', 'drain_s = 80')}"
     assert faults_of(write(tmp_path, text)) == ["[kafka]: must be a table (got 3)"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "output = 'tokens'\nsupervisor = 'token_product'",
+        "output = 'samples'\nsupervisor = 'agreement'",
+        "output = 'probabilities'\nsupervisor = 'agreement'\nsamples = 20",
+        "output = 'logits'\nsupervisor = 'pcs'\ntemperature = 1.5",
+    ],
+)
+def test_scores_that_fit_what_the_model_puts_out(tmp_path: Path, lines: str) -> None:
+    load_settings(write(tmp_path, with_line("local", lines)), {})
+
+
+def test_a_faulty_output_hides_no_other_fault_and_invents_none(tmp_path: Path) -> None:
+    (fault,) = faults_of(write(tmp_path, with_line("local", "output = 'token'\nsupervisor = 'token_min'")))
+    assert fault.startswith("[local] output: must be 'logits', ")
+    _, own = faults_of(write(tmp_path, with_line("local", "output = 'score'\nsupervisor = 'own'")))
+    assert own.startswith("[local] supervisor: must be one of agreement, ")
 
 
 def test_a_score_of_the_users_own_sets_its_own_scale(tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""What the settings of a score become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bisupervised.agents.answers import ClassReading
+from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.streams import topology
+from bisupervised.streams.settings import Settings, load_settings
+
+TOML = """
+[local]
+model = "support.models:steady"
+threshold = 0.5
+output = "{output}"
+supervisor = "{supervisor}"
+{more}
+[remote]
+url = "http://127.0.0.1"
+model = "large"
+output = "logits"
+supervisor = "pcs"
+temperature = 3
+threshold = 0.5
+"""
+
+
+def settings(folder: Path, output: str, supervisor: str, more: str = "") -> Settings:
+    path = folder / "settings.toml"
+    path.write_text(TOML.format(output=output, supervisor=supervisor, more=more))
+    return load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    ("output", "supervisor", "more", "reading", "samples"),
+    [
+        ("logits", "softmax_entropy", "temperature = 2", ClassReading(True, (), "softmax_entropy", 2.0), 1),
+        ("probabilities", "agreement", "samples = 7", ClassReading(False, (), "agreement"), 7),
+        ("tokens", "token_first", "", ClassReading(False, (), "token_first"), 1),
+    ],
+)
+def test_the_local_model_is_read_as_the_settings_say(
+    tmp_path: Path, output: str, supervisor: str, more: str, reading: ClassReading, samples: int
+) -> None:
+    local = topology._local(settings(tmp_path, output, supervisor, more), on_hang=lambda: None)
+    assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
+    assert local._supervisor.name == supervisor
+    local.close()
+
+
+@pytest.fixture
+def usual(tmp_path: Path) -> Settings:
+    return settings(tmp_path, "logits", "pcs")
+
+
+async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
+    protocol = topology._remote(usual)._client._protocol
+    assert isinstance(protocol, OpenInference)
+    assert protocol.reading == ClassReading(True, (), "pcs", 3.0)
