@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .joint import JointModel, fit_joint
 from .recording import Recording, Side
@@ -24,6 +24,7 @@ class Estimates:
 
     local: NDArray[np.float64]  #: (n,), the local answers
     remote: NDArray[np.float64]  #: (n,), the remote answers
+    agreement: NDArray[np.bool_] | None = None  #: (n,), which are the same; None where the model does not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,22 @@ class Arbitration:
     score: NDArray[np.float64]  #: (n,), the estimated probability that the one taken is right
 
 
-def estimate(model: JointModel, recording: Recording) -> Estimates:
-    """What a model fitted on other data says about these inputs. Raises `ValueError` as the model does."""
-    scores = (recording.local.scores, recording.remote.scores, recording.agreement)
-    return Estimates(model.local_correct(*scores), model.remote_correct(*scores))
+def estimate(model: JointModel, local: ArrayLike, remote: ArrayLike, agreement: NDArray[np.bool_] | None) -> Estimates:
+    """What the model says about n inputs, by both scores (n,) and by which answers agree (n,).
+
+    The stream and the command line ask here. A model that was fitted without the answers ignores agreement. Raises
+    `ValueError` as the model does.
+    """
+    return Estimates(
+        model.local_correct(local, remote, agreement),
+        model.remote_correct(local, remote, agreement),
+        agreement if model.agreement else None,
+    )
+
+
+def estimate_recording(model: JointModel, recording: Recording) -> Estimates:
+    """The same for recorded answers, other ones than it was fitted on."""
+    return estimate(model, recording.local.scores, recording.remote.scores, recording.agreement)
 
 
 def cross_validated(recording: Recording, folds: int = 5, seed: int = 0) -> Estimates:
@@ -48,18 +61,18 @@ def cross_validated(recording: Recording, folds: int = 5, seed: int = 0) -> Esti
     if folds < 2:
         raise ValueError(f"cross-validation takes two folds or more, not {folds}")
     fold = np.random.default_rng(seed).permutation(len(recording)) % folds
-    found = Estimates(np.empty(len(recording)), np.empty(len(recording)))
+    found = Estimates(np.empty(len(recording)), np.empty(len(recording)), recording.agreement)
     for held_out in (fold == number for number in range(folds)):
-        estimates = estimate(fit_joint(recording[~held_out]), recording[held_out])
+        estimates = estimate_recording(fit_joint(recording[~held_out]), recording[held_out])
         found.local[held_out], found.remote[held_out] = estimates.local, estimates.remote
     return found
 
 
-def arbitrate(estimates: Estimates, agreement: NDArray[np.bool_] | None = None) -> Arbitration:
+def arbitrate(estimates: Estimates) -> Arbitration:
     """The likelier answer of each pair; the remote's where both are equally likely, or known to be the same."""
     local = estimates.local > estimates.remote
-    if agreement is not None:
-        local &= ~agreement
+    if estimates.agreement is not None:
+        local &= ~estimates.agreement
     return Arbitration(local, np.where(local, estimates.local, estimates.remote))
 
 
@@ -71,7 +84,7 @@ def judged(recording: Recording, estimates: Estimates, *, joint: bool, arbitrati
     """
     remote, scores = recording.remote, estimates.remote
     if arbitration:
-        taken = arbitrate(estimates, recording.agreement)
+        taken = arbitrate(estimates)
         remote, scores = _taken(recording, taken.local), taken.score
     if not joint:
         scores = recording.remote.scores
