@@ -41,11 +41,8 @@ def estimate(model: JointModel, local: ArrayLike, remote: ArrayLike, agreement: 
     The stream and the command line ask here. A model that was fitted without the answers ignores agreement. Raises
     `ValueError` as the model does.
     """
-    return Estimates(
-        model.local_correct(local, remote, agreement),
-        model.remote_correct(local, remote, agreement),
-        agreement if model.agreement else None,
-    )
+    of_local, of_remote = model.both_correct(local, remote, agreement)
+    return Estimates(of_local, of_remote, agreement if model.agreement else None)
 
 
 def estimate_recording(model: JointModel, recording: Recording) -> Estimates:

@@ -79,28 +79,26 @@ class JointModel(msgspec.Struct, frozen=True):
             if len(weights) != expected or not np.isfinite(weights).all():
                 raise ValueError(f"a joint model has {expected} finite weights for either answer, not {len(weights)}")
 
-    def local_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
-        """The estimated probability (n,) that the local answers are right, from both scores (n,) each.
+    def both_correct(
+        self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None
+    ) -> tuple[Floats, Floats]:
+        """The estimated probabilities (n,) that the local and that the remote answers are right, from both scores (n,).
 
         NaN where a score is. Raises `ValueError` where the model needs agreement (n,) and there is none.
         """
-        return self._estimate(self.local_weights, local, remote, agreement)
-
-    def remote_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
-        """The same for the remote answers."""
-        return self._estimate(self.remote_weights, local, remote, agreement)
-
-    def _estimate(
-        self, weights: tuple[float, ...], local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None
-    ) -> Floats:
         if self.agreement and agreement is None:
             raise ValueError("this model was fitted on answers that are known; it needs to know which agree")
         agreed = np.asarray(agreement, dtype=np.float64) if self.agreement else None
-        log_odds = np.zeros(np.shape(local))
-        # term by term, for a matrix product may add up one row in another order than many
-        for weight, term in zip(weights, _terms(self.local(local), self.remote(remote), agreed), strict=True):
-            log_odds = log_odds + weight * term
-        return _probability(log_odds)
+        terms = list(_terms(self.local(local), self.remote(remote), agreed))
+        return _probability(self.local_weights, terms), _probability(self.remote_weights, terms)
+
+    def local_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
+        """The first of `both_correct`."""
+        return self.both_correct(local, remote, agreement)[0]
+
+    def remote_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
+        """The second of `both_correct`."""
+        return self.both_correct(local, remote, agreement)[1]
 
 
 def _terms(u: Floats, v: Floats, agreement: Floats | None) -> Iterator[Floats]:
@@ -121,7 +119,11 @@ def _legendre(x: Floats) -> list[Floats]:
     return known
 
 
-def _probability(log_odds: Floats) -> Floats:
+def _probability(weights: tuple[float, ...], terms: list[Floats]) -> Floats:
+    log_odds = np.zeros_like(terms[0])
+    # term by term, for a matrix product may add up one row in another order than many
+    for weight, term in zip(weights, terms, strict=True):
+        log_odds = log_odds + weight * term
     bounded = np.clip(log_odds, -_LOG_ODDS, _LOG_ODDS)
     return np.asarray(np.round(1.0 / (1.0 + np.exp(-bounded)), _DECIMALS), dtype=np.float64)
 

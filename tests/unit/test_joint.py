@@ -9,6 +9,7 @@ import pytest
 from bisupervised.agents.supervision import joint
 from bisupervised.agents.supervision.joint import JointModel, Scale, fit_joint
 from bisupervised.agents.supervision.recording import Recording, Side
+from scipy.optimize import minimize
 from support.two_models import two_models
 
 
@@ -90,8 +91,6 @@ def test_what_cannot_be_learnt_from_is_refused(recording: Recording, said: str) 
 
 
 def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    minimize = joint.minimize
-
     def two_steps(*args: Any, options: dict[str, Any], **kwargs: Any) -> Any:
         return minimize(*args, options={**options, "maxiter": 2}, **kwargs)
 
