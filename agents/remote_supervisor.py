@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from ..schemas.codec import decode_facts, facts_of, fall_back, publish
 from ..schemas.errors import InvalidRequest
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Verdict
+from .supervision.arbitration import JOINT, arbitrate, estimate
+from .supervision.joint import JointModel
 from .supervision.supervisor import Supervisor
+
+
+class _Taken(NamedTuple):
+    """The answer that is judged."""
+
+    local: bool  #: it is the local one, for it is likelier right
+    score: float | None  #: what is compared with the threshold; None where there is nothing to compare
 
 
 class RemoteSupervisor:
     """Turns records of `answers` into trusted results and complete fallbacks. No I/O, no state: an answer can
     be judged again, with another threshold, without paying again.
+
+    With the supervisor `joint` the score is the probability, by the joint model, that the answer taken is right. With
+    `arbitration` the likelier of the two answers is taken. Either needs a joint model.
     """
 
-    def __init__(self, supervisor: Supervisor, *, thresholds_version: str) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        *,
+        thresholds_version: str,
+        joint: JointModel | None = None,
+        arbitration: bool = False,
+    ) -> None:
+        if joint is None and (arbitration or supervisor.name == JOINT):
+            raise ValueError("the joint supervisor and arbitration need a joint model: calibrate fits one")
         self._supervisor = supervisor
         self._thresholds = thresholds_version
+        self._joint = joint
+        self._arbitration = arbitration
 
     def judge(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order."""
@@ -30,15 +55,32 @@ class RemoteSupervisor:
             facts, verdict = self._read(record)
         except InvalidRequest as error:
             return fall_back(record, facts_of(record), error.reason, str(error), "remote_supervisor")
-        if self._supervisor.trusts(verdict.score):
-            return publish(record, self._result(record, facts, verdict, verdict.score))
-        return self._reject(record, facts, verdict)
+        taken = self._take(facts.local, verdict)
+        if not self._supervisor.trusts(taken.score):
+            return self._reject(record, facts, verdict, taken)
+        if taken.local and facts.local is not None:
+            return publish(record, self._local_result(record, facts, facts.local, verdict, taken.score))
+        return publish(record, self._result(record, facts, verdict, taken.score))
 
     def _read(self, record: Incoming) -> tuple[Facts, Verdict]:
         facts = decode_facts(record)
         if facts.remote is None:
             raise InvalidRequest("the record holds no remote answer to judge")
         return facts, facts.remote
+
+    def _take(self, local: Verdict | None, remote: Verdict) -> _Taken:
+        """Which answer is judged, and by what. The same functions as offline, over one input."""
+        if self._joint is None or remote.score is None:
+            return _Taken(False, remote.score)
+        joint = self._supervisor.name == JOINT
+        if local is None or local.score is None:
+            return _Taken(False, None if joint else remote.score)
+        agreement = np.array([bool(local.prediction == remote.prediction)])
+        estimates = estimate(self._joint, [local.score], [remote.score], agreement)
+        if not self._arbitration:
+            return _Taken(False, float(estimates.remote[0]))
+        taken = arbitrate(estimates)
+        return _Taken(bool(taken.local[0]), float(taken.score[0]) if joint else remote.score)
 
     def _result(self, record: Incoming, facts: Facts, verdict: Verdict, score: float) -> Result:
         return Result(
@@ -57,12 +99,35 @@ class RemoteSupervisor:
             cost=verdict.cost,
         )
 
-    def _reject(self, record: Incoming, facts: Facts, verdict: Verdict) -> Outgoing:
+    def _local_result(self, record: Incoming, facts: Facts, local: Verdict, remote: Verdict, score: float) -> Result:
+        """The local answer after all. What the remote was paid stays on the bill."""
+        return Result(
+            facts.source,
+            local.prediction,
+            "local",
+            score,
+            self._supervisor.threshold,
+            id=facts.id,
+            local=local,
+            remote=remote,
+            arbitrated=True,
+            supervisor=self._supervisor.name,
+            model=local.model,
+            thresholds=self._thresholds,
+            requested_ms=record.timestamp,
+            latency_ms=local.latency_ms,
+            cost=remote.cost,
+        )
+
+    def _reject(self, record: Incoming, facts: Facts, verdict: Verdict, taken: _Taken) -> Outgoing:
         supervisor = self._supervisor
+        # the score stays the remote's own, also where the joint one was judged: the answer can be judged again
         judged = msgspec.structs.replace(verdict, threshold=supervisor.threshold, supervisor=supervisor.name)
         known = msgspec.structs.replace(facts, remote=judged, thresholds=self._thresholds)
-        if verdict.score is None:  # a missing score is a reason of its own: no threshold would have helped
-            detail = f"the remote gave no score for {supervisor.name}"
+        if taken.score is None:  # a missing score is a reason of its own: no threshold would have helped
+            side = "remote" if verdict.score is None else "local model"
+            detail = f"the {side} gave no score for {supervisor.name}"
             return fall_back(record, known, "no_confidence", detail, "remote_supervisor")
-        detail = f"{supervisor.name} {verdict.score:.6g} is below {supervisor.threshold:.6g}"
+        of = " for the local answer, the likelier one," if taken.local else ""
+        detail = f"{supervisor.name} {taken.score:.6g}{of} is below {supervisor.threshold:.6g}"
         return fall_back(record, known, "low_confidence", detail, "remote_supervisor")

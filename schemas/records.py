@@ -116,3 +116,5 @@ class Result(msgspec.Struct, frozen=True):
     requested_ms: int = 0  #: timestamp of the request, milliseconds since epoch
     latency_ms: float = 0.0  #: milliseconds the answering model took, retries included
     cost: float = 0.0  #: what it cost, in the currency of the settings
+    remote: Verdict | None = None  #: the remote verdict where arbitration took the local answer instead
+    arbitrated: bool = False  #: the remote was paid as well, and this local answer is likelier right

@@ -5,4 +5,7 @@ temperature    logits divided by one number, fitted on labelled data
 supervisor     the one comparison with a threshold
 recording      what both models said about the same inputs
 calibration    thresholds from a recording
+joint          how likely each of the two answers is right, by both scores and agreement
+arbitration    whose answer is taken once both are there, and the score that is thresholded
+worth          whether either is better than the paper's rule
 """

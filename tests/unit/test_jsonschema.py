@@ -56,6 +56,8 @@ def test_the_facts_of_every_fallback_are_valid(reason: Reason) -> None:
 def test_results_are_valid_whatever_the_prediction(prediction: Any) -> None:
     validate("result", encode_result(Result(SOURCE, prediction, "local", 0.9, 0.5)))
     validate("result", encode_result(Result(SOURCE, prediction, "remote", 0.9, 0.5, id=3, local=LOCAL)))
+    taken = Result(SOURCE, prediction, "local", 0.9, 0.5, local=LOCAL, remote=REMOTE, arbitrated=True)
+    validate("result", encode_result(taken))
 
 
 def test_what_the_next_version_adds_is_valid() -> None:
