@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +18,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
-from .offline.options import RecordingOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,14 +36,6 @@ Config = Annotated[
         help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
     ),
 ]
-
-
-def _finite(_: object, value: float) -> None:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-
-
-Finite = Annotated[float, Parameter(validator=_finite)]
 
 
 def _version() -> str:
@@ -71,6 +61,8 @@ _OFFLINE = {
     "curve": "Show how right the system is for every share of remote calls, before anything is rejected.",
     "calibrate": "Find both thresholds from labelled predictions, the second one with a guarantee.",
     "replicate": "Recompute the paper's figures from its recorded predictions.",
+    "rehearse": "Run recorded predictions through the real pipeline, and compare every decision with the offline one.",
+    "recording": "Read what both models said off the topics of a running system, joined with labels, as a recording.",
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose)
@@ -152,90 +144,6 @@ def demo(
     from .demo.run import run_demo
 
     return run_demo(out, rounds=rounds, seed=seed)
-
-
-@app.command
-def rehearse(
-    *,
-    recording: RecordingOptions,
-    local_threshold: Finite,
-    remote_threshold: Finite,
-    latency_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
-    limit: Annotated[float, Parameter(validator=validators.Number(gt=0), show_default=False)] = math.inf,
-    price: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
-    bootstrap_servers: str | None = None,
-    first: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    out: Path | None = None,
-) -> int:
-    """Run recorded predictions through the real pipeline, and compare every decision with the offline one.
-
-    Exits 1 where a decision differs, or an input is lost or answered twice.
-
-    Parameters
-    ----------
-    local_threshold
-        A local score below this is doubtful, and the remote is asked.
-    remote_threshold
-        A remote score below this is rejected.
-    latency_ms
-        Median of a remote call, milliseconds.
-    limit
-        Remote calls per second before they are refused; without it all are let through.
-    price
-        Price of a remote call.
-    bootstrap_servers
-        Broker to run on; the embedded one is started without it.
-    first
-        Only so many inputs, from the first on.
-    json
-        Print JSON instead of a table.
-    out
-        File to write the same JSON to.
-    """
-    given = recording.read().first(first)
-    from .offline.rehearsal import Conditions, run_rehearsal
-    from .offline.rules import TwoThresholds
-
-    conditions = Conditions(latency_ms, limit, price, bootstrap_servers)
-    rule = TwoThresholds(local_threshold, remote_threshold)
-    return run_rehearsal(given, rule, conditions, as_document=json, out=out)
-
-
-@app.command(name="recording")
-def record(
-    *,
-    config: Config = None,
-    labels: Path,
-    out: Path,
-    id_column: str | None = None,
-    source_column: str | None = None,
-    truth_column: str | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
-    """Read what both models said off the topics of a running system, joined with labels, as a recording.
-
-    The file is read by the commands over recordings: --local FILE --remote FILE --where pair=true
-
-    Parameters
-    ----------
-    labels
-        What would have been right: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
-    out
-        File to write, ending in .jsonl.
-    id_column
-        Column of the labels with the request's id.
-    source_column
-        Column of the labels with the request's topic-partition-offset.
-    truth_column
-        Column of the labels with the right answer.
-    json
-        Print the counts as JSON.
-    """
-    settings = _settings(config, [] if out.suffix == ".jsonl" else [f"--out: must end in .jsonl (got {str(out)!r})"])
-    from .offline.topics_recording import run_recording
-
-    return run_recording(settings, labels, out, (id_column, source_column, truth_column), as_document=json)
 
 
 def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..agents.answers import unfit
+from ..agents.supervision.arbitration import JOINT
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -146,6 +147,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _unfit_scores(settings, faulty)
         + _shared_topics(settings, faulty)
         + _shared_output(settings, faulty)
+        + _no_joint_model(settings)
     )
 
 
@@ -172,13 +174,26 @@ def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     local, remote = settings.local, settings.remote
     found = {
         "local": unfit(local.output, local.supervisor, local.samples, local.temperature),
-        "remote": unfit(remote.output, remote.supervisor, 1, remote.temperature),
+        "remote": unfit(remote.output, remote.own_score, 1, remote.temperature),
     }
     return [
         f"[{table}] {key}: {text}"
         for table, faults in found.items()
         if not {(table, name) for name in ("output", "supervisor", "samples", "temperature")} & faulty
         for key, text in faults
+    ]
+
+
+def _no_joint_model(settings: Settings) -> list[str]:
+    """Both are fitted on labelled data, and what is fitted stands in the thresholds file."""
+    if settings.thresholds.file:
+        return []
+    needing = {"supervisor": settings.remote.supervisor == JOINT, "arbitration": settings.remote.arbitration}
+    return [
+        f"[remote] {key}: needs a joint model: name in [thresholds] file what `bisupervised calibrate --joint "
+        "--arbitration --out FILE` wrote"
+        for key, needed in needing.items()
+        if needed
     ]
 
 

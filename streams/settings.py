@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
+from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES, fitting
 from ..schemas.errors import ConfigurationError
 from .faults import contradictions, place_of, told, unknown_variable
@@ -310,6 +311,12 @@ class Remote(_Table):
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
     )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    joint_of: _Name = Field(
+        default="max_softmax", description="the remote's own score, where the supervisor is joint: it reads that one"
+    )
+    arbitration: bool = Field(
+        default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
+    )
     threshold: float = Field(description="score below this is rejected and goes to fallback")
     batch_size: _Count = Field(default=8, description="inputs in one call, at most")
     batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
@@ -324,10 +331,16 @@ class Remote(_Table):
         default=16_777_216, description="bytes of a response that are read before it is refused"
     )
 
-    @field_validator("supervisor")
+    @property
+    def own_score(self) -> str:
+        """Name of the score that is read off the remote's answer, whoever judges it."""
+        return self.joint_of if self.supervisor == JOINT else self.supervisor
+
+    @field_validator("supervisor", "joint_of")
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
-        return name if info.data.get("output") == "scored" else _class_score(name)
+        joint = name == JOINT and info.field_name == "supervisor"
+        return name if joint or info.data.get("output") == "scored" else _class_score(name)
 
     @field_validator("threshold", mode="wrap")
     @classmethod

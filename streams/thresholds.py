@@ -33,7 +33,12 @@ def _gives(made: Thresholds) -> Values:
 
 
 def _names(made: Thresholds) -> Values:
-    return {("local", "supervisor"): made.local.score, ("remote", "supervisor"): made.remote.score}
+    names: Values = {
+        ("local", "supervisor"): made.local.score,
+        ("remote", "supervisor"): made.remote.score,
+        ("remote", "arbitration"): made.arbitration,
+    }
+    return names | ({("remote", "joint_of"): made.joint_of} if made.joint_of else {})
 
 
 def _filled(document: dict[str, Any], values: Values) -> dict[str, Any]:

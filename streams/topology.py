@@ -164,8 +164,7 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
         return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
     if name == "remote":
         return RemoteAgent(_remote(settings), settings.remote.in_flight)
-    supervisor = Supervisor(settings.remote.supervisor, settings.remote.threshold)
-    return RemoteSupervisorAgent(RemoteSupervisor(supervisor, thresholds_version=settings.thresholds.version))
+    return RemoteSupervisorAgent(_remote_supervisor(settings))
 
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
@@ -191,6 +190,16 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     )
 
 
+def _remote_supervisor(settings: Settings) -> RemoteSupervisor:
+    file = settings.thresholds.file
+    return RemoteSupervisor(
+        Supervisor(settings.remote.supervisor, settings.remote.threshold),
+        thresholds_version=settings.thresholds.version,
+        joint=read_thresholds(Path(file)).joint if file else None,
+        arbitration=settings.remote.arbitration,
+    )
+
+
 def _check_calibrated_for(settings: Settings, model: Model) -> None:
     """Thresholds of another model say nothing about this one."""
     if not settings.thresholds.file:
@@ -205,7 +214,7 @@ def _remote(settings: Settings) -> Remote:
     reading = ClassReading(
         logits=remote.output == "logits",
         labels=tuple(remote.labels),
-        score=remote.supervisor,
+        score=remote.own_score,
         temperature=remote.temperature,
     )
     score_output = remote.score_output if remote.output == "scored" else ""
@@ -220,4 +229,4 @@ def _remote(settings: Settings) -> Remote:
     )
     transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
     client = RemoteClient(transport, protocol, policy)
-    return Remote(client, request_format(settings), supervisor=remote.supervisor)
+    return Remote(client, request_format(settings), supervisor=remote.own_score)

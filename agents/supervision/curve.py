@@ -34,6 +34,7 @@ class Curve:
     thresholds: NDArray[np.float64]  #: (grid,)
     requests: NDArray[np.intp]  #: (grid,)
     accuracies: NDArray[np.float64]  #: (grid,)
+    level: float  #: accuracy of the remote at the last cutoff, which the curve is measured by, 0..1
 
     def point(self, index: int) -> Point:
         """One point of the grid."""
@@ -46,18 +47,18 @@ class Curve:
 
     @property
     def auc(self) -> float | None:
-        """(mean accuracy − first) / (last − first), as the paper has it.
+        """(mean accuracy − first) / (level − first), as the paper has it.
 
         0 is no better than local alone at every share, 0.5 what random routing gets, above 1 better than remote
         alone on average. None where both ends are equally right: there is nothing to gain then.
         """
-        first, last = self.accuracies[0], self.accuracies[-1]
-        return float((self.accuracies.mean() - first) / (last - first)) if last != first else None
+        first = self.accuracies[0]
+        return float((self.accuracies.mean() - first) / (self.level - first)) if self.level != first else None
 
     @property
     def remote_even(self) -> Point:
-        """The first point that is as right as the last, where all but the surest inputs go to the remote."""
-        return self.point(int(np.argmax(self.accuracies >= self.accuracies[-1])))
+        """The first point that is as right as the remote, where all but the surest inputs go to it."""
+        return self.point(int(np.argmax(self.accuracies >= self.level)))
 
     @property
     def best(self) -> Point:
@@ -70,11 +71,12 @@ class Curve:
         return self.local_accuracy + (self.remote_accuracy - self.local_accuracy) * self.fractions
 
 
-def request_accuracy(recording: Recording, grid: int) -> Curve:
+def request_accuracy(recording: Recording, grid: int, level: float | None = None) -> Curve:
     """The curve over `grid` cutoffs from 0 to 1: deferred is local score < sorted(local scores)[int(n · cutoff)].
 
-    O(n log n) in the inputs and O(log n) per cutoff. Raises `ValueError` for no inputs and for fewer than two
-    cutoffs.
+    `level` is what it is measured by: the plain remote's accuracy, where the recording is an arbitrated one; by
+    default that of the last cutoff. O(n log n) in the inputs and O(log n) per cutoff. Raises `ValueError` for no
+    inputs and for fewer than two cutoffs.
     """
     n = len(recording)
     if not n:
@@ -88,6 +90,7 @@ def request_accuracy(recording: Recording, grid: int) -> Curve:
     thresholds = scores[np.minimum((n * fractions).astype(np.intp), n - 1)]
     requests = np.searchsorted(scores, thresholds, side="left")  # strictly below: ties stay
     gained = np.concatenate(([0], np.cumsum(gains)))[requests]
+    accuracies = (int(recording.local.correct.sum()) + gained) / n
     return Curve(
         n=n,
         local_accuracy=recording.local.accuracy,
@@ -95,7 +98,8 @@ def request_accuracy(recording: Recording, grid: int) -> Curve:
         fractions=fractions,
         thresholds=thresholds,
         requests=requests,
-        accuracies=(int(recording.local.correct.sum()) + gained) / n,
+        accuracies=accuracies,
+        level=float(accuracies[-1]) if level is None else level,
     )
 
 

@@ -1,28 +1,37 @@
 """From one labelled sample to both thresholds, without using an input twice.
 
-choose    the first threshold
+fit       the joint model, where one is asked for
+choose    the first threshold, and whether the joint supervisor and arbitration earn their place
 certify   the second threshold, on inputs that chose nothing
-report    what both do, on inputs that neither has seen
+report    what all of it does, on inputs that it has not seen
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from .arbitration import estimate_recording, judged
 from .calibration import Found, Infeasible, clopper_pearson, learn_then_test, local_threshold, paper_rule
 from .curve import request_accuracy
 from .evaluation import Evaluation, evaluate
+from .joint import JointModel, fit_joint
 from .recording import Recording
 from .supervisor import Supervisor
+from .worth import Worth, arbitration_worth_it, joint_worth_it
 
 #: cutoffs that are looked through for the point that is as right as the remote
 _GRID = 1001
 
 Method = Literal["paper", "clopper-pearson", "ltt"]
-PartName = Literal["choose", "certify", "report"]
+PartName = Literal["fit", "choose", "certify", "report"]
+Parts = dict[PartName, Recording]
+
+#: shares of the sample without and with a model to fit; what is left is for the report
+PLAIN_SHARES: dict[PartName, float] = {"choose": 0.4, "certify": 0.4}
+FITTED_SHARES: dict[PartName, float] = {"fit": 0.3, "choose": 0.2, "certify": 0.3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,20 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """How the sample is split."""
+class Judge:
+    """What the second supervisor sees of an input whose remote answer is there."""
 
-    choose: float = 0.4
-    certify: float = 0.4  #: the rest is for the report
+    model: JointModel | None = None  #: None where it sees the remote's own score alone
+    joint: bool = False  #: it sees the joint score
+    arbitration: bool = False  #: the likelier answer is taken
+    reasons: tuple[str, ...] = ()  #: why what was asked for is used, or is not
+
+    def sees(self, recording: Recording) -> Recording:
+        """The recording as it is judged."""
+        if self.model is None:
+            return recording
+        estimates = estimate_recording(self.model, recording)
+        return judged(recording, estimates, joint=self.joint, arbitration=self.arbitration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,40 +79,74 @@ class Calibration:
 
     local: float  #: first threshold
     remote: Found  #: second threshold, or why there is none
-    parts: dict[PartName, Recording]
+    parts: Parts  #: as recorded
+    judge: Judge = field(default_factory=Judge)
 
     def evaluations(self) -> dict[PartName, Evaluation]:
         """What both supervisors do on each part; empty where there is no second threshold."""
         if isinstance(self.remote, Infeasible):
             return {}
         local, remote = Supervisor("", self.local), Supervisor("", self.remote.threshold)
-        return {name: evaluate(part, local, remote) for name, part in self.parts.items()}
+        return {name: evaluate(self.judge.sees(part), local, remote) for name, part in self.parts.items()}
 
 
-def split(recording: Recording, shares: Shares, seed: int) -> dict[PartName, Recording]:
-    """Three parts, drawn by chance. Raises `ValueError` where one of them would be empty."""
+def split(recording: Recording, shares: dict[PartName, float], seed: int) -> Parts:
+    """The parts of these shares and the report, drawn by chance. Raises `ValueError` where one would be empty."""
     n = len(recording)
-    first, second = int(n * shares.choose), int(n * (shares.choose + shares.certify))
-    if not 0 < first < second < n:
-        raise ValueError(f"{n} labelled inputs cannot be split into three parts: more are needed")
+    ends = [int(n * share) for share in np.cumsum([0.0, *shares.values()])] + [n]
+    if min(np.diff(ends)) < 1:
+        raise ValueError(f"{n} labelled inputs cannot be split into {len(shares) + 1} parts: more are needed")
     order = np.random.default_rng(seed).permutation(n)
-    return {
-        "choose": recording[order[:first]],
-        "certify": recording[order[first:second]],
-        "report": recording[order[second:]],
-    }
+    names: list[PartName] = [*shares, "report"]
+    return {name: recording[order[start:end]] for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)}
 
 
-def calibrate(parts: dict[PartName, Recording], first: First, second: Second) -> Calibration:
-    """Both thresholds from a sample that is split. Raises `ValueError` for targets outside their range."""
-    local = first_threshold(parts["choose"], first)
-    return Calibration(local, second_threshold(parts["choose"], parts["certify"], local, second), parts)
+def calibrate(
+    parts: Parts, first: First, second: Second, *, joint: bool = False, arbitration: bool = False
+) -> Calibration:
+    """Both thresholds from a sample that is split.
+
+    Where the joint supervisor or arbitration is asked for, it is used only if it is significantly better than the
+    paper's rule on the part `choose`. Raises `ValueError` for targets outside their range, and as `fit_joint` does.
+    """
+    model = fit_joint(parts["fit"]) if joint or arbitration else None
+    plain = parts["choose"]
+    local = first_threshold(plain, first, plain)
+    judge = Judge()
+    if model is not None:
+        judge = choose_judge(model, plain, local, second, joint=joint, arbitration=arbitration)
+        local = first_threshold(judge.sees(plain), first, plain)
+    found = second_threshold(judge.sees(plain), judge.sees(parts["certify"]), local, second)
+    return Calibration(local, found, parts, judge)
 
 
-def first_threshold(sample: Recording, first: First) -> float:
-    """The threshold that does what is wanted on this sample."""
+def choose_judge(
+    model: JointModel, sample: Recording, local: float, second: Second, *, joint: bool, arbitration: bool
+) -> Judge:
+    """What earns its place on a sample that the model was not fitted on: arbitration first, then the joint score."""
+    reasons: list[str] = []
+    if arbitration:
+        worth = arbitration_worth_it(sample, Judge(model, arbitration=True).sees(sample), local)
+        arbitration = _kept(worth, reasons)
+    if joint:
+        plain = Judge(model, arbitration=arbitration).sees(sample)
+        found = second_threshold(plain, plain, local, second)
+        line = found.threshold if not isinstance(found, Infeasible) else float(np.median(plain.remote.scores))
+        worth = joint_worth_it(plain, Judge(model, joint=True, arbitration=arbitration).sees(sample), local, line)
+        joint = _kept(worth, reasons)
+    return Judge(model if joint or arbitration else None, joint, arbitration, tuple(reasons))
+
+
+def _kept(worth: Worth, reasons: list[str]) -> bool:
+    reasons.append(worth.reason + ("" if worth.kept else "; it is left out"))
+    return worth.kept
+
+
+def first_threshold(sample: Recording, first: First, plain: Recording | None = None) -> float:
+    """The threshold that does what is wanted on this sample; `plain` is the same as recorded, if that is not it."""
     if first.kind == "remote_even":
-        return request_accuracy(sample, _GRID).remote_even.threshold
+        level = request_accuracy(plain or sample, _GRID).level
+        return request_accuracy(sample, _GRID, level).remote_even.threshold
     if first.value is None:
         raise ValueError(f"{first.kind} needs a value")
     return first.value if first.kind == "threshold" else local_threshold(sample.local.scores, first.value)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from ...schemas.errors import ConfigurationError
+from .joint import JointModel
 
 #: version of the file's format
 FORMAT = 1
@@ -54,6 +55,9 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int  #: of the split
     parts: dict[str, Part]  #: by name: choose, certify, report
     made: str  #: date and time, UTC, ISO 8601
+    joint: JointModel | None = None  #: estimates how likely each answer is right, where that is used
+    joint_of: str = ""  #: name of the remote's own score, which the joint model reads; '' where there is none
+    arbitration: bool = False  #: the likelier of the two answers is taken
     format: int = FORMAT
     digest: str = ""  #: SHA-256 over all the rest, 16 hex digits
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.calibration import Infeasible
-from ...agents.supervision.procedure import Calibration, First, Second, Shares, calibrate, split
+from ...agents.supervision.procedure import FITTED_SHARES, PLAIN_SHARES, Calibration, First, Second, calibrate, split
 from ...agents.supervision.recording import Recording
 from ...agents.supervision.thresholds import Line, Part, Target, Thresholds, signed
 from ...schemas.errors import ConfigurationError
@@ -27,6 +28,8 @@ class Wish:
     delta: float = 0.1
     price: float = 0.0  #: of one remote call
     local_threshold: float | None = None
+    joint: bool = False  #: the joint score, where it is better
+    arbitration: bool = False  #: the likelier of two answers, where that is better
 
     def settled(self) -> tuple[First, Second, str]:
         """Both targets, and the first in words. Raises `ConfigurationError` with every fault at once."""
@@ -93,7 +96,9 @@ def calibrated(recording: Recording, wish: Wish, seed: int) -> Calibration:
     """Both thresholds. Raises `ConfigurationError` for a wish that cannot be, or a sample too small to split."""
     first, second, _ = wish.settled()
     try:
-        return calibrate(split(recording, Shares(), seed), first, second)
+        shares = FITTED_SHARES if wish.joint or wish.arbitration else PLAIN_SHARES
+        parts = split(recording, shares, seed)
+        return calibrate(parts, first, second, joint=wish.joint, arbitration=wish.arbitration)
     except ValueError as error:
         raise ConfigurationError([str(error)]) from error
 
@@ -108,13 +113,16 @@ def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: st
         Thresholds(
             version=names.version,
             local=Line(made.local, names.local_score, names.local_model),
-            remote=Line(made.remote.threshold, names.remote_score, names.remote_model),
+            remote=Line(made.remote.threshold, JOINT if made.judge.joint else names.remote_score, names.remote_model),
             first=words,
             method=second.method,
             target=Target(second.kind, second.target, None if second.method == "paper" else second.delta),
             seed=seed,
             parts={str(name): part for name, part in parts.items()},
             made=at,
+            joint=made.judge.model,
+            joint_of=names.remote_score if made.judge.model else "",
+            arbitration=made.judge.arbitration,
         )
     )
 
@@ -133,33 +141,49 @@ def as_json(made: Calibration, wish: Wish, thresholds: Thresholds | None) -> dic
         "method": second.method,
         "target": {"kind": second.kind, "value": second.target},
         "delta": None if second.method == "paper" else second.delta,
+        "joint": made.judge.joint,
+        "arbitration": made.judge.arbitration,
+        "reasons": list(made.judge.reasons),
         "n": {name: len(part) for name, part in made.parts.items()},
         "parts": {name: part.rates() for name, part in made.evaluations().items()},
         "version": thresholds.version if thresholds else None,
     }
 
 
+_ROLES = {
+    "fit": "fitted the joint model",
+    "choose": "chose the first threshold",
+    "certify": "certified the second",
+    "report": "none of them has seen",
+}
+
+
 def as_table(made: Calibration, wish: Wish) -> Table:
     """What both thresholds do on each part of the sample."""
-    _, second, words = wish.settled()
+    _, _, words = wish.settled()
     table = Table(title=f"Thresholds: {words}", title_justify="left")
-    table.add_column("on the part that", justify="left")
-    for name in ("inputs", "remote calls", "accepted", "right of those", "false positives"):
+    table.add_column("on the part that")
+    for name in ("inputs", "remote", "accepted", "right", "FPR"):
         table.add_column(name, justify="right")
-    roles = {"choose": "chose the first threshold", "certify": "certified the second", "report": "neither has seen"}
     for name, part in made.evaluations().items():
         rates = (part.remote_fraction, part.acceptance, part.accuracy, part.false_positive_rate)
-        table.add_row(roles[name], f"{part.n:,}", *("-" if rate is None else f"{rate:.2%}" for rate in rates))
-    table.caption = _promise(made, second)
+        table.add_row(_ROLES[name], f"{part.n:,}", *("-" if rate is None else f"{rate:.2%}" for rate in rates))
     return table
 
 
-def _promise(made: Calibration, second: Second) -> str:
-    what = "right answers rejected" if second.kind == "false_positive_rate" else "trusted answers wrong"
+def notes(made: Calibration, wish: Wish) -> list[str]:
+    """Both thresholds and what they promise, or why there is no second one; and what became of the joint supervisor."""
+    _, second, _ = wish.settled()
+    return [*_promise(made, second), *made.judge.reasons]
+
+
+def _promise(made: Calibration, second: Second) -> list[str]:
+    what = "the right answers rejected" if second.kind == "false_positive_rate" else "the trusted answers wrong"
+    wanted = f"at most {second.target:g} of {what}"
     if isinstance(made.remote, Infeasible):
-        nearest = "" if made.remote.nearest is None else f"; nearest feasible target: {made.remote.nearest:.4g}"
-        return f"infeasible: at most {second.target:g} of the {what}: {made.remote.reason}{nearest}"
-    lines = f"local threshold {made.local:.6g}, remote threshold {made.remote.threshold:.6g}: "
+        nearest = "" if made.remote.nearest is None else f"; the nearest feasible target is {made.remote.nearest:.4g}"
+        return [f"infeasible, {wanted}: {made.remote.reason}{nearest}"]
+    lines = f"local threshold {made.local:.6g}, remote threshold {made.remote.threshold:.6g}"
     if second.method == "paper":
-        return f"{lines}the paper's rule, {second.target:g} of the {what} on what it saw; no guarantee on fresh data"
-    return f"{lines}at most {second.target:g} of the {what}, with probability {1 - second.delta:g} ({second.method})"
+        return [lines, f"{second.target:g} of {what} on what it saw (the paper's rule): no promise for fresh data"]
+    return [lines, f"{wanted}, with probability {1 - second.delta:g} ({second.method})"]

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from cyclopts import Parameter, validators
 from rich.console import Console, RenderableType
 
 from ...agents.supervision.thresholds import write_thresholds
+from ...schemas.errors import ConfigurationError
+from ..settings import load_settings
 from .options import RecordingOptions
 from .recordings import Recorded
+
+if TYPE_CHECKING:
+    from .rules import Rule
 
 DONE, FAILED = 0, 1
 
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
 NotNegative = Annotated[float, Parameter(validator=validators.Number(gte=0))]
+
+
+def _finite(_: object, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+
+
+Finite = Annotated[float, Parameter(validator=_finite)]
 
 
 def curve(
@@ -27,6 +42,7 @@ def curve(
     price: NotNegative = 0.0,
     local_ms: NotNegative = 0.0,
     remote_ms: NotNegative = 0.0,
+    arbitration: Annotated[bool, Parameter(negative="")] = False,
     plot: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -42,16 +58,21 @@ def curve(
         Milliseconds of one local answer.
     remote_ms
         Milliseconds of one remote answer.
+    arbitration
+        Also with the likelier of the two answers taken once the remote has answered, cross-validated.
     plot
         File for a picture of the curve, .png or .svg.
     """
     from .curve import Prices, draw, report_on
 
     read = recorded.read()
-    report = report_on(read.recording, grid, Prices(price, local_ms, remote_ms))
+    try:
+        report = report_on(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
+    except ValueError as error:
+        raise ConfigurationError([f"--arbitration: {error}"]) from error
     if plot is not None:
         draw(report, plot)
-    _tell(json, report.as_json(), report.as_table(), _from(read))
+    _tell(json, report.as_json(), [report.as_table()], [*report.notes(), *_from(read)])
     return DONE
 
 
@@ -67,6 +88,8 @@ def calibrate(
     method: Literal["paper", "clopper-pearson", "ltt"] | None = None,
     delta: float = 0.1,
     price: NotNegative = 0.0,
+    joint: Annotated[bool, Parameter(negative="")] = False,
+    arbitration: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     out: Path | None = None,
     version: str = "",
@@ -101,8 +124,12 @@ def calibrate(
         Probability that the promise fails.
     price
         What one remote call costs.
+    joint
+        Judge the remote answer by both scores and by whether the answers agree, where that proves better.
+    arbitration
+        Take the likelier of the two answers once the remote has answered, where that proves better.
     seed
-        Seed of the split in three parts.
+        Seed of the split into parts.
     out
         File for the thresholds, which `[thresholds] file` of a worker's configuration names.
     version
@@ -116,9 +143,9 @@ def calibrate(
     remote_model
         Name and version of the remote model.
     """
-    from .calibrate import Names, Wish, as_json, as_table, calibrated, thresholds_of
+    from . import calibrate as thresholds_for
 
-    wish = Wish(
+    wish = thresholds_for.Wish(
         remote_fraction=remote_fraction,
         cost=cost,
         remote_even=remote_even,
@@ -128,16 +155,21 @@ def calibrate(
         method=method,
         delta=delta,
         price=price,
+        joint=joint,
+        arbitration=arbitration,
     )
     wish.settled()  # its faults come before minutes of reading
     read = recorded.read()
-    made = calibrated(read.recording, wish, seed)
-    names = Names(local_score, remote_score, local_model, remote_model, version)
-    thresholds = thresholds_of(made, wish, names, seed, datetime.now(UTC).isoformat(timespec="seconds"))
+    made = thresholds_for.calibrated(read.recording, wish, seed)
+    names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    thresholds = thresholds_for.thresholds_of(made, wish, names, seed, at)
+    tables = [] if thresholds is None else [thresholds_for.as_table(made, wish)]
+    notes = [*thresholds_for.notes(made, wish), *_from(read)]
     if thresholds is not None and out is not None:
         write_thresholds(out, thresholds)
-    notes = [*_from(read), *([f"written to {out}, version {thresholds.version}"] if thresholds and out else [])]
-    _tell(json, as_json(made, wish, thresholds), as_table(made, wish), notes)
+        notes.append(f"written to {out}, version {thresholds.version}")
+    _tell(json, thresholds_for.as_json(made, wish, thresholds), tables, notes)
     return DONE if thresholds is not None else FAILED
 
 
@@ -164,6 +196,103 @@ def replicate(*, data: Path, json: Json = False) -> int:
     return FAILED if different else DONE
 
 
+def rehearse(
+    recorded: RecordingOptions,
+    *,
+    local_threshold: Finite | None = None,
+    remote_threshold: Finite | None = None,
+    thresholds: Path | None = None,
+    latency_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    limit: Annotated[float, Parameter(validator=validators.Number(gt=0), show_default=False)] = math.inf,
+    price: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    bootstrap_servers: str | None = None,
+    first: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+) -> int:
+    """Run recorded predictions through the real pipeline, and compare every decision with the offline one.
+
+    Exits 1 where a decision differs, or an input is lost or answered twice.
+
+    Parameters
+    ----------
+    local_threshold
+        A local score below this is doubtful, and the remote is asked.
+    remote_threshold
+        A remote score below this is rejected.
+    thresholds
+        File of `calibrate`, in place of both.
+    latency_ms
+        Median of a remote call, milliseconds.
+    limit
+        Remote calls per second before they are refused; without it all are let through.
+    price
+        Price of a remote call.
+    bootstrap_servers
+        Broker to run on; the embedded one is started without it.
+    first
+        Only so many inputs, from the first on.
+    json
+        Print JSON instead of a table.
+    out
+        File to write the same JSON to.
+    """
+    from .rehearsal import Conditions, run_rehearsal
+
+    rule = _rule(local_threshold, remote_threshold, thresholds)
+    conditions = Conditions(latency_ms, limit, price, bootstrap_servers)
+    return run_rehearsal(recorded.read().first(first), rule, conditions, as_document=json, out=out)
+
+
+def _rule(local: float | None, remote: float | None, thresholds: Path | None) -> Rule:
+    from .rules import FromFile, TwoThresholds
+
+    if thresholds is not None and local is None and remote is None:
+        return FromFile.read(thresholds)
+    if thresholds is None and local is not None and remote is not None:
+        return TwoThresholds(local, remote)
+    raise ConfigurationError(["say both --local-threshold and --remote-threshold, or --thresholds alone"])
+
+
+def recording(
+    *,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    labels: Path,
+    out: Path,
+    id_column: str | None = None,
+    source_column: str | None = None,
+    truth_column: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Read what both models said off the topics of a running system, joined with labels, as a recording.
+
+    The file is read by the commands over recordings: --local FILE --remote FILE --where pair=true
+
+    Parameters
+    ----------
+    config
+        TOML file with the settings.
+    labels
+        What would have been right: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
+    out
+        File to write, ending in .jsonl.
+    id_column
+        Column of the labels with the request's id.
+    source_column
+        Column of the labels with the request's topic-partition-offset.
+    truth_column
+        Column of the labels with the right answer.
+    json
+        Print the counts as JSON.
+    """
+    if out.suffix != ".jsonl":
+        raise ConfigurationError([f"--out: must end in .jsonl (got {str(out)!r})"])
+    settings = load_settings(config)
+    from .topics_recording import run_recording
+
+    return run_recording(settings, labels, out, (id_column, source_column, truth_column), as_document=json)
+
+
 def _from(read: Recorded) -> list[str]:
     return [f"{len(read.recording):,} inputs; {read.taken}"]
 
@@ -171,14 +300,14 @@ def _from(read: Recorded) -> list[str]:
 def _tell(
     as_json: bool,  # noqa: FBT001  # the flag of the command line
     document: dict[str, Any],
-    tables: RenderableType | list[RenderableType],
+    tables: Sequence[RenderableType],
     notes: list[str],
 ) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if as_json:
         console.out(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), highlight=False)
         return
-    for table in tables if isinstance(tables, list) else [tables]:
+    for table in tables:
         console.print(table, soft_wrap=False)
     for note in notes:
         console.print(note, markup=False)

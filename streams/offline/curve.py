@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
+from ...agents.supervision.arbitration import cross_validated, judged
 from ...agents.supervision.curve import Curve, Point, oracle, request_accuracy
 from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
@@ -49,18 +50,26 @@ class CurveReport:
     curve: Curve
     oracle: NDArray[np.float64]  #: (grid,)
     prices: Prices
+    arbitrated: Curve | None = None  #: the same, with the likelier of two answers taken, cross-validated
 
     def as_json(self) -> dict[str, Any]:
         """Everything, points included."""
-        curve = self.curve
+        document = {
+            "n": self.curve.n,
+            "local_accuracy": self.curve.local_accuracy,
+            "remote_accuracy": self.curve.remote_accuracy,
+            "cost_remote_only": self.prices.cost(self.curve.n),
+            **self._of(self.curve),
+        }
+        if self.arbitrated is not None:
+            document["arbitration"] = self._of(self.arbitrated)
+        return document
+
+    def _of(self, curve: Curve) -> dict[str, Any]:
         return {
-            "n": curve.n,
-            "local_accuracy": curve.local_accuracy,
-            "remote_accuracy": curve.remote_accuracy,
             "auc": curve.auc,
             "remote_even": self._point(curve.remote_even),
             "best": self._point(curve.best),
-            "cost_remote_only": self.prices.cost(curve.n),
             "points": [self._point(curve.point(index)) for index in range(len(curve.fractions))],
         }
 
@@ -82,15 +91,22 @@ class CurveReport:
         for fraction in _SHOWN:
             index = int(np.argmin(np.abs(self.curve.fractions - fraction)))
             self._add(table, f"{fraction:.0%}", self.curve.point(index))
-        table.add_section()
-        self._add(table, "as right as remote only", self.curve.remote_even)
-        self._add(table, "best", self.curve.best)
-        auc = self.curve.auc
-        table.caption = (
-            f"local only {self.curve.local_accuracy:.4f}, remote only {self.curve.remote_accuracy:.4f}, "
-            + ("both ends equal: no AUC" if auc is None else f"AUC {auc:.3f} (random routing: 0.5)")
-        )
+        for name, curve in self._curves().items():
+            table.add_section()
+            self._add(table, f"{name}as right as remote", curve.remote_even)
+            self._add(table, f"{name}best", curve.best)
         return table
+
+    def notes(self) -> list[str]:
+        """What the table is compared to."""
+        ends = f"local only {self.curve.local_accuracy:.4f}, remote only {self.curve.remote_accuracy:.4f}"
+        if self.curve.auc is None:
+            return [f"{ends}; both ends are equally right: no area under the curve"]
+        areas = [f"{name}AUC {curve.auc:.3f}" for name, curve in self._curves().items()]
+        return [f"{ends}; {', '.join(areas)} (random routing gets 0.5)"]
+
+    def _curves(self) -> dict[str, Curve]:
+        return {"": self.curve} | ({"arbitration: ": self.arbitrated} if self.arbitrated is not None else {})
 
     def _add(self, table: Table, name: str, point: Point) -> None:
         share = point.requests / self.curve.n
@@ -104,10 +120,17 @@ class CurveReport:
         )
 
 
-def report_on(recording: Recording, grid: int, prices: Prices) -> CurveReport:
-    """The curve of a recording, beside what the best possible routing would get."""
+def report_on(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
+    """The curve of a recording, beside what the best possible routing would get.
+
+    Raises `ValueError` where arbitration is asked for and there is too little to fit it on.
+    """
     curve = request_accuracy(recording, grid)
-    return CurveReport(curve, oracle(recording, curve.requests / curve.n), prices)
+    arbitrated = None
+    if arbitration:
+        taken = judged(recording, cross_validated(recording), joint=True, arbitration=True)
+        arbitrated = request_accuracy(taken, grid, curve.level)
+    return CurveReport(curve, oracle(recording, curve.requests / curve.n), prices, arbitrated)
 
 
 def draw(report: CurveReport, path: Path) -> None:
@@ -118,7 +141,7 @@ def draw(report: CurveReport, path: Path) -> None:
         from matplotlib.figure import Figure  # here: it takes a second, and not every table needs a picture
     except ImportError as error:
         raise PlotError("a picture needs matplotlib: pip install 'bisupervised[plot]'") from error
-    figure = Figure(figsize=(7.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     _fill(figure.add_subplot(), report)
     try:
         figure.savefig(path, dpi=150)
@@ -131,6 +154,8 @@ def _fill(axes: Any, report: CurveReport) -> None:  # noqa: ANN401  # matplotlib
     shares = curve.requests / curve.n
     axes.plot(shares, report.oracle, color="0.75", linestyle="--", label="oracle: knows both answers")
     axes.plot(shares, curve.accuracies, color="tab:blue", linewidth=2, label="two models, local supervisor")
+    if report.arbitrated is not None:
+        axes.plot(shares, report.arbitrated.accuracies, color="tab:orange", linewidth=2, label="with arbitration")
     axes.plot([0, 1], [curve.local_accuracy, curve.remote_accuracy], color="0.6", linestyle=":", label="random routing")
     axes.axhline(curve.remote_accuracy, color="tab:red", linewidth=0.8, label="remote only")
     axes.axhline(curve.local_accuracy, color="tab:green", linewidth=0.8, label="local only")
@@ -148,4 +173,4 @@ def _fill(axes: Any, report: CurveReport) -> None:  # noqa: ANN401  # matplotlib
     axes.set_ylabel("share of right answers")
     axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.margins(y=0.12)
-    axes.legend(loc="lower right", frameon=False)
+    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)

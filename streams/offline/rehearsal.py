@@ -29,7 +29,7 @@ from ..topics import create_topics
 from . import recorded
 from .recordings import Recorded
 from .rehearsal_report import Bill, Outcome, Report, as_json, as_table, make_report
-from .rules import SCORE, Rule
+from .rules import Rule
 
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MODEL = "recorded"
@@ -137,7 +137,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
     tables: dict[str, dict[str, object]] = {
         "kafka": {"bootstrap_servers": servers},
         "topics": {},
-        "local": {"model": f"{recorded.__name__}:local", "output": "scored", "supervisor": SCORE},
+        "local": {"model": f"{recorded.__name__}:local", "output": "scored"},
         "remote": {
             "url": url,
             "model": _MODEL,
@@ -145,7 +145,6 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
             "output": "scored",
             "output_name": recorded.PREDICTION,
             "score_output": recorded.SCORE,
-            "supervisor": SCORE,
             "batch_size": 1,  # a call is an input, which makes the bill easy to read
             "batch_wait_ms": 0,
             "in_flight": conditions.in_flight,
@@ -153,7 +152,6 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
             "deadline_s": 3600.0,
             "price_per_call": conditions.price,
         },
-        "thresholds": {"version": "rehearsal"},
     }
     for table, keys in rule.settings().items():
         tables.setdefault(table, {}).update(keys)

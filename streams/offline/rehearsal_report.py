@@ -114,8 +114,8 @@ def make_report(
 
 def _expected(decisions: Decisions) -> dict[str, int]:
     return {
-        "answered_by_local": int(decisions.by_local.sum()),
-        "answered_by_remote": int(decisions.by_remote.sum()),
+        "answered_by_local": int(decisions.answered_by_local.sum()),
+        "answered_by_remote": int((decisions.by_remote & ~decisions.answered_by_local).sum()),
         "rejected": int(decisions.rejected.sum()),
         "correct": int(decisions.correct.sum()),
     }
@@ -123,7 +123,7 @@ def _expected(decisions: Decisions) -> dict[str, int]:
 
 def _difference(decisions: Decisions, at: int, outcome: Outcome) -> str:
     """What differs, or nothing. Scores are compared to the last bit: both sides read the same numbers."""
-    wanted = "local" if decisions.by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
+    wanted = "local" if decisions.answered_by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
     got = outcome.answered_by or ("rejected" if outcome.reason in _REJECTED else f"failed with {outcome.reason}")
     pairs = {
         "decision": (wanted, got),

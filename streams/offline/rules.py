@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...agents.supervision.arbitration import JOINT, arbitrate, estimate_recording, judged
 from ...agents.supervision.recording import Recording
 from ...agents.supervision.supervisor import Supervisor
+from ...agents.supervision.thresholds import Thresholds, read_thresholds
+from ...schemas.errors import ConfigurationError
 
 #: what answers stand for where only their correctness is recorded
 RIGHT, WRONG = "right", "wrong"
@@ -26,6 +30,7 @@ class Decisions:
     predictions: NDArray[Any]  #: the answer that was judged last
     scores: NDArray[np.float64]  #: its score
     correct: NDArray[np.bool_]  #: whether it is trusted and right
+    local_after_all: NDArray[np.bool_]  #: the remote was asked, and the local answer is taken, being the likelier
 
     def __len__(self) -> int:
         return len(self.by_local)
@@ -38,6 +43,11 @@ class Decisions:
     @property
     def rejected(self) -> NDArray[np.bool_]:
         return ~self.by_local & ~self.by_remote
+
+    @property
+    def answered_by_local(self) -> NDArray[np.bool_]:
+        """The answer that is trusted is the local one, asked for or not."""
+        return self.by_local | (self.by_remote & self.local_after_all)
 
 
 class Rule(Protocol):
@@ -58,19 +68,64 @@ class TwoThresholds:
     remote: float  #: a remote score below this is rejected
 
     def decide(self, recording: Recording) -> Decisions:
-        local, remote = recording.local, recording.remote
-        by_local = Supervisor(SCORE, self.local).trusted(local.scores)
-        by_remote = ~by_local & Supervisor(SCORE, self.remote).trusted(remote.scores)
-        return Decisions(
-            by_local,
-            by_remote,
-            np.where(by_local, *answers(recording)),
-            np.where(by_local, local.scores, remote.scores),
-            (by_local & local.correct) | (by_remote & remote.correct),
-        )
+        lines = Supervisor(SCORE, self.local), Supervisor(SCORE, self.remote)
+        return _decisions(recording, recording, *lines, np.zeros(len(recording), dtype=bool))
 
     def settings(self) -> dict[str, dict[str, object]]:
-        return {"local": {"threshold": self.local}, "remote": {"threshold": self.remote}}
+        return {
+            "local": {"supervisor": SCORE, "threshold": self.local},
+            "remote": {"supervisor": SCORE, "threshold": self.remote},
+            "thresholds": {"version": "rehearsal"},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FromFile:
+    """What `calibrate` wrote: both thresholds, and the joint supervisor and arbitration where it kept them."""
+
+    path: Path
+    made: Thresholds
+
+    @classmethod
+    def read(cls, path: Path) -> FromFile:
+        """Raises `ConfigurationError`."""
+        return cls(path, read_thresholds(path))
+
+    def decide(self, recording: Recording) -> Decisions:
+        """Raises `ConfigurationError` where the joint model needs the answers and they are not recorded."""
+        lines = Supervisor("", self.made.local.threshold), Supervisor("", self.made.remote.threshold)
+        model, plain = self.made.joint, np.zeros(len(recording), dtype=bool)
+        if model is None:
+            return _decisions(recording, recording, *lines, plain)
+        if model.agreement and recording.agreement is None:
+            raise ConfigurationError(
+                [f"{self.path}: its joint model looks at the answers, and this recording holds none"]
+            )
+        estimates = estimate_recording(model, recording)
+        joint = self.made.remote.score == JOINT
+        seen = judged(recording, estimates, joint=joint, arbitration=self.made.arbitration)
+        return _decisions(recording, seen, *lines, arbitrate(estimates).local if self.made.arbitration else plain)
+
+    def settings(self) -> dict[str, dict[str, object]]:
+        return {"thresholds": {"file": str(self.path.resolve())}}
+
+
+def _decisions(
+    recording: Recording, seen: Recording, local: Supervisor, remote: Supervisor, local_taken: NDArray[np.bool_]
+) -> Decisions:
+    """`seen` is the recording as the second supervisor sees it; a rejected record keeps what the remote said itself."""
+    by_local = local.trusted(recording.local.scores)
+    by_remote = ~by_local & remote.trusted(seen.remote.scores)
+    of_local, of_remote = answers(recording)
+    judged_last = np.where(by_remote, seen.remote.scores, recording.remote.scores)
+    return Decisions(
+        by_local,
+        by_remote,
+        np.where(by_local | (by_remote & local_taken), of_local, of_remote),
+        np.where(by_local, recording.local.scores, judged_last),
+        (by_local & recording.local.correct) | (by_remote & seen.remote.correct),
+        local_taken,
+    )
 
 
 def answers(recording: Recording) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -4,13 +4,23 @@ import numpy as np
 import pytest
 from bisupervised.agents.supervision.calibration import Feasible, Infeasible
 from bisupervised.agents.supervision.curve import request_accuracy
-from bisupervised.agents.supervision.procedure import First, Second, Shares, calibrate, first_threshold, split
+from bisupervised.agents.supervision.procedure import (
+    FITTED_SHARES,
+    PLAIN_SHARES,
+    First,
+    PartName,
+    Second,
+    calibrate,
+    first_threshold,
+    split,
+)
+from bisupervised.agents.supervision.recording import Recording, Side
 from support.samples import drawn
 
 
 def test_no_input_is_in_two_parts() -> None:
     sample = drawn(1000, 0)
-    parts = split(sample, Shares(0.5, 0.3), seed=1)
+    parts = split(sample, {"choose": 0.5, "certify": 0.3}, seed=1)
     assert {name: len(part) for name, part in parts.items()} == {"choose": 500, "certify": 300, "report": 200}
     scores = np.concatenate([part.local.scores for part in parts.values()])
     assert sorted(scores) == sorted(sample.local.scores)
@@ -18,15 +28,21 @@ def test_no_input_is_in_two_parts() -> None:
 
 def test_the_split_is_drawn_by_its_seed() -> None:
     sample = drawn(100, 0)
-    first, again, other = (split(sample, Shares(), seed)["choose"].local.scores.tolist() for seed in (1, 1, 2))
+    first, again, other = (split(sample, PLAIN_SHARES, seed)["choose"].local.scores.tolist() for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 @pytest.mark.parametrize(
-    ("n", "shares"), [(0, Shares()), (2, Shares()), (10, Shares(0.5, 0.5)), (10, Shares(0.0, 0.5))]
+    ("n", "shares"),
+    [
+        (0, PLAIN_SHARES),
+        (2, PLAIN_SHARES),
+        (10, {"choose": 0.5, "certify": 0.5}),
+        (10, {"choose": 0.0, "certify": 0.5}),
+    ],
 )
-def test_an_empty_part_is_refused(n: int, shares: Shares) -> None:
+def test_an_empty_part_is_refused(n: int, shares: dict[PartName, float]) -> None:
     with pytest.raises(ValueError, match="more are needed"):
         split(drawn(n, 0), shares, 0)
 
@@ -51,7 +67,7 @@ def test_a_share_without_a_value_is_refused() -> None:
 @pytest.mark.parametrize(("method", "target"), [("paper", 0.1), ("clopper-pearson", 0.1), ("ltt", 0.17)])
 def test_both_thresholds_and_what_they_do(method: str, target: float) -> None:
     second = Second(method, target, 0.1)  # type: ignore[arg-type]  # parametrize knows no Literal
-    made = calibrate(split(drawn(5000, 2), Shares(), 0), First("remote_fraction", 0.5), second)
+    made = calibrate(split(drawn(5000, 2), PLAIN_SHARES, 0), First("remote_fraction", 0.5), second)
     assert isinstance(made.remote, Feasible)
     report = made.evaluations()["report"]
     assert report.n == 1000
@@ -61,7 +77,7 @@ def test_both_thresholds_and_what_they_do(method: str, target: float) -> None:
 
 def test_an_infeasible_target_leaves_nothing_to_evaluate() -> None:
     made = calibrate(
-        split(drawn(60, 2), Shares(), 0), First("remote_fraction", 0.5), Second("clopper-pearson", 0.001, 0.1)
+        split(drawn(60, 2), PLAIN_SHARES, 0), First("remote_fraction", 0.5), Second("clopper-pearson", 0.001, 0.1)
     )
     assert isinstance(made.remote, Infeasible)
     assert made.evaluations() == {}
@@ -69,7 +85,41 @@ def test_an_infeasible_target_leaves_nothing_to_evaluate() -> None:
 
 def test_the_second_threshold_never_sees_the_part_that_chose_the_first() -> None:
     """The certified part decides alone: other inputs in the part that chose change nothing but the first threshold."""
-    parts = split(drawn(3000, 3), Shares(), 0)
+    parts = split(drawn(3000, 3), PLAIN_SHARES, 0)
     fixed, second = First("threshold", 0.5), Second("clopper-pearson", 0.1, 0.1)
     changed = {**parts, "choose": drawn(500, 9), "report": drawn(100, 8)}
     assert calibrate(parts, fixed, second).remote == calibrate(changed, fixed, second).remote
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_no_better_is_left_out_and_it_says_so(seed: int) -> None:
+    """A remote that is nearly always right: nothing to gain by asking who is likelier."""
+    chance = np.random.default_rng(seed)
+    n = 4000
+    right = chance.random(n) < 0.7
+    local = Side(np.where(right, chance.beta(4, 2, n), chance.beta(2, 3, n)), right)
+    remote = Side(chance.random(n), chance.random(n) < 0.995)
+    second = Second("clopper-pearson", 0.05, 0.1)
+    parts = split(Recording(local, remote), FITTED_SHARES, seed)
+    plain = calibrate(parts, First("remote_fraction", 0.5), second)
+    made = calibrate(parts, First("remote_fraction", 0.5), second, joint=True, arbitration=True)
+    assert made.judge.model is None
+    assert (made.local, made.remote) == (plain.local, plain.remote)
+    assert len(made.judge.reasons) == 2
+    assert all("it is left out" in reason for reason in made.judge.reasons)
+
+
+def test_what_is_better_is_used_and_certified_on_what_it_was_not_fitted_on() -> None:
+    """Two models of about the same skill that know when they are right: together they know better."""
+    sample = drawn(20_000, 5)
+    parts = split(sample, FITTED_SHARES, 0)
+    second = Second("clopper-pearson", 0.1, 0.1)
+    made = calibrate(parts, First("remote_fraction", 0.6), second, joint=True, arbitration=True)
+    assert made.judge.arbitration
+    assert made.judge.model is not None
+    assert set(made.parts) == {"fit", "choose", "certify", "report"}
+    plain = calibrate(parts, First("remote_fraction", 0.6), second)
+    report, before = made.evaluations()["report"], plain.evaluations()["report"]
+    assert report.right > before.right
+    assert report.false_positive_rate is not None
+    assert report.false_positive_rate < 0.12
