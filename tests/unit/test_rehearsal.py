@@ -168,7 +168,7 @@ def test_the_command_prints_and_writes_json_and_says_what_it_took(
     shown = capsys.readouterr()
     document = json.loads(shown.out)
     assert document == json.loads(out.read_text())
-    assert (document["inputs"], document["settings"]["remote"]) == (4, {"threshold": -1.0})
+    assert (document["inputs"], document["settings"]["remote"]["threshold"]) == (4, -1.0)
     assert "local: id = id, score = local_score" in shown.err
     assert asked == [(["a"], TwoThresholds(0.5, -1.0), rehearsal.Conditions(0.0, 9.0, 2.0))]
 
