@@ -7,7 +7,7 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos rehearsals lock clean
+.PHONY: help setup demo test lint wheel-test chaos rehearsals trust bench-thresholds lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 	@mkdir -p build/types/bisupervised
 	@for folder in schemas agents streams; do ln -sfn ../../../$$folder build/types/bisupervised/$$folder; done
 	$(BIN)/mypy
-	$(BIN)/mypy tests scripts
+	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
 
 wheel-test: setup  ## the tests that need no broker, against the built wheel
@@ -45,6 +45,12 @@ chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py
+
+trust: setup  ## does the promised rate hold? calibrates on thousands of samples; fills docs/thresholds.md
+	$(BIN)/python scripts/trust.py
+
+bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
+	$(BIN)/python -m benchmarks.thresholds
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py
