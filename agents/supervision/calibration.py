@@ -148,7 +148,7 @@ def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: 
         return Infeasible(_too_few(deferred.correct, rate, delta), _feasible_above(_bound(0, deferred.correct, delta)))
     if allowed >= right:
         reason = "even rejecting nearly all remote answers stays below the rate: too little is deferred"
-        return Infeasible(reason, _feasible_below(_bound(right - 1, deferred.correct, delta)))
+        return Infeasible(reason, _feasible_below(_bound(right, deferred.correct, delta)))
     return Feasible(float(deferred.right[allowed]))
 
 
@@ -231,7 +231,7 @@ def _feasible_above(least: ArrayLike) -> float | None:
 
 
 def _feasible_below(most: ArrayLike) -> float | None:
-    """The same where every target up to `most` is met."""
+    """The same where targets below `most` are met."""
     return _in_four_digits(float(np.asarray(most)), math.floor)
 
 

@@ -187,6 +187,17 @@ def test_where_too_little_is_deferred_the_nearest_target_is_a_lower_one() -> Non
     assert isinstance(found, Infeasible)
     assert found.nearest is not None
     assert isinstance(clopper_pearson(sample, 0.5, found.nearest, 0.1), Feasible)
+    assert isinstance(clopper_pearson(sample, 0.5, found.nearest + 2e-6, 0.1), Infeasible)
+
+
+def test_where_one_right_answer_is_deferred_there_is_a_target_for_it() -> None:
+    """The targets that fit are few here: none below what certifies no miss, none above what certifies one."""
+    sample = recording([0.1] + [0.9] * 3, [False, True, True, True], [0.5] * 4, [True] + [False] * 3)
+    for asked in (0.1, 0.9):
+        found = clopper_pearson(sample, 0.5, asked, 0.1)
+        assert isinstance(found, Infeasible)
+        assert found.nearest is not None
+        assert clopper_pearson(sample, 0.5, found.nearest, 0.1) == Feasible(0.5)
 
 
 # learn then test
