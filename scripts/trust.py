@@ -1,9 +1,10 @@
 """Does the promise hold? `make trust` draws samples of the recorded predictions, calibrates on each, and counts.
 
 The whole recording stands for the population: thresholds come from a sample of it, the first from one half, the
-second from the other, and what they then do is measured on everything. `exceeded` is the share of samples whose
-second threshold breaks its target there. It must stay within delta, but for the chance of so many samples; the
-paper's rule, which promises nothing, stands beside it.
+second from the other, and what they then do is measured on everything. Samples are drawn with replacement, as events
+come from a population without end: without, a sample would be more like the recording than events to come are like
+it, and the promise too easily kept. `exceeded` is the share of samples whose second threshold breaks its target. It
+must stay within delta, but for the chance of so many samples; the paper's rule, which promises nothing, stands beside.
 
 Writes build/trust.json and the table of docs/thresholds.md. Exits 1 where a promise is broken.
 """
@@ -67,7 +68,7 @@ def trial(case: str, population: Recording, second: Second, n: int, splits: int,
     draws = np.random.default_rng(seed)
     exceeded = infeasible = 0
     for _ in range(splits):
-        sample = population[draws.choice(len(population), n, replace=False)]
+        sample = population[draws.choice(len(population), n, replace=True)]
         pilot, certify = sample[: n // 2], sample[n // 2 :]
         local = first_threshold(pilot, First("remote_fraction", 0.5))
         found = second_threshold(pilot, certify, local, second)

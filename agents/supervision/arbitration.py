@@ -60,7 +60,11 @@ def cross_validated(recording: Recording, folds: int = 5, seed: int = 0) -> Esti
     fold = np.random.default_rng(seed).permutation(len(recording)) % folds
     found = Estimates(np.empty(len(recording)), np.empty(len(recording)), recording.agreement)
     for held_out in (fold == number for number in range(folds)):
-        estimates = estimate_recording(fit_joint(recording[~held_out]), recording[held_out])
+        try:
+            model = fit_joint(recording[~held_out])
+        except ValueError as error:
+            raise ValueError(f"without one of {folds} folds, {error}") from error
+        estimates = estimate_recording(model, recording[held_out])
         found.local[held_out], found.remote[held_out] = estimates.local, estimates.remote
     return found
 

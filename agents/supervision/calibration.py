@@ -15,6 +15,7 @@ have chosen the first threshold.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +41,12 @@ class Infeasible:
     """There is no such threshold."""
 
     reason: str  #: one line for people
-    nearest: float | None  #: the nearest target that this sample could meet; None where there is none
+    nearest: float | None = None  #: the nearest target that this sample meets, four digits; None where there is none
 
 
 Found = Feasible | Infeasible
+
+_NOTHING_DEFERRED = Infeasible("no local score lies below the first threshold: nothing is deferred")
 
 
 def local_threshold(scores: ArrayLike, remote_fraction: float) -> float:
@@ -106,8 +109,10 @@ def paper_rule(recording: Recording, threshold: float, rate: float) -> Found:
     if not 0.0 <= rate <= 1.0:
         raise ValueError(f"a rate must lie in 0..1, not {rate}")
     deferred = _deferred(recording, threshold)
-    if not deferred.correct or not len(deferred.scores):
-        return Infeasible("nothing is deferred, or no answer is right: there is no rate to reach", None)
+    if not len(deferred.scores):
+        return _NOTHING_DEFERRED
+    if not deferred.correct:
+        return Infeasible("no answer is right, of either model: there is no rate to reach")
     # right answers strictly below each candidate: equal scores are rejected together or not at all
     rejected = np.searchsorted(deferred.right, deferred.scores, side="left")
     rates = rejected / deferred.correct
@@ -115,7 +120,7 @@ def paper_rule(recording: Recording, threshold: float, rate: float) -> Found:
     if not len(reached):
         return Infeasible(
             "even the highest remote score as threshold rejects too few right answers: too little is deferred",
-            float(rates[-1]),
+            _feasible_below(float(rates[-1])),
         )
     return Feasible(float(deferred.scores[reached[0]]))
 
@@ -133,18 +138,27 @@ def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: 
     _check_target(rate)
     _check_target(delta)
     deferred = _deferred(recording, threshold)
+    if not len(deferred.scores):
+        return _NOTHING_DEFERRED
     right = len(deferred.right)
     if not right:
-        return Infeasible("no deferred input is answered rightly by the remote: there is no rate to bound", None)
+        return Infeasible("no deferred input is answered rightly by the remote: there is no rate to bound")
     allowed = most_misses(deferred.correct, rate, delta)
     if allowed < 0:
-        needed = math.ceil(math.log(delta) / math.log1p(-rate))
-        reason = f"{deferred.correct} right answers certify nothing at this rate; {needed} would be needed"
-        return Infeasible(reason, float(_bound(0, deferred.correct, delta)))
+        return Infeasible(_too_few(deferred.correct, rate, delta), _feasible_above(_bound(0, deferred.correct, delta)))
     if allowed >= right:
         reason = "even rejecting nearly all remote answers stays below the rate: too little is deferred"
-        return Infeasible(reason, float(_bound(right - 1, deferred.correct, delta)))
+        return Infeasible(reason, _feasible_below(_bound(right, deferred.correct, delta)))
     return Feasible(float(deferred.right[allowed]))
+
+
+def _too_few(correct: int, rate: float, delta: float) -> str:
+    needed = math.ceil(math.log(delta) / math.log1p(-rate))
+    more = math.ceil(10 * needed / correct) / 10
+    return (
+        f"{correct:,} right answers certify nothing at this rate, and {needed:,} are needed: "
+        f"take {more:g} times as many labelled inputs"
+    )
 
 
 def most_misses(n: int, rate: float, delta: float) -> int:
@@ -168,7 +182,7 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
     _check_target(delta)
     known, fresh = _deferred(pilot, threshold), _deferred(sample, threshold)
     if not len(known.scores):
-        return Infeasible("nothing is deferred: the second supervisor has nothing to reject", None)
+        return _NOTHING_DEFERRED
     candidates = _candidates(known.scores)
     sequence = candidates[_error_bounds(known, candidates, delta).argmin() :]
     bounds = _error_bounds(fresh, sequence, delta)
@@ -179,7 +193,7 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
         return Feasible(float(sequence[too_wrong[0] - 1]))
     trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(fresh, sequence))
     reason = f"{wrong} of {trusted} trusted answers are wrong at the safest threshold, too many for the target"
-    return Infeasible(reason, float(bounds[0]))
+    return Infeasible(reason, _feasible_above(bounds[0]))
 
 
 def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,6 +223,24 @@ def _bound(misses: ArrayLike, n: ArrayLike, delta: float) -> NDArray[np.float64]
     seen, of = np.asarray(misses), np.asarray(n)
     others = np.maximum(of - seen, 1)  # any number: where there are none, the bound is 1
     return np.where(of > seen, beta.ppf(1 - delta, seen + 1, others), 1.0)
+
+
+def _feasible_above(least: ArrayLike) -> float | None:
+    """A target that can be typed in and is met, where every target from `least` on is: rounded up, never down."""
+    return _in_four_digits(float(np.asarray(least)), math.ceil)
+
+
+def _feasible_below(most: ArrayLike) -> float | None:
+    """The same where targets below `most` are met."""
+    return _in_four_digits(float(np.asarray(most)), math.floor)
+
+
+def _in_four_digits(target: float, rounded: Callable[[float], int]) -> float | None:
+    if target <= 0.0:
+        return None
+    digits = 3 - math.floor(math.log10(target))
+    told = round(rounded(target * 10.0**digits) / 10.0**digits, digits)
+    return told if 0.0 < told < 1.0 else None  # at 0 and 1 there is nothing to promise
 
 
 def _check_target(value: float) -> None:

@@ -95,7 +95,7 @@ def split(recording: Recording, shares: dict[PartName, float], seed: int) -> Par
     n = len(recording)
     ends = [int(n * share) for share in np.cumsum([0.0, *shares.values()])] + [n]
     if min(np.diff(ends)) < 1:
-        raise ValueError(f"{n} labelled inputs cannot be split into {len(shares) + 1} parts: more are needed")
+        raise ValueError(f"a sample of {n} cannot be split into {len(shares) + 1} parts: more are needed")
     order = np.random.default_rng(seed).permutation(n)
     names: list[PartName] = [*shares, "report"]
     return {name: recording[order[start:end]] for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)}

@@ -71,10 +71,13 @@ def signed(thresholds: Thresholds) -> Thresholds:
 
 
 def write_thresholds(path: Path, thresholds: Thresholds) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file, whole or not at all. Raises `OSError`."""
     staged = path.with_name(f"{path.name}.new")
-    staged.write_bytes(msgspec.json.format(msgspec.json.encode(thresholds), indent=2) + b"\n")
-    staged.replace(path)
+    try:
+        staged.write_bytes(msgspec.json.format(msgspec.json.encode(thresholds), indent=2) + b"\n")
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def read_thresholds(path: Path) -> Thresholds:

@@ -73,12 +73,12 @@ class Wish:
         if (method == "ltt") != (by_error is not None):
             fits = "ltt goes with --max-error; paper and clopper-pearson with --false-positive-rate"
             faults.append(f"--method: {fits} (got {method!r})")
-        target = (by_error if by_error is not None else by_rate) or 0.0
-        if not 0.0 < target < 1.0:
-            faults.append(f"the target must lie between 0 and 1 (got {target:g})")
+        name, target = ("--max-error", by_error) if by_error is not None else ("--false-positive-rate", by_rate)
+        if target is not None and not 0.0 < target < 1.0:
+            faults.append(f"{name}: must lie between 0 and 1 (got {target:g})")
         if not 0.0 < self.delta < 1.0:
             faults.append(f"--delta: must lie between 0 and 1 (got {self.delta:g})")
-        return Second(method, target, self.delta)  # type: ignore[arg-type]  # the command line takes no other
+        return Second(method, target or 0.0, self.delta)  # type: ignore[arg-type]  # the command line takes no other
 
 
 @dataclass(frozen=True, slots=True)

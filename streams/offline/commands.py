@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter, validators
-from rich.console import Console, RenderableType
-from rich.progress import track
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
 from ..settings import load_settings
 from .options import RecordingOptions
+from .output import tell, working, writing
 from .recordings import Recorded
 
 if TYPE_CHECKING:
     from .rules import Rule
 
 DONE, FAILED = 0, 1
-#: characters in a line of a table that goes into a file or a pipe
-_FILE_WIDTH = 120
-
-Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
-NotNegative = Annotated[float, Parameter(validator=validators.Number(gte=0))]
 
 
 def _finite(_: object, value: float | None) -> None:
@@ -35,7 +27,9 @@ def _finite(_: object, value: float | None) -> None:
         raise ValueError("must be a finite number")
 
 
+Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
 Finite = Annotated[float, Parameter(validator=_finite)]
+NotNegative = Annotated[float, Parameter(validator=(validators.Number(gte=0), _finite))]
 
 
 def curve(
@@ -68,14 +62,16 @@ def curve(
     """
     from .curve import Prices, draw, report_on
 
-    read = recorded.read()
-    try:
-        report = report_on(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
-    except ValueError as error:
-        raise ConfigurationError([f"--arbitration: {error}"]) from error
-    if plot is not None:
-        draw(report, plot)
-    _tell(json, report.as_json(), [report.as_table()], [*report.notes(), *_from(read)])
+    with working("reading") as told:
+        read = recorded.read()
+        told.update("  fitting and drawing the curve")
+        try:
+            report = report_on(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
+        except ValueError as error:
+            raise ConfigurationError([f"--arbitration: {error}"]) from error
+        if plot is not None:
+            draw(report, plot)
+    tell(report.as_json(), [report.as_table()], [*report.notes(), *_from(read)], as_json=json)
     return DONE
 
 
@@ -83,9 +79,9 @@ def calibrate(
     recorded: RecordingOptions,
     *,
     remote_fraction: float | None = None,
-    cost: float | None = None,
+    cost: Finite | None = None,
     remote_even: Annotated[bool, Parameter(negative="")] = False,
-    local_threshold: float | None = None,
+    local_threshold: Finite | None = None,
     false_positive_rate: float | None = None,
     max_error: float | None = None,
     method: Literal["paper", "clopper-pearson", "ltt"] | None = None,
@@ -93,7 +89,7 @@ def calibrate(
     price: NotNegative = 0.0,
     joint: Annotated[bool, Parameter(negative="")] = False,
     arbitration: Annotated[bool, Parameter(negative="")] = False,
-    seed: int = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     out: Path | None = None,
     version: str = "",
     local_score: str = "max_softmax",
@@ -162,17 +158,22 @@ def calibrate(
         arbitration=arbitration,
     )
     wish.settled()  # its faults come before minutes of reading
-    read = recorded.read()
-    made = thresholds_for.calibrated(read.recording, wish, seed)
+    with working("reading") as told:
+        read = recorded.read()
+        told.update("  calibrating")
+        made = thresholds_for.calibrated(read.recording, wish, seed)
     names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     thresholds = thresholds_for.thresholds_of(made, wish, names, seed, at)
     tables = [] if thresholds is None else [thresholds_for.as_table(made, wish)]
     notes = [*thresholds_for.notes(made, wish), *_from(read)]
     if thresholds is not None and out is not None:
-        write_thresholds(out, thresholds)
+        with writing(out):
+            write_thresholds(out, thresholds)
         notes.append(f"written to {out}, version {thresholds.version}")
-    _tell(json, thresholds_for.as_json(made, wish, thresholds), tables, notes)
+    elif out is not None:
+        notes.append(f"nothing is written to {out}")
+    tell(thresholds_for.as_json(made, wish, thresholds), tables, notes, as_json=json)
     return DONE if thresholds is not None else FAILED
 
 
@@ -184,25 +185,13 @@ def replicate(*, data: Path, json: Json = False) -> int:
     data
         Folder with `rq2_table.csv` and the recorded predictions of one case study or more.
     """
-    from . import replicate as paper
+    from .replicate import recomputed
+    from .replicate_report import as_json, notes, tables
 
-    cases, reference = paper.present(data), paper.read_reference(data)
-    figures, more = [], []
-    for case in track(cases, "recomputing", console=Console(stderr=True), transient=True):
-        recorded = paper.load(case, data)
-        figures += paper.figures_of(case, recorded, reference)
-        more.append(paper.beyond(case, recorded))
-    absent = sorted({name for name, _, _ in reference} - {case.name for case in cases})
-    first, second = ([f for f in figures if f.what.startswith(question)] for question in ("RQ1", "RQ2"))
-    different = sum(not figure.same for figure in figures)
-    notes = [
-        f"{len(figures)} figures, {different} differ by more than {paper.TOLERANCE:g} (RQ1: as the paper rounds them)",
-        *([f"not recomputed, for their predictions are not there: {', '.join(absent)}"] if absent else []),
-        f"accepted: accuracy with {paper.DEFERRED:.0%} of the inputs deferred, {paper.REJECTED:.0%} of these rejected",
-    ]
-    tables = [paper.first_table(first), *paper.second_tables(second), paper.beyond_table(more)]
-    _tell(json, paper.as_json(figures, absent, more), tables, notes)
-    return FAILED if different else DONE
+    with working("recomputing") as told:
+        made = recomputed(data, lambda case: told.update(f"  recomputing {case}"))
+    tell(as_json(made), tables(made), notes(made), as_json=json)
+    return FAILED if made.different else DONE
 
 
 def rehearse(
@@ -211,12 +200,12 @@ def rehearse(
     local_threshold: Finite | None = None,
     remote_threshold: Finite | None = None,
     thresholds: Path | None = None,
-    latency_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    latency_ms: NotNegative = 0.0,
     limit: Annotated[float, Parameter(validator=validators.Number(gt=0), show_default=False)] = math.inf,
-    price: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0,
+    price: NotNegative = 0.0,
     bootstrap_servers: str | None = None,
     first: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
     out: Path | None = None,
 ) -> int:
     """Run recorded predictions through the real pipeline, and compare every decision with the offline one.
@@ -241,8 +230,6 @@ def rehearse(
         Broker to run on; the embedded one is started without it.
     first
         Only so many inputs, from the first on.
-    json
-        Print JSON instead of a table.
     out
         File to write the same JSON to.
     """
@@ -271,7 +258,7 @@ def recording(
     id_column: str | None = None,
     source_column: str | None = None,
     truth_column: str | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
 ) -> int:
     """Read what both models said off the topics of a running system, joined with labels, as a recording.
 
@@ -291,8 +278,6 @@ def recording(
         Column of the labels with the request's topic-partition-offset.
     truth_column
         Column of the labels with the right answer.
-    json
-        Print the counts as JSON.
     """
     if out.suffix != ".jsonl":
         raise ConfigurationError([f"--out: must end in .jsonl (got {str(out)!r})"])
@@ -304,21 +289,3 @@ def recording(
 
 def _from(read: Recorded) -> list[str]:
     return [f"{len(read.recording):,} inputs; {read.taken}"]
-
-
-def _tell(
-    as_json: bool,  # noqa: FBT001  # the flag of the command line
-    document: dict[str, Any],
-    tables: Sequence[RenderableType],
-    notes: list[str],
-) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _FILE_WIDTH  # no window bounds a file or a pipe
-    if as_json:
-        console.out(msgspec.json.format(msgspec.json.encode(document), indent=2).decode(), highlight=False)
-        return
-    for table in tables:
-        console.print(table, soft_wrap=False)
-    for note in notes:
-        console.print(note, markup=False)

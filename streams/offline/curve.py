@@ -13,6 +13,7 @@ from ...agents.supervision.arbitration import cross_validated, judged
 from ...agents.supervision.curve import Curve, Point, oracle, request_accuracy
 from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
+from .output import writing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,14 +87,16 @@ class CurveReport:
     def as_table(self) -> Table:
         """Every tenth of the way, and the two points that matter."""
         table = Table(title=f"Request-accuracy curve of {self.curve.n:,} inputs", title_justify="left")
-        for name in ("point", "remote calls", "threshold", "accuracy", "cost", "mean latency"):
-            table.add_column(name, justify="left" if name == "point" else "right")
+        table.add_column("point")
+        asked = {"cost": self.prices.call > 0, "mean latency": self.prices.local_ms > 0 or self.prices.remote_ms > 0}
+        for name in ("remote calls", "threshold", "accuracy", *(name for name, there in asked.items() if there)):
+            table.add_column(name, justify="right", no_wrap=name != "mean latency")
         for fraction in _SHOWN:
             index = int(np.argmin(np.abs(self.curve.fractions - fraction)))
             self._add(table, f"{fraction:.0%}", self.curve.point(index))
         for name, curve in self._curves().items():
             table.add_section()
-            self._add(table, f"{name}as right as remote", curve.remote_even)
+            self._add(table, f"{name}remote-even", curve.remote_even)
             self._add(table, f"{name}best", curve.best)
         return table
 
@@ -110,14 +113,12 @@ class CurveReport:
 
     def _add(self, table: Table, name: str, point: Point) -> None:
         share = point.requests / self.curve.n
-        table.add_row(
-            name,
-            f"{point.requests:,} ({share:.1%})",
-            f"{point.threshold:.6g}",
-            f"{point.accuracy:.4f}",
-            f"{self.prices.cost(point.requests):,.2f}" if self.prices.call else "-",
-            f"{self.prices.latency_ms(share):.1f} ms" if self.prices.remote_ms else "-",
-        )
+        cells = [f"{point.requests:,} ({share:.1%})", f"{point.threshold:.6g}", f"{point.accuracy:.4f}"]
+        if self.prices.call > 0:
+            cells.append(f"{self.prices.cost(point.requests):,.2f}")
+        if self.prices.local_ms > 0 or self.prices.remote_ms > 0:
+            cells.append(f"{self.prices.latency_ms(share):,.1f} ms")
+        table.add_row(name, *cells)
 
 
 def report_on(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
@@ -134,7 +135,7 @@ def report_on(recording: Recording, grid: int, prices: Prices, *, arbitration: b
 
 
 def draw(report: CurveReport, path: Path) -> None:
-    """Write the picture, PNG or SVG by its name. Raises `PlotError`."""
+    """Write the picture, PNG or SVG by its name. Raises `PlotError`, and `OutputError` where it cannot be written."""
     if path.suffix not in PICTURES:
         raise PlotError(f"--plot: must end in {' or '.join(PICTURES)} (got {str(path)!r})")
     try:
@@ -143,10 +144,8 @@ def draw(report: CurveReport, path: Path) -> None:
         raise PlotError("a picture needs matplotlib: pip install 'bisupervised[plot]'") from error
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     _fill(figure.add_subplot(), report)
-    try:
+    with writing(path):
         figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise PlotError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _fill(axes: Any, report: CurveReport) -> None:  # noqa: ANN401  # matplotlib is optional

@@ -27,6 +27,7 @@ from ..processes import ProcessError, interruptible, run_coroutine, start_server
 from ..settings import Settings, load_settings
 from ..topics import create_topics
 from . import recorded
+from .output import as_text, progress_console, tell, writing
 from .recordings import Recorded
 from .rehearsal_report import Bill, Outcome, Report, as_json, as_table, make_report
 from .rules import Rule
@@ -184,17 +185,12 @@ def from_fallback(record: Any) -> Outcome:  # noqa: ANN401  # aiokafka has no ty
 
 def run_rehearsal(given: Recorded, rule: Rule, conditions: Conditions, *, as_document: bool, out: Path | None) -> int:
     """The command: rehearse, print, write. Returns 1 where the pipeline decided otherwise, lost or repeated."""
-    told, printed = Console(stderr=True, highlight=False), Console(highlight=False)
+    told = progress_console()
     told.print(f"  {given.taken}", markup=False, soft_wrap=True)
     report = rehearse(given, rule, conditions, told)
-    document = json.dumps(as_json(report) | {"settings": rule.settings(), "taken": str(given.taken)}, indent=2)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(document + "\n")
-    if as_document:
-        printed.print(document, markup=False, soft_wrap=True)
-    else:
-        printed.print(as_table(report))
-        for line in report.first_mismatches:
-            printed.print(line, markup=False, soft_wrap=True)
+    document = as_json(report) | {"settings": rule.settings(), "taken": str(given.taken)}
+    tell(document, [as_table(report)], report.first_mismatches, as_json=as_document)
+    if out is not None:  # last: what took minutes is on the screen, should the file not be writable
+        with writing(out):
+            out.write_text(as_text(document) + "\n")
     return 0 if report.sound else 1

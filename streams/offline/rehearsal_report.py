@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rich.table import Table
 
-from .rules import Decisions
+from .rules import Expected
 
 #: mismatches that are told in full
 _TOLD = 20
@@ -70,7 +70,7 @@ class Report:
 
 
 def make_report(
-    decisions: Decisions, ids: Sequence[str], outcomes: Sequence[Outcome], bill: Bill, seconds: float
+    decisions: Expected, ids: Sequence[str], outcomes: Sequence[Outcome], bill: Bill, seconds: float
 ) -> Report:
     """Compare every outcome with its decision. `ids` are the user's own, for the lines about mismatches.
 
@@ -112,7 +112,7 @@ def make_report(
     )
 
 
-def _expected(decisions: Decisions) -> dict[str, int]:
+def _expected(decisions: Expected) -> dict[str, int]:
     return {
         "answered_by_local": int(decisions.answered_by_local.sum()),
         "answered_by_remote": int((decisions.by_remote & ~decisions.answered_by_local).sum()),
@@ -121,7 +121,7 @@ def _expected(decisions: Decisions) -> dict[str, int]:
     }
 
 
-def _difference(decisions: Decisions, at: int, outcome: Outcome) -> str:
+def _difference(decisions: Expected, at: int, outcome: Outcome) -> str:
     """What differs, or nothing. Scores are compared to the last bit: both sides read the same numbers."""
     wanted = "local" if decisions.answered_by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
     got = outcome.answered_by or ("rejected" if outcome.reason in _REJECTED else f"failed with {outcome.reason}")

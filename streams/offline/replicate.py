@@ -7,14 +7,11 @@ Source: Weiss and Tonella, Adopting Two Supervisors for Efficient Use of Large-S
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rich import box
-from rich.table import Table
 
 from ...agents.supervision.arbitration import cross_validated, judged
 from ...agents.supervision.calibration import Infeasible, local_threshold, paper_rule
@@ -138,8 +135,12 @@ def read_reference(folder: Path) -> dict[Key, Row]:
                 }
                 for row in csv.DictReader(lines)
             }
-    except (OSError, KeyError, ValueError) as error:
-        raise ReplicationError(f"cannot read the paper's table {path}: {error!r}") from error
+    except OSError as error:
+        raise ReplicationError(f"{path}, the paper's table: cannot be read: {error.strerror}") from error
+    except KeyError as error:
+        raise ReplicationError(f"{path}: is not the paper's table, for it has no column {error}") from error
+    except (ValueError, TypeError) as error:  # TypeError: a row is too short
+        raise ReplicationError(f"{path}: is not the paper's table: {error}") from error
 
 
 def _value(text: str) -> float | str | None:
@@ -151,16 +152,16 @@ def table_of(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
     points = operating_points(case, request_accuracy(recording, TABLE_GRID))
     for rate in _RATES:
         yield (case.name, rate, "0.00 (local_baseline)"), _alone(recording.local, rate)
-        for fraction, name in points.items():
+        for name, fraction in points:
             yield (case.name, rate, f"{fraction:.2f} ({name})"), _supervised(recording, fraction, rate)
         yield (case.name, rate, "1.00 (remote_baseline)"), _alone(recording.remote, rate)
 
 
-def operating_points(case: Case, curve: Curve) -> dict[float, str]:
-    """Share of remote calls -> what the paper calls it."""
+def operating_points(case: Case, curve: Curve) -> list[tuple[str, float]]:
+    """What the paper calls it, and its share of remote calls; two of them may be the same share."""
     if case.fractions:
-        return dict.fromkeys(case.fractions, "default")
-    return {curve.remote_even.fraction: "remote-even", curve.best.fraction: "best"}
+        return [("default", fraction) for fraction in case.fractions]
+    return [("remote-even", curve.remote_even.fraction), ("best", curve.best.fraction)]
 
 
 def _supervised(recording: Recording, fraction: float, rate: float) -> Row:
@@ -207,9 +208,7 @@ def _first_question(case: Case, recording: Recording) -> Iterator[Figure]:
     yield Figure(case.name, "RQ1 local only", curve.local_accuracy, said.local, 3)
     yield Figure(case.name, "RQ1 remote only", float(curve.accuracies[-1]), said.remote, 3)
     yield Figure(case.name, "RQ1 AUC", curve.auc, said.auc, 3)
-    for (fraction, name), (share, accuracy) in zip(
-        operating_points(case, curve).items(), said.points.items(), strict=True
-    ):
+    for (name, fraction), (share, accuracy) in zip(operating_points(case, curve), said.points.items(), strict=True):
         at = curve.accuracies[int(np.argmax(curve.fractions >= fraction))]
         yield Figure(case.name, f"RQ1 {name}, share", fraction, share / 100, 2)
         yield Figure(case.name, f"RQ1 {name}, accuracy", float(at), accuracy, 3)
@@ -235,12 +234,48 @@ class Beyond:
     accepted: tuple[float, float]  #: accuracy of what is accepted: the remote's own score, the joint score, 0..1
 
 
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """All that was recomputed."""
+
+    figures: list[Figure]
+    more: list[Beyond]
+    absent: list[str]  #: case studies of the paper's table whose predictions are not there
+    too_little: list[str]  #: case studies that no joint model could be fitted on, and why
+
+    @property
+    def different(self) -> int:
+        """Figures that are not the paper's."""
+        return sum(not figure.same for figure in self.figures)
+
+
+def recomputed(folder: Path, begins: Callable[[str], object]) -> Replication:
+    """Every case study in the folder; `begins` hears the name of each.
+
+    Raises `ReplicationError` where there is none or no table, and `RecordingError`.
+    """
+    cases, reference = present(folder), read_reference(folder)
+    made = Replication([], [], sorted({name for name, _, _ in reference} - {case.name for case in cases}), [])
+    for case in cases:
+        begins(case.name)
+        recording = load(case, folder)
+        made.figures.extend(figures_of(case, recording, reference))
+        try:
+            made.more.append(beyond(case, recording))
+        except ValueError as error:
+            made.too_little.append(f"{case.name}: {error}")
+    return made
+
+
 #: where the second supervisors are compared: the share that is deferred, and of these the share that is rejected
 DEFERRED, REJECTED = 0.5, 0.4
 
 
 def beyond(case: Case, recording: Recording) -> Beyond:
-    """The second table for one case study: five folds, each judged by a model that was fitted on the others."""
+    """The second table for one case study: five folds, each judged by a model that was fitted on the others.
+
+    Raises `ValueError` where there is too little to fit a model on.
+    """
     estimates = cross_validated(recording)
     joint = judged(recording, estimates, joint=True, arbitration=False)
     plain = one_by_one(recording)  # a grid would add its own noise to a comparison
@@ -260,74 +295,3 @@ def _accepted(recording: Recording) -> float:
     deferred = recording.remote.scores[recording.local.scores < local]
     made = evaluate(recording, Supervisor("", local), Supervisor("", local_threshold(deferred, REJECTED)))
     return made.accuracy or 0.0
-
-
-def as_json(figures: list[Figure], absent: list[str], more: list[Beyond]) -> dict[str, Any]:
-    """What was compared."""
-    return {
-        "beyond": [asdict(case) for case in more],
-        "figures": len(figures),
-        "different": sum(not figure.same for figure in figures),
-        "cases": list(dict.fromkeys(figure.case for figure in figures)),
-        "cases_without_data": absent,
-        "rows": [{"case": f.case, "figure": f.what, "ours": f.ours, "paper": f.paper, "same": f.same} for f in figures],
-    }
-
-
-def first_table(figures: list[Figure]) -> Table:
-    """RQ1, figure by figure."""
-    table = Table(title="RQ1: the request-accuracy curve", title_justify="left")
-    for name in ("case study", "figure", "here", "paper", ""):
-        table.add_column(name, justify="right" if name in ("here", "paper") else "left")
-    for figure in figures:
-        table.add_row(
-            figure.case, figure.what.removeprefix("RQ1 "), _shown(figure.ours), _shown(figure.paper), _mark(figure.same)
-        )
-    return table
-
-
-def second_tables(figures: list[Figure]) -> list[Table]:
-    """RQ2, a table for each case study: every row of the paper's table, ours above the paper's."""
-    return [
-        _second_table(case, [figure for figure in figures if figure.case == case])
-        for case in dict.fromkeys(figure.case for figure in figures)
-    ]
-
-
-def _second_table(case: str, figures: list[Figure]) -> Table:
-    table = Table(title=f"RQ2: both supervisors, {case}", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("FPR", "remote requests", ""):
-        table.add_column(name)
-    for name in ("remote Δ", "Δ", "obj", "S0.5", "S1", "S2", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place in range(0, len(figures), len(VALUES)):
-        row = figures[place : place + len(VALUES)]
-        rate, point, _ = row[0].what.removeprefix("RQ2 FPR ").split(", ")
-        pairs = (f"{_shown(figure.ours)}\n{_shown(figure.paper)}" for figure in row)
-        table.add_row(rate, point, "here\npaper", *pairs, _difference(row))
-    return table
-
-
-def beyond_table(more: list[Beyond]) -> Table:
-    """The paper's rule ─▶ the joint supervisor and arbitration."""
-    table = Table(title="Beyond the paper, five-fold cross-validated: paper ─▶ here", title_justify="left")
-    names = ("AUC, arbitration", "as right as remote at", "best accuracy", "accepted, joint")
-    for name in ("case study", *names):
-        table.add_column(name, justify="left" if name == "case study" else "right")
-    for case in more:
-        pairs = (case.auc, case.even, case.best, case.accepted)
-        table.add_row(case.case, *(f"{_shown(old)} ─▶ {_shown(new)}" for old, new in pairs))
-    return table
-
-
-def _difference(row: list[Figure]) -> str:
-    gaps = [abs(f.ours - f.paper) for f in row if isinstance(f.ours, float) and isinstance(f.paper, float)]
-    return f"{max(gaps, default=0.0):.0e}\n{_mark(all(figure.same for figure in row))}"
-
-
-def _shown(value: float | str | None) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:.4f}"
-
-
-def _mark(same: bool) -> str:  # noqa: FBT001  # reads as `_mark(figure.same)`
-    return "=" if same else "DIFFERS"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.supervision.arbitration import JOINT, arbitrate, estimate_recording, judged
+from ...agents.supervision.evaluation import decide
 from ...agents.supervision.recording import Recording
 from ...agents.supervision.supervisor import Supervisor
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
@@ -22,8 +23,8 @@ SCORE = "recorded"
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
-    """One decision an input, (n,) each."""
+class Expected:
+    """What the record of every input must say, (n,) each."""
 
     by_local: NDArray[np.bool_]  #: the local answer is trusted
     by_remote: NDArray[np.bool_]  #: the remote was asked, and its answer is trusted; neither: rejected
@@ -53,7 +54,7 @@ class Decisions:
 class Rule(Protocol):
     """A way to decide, offline and in the stream."""
 
-    def decide(self, recording: Recording) -> Decisions: ...
+    def decide(self, recording: Recording) -> Expected: ...
 
     def settings(self) -> dict[str, dict[str, object]]:
         """The keys of the settings, by table, that make a worker decide the same."""
@@ -67,9 +68,9 @@ class TwoThresholds:
     local: float  #: a local score below this is doubtful
     remote: float  #: a remote score below this is rejected
 
-    def decide(self, recording: Recording) -> Decisions:
+    def decide(self, recording: Recording) -> Expected:
         lines = Supervisor(SCORE, self.local), Supervisor(SCORE, self.remote)
-        return _decisions(recording, recording, *lines, np.zeros(len(recording), dtype=bool))
+        return _expected(recording, recording, *lines, np.zeros(len(recording), dtype=bool))
 
     def settings(self) -> dict[str, dict[str, object]]:
         return {
@@ -91,12 +92,12 @@ class FromFile:
         """Raises `ConfigurationError`."""
         return cls(path, read_thresholds(path))
 
-    def decide(self, recording: Recording) -> Decisions:
+    def decide(self, recording: Recording) -> Expected:
         """Raises `ConfigurationError` where the joint model needs the answers and they are not recorded."""
         lines = Supervisor("", self.made.local.threshold), Supervisor("", self.made.remote.threshold)
         model, plain = self.made.joint, np.zeros(len(recording), dtype=bool)
         if model is None:
-            return _decisions(recording, recording, *lines, plain)
+            return _expected(recording, recording, *lines, plain)
         if model.agreement and recording.agreement is None:
             raise ConfigurationError(
                 [f"{self.path}: its joint model looks at the answers, and this recording holds none"]
@@ -104,21 +105,21 @@ class FromFile:
         estimates = estimate_recording(model, recording)
         joint = self.made.remote.score == JOINT
         seen = judged(recording, estimates, joint=joint, arbitration=self.made.arbitration)
-        return _decisions(recording, seen, *lines, arbitrate(estimates).local if self.made.arbitration else plain)
+        return _expected(recording, seen, *lines, arbitrate(estimates).local if self.made.arbitration else plain)
 
     def settings(self) -> dict[str, dict[str, object]]:
         return {"thresholds": {"file": str(self.path.resolve())}}
 
 
-def _decisions(
+def _expected(
     recording: Recording, seen: Recording, local: Supervisor, remote: Supervisor, local_taken: NDArray[np.bool_]
-) -> Decisions:
+) -> Expected:
     """`seen` is the recording as the second supervisor sees it; a rejected record keeps what the remote said itself."""
-    by_local = local.trusted(recording.local.scores)
-    by_remote = ~by_local & remote.trusted(seen.remote.scores)
+    made = decide(seen, local, remote)
+    by_local, by_remote = made.by_local, made.by_remote
     of_local, of_remote = answers(recording)
     judged_last = np.where(by_remote, seen.remote.scores, recording.remote.scores)
-    return Decisions(
+    return Expected(
         by_local,
         by_remote,
         np.where(by_local | (by_remote & local_taken), of_local, of_remote),

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from rich.console import Console
 
 from ...schemas.codec import decode_facts, decode_result
 from ...schemas.errors import InvalidRequest
@@ -24,6 +23,7 @@ from ..processes import run_coroutine
 from ..settings import Settings
 from ..topics import admin_client, count_partitions
 from .labels import Labels, read_labels
+from .output import progress_console, tell, writing
 from .tables import RecordingError
 
 
@@ -196,27 +196,19 @@ def run_recording(
     as_document: bool,
 ) -> int:
     """Write the joined recording as JSON Lines. `columns`: of the labels' id, source and truth."""
-    told, printed = Console(stderr=True, highlight=False), Console(highlight=False)
+    told = progress_console()
     labels = read_labels(labels_path, *columns)
     told.print(f"  labels: {labels.taken}", markup=False)
     with told.status("  reading the topics") as status:
         rows, counts = joined(run_coroutine(read_topics(settings, status.update)), labels)
     _write(rows, out)
-    if as_document:
-        printed.print(orjson.dumps(asdict(counts)).decode(), markup=False, soft_wrap=True)
-    else:
-        for line in told_counts(counts, out):
-            printed.print(line, markup=False, soft_wrap=True)
+    tell(asdict(counts), [], told_counts(counts, out), as_json=as_document)
     return 0
 
 
 def _write(rows: list[dict[str, Any]], out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with out.open("wb") as lines:
-            lines.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-    except OSError as error:
-        raise RecordingError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with writing(out), out.open("wb") as lines:
+        lines.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
 
 
 def told_counts(counts: Counts, out: Path) -> list[str]:

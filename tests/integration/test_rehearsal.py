@@ -17,7 +17,7 @@ from bisupervised.streams.broker import Broker
 from bisupervised.streams.offline.recordings import Recorded, read_recording
 from bisupervised.streams.offline.rehearsal import Conditions, rehearse
 from bisupervised.streams.offline.rehearsal_report import Report
-from bisupervised.streams.offline.rules import Decisions, FromFile, TwoThresholds
+from bisupervised.streams.offline.rules import Expected, FromFile, TwoThresholds
 from rich.console import Console
 from support.recordings import NEEDS_DATA, files
 
@@ -114,10 +114,10 @@ def joint_thresholds(case: str, model: JointModel, *, arbitration: bool) -> Thre
 class Otherwise(TwoThresholds):
     """Tells the worker other thresholds than it decides by."""
 
-    def decide(self, recording: Recording) -> Decisions:
+    def decide(self, recording: Recording) -> Expected:
         return replace(self, local=self.local + 0.05).decide_truly(recording)
 
-    def decide_truly(self, recording: Recording) -> Decisions:
+    def decide_truly(self, recording: Recording) -> Expected:
         return TwoThresholds.decide(self, recording)
 
 

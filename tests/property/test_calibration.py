@@ -6,6 +6,7 @@ import numpy as np
 from bisupervised.agents.supervision.calibration import (
     Feasible,
     Found,
+    Infeasible,
     clopper_pearson,
     learn_then_test,
     local_threshold,
@@ -90,6 +91,25 @@ def test_a_looser_target_is_a_higher_threshold(sample: Recording, threshold: flo
     ):
         if isinstance(low, Feasible) and isinstance(high, Feasible):
             assert low.threshold <= high.threshold
+
+
+@given(recordings(), recordings(), SCORES, RATES, RATES)
+def test_a_larger_error_is_a_lower_threshold(
+    pilot: Recording, sample: Recording, threshold: float, one: float, two: float
+) -> None:
+    strict, loose = (learn_then_test(pilot, sample, threshold, error, 0.1) for error in sorted((one, two)))
+    if isinstance(strict, Feasible):
+        assert isinstance(loose, Feasible)
+        assert loose.threshold <= strict.threshold
+
+
+@given(recordings(), SCORES, RATES)
+def test_the_nearest_target_that_is_told_can_be_asked_for(sample: Recording, threshold: float, rate: float) -> None:
+    """As it is printed, in four digits."""
+    for place, found in enumerate(found_by_each(sample, threshold, rate)):
+        if isinstance(found, Infeasible) and found.nearest is not None:
+            asked = float(f"{found.nearest:.4g}")
+            assert isinstance(found_by_each(sample, threshold, asked)[place], Feasible)
 
 
 @given(st.lists(SCORES, min_size=1, max_size=50), st.floats(0, 1), st.floats(0, 1))

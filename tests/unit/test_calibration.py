@@ -101,17 +101,30 @@ def test_the_papers_threshold_is_the_papers_loop(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "right"),
-    [(0.0, True), (0.5, False)],
+    ("threshold", "right", "reasons"),
+    [
+        (0.0, True, ("nothing is deferred", "nothing is deferred", "nothing is deferred")),
+        (0.5, False, ("no answer is right", "no deferred input is answered rightly", "1 of 1 trusted answers")),
+    ],
 )
-def test_nothing_to_calibrate_on_is_infeasible(threshold: float, right: bool) -> None:
+def test_nothing_to_calibrate_on_is_infeasible(threshold: float, right: bool, reasons: tuple[str, ...]) -> None:
+    """No target is named that could not be asked for: an error of 1, or a rate of 0."""
     sample = recording([0.1], [right], [0.5], [right])
-    for found in (
+    found = (
         paper_rule(sample, threshold, 0.1),
         clopper_pearson(sample, threshold, 0.1, 0.1),
         learn_then_test(sample, sample, threshold, 0.1, 0.1),
-    ):
-        assert isinstance(found, Infeasible)
+    )
+    for made, reason in zip(found, reasons, strict=True):
+        assert isinstance(made, Infeasible)
+        assert reason in made.reason
+        assert made.nearest is None
+
+
+def test_a_rate_of_0_is_no_target_to_name() -> None:
+    assert paper_rule(recording([0.1, 0.9], [True, True], [0.5, 0.5], [False, True]), 0.5, 0.1) == Infeasible(
+        "even the highest remote score as threshold rejects too few right answers: too little is deferred"
+    )
 
 
 def test_no_inputs_are_an_error() -> None:
@@ -159,9 +172,7 @@ def test_too_few_right_answers_certify_nothing_and_it_says_how_many_would() -> N
     sample = recording([0.1] * 21, [False] * 21, [0.5] * 21, [True] * 21)
     found = clopper_pearson(sample, 0.5, 0.1, 0.1)
     assert isinstance(found, Infeasible)
-    assert "22 would be needed" in found.reason
-    assert found.nearest is not None
-    assert isinstance(clopper_pearson(sample, 0.5, found.nearest + 1e-9, 0.1), Feasible)
+    assert "22 are needed: take 1.1 times as many" in found.reason
 
 
 def test_where_too_little_is_deferred_the_nearest_target_is_a_lower_one() -> None:
@@ -176,6 +187,17 @@ def test_where_too_little_is_deferred_the_nearest_target_is_a_lower_one() -> Non
     assert isinstance(found, Infeasible)
     assert found.nearest is not None
     assert isinstance(clopper_pearson(sample, 0.5, found.nearest, 0.1), Feasible)
+    assert isinstance(clopper_pearson(sample, 0.5, found.nearest + 2e-6, 0.1), Infeasible)
+
+
+def test_where_one_right_answer_is_deferred_there_is_a_target_for_it() -> None:
+    """The targets that fit are few here: none below what certifies no miss, none above what certifies one."""
+    sample = recording([0.1] + [0.9] * 3, [False, True, True, True], [0.5] * 4, [True] + [False] * 3)
+    for asked in (0.1, 0.9):
+        found = clopper_pearson(sample, 0.5, asked, 0.1)
+        assert isinstance(found, Infeasible)
+        assert found.nearest is not None
+        assert clopper_pearson(sample, 0.5, found.nearest, 0.1) == Feasible(0.5)
 
 
 # learn then test
@@ -211,8 +233,8 @@ def test_an_error_that_cannot_be_certified_says_which_could() -> None:
     found = learn_then_test(pilot, sample, 0.5, 0.001, 0.1)
     assert isinstance(found, Infeasible)
     assert found.nearest is not None
-    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest + 1e-9, 0.1), Feasible)
-    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest - 1e-9, 0.1), Infeasible)
+    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest, 0.1), Feasible)
+    assert isinstance(learn_then_test(pilot, sample, 0.5, found.nearest - 2e-4, 0.1), Infeasible)
 
 
 def test_a_recording_that_does_not_pair_up_is_refused() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from bisupervised.agents.supervision.thresholds import read_thresholds
 from bisupervised.streams import cli
-from bisupervised.streams.offline import curve
+from bisupervised.streams.offline import curve, output
+from bisupervised.streams.offline.replicate import VALUES
 from support.recordings import DATA, NEEDS_DATA
 from support.samples import drawn
 
@@ -122,6 +123,7 @@ def test_an_infeasible_target_is_a_result_with_the_nearest_one(
     code, told, _ = run(*words, capsys=capsys)
     assert code == 1
     assert "the nearest feasible target is" in told
+    assert f"nothing is written to {out}" in told
 
 
 def test_every_fault_of_a_wish_at_once(both: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +135,7 @@ def test_every_fault_of_a_wish_at_once(both: list[str], capsys: pytest.CaptureFi
         "say one of --remote-fraction, --cost, --remote-even and --local-threshold",
         "--cost",
         "--method",
-        "the target must lie between 0 and 1 (got 7)",
+        "--false-positive-rate",
         "--delta",
     ]
 
@@ -159,6 +161,94 @@ def test_the_joint_supervisor_is_fitted_where_it_is_asked_for(
     assert (made.joint is not None) == (found["joint"] or found["arbitration"])
     assert made.arbitration == found["arbitration"]
     assert (made.remote.score == "joint") == found["joint"]
+
+
+WISH = ("--remote-fraction", "0.5", "--false-positive-rate", "0.1")
+
+
+@pytest.mark.parametrize("words", [("calibrate", *WISH, "--out"), ("curve", "--plot")])
+def test_a_file_that_cannot_be_written_is_told(
+    both: list[str], words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = tmp_path / "folder.png", tmp_path / "file"
+    folder.mkdir()
+    file.touch()
+    for path in (folder, file / "below.png"):
+        command, *options = words
+        code, _, err = run(command, *both, *options, str(path), capsys=capsys)
+        assert code == 1
+        assert f"{path}: cannot be written: " in err
+    assert sorted(tmp_path.iterdir()) == [file, folder], "nothing half-written is left behind"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "curve --price inf",
+        "curve --remote-ms nan",
+        "calibrate --cost inf",
+        "calibrate --local-threshold nan",
+        "calibrate --seed -1",
+        "rehearse --latency-ms inf",
+        "rehearse --price inf",
+        "rehearse --local-threshold inf",
+    ],
+)
+def test_a_number_that_means_nothing_is_refused_by_name(
+    both: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, name, value = option.split()
+    code, _, err = run(command, *both, name, value, capsys=capsys)
+    assert code == 2
+    assert f"for {name}" in err
+
+
+@NEEDS_DATA
+@pytest.mark.parametrize("words", ["curve --price 0.002 --local-ms 5 --remote-ms 500", "replicate"])
+def test_tables_fit_80_columns(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cell that is cut ends in an ellipsis."""
+    monkeypatch.setattr(output, "_FILE_WIDTH", 80)
+    files = [f"--local={DATA / 'imdb_local.csv'}", f"--remote={DATA / 'imdb_remote.csv'}"]
+    command, *options = words.split()
+    options += [f"--data={DATA}"] if command == "replicate" else files
+    code, out, _ = run(command, *options, capsys=capsys)
+    assert code == 0
+    assert "…" not in out
+    if command == "curve":
+        assert sum(line.startswith("│") for line in out.splitlines()) == 13, "a line for every point"
+
+
+def test_few_predictions_are_compared_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Too few for a joint model, and so alike that both operating points of the curve are one."""
+    for side in ("local", "remote"):
+        (tmp_path / f"imdb_{side}.csv").write_text("prediction,ground_truth,sm_confidence\n1,1,0.5\n")
+    columns = ("case_s", "target_fpr", "1st_reject_rate", *VALUES)
+    (tmp_path / "rq2_table.csv").write_text(",".join(columns) + "\n")
+    found = document("replicate", "--data", str(tmp_path), capsys=capsys, code=1)
+    assert {"RQ1 remote-even, share", "RQ1 best, share"} <= {row["figure"] for row in found["rows"]}
+    assert found["beyond"] == []
+    assert "too few to fit" in found["cases_without_joint_model"][0]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        ("a,b\n1,2\n", "has no column 'case_s'"),
+        ("case_s,target_fpr,1st_reject_rate\nimdb,x,y\n", "could not convert"),
+    ],
+)
+def test_what_is_not_the_papers_table_is_told(
+    tmp_path: Path, table: str | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("local", "remote"):
+        (tmp_path / f"imdb_{side}.csv").touch()
+    if table is not None:
+        (tmp_path / "rq2_table.csv").write_text(table)
+    code, _, err = run("replicate", "--data", str(tmp_path), capsys=capsys)
+    assert code == 1
+    assert said in err
+    assert "rq2_table.csv" in err
 
 
 @NEEDS_DATA

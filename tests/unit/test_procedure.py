@@ -7,8 +7,10 @@ from bisupervised.agents.supervision.curve import request_accuracy
 from bisupervised.agents.supervision.procedure import (
     FITTED_SHARES,
     PLAIN_SHARES,
+    Calibration,
     First,
     PartName,
+    Parts,
     Second,
     calibrate,
     first_threshold,
@@ -89,6 +91,25 @@ def test_the_second_threshold_never_sees_the_part_that_chose_the_first() -> None
     fixed, second = First("threshold", 0.5), Second("clopper-pearson", 0.1, 0.1)
     changed = {**parts, "choose": drawn(500, 9), "report": drawn(100, 8)}
     assert calibrate(parts, fixed, second).remote == calibrate(changed, fixed, second).remote
+
+
+def test_the_joint_supervisor_is_fitted_and_chosen_without_the_part_that_certifies() -> None:
+    """Each part has one job: other inputs in a part change what that part is for, and nothing before it."""
+    parts, other = split(drawn(20_000, 5), FITTED_SHARES, 0), split(drawn(20_000, 6), FITTED_SHARES, 0)
+    first, second = First("remote_fraction", 0.6), Second("clopper-pearson", 0.1, 0.1)
+
+    def made(changed: Parts) -> Calibration:
+        return calibrate({**parts, **changed}, first, second, joint=True, arbitration=True)
+
+    before = made({})
+    assert before.judge.model is not None
+    assert made({"report": other["report"]}).remote == before.remote
+    certified = made({"certify": other["certify"]})
+    assert (certified.judge, certified.local) == (before.judge, before.local)
+    assert certified.remote != before.remote
+    chosen = made({"choose": other["choose"]})
+    assert chosen.judge.model == before.judge.model
+    assert chosen.judge.reasons != before.judge.reasons
 
 
 @pytest.mark.parametrize(

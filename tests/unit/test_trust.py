@@ -32,6 +32,7 @@ def test_a_certified_threshold_keeps_its_promise(trust: ModuleType, method: str,
     made = trust.trial("drawn", drawn(20_000, 1), Second(method, target, 0.1), 1000, 200, 0)  # type: ignore[arg-type]  # parametrize knows no Literal
     assert made.kept, made
     assert made.infeasible < 0.9, "nothing is shown by thresholds that are not there"
+    assert made.exceeded > 0, "on the very inputs that certified it, no threshold ever breaks its target"
 
 
 def test_the_papers_rule_promises_nothing_and_breaks_it(trust: ModuleType) -> None:
