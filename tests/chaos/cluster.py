@@ -112,11 +112,13 @@ class Cluster:
             self.drop(worker)
             self.add_worker()
 
-    async def trap(self, worker: subprocess.Popen[bytes], signum: signal.Signals, timeout_s: float = 20.0) -> bool:
-        """Send a signal from within an open transaction. False when none came in time."""
+    async def trap(
+        self, worker: subprocess.Popen[bytes], signum: signal.Signals, *, victim: int = 0, timeout_s: float = 20.0
+    ) -> bool:
+        """Send a signal from within an open transaction, to the worker or the victim. False when none came in time."""
         trap = self.traps / str(worker.pid)
         staged = trap.with_suffix(".new")
-        staged.write_text(str(int(signum)))
+        staged.write_text(f"{int(signum)} {victim or worker.pid}")
         staged.rename(trap)
         for _ in range(int(timeout_s / 0.05)):
             if not trap.exists():

@@ -78,7 +78,8 @@ async def freeze_in_transaction(cluster: Cluster) -> bool:
 
 
 async def kill_broker(cluster: Cluster) -> bool:
-    """kill -9 the broker and start it again on the same data."""
+    """kill -9 the broker, inside a worker's open transaction where one comes soon; start it again on the same data."""
+    await cluster.trap(cluster.any_worker(), signal.SIGKILL, victim=cluster.broker.pid, timeout_s=5.0)
     cluster.broker.kill()
     await asyncio.sleep(random.uniform(0, 2))
     await asyncio.to_thread(cluster.broker.restart)

@@ -1,7 +1,8 @@
 """A worker that can be hit inside an open transaction: when the records are sent and the commit is not.
 
-`worker.py CONFIG TRAPS` runs `bisupervised worker`. A file `TRAPS/<pid>` holding the number of a signal is a trap:
-the next transaction that has sent records removes it and sends the signal to its own process.
+`worker.py CONFIG TRAPS` runs `bisupervised worker`. A file `TRAPS/<pid>` is a trap. It holds the number of a signal and
+the id of the process to send it to, the worker itself or the broker: the next transaction that has sent records removes
+the file and sends the signal.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ def lay_traps(folder: Path) -> None:
     async def deliver(self: Outbox, producer: Any, outcomes: Sequence[Outgoing]) -> None:
         await _deliver(self, producer, outcomes)
         if outcomes and trap.exists():
-            signum = int(trap.read_text())
+            signum, victim = map(int, trap.read_text().split())
             trap.unlink()
-            os.kill(os.getpid(), signum)
+            os.kill(victim, signum)
 
     Outbox._deliver = deliver  # type: ignore[method-assign]  # the one place between sending and committing
 
