@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...schemas.errors import InvalidAnswer, InvalidRequest
 from ..answers import ClassReading, read_classes
-from .protocol import SAID_CHARS, Call, Reply, raise_for_status
+from .protocol import SAID_CHARS, Batching, Call, Reply, raise_for_status
 from .transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
@@ -61,6 +61,8 @@ _failed = msgspec.json.Decoder(_Failed)
 class OpenInference:
     """Inputs are batched along the first axis of one tensor; one named output holds the classes."""
 
+    batching: ClassVar[Batching] = "equal_shape"
+
     model: str  #: the remote's name of the model
     input_name: str = "input"  #: the remote's name of the input tensor
     datatype: str = "FP32"  #: a key of `DATATYPES`
@@ -82,6 +84,10 @@ class OpenInference:
         }
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
+
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """None: tensors are not counted in tokens."""
+        return 0
 
     def raise_for(self, response: Response) -> None:
         if not response.succeeded:

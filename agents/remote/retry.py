@@ -32,6 +32,16 @@ class Refused(RemoteError):
         self.input_at_fault = input_at_fault
 
 
+class Terminal(Refused):
+    """The remote refuses the caller, whatever is sent: a wrong key (401, 403), a spent quota (`insufficient_quota`).
+
+    Every further call would be refused as well, until a person has acted.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, input_at_fault=False)
+
+
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
     return isinstance(error, RemoteFailure) and not isinstance(error, Refused)
