@@ -98,7 +98,7 @@ def test_every_transform(transform: str, given: Any, score: float | None) -> Non
 
 
 def test_the_table_of_transforms_is_whole() -> None:
-    tested = {case[0] for case in test_every_transform.pytestmark[0].args[1]}  # type: ignore[attr-defined]  # set by the mark
+    tested = {case[0] for case in test_every_transform.pytestmark[0].args[1]}
     assert tested == set(TRANSFORMS)
 
 
