@@ -7,7 +7,7 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos lock clean
+.PHONY: help setup demo test lint wheel-test chaos conformance lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ wheel-test: setup  ## the tests that need no broker, against the built wheel
 
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+
+conformance: setup  ## our protocols against servers of others, which are installed below build/
+	$(BIN)/python tests/conformance/conformance.py
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

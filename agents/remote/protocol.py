@@ -18,7 +18,8 @@ SAID_CHARS = 200
 BYTES_PER_TOKEN = 4
 _INPUT_AT_FAULT = (400, 413, 422)
 _CALLER_AT_FAULT = (401, 402, 403)
-_CALLER_AT_FAULT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key")
+#: the last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in
+_CALLER_AT_FAULT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
 
 #: which inputs one call may hold: one, those whose arrays have the same shape, or any
 Batching = Literal["one", "equal_shape", "any"]

@@ -232,6 +232,7 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(401, "invalid_api_key"), Terminal),
         (failed(403), Terminal),
         (failed(402), Terminal),
+        (failed(400, "no_db_connection"), Terminal),
         (failed(400, "context_length_exceeded"), Refused),
         (failed(400, "content_filter"), InvalidAnswer),
         (failed(404, "model_not_found"), Refused),
