@@ -12,7 +12,9 @@ import pytest
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
+from bisupervised.agents.remote.generic_json import GenericJson
 from bisupervised.agents.remote.retry import Refused, RetryPolicy, Terminal
+from bisupervised.agents.remote.templates import parse_json
 from bisupervised.agents.remote.transport import AiohttpTransport, Response, ScriptedTransport, Sent, Transport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
@@ -107,6 +109,17 @@ async def test_the_key_and_the_headers_go_along(far_end: FarEnd, settings: Setti
     assert asked.headers["content-type"] == "application/json"
     assert asked.headers["idempotency-key"] == "a-key"
     assert settings.remote.headers.items() <= dict(asked.headers).items()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_the_method_is_the_protocols(far_end: FarEnd, method: str) -> None:
+    protocol = GenericJson(parse_json({"a": "{input}"}), "label", path="/ask", method=method)
+    far_end.first = [answered({"label": "yes"})]
+    client = RemoteClient(far_end.transport, protocol, ClientPolicy(far_end.url))
+    [given] = await client.ask(["x"], "a-key", None, Bill())
+    assert given.prediction == "yes"
+    [asked] = far_end.asked
+    assert (asked.method, asked.path, asked.body) == (method, "/ask", b'{"a":"x"}')
 
 
 @only(*BATCHED)

@@ -10,12 +10,17 @@ from bisupervised.agents.remote.generic_json import GenericJson
 from bisupervised.agents.remote.open_inference import OpenInference
 from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.tei import Tei
+from bisupervised.agents.remote.transport import ScriptedTransport
+from bisupervised.schemas.codec import encode_facts
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.api_key import api_key
 from bisupervised.streams.protocols import make_protocol
 from bisupervised.streams.settings import Settings, load_settings
 from bisupervised.streams.topology import make_agent
+from support.records import Record
+from support.remotes import answered, chat_completion, choice
 
 HEAD = """
 [local]
@@ -194,6 +199,10 @@ def test_a_protocol_of_the_users_own_gets_its_options(tmp_path: Path) -> None:
             f"[remote] api_key: must not stand in the file; set {VARIABLE}, or api_key_file",
         ),
         (
+            GENERIC + "api_key = 'two words'" + TABLE,
+            f"[remote] api_key: must not stand in the file; set {VARIABLE}, or api_key_file",
+        ),
+        (
             GENERIC + "api_key_file = '/nowhere/key'" + TABLE,
             "[remote] api_key_file: cannot be read: No such file or directory",
         ),
@@ -281,6 +290,28 @@ def _keyed(folder: Path, source: str) -> Settings:
     if source == "environment":
         return load(folder, CHAT, {VARIABLE: KEY})
     return load(folder, f"{CHAT}api_key_file = '{folder / 'key'}'")
+
+
+async def test_a_worker_sends_what_the_settings_say(keyed_chat: Settings) -> None:
+    transport = ScriptedTransport([answered(chat_completion(choice("yes")))])
+    agent: Any = make_agent(keyed_chat, "remote", lambda: None)
+    agent._remote._client._transport._inner = transport
+    facts = (FACTS_HEADER, encode_facts(Facts(Source("requests", 0, 1))))
+    record = Record(b'{"id": 1, "input": "a", "context": "b", "salary": "canary"}', headers=[facts])
+    [outcome] = await agent._remote.answer([record])
+    assert outcome.to == "answers"
+    assert KEY not in str(outcome)
+    [sent] = transport.sent
+    assert (sent.headers["x-team"], sent.headers["x-key"]) == ("mine", f"Token {KEY}")
+    assert b"canary" not in sent.body
+    assert b"b: a" in sent.body
+
+
+@pytest.fixture
+def keyed_chat(tmp_path: Path) -> Settings:
+    lines = ["send = ['input', 'context']", "headers = { x-team = 'mine' }", "api_key_header = 'X-Key'"]
+    lines += ["api_key_scheme = 'Token'", "[remote.openai_chat]", "prompt = '{context}: {input}'"]
+    return load(tmp_path, CHAT + "\n".join(lines), {VARIABLE: KEY})
 
 
 @pytest.mark.parametrize("more", ["", "tries = 0\n"])

@@ -47,6 +47,8 @@ def test_what_is_no_text_is_refused_before_it_is_paid(given: Any) -> None:
 def test_each_row_has_its_own_order_of_classes() -> None:
     reply = Tei(model="big").read(answered(classes(cat=0.9, dog=0.1), classes(dog=0.75, cat=0.25)), 2)
     assert reply.answers == [Answer("cat", 0.9), Answer("dog", 0.75)]
+    [unsorted] = Tei().read(answered(classes(cat=0.25, dog=0.75)), 1).answers
+    assert unsorted == Answer("dog", 0.75)
     assert (reply.model, reply.usage) == ("big", Usage(prompt=12))
 
 
