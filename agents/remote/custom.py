@@ -9,7 +9,7 @@ from typing import Any
 from ...schemas.errors import ConfigurationError
 from .protocol import RemoteProtocol
 
-_NEEDED = ("batching", "build", "estimate", "raise_for", "read")
+_NEEDED = ("build", "estimate", "raise_for", "read")
 
 
 def load_protocol(spec: str, options: Mapping[str, Any]) -> RemoteProtocol:

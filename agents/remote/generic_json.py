@@ -14,7 +14,7 @@ from ...schemas.errors import InvalidAnswer, InvalidRequest
 from ..answers import Answer
 from ..supervision.scores import max_softmax, usable
 from .json_paths import find
-from .protocol import Batching, Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
 from .templates import fill_json, names_in, parse, values_of
 from .text_scores import TOKEN_SCORES
 from .transport import Response
@@ -95,11 +95,8 @@ class GenericJson:
 
     @property
     def batched(self) -> bool:
+        """Whether a call takes many inputs."""
         return INPUTS in names_in(self.body)
-
-    @property
-    def batching(self) -> Batching:
-        return "any" if self.batched else "one"
 
     def build(self, inputs: Sequence[Any]) -> Call:
         body = orjson.dumps(self._document(inputs))
@@ -128,9 +125,12 @@ class GenericJson:
             said = complaint_in(response.body).text
             raise InvalidAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
         found = self._found(document, asked)
-        usage = Usage(_count(document, self.prompt_tokens), _count(document, self.completion_tokens))
         model = _optional(document, self.model_path)
-        return Reply([self._answer(each) for each in found], str(model or self.model), usage)
+        return Reply([self._answer(each) for each in found], str(model or self.model), self._usage(document))
+
+    def _usage(self, document: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
+        counts = [_count(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
+        return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
 
     def _found(self, document: Any, asked: int) -> list[Any]:  # noqa: ANN401  # any JSON value
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...schemas.errors import InvalidAnswer, InvalidRequest
 from ..answers import ClassReading, read_classes
-from .protocol import Batching, Call, Reply, complaint_in, raise_for_status
+from .protocol import Call, Reply, complaint_in, raise_for_status
 from .transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
@@ -55,8 +55,6 @@ _answered = msgspec.json.Decoder(_Answered)
 @dataclass(frozen=True, slots=True)
 class OpenInference:
     """Inputs are batched along the first axis of one tensor; one named output holds the classes."""
-
-    batching: ClassVar[Batching] = "equal_shape"
 
     model: str  #: the remote's name of the model
     input_name: str = "input"  #: the remote's name of the input tensor

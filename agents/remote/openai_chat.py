@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -13,7 +13,7 @@ from ...schemas.errors import InvalidAnswer, InvalidRequest
 from ..answers import Answer
 from ..supervision.scores import usable
 from .json_paths import find
-from .protocol import Batching, Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
 from .templates import Template, parse, values_of
 from .text_scores import TokenScore, agreement
 from .transport import Response
@@ -46,16 +46,16 @@ class _Choice(msgspec.Struct):
 
 
 class _Cached(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: int | None = 0
 
 
 class _Reasoning(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: int | None = 0
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
     prompt_tokens_details: _Cached | None = None
     completion_tokens_details: _Reasoning | None = None
 
@@ -76,8 +76,6 @@ class OpenAIChat:
     Its score comes from the log-probabilities of its tokens where `score` is given, or from the agreement of
     `samples` answers where they are more than one, and otherwise there is none.
     """
-
-    batching: ClassVar[Batching] = "one"
 
     model: str  #: the remote's name of the model
     prompt: Template = field(default_factory=lambda: parse("{input}"))  #: the user's message
@@ -215,13 +213,14 @@ def _text(choice: _Choice) -> str:
     return message.content
 
 
-def _usage(usage: _Usage | None) -> Usage:
+def _usage(usage: _Usage | None) -> Usage | None:
     if usage is None:
-        return Usage()
-    cached, reasoning = usage.prompt_tokens_details, usage.completion_tokens_details
+        return None
+    cached = usage.prompt_tokens_details or _Cached()
+    reasoning = usage.completion_tokens_details or _Reasoning()
     return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        cached.cached_tokens if cached else None,
-        reasoning.reasoning_tokens if reasoning else None,
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
+        cached.cached_tokens or 0,
+        reasoning.reasoning_tokens or 0,
     )

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from ...schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
+from ...schemas.errors import InvalidAnswer
 from ..answers import Answer
-from .retry import Refused, Terminal, retry_after_s
+from .retry import TERMINAL_CODES, failure
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
 #: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
 BYTES_PER_TOKEN = 4
-_INPUT_AT_FAULT = (400, 413, 422)
-_CALLER_AT_FAULT = (401, 402, 403)
-#: the last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in
-_CALLER_AT_FAULT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
-
-#: which inputs one call may hold: one, those whose arrays have the same shape, or any
-Batching = Literal["one", "equal_shape", "any"]
 
 
 class Call(NamedTuple):
@@ -36,18 +29,12 @@ class Call(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens of one call, as the remote counts them. None is what it does not say."""
+    """Tokens of one call, as the remote counts them."""
 
-    prompt: int | None = None  #: read, cached ones included
-    completion: int | None = None  #: written, reasoning included
-    cached: int | None = None  #: of those read
-    reasoning: int | None = None  #: of those written
-
-    @property
-    def total(self) -> int | None:
-        """What counts against a limit of tokens."""
-        known = [tokens for tokens in (self.prompt, self.completion) if tokens is not None]
-        return sum(known) if known else None
+    prompt_tokens: int  #: read, cached ones included
+    completion_tokens: int = 0  #: written, reasoning included
+    cached_tokens: int = 0  #: of those read
+    reasoning_tokens: int = 0  #: of those written
 
 
 class Reply(NamedTuple):
@@ -55,7 +42,7 @@ class Reply(NamedTuple):
 
     answers: list[Answer]  #: as many as inputs, in their order
     model: str  #: "name@version" of the model that answered, as far as it says so
-    usage: Usage = Usage()
+    usage: Usage | None = None  #: None where the remote does not tell
 
 
 class RemoteProtocol(Protocol):
@@ -64,9 +51,6 @@ class RemoteProtocol(Protocol):
     An input is what `[remote] send` lets out: the model's input of a request, or, where fields are named, an
     object with these fields.
     """
-
-    @property
-    def batching(self) -> Batching: ...
 
     def build(self, inputs: Sequence[Any]) -> Call:
         """Raises `InvalidRequest` where these inputs cannot be asked in one call."""
@@ -110,35 +94,21 @@ def complaint_in(body: bytes) -> Complaint:
     inner = error if isinstance(error, dict) else document
     text = error if isinstance(error, str) else inner.get("message") or inner.get("detail")
     codes = [inner.get(name) for name in ("code", "type", "error_type")]
-    known = [code for code in codes if code in _CALLER_AT_FAULT_CODES]
+    known = [code for code in codes if code in TERMINAL_CODES]
     named = [code for code in codes if isinstance(code, str)]
     return Complaint("" if text is None else str(text)[:SAID_CHARS], (known or named or [""])[0])
 
 
-def raise_for_status(response: Response, said: str, code: str = "") -> None:
-    """Raise what the status stands for, unless it is a success. `said` and `code` are the remote's own account.
+def raise_for_status(response: Response, said: str, code: str | None = None) -> None:
+    """Raise what the status stands for, unless it is a success.
 
-    `x-should-retry` overrides what the status alone would mean, but for a caller at fault.
+    `said` is the remote's own account, `code` that of the error in the body, where the protocol has one.
     """
     if response.succeeded:
         return
     status = response.status
     text = f"the remote answered {status}: {said[:SAID_CHARS]}" if said else f"the remote answered {status}"
-    if status in _CALLER_AT_FAULT or code in _CALLER_AT_FAULT_CODES:
-        raise Terminal(text)
-    may_pass = status in (408, 409, 429) or status >= 500
-    told = {"true": True, "false": False}.get(response.headers.get("x-should-retry", "").lower())
-    if may_pass if told is None else told:
-        _raise_passing(status, text, retry_after_s(response.headers))
-    raise Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
-
-
-def _raise_passing(status: int, text: str, wish: float | None) -> NoReturn:
-    if status == 429:
-        raise RateLimited(text, retry_after_s=wish)
-    if status == 408:
-        raise Timeout(text, retry_after_s=wish)
-    raise RemoteError(text, retry_after_s=wish)
+    raise failure(status, response.headers, text, code)
 
 
 def one_of(prediction: Any, labels: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value

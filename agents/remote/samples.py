@@ -21,6 +21,6 @@ def agreed(replies: Sequence[Reply]) -> Reply:
     return Reply(answers, replies[0].model, _summed([reply.usage for reply in replies]))
 
 
-def _summed(usages: Sequence[Usage]) -> Usage:
-    parts = zip(*usages, strict=True)
-    return Usage(*(sum(counts) if None not in counts else None for counts in parts))
+def _summed(usages: Sequence[Usage | None]) -> Usage | None:
+    known = [usage for usage in usages if usage is not None]
+    return Usage(*map(sum, zip(*known, strict=True))) if known else None

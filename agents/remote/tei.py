@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ import orjson
 
 from ...schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
 from ..answers import Answer, ClassReading, read_classes
-from .protocol import Batching, Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
 from .transport import Response
 
 
@@ -27,8 +27,6 @@ _answered = msgspec.json.Decoder(list[list[_Class]])
 @dataclass(frozen=True, slots=True)
 class Tei:
     """Each input is a text, or a pair of texts where `fields` names two. All classes come back, each with its score."""
-
-    batching: ClassVar[Batching] = "any"
 
     model: str = "tei"  #: for the records; the server does not say
     fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
@@ -72,7 +70,7 @@ class Tei:
             raise InvalidAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
         except ValueError as error:
             raise InvalidAnswer(f"the answer is none: {error}") from error
-        return Reply(answers, self.model, Usage(prompt=_count(response.headers.get("x-compute-tokens"))))
+        return Reply(answers, self.model, _usage(response.headers.get("x-compute-tokens", "")))
 
     def _answers(self, rows: Sequence[Sequence[_Class]], asked: int) -> list[Answer]:
         """The classes of each input come with the likeliest first, so a label belongs to a row and a column."""
@@ -82,5 +80,5 @@ class Tei:
         return [Answer(one_of(label, self.labels), answer.score) for label, answer in zip(named, answers, strict=True)]
 
 
-def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+def _usage(tokens: str) -> Usage | None:
+    return Usage(int(tokens)) if tokens.isdecimal() else None

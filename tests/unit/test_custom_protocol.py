@@ -18,7 +18,7 @@ def test_it_is_made_with_the_options() -> None:
         ("no_such_module:Protocol", {}, r"^\[remote\] protocol: no_such_module:Protocol cannot be found"),
         ("bisupervised.agents.remote.tei:Nothing", {}, "cannot be found"),
         (OURS, {"colour": "red"}, r"^\[remote\.options\]: .* does not take them: .*'colour'"),
-        ("builtins:dict", {}, "it lacks batching, build, estimate, raise_for, read"),
+        ("builtins:dict", {}, "it lacks build, estimate, raise_for, read"),
     ],
 )
 def test_what_makes_no_protocol_is_told(spec: str, options: dict[str, str], match: str) -> None:

@@ -50,7 +50,7 @@ def test_a_call_of_many_inputs_and_what_each_becomes() -> None:
 
 
 def test_how_many_inputs_it_takes_follows_from_the_body() -> None:
-    assert (one().batching, many().batching) == ("one", "any")
+    assert (one().batched, many().batched) == (False, True)
     with pytest.raises(InvalidRequest, match="one input a call, not 2"):
         one().build(["a", "b"])
 

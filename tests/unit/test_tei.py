@@ -49,7 +49,7 @@ def test_each_row_has_its_own_order_of_classes() -> None:
     assert reply.answers == [Answer("cat", 0.9), Answer("dog", 0.75)]
     [unsorted] = Tei().read(answered(classes(cat=0.25, dog=0.75)), 1).answers
     assert unsorted == Answer("dog", 0.75)
-    assert (reply.model, reply.usage) == ("big", Usage(prompt=12))
+    assert (reply.model, reply.usage) == ("big", Usage(12))
 
 
 def test_raw_scores_are_logits() -> None:
