@@ -7,7 +7,7 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos rehearsals lock clean
+.PHONY: help setup demo test lint wheel-test chaos rehearsals conformance lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py
+
+conformance: setup  ## our protocols against servers of others, which are installed below build/
+	$(BIN)/python tests/conformance/conformance.py
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

@@ -25,7 +25,7 @@ Known = Mapping[str, Mapping[str, str]]
 
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
-_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -51,6 +51,9 @@ _TEXTS: dict[str, str] = {
 def place_of(location: Sequence[str | int], known: Known) -> Place:
     """The table and key of a location inside the document."""
     first = str(location[0])
+    inside = ".".join(map(str, location[:2]))
+    if len(location) > 2 and inside in known:
+        return inside, str(location[2])
     if len(location) > 1 and first in known:
         return first, str(location[1])
     return "", first
