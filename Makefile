@@ -7,10 +7,10 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos rehearsals lock clean
+.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals conformance lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 picks another Python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -20,6 +20,9 @@ setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 p
 
 demo: setup  ## the main job on real input, from requests to results and fallback
 	@$(BIN)/bisupervised demo
+
+demo-questions: setup  ## the second example: text in, text out, a chat model, likelihood scores
+	@$(BIN)/bisupervised demo --example questions
 
 test: setup lint  ## every check but the long ones, the quick ones first
 	$(BIN)/python -m pytest tests/unit tests/contract tests/property
@@ -45,6 +48,9 @@ chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py
+
+conformance: setup  ## our protocols against servers of others, which are installed below build/
+	$(BIN)/python tests/conformance/conformance.py
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

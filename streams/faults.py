@@ -28,7 +28,7 @@ Known = Mapping[str, Mapping[str, str]]
 
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
-_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -54,6 +54,9 @@ _TEXTS: dict[str, str] = {
 def place_of(location: Sequence[str | int], known: Known) -> Place:
     """The table and key of a location inside the document."""
     first = str(location[0])
+    inside = ".".join(map(str, location[:2]))
+    if len(location) > 2 and inside in known:
+        return inside, str(location[2])
     if len(location) > 1 and first in known:
         return first, str(location[1])
     return "", first
@@ -172,10 +175,9 @@ def _broken(rule: _Rule, settings: Settings) -> str:
 
 def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     local, remote = settings.local, settings.remote
-    found = {
-        "local": unfit(local.output, local.supervisor, local.samples, local.temperature),
-        "remote": unfit(remote.output, remote.own_score, 1, remote.temperature),
-    }
+    found = {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+    if remote.protocol == "open_inference":  # the others have no [remote] output
+        found["remote"] = unfit(remote.output, remote.own_score, 1, remote.temperature)
     return [
         f"[{table}] {key}: {text}"
         for table, faults in found.items()

@@ -16,6 +16,7 @@ from ...schemas.errors import RecordError, Rejected, Timeout
 from ...schemas.records import Facts, Incoming, Outgoing, Source, Verdict
 from .client import Bill, RemoteAnswer, RemoteClient
 from .retry import Refused
+from .sending import outbound
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class Question:
 
     record: Incoming
     facts: Facts
-    input: Any  #: what the model gets
+    input: Any  #: what leaves for the remote
 
 
 def wall_ms() -> float:
@@ -46,11 +47,13 @@ class Remote:
         request_format: RequestFormat,
         *,
         supervisor: str = "max_softmax",
+        send: tuple[str, ...] = (),
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
         self._client = client
         self._format = request_format
         self._supervisor = supervisor
+        self._send = send
         self._now_ms = now_ms
 
     async def answer(self, records: Sequence[Incoming]) -> list[Outgoing]:
@@ -69,9 +72,10 @@ class Remote:
             request = decode_request(record, self._format)
             if facts.deadline_ms is not None and facts.deadline_ms <= self._now_ms():
                 raise Timeout("the deadline passed before the remote was asked")
+            sent = outbound(request, self._send)
         except RecordError as error:
             return fall_back(record, facts_of(record), error.reason, str(error), "remote")
-        return Question(record, facts, request.input)
+        return Question(record, facts, sent)
 
     async def _ask(self, questions: Sequence[Question], bill: Bill) -> list[Outgoing]:
         inputs = [question.input for question in questions]

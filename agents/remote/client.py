@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ...schemas.errors import RemoteFailure, Timeout
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import RetryPolicy, backoff_s, may_pass
+from .samples import agreed, sample_keys
 from .transport import Transport
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ class RemoteClient:
         started = self._clock()
         bound_s = self._policy.retry.deadline_s
         ends = started + (bound_s if within_s is None else min(bound_s, within_s))
-        reply = await self._tries(call, len(inputs), idempotency_key, ends, bill)
+        keys = sample_keys(idempotency_key, call.samples)
+        replies = [await self._tries(call, len(inputs), key, ends, bill) for key in keys]
+        reply = replies[0] if len(replies) == 1 else agreed(replies)
         latency_ms = (self._clock() - started) * 1000.0
         return [RemoteAnswer(*answer, reply.model, latency_ms) for answer in reply.answers]
 
@@ -105,7 +108,8 @@ class RemoteClient:
         bill.calls += 1
         headers = {**self._policy.headers, **call.headers, "idempotency-key": key}
         url = self._policy.url.rstrip("/") + call.path
-        response = await self._transport.post(url, call.body, headers, min(self._policy.timeout_s, left_s))
+        within_s = min(self._policy.timeout_s, left_s)
+        response = await self._transport.post(url, call.body, headers, within_s, method=call.method)
         self._protocol.raise_for(response)
         bill.cost += self._policy.price_per_call
         return self._protocol.read(response, asked)

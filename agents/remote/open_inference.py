@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...schemas.errors import InvalidAnswer, InvalidRequest
 from ..answers import Answer, ClassReading, read_classes
 from ..supervision.scores import usable
-from .protocol import SAID_CHARS, Call, Reply, raise_for_status
+from .protocol import Call, Reply, complaint_in, raise_for_status
 from .transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
@@ -50,12 +50,7 @@ class _Answered(msgspec.Struct):
     model_version: str | None = None
 
 
-class _Failed(msgspec.Struct):
-    error: str = ""
-
-
 _answered = msgspec.json.Decoder(_Answered)
-_failed = msgspec.json.Decoder(_Failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +83,19 @@ class OpenInference:
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
 
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """None: tensors are not counted in tokens."""
+        return 0
+
     def raise_for(self, response: Response) -> None:
         if not response.succeeded:
-            raise_for_status(response, _said(response.body))
+            raise_for_status(response, *complaint_in(response.body))
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
             document = _answered.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            said = _said(response.body)
+            said = complaint_in(response.body).text
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         try:
             answers = self._answers(document, asked)
@@ -167,11 +166,3 @@ def _tensor(inputs: Sequence[Any], datatype: str) -> NDArray[Any]:
     if not whole:
         raise InvalidRequest(f"an input is out of the range of {datatype}")
     return tensor
-
-
-def _said(body: bytes) -> str:
-    """The remote's own account of a failure: its field `error`, or the start of whatever it sent."""
-    try:
-        return _failed.decode(body).error[:SAID_CHARS]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body[:SAID_CHARS].decode("utf-8", "replace")

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.protocol import RemoteProtocol
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Sent, Step
 
@@ -58,7 +59,14 @@ def spoiled_by(bad: Callable[[list[float]], bool], step: Step) -> Callable[[Sent
 
 def client(script: Script, clock: Clock, **retry: Any) -> tuple[RemoteClient, ScriptedTransport]:
     """A client of `http://remote` with a price of 2 and no jitter, and its transport."""
+    return client_of(OpenInference("big"), script, clock, **retry)
+
+
+def client_of(
+    protocol: RemoteProtocol, script: Script, clock: Clock, **retry: Any
+) -> tuple[RemoteClient, ScriptedTransport]:
+    """The same with another protocol."""
     transport = ScriptedTransport(script)
     policy = ClientPolicy("http://remote/", timeout_s=30.0, retry=RetryPolicy(**retry), price_per_call=2.0)
-    made = RemoteClient(transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
+    made = RemoteClient(transport, protocol, policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
     return made, transport

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer
-from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.retry import Refused, Terminal
 from bisupervised.agents.remote.transport import Response, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, echo, probabilities
@@ -63,7 +63,7 @@ async def test_after_the_last_try_its_error_is_raised() -> None:
     ("response", "kind", "cost"),
     [
         (Response(400, {}, b""), Refused, 0.0),
-        (Response(401, {}, b""), Refused, 0.0),
+        (Response(401, {}, b""), Terminal, 0.0),
         (Response(307, {"Location": "http://elsewhere"}, b""), Refused, 0.0),
         (Response(200, {}, b"garbage"), InvalidAnswer, 2.0),
     ],
