@@ -121,6 +121,10 @@ class _Rule:
     other: Place
 
 
+def _none_or_at_least(value: float, least: float) -> bool:
+    return not value or value >= least
+
+
 _RULES = (
     _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
     _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
@@ -131,6 +135,10 @@ _RULES = (
     _Rule(("remote", "batch_size"), operator.le, "at most", ("stream", "window_records")),
     _Rule(("remote", "batch_wait_ms"), operator.lt, "below", ("remote", "timeout_s")),
     _Rule(("remote", "deadline_s"), operator.ge, "at least", ("remote", "timeout_s")),
+    # a worker has its partitions' share of these, and needs at least one call
+    _Rule(("remote", "in_flight"), operator.ge, "at least", ("topics", "partitions")),
+    _Rule(("remote", "requests_per_minute"), _none_or_at_least, "0 or at least", ("topics", "partitions")),
+    _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
 _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")

@@ -15,7 +15,11 @@ from ..agents.answers import ClassReading
 from ..agents.local import Local
 from ..agents.model import ModelPolicy, load_model
 from ..agents.remote.agent import Remote
+from ..agents.remote.batching import BatchPolicy
+from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
+from ..agents.remote.gate import Gate
+from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.open_inference import OpenInference
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport
@@ -69,7 +73,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
         Step(
             "remote",
             topics.doubtful,
-            ("answers", "fallback"),
+            ("answers", "fallback", "results") if remote.while_open == "accept_local" else ("answers", "fallback"),
             remote.batch_size,
             remote.batch_wait_ms / 1000,
             False,
@@ -160,7 +164,7 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
     if name == "local":
         return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
     if name == "remote":
-        return RemoteAgent(_remote(settings), settings.remote.in_flight)
+        return RemoteAgent(_remote(settings))
     supervisor = Supervisor(settings.remote.supervisor, settings.remote.threshold)
     return RemoteSupervisorAgent(RemoteSupervisor(supervisor, thresholds_version=settings.thresholds.version))
 
@@ -189,5 +193,18 @@ def _remote(settings: Settings) -> Remote:
         price_per_call=remote.price_per_call,
     )
     transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
-    client = RemoteClient(transport, protocol, policy)
-    return Remote(client, request_format(settings), supervisor=remote.supervisor)
+    client = RemoteClient(transport, protocol, policy, gate=_gate(settings))
+    return Remote(
+        client,
+        request_format(settings),
+        supervisor=remote.supervisor,
+        batch=BatchPolicy(remote.batch_bytes),
+        accepts_local=remote.while_open == "accept_local",
+    )
+
+
+def _gate(settings: Settings) -> Gate:
+    remote = settings.remote
+    limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
+    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
+    return Gate(limits, breaker, waits=remote.while_open == "wait")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ...schemas.errors import RateLimited, RemoteError, Timeout
 from ..answers import Answer
-from .retry import Refused, retry_after_s
+from .retry import failure
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
-_INPUT_AT_FAULT = (400, 413, 422)
 
 
 class Call(NamedTuple):
@@ -23,11 +21,19 @@ class Call(NamedTuple):
     headers: Mapping[str, str]
 
 
+class Usage(NamedTuple):
+    """Tokens that one call was billed for."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
 class Reply(NamedTuple):
     """What one call brought."""
 
     answers: list[Answer]  #: as many as inputs, in their order
     model: str  #: "name@version" of the model that answered, as far as it says so
+    usage: Usage | None = None  #: None where the remote does not tell
 
 
 class RemoteProtocol(Protocol):
@@ -46,17 +52,13 @@ class RemoteProtocol(Protocol):
         ...
 
 
-def raise_for_status(response: Response, said: str) -> None:
-    """Raise what the status stands for, unless it is a success. `said` is the remote's own account."""
+def raise_for_status(response: Response, said: str, code: str | None = None) -> None:
+    """Raise what the status stands for, unless it is a success.
+
+    `said` is the remote's own account, `code` that of the error in the body, where the protocol has one.
+    """
     if response.succeeded:
         return
     status = response.status
     text = f"the remote answered {status}: {said[:SAID_CHARS]}" if said else f"the remote answered {status}"
-    wish = retry_after_s(response.headers)
-    if status == 429:
-        raise RateLimited(text, retry_after_s=wish)
-    if status == 408:
-        raise Timeout(text, retry_after_s=wish)
-    if status == 409 or status >= 500:
-        raise RemoteError(text, retry_after_s=wish)
-    raise Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+    raise failure(status, response.headers, text, code)

@@ -19,6 +19,7 @@ class Lease:
     def __init__(self) -> None:
         self.records: Sequence[Incoming] = [Record(b"1")]
         self.diary: list[str] = []
+        self.wanted = True
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         if len(outcomes) != len(self.records):
@@ -109,7 +110,7 @@ async def test_a_task_cancelled_before_it_began_gives_back_slot_and_batch() -> N
     answers = Answers()
     calls, lease, next_lease = InFlight(answers, 1), Lease(), Lease()
     await calls.submit(lease)
-    [task] = calls._tasks
+    [task] = calls._tasks.values()
     task.cancel()  # before its first step
     await calls.submit(next_lease)  # waits for the slot
     assert answers.begun == 0

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer
-from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.retry import CircuitOpen, Refused
 from bisupervised.agents.remote.transport import Response, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, echo, probabilities
@@ -63,7 +63,7 @@ async def test_after_the_last_try_its_error_is_raised() -> None:
     ("response", "kind", "cost"),
     [
         (Response(400, {}, b""), Refused, 0.0),
-        (Response(401, {}, b""), Refused, 0.0),
+        (Response(401, {}, b""), CircuitOpen, 0.0),  # terminal; this gate does not wait
         (Response(307, {"Location": "http://elsewhere"}, b""), Refused, 0.0),
         (Response(200, {}, b"garbage"), InvalidAnswer, 2.0),
     ],
@@ -89,7 +89,7 @@ async def test_inputs_that_cannot_be_asked_cost_nothing() -> None:
 async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
     clock = Clock()
     made, transport = client([BUSY, GOOD], clock, deadline_s=3.0)
-    with pytest.raises(RateLimited):
+    with pytest.raises(Timeout, match="no time for another try: .* busy"):
         await made.ask(INPUTS, "a-key", None, Bill())
     assert len(transport.sent) == 1
     assert clock.waits == []
@@ -98,7 +98,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 async def test_the_callers_deadline_counts_where_it_is_sooner() -> None:
     clock = Clock()
     made, transport = client([BUSY, GOOD], clock)
-    with pytest.raises(RateLimited):
+    with pytest.raises(Timeout):
         await made.ask(INPUTS, "a-key", 2.0, Bill())
     made, transport = client([BUSY, GOOD], clock)
     await made.ask(INPUTS, "a-key", 4.0, Bill())
