@@ -7,7 +7,7 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos lock clean
+.PHONY: help setup demo test lint wheel-test chaos bench-remote lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 	@mkdir -p build/types/bisupervised
 	@for folder in schemas agents streams; do ln -sfn ../../../$$folder build/types/bisupervised/$$folder; done
 	$(BIN)/mypy
-	$(BIN)/mypy tests scripts
+	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
 
 wheel-test: setup  ## the tests that need no broker, against the built wheel
@@ -42,6 +42,9 @@ wheel-test: setup  ## the tests that need no broker, against the built wheel
 
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+
+bench-remote: setup  ## how well the remote call uses its limits, in build/remote.json
+	$(BIN)/python -m benchmarks.remote
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

@@ -89,7 +89,7 @@ async def test_inputs_that_cannot_be_asked_cost_nothing() -> None:
 async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
     clock = Clock()
     made, transport = client([BUSY, GOOD], clock, deadline_s=3.0)
-    with pytest.raises(Timeout, match="no time for another try: .* busy"):
+    with pytest.raises(Timeout, match=r"no time for another try: .* busy"):
         await made.ask(INPUTS, "a-key", None, Bill())
     assert len(transport.sent) == 1
     assert clock.waits == []
