@@ -136,10 +136,10 @@ class Pace:
 
     def _refill_until(self, now: float) -> None:
         passed_s = now - self._at
-        if passed_s > 0:
+        self._at = max(now, self._at)
+        if passed_s > 0 and self._allowance:  # while it owns nothing, it keeps what it had
             self._level = min(self.burst, self._level + passed_s * self.pace)
             self._largest = max(1.0, self._largest * (1.0 - passed_s / (_FORGET_WINDOWS * self._window_s)))
-            self._at = now
 
 
 class Estimate:
