@@ -21,7 +21,9 @@ EVENTS: st.SearchStrategy[list[tuple[Event, int, float]]] = st.lists(
 
 @given(events=EVENTS, failures=st.integers(1, 4))
 def test_at_most_one_probe_is_out(events: list[tuple[Event, int, float]], failures: int) -> None:
-    breaker, now, out, probes = Breaker(BreakerPolicy(failures, 10.0, 20.0)), 0.0, [], set()
+    breaker, now = Breaker(BreakerPolicy(failures, 10.0, 20.0)), 0.0
+    out: list[int] = []
+    probes: set[int] = set()
     for event, which, seconds in events:
         if event == "call":
             if breaker.admits(now):
@@ -68,5 +70,6 @@ def test_it_always_closes_again_once_the_remote_is_back(events: list[tuple[Event
             _end(breaker, event, out.pop(which % len(out)), now)
     for ticket in out:
         breaker.abandoned(ticket)
-    breaker.succeeded(breaker.begin(now + 20.0)) if breaker.admits(now + 20.0) else None
+    assert breaker.admits(now + 20.0)
+    breaker.succeeded(breaker.begin(now + 20.0))
     assert breaker.closed

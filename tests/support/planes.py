@@ -217,6 +217,7 @@ class World:
         self.ledger = FakeLedger(self.brokers)
         self.outboxes: list[Outbox] = []
         self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions
+        self.told: Callable[[], object] = lambda: None  #: called when it is
         self.plane = self._make_plane()
         self.task = asyncio.create_task(self.plane.run())
 
@@ -239,7 +240,7 @@ class World:
             self.inbox,
             Substitutes(),
             hungry=lambda: self.hungry,
-            on_owned=lambda *share: self.shares.append(share),
+            on_owned=self._hear,
             clock=clock,
         )
         ledger: Any = self.ledger
@@ -262,6 +263,10 @@ class World:
             rebalance_timeout_s=60.0,
             request_timeout_s=30.0,
         )
+
+    def _hear(self, owned: int, partitions: int) -> None:
+        self.shares.append((owned, partitions))
+        self.told()
 
     async def own(self, *tps: TopicPartition) -> None:
         """Partitions are assigned and acquired."""

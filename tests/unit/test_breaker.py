@@ -52,7 +52,7 @@ def test_what_was_called_before_it_opened_decides_nothing() -> None:
     for ticket in old:
         breaker.failed(ticket, 100.0)
     breaker.succeeded(old[0])
-    assert breaker.state == "open"
+    assert not breaker.admits(100.0)
     probe = breaker.begin(110.0)
     breaker.succeeded(old[1])
     breaker.failed(old[1], 110.0)
