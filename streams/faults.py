@@ -25,7 +25,7 @@ Known = Mapping[str, Mapping[str, str]]
 
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
-_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer", re.IGNORECASE)
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",

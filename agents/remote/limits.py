@@ -29,11 +29,11 @@ from .rate_headers import Quota, read_quotas
 log = logging.getLogger(__name__)
 
 #: share of the allowance left free for calls that arrive closer together than they were sent
-JITTER = 0.002
+JITTER = 0.001
 #: share of the allowance that may be caught up at once
-BURST = 0.003
+BURST = 0.004
 #: windows in which the largest call seen is forgotten, bit by bit: slowly, for the promise holds over each window
-_FORGET_WINDOWS = 20.0
+_FORGET_WINDOWS = 100.0
 #: a reset within this share of a minute from where a token bucket's would be is taken for one
 _BUCKET_SHARE = 0.1
 #: longest hold that one response may ask for, seconds
@@ -100,6 +100,7 @@ class Pace:
     def wait_s(self, units: float, now: float) -> float:
         """Seconds until so many may go; infinite without a share."""
         self._refill(now)
+        self._largest = max(units, self._largest)
         missing = min(units, self.burst) - self._level
         if missing <= 1e-9:
             return 0.0
@@ -117,10 +118,9 @@ class Pace:
         return braked_s + (missing - braked_s * self.pace) / self._free_pace
 
     def take(self, units: float, now: float) -> None:
-        """They go. What is larger than the burst leaves a debt that the next ones wait for."""
+        """They go. What is larger than the whole allowance leaves a debt that the next ones wait for."""
         self._refill(now)
         self._level -= units
-        self._largest = max(units, self._largest)
 
     def settle(self, reserved: float, used: float, now: float) -> None:
         """What was reserved too much comes back; what was used beyond it is owed."""

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 Event = Literal["call", "succeeded", "failed", "abandoned", "stop", "wait"]
 EVENTS: st.SearchStrategy[list[tuple[Event, int, float]]] = st.lists(
     st.tuples(
-        st.sampled_from(("call", "call", "call", "succeeded", "failed", "failed", "abandoned", "stop", "wait")),
+        st.sampled_from(("call", "call", "call", "succeeded", "failed", "failed", "abandoned", "stop", "wait", "wait")),
         st.integers(0, 5),  # which of the calls that are out
-        st.floats(0.0, 15.0),
+        st.sampled_from((5.0, 10.0, 20.0)),  # seconds of a wait
     ),
+    min_size=20,
     max_size=120,
 )
 

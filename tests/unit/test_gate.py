@@ -82,12 +82,25 @@ async def test_a_call_that_is_cancelled_while_it_waits_holds_up_nobody() -> None
 
 
 @on_virtual_time
+async def test_a_large_call_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    made = gate(tokens=6000.0)
+    await asyncio.sleep(1.0)
+    large, small = asyncio.create_task(made.enter(40_000)), asyncio.create_task(made.enter(4))
+    await asyncio.sleep(0)
+    large.cancel()
+    await asyncio.gather(small, return_exceptions=True)
+    assert now() == 1001.0
+
+
+@on_virtual_time
 async def test_a_call_cancelled_in_the_moment_of_its_turn_gives_back_the_probe() -> None:
     made = gate()
     await fails(made, times=2)
     waiting = asyncio.create_task(call(made))
     await asyncio.sleep(0)
-    made._queue[0].permit.add_done_callback(lambda _: waiting.cancel())
+    asyncio.get_running_loop().now += 10.0  # type: ignore[attr-defined]  # the loop of virtual time
+    made._pump()
+    waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert made.breaker.state == "open"

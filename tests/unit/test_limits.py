@@ -88,12 +88,22 @@ def test_a_share_that_comes_back_has_what_it_had() -> None:
     assert made._level == pytest.approx(before)
 
 
-def test_a_call_larger_than_the_burst_goes_and_the_next_ones_wait_for_it() -> None:
+def test_a_large_call_waits_until_it_fits_and_is_paced_for_from_then_on() -> None:
     made = pace(per_minute=60_000.0)
     late = NOW + 60.0
-    assert made.wait_s(5000, late) == 0.0
-    made.take(5000, late)
-    assert made.wait_s(1, late) > (5000 - 200) / 1000
+    waits_s = made.wait_s(5000, late)
+    assert waits_s == pytest.approx((5000 - 0.004 * 60_000) / (55_000 / 60), rel=0.01)
+    assert made.wait_s(5000, late + waits_s) == 0.0
+    made.take(5000, late + waits_s)
+    assert made._level == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_call_larger_than_the_limit_goes_in_the_end_and_the_next_ones_wait_for_it() -> None:
+    made = pace(per_minute=600.0)
+    waits_s = made.wait_s(1000, NOW)
+    assert waits_s == pytest.approx(120.0, rel=0.01)
+    made.take(1000, NOW + waits_s)
+    assert made.wait_s(1, NOW + waits_s) > 400 / 10
 
 
 def test_what_was_reserved_too_much_comes_back_and_what_was_used_beyond_is_owed() -> None:
