@@ -13,7 +13,8 @@ Evenly paced calls are the only ones both accept, whenever their windows begin. 
     A = N · s · (1 − JITTER)        burst = max(1, BURST · A, largest call)        pace = (A − burst) / W
 
 so that **any** `W` seconds hold at most `pace · W + burst = A` units. The burst lets a worker that was held up catch
-up; the jitter is for calls that the network brings closer together than they were sent.
+up, by `CATCH_UP_S` seconds at most; the jitter is for calls that the network brings closer together than they were
+sent. A new worker and whoever gains partitions start empty, so the sum over the fleet holds while partitions move, too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 JITTER = 0.001
 #: share of the allowance that may be caught up at once
 BURST = 0.004
+#: seconds whose calls may be caught up at once, at most: the store of a server's token bucket may be small
+CATCH_UP_S = 0.1
 #: windows in which the largest call seen is forgotten, bit by bit: slowly, for the promise holds over each window
 _FORGET_WINDOWS = 100.0
 #: a reset within this share of a minute from where a token bucket's would be is taken for one
@@ -71,7 +74,8 @@ class Pace:
     @property
     def burst(self) -> float:
         """Units that may go at once."""
-        return max(1.0, BURST * self._allowance, min(self._largest, self._allowance))
+        share = min(BURST, CATCH_UP_S / self._window_s)
+        return max(1.0, share * self._allowance, min(self._largest, self._allowance))
 
     @property
     def pace(self) -> float:
@@ -100,13 +104,11 @@ class Pace:
     def wait_s(self, units: float, now: float) -> float:
         """Seconds until so many may go; infinite without a share."""
         self._refill(now)
-        self._largest = max(units, self._largest)
-        missing = min(units, self.burst) - self._level
-        if missing <= 1e-9:
-            return 0.0
         if not self._allowance:
             return math.inf
-        return self._takes_s(missing, now)
+        self._largest = max(units, self._largest)
+        missing = min(units, self.burst) - self._level
+        return self._takes_s(missing, now) if missing > 1e-9 else 0.0
 
     def _takes_s(self, missing: float, now: float) -> float:
         """Seconds until so many units have come: slowly while the brake is on, freely afterwards."""

@@ -4,7 +4,16 @@ import math
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.limits import BURST, JITTER, MOST_HOLD_S, Estimate, Limits, LimitsPolicy, Pace
+from bisupervised.agents.remote.limits import (
+    BURST,
+    CATCH_UP_S,
+    JITTER,
+    MOST_HOLD_S,
+    Estimate,
+    Limits,
+    LimitsPolicy,
+    Pace,
+)
 
 NOW = 1000.0
 
@@ -36,7 +45,8 @@ def test_it_starts_empty_and_goes_evenly() -> None:
 
 def test_who_was_held_up_catches_up_by_the_burst_and_no_more() -> None:
     made = pace()
-    assert made.burst == pytest.approx(6000 * (1 - JITTER) * BURST)
+    assert made.burst == pytest.approx(6000 * (1 - JITTER) * CATCH_UP_S / 60)
+    assert pace(window_s=10.0).burst == pytest.approx(1000 * (1 - JITTER) * BURST)
     late = NOW + 30.0
     at_once = [at for at in taken(made, 1.0, late) if at == late]
     assert len(at_once) == int(made.burst)
@@ -56,6 +66,9 @@ def test_a_share_of_hardly_one_call_uses_half_rather_than_nothing() -> None:
 def test_without_a_share_nothing_goes() -> None:
     made = pace(share=0.0)
     assert made.wait_s(1, NOW + 1e6) == math.inf
+    full = pace()
+    full.resize(6000.0, 0.0, NOW + 60.0)
+    assert full.wait_s(1, NOW + 60.0) == math.inf
 
 
 def test_a_gained_share_starts_empty() -> None:
@@ -92,7 +105,7 @@ def test_a_large_call_waits_until_it_fits_and_is_paced_for_from_then_on() -> Non
     made = pace(per_minute=60_000.0)
     late = NOW + 60.0
     waits_s = made.wait_s(5000, late)
-    assert waits_s == pytest.approx((5000 - 0.004 * 60_000) / (55_000 / 60), rel=0.01)
+    assert waits_s == pytest.approx((5000 - 100) / (55_000 / 60), rel=0.01)
     assert made.wait_s(5000, late + waits_s) == 0.0
     made.take(5000, late + waits_s)
     assert made._level == pytest.approx(0.0, abs=1e-6)
