@@ -4,6 +4,7 @@ transport      bytes over HTTP; the only place that knows aiohttp's errors
 protocol       inputs to bytes and bytes to answers; open_inference is one
 batching       which inputs go into one call
 rate_headers   what response headers say of the server's limits
+pace           how a worker spends its share of one limit: evenly
 limits         requests and tokens a minute, calls in flight: this worker's share of the fleet's
 breaker        whether to call at all
 gate           limits and breaker decide, calls wait here for their turn

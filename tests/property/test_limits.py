@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
-from bisupervised.agents.remote.limits import Limits, LimitsPolicy, Pace
+from bisupervised.agents.remote.limits import Limits, LimitsPolicy
+from bisupervised.agents.remote.pace import Pace
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,16 +4,8 @@ import math
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.limits import (
-    BURST,
-    CATCH_UP_S,
-    JITTER,
-    MOST_HOLD_S,
-    Estimate,
-    Limits,
-    LimitsPolicy,
-    Pace,
-)
+from bisupervised.agents.remote.limits import MOST_HOLD_S, Estimate, Limits, LimitsPolicy
+from bisupervised.agents.remote.pace import CATCH_UP_S, JITTER, Pace
 
 NOW = 1000.0
 
@@ -46,7 +38,6 @@ def test_it_starts_empty_and_goes_evenly() -> None:
 def test_who_was_held_up_catches_up_by_the_burst_and_no_more() -> None:
     made = pace()
     assert made.burst == pytest.approx(6000 * (1 - JITTER) * CATCH_UP_S / 60)
-    assert pace(window_s=10.0).burst == pytest.approx(1000 * (1 - JITTER) * BURST)
     late = NOW + 30.0
     at_once = [at for at in taken(made, 1.0, late) if at == late]
     assert len(at_once) == int(made.burst)
@@ -99,6 +90,29 @@ def test_a_share_that_comes_back_has_what_it_had() -> None:
     made.resize(6000.0, 0.0, NOW + 60.0)
     made.resize(6000.0, 0.5, NOW + 70.0)
     assert made._level == pytest.approx(before)
+
+
+def test_after_a_stall_what_was_missed_is_made_up_for_and_no_window_holds_more_for_it() -> None:
+    """A second at the most every hundred: calls go evenly, are held up for 90 ms, and lose nothing."""
+    made, now, times = pace(window_s=10.0), NOW, []
+    for _ in range(60):
+        times += taken(made, 0.91, now)
+        now += 1.0  # 90 ms of it in which this process did nothing
+    assert len(times) / (60 * 100) > 0.98
+    assert max(sum(at <= other < at + 10.0 for other in times) for at in times) <= 1000
+
+
+def test_a_share_that_is_lost_takes_along_what_it_used() -> None:
+    made = pace()
+    assert len(taken(made, 60.0)) > 5900
+    made.resize(6000.0, 0.01, NOW + 60.0)
+    assert 55 <= len(taken(made, 60.0, NOW + 60.0)) <= 60
+
+
+def test_the_log_is_of_bounded_size() -> None:
+    made = pace(per_minute=6_000_000.0)
+    taken(made, 1.0)
+    assert len(made._log._slices) <= 20
 
 
 def test_a_large_call_waits_until_it_fits_and_is_paced_for_from_then_on() -> None:

@@ -7,8 +7,9 @@ import pytest
 from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.limits import JITTER, LimitsPolicy
+from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.pace import JITTER
 from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
