@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from bisupervised.agents.remote.limits import MOST_HOLD_S, Estimate, Limits, LimitsPolicy
-from bisupervised.agents.remote.pace import CATCH_UP_S, JITTER, Pace
+from bisupervised.agents.remote.pace import CATCH_UP_S, JITTER, Pace, _Log
 
 NOW = 1000.0
 
@@ -107,6 +107,22 @@ def test_a_share_that_is_lost_takes_along_what_it_used() -> None:
     assert len(taken(made, 60.0)) > 5900
     made.resize(6000.0, 0.01, NOW + 60.0)
     assert 55 <= len(taken(made, 60.0, NOW + 60.0)) <= 60
+
+
+def test_calls_that_share_a_slice_of_the_log_are_forgotten_with_the_last_of_them() -> None:
+    log = _Log(10.0)
+    log.add(1, NOW)
+    log.add(1, NOW + 0.009)
+    assert log.wait_s(1, 2, NOW + 10.005) == pytest.approx(0.004)
+    assert log.wait_s(1, 2, NOW + 10.01) == 0.0
+
+
+def test_what_comes_back_is_taken_from_the_oldest() -> None:
+    log = _Log(10.0)
+    for second in range(3):
+        log.add(5, NOW + second)
+    log.take_back(7)
+    assert (log.held, log.wait_s(3, 10, NOW + 3.0)) == (8, pytest.approx(8.0))
 
 
 def test_the_log_is_of_bounded_size() -> None:
