@@ -98,7 +98,7 @@ class Remote:
         key = idempotency_key([question.facts.source for question in questions])
         first_s, last_s = self._within_s(questions)
         try:
-            answers = await self._client.ask(inputs, key, last_s, bill, retry_within_s=first_s)
+            answers = await self._client.ask(inputs, key, last_s, bill, begin_within_s=first_s)
         except RecordError as error:
             if isinstance(error, OutOfTime) and first_s is not None and first_s != last_s:
                 return await self._ask_patient(questions, bill, error, key)
@@ -119,12 +119,14 @@ class Remote:
         self, questions: Sequence[Question], bill: Bill, error: OutOfTime, key: str
     ) -> list[Outgoing]:
         """Give up those for whom the next try would come too late, and ask the others again without them."""
-        by_ms = self._now_ms() + error.wait_s * 1000.0
+        first_ms = min(map(_deadline_ms, questions))
+        by_ms = max(first_ms, self._now_ms() + error.wait_s * 1000.0)
         late = [question for question in questions if _deadline_ms(question) <= by_ms]
         rest = [question for question in questions if _deadline_ms(question) > by_ms]
-        if not (late and rest):
+        if not rest:
             return self._give_up(questions, error, bill, key)
         given_up = iter(self._give_up(late, error, bill, key))
+        await self._client.pause(error.wait_s)
         answered = iter(await self._ask(rest, replace(bill)))
         return [next(given_up) if _deadline_ms(question) <= by_ms else next(answered) for question in questions]
 
@@ -132,7 +134,7 @@ class Remote:
         """Seconds until the first and the last of the deadlines; None where there is none.
 
         The last bounds a call, so that an impatient input does not end what its neighbours need; what arrives late
-        is paid for and goes on. The first bounds when another try may begin.
+        is paid for and goes on. The first bounds when a try may begin.
         """
         deadlines = [_deadline_ms(question) for question in questions]
         first, last = ((deadline - self._now_ms()) / 1000.0 for deadline in (min(deadlines), max(deadlines)))

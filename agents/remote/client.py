@@ -78,11 +78,11 @@ class RemoteClient:
         within_s: float | None,
         bill: Bill,
         *,
-        retry_within_s: float | None = None,
+        begin_within_s: float | None = None,
     ) -> list[RemoteAnswer]:
         """As many answers as inputs, in their order, within `within_s` seconds from now, if it is given.
 
-        No try begins later than `retry_within_s` from now, except the first. Every try carries the same
+        No try begins later than `begin_within_s` from now. Every try carries the same
         idempotency key. `bill` is added to whatever comes of it. Raises `InvalidRequest` where the inputs cannot be
         asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and the
         last `RemoteFailure` when trying again would not help.
@@ -90,25 +90,29 @@ class RemoteClient:
         call = self.protocol.build(inputs)
         started = self._clock()
         own = started + (math.inf if within_s is None else within_s)
-        retry_by = min(own, started + (math.inf if retry_within_s is None else retry_within_s))
-        reply = await self._tries(call, len(inputs), idempotency_key, own, retry_by, bill)
+        begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
+        reply = await self._tries(call, len(inputs), idempotency_key, own, begin_by, bill)
         latency_ms = (self._clock() - started) * 1000.0
         return [RemoteAnswer(*answer, reply.model, latency_ms) for answer in reply.answers]
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before asking in another way."""
+        await self._sleep(seconds)
 
     async def close(self) -> None:
         self.gate.close()
         await self._transport.close()
 
-    async def _tries(self, call: Call, asked: int, key: str, own: float, retry_by: float, bill: Bill) -> Reply:
+    async def _tries(self, call: Call, asked: int, key: str, own: float, begin_by: float, bill: Bill) -> Reply:
         attempt = 0
         while True:
             try:
-                return await self._try(call, asked, key, own, bill)
+                return await self._try(call, asked, key, own, begin_by, bill)
             except RemoteFailure as error:
                 if self._remote_is_down(error):
                     bill.ends = math.inf  # neither this try nor the time until the remote is back is held against it
                     continue
-                wait_s = self._wait_s(error, attempt, min(retry_by, bill.ends))
+                wait_s = self._wait_s(error, attempt, min(begin_by, bill.ends))
                 _log_retry(error, attempt, wait_s, key)
             await self._sleep(wait_s)
             attempt += 1
@@ -124,8 +128,8 @@ class RemoteClient:
             raise CircuitOpen(str(error)) from error
         return True
 
-    async def _try(self, call: Call, asked: int, key: str, own: float, bill: Bill) -> Reply:
-        permit = await self._enter(call, min(own, bill.ends))
+    async def _try(self, call: Call, asked: int, key: str, own: float, begin_by: float, bill: Bill) -> Reply:
+        permit = await self._enter(call, min(begin_by, bill.ends))
         with permit:
             if math.isinf(bill.ends):
                 bill.ends = self._clock() + self._policy.retry.deadline_s

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from bisupervised.agents.remote.agent import Remote, idempotency_key
 from bisupervised.agents.remote.batching import BatchPolicy
 from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.open_inference import OpenInference
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Slow
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result, encode_facts
 from bisupervised.schemas.errors import RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Outgoing, Source, Verdict
 from support.records import Record, request
 from support.remote import Clock, client, echo, inputs_of, spoiled_by
+from support.virtual_time import on_virtual_time
 
 NOW_MS = 1_700_000_000_000
 DOUBT = Verdict(3, 0.4, 0.5, model="small@1")
@@ -232,6 +236,7 @@ async def test_no_retry_outlives_an_inputs_deadline_and_its_neighbours_are_asked
     assert [facts_in(outcome).source.offset for outcome in outcomes] == [0, 1, 2]
     verdicts = [facts_in(outcome).remote for outcome in outcomes]
     assert [verdict.calls for verdict in verdicts if verdict] == [2, 3, 3]
+    assert clock.waits == [pytest.approx(wait, rel=0.3) for wait in (0.5, 1.0)]
 
 
 async def test_while_the_remote_is_down_records_fall_back_if_the_settings_say_so() -> None:
@@ -270,3 +275,19 @@ async def test_an_answer_is_not_accepted_for_an_input_that_the_remote_refuses(st
     agent, _ = remote_with([step], accepts_local=True)
     [outcome] = await agent.answer([doubtful([0.5, 0.5])])
     assert outcome.to == "fallback"
+
+
+@on_virtual_time
+async def test_who_has_no_time_left_is_not_asked_when_the_remote_is_back() -> None:
+    """All three wait for a remote that is down; the first one's deadline passes meanwhile, and is not paid for."""
+    loop = asyncio.get_running_loop()
+    gate = Gate(breaker=BreakerPolicy(failures=1, cool_down_s=10.0), clock=loop.time)
+    answers = iter([Response(503, {}, b"")])
+    transport = ScriptedTransport(lambda sent: next(answers, None) or echo(sent))
+    asks = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://remote"), gate=gate, clock=loop.time)
+    agent = Remote(asks, RequestFormat(), now_ms=lambda: NOW_MS + (loop.time() - 1000.0) * 1000)
+    records = [doubtful([0.25, 0.75], number, NOW_MS + 5000 if number == 0 else None) for number in range(3)]
+    outcomes = await agent.answer(records)
+    assert reasons(outcomes) == [b"timeout", None, None]
+    assert [len(inputs_of(sent)) for sent in transport.sent] == [3, 2]
+    assert loop.time() == pytest.approx(1010.0, abs=0.1)

@@ -217,12 +217,12 @@ async def test_who_is_not_to_wait_is_sent_away_with_the_failure_that_opened_the_
     assert (len(transport.sent), bill.calls) == (3, 0)
 
 
-async def test_no_try_begins_after_the_time_for_retries() -> None:
+async def test_no_try_begins_after_the_first_deadline_though_one_may_last_longer() -> None:
     clock = Clock()
     made, transport = client([BROKEN, BROKEN, GOOD], clock)
     with pytest.raises(OutOfTime) as caught:
-        await made.ask(INPUTS, "a-key", 30.0, Bill(), retry_within_s=1.2)
-    assert len(transport.sent) == 2
+        await made.ask(INPUTS, "a-key", 30.0, Bill(), begin_within_s=1.2)
+    assert [sent.timeout_s for sent in transport.sent] == [30.0, 29.5]
     assert caught.value.wait_s == 1.0
 
 
