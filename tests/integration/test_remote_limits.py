@@ -30,7 +30,8 @@ def all_doubted(pipeline: Pipeline, worker: Worker, count: int) -> None:
 def test_the_remote_goes_down_and_comes_back(setup: Setup) -> None:
     """The circuit opens, partitions pause, the backlog stays in Kafka, one call at a time probes, nothing is lost."""
     remote, pipeline = setup(remote=QUICK)
-    worker = pipeline.ready_worker()
+    worker = pipeline.ready_worker("remote")  # alone in its process, whose memory is watched
+    pipeline.ready_worker("local,remote_supervisor")
     remote.refusal = DOWN
     sent = pipeline.send([request(n) for n in range(20)])
     worker.wait_for("breaker_opened")
