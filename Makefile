@@ -7,7 +7,7 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals conformance lock clean
+.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals conformance bench-remote lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,7 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 	@mkdir -p build/types/bisupervised
 	@for folder in schemas agents streams; do ln -sfn ../../../$$folder build/types/bisupervised/$$folder; done
 	$(BIN)/mypy
-	$(BIN)/mypy tests scripts
+	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
 
 wheel-test: setup  ## the tests that need no broker, against the built wheel
@@ -51,6 +51,9 @@ rehearsals: setup  ## every recorded prediction of the paper through the real pi
 
 conformance: setup  ## our protocols against servers of others, which are installed below build/
 	$(BIN)/python tests/conformance/conformance.py
+
+bench-remote: setup  ## how well the remote call uses its limits, in build/remote.json
+	$(BIN)/python -m benchmarks.remote
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

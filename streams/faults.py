@@ -28,7 +28,7 @@ Known = Mapping[str, Mapping[str, str]]
 
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
-_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -127,6 +127,10 @@ class _Rule:
     other: Place
 
 
+def _none_or_at_least(value: float, least: float) -> bool:
+    return not value or value >= least
+
+
 _RULES = (
     _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
     _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
@@ -137,6 +141,10 @@ _RULES = (
     _Rule(("remote", "batch_size"), operator.le, "at most", ("stream", "window_records")),
     _Rule(("remote", "batch_wait_ms"), operator.lt, "below", ("remote", "timeout_s")),
     _Rule(("remote", "deadline_s"), operator.ge, "at least", ("remote", "timeout_s")),
+    # a worker has its partitions' share of these, and needs at least one call
+    _Rule(("remote", "in_flight"), operator.ge, "at least", ("topics", "partitions")),
+    _Rule(("remote", "requests_per_minute"), _none_or_at_least, "0 or at least", ("topics", "partitions")),
+    _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
 _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")

@@ -347,9 +347,44 @@ class Remote(_Table):
         description="inputs in one call, at most; 8, or 1 where the protocol takes one a call",
     )
     batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
-    in_flight: _Count = Field(default=32, description="calls that may be under way at once")
+    batch_bytes: _Count = Field(
+        default=1_000_000, description="bytes of the requests in one call, at most; one alone may be larger"
+    )
+    in_flight: _Count = Field(
+        default=32,
+        description="calls of the whole fleet that may be under way at once; a worker has its partitions' share",
+    )
+    requests_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="calls of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    tokens_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="tokens of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    limit_window_s: _Seconds = Field(
+        default=60.0, description="seconds over which the server counts calls and tokens against their limits"
+    )
+    breaker_failures: _Count = Field(
+        default=5, description="failed calls in a row after which the remote counts as down and calls stop"
+    )
+    breaker_cool_down_s: _Seconds = Field(
+        default=10.0, description="seconds without calls before one tries whether the remote is back"
+    )
+    terminal_cool_down_s: _Seconds = Field(
+        default=600.0,
+        description="the same, in seconds, after the remote refused the key or said that the quota is spent",
+    )
+    while_open: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to records while the remote is down: they wait in Kafka; they fall back as "
+        "remote_error; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
     timeout_s: _Seconds = Field(default=30.0, description="seconds one try may take")
-    deadline_s: _Seconds = Field(default=120.0, description="seconds all tries of one call may take together")
+    deadline_s: _Seconds = Field(
+        default=120.0,
+        description="seconds all tries of one call may take together, not counting while the remote is down",
+    )
     tries: _Count = Field(default=6, description="times a call is tried, the first included")
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")

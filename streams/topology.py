@@ -15,8 +15,12 @@ from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgen
 from ..agents.local import Local
 from ..agents.model import Model, ModelPolicy, load_model
 from ..agents.remote.agent import Remote
+from ..agents.remote.batching import BatchPolicy
+from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
+from ..agents.remote.gate import Gate
+from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
@@ -73,7 +77,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
         Step(
             "remote",
             topics.doubtful,
-            ("answers", "fallback"),
+            ("answers", "fallback", "results") if remote.while_open == "accept_local" else ("answers", "fallback"),
             remote.batch_size,
             remote.batch_wait_ms / 1000,
             False,
@@ -164,7 +168,7 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
     if name == "local":
         return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
     if name == "remote":
-        return RemoteAgent(_remote(settings), settings.remote.in_flight)
+        return RemoteAgent(_remote(settings))
     return RemoteSupervisorAgent(_remote_supervisor(settings))
 
 
@@ -219,8 +223,15 @@ def _remote(settings: Settings) -> Remote:
         price_per_call=remote.price_per_call,
         headers=remote.headers,
     )
-    client = RemoteClient(_transport(settings), make_protocol(remote), policy)
-    return Remote(client, request_format(settings), supervisor=remote.own_score, send=remote.send)
+    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    return Remote(
+        client,
+        request_format(settings),
+        supervisor=remote.own_score,
+        send=remote.send,
+        batch=BatchPolicy(remote.batch_bytes),
+        accepts_local=remote.while_open == "accept_local",
+    )
 
 
 def _transport(settings: Settings) -> Transport:
@@ -229,3 +240,10 @@ def _transport(settings: Settings) -> Transport:
     if key is None:
         return transport
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
+
+
+def _gate(settings: Settings) -> Gate:
+    remote = settings.remote
+    limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
+    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
+    return Gate(limits, breaker, waits=remote.while_open == "wait")

@@ -4,7 +4,7 @@ A response without success is classified once, by `failure`, and from then on by
 
     retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
     reject     Refused: every other status; the same call would be refused again
-    terminal   Terminal: 401, 402, 403, `insufficient_quota`; every call would be refused, until a person acts
+    terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
 
 `x-should-retry` of the server moves a response between the first two.
 """
@@ -20,7 +20,9 @@ from ...schemas.errors import RateLimited, RecordError, RemoteError, RemoteFailu
 
 #: statuses that blame what was sent, so that fewer inputs may fare better
 _INPUT_AT_FAULT = (400, 413, 422)
-_TERMINAL_STATUSES = (401, 402, 403)
+#: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
+#: held against it, it would send the whole backlog to fallback
+_TERMINAL_STATUSES = (401, 402, 403, 404, 405)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
 TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
@@ -33,14 +35,14 @@ class RetryPolicy:
     tries: int = 6  #: all in all, the first included
     backoff_first_s: float = 0.5  #: seconds before the second try
     backoff_most_s: float = 8.0  #: seconds, bound of the exponential growth
-    deadline_s: float = 120.0  #: seconds for all tries and waits together
+    deadline_s: float = 120.0  #: seconds for all tries and waits, from the first call; not while the circuit is open
 
 
 class Refused(RemoteError):
     """The remote refuses the call itself (4xx, a redirect): the same call would be refused again.
 
-    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from one of the caller
-    (404): only for the former can fewer inputs fare better.
+    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from another
+    (a redirect): only for the former can fewer inputs fare better.
     """
 
     def __init__(self, message: str, *, input_at_fault: bool) -> None:
@@ -49,10 +51,23 @@ class Refused(RemoteError):
 
 
 class Terminal(RemoteError):
-    """No call can succeed until a person acts: the key is wrong (401, 403), or the money is spent.
+    """No call can succeed until a person acts: the key is wrong (401, 403), the money is spent (402), or the URL or
+    the model is wrong (404, 405).
 
     Not retried, and not held against the record: the calls stop, loudly.
     """
+
+
+class CircuitOpen(RemoteError):
+    """The remote is down, and the settings say not to wait for it. No call was made."""
+
+
+class OutOfTime(Timeout):
+    """The next try would come too late. `wait_s` is how many seconds off it was."""
+
+    def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
@@ -73,7 +88,7 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
 
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
-    return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal))
+    return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal, CircuitOpen, OutOfTime))
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, random: float, retry_after_s: float | None = None) -> float:

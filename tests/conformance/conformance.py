@@ -17,7 +17,8 @@ from typing import Any
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
-from bisupervised.agents.remote.retry import Refused, RetryPolicy, Terminal
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
 from bisupervised.agents.remote.transport import AiohttpTransport
 from bisupervised.schemas.codec import RequestFormat, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
@@ -67,7 +68,7 @@ def client(url: str, key: str | None = None, **remote: Any) -> RemoteClient:
     transport = AiohttpTransport(connections=4)
     policy = ClientPolicy(url, timeout_s=20.0, retry=RetryPolicy(tries=2, backoff_first_s=0.05))
     keyed = transport if key is None else Authorized(transport, key)
-    return RemoteClient(keyed, make_protocol(settings.remote), policy)
+    return RemoteClient(keyed, make_protocol(settings.remote), policy, gate=Gate(waits=False))
 
 
 def _written(value: Any) -> str:
@@ -167,9 +168,9 @@ async def refused(url: str) -> str:
     raise AssertionError("answered")
 
 
-@check(MLSERVER, "a model that it does not have")
+@check(MLSERVER, "a model that it does not have is terminal")
 async def no_model(url: str) -> str:
-    return await fails(client(url, model="nothing", datatype="BYTES"), Refused, calls=1)
+    return await fails(client(url, model="nothing", datatype="BYTES"), CircuitOpen, calls=1)
 
 
 @check(MLSERVER, "an output that the model does not have")
@@ -245,13 +246,13 @@ async def no_deployment(url: str) -> str:
 
 @check(LITELLM, "no key is terminal")
 async def no_key(url: str) -> str:
-    return await fails(chat(url, key=None), Terminal, calls=1)
+    return await fails(chat(url, key=None), CircuitOpen, calls=1)
 
 
 @check(LITELLM, "a wrong key is terminal, and not repeated")
 async def wrong_key(url: str) -> str:
     key = "canary-0123456789-canary"
-    seen = await fails(chat(url, key=key), Terminal, calls=1)
+    seen = await fails(chat(url, key=key), CircuitOpen, calls=1)
     expect(key in seen, False)
     return seen
 

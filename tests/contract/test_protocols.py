@@ -12,8 +12,9 @@ import pytest
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
+from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.generic_json import GenericJson
-from bisupervised.agents.remote.retry import Refused, RetryPolicy, Terminal
+from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
 from bisupervised.agents.remote.templates import parse_json
 from bisupervised.agents.remote.transport import AiohttpTransport, Response, ScriptedTransport, Sent, Transport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
@@ -78,7 +79,10 @@ def client_of(far_end: FarEnd, settings: Settings, key: str = KEY, tries: int = 
     remote, clock = settings.remote, Clock()
     transport = Authorized(far_end.transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
     policy = ClientPolicy(far_end.url, retry=RetryPolicy(tries=tries), headers=remote.headers)
-    return RemoteClient(transport, make_protocol(remote), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
+    gate = Gate(waits=False, clock=clock)
+    return RemoteClient(
+        transport, make_protocol(remote), policy, gate=gate, clock=clock, sleep=clock.sleep, random=lambda: 0.0
+    )
 
 
 def inputs_of(settings: Settings, *texts: str) -> list[object]:
@@ -173,7 +177,7 @@ async def test_a_wrong_key_is_terminal_and_shown_nowhere(
     assert detail == "the remote answered 401: Incorrect API key provided: [key removed]"
     assert wrong in str(far_end.asked), "the server did quote it"
     assert wrong not in f"{outcome}{caplog.text}{[vars(line) for line in caplog.records]}"
-    with pytest.raises(Terminal):
+    with pytest.raises(CircuitOpen):  # terminal; this gate does not wait
         await ask(far_end, settings, "good", key=wrong)
     assert len(far_end.asked) == 2, "and is not tried again"
 
@@ -197,7 +201,7 @@ async def test_a_success_without_an_answer(far_end: FarEnd, settings: Settings, 
         ("a filtered one", InvalidAnswer, "filtered"),
         ("a neutral one", InvalidAnswer, "none of the 2 labels"),
         ("far too long", Refused, "maximum context length"),
-        ("I am broke", Terminal, "quota"),
+        ("I am broke", CircuitOpen, "quota"),
     ],
 )
 async def test_what_a_chat_may_say_instead(

@@ -234,7 +234,7 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(400, "no_db_connection"), Terminal),
         (failed(400, "context_length_exceeded"), Refused),
         (failed(400, "content_filter"), InvalidAnswer),
-        (failed(404, "model_not_found"), Refused),
+        (failed(404, "model_not_found"), Terminal),
         (failed(500), RemoteError),
         (failed(529), RemoteError),
         (failed(500, **{"x-should-retry": "false"}), Refused),

@@ -211,8 +211,8 @@ def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -
         ),
         (
             GENERIC + TABLE + "transform = 'tanh'",
-            "[remote.generic_json] transform: must be one of identity, exp, 1-x, max, softmax-max, margin, token_first, "
-            "token_mean, token_min, token_product (got 'tanh')",
+            "[remote.generic_json] transform: must be one of identity, exp, 1-x, max, softmax-max, margin, "
+            "token_first, token_mean, token_min, token_product (got 'tanh')",
         ),
         (
             GENERIC + TABLE.replace("{input}", "{inputs} {input}"),

@@ -56,6 +56,6 @@ def usual(tmp_path: Path) -> Settings:
 
 
 async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
-    protocol = topology._remote(usual)._client._protocol
+    protocol = topology._remote(usual)._client.protocol
     assert isinstance(protocol, OpenInference)
     assert protocol.reading == ClassReading(True, (), "pcs", 3.0)
