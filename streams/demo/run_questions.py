@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from ...agents.answers import read_tokens
 from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
 from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
@@ -35,6 +36,7 @@ REMOTE_FRACTION = 0.45
 #: share of the right answers that the remote supervisor may reject, and the chance that it rejects more
 FALSE_POSITIVE_RATE, DELTA = 0.06, 0.1
 _SHOWN = 6
+SCORE = "token_mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ def _calibrate(questions: Sequence[Question], weights: Path) -> _Thresholds:
 def _recording(questions: Sequence[Question], weights: Path) -> Recording:
     """What both models say to each question."""
     texts = [question.text for question in questions]
-    local, remote = load(weights)(list(texts)), [likelihood(completion(text)) for text in texts]
+    local = read_tokens(load(weights)(list(texts)), len(texts), SCORE)
+    remote = [likelihood(completion(text)) for text in texts]
     return Recording(side(questions, local), side(questions, remote))
 
 
@@ -126,19 +129,20 @@ bootstrap_servers = {json.dumps(servers)}
 
 [local]
 model = "bisupervised.streams.demo.questions:answerer"
-output = "scored"               # pairs of an answer and its likelihood
-supervisor = "token_mean"
+output = "tokens"               # pairs of an answer and its words' log-probabilities
+supervisor = "{SCORE}"
 threshold = {thresholds.local!r}
 
 [remote]
 url = {json.dumps(url)}
 protocol = "openai_chat"
 model = "scripted"
-supervisor = "token_mean"
+supervisor = "{SCORE}"
 threshold = {thresholds.remote!r}
 batch_wait_ms = 0
 in_flight = {IN_FLIGHT}
-tries = 30
+requests_per_minute = {60 * CALLS_PER_SECOND}
+limit_window_s = 1  # how the server counts: so many calls a second
 price_per_call = {PRICE}
 
 [remote.openai_chat]

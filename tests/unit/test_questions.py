@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from bisupervised.agents.answers import read_tokens
 from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.transport import Response
@@ -51,7 +52,8 @@ def test_a_model_learns_what_it_was_shown(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(MODEL_VARIABLE, str(path))
     answers = answerer()([question.text for question in questions[:3]])
     assert [text for text, _ in answers] == ["five", "seventeen", "three hundred twenty"]
-    assert all(0.5 < score <= 1.0 for _, score in answers)
+    assert [len(logprobs) for _, logprobs in answers] == [2, 2, 4], "its words, and the end"
+    assert all(0.5 < (answer.score or 0.0) <= 1.0 for answer in read_tokens(answers, 3, "token_mean"))
     assert answers == load(path)([question.text for question in questions[:3]]), "and says the same again"
 
 
