@@ -6,14 +6,16 @@ import logging
 import pytest
 from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
-from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.gate import Gate, Permit
 from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.pace import JITTER
 from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
-from support.remote import Clock, client, echo, probabilities
+from support.remote import Clock, client, client_of, echo, probabilities
+from support.remotes import answered, chat_completion, choice
 from support.virtual_time import on_virtual_time
 
 INPUTS = [[0.1, 0.9], [0.75, 0.25]]
@@ -234,3 +236,22 @@ async def test_the_deadline_of_all_tries_goes_with_the_bill() -> None:
     clock.now += 30.0
     await made.ask(INPUTS, "a-half", None, bill)
     assert [sent.timeout_s for sent in transport.sent] == [30.0, 10.0]
+
+
+class Listening(Gate):
+    """Hears what calls say that they will take."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=Clock())
+        self.guesses: list[int] = []
+
+    async def enter(self, guess: int) -> Permit:
+        self.guesses.append(guess)
+        return await super().enter(guess)
+
+
+async def test_each_call_reserves_what_its_protocol_guesses() -> None:
+    gate, chat = Listening(), OpenAIChat("m", samples=3, samples_by="calls", max_tokens=10)
+    asks, _ = client_of(chat, [answered(chat_completion(choice("yes")))] * 3, Clock(), gate)
+    await asks.ask(["12345678"], "key", None, Bill())
+    assert gate.guesses == [2 + 10] * 3
