@@ -7,10 +7,10 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals conformance bench-remote lock clean
+.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 picks another Python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -48,6 +48,12 @@ chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py
+
+trust: setup  ## does the promised rate hold? calibrates on thousands of samples; fills docs/thresholds.md
+	$(BIN)/python scripts/trust.py
+
+bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
+	$(BIN)/python -m benchmarks.thresholds
 
 conformance: setup  ## our protocols against servers of others, which are installed below build/
 	$(BIN)/python tests/conformance/conformance.py

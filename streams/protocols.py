@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..agents.answers import ClassReading
-from ..agents.remote.custom import load_protocol
-from ..agents.remote.generic_json import INPUTS, GenericJson
-from ..agents.remote.open_inference import OpenInference
-from ..agents.remote.openai_chat import OpenAIChat
-from ..agents.remote.tei import Tei
-from ..agents.remote.templates import names_in, parse, parse_json
+from ..agents.remote.protocols.custom import load_protocol
+from ..agents.remote.protocols.generic_json import INPUTS, GenericJson
+from ..agents.remote.protocols.open_inference import OpenInference
+from ..agents.remote.protocols.openai_chat import OpenAIChat
+from ..agents.remote.protocols.tei import Tei
+from ..agents.remote.protocols.templates import names_in, parse, parse_json
 from ..agents.supervision.scores import fitting
 from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
 

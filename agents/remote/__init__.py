@@ -2,9 +2,8 @@
 
 transport      bytes over HTTP; the only place that knows aiohttp's errors
 credentials    a transport that adds the key, and takes it out of what comes back
-protocol       inputs to bytes and bytes to answers: open_inference, openai_chat, tei, generic_json, and custom,
-               which loads the user's own
-templates      prompts and bodies with fields in them; json_paths find answers, samples joins several
+protocol       what a protocol is: inputs to bytes, bytes to answers; each has its file in `protocols/`
+samples        several answers to one question, and their agreement
 sending        which fields may leave
 batching       which inputs go into one call
 rate_headers   what response headers say of the server's limits

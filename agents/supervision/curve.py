@@ -78,18 +78,45 @@ def request_accuracy(recording: Recording, grid: int, level: float | None = None
     default that of the last cutoff. O(n log n) in the inputs and O(log n) per cutoff. Raises `ValueError` for no
     inputs and for fewer than two cutoffs.
     """
-    n = len(recording)
-    if not n:
-        raise ValueError("no inputs: there is no curve")
     if grid < 2:
         raise ValueError("a curve needs two cutoffs or more")
-    order = np.argsort(recording.local.scores, kind="stable")
-    scores = recording.local.scores[order]
-    gains = recording.remote.correct[order].astype(np.intp) - recording.local.correct[order]
+    scores, gained = _in_order(recording)
     fractions = cutoffs(grid)
-    thresholds = scores[np.minimum((n * fractions).astype(np.intp), n - 1)]
+    thresholds = scores[np.minimum((len(scores) * fractions).astype(np.intp), len(scores) - 1)]
     requests = np.searchsorted(scores, thresholds, side="left")  # strictly below: ties stay
-    gained = np.concatenate(([0], np.cumsum(gains)))[requests]
+    return _curve(recording, fractions, thresholds, requests, gained[requests], level)
+
+
+def one_by_one(recording: Recording, level: float | None = None) -> Curve:
+    """The curve over n + 1 cutoffs that defer 0, 1, ... n inputs, equal scores in the order they stand in.
+
+    No threshold parts equal scores like that: it is for comparing curves, not for choosing a point. Raises
+    `ValueError` for no inputs.
+    """
+    scores, gained = _in_order(recording)
+    requests = np.arange(len(scores) + 1)
+    thresholds = np.append(scores, np.nextafter(scores[-1], np.inf))
+    return _curve(recording, requests / len(scores), thresholds, requests, gained, level)
+
+
+def _in_order(recording: Recording) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The local scores, sorted (n,), and what is gained when the first k of them are deferred (n + 1,)."""
+    if not len(recording):
+        raise ValueError("no inputs: there is no curve")
+    order = np.argsort(recording.local.scores, kind="stable")
+    gains = recording.remote.correct[order].astype(np.intp) - recording.local.correct[order]
+    return recording.local.scores[order], np.concatenate(([0], np.cumsum(gains)))
+
+
+def _curve(
+    recording: Recording,
+    fractions: NDArray[np.float64],
+    thresholds: NDArray[np.float64],
+    requests: NDArray[np.intp],
+    gained: NDArray[np.intp],
+    level: float | None,
+) -> Curve:
+    n = len(recording)
     accuracies = (int(recording.local.correct.sum()) + gained) / n
     return Curve(
         n=n,

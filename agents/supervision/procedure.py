@@ -107,17 +107,24 @@ def calibrate(
     """Both thresholds from a sample that is split.
 
     Where the joint supervisor or arbitration is asked for, it is used only if it is significantly better than the
-    paper's rule on the part `choose`. Raises `ValueError` for targets outside their range, and as `fit_joint` does.
+    paper's rule on the part `choose`. Raises `ValueError` for targets outside their range.
     """
-    model = fit_joint(parts["fit"]) if joint or arbitration else None
     plain = parts["choose"]
     local = first_threshold(plain, first, plain)
     judge = Judge()
-    if model is not None:
-        judge = choose_judge(model, plain, local, second, joint=joint, arbitration=arbitration)
+    if joint or arbitration:
+        judge = _fitted_judge(parts, local, second, joint=joint, arbitration=arbitration)
         local = first_threshold(judge.sees(plain), first, plain)
     found = second_threshold(judge.sees(plain), judge.sees(parts["certify"]), local, second)
     return Calibration(local, found, parts, judge)
+
+
+def _fitted_judge(parts: Parts, local: float, second: Second, *, joint: bool, arbitration: bool) -> Judge:
+    try:
+        model = fit_joint(parts["fit"])
+    except ValueError as error:  # too little to learn from: a remote that is nearly always right, say
+        return Judge(reasons=(f"no joint model: {error}",))
+    return choose_judge(model, parts["choose"], local, second, joint=joint, arbitration=arbitration)
 
 
 def choose_judge(

@@ -168,6 +168,7 @@ def _fill(axes: Any, report: CurveReport) -> None:  # noqa: ANN401  # matplotlib
             xytext=(0, -30 if below else 10),
             textcoords="offset points",
             ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
         )
     axes.set_xlabel("share of inputs sent to the remote model")
     axes.set_ylabel("share of right answers")

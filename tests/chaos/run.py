@@ -15,6 +15,7 @@ import json
 import logging
 import random
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bisupervised.streams.broker import interrupted_by
 from cluster import Cluster, running
 from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console
@@ -163,7 +165,8 @@ def main() -> int:
     random.seed(arguments.seed)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells every retry while the broker is dead
     folder = arguments.logs or Path(tempfile.mkdtemp(prefix="bisupervised-chaos-"))
-    with running(folder, arguments.delivery, arguments.workers) as cluster:
+    # a run that is told to end ends what it started
+    with interrupted_by(signal.SIGTERM), running(folder, arguments.delivery, arguments.workers) as cluster:
         phases, watch, seconds = asyncio.run(torment(cluster, arguments))
         figures = summary(phases, watch, cluster, seconds)
     show(phases, figures)

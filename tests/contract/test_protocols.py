@@ -13,9 +13,9 @@ from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.generic_json import GenericJson
+from bisupervised.agents.remote.protocols.generic_json import GenericJson
+from bisupervised.agents.remote.protocols.templates import parse_json
 from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
-from bisupervised.agents.remote.templates import parse_json
 from bisupervised.agents.remote.transport import AiohttpTransport, Response, ScriptedTransport, Sent, Transport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError

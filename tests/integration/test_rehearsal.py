@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from bisupervised.agents.supervision.joint import JointModel, fit_joint
 from bisupervised.agents.supervision.recording import Recording
+from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
 from bisupervised.streams.broker import Broker
 from bisupervised.streams.offline.recordings import Recorded, read_recording
 from bisupervised.streams.offline.rehearsal import Conditions, rehearse
 from bisupervised.streams.offline.rehearsal_report import Report
-from bisupervised.streams.offline.rules import Decisions, TwoThresholds
+from bisupervised.streams.offline.rules import Decisions, FromFile, TwoThresholds
 from rich.console import Console
 from support.recordings import NEEDS_DATA, files
 
@@ -63,6 +66,48 @@ def test_every_decision_is_the_offline_one(case: str, broker: Broker) -> None:
     assert report.cost == report.cost_in_records == 0.5 * report.remote_calls
     assert topics(broker.bootstrap_servers) == [], "on somebody's broker nothing is left behind"
     print(case, report.inputs, "inputs,", report.seconds, "s")
+
+
+@NEEDS_DATA
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("case", "arbitration"), [("imdb", True), ("squadv2", False)])
+def test_the_joint_supervisor_decides_as_it_does_offline(
+    case: str, arbitration: bool, broker: Broker, tmp_path: Path
+) -> None:
+    """A joint model in a thresholds file. With the answers recorded (imdb) it arbitrates as well."""
+    given = recorded(case)
+    half = len(given.recording) // 2
+    model = fit_joint(given.recording[:half])
+    assert model.agreement == arbitration
+    path = tmp_path / "thresholds.json"
+    write_thresholds(path, signed(joint_thresholds(case, model, arbitration=arbitration)))
+    rule = FromFile.read(path)
+    report = rehearse(given, rule, Conditions(bootstrap_servers=broker.bootstrap_servers), SILENT)
+    decisions = rule.decide(given.recording)
+    assert (report.mismatches, report.lost, report.duplicated, report.unknown, report.failed) == (0, 0, 0, 0, 0)
+    assert report.rejected == decisions.rejected.sum() > 0
+    assert report.remote_calls == decisions.deferred.sum()
+    after_all = int((decisions.by_remote & decisions.local_after_all).sum())
+    assert (after_all > 0) == arbitration, "some local answers are taken once the remote has answered"
+    assert report.answered_by_local == decisions.by_local.sum() + after_all
+    print(case, "joint", report.inputs, "inputs,", report.seconds, "s")
+
+
+def joint_thresholds(case: str, model: JointModel, *, arbitration: bool) -> Thresholds:
+    return Thresholds(
+        version=f"{case} joint",
+        local=Line(0.9 if case == "imdb" else 0.1, "recorded"),
+        remote=Line(0.7 if case == "imdb" else 0.3, "joint"),
+        first="a rehearsal",
+        method="paper",
+        target=Target("false_positive_rate", 0.05),
+        seed=0,
+        parts={},
+        made="2026-01-01T00:00:00+00:00",
+        joint=model,
+        joint_of="recorded",
+        arbitration=arbitration,
+    )
 
 
 @dataclass(frozen=True)

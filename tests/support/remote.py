@@ -9,8 +9,8 @@ import orjson
 from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.open_inference import OpenInference
 from bisupervised.agents.remote.protocol import RemoteProtocol
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Sent, Step
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from bisupervised.agents.remote.batching import BatchPolicy, Shaped, cut
-from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 
 
 def groups(words: list[str], most: int) -> list[list[str]]:

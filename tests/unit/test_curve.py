@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bisupervised.agents.supervision.curve import cutoffs, oracle, request_accuracy
+from bisupervised.agents.supervision.curve import cutoffs, one_by_one, oracle, request_accuracy
 from support.samples import drawn, recording
 
 
@@ -71,3 +71,22 @@ def test_the_oracle_defers_what_only_the_remote_has_right() -> None:
         [True, False, True, False],
     )
     assert oracle(sample, np.array([0.0, 0.25, 0.5, 0.75, 1.0])).tolist() == [0.5, 0.75, 0.75, 0.75, 0.5]
+
+
+def test_one_by_one_parts_equal_scores_in_their_order() -> None:
+    sample = recording([0.5, 0.5, 0.1], [False, True, False], [0.5] * 3, [True, False, True])
+    curve = one_by_one(sample)
+    assert curve.requests.tolist() == [0, 1, 2, 3]
+    assert (curve.accuracies * 3).round().tolist() == [1, 2, 3, 2]
+    assert curve.best.requests == 2
+    with pytest.raises(ValueError, match="no inputs"):
+        one_by_one(recording([], [], [], []))
+
+
+def test_an_arbitrated_curve_is_measured_by_the_plain_remote() -> None:
+    plain = recording([0.1, 0.2, 0.3, 0.4], [False, False, True, True], [0.5] * 4, [True, False, False, True])
+    best = recording([0.1, 0.2, 0.3, 0.4], [False, False, True, True], [0.5] * 4, [True, True, True, True])
+    level = request_accuracy(plain, 5).level
+    curve = request_accuracy(best, 5, level)
+    assert curve.remote_even.requests < request_accuracy(best, 5).remote_even.requests
+    assert curve.auc is None or curve.auc > 1

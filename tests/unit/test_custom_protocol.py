@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.agents.remote.custom import load_protocol
-from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.custom import load_protocol
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.schemas.errors import ConfigurationError
 
-OURS = "bisupervised.agents.remote.open_inference:OpenInference"
+OURS = "bisupervised.agents.remote.protocols.open_inference:OpenInference"
 
 
 def test_it_is_made_with_the_options() -> None:
@@ -16,7 +16,7 @@ def test_it_is_made_with_the_options() -> None:
     ("spec", "options", "match"),
     [
         ("no_such_module:Protocol", {}, r"^\[remote\] protocol: no_such_module:Protocol cannot be found"),
-        ("bisupervised.agents.remote.tei:Nothing", {}, "cannot be found"),
+        ("bisupervised.agents.remote.protocols.tei:Nothing", {}, "cannot be found"),
         (OURS, {"colour": "red"}, r"^\[remote\.options\]: .* does not take them: .*'colour'"),
         ("builtins:dict", {}, "it lacks build, estimate, raise_for, read"),
     ],

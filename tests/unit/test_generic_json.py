@@ -6,11 +6,11 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.agents.answers import Answer
-from bisupervised.agents.remote.generic_json import TRANSFORMS, GenericJson
-from bisupervised.agents.remote.json_paths import find
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.generic_json import TRANSFORMS, GenericJson
+from bisupervised.agents.remote.protocols.json_paths import find
+from bisupervised.agents.remote.protocols.templates import parse_json
 from bisupervised.agents.remote.retry import Refused, Terminal
-from bisupervised.agents.remote.templates import parse_json
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest
 

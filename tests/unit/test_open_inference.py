@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading
-from bisupervised.agents.remote.open_inference import DATATYPES, OpenInference
+from bisupervised.agents.remote.protocols.open_inference import DATATYPES, OpenInference
 from bisupervised.agents.remote.retry import Refused
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, RemoteFailure, Timeout

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.agents.answers import Answer
-from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
+from bisupervised.agents.remote.protocols.templates import parse
 from bisupervised.agents.remote.retry import Refused, Terminal, may_pass
-from bisupervised.agents.remote.templates import parse
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
 from support.remotes import chat_completion, choice

@@ -91,22 +91,25 @@ def test_the_second_threshold_never_sees_the_part_that_chose_the_first() -> None
     assert calibrate(parts, fixed, second).remote == calibrate(changed, fixed, second).remote
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_what_is_no_better_is_left_out_and_it_says_so(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("skill", "told"),
+    [(0.97, "it is left out"), (0.999, "no joint model")],  # of the latter so few are wrong that nothing is learned
+)
+def test_what_is_no_better_is_left_out_and_it_says_so(skill: float, told: str) -> None:
     """A remote that is nearly always right: nothing to gain by asking who is likelier."""
-    chance = np.random.default_rng(seed)
+    chance = np.random.default_rng(0)
     n = 4000
     right = chance.random(n) < 0.7
     local = Side(np.where(right, chance.beta(4, 2, n), chance.beta(2, 3, n)), right)
-    remote = Side(chance.random(n), chance.random(n) < 0.995)
+    remote = Side(chance.random(n), chance.random(n) < skill)
     second = Second("clopper-pearson", 0.05, 0.1)
-    parts = split(Recording(local, remote), FITTED_SHARES, seed)
+    parts = split(Recording(local, remote), FITTED_SHARES, 0)
     plain = calibrate(parts, First("remote_fraction", 0.5), second)
     made = calibrate(parts, First("remote_fraction", 0.5), second, joint=True, arbitration=True)
     assert made.judge.model is None
     assert (made.local, made.remote) == (plain.local, plain.remote)
-    assert len(made.judge.reasons) == 2
-    assert all("it is left out" in reason for reason in made.judge.reasons)
+    assert made.judge.reasons
+    assert all(told in reason for reason in made.judge.reasons)
 
 
 def test_what_is_better_is_used_and_certified_on_what_it_was_not_fitted_on() -> None:

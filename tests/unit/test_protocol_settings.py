@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
-from bisupervised.agents.remote.generic_json import GenericJson
-from bisupervised.agents.remote.open_inference import OpenInference
-from bisupervised.agents.remote.openai_chat import OpenAIChat
-from bisupervised.agents.remote.tei import Tei
+from bisupervised.agents.remote.protocols.generic_json import GenericJson
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
+from bisupervised.agents.remote.protocols.tei import Tei
 from bisupervised.agents.remote.transport import ScriptedTransport
 from bisupervised.schemas.codec import encode_facts
 from bisupervised.schemas.errors import ConfigurationError
@@ -68,7 +68,7 @@ def test_a_protocol_and_what_is_usual_with_it(
 
 
 def test_a_protocol_of_the_users_own_gets_its_options(tmp_path: Path) -> None:
-    ours = "bisupervised.agents.remote.open_inference:OpenInference"
+    ours = "bisupervised.agents.remote.protocols.open_inference:OpenInference"
     text = f'{HEAD}protocol = "{ours}"\nsupervisor = "mine"\n[remote.options]\nmodel = "big"\ninput_name = "x"\n'
     settings = load(tmp_path, text.replace("threshold = 0.5", "threshold = -7"))
     assert make_protocol(settings.remote) == OpenInference("big", "x")

@@ -7,8 +7,8 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.agents.answers import read_tokens
-from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import RateLimited
 from bisupervised.streams.demo.chat_server import WRONG, Service, completion, likelihood, make_app

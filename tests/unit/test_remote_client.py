@@ -8,9 +8,9 @@ from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
 from bisupervised.agents.remote.gate import Gate, Permit
 from bisupervised.agents.remote.limits import LimitsPolicy
-from bisupervised.agents.remote.open_inference import OpenInference
-from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout

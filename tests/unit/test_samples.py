@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from bisupervised.agents.answers import Answer
 from bisupervised.agents.remote.client import Bill
-from bisupervised.agents.remote.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocol import Reply, Usage
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.samples import agreed, sample_keys
 from bisupervised.agents.remote.transport import Response
 from support.remote import Clock, client_of

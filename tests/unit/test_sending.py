@@ -3,9 +3,9 @@ from __future__ import annotations
 import orjson
 import pytest
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.openai_chat import OpenAIChat
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
+from bisupervised.agents.remote.protocols.templates import parse
 from bisupervised.agents.remote.sending import outbound
-from bisupervised.agents.remote.templates import parse
 from bisupervised.schemas.codec import Request, RequestFormat, encode_facts
 from bisupervised.schemas.errors import InvalidRequest
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Source

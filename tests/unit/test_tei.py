@@ -7,8 +7,8 @@ import orjson
 import pytest
 from bisupervised.agents.answers import Answer
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.tei import Tei
 from bisupervised.agents.remote.retry import Refused
-from bisupervised.agents.remote.tei import Tei
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.agents.remote.templates import names_in, parse, parse_json, values_of
+from bisupervised.agents.remote.protocols.templates import names_in, parse, parse_json, values_of
 from bisupervised.schemas.errors import InvalidRequest
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
-from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.streams import topology
 from bisupervised.streams.settings import Settings, load_settings
 

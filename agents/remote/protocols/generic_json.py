@@ -10,13 +10,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...schemas.errors import InvalidAnswer, InvalidRequest
-from ..answers import Answer
-from ..supervision.scores import SCORES, fitting, max_softmax, usable
+from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ...answers import Answer
+from ...supervision.scores import SCORES, fitting, max_softmax, usable
+from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..transport import Response
 from .json_paths import find
-from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
 from .templates import fill_json, names_in, parse, values_of
-from .transport import Response
 
 #: in a body, stands for the list of all inputs of a call
 INPUTS = "inputs"

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
-from ...schemas.errors import InvalidAnswer, InvalidRequest
-from ..answers import Answer
-from ..supervision.sample_scores import agreement, modal
-from ..supervision.scores import SCORES, usable
+from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ...answers import Answer
+from ...supervision.sample_scores import agreement, modal
+from ...supervision.scores import SCORES, usable
+from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..transport import Response
 from .json_paths import find
-from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
 from .templates import Template, parse, values_of
-from .transport import Response
 
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 #: codes of a 400 that are the remote's refusal to answer this input

@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...schemas.errors import InvalidAnswer, InvalidRequest
-from ..answers import Answer, ClassReading, read_classes
-from ..supervision.scores import usable
-from .protocol import Call, Reply, complaint_in, raise_for_status
-from .transport import Response
+from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ...answers import Answer, ClassReading, read_classes
+from ...supervision.scores import usable
+from ..protocol import Call, Reply, complaint_in, raise_for_status
+from ..transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
 DATATYPES: dict[str, str] = {

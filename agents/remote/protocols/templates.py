@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ...schemas.errors import InvalidRequest
+from ....schemas.errors import InvalidRequest
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 

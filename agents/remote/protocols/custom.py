@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from ...schemas.errors import ConfigurationError
-from .protocol import RemoteProtocol
+from ....schemas.errors import ConfigurationError
+from ..protocol import RemoteProtocol
 
 _NEEDED = ("build", "estimate", "raise_for", "read")
 

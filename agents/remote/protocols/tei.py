@@ -10,10 +10,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from ...schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
-from ..answers import Answer, ClassReading, read_classes
-from .protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
-from .transport import Response
+from ....schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
+from ...answers import Answer, ClassReading, read_classes
+from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..transport import Response
 
 
 class _Class(msgspec.Struct):
