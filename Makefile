@@ -7,10 +7,10 @@ FAULTS ?= 105
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint wheel-test chaos rehearsals trust bench-thresholds lock clean
+.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote lock clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 picks another Python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -20,6 +20,9 @@ setup:  ## .venv with every dependency and the Kafka broker; PYTHON=python3.12 p
 
 demo: setup  ## the main job on real input, from requests to results and fallback
 	@$(BIN)/bisupervised demo
+
+demo-questions: setup  ## the second example: text in, text out, a chat model, likelihood scores
+	@$(BIN)/bisupervised demo --example questions
 
 test: setup lint  ## every check but the long ones, the quick ones first
 	$(BIN)/python -m pytest tests/unit tests/contract tests/property
@@ -51,6 +54,12 @@ trust: setup  ## does the promised rate hold? calibrates on thousands of samples
 
 bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
 	$(BIN)/python -m benchmarks.thresholds
+
+conformance: setup  ## our protocols against servers of others, which are installed below build/
+	$(BIN)/python tests/conformance/conformance.py
+
+bench-remote: setup  ## how well the remote call uses its limits, in build/remote.json
+	$(BIN)/python -m benchmarks.remote
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

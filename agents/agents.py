@@ -32,6 +32,23 @@ class Agent(ABC):
         """After the last."""
         return
 
+    def leaves(self) -> None:
+        """Told before partitions go, by a rebalance or a stop: give back what has not begun. `owns` follows."""
+        return
+
+    def owns(self, owned: int, partitions: int) -> None:
+        """Told after each rebalance: so many partitions of so many in all are this worker's."""
+        return
+
+    @property
+    def hungry(self) -> bool:
+        """False while records would only wait here: then none are fetched."""
+        return True
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot; empty where there is nothing to tell."""
+        return {}
+
 
 class LocalAgent(Agent):
     """requests ─▶ results | doubtful: the small model and its supervisor."""
@@ -58,14 +75,34 @@ class LocalAgent(Agent):
 class RemoteAgent(Agent):
     """doubtful ─▶ answers: the remote call, many under way at once."""
 
-    def __init__(self, remote: Remote, in_flight: int) -> None:
+    def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        self._calls = InFlight(remote.answer, in_flight)
+        self._calls = InFlight(remote.answer, remote.gate.limits.in_flight)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:
             await self._calls.submit(batch)
+
+    def leaves(self) -> None:
+        """Calls under way may end; those that only wait for their turn are given back."""
+        self._remote.gate.leave_waiting()
+
+    def owns(self, owned: int, partitions: int) -> None:
+        """Take this share of the limits, and let nobody call for partitions that are gone."""
+        gate = self._remote.gate
+        gate.share(owned, partitions)
+        self._calls.resize(gate.limits.in_flight)
+        self._calls.drop_unwanted()
+
+    @property
+    def hungry(self) -> bool:
+        """False while the remote is down and its records are to wait: the backlog stays in Kafka."""
+        return self._remote.gate.admits
+
+    def statistics(self) -> dict[str, Any]:
+        """Limits, breaker, and what is under way."""
+        return {"in_flight": len(self._calls), **self._remote.gate.statistics()}
 
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""

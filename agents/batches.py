@@ -22,6 +22,11 @@ class Batch(Protocol):
     @property
     def records(self) -> Sequence[Incoming]: ...
 
+    @property
+    def wanted(self) -> bool:
+        """False when every outcome would be ignored: the partitions are somebody else's by now."""
+        ...
+
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """All outcomes at once, as many as there are records, in their order."""
         ...

@@ -19,15 +19,15 @@ class InFlight:
     """Runs `answer` for up to `limit` batches at a time.
 
     A batch handed to `submit` is owned from that moment. There is one door out, the task's done callback:
-    it gives back the slot, and resolves the batch or gives it back. Not a `finally` in the task, which a task
+    it gives back the place, and resolves the batch or gives it back. Not a `finally` in the task, which a task
     that is cancelled before its first step never reaches.
     """
 
     def __init__(self, answer: Answering, limit: int) -> None:
         self._answer = answer
         self._limit = limit
-        self._slots = asyncio.Semaphore(limit)
-        self._tasks: set[asyncio.Task[list[Outgoing]]] = set()
+        self._room = asyncio.Event()  # set when there may be room again
+        self._tasks: dict[Batch, asyncio.Task[list[Outgoing]]] = {}
         self._closing = False
 
     def __len__(self) -> int:
@@ -37,24 +37,41 @@ class InFlight:
         return f"<InFlight {len(self)} of {self._limit}{', closing' if self._closing else ''}>"
 
     async def submit(self, batch: Batch) -> None:
-        """Wait for a free slot, then start. Cancelled while waiting, or closed, it releases the batch."""
+        """Wait for room, then start. Cancelled while waiting, closed, or not wanted any more, it releases the batch."""
         try:
-            await self._slots.acquire()
+            while len(self._tasks) >= self._limit and batch.wanted and not self._closing:
+                self._room.clear()
+                await self._room.wait()
         except BaseException:
             batch.release()
             raise
-        if self._closing:
-            self._slots.release()
+        if self._closing or not batch.wanted:
             batch.release()
             return
         self._start(batch)
 
+    def resize(self, limit: int) -> None:
+        """Another bound. What is under way beyond it ends as it would have."""
+        self._limit = limit
+        self._room.set()
+
+    def drop_unwanted(self) -> None:
+        """Cancel what nobody waits for any more: a call for a former owner would be paid for nothing."""
+        self._room.set()
+        unwanted = [task for batch, task in self._tasks.items() if not batch.wanted]
+        if not unwanted:
+            return
+        log.warning("cancelled calls of a former owner", extra={"action": "calls_cancelled", "batches": len(unwanted)})
+        for task in unwanted:
+            task.cancel()
+
     async def close(self, deadline_s: float) -> None:
         """Take no more, let what is under way end for `deadline_s` seconds, release the rest."""
         self._closing = True
+        self._room.set()
         if not self._tasks:
             return
-        _, late = await asyncio.wait(self._tasks, timeout=deadline_s)
+        _, late = await asyncio.wait(self._tasks.values(), timeout=deadline_s)
         if not late:
             return
         log.warning("gave up calls under way", extra={"action": "in_flight_abandoned", "batches": len(late)})
@@ -64,15 +81,15 @@ class InFlight:
 
     def _start(self, batch: Batch) -> None:
         task = asyncio.ensure_future(self._run(batch))
-        self._tasks.add(task)
+        self._tasks[batch] = task
         task.add_done_callback(partial(self._end, batch))
 
     async def _run(self, batch: Batch) -> list[Outgoing]:
         return await self._answer(batch.records)
 
     def _end(self, batch: Batch, task: asyncio.Task[list[Outgoing]]) -> None:
-        self._tasks.discard(task)
-        self._slots.release()
+        del self._tasks[batch]
+        self._room.set()
         if task.cancelled():
             batch.release()
             return

@@ -44,7 +44,7 @@ def test() -> int:
         place = Path(folder)
         wheel = build(place / "dist")
         python = environment_with(wheel, place / "venv")
-        for name in ("pyproject.toml", "tests"):
+        for name in ("pyproject.toml", "tests", "examples"):
             copy(ROOT / name, place / "checkout" / name)
         command: list[str | Path] = [python, "-m", "pytest", *TESTS, "-p", "no:cacheprovider"]
         expected = {**os.environ, "BISUPERVISED_EXPECTED_IN": str(place / "venv")}

@@ -95,7 +95,7 @@ class Planes(Service):
             await asyncio.wait(self._running)
         for stage in self._stages:
             await stage.agent.close()
-            told = stage.plane.statistics()
+            told = stage.plane.statistics() | stage.agent.statistics()
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
 
 
@@ -122,13 +122,16 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
 def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
+    agent = make_agent(settings, step.agent, on_hang=_end_process)
     plane = DataPlane(
         plane_policy(settings, step),
         make_router(settings, step, facts),
         channel,
         FallbackSubstitute(step.agent, step.facts),
+        hungry=lambda: agent.hungry,
+        on_leaving=agent.leaves,
+        on_owned=agent.owns,
     )
-    agent = make_agent(settings, step.agent, on_hang=_end_process)
     app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent)
 

@@ -30,6 +30,11 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch of {len(self.records)} from {len(self._leases)} partitions>"
 
+    @property
+    def wanted(self) -> bool:
+        """False when every outcome would be discarded."""
+        return any(lease.open for lease in self._leases)
+
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """One outcome per record, in order. Raises `ValueError` for a different number; nothing is resolved then."""
         if len(outcomes) != len(self.records):

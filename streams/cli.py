@@ -11,7 +11,7 @@ import logging
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
@@ -129,8 +129,9 @@ def demo(
     out: Path = Path("build"),
     rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
     seed: int = 0,
+    example: Literal["digits", "questions"] = "digits",
 ) -> int:
-    """Run the whole job on handwritten digits: broker, remote model, worker, and a report at the end.
+    """Run the whole job on an example: broker, remote model, worker, and a report at the end.
 
     Parameters
     ----------
@@ -140,7 +141,14 @@ def demo(
         How many times each held-out digit is sent.
     seed
         Seed of the split and of the training.
+    example
+        Handwritten digits, with a class for an answer; or questions in words, answered by text through chat
+        completions, each once.
     """
+    if example == "questions":
+        from .demo.run_questions import run_questions
+
+        return run_questions(out, seed=seed)
     from .demo.run import run_demo
 
     return run_demo(out, rounds=rounds, seed=seed)

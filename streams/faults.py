@@ -28,7 +28,7 @@ Known = Mapping[str, Mapping[str, str]]
 
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
-_SECRET = re.compile(r"pass|secret|token|credential|api_?key|auth|private|bearer", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -54,6 +54,9 @@ _TEXTS: dict[str, str] = {
 def place_of(location: Sequence[str | int], known: Known) -> Place:
     """The table and key of a location inside the document."""
     first = str(location[0])
+    inside = ".".join(map(str, location[:2]))
+    if len(location) > 2 and inside in known:
+        return inside, str(location[2])
     if len(location) > 1 and first in known:
         return first, str(location[1])
     return "", first
@@ -124,6 +127,10 @@ class _Rule:
     other: Place
 
 
+def _none_or_at_least(value: float, least: float) -> bool:
+    return not value or value >= least
+
+
 _RULES = (
     _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
     _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
@@ -134,6 +141,10 @@ _RULES = (
     _Rule(("remote", "batch_size"), operator.le, "at most", ("stream", "window_records")),
     _Rule(("remote", "batch_wait_ms"), operator.lt, "below", ("remote", "timeout_s")),
     _Rule(("remote", "deadline_s"), operator.ge, "at least", ("remote", "timeout_s")),
+    # a worker has its partitions' share of these, and needs at least one call
+    _Rule(("remote", "in_flight"), operator.ge, "at least", ("topics", "partitions")),
+    _Rule(("remote", "requests_per_minute"), _none_or_at_least, "0 or at least", ("topics", "partitions")),
+    _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
 _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
@@ -172,10 +183,9 @@ def _broken(rule: _Rule, settings: Settings) -> str:
 
 def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     local, remote = settings.local, settings.remote
-    found = {
-        "local": unfit(local.output, local.supervisor, local.samples, local.temperature),
-        "remote": unfit(remote.output, remote.own_score, 1, remote.temperature),
-    }
+    found = {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+    if remote.protocol == "open_inference":  # the others have no [remote] output
+        found["remote"] = unfit(remote.output, remote.own_score, 1, remote.temperature)
     return [
         f"[{table}] {key}: {text}"
         for table, faults in found.items()

@@ -315,10 +315,15 @@ def _reply(service: Service, identity: str | None, outputs: list[dict[str, Any]]
 
 async def serve(service: Service, port: int, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C. `announce` gets the line of JSON that says where."""
+    await until_stopped(make_app(service), port, announce)
+
+
+async def until_stopped(app: web.Application, port: int, announce: Callable[[str], None]) -> None:
+    """The same for any application."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(make_app(service), access_log=None)
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, HOST, port).start()
@@ -374,11 +379,12 @@ def run_server(
         meter=Meter(price),
         chance=random.Random(seed),
     )
-    asyncio.run(serve(service, port, _announce))
+    asyncio.run(serve(service, port, on_first_line))
     return 0
 
 
-def _announce(line: str) -> None:
+def on_first_line(line: str) -> None:
+    """Announce to whoever started this process."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

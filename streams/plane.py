@@ -94,6 +94,18 @@ class _Owned:
     task: asyncio.Task[None] = field(init=False)
 
 
+def _always() -> bool:
+    return True
+
+
+def _idle() -> None:
+    return
+
+
+def _ignore(owned: int, partitions: int) -> None:
+    return
+
+
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -104,13 +116,23 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         inbox: Inbox,
         substitute: Substitute,
         *,
+        hungry: Callable[[], bool] = _always,
+        on_leaving: Callable[[], None] = _idle,
+        on_owned: Callable[[int, int], None] = _ignore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
+        `on_owned` how many of how many are owned.
+        """
         self.policy = policy
         self.counters = Counters()
         self._router = router
         self._inbox = inbox
         self._substitute = substitute
+        self._hungry = hungry
+        self._on_leaving = on_leaving
+        self._on_owned = on_owned
+        self._held = False
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
         self._rotation: deque[TopicPartition] = deque()
@@ -183,6 +205,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._consumer.pause(tp)
             self._consumer.seek(tp, 0)  # any position, so that the client does not look for one itself
             self._own(tp)
+        self._tell_owned()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Every assignor of this client takes everything away on each rebalance."""
@@ -232,7 +255,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _begin(self, partition: Partition) -> None:
         if partition.window is not None and partition.tp in self._owned:
             self._consumer.seek(partition.tp, partition.window.position)
-            self._resume(partition)
+            if not self._held:
+                self._resume(partition)
 
     async def _release(self, tps: list[TopicPartition]) -> None:
         """Drain and let go. Ends by the drain deadline and the time of one more transaction."""
@@ -240,6 +264,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if not leaving:
             return
         deadline = max(owned.partition.release() for owned in leaving)
+        self._on_leaving()
         # one that is being acquired goes on to its first commit: opened and never committed, it would look like a loss
         tasks = {owned.task for owned in leaving}
         _, late = await asyncio.wait(tasks, timeout=deadline - self._clock() + _LAST_FLUSH_S)
@@ -248,6 +273,12 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if late:
             await asyncio.wait(late)
         await asyncio.gather(*(self._forget(owned) for owned in leaving))
+        self._tell_owned()
+
+    def _tell_owned(self) -> None:
+        """Tell the agent its share: asked anew each time, for partitions may be added to a topic."""
+        partitions = self._consumer.partitions_for_topic(self.policy.topic) or ()
+        self._on_owned(len(self._owned), max(len(partitions), len(self._owned)))
 
     async def _forget(self, owned: _Owned) -> None:
         partition, counters = owned.partition, self.counters
@@ -418,15 +449,27 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     # backpressure
 
     def _govern(self) -> None:
-        """A full window pauses its partition; half empty, it is resumed. The backlog stays in Kafka."""
+        """A full window pauses its partition; half empty, it is resumed. The backlog stays in Kafka.
+
+        So it does with all of them while the agent is not hungry: what it has would only wait.
+        """
+        held = not self._hungry()
+        if held != self._held:
+            self._tell_held(held)
         for owned in self._owned.values():
             partition, window = owned.partition, owned.partition.window
             if window is None:
                 continue
-            if not partition.paused and (window.full() or not partition.taking):
+            if not partition.paused and (held or window.full() or not partition.taking):
                 self._pause(partition)
-            elif partition.paused and partition.taking and not window.full(_RESUME_SHARE):
+            elif partition.paused and partition.taking and not held and not window.full(_RESUME_SHARE):
                 self._resume(partition)
+
+    def _tell_held(self, held: bool) -> None:  # noqa: FBT001  # a state, and the only argument
+        self._held = held
+        action = "partitions_paused" if held else "partitions_resumed"
+        text = "%s takes nothing for now: partitions are paused" if held else "%s takes records again"
+        log.info(text, self.policy.name, extra={"action": action, "unfinished": self.unfinished})
 
     def _pause(self, partition: Partition) -> None:
         partition.paused = True
@@ -449,6 +492,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         return {
             "agent": self.policy.name,
             "partitions": {f"{tp.topic}-{tp.partition}": repr(o.partition) for tp, o in self._owned.items()},
+            "paused": sum(owned.partition.paused for owned in self._owned.values()),
             "unfinished": self.unfinished,
             "sent": self.counters.sent + sum(o.outbox.records for o in self._owned.values()),
             "transactions": self.counters.transactions + sum(o.outbox.transactions for o in self._owned.values()),

@@ -105,10 +105,14 @@ def end(started: Process) -> None:
 
 
 def start_server(
-    options: Mapping[str, object], folder: Path, processes: ExitStack, env: Mapping[str, str] | None = None
+    options: Mapping[str, object],
+    folder: Path,
+    processes: ExitStack,
+    env: Mapping[str, str] | None = None,
+    module: str = "bisupervised.streams.model_server",
 ) -> str:
-    """Start `model_server` with these options. Returns its address."""
-    command = [sys.executable, "-m", "bisupervised.streams.model_server"]
+    """Start a server with these options. Returns its address."""
+    command = [sys.executable, "-m", module]
     command += [str(word) for option in options.items() for word in option]
     log = folder / "server.log"
     server = processes.enter_context(process(command, log, stdout=subprocess.PIPE, env=env))

@@ -19,25 +19,32 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
 from ..agents.supervision.arbitration import JOINT
-from ..agents.supervision.scores import SCORES, fitting
+from ..agents.supervision.scores import SCORES
 from ..schemas.errors import ConfigurationError
+from .api_key import header_name, key_faults, plain_headers, take_written_key
 from .faults import contradictions, place_of, told, unknown_variable
+from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
+from .protocols import PROTOCOLS, TABLES, needs_model, own_scores, unfit_for_protocol, usual_batch_size, usual_score
 from .thresholds import with_thresholds
+from .values import Count, no_boolean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
     from ..schemas.records import Route
     from .faults import Place
@@ -53,13 +60,6 @@ MOST_WINDOW_RECORDS = 24_000
 MOST_TRANSACTION_S = 900
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-def _no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
-    """Refuse true and false as numbers: pydantic would read `threshold = true` as 1.0."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    return value
 
 
 def _kafka_name(value: str) -> str:
@@ -99,16 +99,16 @@ def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
     return value.upper() if isinstance(value, str) else value
 
 
-def _class_score(name: str) -> str:
-    if name not in fitting("classes"):
-        raise ValueError(f"must be one of {', '.join(fitting('classes'))}")
-    return name
+def _protocol_name(name: str) -> str:
+    if name in PROTOCOLS or _MODULE_CALLABLE.fullmatch(name):
+        return name
+    raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
 
 
 def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as above
     """A probability unless `free`, where the user's own score sets the scale."""
     try:
-        threshold: float = parse(_no_boolean(value))
+        threshold: float = parse(no_boolean(value))
     except ValueError:
         threshold = math.nan
     if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
@@ -116,12 +116,12 @@ def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: 
     raise ValueError("must be a finite number" if free else "must be between 0 and 1")
 
 
-_Finite = Annotated[float, BeforeValidator(_no_boolean), Field(allow_inf_nan=False)]
+_Finite = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
 _Positive = Annotated[_Finite, Field(gt=0)]
 _Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
-_Count = Annotated[int, BeforeValidator(_no_boolean), Field(ge=1)]
-_Milliseconds = Annotated[int, BeforeValidator(_no_boolean), Field(ge=0)]
+_Count = Count
+_Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Topic = Annotated[str, AfterValidator(_kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
 _Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
@@ -278,8 +278,15 @@ class Remote(_Table):
     """The large model behind a network, and its supervisor."""
 
     url: Annotated[str, AfterValidator(_http_url)] = Field(description="base address, such as http://127.0.0.1:8080")
-    protocol: Literal["open_inference"] = Field(default="open_inference", description="what the server speaks")
-    model: _Name = Field(description="the server's name for its model")
+    protocol: Annotated[str, AfterValidator(_protocol_name)] = Field(
+        default="open_inference",
+        description=f"what the server speaks: {', '.join(PROTOCOLS)}, or module:callable for one of your own",
+    )
+    # None stands for not given, and ends as ''
+    model: str = Field(default=None, validate_default=True, description="the server's name for its model")
+    send: tuple[_Name, ...] = Field(
+        default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
+    )
     input_name: _Name = Field(default="input", description="name of the input tensor")
     datatype: Literal[
         "BOOL",
@@ -310,19 +317,74 @@ class Remote(_Table):
     temperature: _Positive = Field(
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
     )
-    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    supervisor: _Name = Field(
+        default_factory=lambda data: usual_score(data.get("protocol", "")),
+        description="name of the score that judges an answer",
+    )
     joint_of: _Name = Field(
-        default="max_softmax", description="the remote's own score, where the supervisor is joint: it reads that one"
+        default_factory=lambda data: usual_score(data.get("protocol", "")),
+        description="the remote's own score, where the supervisor is joint: it reads that one",
     )
     arbitration: bool = Field(
         default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
     )
     threshold: float = Field(description="score below this is rejected and goes to fallback")
-    batch_size: _Count = Field(default=8, description="inputs in one call, at most")
+    openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
+    tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
+    generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
+    options: dict[str, Any] = Field(default={}, description="table that a protocol of your own is made with")
+    api_key: SecretStr | None = Field(default=None, description="the key to the server, from the environment only")
+    api_key_file: str = Field(default="", description="file that holds the key to the server; '' for none")
+    api_key_header: Annotated[str, AfterValidator(header_name)] = Field(
+        default="authorization", description="header that carries the key"
+    )
+    api_key_scheme: str = Field(default="Bearer", description="word before the key in that header; '' for none")
+    headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
+        default={}, repr=False, description="further headers of every call"
+    )
+    batch_size: _Count = Field(
+        default_factory=usual_batch_size,
+        description="inputs in one call, at most; 8, or 1 where the protocol takes one a call",
+    )
     batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
-    in_flight: _Count = Field(default=32, description="calls that may be under way at once")
+    batch_bytes: _Count = Field(
+        default=1_000_000, description="bytes of the requests in one call, at most; one alone may be larger"
+    )
+    in_flight: _Count = Field(
+        default=32,
+        description="calls of the whole fleet that may be under way at once; a worker has its partitions' share",
+    )
+    requests_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="calls of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    tokens_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="tokens of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    limit_window_s: _Seconds = Field(
+        default=60.0, description="seconds over which the server counts calls and tokens against their limits"
+    )
+    breaker_failures: _Count = Field(
+        default=5, description="failed calls in a row after which the remote counts as down and calls stop"
+    )
+    breaker_cool_down_s: _Seconds = Field(
+        default=10.0, description="seconds without calls before one tries whether the remote is back"
+    )
+    terminal_cool_down_s: _Seconds = Field(
+        default=600.0,
+        description="the same, in seconds, after the remote refused the key or said that the quota is spent",
+    )
+    while_open: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to records while the remote is down: they wait in Kafka; they fall back as "
+        "remote_error; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
     timeout_s: _Seconds = Field(default=30.0, description="seconds one try may take")
-    deadline_s: _Seconds = Field(default=120.0, description="seconds all tries of one call may take together")
+    deadline_s: _Seconds = Field(
+        default=120.0,
+        description="seconds all tries of one call may take together, not counting while the remote is down",
+    )
     tries: _Count = Field(default=6, description="times a call is tried, the first included")
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
@@ -336,16 +398,27 @@ class Remote(_Table):
         """Name of the score that is read off the remote's answer, whoever judges it."""
         return self.joint_of if self.supervisor == JOINT else self.supervisor
 
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, name: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # whatever the file held
+        if name or not needs_model(info.data.get("protocol", "")):
+            return "" if name is None else name
+        raise PydanticCustomError("missing" if name is None else "string_too_short", "must not be empty")
+
     @field_validator("supervisor", "joint_of")
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
         joint = name == JOINT and info.field_name == "supervisor"
-        return name if joint or info.data.get("output") == "scored" else _class_score(name)
+        own = own_scores(info.data.get("protocol", ""), info.data.get("output", ""))
+        if joint or own is None or name in own:
+            return name
+        raise ValueError(f"must be one of {', '.join(own)}")
 
     @field_validator("threshold", mode="wrap")
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
-        return _parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+        free = own_scores(info.data.get("protocol", ""), info.data.get("output", "")) is None
+        return _parsed_threshold(value, parse, free=free)
 
 
 class Thresholds(_Table):
@@ -400,6 +473,8 @@ def _known_keys() -> dict[str, dict[str, str]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
             fields = field.annotation.model_fields.items()
             known[name] = {inner.alias or key: inner.description or "" for key, inner in fields}
+    for name, table in TABLES.items():
+        known[f"remote.{name}"] = {key: inner.description or "" for key, inner in table.model_fields.items()}
     return known
 
 
@@ -432,22 +507,36 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     Raises `ConfigurationError` with every fault at once, one line each.
     """
     env = os.environ if env is None else env
-    document, faults = with_thresholds(_merged(_read(path), _Environment(env)()))
+    written = _read(path)
+    faults = take_written_key(written)
+    document, unread = with_thresholds(_merged(written, _Environment(env)()))
+    faults += unread
     origins, unknown = _variables(env)
     faults += unknown
     faulty: frozenset[Place] = frozenset()
     try:
         settings = Settings(**document)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        faults += told(errors, KNOWN, origins)
-        faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in errors)
-        faulty |= {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
+        faults += told(_errors(error), KNOWN, origins)
+        faulty = _places(error)
         settings = _settled(document, faulty)
     faults += contradictions(settings, faulty)
+    faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
     if faults:
         raise ConfigurationError(faults)
     return settings
+
+
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    """Its faults, without the defaults that depend on what is faulty."""
+    found = error.errors(include_url=False)
+    return [fault for fault in found if fault["type"] != "default_factory_not_called"]
+
+
+def _places(error: ValidationError) -> frozenset[Place]:
+    """What is faulty; of a faulty table, every key."""
+    faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in _errors(error))
+    return faulty | {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -467,10 +556,19 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """The file under the environment. Every table is there, so that each missing key is named."""
-    merged: dict[str, Any] = {table: {} for table in KNOWN if table} | document
+    merged = _over({table: {} for table in KNOWN if table and "." not in table} | document, overrides)
+    remote = merged["remote"]
+    if isinstance(remote, dict) and remote.get("protocol") in TABLES:
+        remote.setdefault(remote["protocol"], {})
+    return merged
+
+
+def _over(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides win; where both have a table, key by key."""
+    merged = dict(document)
     for name, override in overrides.items():
         both_tables = isinstance(override, dict) and isinstance(merged.get(name), dict)
-        merged[name] = merged[name] | override if both_tables else override
+        merged[name] = _over(merged[name], override) if both_tables else override
     return merged
 
 
@@ -485,18 +583,35 @@ def _variables(env: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
         table, nested, key = variable[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
         if nested and table not in KNOWN:
             faults.append(unknown_variable(variable, table, KNOWN))
-        origins[(table, key) if nested else ("", table)] = variable
+        outer, deeper, inner = key.partition(ENV_DELIMITER)
+        place = (f"{table}.{outer}", inner) if deeper else (table, key)
+        origins[place if nested else ("", table)] = variable
     return origins, faults
 
 
 def _settled(document: dict[str, Any], faulty: frozenset[Place]) -> Settings:
-    """The settings without what is faulty, so that contradictions among the rest are found too."""
+    """The settings without what is faulty, so that contradictions among the rest are found too.
+
+    What does not hold without that is left out as well, and not told: it may be right once that is.
+    """
+    while True:
+        try:
+            return Settings(**_without(document, faulty))
+        except ValidationError as error:
+            if _places(error) <= faulty:
+                raise
+            faulty |= _places(error)
+
+
+def _without(document: dict[str, Any], faulty: frozenset[Place]) -> dict[str, Any]:
+    broken = {table for table, _ in faulty}  # of the tables inside tables, whole ones are left out
     settled: dict[str, Any] = {}
     for name, value in document.items():
         if isinstance(value, dict) and name in KNOWN:
-            settled[name] = {key: inner for key, inner in value.items() if (name, key) not in faulty}
+            kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in broken}
+            settled[name] = {key: inner for key, inner in kept.items() if (name, key) not in faulty}
         elif ("", name) not in faulty:
             settled[name] = value
     for table, stand_in in _STAND_IN.items():
         settled[table] = stand_in | settled.get(table, {})
-    return Settings(**settled)
+    return settled

@@ -12,25 +12,30 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
-from ..agents.answers import ClassReading
 from ..agents.local import Local
 from ..agents.model import Model, ModelPolicy, load_model
 from ..agents.remote.agent import Remote
+from ..agents.remote.batching import BatchPolicy
+from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
-from ..agents.remote.open_inference import OpenInference
+from ..agents.remote.credentials import Authorized
+from ..agents.remote.gate import Gate
+from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.retry import RetryPolicy
-from ..agents.remote.transport import AiohttpTransport
+from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
 from ..agents.supervision.thresholds import read_thresholds
 from ..schemas.codec import RequestFormat, facts_of
 from ..schemas.errors import ConfigurationError
 from ..schemas.records import Facts, Incoming, Route
+from .api_key import api_key
 from .caution import CautionPolicy
 from .outbox import OutboxPolicy
 from .partition import PartitionPolicy
 from .plane import PlanePolicy
 from .preflight import TopicFacts
+from .protocols import make_protocol
 from .routing import Router
 from .settings import Settings
 from .substitute import request_facts
@@ -72,7 +77,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
         Step(
             "remote",
             topics.doubtful,
-            ("answers", "fallback"),
+            ("answers", "fallback", "results") if remote.while_open == "accept_local" else ("answers", "fallback"),
             remote.batch_size,
             remote.batch_wait_ms / 1000,
             False,
@@ -163,7 +168,7 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
     if name == "local":
         return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
     if name == "remote":
-        return RemoteAgent(_remote(settings), settings.remote.in_flight)
+        return RemoteAgent(_remote(settings))
     return RemoteSupervisorAgent(_remote_supervisor(settings))
 
 
@@ -211,22 +216,34 @@ def _check_calibrated_for(settings: Settings, model: Model) -> None:
 
 def _remote(settings: Settings) -> Remote:
     remote = settings.remote
-    reading = ClassReading(
-        logits=remote.output == "logits",
-        labels=tuple(remote.labels),
-        score=remote.own_score,
-        temperature=remote.temperature,
-    )
-    score_output = remote.score_output if remote.output == "scored" else ""
-    protocol = OpenInference(
-        remote.model, remote.input_name, remote.datatype, remote.output_name, reading, score_output
-    )
     policy = ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,
         retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
         price_per_call=remote.price_per_call,
+        headers=remote.headers,
     )
+    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    return Remote(
+        client,
+        request_format(settings),
+        supervisor=remote.own_score,
+        send=remote.send,
+        batch=BatchPolicy(remote.batch_bytes),
+        accepts_local=remote.while_open == "accept_local",
+    )
+
+
+def _transport(settings: Settings) -> Transport:
+    remote, key = settings.remote, api_key(settings.remote)
     transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
-    client = RemoteClient(transport, protocol, policy)
-    return Remote(client, request_format(settings), supervisor=remote.own_score)
+    if key is None:
+        return transport
+    return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
+
+
+def _gate(settings: Settings) -> Gate:
+    remote = settings.remote
+    limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
+    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
+    return Gate(limits, breaker, waits=remote.while_open == "wait")

@@ -69,6 +69,11 @@ class Lease:
         self.slots = slots
         self.ended = False
 
+    @property
+    def open(self) -> bool:
+        """An outcome would count."""
+        return not self.ended and not self._window.closed
+
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """One outcome per record, in order. Raises `ValueError` for a different number."""
         if len(outcomes) != len(self.slots):

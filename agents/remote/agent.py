@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward
+from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward, publish
 from ...schemas.errors import RecordError, Rejected, Timeout
-from ...schemas.records import Facts, Incoming, Outgoing, Source, Verdict
+from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from .batching import BatchPolicy, Shaped, cut
 from .client import Bill, RemoteAnswer, RemoteClient
-from .retry import Refused
+from .gate import Gate
+from .retry import CircuitOpen, OutOfTime, Refused
+from .sending import outbound
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,7 @@ class Question:
 
     record: Incoming
     facts: Facts
-    input: Any  #: what the model gets
+    input: Any  #: what leaves for the remote
 
 
 def wall_ms() -> float:
@@ -46,19 +50,38 @@ class Remote:
         request_format: RequestFormat,
         *,
         supervisor: str = "max_softmax",
+        send: tuple[str, ...] = (),
+        batch: BatchPolicy | None = None,
+        accepts_local: bool = False,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
+        """`accepts_local`: while the remote is down, the local answer becomes a result that is not trusted."""
         self._client = client
+        self._batch = batch or BatchPolicy()
+        self._accepts_local = accepts_local
         self._format = request_format
         self._supervisor = supervisor
+        self._send = send
         self._now_ms = now_ms
 
     async def answer(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order, asked in one call where the remote lets us."""
         parsed = [self._parse(record) for record in records]
         questions = [item for item in parsed if isinstance(item, Question)]
-        answered = iter(await self._ask(questions, Bill()) if questions else ())
-        return [item if isinstance(item, Outgoing) else next(answered) for item in parsed]
+        answered: dict[int, Outgoing] = {}
+        for group in cut(questions, _size_of, self._shape_of, self._batch):
+            outcomes = await self._ask(group, Bill())
+            answered.update(zip(map(id, group), outcomes, strict=True))
+        return [item if isinstance(item, Outgoing) else answered[id(item)] for item in parsed]
+
+    @property
+    def gate(self) -> Gate:
+        """What every call passes: the limits and the breaker."""
+        return self._client.gate
+
+    def _shape_of(self, question: Question) -> Hashable:
+        protocol = self._client.protocol
+        return protocol.shape_of(question.input) if isinstance(protocol, Shaped) else None
 
     async def close(self) -> None:
         await self._client.close()
@@ -69,16 +92,20 @@ class Remote:
             request = decode_request(record, self._format)
             if facts.deadline_ms is not None and facts.deadline_ms <= self._now_ms():
                 raise Timeout("the deadline passed before the remote was asked")
+            sent = outbound(request, self._send)
         except RecordError as error:
             return fall_back(record, facts_of(record), error.reason, str(error), "remote")
-        return Question(record, facts, request.input)
+        return Question(record, facts, sent)
 
     async def _ask(self, questions: Sequence[Question], bill: Bill) -> list[Outgoing]:
         inputs = [question.input for question in questions]
         key = idempotency_key([question.facts.source for question in questions])
+        first_s, last_s = self._within_s(questions)
         try:
-            answers = await self._client.ask(inputs, key, self._within_s(questions), bill)
+            answers = await self._client.ask(inputs, key, last_s, bill, begin_within_s=first_s)
         except RecordError as error:
+            if isinstance(error, OutOfTime) and first_s is not None and first_s != last_s:
+                return await self._ask_patient(questions, bill, error, key)
             if len(questions) > 1 and _input_at_fault(error):
                 return await self._ask_halves(questions, bill, error)
             return self._give_up(questions, error, bill, key)
@@ -92,17 +119,30 @@ class Remote:
         first = await self._ask(questions[:middle], replace(bill))
         return first + await self._ask(questions[middle:], replace(bill))
 
-    def _within_s(self, questions: Sequence[Question]) -> float | None:
-        """Seconds until the last of the deadlines; None where one has none.
+    async def _ask_patient(
+        self, questions: Sequence[Question], bill: Bill, error: OutOfTime, key: str
+    ) -> list[Outgoing]:
+        """Give up those for whom the next try would come too late, and ask the others again without them."""
+        first_ms = min(map(_deadline_ms, questions))
+        by_ms = max(first_ms, self._now_ms() + error.wait_s * 1000.0)
+        late = [question for question in questions if _deadline_ms(question) <= by_ms]
+        rest = [question for question in questions if _deadline_ms(question) > by_ms]
+        if not rest:
+            return self._give_up(questions, error, bill, key)
+        given_up = iter(self._give_up(late, error, bill, key))
+        await self._client.pause(error.wait_s)
+        answered = iter(await self._ask(rest, replace(bill)))
+        return [next(given_up) if _deadline_ms(question) <= by_ms else next(answered) for question in questions]
 
-        The last, so that an impatient input does not end the call its neighbours need; what arrives late
-        is paid for and goes on.
+    def _within_s(self, questions: Sequence[Question]) -> tuple[float | None, float | None]:
+        """Seconds until the first and the last of the deadlines; None where there is none.
+
+        The last bounds a call, so that an impatient input does not end what its neighbours need; what arrives late
+        is paid for and goes on. The first bounds when a try may begin.
         """
-        deadlines = [question.facts.deadline_ms for question in questions]
-        known = [deadline for deadline in deadlines if deadline is not None]
-        if len(known) < len(deadlines):
-            return None
-        return (max(known) - self._now_ms()) / 1000.0
+        deadlines = [_deadline_ms(question) for question in questions]
+        first, last = ((deadline - self._now_ms()) / 1000.0 for deadline in (min(deadlines), max(deadlines)))
+        return (None if math.isinf(first) else first), (None if math.isinf(last) else last)
 
     def _answered(self, question: Question, answer: RemoteAnswer, bill: Bill) -> Outgoing:
         verdict = Verdict(
@@ -124,9 +164,45 @@ class Remote:
 
     def _unanswered(self, question: Question, error: RecordError, bill: Bill) -> Outgoing:
         facts = question.facts
+        if self._accepts_local and isinstance(error, CircuitOpen):
+            accepted = _accepted(question, bill)
+            if accepted is not None:
+                return accepted
         if bill.calls:  # no answer, but its calls and their cost are not hidden
             facts = msgspec.structs.replace(facts, remote=Verdict(None, None, cost=bill.cost, calls=bill.calls))
         return fall_back(question.record, facts, error.reason, str(error), "remote")
+
+
+def _size_of(question: Question) -> int:
+    return len(question.record.value or b"")
+
+
+def _deadline_ms(question: Question) -> float:
+    deadline_ms = question.facts.deadline_ms
+    return math.inf if deadline_ms is None else deadline_ms
+
+
+def _accepted(question: Question, bill: Bill) -> Outgoing | None:
+    """The local answer as a result that nobody trusts; None where it has no score to show."""
+    facts, local = question.facts, question.facts.local
+    if local is None or local.score is None or local.threshold is None:
+        return None
+    result = Result(
+        facts.source,
+        local.prediction,
+        "local",
+        local.score,
+        local.threshold,
+        trusted=False,
+        id=facts.id,
+        supervisor=local.supervisor,
+        model=local.model,
+        thresholds=facts.thresholds,
+        requested_ms=question.record.timestamp,
+        latency_ms=local.latency_ms,
+        cost=bill.cost,
+    )
+    return publish(question.record, result)
 
 
 def _input_at_fault(error: RecordError) -> bool:

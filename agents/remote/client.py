@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, NamedTuple
 
-from ...schemas.errors import RemoteFailure, Timeout
+from ...schemas.errors import RemoteFailure
+from .gate import Gate, Permit
 from .protocol import Call, RemoteProtocol, Reply
-from .retry import RetryPolicy, backoff_s, may_pass
+from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
+from .samples import agreed, sample_keys
 from .transport import Transport
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class Bill:
 
     calls: int = 0  #: calls made, failed ones included
     cost: float = 0.0  #: of the calls that were answered, in the currency of the settings
+    ends: float = math.inf  #: on the client's clock: when the tries must be over, from the first call on
 
 
 class RemoteAnswer(NamedTuple):
@@ -46,6 +50,16 @@ class RemoteAnswer(NamedTuple):
     latency_ms: float  #: milliseconds, retries and waits included
 
 
+class _Asked(NamedTuple):
+    """What is asked, and until when: the same for every try."""
+
+    call: Call
+    inputs: int  #: how many it asks about
+    tokens: int  #: that it will take, as the protocol guesses
+    own: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
+    begin_by: float  #: on the client's clock: when the last try must have begun
+
+
 class RemoteClient:
     """Asks, and asks again while that may help. Clock, sleep and random come from outside."""
 
@@ -55,68 +69,120 @@ class RemoteClient:
         protocol: RemoteProtocol,
         policy: ClientPolicy,
         *,
+        gate: Gate | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = uniform,
     ) -> None:
         self._transport = transport
-        self._protocol = protocol
+        self.protocol = protocol
+        self.gate = gate or Gate(clock=clock)
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
         self._random = random
 
     async def ask(
-        self, inputs: Sequence[Any], idempotency_key: str, within_s: float | None, bill: Bill
+        self,
+        inputs: Sequence[Any],
+        idempotency_key: str,
+        within_s: float | None,
+        bill: Bill,
+        *,
+        begin_within_s: float | None = None,
     ) -> list[RemoteAnswer]:
         """As many answers as inputs, in their order, within `within_s` seconds from now, if it is given.
 
-        Every try carries the same idempotency key. `bill` is added to whatever comes of it. Raises
-        `InvalidRequest` where the inputs cannot be asked (nothing was paid then), `InvalidAnswer`,
-        and the last `RemoteFailure` when trying again would not help, or not in time.
+        No try begins later than `begin_within_s` from now. Every try carries the same idempotency key, but for samples
+        that take a call each. `bill` is added to whatever comes of it. Raises `InvalidRequest` where the inputs cannot
+        be asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and
+        the last `RemoteFailure` when trying again would not help.
         """
-        call = self._protocol.build(inputs)
+        call = self.protocol.build(inputs)
         started = self._clock()
-        bound_s = self._policy.retry.deadline_s
-        ends = started + (bound_s if within_s is None else min(bound_s, within_s))
-        reply = await self._tries(call, len(inputs), idempotency_key, ends, bill)
+        own = started + (math.inf if within_s is None else within_s)
+        begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
+        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), own, begin_by)
+        keys = sample_keys(idempotency_key, call.samples)
+        replies = [await self._tries(asked, key, bill) for key in keys]
+        reply = replies[0] if len(replies) == 1 else agreed(replies)
         latency_ms = (self._clock() - started) * 1000.0
         return [RemoteAnswer(*answer, reply.model, latency_ms) for answer in reply.answers]
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before asking in another way."""
+        await self._sleep(seconds)
+
     async def close(self) -> None:
+        self.gate.close()
         await self._transport.close()
 
-    async def _tries(self, call: Call, asked: int, key: str, ends: float, bill: Bill) -> Reply:
+    async def _tries(self, asked: _Asked, key: str, bill: Bill) -> Reply:
         attempt = 0
         while True:
             try:
-                return await self._try(call, asked, key, ends - self._clock(), bill)
+                return await self._try(asked, key, bill)
             except RemoteFailure as error:
-                wait_s = self._wait_s(error, attempt, ends)
-                if wait_s is None:
-                    raise
+                if self._remote_is_down(error):
+                    bill.ends = math.inf  # neither this try nor the time until the remote is back is held against it
+                    continue
+                wait_s = self._wait_s(error, attempt, min(asked.begin_by, bill.ends))
                 _log_retry(error, attempt, wait_s, key)
             await self._sleep(wait_s)
             attempt += 1
 
-    async def _try(self, call: Call, asked: int, key: str, left_s: float, bill: Bill) -> Reply:
-        if left_s <= 0:
-            raise Timeout("the time for all tries is over")
-        bill.calls += 1
-        headers = {**self._policy.headers, **call.headers, "idempotency-key": key}
-        url = self._policy.url.rstrip("/") + call.path
-        response = await self._transport.post(url, call.body, headers, min(self._policy.timeout_s, left_s))
-        self._protocol.raise_for(response)
-        bill.cost += self._policy.price_per_call
-        return self._protocol.read(response, asked)
+    def _remote_is_down(self, error: RemoteFailure) -> bool:
+        """Whether this failure is one of many, so that the call waits at the gate like any other.
 
-    def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float | None:
-        """Seconds until the next try; None where there is none, or where it would come too late."""
+        Raises `CircuitOpen` where the settings say not to wait.
+        """
+        if self.gate.breaker.closed or not (may_pass(error) or isinstance(error, Terminal)):
+            return False
+        if not self.gate.waits:
+            raise CircuitOpen(str(error)) from error
+        return True
+
+    async def _try(self, asked: _Asked, key: str, bill: Bill) -> Reply:
+        permit = await self._enter(asked, min(asked.begin_by, bill.ends))
+        with permit:
+            if math.isinf(bill.ends):
+                bill.ends = self._clock() + self._policy.retry.deadline_s
+            bill.calls += 1
+            left_s = min(asked.own, bill.ends) - self._clock()
+            permit.impatient = left_s < self._policy.timeout_s
+            return await self._call(permit, asked, key, min(self._policy.timeout_s, left_s), bill)
+
+    async def _enter(self, asked: _Asked, ends: float) -> Permit:
+        """Wait for the turn of this call, no longer than it has time."""
+        left_s = ends - self._clock()
+        if left_s <= 0:
+            raise OutOfTime("the time for all tries is over")
+        try:
+            async with asyncio.timeout(None if math.isinf(left_s) else left_s):
+                return await self.gate.enter(asked.tokens)
+        except TimeoutError as error:
+            raise OutOfTime("the time was over before it was this call's turn") from error
+
+    async def _call(self, permit: Permit, asked: _Asked, key: str, timeout_s: float, bill: Bill) -> Reply:
+        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key}
+        url = self._policy.url.rstrip("/") + asked.call.path
+        response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
+        permit.heard(response.headers)
+        self.protocol.raise_for(response)
+        bill.cost += self._policy.price_per_call
+        reply = self.protocol.read(response, asked.inputs)
+        permit.used(reply.usage)
+        return reply
+
+    def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
+        """Seconds until the next try. Raises where there is none: the error, or `Timeout` if it would come too late."""
         policy = self._policy.retry
         if not may_pass(error) or attempt + 1 >= policy.tries:
-            return None
+            raise error
         wait_s = backoff_s(policy, attempt, self._random(), error.retry_after_s)
-        return wait_s if self._clock() + wait_s < ends else None
+        if self._clock() + wait_s >= ends:
+            raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
+        return wait_s
 
 
 def _log_retry(error: RemoteFailure, attempt: int, wait_s: float, key: str) -> None:

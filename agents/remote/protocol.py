@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ...schemas.errors import RateLimited, RemoteError, Timeout
+import orjson
+
+from ...schemas.errors import InvalidAnswer
 from ..answers import Answer
-from .retry import Refused, retry_after_s
+from .retry import TERMINAL_CODES, failure
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
-_INPUT_AT_FAULT = (400, 413, 422)
+#: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
+BYTES_PER_TOKEN = 4
 
 
 class Call(NamedTuple):
@@ -21,6 +24,17 @@ class Call(NamedTuple):
     path: str  #: below the remote's URL
     body: bytes
     headers: Mapping[str, str]
+    method: str = "POST"
+    samples: int = 1  #: times it is made for one answer; more than once, and their agreement is the score
+
+
+class Usage(NamedTuple):
+    """Tokens of one call, as the remote counts them."""
+
+    prompt_tokens: int  #: read, cached ones included
+    completion_tokens: int = 0  #: written, reasoning included
+    cached_tokens: int = 0  #: of those read
+    reasoning_tokens: int = 0  #: of those written
 
 
 class Reply(NamedTuple):
@@ -28,17 +42,30 @@ class Reply(NamedTuple):
 
     answers: list[Answer]  #: as many as inputs, in their order
     model: str  #: "name@version" of the model that answered, as far as it says so
+    usage: Usage | None = None  #: None where the remote does not tell
 
 
 class RemoteProtocol(Protocol):
-    """One way to ask a remote. Knows neither time nor network."""
+    """One way to ask a remote. Knows neither time nor network.
+
+    An input is what `[remote] send` lets out: the model's input of a request, or, where fields are named, an
+    object with these fields.
+    """
 
     def build(self, inputs: Sequence[Any]) -> Call:
         """Raises `InvalidRequest` where these inputs cannot be asked in one call."""
         ...
 
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """Tokens that the call will take, roughly: reserved before it, settled with `Reply.usage` after."""
+        ...
+
     def raise_for(self, response: Response) -> None:
-        """Raises the error that a response without success stands for, with the server's wish to wait."""
+        """Raises the error that a response without success stands for, with the server's wish to wait.
+
+        `RemoteFailure` may be tried again, but for `Refused`, where the same call would be refused again, and
+        `Terminal`, where every call would be.
+        """
         ...
 
     def read(self, response: Response, asked: int) -> Reply:
@@ -46,17 +73,52 @@ class RemoteProtocol(Protocol):
         ...
 
 
-def raise_for_status(response: Response, said: str) -> None:
-    """Raise what the status stands for, unless it is a success. `said` is the remote's own account."""
+class Complaint(NamedTuple):
+    """A remote's own account of a failure."""
+
+    text: str = ""
+    code: str = ""  #: stable name of the failure, such as insufficient_quota
+
+
+def complaint_in(body: bytes) -> Complaint:
+    """Read what servers write: `{"error": {"message", "code", "type"}}`, `{"error": text, "error_type"}`,
+    `{"message"}`, `{"detail"}`; of anything else the start.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return Complaint(body[:SAID_CHARS].decode("utf-8", "replace"))
+    if not isinstance(document, dict):
+        return Complaint()
+    error = document.get("error")
+    inner = error if isinstance(error, dict) else document
+    text = error if isinstance(error, str) else inner.get("message") or inner.get("detail")
+    codes = [inner.get(name) for name in ("code", "type", "error_type")]
+    known = [code for code in codes if code in TERMINAL_CODES]
+    named = [code for code in codes if isinstance(code, str)]
+    return Complaint("" if text is None else str(text)[:SAID_CHARS], (known or named or [""])[0])
+
+
+def raise_for_status(response: Response, said: str, code: str | None = None) -> None:
+    """Raise what the status stands for, unless it is a success.
+
+    `said` is the remote's own account, `code` that of the error in the body, where the protocol has one.
+    """
     if response.succeeded:
         return
     status = response.status
     text = f"the remote answered {status}: {said[:SAID_CHARS]}" if said else f"the remote answered {status}"
-    wish = retry_after_s(response.headers)
-    if status == 429:
-        raise RateLimited(text, retry_after_s=wish)
-    if status == 408:
-        raise Timeout(text, retry_after_s=wish)
-    if status == 409 or status >= 500:
-        raise RemoteError(text, retry_after_s=wish)
-    raise Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+    raise failure(status, response.headers, text, code)
+
+
+def one_of(prediction: Any, labels: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value
+    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels."""
+    stripped = prediction.strip() if isinstance(prediction, str) else prediction
+    if labels and stripped not in labels:
+        raise InvalidAnswer(f"the answer {str(stripped)[:60]!r} is none of the {len(labels)} labels")
+    return stripped
+
+
+def tokens_in(size: int) -> int:
+    """Roughly the tokens of `size` bytes of text."""
+    return -(-size // BYTES_PER_TOKEN)

@@ -1,4 +1,13 @@
-"""What is tried again, and when. Pure functions."""
+"""What is tried again, and when. Pure functions.
+
+A response without success is classified once, by `failure`, and from then on by class:
+
+    retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
+    reject     Refused: every other status; the same call would be refused again
+    terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
+
+`x-should-retry` of the server moves a response between the first two.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +16,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ...schemas.errors import RecordError, RemoteError, RemoteFailure
+from ...schemas.errors import RateLimited, RecordError, RemoteError, RemoteFailure, Timeout
+
+#: statuses that blame what was sent, so that fewer inputs may fare better
+_INPUT_AT_FAULT = (400, 413, 422)
+#: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
+#: held against it, it would send the whole backlog to fallback
+_TERMINAL_STATUSES = (401, 402, 403, 404, 405)
+#: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
+#: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
+TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +35,14 @@ class RetryPolicy:
     tries: int = 6  #: all in all, the first included
     backoff_first_s: float = 0.5  #: seconds before the second try
     backoff_most_s: float = 8.0  #: seconds, bound of the exponential growth
-    deadline_s: float = 120.0  #: seconds for all tries and waits together
+    deadline_s: float = 120.0  #: seconds for all tries and waits, from the first call; not while the circuit is open
 
 
 class Refused(RemoteError):
     """The remote refuses the call itself (4xx, a redirect): the same call would be refused again.
 
-    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from one of the caller
-    (401, 403, 404): only for the former can fewer inputs fare better.
+    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from another
+    (a redirect): only for the former can fewer inputs fare better.
     """
 
     def __init__(self, message: str, *, input_at_fault: bool) -> None:
@@ -32,9 +50,45 @@ class Refused(RemoteError):
         self.input_at_fault = input_at_fault
 
 
+class Terminal(RemoteError):
+    """No call can succeed until a person acts: the key is wrong (401, 403), the money is spent (402), or the URL or
+    the model is wrong (404, 405).
+
+    Not retried, and not held against the record: the calls stop, loudly.
+    """
+
+
+class CircuitOpen(RemoteError):
+    """The remote is down, and the settings say not to wait for it. No call was made."""
+
+
+class OutOfTime(Timeout):
+    """The next try would come too late. `wait_s` is how many seconds off it was."""
+
+    def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
+    """The error that a response without success stands for. `code` is that of the error in its body."""
+    if status in _TERMINAL_STATUSES or code in TERMINAL_CODES:
+        return Terminal(text)
+    wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
+    if retry == "false":
+        return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+    if status == 429:
+        return RateLimited(text, retry_after_s=wish)
+    if status == 408:
+        return Timeout(text, retry_after_s=wish)
+    if status == 409 or status >= 500 or retry == "true":
+        return RemoteError(text, retry_after_s=wish)
+    return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+
+
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
-    return isinstance(error, RemoteFailure) and not isinstance(error, Refused)
+    return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal, CircuitOpen, OutOfTime))
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, random: float, retry_after_s: float | None = None) -> float:

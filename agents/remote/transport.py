@@ -33,14 +33,16 @@ EMPTY = Response(200, {}, b"")
 
 
 class Transport(Protocol):
-    """Posts a body and returns the response.
+    """Sends a body and returns the response.
 
     Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
     where a successful one is larger than the bound (the same question would get the same again), and nothing
     else. Follows no redirects, for they could lead the inputs elsewhere.
     """
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response: ...
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response: ...
 
     async def close(self) -> None: ...
 
@@ -53,11 +55,13 @@ class AiohttpTransport:
         self._most = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response:
         limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
         try:
-            async with self._open().post(
-                url, data=body, headers=headers, timeout=limit, allow_redirects=False
+            async with self._open().request(
+                method, url, data=body, headers=headers, timeout=limit, allow_redirects=False
             ) as response:
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return _bounded(response.status, names, await self._read(response), self._most)
@@ -97,6 +101,7 @@ class Sent(NamedTuple):
     body: bytes
     headers: Mapping[str, str]
     timeout_s: float
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +128,10 @@ class ScriptedTransport:
         self._most = max_response_bytes
         self._next = script if callable(script) else _from(script)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
-        sent = Sent(url, body, headers, timeout_s)
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response:
+        sent = Sent(url, body, headers, timeout_s, method)
         self.sent.append(sent)
         await asyncio.sleep(0)  # as a real call would, let others run
         step = self._next(sent)

@@ -100,7 +100,7 @@ def make_models(folder: Path, split: Split, seed: int) -> tuple[Models, bool]:
         return models, True
     folder.mkdir(parents=True, exist_ok=True)
     made_by.unlink(missing_ok=True)  # until both are whole, there are none
-    with _one_thread(torch):
+    with one_thread(torch):
         torch.manual_seed(seed)
         _save(torch, _train(torch, _local_net(torch), split.training, epochs=30, rate=0.03), models.local)
         remote = _train(torch, _remote_net(torch), split.training, epochs=20, rate=0.003)
@@ -117,7 +117,7 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever the file holds
 
 
 @contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:  # noqa: ANN401  # torch is optional
+def one_thread(torch: Any) -> Iterator[None]:  # noqa: ANN401  # torch is optional
     """Nets this small train many times faster on one thread when other processes are busy."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

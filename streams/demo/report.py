@@ -123,9 +123,9 @@ def as_json(report: Report) -> dict[str, object]:
     return asdict(report)
 
 
-def as_table(report: Report) -> Table:
+def as_table(report: Report, about: str = "Handwritten digits") -> Table:
     """The report as a manager reads it."""
-    table = Table(title="Handwritten digits through two supervisors", show_header=False, title_justify="left")
+    table = Table(title=f"{about} through two supervisors", show_header=False, title_justify="left")
     table.add_column(justify="left")
     table.add_column(justify="right")
     table.add_column(justify="left", style="dim")

@@ -171,7 +171,8 @@ threshold = {thresholds.remote!r}
 batch_size = 1  # a call is an input, which makes the bill easy to read
 batch_wait_ms = 0
 in_flight = {IN_FLIGHT}
-tries = 12
+requests_per_minute = {60 * CALLS_PER_SECOND}
+limit_window_s = 1  # how the server counts: so many calls a second
 price_per_call = {PRICE}
 
 [thresholds]

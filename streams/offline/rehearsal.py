@@ -137,7 +137,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
     """The configuration of the worker, by table."""
     tables: dict[str, dict[str, object]] = {
         "kafka": {"bootstrap_servers": servers},
-        "topics": {},
+        "topics": {"partitions": min(4, conditions.in_flight)},  # each may have a call under way
         "local": {"model": f"{recorded.__name__}:local", "output": "scored"},
         "remote": {
             "url": url,

@@ -82,7 +82,9 @@ class Remote:
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s  #: seconds an answer takes
         self.jitter_s = 0.0  #: seconds more, at most, by chance
+        self.refusal: tuple[int, Mapping[str, str]] | None = None  #: status and headers that every call gets
         self.calls = 0  #: calls begun
+        self.began: list[float] = []  #: when they began, seconds on a clock of their own
         self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
         self.under_way = 0
         self.most_under_way = 0
@@ -134,6 +136,10 @@ class Remote:
 
     async def _infer(self, asked: web.Request) -> web.Response:
         self.calls += 1
+        self.began.append(time.monotonic())
+        if self.refusal is not None:
+            status, headers = self.refusal
+            return web.Response(status=status, headers=headers)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:

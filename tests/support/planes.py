@@ -85,6 +85,9 @@ class FakeConsumer:
         self.positions[tp] = offset
         self._more.set()
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {tp.partition for tp in self.logs}
+
     async def position(self, tp: TopicPartition) -> int:
         return self.positions[tp]
 
@@ -205,6 +208,7 @@ class World:
     batch_wait_s: float = 0.0
     start: Any = "earliest"
     drain_s: float = 10.0
+    hungry: bool = True  #: what the agent says
 
     def __post_init__(self) -> None:
         self.consumer = FakeConsumer()
@@ -212,6 +216,9 @@ class World:
         self.brokers = {tp: ScriptedBroker(Progress(0, topic_id=TOPIC_ID)) for tp in (A, B)}
         self.ledger = FakeLedger(self.brokers)
         self.outboxes: list[Outbox] = []
+        self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions
+        self.told: Callable[[], object] = lambda: None  #: called when it is
+        self.left: Callable[[], None] = lambda: None  #: called when partitions are about to go
         self.plane = self._make_plane()
         self.task = asyncio.create_task(self.plane.run())
 
@@ -228,7 +235,16 @@ class World:
                 return made
 
         clock = asyncio.get_running_loop().time
-        plane = Plane(self._policy(), Router({}, 2), self.inbox, Substitutes(), clock=clock)
+        plane = Plane(
+            self._policy(),
+            Router({}, 2),
+            self.inbox,
+            Substitutes(),
+            hungry=lambda: self.hungry,
+            on_leaving=lambda: self.left(),
+            on_owned=self._hear,
+            clock=clock,
+        )
         ledger: Any = self.ledger
         plane._ledger = ledger
         return plane
@@ -249,6 +265,10 @@ class World:
             rebalance_timeout_s=60.0,
             request_timeout_s=30.0,
         )
+
+    def _hear(self, owned: int, partitions: int) -> None:
+        self.shares.append((owned, partitions))
+        self.told()
 
     async def own(self, *tps: TopicPartition) -> None:
         """Partitions are assigned and acquired."""

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
-from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.protocol import RemoteProtocol
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Sent, Step
 
@@ -56,9 +59,22 @@ def spoiled_by(bad: Callable[[list[float]], bool], step: Step) -> Callable[[Sent
     return lambda sent: step if any(map(bad, inputs_of(sent))) else echo(sent)
 
 
-def client(script: Script, clock: Clock, **retry: Any) -> tuple[RemoteClient, ScriptedTransport]:
-    """A client of `http://remote` with a price of 2 and no jitter, and its transport."""
+def client(
+    script: Script, clock: Clock, gate: Gate | None = None, **retry: Any
+) -> tuple[RemoteClient, ScriptedTransport]:
+    """A client of `http://remote` with a price of 2 and no jitter, and its transport.
+
+    Unless a gate is given, there are no limits, and only a terminal error stops the calls.
+    """
+    return client_of(OpenInference("big"), script, clock, gate, **retry)
+
+
+def client_of(
+    protocol: RemoteProtocol, script: Script, clock: Clock, gate: Gate | None = None, **retry: Any
+) -> tuple[RemoteClient, ScriptedTransport]:
+    """The same with another protocol."""
     transport = ScriptedTransport(script)
     policy = ClientPolicy("http://remote/", timeout_s=30.0, retry=RetryPolicy(**retry), price_per_call=2.0)
-    made = RemoteClient(transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
+    gate = gate or Gate(breaker=BreakerPolicy(failures=1000), waits=False, clock=clock)
+    made = RemoteClient(transport, protocol, policy, gate=gate, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
     return made, transport

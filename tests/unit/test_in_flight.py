@@ -19,6 +19,7 @@ class Lease:
     def __init__(self) -> None:
         self.records: Sequence[Incoming] = [Record(b"1")]
         self.diary: list[str] = []
+        self.wanted = True
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         if len(outcomes) != len(self.records):
@@ -109,7 +110,7 @@ async def test_a_task_cancelled_before_it_began_gives_back_slot_and_batch() -> N
     answers = Answers()
     calls, lease, next_lease = InFlight(answers, 1), Lease(), Lease()
     await calls.submit(lease)
-    [task] = calls._tasks
+    [task] = calls._tasks.values()
     task.cancel()  # before its first step
     await calls.submit(next_lease)  # waits for the slot
     assert answers.begun == 0
@@ -147,3 +148,39 @@ async def test_close_waits_for_what_ends_and_takes_no_more() -> None:
 
 async def test_close_with_nothing_under_way_is_over_at_once() -> None:
     await InFlight(Answers(), 1).close(60.0)
+
+
+async def test_a_larger_bound_lets_in_who_waits_and_a_smaller_one_ends_nothing() -> None:
+    answers = Answers()
+    calls, leases = InFlight(answers, 1), [Lease() for _ in range(3)]
+    await calls.submit(leases[0])
+    waiting = asyncio.create_task(calls.submit(leases[1]))
+    await turns(lambda: answers.begun == 1)
+    calls.resize(2)
+    await waiting
+    await turns(lambda: answers.begun == 2)
+    calls.resize(1)
+    last = asyncio.create_task(calls.submit(leases[2]))
+    await asyncio.sleep(0)
+    assert (len(calls), last.done()) == (2, False)
+    answers.go.set()
+    await last
+    await turns(lambda: [lease.diary for lease in leases] == [["resolved"]] * 3)
+
+
+async def test_what_nobody_wants_any_more_is_cancelled_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    answers = Answers()
+    calls, kept, gone, waits = InFlight(answers, 2), Lease(), Lease(), Lease()
+    await calls.submit(kept)
+    await calls.submit(gone)
+    waiting = asyncio.create_task(calls.submit(waits))
+    await turns(lambda: answers.begun == 2)
+    gone.wanted = waits.wanted = False
+    calls.drop_unwanted()
+    await waiting
+    await turns(lambda: len(calls) == 1)
+    assert (gone.diary, waits.diary, kept.diary) == (["released"], ["released"], [])
+    assert answers.begun == 2
+    assert [line.__dict__["action"] for line in caplog.records] == ["calls_cancelled"]
+    answers.go.set()
+    await turns(lambda: kept.diary == ["resolved"])

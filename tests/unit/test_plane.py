@@ -6,6 +6,7 @@ import asyncio
 from itertools import chain
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaConnectionError,
@@ -152,6 +153,48 @@ async def test_an_error_nobody_foresaw_ends_the_plane(caplog: pytest.LogCaptureF
     assert "plane_failed" in actions(caplog)
 
 
+@on_virtual_time
+async def test_the_agent_is_told_its_share_after_each_rebalance() -> None:
+    world = World()
+    await world.own(A)
+    await world.own(A, B)
+    assert world.shares[-3:] == [(1, 2), (0, 2), (2, 2)]
+    world.consumer.logs.update({TopicPartition("requests", 2): [], TopicPartition("requests", 3): []})
+    await world.own(B)
+    assert world.shares[-2:] == [(0, 4), (1, 4)]  # partitions were added to the topic
+    await world.stop()
+    assert world.shares[-1] == (0, 4)
+
+
+@on_virtual_time
+async def test_the_share_is_kept_until_what_is_in_flight_has_ended() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    assert held.wanted
+    rebalance = asyncio.create_task(world.consumer.assign(B))
+    await asyncio.sleep(1.0)
+    assert (world.shares[-1], held.wanted) == ((1, 2), True)
+    held.resolve(answers(held.records))
+    await rebalance
+    assert world.shares[-2:] == [(0, 2), (1, 2)]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_what_was_not_answered_by_the_drain_deadline_is_not_wanted_when_the_share_is_told() -> None:
+    world = World(drain_s=1.0)
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    wanted = []
+    world.told = lambda: wanted.append(held.wanted)
+    await world.own(B)
+    assert wanted == [False, False]
+    await world.stop()
+
+
 # fetching
 
 
@@ -176,6 +219,53 @@ async def test_a_full_window_pauses_and_half_empty_it_is_resumed() -> None:
     assert stored is not None
     assert stored.offset == 12
     assert len(world.brokers[A].sent) == 12
+    await world.stop()
+
+
+@on_virtual_time
+async def test_while_the_agent_is_not_hungry_every_partition_is_paused_and_the_backlog_stays() -> None:
+    world = World()
+    world.consumer.fetch = 2
+    world.consumer.write(A, *range(4))
+    await world.own(A, B)
+    assert world.consumer.paused == set()
+    world.hungry = False
+    await asyncio.sleep(0.2)
+    assert world.consumer.paused == {A, B}
+    assert world.plane.statistics()["paused"] == 2
+    before = world.plane.counters.fetched
+    world.consumer.write(A, *range(4, 100))
+    await asyncio.sleep(60.0)
+    assert world.plane.counters.fetched == before  # flat, however long it lasts
+    world.hungry = True
+    await asyncio.sleep(0.2)
+    assert world.consumer.paused == set()
+    assert [place for came in await world.answer_all() for place in came] == [(0, offset) for offset in range(100)]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_what_was_fetched_is_still_handed_out_so_that_one_can_probe() -> None:
+    world = World(batch_records=1)
+    world.consumer.write(A, 0, 1)
+    await world.own(A)
+    world.hungry = False
+    await asyncio.sleep(0.2)
+    assert await world.answer_all() == [[(0, 0)], [(0, 1)]]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_partition_acquired_while_the_agent_is_not_hungry_stays_paused() -> None:
+    world = World()
+    world.hungry = False
+    world.consumer.write(A, 0)
+    await asyncio.sleep(0.3)
+    await world.own(A)
+    assert ("resume", A) not in world.consumer.told
+    world.hungry = True
+    await asyncio.sleep(0.3)
+    assert await world.answer_all() == [[(0, 0)]]
     await world.stop()
 
 
@@ -471,6 +561,31 @@ async def test_stopping_ends_what_is_in_flight_and_leaves() -> None:
     assert world.consumer.stopped
     assert world.ledger.closed
     assert world.plane.statistics()["partitions"] == {}
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_the_agent_gives_back_is_not_waited_for(stops: bool) -> None:
+    """A stop and a rebalance tell it before they wait for what is in flight."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        world = World(drain_s=1000.0)
+        world.consumer.write(A, 0)
+        await world.own(A)
+        held = await world.next_batch()
+        world.left = held.release
+        began = asyncio.get_running_loop().time()
+        if stops:
+            await world.stop()
+        else:
+            await world.consumer.assign()
+        assert asyncio.get_running_loop().time() - began < 1.0
+        assert world.brokers[A].sent == []
+        assert world.plane.counters.abandoned == 0
+        if not stops:
+            await world.stop()
+
+    scenario()
 
 
 @on_virtual_time

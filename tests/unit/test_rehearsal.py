@@ -112,9 +112,11 @@ def test_the_models_answer_from_a_file_of_plain_arrays(tmp_path: Path, monkeypat
     }
 
 
-def test_the_configuration_is_one_that_loads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1.0, 1000.0])
+def test_the_configuration_is_one_that_loads(tmp_path: Path, limit: float) -> None:
     rule = TwoThresholds(-3.5, 0.1 + 0.2)
-    tables = rehearsal._tables("127.0.0.1:9", "http://127.0.0.1:8", rule, rehearsal.Conditions(price=0.25))
+    conditions = rehearsal.Conditions(limit=limit, price=0.25)
+    tables = rehearsal._tables("127.0.0.1:9", "http://127.0.0.1:8", rule, conditions)
     config = tmp_path / "bisupervised.toml"
     config.write_text(rehearsal.to_toml(tables, name="r"))
     settings = load_settings(config, {})

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from bisupervised.agents.remote.agent import Remote, idempotency_key
+from bisupervised.agents.remote.batching import BatchPolicy
+from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Slow
-from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
+from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result, encode_facts
 from bisupervised.schemas.errors import RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Outgoing, Source, Verdict
 from support.records import Record, request
-from support.remote import Clock, client, inputs_of, spoiled_by
+from support.remote import Clock, client, echo, inputs_of, spoiled_by
+from support.virtual_time import on_virtual_time
 
 NOW_MS = 1_700_000_000_000
 DOUBT = Verdict(3, 0.4, 0.5, model="small@1")
@@ -24,6 +31,18 @@ def doubtful(model_input: Any, offset: int = 0, deadline_ms: int | None = None) 
 def remote(script: Script, **retry: Any) -> tuple[Remote, ScriptedTransport]:
     asks, transport = client(script, Clock(), **retry)
     return Remote(asks, RequestFormat(), now_ms=lambda: NOW_MS), transport
+
+
+def remote_with(
+    script: Script, gate: Gate | None = None, clock: Clock | None = None, **options: Any
+) -> tuple[Remote, ScriptedTransport]:
+    """A remote whose clock of the wall goes with the other one, and that gives up the moment the remote is down."""
+    clock = clock or Clock()
+    gate = gate or Gate(breaker=BreakerPolicy(failures=1), waits=False, clock=clock)
+    asks, transport = client(script, clock, gate)
+    began = clock.now
+    made = Remote(asks, RequestFormat(), now_ms=lambda: NOW_MS + (clock.now - began) * 1000, **options)
+    return made, transport
 
 
 def facts_in(outcome: Outgoing) -> Facts:
@@ -178,3 +197,97 @@ async def test_closing_the_agent_closes_its_connections() -> None:
     agent, transport = remote([])
     await agent.close()
     assert transport.closed
+
+
+async def test_a_call_is_cut_by_the_bytes_of_its_requests() -> None:
+    records = [doubtful([0.5, 0.5], number) for number in range(5)]
+    size = len(records[0].value or b"")
+    agent, transport = remote_with(ECHO, batch=BatchPolicy(2 * size))
+    outcomes = await agent.answer(records)
+    assert [len(inputs_of(sent)) for sent in transport.sent] == [2, 2, 1]
+    assert [facts_in(outcome).source.offset for outcome in outcomes] == list(range(5))
+
+
+async def test_inputs_of_equal_shape_go_together_and_every_answer_finds_its_record() -> None:
+    inputs = [[0.5, 0.5], [0.25, 0.25, 0.5], [0.25, 0.75], [0.5, 0.25, 0.25]]
+    agent, transport = remote_with(ECHO)
+    outcomes = await agent.answer([doubtful(given, number) for number, given in enumerate(inputs)])
+    assert [len(inputs_of(sent)) for sent in transport.sent] == [2, 2]
+    verdicts = [facts_in(outcome).remote for outcome in outcomes]
+    assert [verdict.score for verdict in verdicts if verdict] == [max(given) for given in inputs]
+    assert [facts_in(outcome).source.offset for outcome in outcomes] == [0, 1, 2, 3]
+
+
+async def test_no_retry_outlives_an_inputs_deadline_and_its_neighbours_are_asked_without_it() -> None:
+    clock = Clock()
+    gate = Gate(breaker=BreakerPolicy(failures=1000), clock=clock)
+    down = iter([True, True, False])  # the first input has no time for a third try
+    agent, transport = remote_with(
+        lambda sent: Response(503, {}, b"") if next(down) else echo(sent), gate=gate, clock=clock
+    )
+    records = [
+        doubtful([0.25, 0.75], 0, NOW_MS + 1200),
+        doubtful([0.5, 0.5], 1),
+        doubtful([0.75, 0.25], 2, NOW_MS + 60_000),
+    ]
+    outcomes = await agent.answer(records)
+    assert reasons(outcomes) == [b"timeout", None, None]
+    assert [len(inputs_of(sent)) for sent in transport.sent] == [3, 3, 2]
+    assert [facts_in(outcome).source.offset for outcome in outcomes] == [0, 1, 2]
+    verdicts = [facts_in(outcome).remote for outcome in outcomes]
+    assert [verdict.calls for verdict in verdicts if verdict] == [2, 3, 3]
+    assert clock.waits == [pytest.approx(wait, rel=0.3) for wait in (0.5, 1.0)]
+
+
+async def test_while_the_remote_is_down_records_fall_back_if_the_settings_say_so() -> None:
+    agent, transport = remote_with([Response(503, {}, b"")])
+    first, second = [await agent.answer([doubtful([0.5, 0.5], number)]) for number in range(2)]
+    assert reasons([*first, *second]) == [b"remote_error", b"remote_error"]
+    assert len(transport.sent) == 1
+    called, not_called = facts_in(first[0]), facts_in(second[0])
+    assert called.remote == Verdict(None, None, calls=1)
+    assert not_called.remote is None
+
+
+async def test_while_the_remote_is_down_the_local_answer_may_be_accepted_and_is_not_trusted() -> None:
+    agent, transport = remote_with([Response(503, {}, b"")], accepts_local=True)
+    for number in range(2):
+        [outcome] = await agent.answer([doubtful([0.5, 0.5], number)])
+        assert outcome.to == "results"
+        assert outcome.value is not None
+        result = decode_result(outcome.value)
+        assert (result.trusted, result.answered_by, result.prediction) == (False, "local", 3)
+        assert (result.score, result.threshold, result.model) == (0.4, 0.5, "small@1")
+        assert result.source == Source("requests", 0, number)
+    assert len(transport.sent) == 1
+
+
+async def test_a_local_answer_without_a_score_is_never_accepted() -> None:
+    agent, _ = remote_with([Response(503, {}, b"")], accepts_local=True)
+    facts = Facts(Source("requests", 0, 1), local=Verdict(3, None, 0.5), agent="local")
+    record = request([0.5, 0.5], headers=[(FACTS_HEADER, encode_facts(facts))])
+    [outcome] = await agent.answer([record])
+    assert reasons([outcome]) == [b"remote_error"]
+
+
+@pytest.mark.parametrize("step", [Response(400, {}, b""), Response(200, {}, b"garbage")])
+async def test_an_answer_is_not_accepted_for_an_input_that_the_remote_refuses(step: Response) -> None:
+    agent, _ = remote_with([step], accepts_local=True)
+    [outcome] = await agent.answer([doubtful([0.5, 0.5])])
+    assert outcome.to == "fallback"
+
+
+@on_virtual_time
+async def test_who_has_no_time_left_is_not_asked_when_the_remote_is_back() -> None:
+    """All three wait for a remote that is down; the first one's deadline passes meanwhile, and is not paid for."""
+    loop = asyncio.get_running_loop()
+    gate = Gate(breaker=BreakerPolicy(failures=1, cool_down_s=10.0), clock=loop.time)
+    answers = iter([Response(503, {}, b"")])
+    transport = ScriptedTransport(lambda sent: next(answers, None) or echo(sent))
+    asks = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://remote"), gate=gate, clock=loop.time)
+    agent = Remote(asks, RequestFormat(), now_ms=lambda: NOW_MS + (loop.time() - 1000.0) * 1000)
+    records = [doubtful([0.25, 0.75], number, NOW_MS + 5000 if number == 0 else None) for number in range(3)]
+    outcomes = await agent.answer(records)
+    assert reasons(outcomes) == [b"timeout", None, None]
+    assert [len(inputs_of(sent)) for sent in transport.sent] == [3, 2]
+    assert loop.time() == pytest.approx(1010.0, abs=0.1)

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
-from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer
-from bisupervised.agents.remote.retry import Refused
-from bisupervised.agents.remote.transport import Response, Sent, Slow, Step
+from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
+from bisupervised.agents.remote.gate import Gate, Permit
+from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
+from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
+from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
-from support.remote import Clock, client, echo, probabilities
+from support.remote import Clock, client, client_of, echo, probabilities
+from support.remotes import answered, chat_completion, choice
+from support.virtual_time import on_virtual_time
 
 INPUTS = [[0.1, 0.9], [0.75, 0.25]]
 GOOD = probabilities(INPUTS)
@@ -63,7 +72,7 @@ async def test_after_the_last_try_its_error_is_raised() -> None:
     ("response", "kind", "cost"),
     [
         (Response(400, {}, b""), Refused, 0.0),
-        (Response(401, {}, b""), Refused, 0.0),
+        (Response(401, {}, b""), CircuitOpen, 0.0),  # terminal; this gate does not wait
         (Response(307, {"Location": "http://elsewhere"}, b""), Refused, 0.0),
         (Response(200, {}, b"garbage"), InvalidAnswer, 2.0),
     ],
@@ -89,7 +98,7 @@ async def test_inputs_that_cannot_be_asked_cost_nothing() -> None:
 async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
     clock = Clock()
     made, transport = client([BUSY, GOOD], clock, deadline_s=3.0)
-    with pytest.raises(RateLimited):
+    with pytest.raises(Timeout, match=r"no time for another try: .* busy"):
         await made.ask(INPUTS, "a-key", None, Bill())
     assert len(transport.sent) == 1
     assert clock.waits == []
@@ -98,7 +107,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 async def test_the_callers_deadline_counts_where_it_is_sooner() -> None:
     clock = Clock()
     made, transport = client([BUSY, GOOD], clock)
-    with pytest.raises(RateLimited):
+    with pytest.raises(Timeout):
         await made.ask(INPUTS, "a-key", 2.0, Bill())
     made, transport = client([BUSY, GOOD], clock)
     await made.ask(INPUTS, "a-key", 4.0, Bill())
@@ -141,3 +150,108 @@ async def test_closing_the_client_closes_its_transport() -> None:
     made, transport = client([], Clock())
     await made.close()
     assert transport.closed
+
+
+# while the remote is down
+
+
+def gate(clock: Clock, *, waits: bool = True, failures: int = 3) -> Gate:
+    return Gate(breaker=BreakerPolicy(failures, 10.0, 600.0), waits=waits, clock=clock)
+
+
+@on_virtual_time
+async def test_while_it_is_down_a_call_waits_for_its_turn_to_probe_and_loses_no_tries() -> None:
+    loop = asyncio.get_running_loop()
+    transport = ScriptedTransport([*[BROKEN] * 9, GOOD])
+    policy = ClientPolicy("http://remote", retry=RetryPolicy(tries=4, deadline_s=20.0))
+    opened = Gate(breaker=BreakerPolicy(3, 10.0, 600.0), clock=loop.time)
+    made = RemoteClient(transport, OpenInference("big"), policy, gate=opened, clock=loop.time, random=lambda: 0.0)
+    bill = Bill()
+    answers = await made.ask(INPUTS, "a-key", None, bill)
+    assert len(answers) == 2
+    assert bill.calls == 10
+    assert loop.time() - 1000.0 == pytest.approx(1.5 + 7 * 10.0, abs=0.1)  # two waits, then one probe in ten seconds
+    assert {sent.headers["idempotency-key"] for sent in transport.sent} == {"a-key"}
+
+
+@on_virtual_time
+async def test_the_requests_own_deadline_ends_the_wait_for_a_remote_that_is_down() -> None:
+    loop = asyncio.get_running_loop()
+    opened = Gate(breaker=BreakerPolicy(1, 10.0, 600.0), clock=loop.time)
+    transport = ScriptedTransport([BROKEN])
+    made = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://x"), gate=opened, clock=loop.time)
+    with pytest.raises(Timeout, match="this call's turn"):
+        await made.ask(INPUTS, "a-key", 5.0, Bill())
+    assert loop.time() == pytest.approx(1005.0)
+
+
+@on_virtual_time
+async def test_a_terminal_error_is_waited_out_and_burns_nothing() -> None:
+    loop = asyncio.get_running_loop()
+    transport = ScriptedTransport([Response(401, {}, b""), Response(403, {}, b""), GOOD])
+    opened = Gate(breaker=BreakerPolicy(5, 10.0, 600.0), clock=loop.time)
+    made = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://x"), gate=opened, clock=loop.time)
+    assert len(await made.ask(INPUTS, "a-key", None, Bill())) == 2
+    assert loop.time() == pytest.approx(2200.0, abs=0.1)
+
+
+@on_virtual_time
+async def test_the_settings_deadline_counts_from_the_first_call_and_covers_waits_for_the_limit() -> None:
+    loop = asyncio.get_running_loop()
+    limited = Gate(LimitsPolicy(requests_per_minute=6.0), clock=loop.time)
+    transport = ScriptedTransport([BROKEN, BROKEN])
+    policy = ClientPolicy("http://x", retry=RetryPolicy(deadline_s=15.0))
+    made = RemoteClient(transport, OpenInference("big"), policy, gate=limited, clock=loop.time, random=lambda: 0.0)
+    with pytest.raises(Timeout):
+        await made.ask(INPUTS, "a-key", None, Bill())
+    first_turn_s = 60.0 / (6.0 * (1 - JITTER) - 1.0)
+    assert loop.time() - 1000.0 == pytest.approx(first_turn_s + 15.0, abs=0.1)
+
+
+async def test_who_is_not_to_wait_is_sent_away_with_the_failure_that_opened_the_circuit() -> None:
+    clock = Clock()
+    made, transport = client([BROKEN] * 3, clock, gate(clock, waits=False))
+    with pytest.raises(CircuitOpen, match="500"):
+        await made.ask(INPUTS, "a-key", None, Bill())
+    bill = Bill()
+    with pytest.raises(CircuitOpen, match="no call was made"):
+        await made.ask(INPUTS, "other-key", None, bill)
+    assert (len(transport.sent), bill.calls) == (3, 0)
+
+
+async def test_no_try_begins_after_the_first_deadline_though_one_may_last_longer() -> None:
+    clock = Clock()
+    made, transport = client([BROKEN, BROKEN, GOOD], clock)
+    with pytest.raises(OutOfTime) as caught:
+        await made.ask(INPUTS, "a-key", 30.0, Bill(), begin_within_s=1.2)
+    assert [sent.timeout_s for sent in transport.sent] == [30.0, 29.5]
+    assert caught.value.wait_s == 1.0
+
+
+async def test_the_deadline_of_all_tries_goes_with_the_bill() -> None:
+    clock = Clock()
+    made, transport = client([GOOD, GOOD], clock, deadline_s=40.0)
+    bill = Bill()
+    await made.ask(INPUTS, "a-key", None, bill)
+    clock.now += 30.0
+    await made.ask(INPUTS, "a-half", None, bill)
+    assert [sent.timeout_s for sent in transport.sent] == [30.0, 10.0]
+
+
+class Listening(Gate):
+    """Hears what calls say that they will take."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=Clock())
+        self.guesses: list[int] = []
+
+    async def enter(self, guess: int) -> Permit:
+        self.guesses.append(guess)
+        return await super().enter(guess)
+
+
+async def test_each_call_reserves_what_its_protocol_guesses() -> None:
+    gate, chat = Listening(), OpenAIChat("m", samples=3, samples_by="calls", max_tokens=10)
+    asks, _ = client_of(chat, [answered(chat_completion(choice("yes")))] * 3, Clock(), gate)
+    await asks.ask(["12345678"], "key", None, Bill())
+    assert gate.guesses == [2 + 10] * 3

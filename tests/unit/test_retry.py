@@ -1,7 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.agents.remote.retry import Refused, RetryPolicy, backoff_s, may_pass, retry_after_s
+from bisupervised.agents.remote.retry import (
+    CircuitOpen,
+    OutOfTime,
+    Refused,
+    RetryPolicy,
+    Terminal,
+    backoff_s,
+    failure,
+    may_pass,
+    retry_after_s,
+)
 from bisupervised.schemas.errors import (
     BudgetSpent,
     InvalidAnswer,
@@ -72,6 +82,9 @@ def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float |
         (Timeout("x"), True),
         (Refused("x", input_at_fault=True), False),
         (Refused("x", input_at_fault=False), False),
+        (Terminal("x"), False),
+        (CircuitOpen("x"), False),
+        (OutOfTime("x"), False),
         (InvalidAnswer("x"), False),
         (InvalidRequest("x"), False),
         (BudgetSpent("x"), False),
@@ -83,3 +96,41 @@ def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None
 
 def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
     assert Refused("x", input_at_fault=True).reason == "remote_error"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "code", "kind"),
+    [
+        (408, {}, None, Timeout),
+        (409, {}, None, RemoteError),
+        (429, {}, None, RateLimited),
+        (429, {}, "rate_limit_exceeded", RateLimited),
+        (500, {}, None, RemoteError),
+        (529, {}, None, RemoteError),
+        (307, {}, None, Refused),
+        (400, {}, None, Refused),
+        (404, {}, None, Terminal),
+        (405, {}, None, Terminal),
+        (410, {}, None, Refused),
+        (422, {}, "insufficient", Refused),
+        (401, {}, None, Terminal),
+        (403, {}, None, Terminal),
+        (429, {}, "insufficient_quota", Terminal),
+        (400, {}, "insufficient_quota", Terminal),
+        # the server's word wins, but for what only a person can mend
+        (500, {"x-should-retry": "false"}, None, Refused),
+        (429, {"x-should-retry": "False"}, None, Refused),
+        (400, {"x-should-retry": "true"}, None, RemoteError),
+        (429, {"x-should-retry": "true"}, None, RateLimited),
+        (429, {"x-should-retry": "perhaps"}, None, RateLimited),
+        (401, {"x-should-retry": "true"}, None, Terminal),
+    ],
+)
+def test_a_response_is_classified_once(status: int, headers: dict[str, str], code: str | None, kind: type) -> None:
+    assert type(failure(status, headers, "text", code)) is kind
+
+
+def test_a_failure_carries_the_servers_wish() -> None:
+    error = failure(503, {"retry-after-ms": "250"}, "text")
+    assert isinstance(error, RemoteError)
+    assert error.retry_after_s == 0.25

@@ -138,6 +138,13 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number (got inf)"),
         ("remote", "model = ''", "[remote] model: must not be empty (got '')"),
         ("remote", "url = 'ftp://x'", "[remote] url: must be a URL such as http://127.0.0.1:8080 (got 'ftp://x')"),
+        (
+            "remote",
+            "while_open = 'panic'",
+            "[remote] while_open: must be 'wait', 'fallback' or 'accept_local' (got 'panic')",
+        ),
+        ("remote", "tokens_per_minute = -1", "[remote] tokens_per_minute: must be at least 0 (got -1)"),
+        ("remote", "breaker_failures = 0", "[remote] breaker_failures: must be at least 1 (got 0)"),
         ("stream", "delivery = 'twice'", "[stream] delivery: must be 'exactly_once' or 'at_least_once' (got 'twice')"),
         ("stream", "transaction_timeout_s = 901", "[stream] transaction_timeout_s: must be at most 900 (got 901)"),
         ("stream", "window_records = 30000", "[stream] window_records: must be at most 24000 (got 30000)"),
@@ -199,6 +206,17 @@ def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, faul
         ("remote", "batch_wait_ms = 30000", "[remote] batch_wait_ms: must be below timeout_s (got 30000 and 30.0)"),
         ("remote", "deadline_s = 29", "[remote] deadline_s: must be at least timeout_s (got 29.0 and 30.0)"),
         ("remote", "backoff_first_s = 9", "[remote] backoff_first_s: must be at most backoff_most_s (got 9.0 and 8.0)"),
+        ("remote", "in_flight = 3", "[remote] in_flight: must be at least [topics] partitions (got 3 and 4)"),
+        (
+            "remote",
+            "requests_per_minute = 3",
+            "[remote] requests_per_minute: must be 0 or at least [topics] partitions (got 3.0 and 4)",
+        ),
+        (
+            "remote",
+            "terminal_cool_down_s = 9",
+            "[remote] terminal_cool_down_s: must be at least breaker_cool_down_s (got 9.0 and 10.0)",
+        ),
         ("topics", "answers = 'doubtful'", "[topics] answers: must differ from doubtful (got 'doubtful' for both)"),
         (
             "local",

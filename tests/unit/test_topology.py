@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
-from bisupervised.agents.remote.open_inference import OpenInference
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.streams import topology
 from bisupervised.streams.settings import Settings, load_settings
 
@@ -56,6 +56,6 @@ def usual(tmp_path: Path) -> Settings:
 
 
 async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
-    protocol = topology._remote(usual)._client._protocol
+    protocol = topology._remote(usual)._client.protocol
     assert isinstance(protocol, OpenInference)
     assert protocol.reading == ClassReading(True, (), "pcs", 3.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -12,11 +12,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...schemas.errors import InvalidAnswer, InvalidRequest
-from ..answers import Answer, ClassReading, read_classes
-from ..supervision.scores import usable
-from .protocol import SAID_CHARS, Call, Reply, raise_for_status
-from .transport import Response
+from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ...answers import Answer, ClassReading, read_classes
+from ...supervision.scores import usable
+from ..protocol import Call, Reply, complaint_in, raise_for_status
+from ..transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
 DATATYPES: dict[str, str] = {
@@ -50,12 +50,7 @@ class _Answered(msgspec.Struct):
     model_version: str | None = None
 
 
-class _Failed(msgspec.Struct):
-    error: str = ""
-
-
 _answered = msgspec.json.Decoder(_Answered)
-_failed = msgspec.json.Decoder(_Failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +83,26 @@ class OpenInference:
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
 
+    def shape_of(self, given: Any) -> Hashable:  # noqa: ANN401  # an input is any JSON value
+        """Only inputs of equal shape make one tensor. What makes none is asked alone, and refused alone."""
+        try:
+            return tuple(np.shape(given))
+        except ValueError:
+            return None
+
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """None: tensors are not counted in tokens."""
+        return 0
+
     def raise_for(self, response: Response) -> None:
         if not response.succeeded:
-            raise_for_status(response, _said(response.body))
+            raise_for_status(response, *complaint_in(response.body))
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
             document = _answered.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            said = _said(response.body)
+            said = complaint_in(response.body).text
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         try:
             answers = self._answers(document, asked)
@@ -167,11 +173,3 @@ def _tensor(inputs: Sequence[Any], datatype: str) -> NDArray[Any]:
     if not whole:
         raise InvalidRequest(f"an input is out of the range of {datatype}")
     return tensor
-
-
-def _said(body: bytes) -> str:
-    """The remote's own account of a failure: its field `error`, or the start of whatever it sent."""
-    try:
-        return _failed.decode(body).error[:SAID_CHARS]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body[:SAID_CHARS].decode("utf-8", "replace")

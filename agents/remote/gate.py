@@ -1,0 +1,226 @@
+"""The gate in front of the remote: limits and breaker decide, calls wait here for their turn.
+
+One queue, first come first served. Its head goes as soon as both say so; nobody passes it, so that a large call is
+not starved by small ones. What is decided is in `limits.py` and `breaker.py`; here is who waits, and for how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from ...schemas.errors import Rejected, RemoteFailure, Timeout
+from .breaker import Breaker, BreakerPolicy
+from .limits import Limits, LimitsPolicy
+from .protocol import Usage
+from .retry import CircuitOpen, Refused, Terminal
+
+log = logging.getLogger(__name__)
+
+#: seconds; a timer may go off a hair early, and then must not be set for no time at all
+_SHORTEST_S = 1e-4
+
+
+class Permit:
+    """The right to make one call. A context with one door out: however the call ends, the breaker hears of it."""
+
+    __slots__ = ("_gate", "_ticket", "guess", "impatient", "tokens")
+
+    def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float) -> None:
+        self._gate = gate
+        self._ticket = ticket
+        self.guess = guess
+        self.tokens = tokens  #: reserved
+        self.impatient = False  #: it gets less time than a call should: its timeout is not the remote's fault
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """A response has come, whatever its status."""
+        self._gate.heard(headers)
+
+    def used(self, usage: Usage | None) -> None:
+        """What the call was billed for, where the remote tells."""
+        if usage is not None:
+            self._gate.used(self, usage)
+
+    def give_back(self) -> None:
+        """The call was not made."""
+        self._gate.leave(self._ticket, asyncio.CancelledError())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        unheard = self.impatient and isinstance(error, Timeout)
+        self._gate.leave(self._ticket, asyncio.CancelledError() if unheard else error)
+
+
+class _Turn:
+    """A call that waits."""
+
+    __slots__ = ("guess", "permit")
+
+    def __init__(self, guess: int, permit: asyncio.Future[Permit]) -> None:
+        self.guess = guess
+        self.permit = permit
+
+
+class Gate:
+    """Lets calls through one by one. `waits`: while the circuit is open they wait; else they are sent away."""
+
+    def __init__(
+        self,
+        limits: LimitsPolicy | None = None,
+        breaker: BreakerPolicy | None = None,
+        *,
+        waits: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.limits = Limits(limits or LimitsPolicy(), clock())
+        self.breaker = Breaker(breaker or BreakerPolicy())
+        self.waits = waits
+        self._clock = clock
+        self._queue: deque[_Turn] = deque()
+        self._leaving = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Gate waiting={len(self._queue)} {self.breaker!r} {self.limits!r}>"
+
+    @property
+    def admits(self) -> bool:
+        """False while calls would only wait for a remote that is down: take in nothing more."""
+        return not self.waits or self.breaker.admits(self._clock())
+
+    def share(self, owned: int, partitions: int) -> None:
+        """This worker owns so many partitions of so many, and may use as much of the limits."""
+        self._leaving = False
+        self.limits.share(owned, partitions, self._clock())
+        self._pump()
+
+    def leave_waiting(self) -> None:
+        """Partitions go: until the next `share`, whoever would wait is cancelled instead. Nothing of it was begun."""
+        self._leaving = True
+        self._pump()
+
+    async def enter(self, guess: int) -> Permit:
+        """Wait for the turn of a call that will take so many tokens, by a guess. Raises `CircuitOpen`, and
+        `CancelledError` where the partitions go before it is its turn.
+        """
+        turn = _Turn(guess, asyncio.get_running_loop().create_future())
+        self._queue.append(turn)
+        self._pump()
+        try:
+            return await turn.permit
+        except asyncio.CancelledError:
+            self._withdraw(turn)
+            raise
+
+    def _withdraw(self, turn: _Turn) -> None:
+        if turn in self._queue:
+            self._queue.remove(turn)
+            self._pump()
+        elif not turn.permit.cancelled() and turn.permit.exception() is None:
+            turn.permit.result().give_back()  # it had its turn in the very moment in which it was cancelled
+
+    def _pump(self) -> None:
+        """Let go whose turn it is, and set the timer for the next."""
+        while self._queue:
+            now, turn = self._clock(), self._queue[0]
+            if not self.waits and not self.breaker.admits(now):
+                self._queue.popleft()
+                _refuse(turn)
+                continue
+            tokens = self.limits.estimate.of(turn.guess)
+            wait_s = max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now))
+            if wait_s > 0 and not self._leaving:
+                self._pump_in(wait_s)
+                return
+            self._queue.popleft()
+            if wait_s > 0:
+                turn.permit.cancel()
+            else:
+                self._let_in(turn, tokens, now)
+
+    def _let_in(self, turn: _Turn, tokens: float, now: float) -> None:
+        if turn.permit.done():  # cancelled, and not yet withdrawn
+            return
+        self.limits.take(tokens, now)
+        if not self.breaker.closed:
+            log.info("one call probes the remote", extra={"action": "remote_probe"})
+        turn.permit.set_result(Permit(self, self.breaker.begin(now), turn.guess, tokens))
+
+    def _pump_in(self, wait_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not math.isinf(wait_s):  # else an outcome or a share comes first
+            self._timer = asyncio.get_running_loop().call_later(max(wait_s, _SHORTEST_S), self._pump_now)
+
+    def _pump_now(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """Learn from a response's headers."""
+        self.limits.learn(headers, self._clock())
+
+    def used(self, permit: Permit, usage: Usage) -> None:
+        """Settle what a call has reserved."""
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        self.limits.estimate.learn(permit.guess, tokens)
+        self.limits.settle(permit.tokens, tokens, self._clock())
+
+    def leave(self, ticket: int, error: BaseException | None) -> None:
+        """The call has ended. A remote that refuses is up, too; a call that was cancelled says nothing."""
+        now, was = self._clock(), self.breaker.state
+        if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
+            self.limits.hold(error.retry_after_s, now)
+        if isinstance(error, Terminal):
+            self.breaker.stop(now)
+        elif isinstance(error, RemoteFailure) and not isinstance(error, Refused) and error.reason != "rate_limited":
+            self.breaker.failed(ticket, now)
+        elif error is None or isinstance(error, (RemoteFailure, Rejected)):
+            self.breaker.succeeded(ticket)
+        else:
+            self.breaker.abandoned(ticket)
+        self._tell(was, error)
+        self._pump()
+
+    def _tell(self, was: str, error: BaseException | None) -> None:
+        state = self.breaker.state
+        if state == was:
+            return
+        if state == "stopped":
+            text = "the remote refuses all calls, and they stop; mend it and restart the worker: %s"
+            log.critical(text, error, extra={"action": "remote_stopped"})
+        elif state == "open":
+            log.warning("the remote is down, calls stop: %s", error, extra={"action": "breaker_opened"})
+        elif state == "closed":
+            log.info("the remote is back", extra={"action": "breaker_closed"})
+
+    def close(self) -> None:
+        """Nobody enters any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot, in the words of `__repr__`."""
+        return {
+            "waiting": len(self._queue),
+            "limits": self.limits.statistics(),
+            "breaker": self.breaker.statistics(),
+        }
+
+
+def _refuse(turn: _Turn) -> None:
+    if not turn.permit.done():
+        turn.permit.set_exception(CircuitOpen("the remote is down; no call was made"))

@@ -1,0 +1,158 @@
+"""The remote's limits: requests and tokens a minute, calls in flight. No I/O, no clock of its own.
+
+Limits are of the whole fleet. A worker uses the share *partitions owned / partitions in all* of each, so that a fleet
+keeps one limit without talking to each other. They start from the settings and learn from response headers: these
+speak of the fleet's total, of which the share is taken. How a worker spends its share is in `pace.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .pace import MINUTE_S, Pace
+from .rate_headers import Quota, read_quotas
+
+log = logging.getLogger(__name__)
+
+#: a reset within this share of a minute from where a token bucket's would be is taken for one
+_BUCKET_SHARE = 0.1
+#: longest hold that one response may ask for, seconds
+MOST_HOLD_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsPolicy:
+    """What the whole fleet may ask for. Headers may say less, never more."""
+
+    requests_per_minute: float = 0.0  #: 0: only what the server's headers say
+    tokens_per_minute: float = 0.0  #: 0: only what the server's headers say
+    in_flight: int = 32  #: calls under way at once
+    window_s: float = MINUTE_S  #: seconds over which the server counts
+
+
+class Estimate:
+    """Tokens of a call before it is made: what the protocol guesses, put right by what calls have used.
+
+    Rises at once to what was seen, falls slowly: an estimate too low breaks the limit, one too high only waits.
+    """
+
+    def __init__(self) -> None:
+        self._ratio = 1.0
+
+    def of(self, guess: int) -> int:
+        """Tokens, at least one."""
+        return max(1, math.ceil(guess * self._ratio))
+
+    def learn(self, guess: int, tokens: int) -> None:
+        """A call with this guess has used so many tokens, prompt and answer together."""
+        if guess > 0 and tokens > 0:
+            seen = tokens / guess
+            self._ratio = max(seen, self._ratio + (seen - self._ratio) * 0.01)
+
+
+class Limits:
+    """All limits of one worker: its share of the fleet's."""
+
+    def __init__(self, policy: LimitsPolicy, now: float) -> None:
+        self._policy = policy
+        self._share = 1.0
+        self._held_until = -math.inf
+        self.estimate = Estimate()
+        self.requests = self._pace(policy.requests_per_minute, now)
+        self.tokens = self._pace(policy.tokens_per_minute, now)
+
+    def __repr__(self) -> str:
+        return f"<Limits share={self._share:.3g} requests={self.requests!r} tokens={self.tokens!r}>"
+
+    def _pace(self, per_minute: float, now: float) -> Pace | None:
+        return Pace(per_minute, self._policy.window_s, self._share, now) if per_minute > 0 else None
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that may be under way here at once: the share, at least one where there is a share at all."""
+        return max(1, int(self._policy.in_flight * self._share + 1e-9)) if self._share else 0
+
+    def share(self, owned: int, partitions: int, now: float) -> None:
+        """This worker owns so many partitions of so many."""
+        self._share = min(1.0, owned / partitions) if partitions else 0.0
+        for pace in (self.requests, self.tokens):
+            if pace is not None:
+                pace.resize(pace.per_minute, self._share, now)
+
+    def wait_s(self, tokens: float, now: float) -> float:
+        """Seconds until a call of so many tokens may begin."""
+        wait_s = max(0.0, self._held_until - now)
+        if self.requests is not None:
+            wait_s = max(wait_s, self.requests.wait_s(1, now))
+        if self.tokens is not None:
+            wait_s = max(wait_s, self.tokens.wait_s(tokens, now))
+        return wait_s
+
+    def take(self, tokens: float, now: float) -> None:
+        """A call begins, and reserves its tokens."""
+        if self.requests is not None:
+            self.requests.take(1, now)
+        if self.tokens is not None:
+            self.tokens.take(tokens, now)
+
+    def settle(self, reserved: float, used: float, now: float) -> None:
+        """The call has used so many tokens. One that tells nothing keeps what it reserved."""
+        if self.tokens is not None:
+            self.tokens.settle(reserved, used, now)
+
+    def hold(self, seconds: float, now: float) -> None:
+        """The server wishes to be left alone: no call of ours begins before."""
+        self._held_until = max(self._held_until, now + min(seconds, MOST_HOLD_S))
+
+    def learn(self, headers: Mapping[str, str], now: float) -> None:
+        """What a response says of the fleet's limits; the share is taken of it."""
+        if not any("ratelimit-" in name for name in headers):
+            return
+        quotas = read_quotas(headers)
+        self.requests = self._learnt(self.requests, quotas.requests, self._policy.requests_per_minute, now)
+        self.tokens = self._learnt(self.tokens, quotas.tokens, self._policy.tokens_per_minute, now)
+
+    def _learnt(self, pace: Pace | None, told: Quota, most: float, now: float) -> Pace | None:
+        if told.limit is not None:
+            limit = min(told.limit, most) if most else told.limit
+            if pace is None:
+                pace = self._pace(limit, now)
+            elif limit != pace.per_minute:
+                _log_limit(pace.per_minute, limit)
+                pace.resize(limit, self._share, now)
+        if pace is not None:
+            self._brake(pace, told, now)
+        return pace
+
+    def _brake(self, pace: Pace, told: Quota, now: float) -> None:
+        """Use evenly what is left until the reset: where others use the limit, too, that is less than our pace."""
+        if told.remaining is None or told.reset_s is None or _of_bucket(told, pace.per_minute):
+            return
+        left = told.remaining / told.reset_s
+        pace.brake(left * self._share, now + min(told.reset_s, MOST_HOLD_S), now)
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot: limits of the fleet and paces of this worker, a minute."""
+        told: dict[str, Any] = {"share": self._share, "in_flight": self.in_flight}
+        for name, pace in (("requests", self.requests), ("tokens", self.tokens)):
+            if pace is not None:
+                told[f"{name}_per_minute"] = pace.per_minute
+                told[f"{name}_pace"] = pace.pace * MINUTE_S
+        return told
+
+
+def _of_bucket(told: Quota, per_minute: float) -> bool:
+    """A token bucket's reset is when it is full again, and it refills on the way: little left is no reason to wait."""
+    if told.remaining is None or told.reset_s is None:
+        return False
+    full_in_s = (1.0 - told.remaining / (told.limit or per_minute)) * MINUTE_S
+    return abs(full_in_s - told.reset_s) < _BUCKET_SHARE * MINUTE_S
+
+
+def _log_limit(before: float, after: float) -> None:
+    facts = {"action": "remote_limit_changed", "before": before, "after": after}
+    log.info("the remote allows %g a minute now, not %g", after, before, extra=facts)

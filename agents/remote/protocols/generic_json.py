@@ -1,0 +1,192 @@
+"""Any server that takes JSON and answers with JSON: a template makes the body, paths find the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ...answers import Answer
+from ...supervision.scores import SCORES, fitting, max_softmax, usable
+from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..transport import Response
+from .json_paths import find
+from .templates import fill_json, names_in, parse, values_of
+
+#: in a body, stands for the list of all inputs of a call
+INPUTS = "inputs"
+
+_Numbers = NDArray[np.float64]
+
+
+def _single(transform: Callable[[float], float]) -> Callable[[_Numbers], float]:
+    def of_one(numbers: _Numbers) -> float:
+        if numbers.ndim:
+            raise ValueError("the score is not one number")
+        return transform(float(numbers))
+
+    return of_one
+
+
+def _listed(transform: Callable[[_Numbers], float]) -> Callable[[_Numbers], float]:
+    def of_several(numbers: _Numbers) -> float:
+        if numbers.ndim != 1 or numbers.size < 2:
+            raise ValueError("the score is no list of two numbers or more")
+        return transform(numbers)
+
+    return of_several
+
+
+def _margin(numbers: _Numbers) -> float:
+    second, first = np.sort(numbers)[-2:]
+    return float(first - second)
+
+
+def _of_tokens(name: str) -> Callable[[_Numbers], float]:
+    def of_tokens(numbers: _Numbers) -> float:
+        if numbers.ndim != 1:
+            raise ValueError("the score is no list of log-probabilities")
+        return float(SCORES[name].compute([numbers.tolist()])[0])
+
+    return of_tokens
+
+
+#: what makes a score, higher is more trustworthy, of what stands at its path: a number, or a list of them
+TRANSFORMS: dict[str, Callable[[_Numbers], float]] = {
+    "identity": _single(lambda number: number),
+    "exp": _single(lambda number: float(np.exp(number))),  # of a log-probability
+    "1-x": _single(lambda number: 1.0 - number),  # of an uncertainty
+    "max": _listed(lambda numbers: float(numbers.max())),  # of probabilities
+    "softmax-max": _listed(lambda numbers: float(max_softmax(numbers[None], logits=True)[0])),  # of logits
+    "margin": _listed(_margin),  # of probabilities: the first less the second
+    **{name: _of_tokens(name) for name in fitting("tokens")},  # of the log-probabilities of an answer's tokens
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GenericJson:
+    """The body is JSON with `{input}` in it, or with `{inputs}`, which makes one call of many inputs.
+
+    A text that is one field alone becomes its value as it is: "{input}" may be a list of numbers. For `{inputs}`,
+    `item` says what each becomes.
+    """
+
+    body: Any  #: JSON with templates in its texts, as `parse_json` gives it
+    prediction: str  #: path, from each answer
+    model: str = "remote"  #: for the records, where `model_path` finds nothing
+    path: str = "/"
+    method: str = "POST"
+    item: Any = field(default_factory=lambda: parse("{input}"))  #: as body
+    fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
+    labels: tuple[str, ...] = ()  #: the answer is one of these; (): any JSON value
+    answers: str = ""  #: path of the list of answers in a response to many inputs, of the answer in one to one input
+    score: str | None = None  #: path, from each answer; None: there is none
+    transform: str = "identity"  #: a name in `TRANSFORMS`
+    require: Mapping[str, Sequence[Any]] = field(default_factory=dict)  #: path from each answer -> what may stand there
+    model_path: str | None = None
+    prompt_tokens: str | None = None  #: path, as are the next
+    completion_tokens: str | None = None
+
+    @property
+    def batched(self) -> bool:
+        """Whether a call takes many inputs."""
+        return INPUTS in names_in(self.body)
+
+    def build(self, inputs: Sequence[Any]) -> Call:
+        body = orjson.dumps(self._document(inputs))
+        return Call(self.path, body, {"content-type": "application/json"}, self.method)
+
+    def _document(self, inputs: Sequence[Any]) -> Any:  # noqa: ANN401  # any JSON value
+        if self.batched:
+            items = [fill_json(self.item, values_of(given, self.fields)) for given in inputs]
+            return fill_json(self.body, {INPUTS: items})
+        if len(inputs) != 1:
+            raise InvalidRequest(f"the body takes one input a call, not {len(inputs)}: it has no {{{INPUTS}}}")
+        return fill_json(self.body, values_of(inputs[0], self.fields))
+
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """A token per four bytes of the body. What the answers take is not known here."""
+        return tokens_in(len(orjson.dumps(self._document(inputs))))
+
+    def raise_for(self, response: Response) -> None:
+        if not response.succeeded:
+            raise_for_status(response, *complaint_in(response.body))
+
+    def read(self, response: Response, asked: int) -> Reply:
+        try:
+            document = orjson.loads(response.body)
+        except orjson.JSONDecodeError as error:
+            said = complaint_in(response.body).text
+            raise InvalidAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
+        found = self._found(document, asked)
+        model = _optional(document, self.model_path)
+        return Reply([self._answer(each) for each in found], str(model or self.model), self._usage(document))
+
+    def _usage(self, document: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
+        counts = [_count(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
+        return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
+
+    def _found(self, document: Any, asked: int) -> list[Any]:  # noqa: ANN401  # any JSON value
+        try:
+            found = find(document, self.answers)
+        except LookupError as error:
+            raise InvalidAnswer(f"the response has no {self.answers!r}{_said(document)}") from error
+        if not self.batched:
+            return [found]
+        if not isinstance(found, list) or len(found) != asked:
+            count = len(found) if isinstance(found, list) else "no list of"
+            raise InvalidAnswer(f"{count} answers to {asked} inputs")
+        return found
+
+    def _answer(self, each: Any) -> Answer:  # noqa: ANN401  # any JSON value
+        for path, allowed in self.require.items():
+            if (standing := _optional(each, path)) not in allowed:
+                raise InvalidAnswer(f"{path} is {str(standing)[:40]!r}, not one of {list(allowed)}")
+        try:
+            prediction = find(each, self.prediction)
+        except LookupError as error:
+            raise InvalidAnswer(f"the answer has no {self.prediction!r}{_said(each)}") from error
+        if prediction is None:
+            raise InvalidAnswer(f"{self.prediction} is null")
+        return Answer(one_of(prediction, self.labels), self._score(each))
+
+    def _score(self, each: Any) -> float | None:  # noqa: ANN401  # any JSON value
+        """None where the remote gave none; it is never made up."""
+        standing = _optional(each, self.score)
+        if standing is None:
+            return None
+        try:
+            if not _is_numeric(standing):
+                raise ValueError("the score is not made of numbers")
+            return usable(TRANSFORMS[self.transform](np.asarray(standing, dtype=np.float64)))
+        except (ValueError, TypeError) as error:
+            raise InvalidAnswer(f"{self.score}: {error}") from error
+
+
+def _is_numeric(value: Any) -> bool:  # noqa: ANN401  # any JSON value
+    """True for a number and for a list of them. Null is allowed in a list: a token's log-probability is not told."""
+    if isinstance(value, list):
+        return all(item is None or _is_numeric(item) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _optional(document: Any, path: str | None) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return None if path is None else find(document, path)
+    except LookupError:
+        return None
+
+
+def _count(document: Any, path: str | None) -> int | None:  # noqa: ANN401  # any JSON value
+    found = _optional(document, path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def _said(document: Any) -> str:  # noqa: ANN401  # any JSON value
+    said = complaint_in(orjson.dumps(document)).text
+    return said and f": {said}"

@@ -1,0 +1,84 @@
+"""Sequence classification as Text Embeddings Inference serves it: `POST /predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from ....schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
+from ...answers import Answer, ClassReading, read_classes
+from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..transport import Response
+
+
+class _Class(msgspec.Struct):
+    label: str
+    score: float
+
+
+_answered = msgspec.json.Decoder(list[list[_Class]])
+
+
+@dataclass(frozen=True, slots=True)
+class Tei:
+    """Each input is a text, or a pair of texts where `fields` names two. All classes come back, each with its score."""
+
+    model: str = "tei"  #: for the records; the server does not say
+    fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
+    labels: tuple[str, ...] = ()  #: the answer is one of these; (): whatever the server's model has
+    score: str = "max_softmax"  #: a name in `SCORES`
+    raw_scores: bool = False  #: the server gives logits
+    truncate: bool = False  #: the server may cut off an input that is too long; otherwise it refuses it
+    path: str = "/predict"
+
+    def build(self, inputs: Sequence[Any]) -> Call:
+        # always lists in a list: a flat list of two texts would be one pair
+        document = {
+            "inputs": [self._texts(given) for given in inputs],
+            "raw_scores": self.raw_scores,
+            "truncate": self.truncate,
+        }
+        return Call(self.path, orjson.dumps(document), {"content-type": "application/json"})
+
+    def _texts(self, given: Any) -> list[str]:  # noqa: ANN401  # any JSON value
+        texts = [given[name] for name in self.fields] if self.fields else [given]
+        if not all(isinstance(text, str) for text in texts):
+            raise InvalidRequest("an input is no text")
+        return texts
+
+    def estimate(self, inputs: Sequence[Any]) -> int:
+        """A token per four bytes of the texts."""
+        return sum(tokens_in(len(text.encode())) for given in inputs for text in self._texts(given))
+
+    def raise_for(self, response: Response) -> None:
+        """424 is a failure of the model behind the server, and may pass."""
+        said, code = complaint_in(response.body)
+        if response.status == 424:
+            raise RemoteError(f"the remote answered 424: {said}")
+        raise_for_status(response, said, code)
+
+    def read(self, response: Response, asked: int) -> Reply:
+        try:
+            rows = _answered.decode(response.body)
+            answers = self._answers(rows, asked)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
+        except ValueError as error:
+            raise InvalidAnswer(f"the answer is none: {error}") from error
+        return Reply(answers, self.model, _usage(response.headers.get("x-compute-tokens", "")))
+
+    def _answers(self, rows: Sequence[Sequence[_Class]], asked: int) -> list[Answer]:
+        """The classes of each input come with the likeliest first, so a label belongs to a row and a column."""
+        reading = ClassReading(logits=self.raw_scores, score=self.score)
+        answers = read_classes(np.array([[found.score for found in row] for row in rows]), asked, reading)
+        named = [row[answer.prediction].label for row, answer in zip(rows, answers, strict=True)]
+        return [Answer(one_of(label, self.labels), answer.score) for label, answer in zip(named, answers, strict=True)]
+
+
+def _usage(tokens: str) -> Usage | None:
+    return Usage(int(tokens)) if tokens.isdecimal() else None

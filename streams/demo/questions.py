@@ -1,0 +1,190 @@
+"""Questions and answers in words: what is asked, a small model that writes answers, and how both are judged.
+
+"What is 342 in words?" is answered by "three hundred forty two". The questions are made here, so the right answers
+are known. The model, an encoder and a decoder of 64 units each, learns from a few of them in seconds; it tells how
+likely each of its words is, from which its answers are scored.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...agents.supervision.recording import Side
+from .digits import one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: names the file of the model for `answerer`, which takes no arguments
+MODEL_VARIABLE = "QUESTIONS_MODEL"
+TRAINING, CALIBRATION, HELD_OUT = 800, 800, 2_000
+_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", *_TEENS)
+_TENS = ("zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_FORMS = ("What is {number} in words?", "How do you write {number} in words?", "Spell out {number}.")
+_WORDS = ("", "<end>", *_ONES, *_TENS[2:], "hundred", "thousand")
+_SIGNS = ("", *map(str, range(10)), "what", "is", "in", "words", "how", "do", "you", "write", "spell", "out")
+_WORD, _SIGN = ({name: index for index, name in enumerate(names)} for names in (_WORDS, _SIGNS))
+_END = 1
+_LONGEST_QUESTION, _LONGEST_ANSWER = 10, 8  # signs, and words with the end
+_UNITS, _EPOCHS, _BATCH = 64, 30, 32
+
+
+#: a text and the log-probabilities of its words, the end included
+Written = tuple[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and its right answer."""
+
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What the model learns from, what the thresholds come from, and what neither has seen."""
+
+    training: list[Question]
+    calibration: list[Question]
+    held_out: list[Question]
+
+
+def words(number: int) -> str:
+    """A number from 0 to 9,999 in words."""
+    for size, name in ((1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            rest = f" {words(number % size)}" if number % size else ""
+            return f"{_ONES[number // size]} {name}{rest}"
+    if number < 20:
+        return _ONES[number]
+    return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")
+
+
+def make_split(seed: int) -> Split:
+    """The same split for the same seed; no number is in two parts."""
+    chance = random.Random(seed)
+    numbers = chance.sample(range(10_000), TRAINING + CALIBRATION + HELD_OUT)
+    made = [Question(chance.choice(_FORMS).format(number=number), words(number)) for number in numbers]
+    return Split(made[:TRAINING], made[TRAINING : TRAINING + CALIBRATION], made[TRAINING + CALIBRATION :])
+
+
+def _encoded(text: str) -> list[int]:
+    """Words and single digits as indices, the last on the right. Raises `KeyError` for what no question has."""
+    parts = (word.strip("?.").lower() for word in text.split())
+    known = [_SIGN[sign] for part in parts for sign in (part if part.isdecimal() else (part,))]
+    return [0] * (_LONGEST_QUESTION - len(known)) + known[:_LONGEST_QUESTION]
+
+
+def _answer_of(question: Question) -> list[int]:
+    known = [*(_WORD[word] for word in question.answer.split()), _END]
+    return known + [0] * (_LONGEST_ANSWER - len(known))
+
+
+def train(questions: Sequence[Question], seed: int, path: Path) -> None:
+    """Train the small model, and save its weights."""
+    torch = _torch()
+    with one_thread(torch):
+        torch.manual_seed(seed)
+        net = _trained(torch, _net(torch), questions)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(net.state_dict(), path)
+
+
+def _trained(torch: Any, net: Any, questions: Sequence[Question]) -> Any:  # noqa: ANN401  # torch is optional
+    asked = torch.tensor([_encoded(question.text) for question in questions])
+    answers = torch.tensor([_answer_of(question) for question in questions])
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
+    for _ in range(_EPOCHS):
+        for batch in torch.randperm(len(questions)).split(_BATCH):
+            optimizer.zero_grad()
+            logits = _taught(torch, net, asked[batch], answers[batch])
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), answers[batch].flatten(), ignore_index=0)
+            loss.backward()
+            optimizer.step()
+    return net
+
+
+def _torch() -> Any:  # noqa: ANN401  # a module
+    """torch is optional, and some of it has no types."""
+    import torch
+
+    return torch
+
+
+def _net(torch: Any) -> Any:  # noqa: ANN401  # torch is optional
+    nn = torch.nn
+    return nn.ModuleDict(
+        {
+            "signs": nn.Embedding(len(_SIGNS), _UNITS, padding_idx=0),
+            "words": nn.Embedding(len(_WORDS), _UNITS, padding_idx=0),
+            "reads": nn.GRU(_UNITS, _UNITS, batch_first=True, bidirectional=True),
+            "joins": nn.Linear(2 * _UNITS, _UNITS),
+            "writes": nn.GRU(_UNITS, _UNITS, batch_first=True),
+            "says": nn.Linear(_UNITS, len(_WORDS)),
+        }
+    )
+
+
+def _read(torch: Any, net: Any, asked: Any) -> Any:  # noqa: ANN401  # tensors
+    """The state from which an answer is written, (1, n, units)."""
+    _, state = net["reads"](net["signs"](asked))
+    return torch.tanh(net["joins"](torch.cat([state[0], state[1]], dim=1)))[None]
+
+
+def _taught(torch: Any, net: Any, asked: Any, answers: Any) -> Any:  # noqa: ANN401  # tensors
+    """Logits of each word of the answers, (n, words, vocabulary), each given the right ones before it."""
+    before = torch.cat([torch.zeros_like(answers[:, :1]), answers[:, :-1]], dim=1)
+    written, _ = net["writes"](net["words"](before), _read(torch, net, asked))
+    return net["says"](written)
+
+
+def load(path: Path) -> Callable[[list[Any]], list[Written]]:
+    """The model: texts to what it writes to each."""
+    torch = _torch()
+    net = _net(torch)
+    net.load_state_dict(torch.load(path, weights_only=True))
+    net.eval()
+
+    def answer(inputs: list[Any]) -> list[Written]:
+        with torch.no_grad(), one_thread(torch):
+            return _written(torch, net, torch.tensor([_encoded(text) for text in inputs]))
+
+    return answer
+
+
+def _written(torch: Any, net: Any, asked: Any) -> list[Written]:  # noqa: ANN401  # tensors
+    """Word by word, always the likeliest."""
+    state, last = _read(torch, net, asked), torch.zeros(len(asked), 1, dtype=torch.long)
+    chosen, told = [], []
+    for _ in range(_LONGEST_ANSWER):
+        written, state = net["writes"](net["words"](last), state)
+        logprob, word = torch.log_softmax(net["says"](written[:, 0]), dim=1).max(dim=1)
+        last = word[:, None]
+        chosen.append(word.tolist())
+        told.append(logprob.tolist())
+    return [_text(*each) for each in zip(zip(*chosen, strict=True), zip(*told, strict=True), strict=True)]
+
+
+def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> Written:
+    end = chosen.index(_END) + 1 if _END in chosen else len(chosen)
+    text = " ".join(_WORDS[index] for index in chosen[:end] if index > _END)
+    return text, list(logprobs[:end])
+
+
+def answerer() -> Callable[[list[Any]], list[Written]]:
+    """The model as the settings name it: `bisupervised.streams.demo.questions:answerer`."""
+    return load(Path(os.environ[MODEL_VARIABLE]))
+
+
+def side(questions: Sequence[Question], answers: Sequence[tuple[str, float | None]]) -> Side:
+    """How sure a model was of each answer, and whether it was right."""
+    correct = [text == question.answer for question, (text, _) in zip(questions, answers, strict=True)]
+    return Side(np.array([score for _, score in answers], dtype=np.float64), np.array(correct))

@@ -1,0 +1,311 @@
+"""Our protocols against servers of others: `make conformance`. Writes build/conformance.json.
+
+The client is the worker's own, over HTTP; only its waits between tries are shorter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from bisupervised.agents.remote.agent import Remote
+from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
+from bisupervised.agents.remote.credentials import Authorized
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
+from bisupervised.agents.remote.transport import AiohttpTransport
+from bisupervised.schemas.codec import RequestFormat, encode_facts
+from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
+from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
+from bisupervised.streams.protocols import make_protocol
+from bisupervised.streams.settings import load_settings
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from software import BUILD, LITELLM, MASTER_KEY, MLSERVER, NotConforming, Software, running
+
+REPORT = BUILD.parent / "conformance.json"
+LABELS = ["negative", "positive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check showed."""
+
+    software: str
+    check: str
+    passed: bool
+    seen: str
+    seconds: float
+
+
+Check = Callable[[str], Awaitable[str]]
+_CHECKS: list[tuple[Software, str, Check]] = []
+
+
+def check(software: Software, name: str) -> Callable[[Check], Check]:
+    """Registers a check: it is given the URL, returns what it saw, and raises where that is not what it should be."""
+
+    def register(made: Check) -> Check:
+        _CHECKS.append((software, name, made))
+        return made
+
+    return register
+
+
+def client(url: str, key: str | None = None, **remote: Any) -> RemoteClient:
+    """As a worker with these settings of [remote] makes it."""
+    given = {"url": url, "threshold": 0.5} | remote
+    env = {f"BISUPERVISED_REMOTE__{name.upper()}": _written(value) for name, value in given.items()}
+    local = {"BISUPERVISED_LOCAL__MODEL": "none:none", "BISUPERVISED_LOCAL__THRESHOLD": "0.5"}
+    settings = load_settings(None, env | local)
+    transport = AiohttpTransport(connections=4)
+    policy = ClientPolicy(url, timeout_s=20.0, retry=RetryPolicy(tries=2, backoff_first_s=0.05))
+    keyed = transport if key is None else Authorized(transport, key)
+    return RemoteClient(keyed, make_protocol(settings.remote), policy, gate=Gate(waits=False))
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class _Closing:
+    """`aclosing` wants the name aclose."""
+
+    def __init__(self, made: RemoteClient) -> None:
+        self._made = made
+
+    async def aclose(self) -> None:
+        await self._made.close()
+
+
+async def ask(made: RemoteClient, inputs: Sequence[Any], bill: Bill | None = None) -> list[RemoteAnswer]:
+    async with aclosing(_Closing(made)):
+        return await made.ask(inputs, "a-key", None, bill or Bill())
+
+
+async def fails(made: RemoteClient, kind: type[RecordError], *, calls: int) -> str:
+    """That asking fails just so, after so many calls."""
+    bill = Bill()
+    try:
+        answers = await ask(made, ["good"], bill)
+    except RecordError as error:
+        expect(type(error), kind)
+        expect(bill.calls, calls)
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError(f"answered {answers}")
+
+
+def expect(seen: Any, wanted: Any) -> None:
+    if seen != wanted:
+        raise AssertionError(f"{seen!r} is not {wanted!r}")
+
+
+def said(answers: Sequence[RemoteAnswer]) -> list[tuple[Any, float | None]]:
+    return [(each.prediction, None if each.score is None else round(each.score, 6)) for each in answers]
+
+
+def shown(answers: Sequence[RemoteAnswer]) -> str:
+    return ", ".join(f"{prediction} {score}" for prediction, score in said(answers)) + f" by {answers[0].model}"
+
+
+def sentiment(url: str, **more: Any) -> RemoteClient:
+    return client(url, model="sentiment", datatype="BYTES", labels=LABELS, **more)
+
+
+@check(MLSERVER, "texts in one call, in their order")
+async def texts(url: str) -> str:
+    answers = await ask(sentiment(url), ["good", "bad", "good?"])
+    expect(said(answers), [("positive", 0.9), ("negative", 0.9), ("positive", 0.6)])
+    expect(answers[0].model, "sentiment@7")
+    return shown(answers)
+
+
+@check(MLSERVER, "tensors, logits back")
+async def tensors(url: str) -> str:
+    made = client(url, model="logits", output_name="logits", output="logits")
+    answers = await ask(made, [[0.0, 0.0, 5.0], [9.0, 0.0, 0.0]])
+    expect(said(answers), [(2, 0.986703), (0, 0.999753)])
+    return shown(answers)
+
+
+@dataclass(frozen=True)
+class _Record:
+    value: bytes
+    offset: int
+    topic: str = "doubtful"
+    partition: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ((FACTS_HEADER, encode_facts(Facts(Source("requests", 0, 0)))),)
+
+
+@check(MLSERVER, "one input that is refused does not fail its neighbours")
+async def neighbours(url: str) -> str:
+    agent = Remote(sentiment(url), RequestFormat())
+    values = (b'{"input": "good"}', b'{"input": "too long"}', b'{"input": "bad"}')
+    async with aclosing(_Closing(agent._client)):  # closes what the agent was given
+        outcomes = await agent.answer([_Record(value, offset) for offset, value in enumerate(values)])
+    routes = [outcome.to for outcome in outcomes]
+    expect(routes, ["answers", "fallback", "answers"])
+    return ", ".join(routes)
+
+
+@check(MLSERVER, "an input that it refuses")
+async def refused(url: str) -> str:
+    bill = Bill()
+    try:
+        await ask(sentiment(url), ["too long"], bill)
+    except Refused as error:
+        expect((error.input_at_fault, bill.calls), (True, 1))
+        return str(error)
+    raise AssertionError("answered")
+
+
+@check(MLSERVER, "a model that it does not have is terminal")
+async def no_model(url: str) -> str:
+    return await fails(client(url, model="nothing", datatype="BYTES"), CircuitOpen, calls=1)
+
+
+@check(MLSERVER, "an output that the model does not have")
+async def no_output(url: str) -> str:
+    return await fails(sentiment(url, output_name="other"), InvalidAnswer, calls=1)
+
+
+def chat(url: str, key: str | None = MASTER_KEY, **more: Any) -> RemoteClient:
+    return client(url, key, **{"protocol": "openai_chat", "model": "large", "labels": LABELS} | more)
+
+
+@check(LITELLM, "a label, scored by its log-probabilities")
+async def labelled(url: str) -> str:
+    answers = await ask(chat(url), ["good?"])
+    expect(said(answers), [("positive", 0.6)])
+    return shown(answers)
+
+
+@check(LITELLM, "no log-probabilities, no score")
+async def unscored(url: str) -> str:
+    answers = await ask(chat(url, model="mocked"), ["good"])
+    expect(said(answers), [("positive", None)])
+    return shown(answers)
+
+
+@check(LITELLM, "agreement of three answers in one call")
+async def agreement(url: str) -> str:
+    made = chat(url, supervisor="agreement", openai_chat={"samples": 3})
+    bill = Bill()
+    answers = await ask(made, ["good"], bill)
+    expect((said(answers), bill.calls), ([("positive", 1.0)], 1))
+    return shown(answers)
+
+
+@check(LITELLM, "agreement of three answers, a call each")
+async def agreement_by_calls(url: str) -> str:
+    made = chat(url, supervisor="agreement", openai_chat={"samples": 3, "samples_by": "calls"})
+    bill = Bill()
+    answers = await ask(made, ["good"], bill)
+    expect((said(answers), bill.calls), ([("positive", 1.0)], 3))
+    return shown(answers)
+
+
+@check(LITELLM, "an answer that is cut off")
+async def cut_off(url: str) -> str:
+    return await fails(chat(url, openai_chat={"max_tokens": 1}), InvalidAnswer, calls=1)
+
+
+@check(LITELLM, "an answer that is none of the labels")
+async def out_of_labels(url: str) -> str:
+    return await fails(chat(url, labels=["up", "down"]), InvalidAnswer, calls=1)
+
+
+@check(LITELLM, "a rate limit is tried again")
+async def limited(url: str) -> str:
+    return await fails(chat(url, model="limited"), RateLimited, calls=2)
+
+
+@check(LITELLM, "a failure of the server is tried again")
+async def broken(url: str) -> str:
+    return await fails(chat(url, model="broken"), RemoteError, calls=2)
+
+
+@check(LITELLM, "an input that is too long is refused")
+async def overflowing(url: str) -> str:
+    return await fails(chat(url, model="overflowing"), Refused, calls=1)
+
+
+@check(LITELLM, "a model that it does not have")
+async def no_deployment(url: str) -> str:
+    return await fails(chat(url, model="nothing"), Refused, calls=1)
+
+
+@check(LITELLM, "no key is terminal")
+async def no_key(url: str) -> str:
+    return await fails(chat(url, key=None), CircuitOpen, calls=1)
+
+
+@check(LITELLM, "a wrong key is terminal, and not repeated")
+async def wrong_key(url: str) -> str:
+    key = "canary-0123456789-canary"
+    seen = await fails(chat(url, key=key), CircuitOpen, calls=1)
+    expect(key in seen, False)
+    return seen
+
+
+@check(LITELLM, "the same by generic_json")
+async def generic(url: str) -> str:
+    body = {"model": "large", "messages": [{"role": "user", "content": "{input}"}], "logprobs": True}
+    table = {
+        "path": "/v1/chat/completions",
+        "body": body,
+        "prediction": "choices.0.message.content",
+        "score": "choices.0.logprobs.content.0.logprob",
+        "transform": "exp",
+        "require": {"choices.0.finish_reason": ["stop"]},
+        "model_path": "model",
+    }
+    answers = await ask(client(url, MASTER_KEY, protocol="generic_json", labels=LABELS, generic_json=table), ["good?"])
+    expect(said(answers), [("positive", 0.6)])
+    return shown(answers)
+
+
+async def run(software: Software, url: str) -> list[Outcome]:
+    """Every check of this software."""
+    return [await _outcome(owner, name, made(url)) for owner, name, made in _CHECKS if owner is software]
+
+
+async def _outcome(software: Software, name: str, seeing: Awaitable[str]) -> Outcome:
+    outcome, began = Outcome(software.requirement, name, True, "", 0.0), time.monotonic()
+    try:
+        outcome = replace(outcome, seen=await seeing)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the check has failed, and the next one is made
+        outcome = replace(outcome, passed=False, seen=f"{type(error).__name__}: {error}")
+    return replace(outcome, seconds=round(time.monotonic() - began, 3))
+
+
+def main() -> int:
+    outcomes: list[Outcome] = []
+    for software in (MLSERVER, LITELLM):
+        try:
+            with running(software) as url:
+                outcomes += asyncio.run(run(software, url))
+        except NotConforming as error:
+            outcomes.append(Outcome(software.requirement, "starts", False, str(error), 0.0))
+    table = Table("Server", "Check", "", "Seen")
+    for each in outcomes:
+        table.add_row(*map(escape, (each.software, each.check, "ok" if each.passed else "FAILED", each.seen)))
+    Console().print(table)
+    failed = sum(not each.passed for each in outcomes)
+    document = {"checks": len(outcomes), "failed": failed, "outcomes": [asdict(each) for each in outcomes]}
+    REPORT.write_text(json.dumps(document, indent=2) + "\n")
+    print(f"{len(outcomes) - failed} of {len(outcomes)} hold. The same as JSON: {REPORT.relative_to(BUILD.parents[1])}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

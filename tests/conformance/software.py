@@ -1,0 +1,151 @@
+"""Servers of others: how each is installed, in an environment of its own below build/, how started, how ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+import venv
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build" / "conformance"
+#: what LiteLLM's proxy lets in
+MASTER_KEY = "sk-conformance-0123456789"
+_READY_S = 120.0
+_STOP_S = 15.0
+
+
+class NotConforming(Exception):
+    """A server could not be installed or started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """One server."""
+
+    name: str
+    requirement: str  #: pinned
+    needs: tuple[str, ...]  #: what it imports and does not require, pinned
+    ready: str  #: path that answers 200 when it is up
+    configure: Callable[[Path, list[int]], list[str]]  #: writes into a folder, for these ports; gives the arguments
+    env: Mapping[str, str]
+
+
+def install(software: Software) -> Path:
+    """The environment's `bin`, made on the first call."""
+    folder = BUILD / software.name
+    done = folder / "installed"
+    requirements = [software.requirement, *software.needs]
+    if not done.exists() or done.read_text().split() != requirements:
+        print(f"installing {software.requirement} into {folder}", flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements]
+        if subprocess.run(command, check=False).returncode:
+            raise NotConforming(f"{software.requirement} cannot be installed")
+        done.write_text("\n".join(requirements))
+    return folder / "bin"
+
+
+@contextmanager
+def running(software: Software) -> Iterator[str]:
+    """Start it on free ports of 127.0.0.1; gives its URL. Ends it, whatever happens."""
+    binaries = install(software)
+    folder = BUILD / f"{software.name}-run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ports = _free_ports(3)
+    command = [str(binaries / software.name), *software.configure(folder, ports)]
+    env = {**os.environ, **software.env}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{ports[0]}"
+            _wait(process, url + software.ready, folder / "log")
+            yield url
+        finally:
+            _end(process)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Held together while they are chosen, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2.0):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise NotConforming(f"it did not start; the end of {log}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _configure_mlserver(folder: Path, ports: list[int]) -> list[str]:
+    http, grpc, metrics = ports
+    server = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "parallel_workers": 0}
+    (folder / "settings.json").write_text(json.dumps(server))
+    for name in ("Sentiment", "Logits"):
+        (folder / name.lower()).mkdir()
+        model = {"name": name.lower(), "implementation": f"mlserver_models.{name}"}
+        (folder / name.lower() / "model-settings.json").write_text(json.dumps(model))
+    shutil.copy(HERE / "mlserver_models.py", folder)
+    return ["start", "."]
+
+
+def _configure_litellm(folder: Path, ports: list[int]) -> list[str]:
+    """Besides our own model, LiteLLM's mocks, which never leave the proxy."""
+    mocks = {
+        "mocked": "positive",
+        "limited": "litellm.RateLimitError",
+        "broken": "litellm.InternalServerError",
+        "overflowing": "litellm.ContextWindowExceededError",
+    }
+    models = [{"model_name": "large", "litellm_params": {"model": "ours/sentiment"}}]
+    for name, response in mocks.items():
+        mock = {"model": "openai/mock", "api_key": "none", "mock_response": response}
+        models.append({"model_name": name, "litellm_params": mock})
+    handler = {"provider": "ours", "custom_handler": "litellm_models.sentiment"}
+    config = {
+        "model_list": models,
+        "litellm_settings": {"custom_provider_map": [handler], "num_retries": 0},
+        "general_settings": {"master_key": MASTER_KEY},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))  # which is YAML, too
+    shutil.copy(HERE / "litellm_models.py", folder)
+    return ["--config", "config.yaml", "--host", "127.0.0.1", "--port", str(ports[0]), "--telemetry", "False"]
+
+
+MLSERVER = Software("mlserver", "mlserver==1.7.1", (), "/v2/health/ready", _configure_mlserver, {"PYTHONPATH": "."})
+LITELLM = Software(
+    "litellm",
+    "litellm[proxy]==1.90.0",
+    ("prisma==0.15.0",),  # or it fails with 500 where it would answer 401
+    "/health/liveliness",
+    _configure_litellm,
+    {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # it would fetch the table of prices otherwise
+)

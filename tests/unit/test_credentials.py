@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from bisupervised.agents.remote.credentials import Authorized
+from bisupervised.agents.remote.transport import Response, ScriptedTransport, Step
+from bisupervised.schemas.errors import RemoteError, RemoteFailure, Timeout
+
+KEY = "sk-canary/0123456789abcdef"
+OK = Response(200, {}, b"{}")
+
+
+async def sent(step: Step, key: str = KEY, **how: str) -> tuple[Response, ScriptedTransport, Authorized]:
+    inner = ScriptedTransport([step])
+    keyed = Authorized(inner, key, **how)
+    return await keyed.post("http://remote/x", b"body", {"a": "b"}, 3.0, method="PUT"), inner, keyed
+
+
+async def test_the_key_goes_along() -> None:
+    _, inner, _ = await sent(OK)
+    [call] = inner.sent
+    assert call.headers == {"a": "b", "authorization": f"Bearer {KEY}"}
+    assert (call.url, call.body, call.timeout_s, call.method) == ("http://remote/x", b"body", 3.0, "PUT")
+
+
+async def test_the_header_and_its_scheme_are_settable() -> None:
+    _, inner, _ = await sent(OK, header="X-Api-Key", scheme="")
+    assert inner.sent[0].headers == {"a": "b", "x-api-key": KEY}
+
+
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_that_comes_back_is_taken_out(status: int) -> None:
+    body = f'{{"error": "wrong key {KEY}", "escaped": "{KEY.replace("/", chr(92) + "/")}"}}'.encode()
+    response, _, _ = await sent(Response(status, {"x-echo": f"Bearer {KEY}"}, body))
+    assert response.status == status
+    assert b"0123456789abcdef" not in response.body
+    assert "0123456789abcdef" not in str(response.headers)
+    assert b"wrong key [key removed]" in response.body
+
+
+async def test_a_short_key_may_be_a_word_of_an_answer_but_of_no_error() -> None:
+    answer, _, _ = await sent(Response(200, {}, b"test"), key="test")
+    error, _, _ = await sent(Response(401, {}, b"test"), key="test")
+    assert (answer.body, error.body) == (b"test", b"[key removed]")
+
+
+@pytest.mark.parametrize("failure", [RemoteError(f"no header: {KEY}", retry_after_s=3.0), Timeout("late")])
+async def test_an_error_of_the_transport_keeps_its_class_and_loses_the_key(failure: RemoteFailure) -> None:
+    with pytest.raises(type(failure)) as caught:
+        await sent(failure)
+    seen: BaseException | None = caught.value
+    while seen is not None:
+        assert KEY not in str(seen)
+        seen = seen.__cause__ or seen.__context__
+    assert caught.value.retry_after_s == failure.retry_after_s
+
+
+async def test_it_is_not_shown_and_closes_what_it_holds() -> None:
+    _, inner, keyed = await sent(OK)
+    assert KEY not in repr(keyed)
+    await keyed.close()
+    assert inner.closed

@@ -1,0 +1,312 @@
+"""Who waits at the gate, and for how long. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import pairwise
+
+import pytest
+from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.retry import CircuitOpen, Refused, Terminal
+from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
+from support.virtual_time import on_virtual_time
+
+BREAKER = BreakerPolicy(failures=2, cool_down_s=10.0, terminal_cool_down_s=600.0)
+DOWN = RemoteError("down")
+#: seconds between two calls under a limit of 60 a minute
+GAP_S = 60.0 / (60.0 * (1.0 - JITTER) - 1.0)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def gate(requests: float = 0.0, tokens: float = 0.0, *, waits: bool = True) -> Gate:
+    clock = asyncio.get_running_loop().time
+    return Gate(LimitsPolicy(requests, tokens), BREAKER, waits=waits, clock=clock)
+
+
+async def call(made: Gate, error: BaseException | None = None, takes_s: float = 0.0) -> float:
+    """One call that ends like this. Returns when it began."""
+    with await made.enter(25):
+        began = now()
+        await asyncio.sleep(takes_s)
+        if error is not None:
+            raise error
+    return began
+
+
+async def fails(made: Gate, error: BaseException = DOWN, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(type(error)):
+            await call(made, error)
+
+
+async def in_time(made: Gate, seconds: float) -> bool:
+    """Whether a call gets in within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await call(made)
+    except TimeoutError:
+        return False
+    return True
+
+
+@on_virtual_time
+async def test_without_limits_calls_go_at_once() -> None:
+    made, before = gate(), now()
+    await asyncio.gather(*(call(made) for _ in range(100)))
+    assert now() == before
+
+
+@on_virtual_time
+async def test_calls_go_at_the_pace_of_the_limit_first_come_first_served() -> None:
+    made = gate(requests=60.0)
+    began = await asyncio.gather(*(call(made) for _ in range(5)))
+    assert [later - earlier for earlier, later in pairwise([1000.0, *began])] == pytest.approx([GAP_S] * 5, rel=1e-3)
+
+
+@on_virtual_time
+async def test_a_call_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    made = gate(requests=60.0)
+    waiting = [asyncio.create_task(call(made)) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    began = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(began[0], asyncio.CancelledError)
+    assert began[1] == pytest.approx(1000.0 + GAP_S, rel=1e-6)
+
+
+@on_virtual_time
+async def test_a_large_call_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    made = gate(tokens=6000.0)
+    await asyncio.sleep(1.0)
+    large, small = asyncio.create_task(made.enter(10_000)), asyncio.create_task(made.enter(1))
+    await asyncio.sleep(0)
+    large.cancel()
+    await asyncio.gather(small, return_exceptions=True)
+    assert now() == 1001.0
+
+
+@on_virtual_time
+async def test_a_call_cancelled_in_the_moment_of_its_turn_gives_back_the_probe() -> None:
+    made = gate()
+    await fails(made, times=2)
+    waiting = asyncio.create_task(call(made))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().now += 10.0  # type: ignore[attr-defined]  # the loop of virtual time
+    made._pump()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert made.breaker.state == "open"
+    assert await in_time(made, 0.1)
+
+
+@on_virtual_time
+async def test_tokens_are_reserved_and_settled() -> None:
+    made = gate(tokens=6000.0)
+    await asyncio.sleep(60.0)
+    permit = await made.enter(100)
+    assert permit.tokens == 100
+    assert made.limits.tokens is not None
+    level = made.limits.tokens._level
+    with permit:
+        permit.used(Usage(150, 50))
+    assert made.limits.tokens._level == level - 100
+    assert (await made.enter(100)).tokens == 200  # the next one of this size is known better
+    permit.used(None)
+
+
+@on_virtual_time
+async def test_the_servers_wish_holds_everybody() -> None:
+    made = gate()
+    await fails(made, RateLimited("busy", retry_after_s=7.0))
+    assert await call(made) == pytest.approx(1007.0, abs=1e-3)
+
+
+@on_virtual_time
+async def test_headers_teach_the_limit() -> None:
+    made = gate()
+    with await made.enter(1) as permit:
+        permit.heard({"x-ratelimit-limit-requests": "60"})
+    began = await asyncio.gather(*(call(made) for _ in range(2)))
+    assert began[1] - began[0] == pytest.approx(GAP_S, rel=1e-3)
+
+
+@pytest.mark.parametrize("error", [DOWN, Timeout("late")])
+def test_failures_open_the_circuit_and_one_call_probes(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    @on_virtual_time
+    async def scenario() -> None:
+        made = gate()
+        assert made.admits
+        await fails(made, error, times=2)
+        assert not made.admits
+        waiting = [asyncio.create_task(call(made, takes_s=5.0)) for _ in range(3)]
+        await asyncio.sleep(9.9)
+        assert made.breaker.state == "open"
+        await asyncio.sleep(0.2)
+        assert (made.breaker.state, made.admits) == ("probing", False)
+        began = await asyncio.gather(*waiting)
+        assert began == pytest.approx([1010.0, 1015.0, 1015.0], abs=1e-3)
+        assert made.admits
+
+    scenario()
+    actions = [line.__dict__["action"] for line in caplog.records if hasattr(line, "action")]
+    assert actions == ["breaker_opened", "remote_probe", "breaker_closed"]
+
+
+@on_virtual_time
+async def test_after_the_cool_down_more_is_taken_in_so_that_somebody_can_probe() -> None:
+    made = gate()
+    await fails(made, times=2)
+    assert not made.admits
+    await asyncio.sleep(10.0)
+    assert made.admits
+
+
+@on_virtual_time
+async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
+    made = gate()
+    await fails(made, times=2)
+    probe = asyncio.create_task(call(made, takes_s=1e6))
+    await asyncio.sleep(11.0)
+    assert made.breaker.state == "probing"
+    probe.cancel()
+    assert await in_time(made, 0.1)
+    assert made.breaker.closed
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidAnswer("garbage"), Refused("no", input_at_fault=True), RateLimited("slower"), None]
+)
+def test_a_remote_that_says_anything_is_up(error: BaseException | None) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        made = gate()
+        await fails(made)
+        await asyncio.gather(call(made, error), return_exceptions=True)
+        await fails(made)
+        assert made.breaker.closed
+
+    scenario()
+
+
+@on_virtual_time
+async def test_a_call_that_got_less_time_than_it_should_says_nothing() -> None:
+    made = gate()
+    for _ in range(5):
+        permit = await made.enter(1)
+        permit.impatient = True
+        with pytest.raises(Timeout), permit:
+            raise Timeout("its own deadline")
+    assert made.breaker.closed
+
+
+@on_virtual_time
+async def test_a_terminal_error_stops_all_calls_for_long() -> None:
+    made = gate()
+    await fails(made, Terminal("wrong key"))
+    assert made.breaker.state == "stopped"
+    assert not await in_time(made, 599.0)
+    assert await in_time(made, 2.0)
+
+
+def test_a_stop_is_logged_once_with_its_action(caplog: pytest.LogCaptureFixture) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        made = gate()
+        both = [await made.enter(1), await made.enter(1)]
+        for permit in both:
+            with pytest.raises(Terminal), permit:
+                raise Terminal("the remote answered 401")
+
+    scenario()
+    critical = [line for line in caplog.records if line.levelno == logging.CRITICAL]
+    assert [line.__dict__["action"] for line in critical] == ["remote_stopped"]
+    assert "401" in critical[0].getMessage()
+
+
+@on_virtual_time
+async def test_who_is_not_to_wait_is_sent_away_while_it_is_open() -> None:
+    made = gate(requests=60.0, waits=False)
+    await fails(made, times=2)
+    waiting = asyncio.create_task(call(made))
+    with pytest.raises(CircuitOpen):
+        await waiting
+    assert made.admits  # more is taken in, to be sent away
+    await asyncio.sleep(10.0)
+    await call(made)
+    assert made.breaker.closed
+
+
+@on_virtual_time
+async def test_those_who_wait_for_the_limit_are_sent_away_when_it_opens() -> None:
+    made = gate(requests=60.0, waits=False)
+    permits = [await made.enter(1), await made.enter(1)]
+    waiting = [asyncio.create_task(call(made)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for permit in permits:
+        with pytest.raises(RemoteError), permit:
+            raise DOWN
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [CircuitOpen] * 3
+
+
+@on_virtual_time
+async def test_a_worker_without_partitions_calls_nobody_until_it_has_some() -> None:
+    made = gate(requests=6000.0)
+    made.share(0, 4)
+    waiting = asyncio.create_task(call(made))
+    await asyncio.sleep(100.0)
+    assert not waiting.done()
+    made.share(1, 4)
+    assert await waiting == pytest.approx(1100.0, abs=0.1)
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_when_partitions_go_who_waits_is_given_back_and_who_calls_may_end(down: bool) -> None:
+    """For the limit, or for a remote that is down; until the next share is known."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        made = gate(requests=60.0)
+        if down:
+            await fails(made, times=2)
+        under_way = asyncio.create_task(call(made, takes_s=15.0))
+        await asyncio.sleep(11.0)  # then it is under way: the probe, where it was down
+        if not down:
+            await call(made)  # whose successor must wait
+        waiting = [asyncio.create_task(call(made)) for _ in range(3)]
+        await asyncio.sleep(0)
+        before = now()
+        made.leave_waiting()
+        later = asyncio.create_task(call(made))
+        outcomes = await asyncio.gather(*waiting, later, return_exceptions=True)
+        assert now() == before
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        assert isinstance(await under_way, float)
+        made.share(1, 1)
+        began = await asyncio.gather(call(made), call(made))
+        assert began[1] > began[0], "and who waits now is left to wait"
+
+    scenario()
+
+
+@on_virtual_time
+async def test_it_tells_who_waits() -> None:
+    made = gate(requests=60.0)
+    waiting = asyncio.create_task(call(made))
+    await asyncio.sleep(0)
+    assert made.statistics()["waiting"] == 1
+    assert repr(made).startswith("<Gate waiting=1 <Breaker closed")
+    assert set(made.statistics()) == {"waiting", "limits", "breaker"}
+    made.close()
+    waiting.cancel()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from bisupervised.agents.answers import Answer
+from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.tei import Tei
+from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.transport import Response
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
+
+
+def classes(**scores: float | None) -> list[dict[str, Any]]:
+    """As the server sorts them: the likeliest first."""
+    return [{"label": label, "score": score} for label, score in scores.items()]
+
+
+def answered(*rows: Any) -> Response:
+    return Response(200, {"x-compute-tokens": "12"}, orjson.dumps(list(rows)))
+
+
+def test_one_input_is_a_batch_too_for_two_texts_in_a_list_would_be_a_pair() -> None:
+    call = Tei().build(["a"])
+    assert call.path == "/predict"
+    assert orjson.loads(call.body) == {"inputs": [["a"]], "raw_scores": False, "truncate": False}
+
+
+def test_a_batch_with_every_option() -> None:
+    body = orjson.loads(Tei(raw_scores=True, truncate=True).build(["a", "b"]).body)
+    assert body == {"inputs": [["a"], ["b"]], "raw_scores": True, "truncate": True}
+
+
+def test_two_fields_are_a_pair() -> None:
+    call = Tei(fields=("premise", "claim")).build([{"claim": "c", "premise": "p"}])
+    assert orjson.loads(call.body)["inputs"] == [["p", "c"]]
+
+
+@pytest.mark.parametrize("given", [3, None, ["a", "b"], {"a": "b"}])
+def test_what_is_no_text_is_refused_before_it_is_paid(given: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        Tei().build(["a", given])
+
+
+def test_each_row_has_its_own_order_of_classes() -> None:
+    reply = Tei(model="big").read(answered(classes(cat=0.9, dog=0.1), classes(dog=0.75, cat=0.25)), 2)
+    assert reply.answers == [Answer("cat", 0.9), Answer("dog", 0.75)]
+    [unsorted] = Tei().read(answered(classes(cat=0.25, dog=0.75)), 1).answers
+    assert unsorted == Answer("dog", 0.75)
+    assert (reply.model, reply.usage) == ("big", Usage(12))
+
+
+def test_raw_scores_are_logits() -> None:
+    [answer] = Tei(raw_scores=True).read(answered(classes(cat=2.0, dog=-1.0)), 1).answers
+    assert answer.score == pytest.approx(1 / (1 + math.exp(-3.0)))
+
+
+@pytest.mark.parametrize(
+    ("response", "match"),
+    [
+        (answered(classes(cat=0.9, dog=0.1)), "1 answers to 2 inputs"),
+        (answered(*[classes(cat=0.9, dog=0.1)] * 3), "3 answers to 2 inputs"),
+        (answered(classes(cat=0.9, dog=0.1), classes(cat=1.0)), "none"),
+        (answered(classes(cat=1.0), classes(cat=1.0)), "two classes"),
+        (answered(classes(cat=9.0, dog=0.1), classes(cat=0.9, dog=0.1)), r"0\.\.1"),
+        (answered(classes(cat=0.9, dog=0.1), classes(cow=0.9, dog=0.1)), "'cow' is none of the 2 labels"),
+        (answered(classes(cat=None, dog=0.1), classes(cat=0.9, dog=0.1)), "cannot be read"),
+        (answered([], []), "two classes"),
+        (Response(200, {}, orjson.dumps(classes(cat=0.9, dog=0.1))), "cannot be read"),
+        (Response(200, {}, b"<html>"), "cannot be read"),
+        (Response(200, {}, b'[[{"label": "cat", "score": NaN}]]'), "cannot be read"),
+        (Response(200, {}, b""), "cannot be read"),
+    ],
+)
+def test_what_is_no_answer_is_an_invalid_answer(response: Response, match: str) -> None:
+    with pytest.raises(InvalidAnswer, match=match):
+        Tei(labels=("cat", "dog")).read(response, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "kind"),
+    [
+        (400, "empty", Refused),
+        (413, "validation", Refused),
+        (422, "tokenizer", Refused),
+        (424, "backend", RemoteError),
+        (429, "overloaded", RateLimited),
+        (503, "unhealthy", RemoteError),
+    ],
+)
+def test_a_failure_is_classified_once(status: int, error_type: str, kind: type[Exception]) -> None:
+    body = orjson.dumps({"error": "told", "error_type": error_type})
+    with pytest.raises(kind, match=f"{status}: told") as caught:
+        Tei().raise_for(Response(status, {}, body))
+    assert type(caught.value) is kind
+
+
+def test_a_refused_batch_may_fare_better_in_halves() -> None:
+    with pytest.raises(Refused) as caught:
+        Tei().raise_for(Response(413, {}, b""))
+    assert caught.value.input_at_fault
+
+
+def test_the_estimate_is_a_token_per_four_bytes() -> None:
+    assert Tei().estimate(["12345", "é"]) == 2 + 1
