@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 INPUTS ?= 300000
-FAULTS ?= 105
+FAULTS ?= 120
 
 BIN := .venv/bin
 
@@ -43,7 +43,7 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 wheel-test: setup  ## the tests that need no broker, against the built wheel
 	$(BIN)/python scripts/wheel.py test
 
-chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=105
+chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=120
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000

@@ -86,9 +86,24 @@ async def kill_broker(cluster: Cluster) -> bool:
     return True
 
 
+async def power_cut(cluster: Cluster) -> bool:
+    """The broker inside a worker's open transaction, and the worker with it: nobody is left to go on with it."""
+    worker = cluster.any_worker()
+    if not await cluster.trap(worker, signal.SIGKILL, victim=cluster.broker.pid):
+        return False
+    cluster.drop(worker)
+    worker.kill()
+    await asyncio.to_thread(worker.wait)
+    cluster.broker.kill()
+    await asyncio.to_thread(cluster.broker.restart)
+    cluster.add_worker()
+    return True
+
+
 FAULTS: dict[str, Fault] = {
     fault.__name__: fault
-    for fault in (kill, kill_in_transaction, join, leave, freeze, freeze_in_transaction, kill_broker)
+    for fault in (kill, kill_in_transaction, join, leave, freeze, freeze_in_transaction, kill_broker, power_cut)
 }
-#: faults that leave transactions open with records in them, which the broker must abort
-LEAVE_OPEN = ("kill", "kill_in_transaction", "freeze_in_transaction", "kill_broker")
+#: faults that leave transactions open with records in them, which the broker must abort. Where the broker alone dies
+#: and is back in time, its transactions are: they go on
+LEAVE_OPEN = ("kill", "kill_in_transaction", "freeze_in_transaction", "power_cut")

@@ -1,6 +1,6 @@
 """Chaos: the whole pipeline on real Kafka while processes are killed, frozen and replaced.
 
-    python tests/chaos/run.py --inputs 300000 --faults 105
+    python tests/chaos/run.py --inputs 300000 --faults 120
 
 Every kind of fault has a phase of its own: at least its share of the inputs is produced at a steady rate while its
 faults happen, then everything must drain. Prints a table, writes `build/chaos.json`, exits 1 when a promise was broken.
@@ -149,7 +149,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=300_000, help="requests in all, at least")
-    parser.add_argument("--faults", type=int, default=105, help="faults in all")
+    parser.add_argument("--faults", type=int, default=120, help="faults in all")
     parser.add_argument("--workers", type=int, default=2, help="workers that run all the time")
     parser.add_argument("--kinds", nargs="*", choices=list(FAULTS), help="kinds of faults; all by default")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
