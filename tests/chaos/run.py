@@ -172,7 +172,7 @@ def main() -> int:
     show(phases, figures)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
-    faults = broken(figures, arguments.delivery, demand_aborts=arguments.faults >= 10 * len(FAULTS))
+    faults = broken(figures, arguments.delivery, demand_aborts=arguments.faults >= 8 * len(arguments.kinds or FAULTS))
     for fault in faults:
         print(f"BROKEN: {fault}")
     if not faults and arguments.logs is None:
