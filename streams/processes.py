@@ -32,14 +32,24 @@ class ProcessError(BiSupervisedError):
     """A process did not start or ended too early. The message says where to look."""
 
 
-def interruptible(story: Callable[[], int], interrupted: Callable[[], object]) -> int:
-    """From a signal on, signals are ignored, while what was started is ended. `interrupted` may say so."""
+def interruptible(story: Callable[[ExitStack], int], interrupted: Callable[[], object]) -> int:
+    """Run the story, with a stack for what it starts, which is ended on every way out.
+
+    From a signal on, signals are ignored until that is done; `interrupted` may say so. Afterwards they mean what they
+    meant before: a process that was left deaf would start deaf children.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with interrupted_by(signal.SIGINT, signal.SIGTERM):
-            return story()
-    except KeyboardInterrupt:
-        interrupted()
-        raise
+        with ExitStack() as started:
+            try:
+                with interrupted_by(*before):
+                    return story(started)
+            except KeyboardInterrupt:
+                interrupted()
+                raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -59,11 +59,10 @@ def run_demo(out: Path, *, rounds: int, seed: int) -> int:
         raise DemoError(f"the demo needs {', '.join(missing)}: pip install 'bisupervised[demo]'")
     console = Console(highlight=False)
     try:
-        with ExitStack() as processes:
-            return interruptible(
-                lambda: _run(out, rounds, seed, console, processes),
-                lambda: console.print("stopping the worker, the remote and the broker"),
-            )
+        return interruptible(
+            lambda processes: _run(out, rounds, seed, console, processes),
+            lambda: console.print("stopping the worker, the remote and the broker"),
+        )
     except BrokerError as error:
         raise DemoError(str(error)) from error
 

@@ -49,11 +49,10 @@ def run_questions(out: Path, *, seed: int) -> int:
     """Run it and write `questions.json` below `out`. Returns 1 where an event was lost or duplicated."""
     console = Console(highlight=False)
     try:
-        with ExitStack() as processes:
-            return interruptible(
-                lambda: _run(out, seed, console, processes),
-                lambda: console.print("stopping the worker, the remote and the broker"),
-            )
+        return interruptible(
+            lambda processes: _run(out, seed, console, processes),
+            lambda: console.print("stopping the worker, the remote and the broker"),
+        )
     except BrokerError as error:
         raise BiSupervisedError(str(error)) from error
 

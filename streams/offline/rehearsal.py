@@ -62,9 +62,9 @@ def rehearse(given: Recorded, rule: Rule, conditions: Conditions, console: Conso
     """
     reports: list[Report] = []
 
-    def story() -> int:
-        with tempfile.TemporaryDirectory(prefix="bisupervised-rehearsal-") as folder, ExitStack() as processes:
-            reports.append(_run(given, rule, conditions, Path(folder), console, processes))
+    def story(processes: ExitStack) -> int:
+        folder = processes.enter_context(tempfile.TemporaryDirectory(prefix="bisupervised-rehearsal-"))
+        reports.append(_run(given, rule, conditions, Path(folder), console, processes))
         return 0
 
     interruptible(story, lambda: console.print("stopping what was started"))
