@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .settings import Remote
@@ -45,15 +45,6 @@ def key_faults(remote: Remote) -> list[str]:
     except ValueError as error:
         return [f"{VARIABLE if remote.api_key is not None else '[remote] api_key_file'}: {error}"]
     return []
-
-
-def take_written_key(document: dict[str, Any]) -> list[str]:
-    """Remove a key from the configuration file's document, and tell that it must not be there."""
-    remote = document.get("remote")
-    if not isinstance(remote, dict) or "api_key" not in remote:
-        return []
-    del remote["api_key"]
-    return [f"[remote] api_key: must not stand in the file; set {VARIABLE}, or api_key_file"]
 
 
 def plain_headers(headers: dict[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .connection import connection
 from .processes import Process, end
 from .settings import Settings
 
@@ -116,9 +117,7 @@ def _progress(console: Console) -> Progress:
 
 async def _produce(settings: Settings, events: Mapping[str, bytes], sent: Callable[[int], object]) -> None:
     """As any service would: keyed JSON events, acknowledged by the broker."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, linger_ms=5
-    )
+    producer = AIOKafkaProducer(**connection(settings.kafka).options(), enable_idempotence=True, linger_ms=5)
     async with producer:
         for identity, value in events.items():
             await producer.send(settings.topics.requests, value, key=identity.encode())
@@ -130,7 +129,7 @@ async def _read(settings: Settings, topic: str, downstream: Downstream[Outcome],
     """A service behind one topic. It reads committed records only: what is aborted never happened."""
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         group_id=f"service-behind-{topic}",
         isolation_level="read_committed",
         auto_offset_reset="earliest",

@@ -141,7 +141,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._stopping = asyncio.Event()
         self._crash: asyncio.Future[None] | None = None
         self._consumer: Any = None  # AIOKafkaConsumer, which has no types
-        self._ledger = Ledger(policy.outbox.bootstrap_servers, policy.outbox.group)
+        self._ledger = Ledger(policy.outbox.connection, policy.outbox.group)
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.policy.name} {[owned.partition for owned in self._owned.values()]}>"
@@ -183,7 +183,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _make_consumer(self) -> AIOKafkaConsumer:
         policy = self.policy
         return AIOKafkaConsumer(
-            bootstrap_servers=policy.outbox.bootstrap_servers,
+            **policy.outbox.connection.options(),
             group_id=policy.outbox.group,
             enable_auto_commit=False,
             auto_offset_reset="none",

@@ -32,10 +32,12 @@ from ..agents.answers import Output, scores_for
 from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES
 from ..schemas.errors import ConfigurationError
-from .api_key import header_name, key_faults, plain_headers, take_written_key
+from .api_key import header_name, key_faults, plain_headers
+from .connection import Mechanism, SecurityProtocol, connection_faults
 from .faults import contradictions, place_of, told, unknown_variable
 from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
 from .protocols import PROTOCOLS, TABLES, needs_model, own_scores, unfit_for_protocol, usual_batch_size, usual_score
+from .secrets import take_written
 from .thresholds import with_thresholds
 from .values import Count, no_boolean
 
@@ -139,6 +141,27 @@ class Kafka(_Table):
     bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
         default="127.0.0.1:9092", description="brokers to ask first, host:port, separated by commas"
     )
+    security_protocol: Annotated[SecurityProtocol, BeforeValidator(_upper)] = Field(
+        default="PLAINTEXT",
+        description="PLAINTEXT, SSL (encrypted), SASL_PLAINTEXT (with a password), or SASL_SSL (both)",
+    )
+    sasl_mechanism: Annotated[Mechanism, BeforeValidator(_upper)] = Field(
+        default="SCRAM-SHA-512", description="how the password is shown: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    sasl_username: str = Field(default="", description="user to log in as, with SASL")
+    sasl_password: SecretStr | None = Field(default=None, description="its password, from the environment only")
+    sasl_password_file: str = Field(default="", description="file that holds its password; '' for none")
+    ssl_ca_file: str = Field(
+        default="", description="certificates (PEM) that the broker's is checked against; '' takes the system's"
+    )
+    ssl_certificate_file: str = Field(
+        default="", description="certificate (PEM) to show to the broker, its key included or not; '' for none"
+    )
+    ssl_key_file: str = Field(default="", description="key (PEM) of that certificate, where it is a file of its own")
+    ssl_key_password: SecretStr | None = Field(
+        default=None, description="password of that key, from the environment only"
+    )
+    ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
     session_timeout_s: _Seconds = Field(
         default=10.0,
         description="seconds without a heartbeat after which the broker gives a worker's partitions away",
@@ -508,7 +531,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     """
     env = os.environ if env is None else env
     written = _read(path)
-    faults = take_written_key(written)
+    faults = take_written(written)
     document, unread = with_thresholds(_merged(written, _Environment(env)()))
     faults += unread
     origins, unknown = _variables(env)
@@ -522,6 +545,8 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
         settings = _settled(document, faulty)
     faults += contradictions(settings, faulty)
     faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
+    if not any(table == "kafka" for table, _ in faulty):
+        faults += connection_faults(settings.kafka)
     if faults:
         raise ConfigurationError(faults)
     return settings

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ..schemas.errors import BiSupervisedError
+from .connection import connection, why_not
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Set
@@ -75,15 +76,16 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
 
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    servers, patience_s = settings.kafka.bootstrap_servers, settings.kafka.request_timeout_s
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=round(patience_s * 1000))
+    reach, patience_s = connection(settings.kafka), settings.kafka.request_timeout_s
+    admin = AIOKafkaAdminClient(**reach.options(), request_timeout_ms=round(patience_s * 1000))
     try:
         async with asyncio.timeout(patience_s):
             await admin.start()
         yield admin
     except (KafkaError, TimeoutError, OSError) as error:
+        why = await why_not(reach, patience_s) or str(error) or type(error).__name__
         raise BrokerUnreachable(
-            f"no Kafka broker answers at {servers} ({str(error) or type(error).__name__}). "
+            f"no Kafka broker answers at {reach.servers} ({why}). "
             "Start one (`bisupervised broker`), or set [kafka] bootstrap_servers to where yours listens."
         ) from error
     finally:

@@ -31,6 +31,7 @@ from ..schemas.errors import ConfigurationError
 from ..schemas.records import Facts, Incoming, Route
 from .api_key import api_key
 from .caution import CautionPolicy
+from .connection import connection
 from .outbox import OutboxPolicy
 from .partition import PartitionPolicy
 from .plane import PlanePolicy
@@ -100,7 +101,7 @@ def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
     """How the records of this step are moved."""
     kafka, stream = settings.kafka, settings.stream
     outbox = OutboxPolicy(
-        bootstrap_servers=kafka.bootstrap_servers,
+        connection=connection(kafka),
         group=group_of(settings, step.agent),
         transaction_timeout_s=stream.transaction_timeout_s,
         request_timeout_s=kafka.request_timeout_s,

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ...schemas.codec import decode_facts, decode_result
 from ...schemas.errors import InvalidRequest
 from ...schemas.records import Source, Verdict
+from ..connection import connection
 from ..processes import run_coroutine
 from ..settings import Settings
 from ..topics import admin_client, count_partitions
@@ -153,7 +154,7 @@ async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda
         raise RecordingError(f"there is no topic {', '.join(missing)}: is this the configuration of the system?")
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         isolation_level="read_committed",
         enable_auto_commit=False,
     )

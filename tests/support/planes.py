@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from bisupervised.streams.batch import Batch
 from bisupervised.streams.caution import CautionPolicy
+from bisupervised.streams.connection import Connection
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import OutboxPolicy
 from bisupervised.streams.partition import PartitionPolicy
@@ -254,7 +255,7 @@ class World:
         return PlanePolicy(
             name="local",
             topic="requests",
-            outbox=OutboxPolicy("nowhere:9092", "group", 15.0, 30.0, 60.0),
+            outbox=OutboxPolicy(Connection("nowhere:9092"), "group", 15.0, 30.0, 60.0),
             partition=PartitionPolicy(self.window, caution, 0.1, self.drain_s),
             delivery="exactly_once",
             start=self.start,
