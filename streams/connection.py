@@ -88,7 +88,7 @@ def _unused(kafka: Kafka) -> list[str]:
     """Set, and without effect: whoever wrote it believes in a protection that is not there."""
     sasl = ("sasl_username", "sasl_password", "sasl_password_file")
     tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
-    idle = () if _authenticates(kafka) else sasl
+    idle: tuple[str, ...] = () if _authenticates(kafka) else sasl
     idle += () if _encrypted(kafka) else tls
     return [
         f"[kafka] {key}: has no effect with security_protocol = {kafka.security_protocol!r}"
