@@ -13,6 +13,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -159,17 +160,16 @@ def _ssl_context(kafka: Kafka) -> ssl.SSLContext:
 
 
 async def why_not(connection: Connection, patience_s: float) -> str:
-    """Why no broker lets us in, in words that say what to mend; '' where one does.
+    """Why a broker that is there does not let us in, in words that say what to mend; '' where none is there.
 
-    The clients keep this to themselves: they log it and raise that they could not bootstrap.
+    The clients keep this to themselves: they log it, and raise that they could not bootstrap.
     """
-    reason = "no server is named"
     for server in connection.servers.split(","):
         host, _, port = server.strip().rpartition(":")
         reason = await _refusal(connection.options(), host, int(port), patience_s)
-        if not reason:
-            return ""
-    return reason
+        if reason:
+            return reason
+    return ""
 
 
 async def _refusal(options: Mapping[str, Any], host: str, port: int, patience_s: float) -> str:
@@ -178,16 +178,17 @@ async def _refusal(options: Mapping[str, Any], host: str, port: int, patience_s:
         async with asyncio.timeout(patience_s):
             opened = await create_conn(host, port, request_timeout_ms=round(patience_s * 1000), **arguments)
     except _WRONG_PASSWORD:
-        return f"the broker refuses the user {options['sasl_plain_username']!r}: is the password right?"
+        return f"it refuses the user {options['sasl_plain_username']!r}: is the password right?"
     except _WRONG_MECHANISM:
-        return f"the broker does not take [kafka] sasl_mechanism = {options['sasl_mechanism']!r}"
+        return f"it does not take [kafka] sasl_mechanism = {options['sasl_mechanism']!r}"
     except ssl.SSLCertVerificationError as error:
-        return f"the broker's certificate is not trusted: {error.verify_message}; see [kafka] ssl_ca_file"
-    except ssl.SSLError as error:
-        return f"no TLS connection ({error.reason or 'it ended'}); see [kafka] security_protocol and the ssl_ keys"
-    except TimeoutError:
-        return "no answer in time"
-    except (KafkaError, OSError) as error:
-        return str(error) or type(error).__name__
+        return f"its certificate is not trusted: {error.verify_message}; see [kafka] ssl_ca_file"
+    except (KafkaConnectionError, ConnectionResetError, ssl.SSLError):
+        return (
+            "it hangs up: does that port speak another [kafka] security_protocol, or want a certificate "
+            "([kafka] ssl_certificate_file)?"
+        )
+    except (KafkaError, OSError, TimeoutError):
+        return ""
     opened.close()
     return ""

@@ -83,9 +83,10 @@ async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]
             await admin.start()
         yield admin
     except (KafkaError, TimeoutError, OSError) as error:
-        why = await why_not(reach, patience_s) or str(error) or type(error).__name__
+        if why := await why_not(reach, patience_s):
+            raise BrokerUnreachable(f"the Kafka broker at {reach.servers} does not let us in: {why}") from error
         raise BrokerUnreachable(
-            f"no Kafka broker answers at {reach.servers} ({why}). "
+            f"no Kafka broker answers at {reach.servers} ({str(error) or type(error).__name__}). "
             "Start one (`bisupervised broker`), or set [kafka] bootstrap_servers to where yours listens."
         ) from error
     finally:
