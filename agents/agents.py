@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .batches import Batch
@@ -60,7 +61,9 @@ class LocalAgent(Agent):
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Decide batch by batch."""
         async for batch in batches:
-            with batch:
+            # a batch tells of what is raised, and gives its records back; were the agent restarted for each, the
+            # restarts of a model that answers nothing would reach Faust's limit, and end the worker
+            with suppress(Exception), batch:
                 batch.resolve(await self._local.decide(batch.records))
 
     async def warm_up(self) -> None:

@@ -19,6 +19,10 @@ from .supervision.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 
+class _Hung(ModelError):
+    """The thread is stuck: asking again would only wait behind it."""
+
+
 class Local:
     """Turns requests into trusted results, doubtful records, and fallbacks for what cannot be parsed.
 
@@ -55,18 +59,19 @@ class Local:
     async def decide(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order. All that can be parsed is predicted in one batch.
 
-        Raises what the model raises, and `ModelError` where it gives no or too few answers: then no record
-        of the batch has an outcome.
+        Inputs on which the model fails while it answers others are to blame themselves, and fall back as
+        `model_error`. Where it answers none, raises what it raised, and `ModelError` where it gives no or too few
+        answers: then no record of the batch has an outcome.
         """
         parsed = [self._parse(record) for record in records]
         inputs = [item.input for item in parsed if isinstance(item, Request)]
         if not inputs:
             return [item for item in parsed if isinstance(item, Outgoing)]
         started = self._clock()
-        answers = iter(await self._predict(inputs))
+        answers = iter(await self._answers(inputs))
         latency_ms = (self._clock() - started) * 1000.0
         return [
-            item if isinstance(item, Outgoing) else self._judge(record, item, next(answers), latency_ms)
+            item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), latency_ms)
             for record, item in zip(records, parsed, strict=True)
         ]
 
@@ -79,6 +84,34 @@ class Local:
             return decode_request(record, self._format)
         except InvalidRequest as error:
             return fall_back(record, Facts(source_of(record)), error.reason, str(error), "local")
+
+    async def _answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+        """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
+        try:
+            return await self._predict(inputs)
+        except Exception as error:
+            if isinstance(error, _Hung) or len(inputs) == 1:
+                raise
+            answers = await self._in_halves(inputs)
+            failed = sum(isinstance(answer, Exception) for answer in answers)
+            if failed == len(inputs):
+                raise
+            facts = {"action": "model_failed", "inputs": len(inputs), "failed": failed}
+            log.warning("the model fails on %d of %d inputs: %r", failed, len(inputs), error, extra=facts)
+            return answers
+
+    async def _in_halves(self, inputs: list[Any]) -> list[Answer | Exception]:
+        middle = len(inputs) // 2
+        return [answer for half in (inputs[:middle], inputs[middle:]) for answer in await self._isolated(half)]
+
+    async def _isolated(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+        """Ask in halves, and so on, down to those that fail alone."""
+        try:
+            return await self._predict(inputs)
+        except _Hung:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever the user's model raises
+            return [error] if len(inputs) == 1 else await self._in_halves(inputs)
 
     async def _predict(self, inputs: list[Any]) -> list[Answer]:
         loop = asyncio.get_running_loop()
@@ -93,7 +126,16 @@ class Local:
         text = f"the model has not answered {inputs} inputs within {self._timeout_s:g} s"
         log.critical(text, extra={"action": "inference_hung", "inputs": inputs, "timeout_s": self._timeout_s})
         self._on_hang()
-        raise ModelError(text)
+        raise _Hung(text)
+
+    def _outcome(self, record: Incoming, request: Request, answer: Answer | Exception, latency_ms: float) -> Outgoing:
+        try:
+            if not isinstance(answer, Exception):
+                return self._judge(record, request, answer, latency_ms)
+        except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
+            answer = error
+        facts = Facts(source_of(record), id=request.id, deadline_ms=request.deadline_ms)
+        return fall_back(record, facts, "model_error", f"the local model fails on this input: {answer!r}", "local")
 
     def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
         # one of these runs per event: plain construction only, no copies of frozen values

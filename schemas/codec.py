@@ -30,6 +30,8 @@ _result_decoder = msgspec.json.Decoder(Result)
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
 _ID_TYPES = (str, int)
+#: the largest number that every reader of JSON takes for the same
+_LATEST_MS = 2**53
 _OURS = (FACTS_HEADER, REASON_HEADER)
 
 
@@ -77,7 +79,7 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
         raise InvalidRequest(f"the value has no field {shape.input!r}")
     model_input = document[shape.input] if shape.input else document
     identity = document.get(shape.id) if shape.id else None
-    if not isinstance(identity, _ID_TYPES):
+    if not isinstance(identity, _ID_TYPES) or isinstance(identity, bool):  # to Python, true is a number
         identity = None
     return Request(document, model_input, identity, _deadline(record, document, shape))
 
@@ -89,9 +91,12 @@ def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestF
     if named is None:
         return None
     try:
-        return int(named)
+        deadline_ms = int(named)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest("the deadline is not a whole number of milliseconds since epoch") from error
+    if abs(deadline_ms) > _LATEST_MS:
+        raise InvalidRequest("the deadline is no time of this world")
+    return deadline_ms
 
 
 def header(headers: Headers, name: str) -> bytes | None:

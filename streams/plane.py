@@ -25,6 +25,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from .batch import Batch
 from .ledger import Ledger
+from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
 from .partition import Partition, PartitionPolicy, Substitute
 from .routing import Router
@@ -311,6 +312,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
                 self._misplaced(error)
+                continue
+            except UnicodeDecodeError:
+                read_any_header()
+                self._rewind()
                 continue
             except KafkaError as error:
                 if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
