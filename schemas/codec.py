@@ -144,7 +144,7 @@ def encode_result(result: Result) -> bytes:
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
     """The same record with its facts, on its way to `doubtful` or `answers`: key, value, timestamp verbatim."""
-    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp)
+    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp, facts)
 
 
 def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
@@ -152,7 +152,7 @@ def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent
     ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
     headers = _with_facts(record.headers, ended)
     headers.append((REASON_HEADER, reason.encode()))
-    return Outgoing("fallback", record.key, record.value, headers, record.timestamp)
+    return Outgoing("fallback", record.key, record.value, headers, record.timestamp, ended)
 
 
 def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Outgoing:
@@ -162,13 +162,13 @@ def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Ou
         facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
     )
     headers = [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
-    return Outgoing("fallback", record.key, b"", headers, record.timestamp)
+    return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
 
 
 def publish(record: Incoming, result: Result) -> Outgoing:
     """A record of `results`: the original key and trace context, a value of our own."""
     traced = [pair for pair in record.headers if pair[0] in TRACE_HEADERS] if record.headers else ()
-    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp)
+    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp, result)
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:

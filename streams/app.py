@@ -20,6 +20,7 @@ from mode import Service
 from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
+from .observation import Observation
 from .plane import DataPlane
 from .preflight import TopicFacts, preflight
 from .settings import Settings
@@ -63,6 +64,7 @@ class Stage:
 
     plane: DataPlane
     agent: Agent
+    observation: Observation
 
 
 class Planes(Service):
@@ -123,6 +125,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(settings, step.agent, on_hang=_end_process)
+    observation = Observation(step.agent)
     plane = DataPlane(
         plane_policy(settings, step),
         make_router(settings, step, facts),
@@ -131,9 +134,10 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         hungry=lambda: agent.hungry,
         on_leaving=agent.leaves,
         on_owned=agent.owns,
+        on_committed=observation.committed,
     )
     app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
-    return Stage(plane, agent)
+    return Stage(plane, agent, observation)
 
 
 def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:

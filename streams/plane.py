@@ -15,7 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from ..schemas.records import Outgoing
 from .batch import Batch
 from .ledger import Ledger
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
@@ -106,6 +107,10 @@ def _ignore(owned: int, partitions: int) -> None:
     return
 
 
+def _uncounted(outcomes: Sequence[Outgoing]) -> None:
+    return
+
+
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -119,10 +124,11 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         hungry: Callable[[], bool] = _always,
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
+        on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
-        `on_owned` how many of how many are owned.
+        `on_owned` how many of how many are owned; `on_committed` hears the outcomes of each transaction.
         """
         self.policy = policy
         self.counters = Counters()
@@ -132,6 +138,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._hungry = hungry
         self._on_leaving = on_leaving
         self._on_owned = on_owned
+        self._on_committed = on_committed
         self._held = False
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
@@ -224,6 +231,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             first_offset=self._first_offset,
             on_acquired=self._begin,
             on_progress=self.pump,
+            on_committed=self._on_committed,
             clock=self._clock,
         )
         owned = _Owned(partition, outbox)
