@@ -49,6 +49,10 @@ class Agent(ABC):
         """A snapshot; empty where there is nothing to tell."""
         return {}
 
+    def measurements(self) -> dict[str, Any]:
+        """What the metrics read besides, in the types of whoever measures; empty where nothing is measured."""
+        return {}
+
 
 class LocalAgent(Agent):
     """requests ─▶ results | doubtful: the small model and its supervisor."""
@@ -66,6 +70,10 @@ class LocalAgent(Agent):
     async def warm_up(self) -> None:
         """Predict once."""
         await self._local.warm_up(self._inputs)
+
+    def measurements(self) -> dict[str, Any]:
+        """`predict`: the seconds that the model took for a batch, as `Buckets`."""
+        return {"predict": self._local.durations.snapshot()}
 
     async def close(self) -> None:
         """Let go of the inference thread."""
@@ -102,7 +110,11 @@ class RemoteAgent(Agent):
 
     def statistics(self) -> dict[str, Any]:
         """Limits, breaker, and what is under way."""
-        return {"in_flight": len(self._calls), **self._remote.gate.statistics()}
+        return {"in_flight": len(self._calls), **self._remote.gate.statistics(), **self._remote.meter.statistics()}
+
+    def measurements(self) -> dict[str, Any]:
+        """`meter`: the calls, a `Meter`; `endpoint`: who was called, an `Endpoint`."""
+        return {"meter": self._remote.meter, "endpoint": self._remote.endpoint}
 
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -59,6 +59,19 @@ class PlanePolicy:
     request_timeout_s: float  #: seconds for one request
 
 
+class Standing(NamedTuple):
+    """How one assigned partition stands at one moment."""
+
+    topic: str
+    partition: int
+    state: Literal["acquiring", "running", "paused", "stopped"]
+    stopped: str | None  #: why it cannot go on, None while it can
+    position: int | None  #: next offset to fetch, None until acquired
+    unfinished: int  #: records fetched and without a committed outcome
+    oldest_ms: int | None  #: timestamp of the first of them, milliseconds since epoch
+    sent: int  #: outcomes committed by this owner
+
+
 class Inbox(Protocol):
     """Where batches go. A full inbox says no."""
 
@@ -81,6 +94,7 @@ class Counters:
     sent: int = 0  #: records sent, of partitions released since
     transactions: int = 0  #: transactions committed, of partitions released since
     faults: int = 0  #: times the agent raised
+    recoveries: int = 0  #: times a lost producer was opened again, of partitions released since
     discarded: int = 0  #: outcomes that came for a closed lease
     abandoned: int = 0  #: records in flight when a drain deadline passed
     rebalances: int = 0  #: times partitions were taken away
@@ -296,6 +310,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._rotation.remove(partition.tp)
         counters.sent += owned.outbox.records
         counters.transactions += owned.outbox.transactions
+        counters.recoveries += partition.recoveries
         if partition.window is not None:
             counters.faults += partition.window.faults
             counters.discarded += partition.window.discarded
@@ -495,6 +510,25 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         windows = (owned.partition.window for owned in self._owned.values())
         return sum(window.unfinished for window in windows if window is not None)
 
+    def standings(self) -> list[Standing]:
+        """Every assigned partition, in order."""
+        return [_standing(owned) for _, owned in sorted(self._owned.items())]
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where the assigned partitions end, as the broker says now; of partition 0 where none is assigned.
+
+        Raises `Lost` where it does not say.
+        """
+        if self._consumer is None:
+            raise Lost("the consumer has not been started")
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(
+                list(self._owned) or [TopicPartition(self.policy.topic, 0)]
+            )
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell where {self.policy.topic} ends: {error!r}") from error
+        return ends
+
     def statistics(self) -> dict[str, Any]:
         """A snapshot, in the words of `__repr__`."""
         return {
@@ -510,6 +544,18 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             + sum(o.partition.window.faults for o in self._owned.values() if o.partition.window is not None),
             "discarded": self.counters.discarded,
             "abandoned": self.counters.abandoned,
-            "recoveries": sum(o.partition.recoveries for o in self._owned.values()),
+            "recoveries": self.counters.recoveries + sum(o.partition.recoveries for o in self._owned.values()),
             "rebalances": self.counters.rebalances,
         }
+
+
+def _standing(owned: _Owned) -> Standing:
+    partition, window = owned.partition, owned.partition.window
+    tp, sent = partition.tp, owned.outbox.records
+    if partition.stopped is not None:
+        unfinished = window.unfinished if window is not None else 0
+        return Standing(tp.topic, tp.partition, "stopped", partition.stopped, None, unfinished, None, sent)
+    if window is None:
+        return Standing(tp.topic, tp.partition, "acquiring", None, None, 0, None, sent)
+    state: Literal["paused", "running"] = "paused" if partition.paused else "running"
+    return Standing(tp.topic, tp.partition, state, None, window.position, window.unfinished, window.oldest_ms, sent)

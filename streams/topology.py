@@ -21,6 +21,7 @@ from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
 from ..agents.remote.gate import Gate
 from ..agents.remote.limits import LimitsPolicy
+from ..agents.remote.meter import endpoint
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
@@ -223,7 +224,13 @@ def _remote(settings: Settings) -> Remote:
         price_per_call=remote.price_per_call,
         headers=remote.headers,
     )
-    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    client = RemoteClient(
+        _transport(settings),
+        make_protocol(remote),
+        policy,
+        gate=_gate(settings),
+        endpoint=endpoint(remote.protocol, remote.model, remote.url),
+    )
     return Remote(
         client,
         request_format(settings),

@@ -18,6 +18,7 @@ from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdic
 from .batching import BatchPolicy, Shaped, cut
 from .client import Bill, RemoteAnswer, RemoteClient
 from .gate import Gate
+from .meter import Endpoint, Meter
 from .retry import CircuitOpen, OutOfTime, Refused
 from .sending import outbound
 
@@ -78,6 +79,16 @@ class Remote:
     def gate(self) -> Gate:
         """What every call passes: the limits and the breaker."""
         return self._client.gate
+
+    @property
+    def meter(self) -> Meter:
+        """What the calls took."""
+        return self._client.meter
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Who is asked."""
+        return self._client.endpoint
 
     def _shape_of(self, question: Question) -> Hashable:
         protocol = self._client.protocol

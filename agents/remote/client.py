@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ...schemas.errors import RemoteFailure
 from .gate import Gate, Permit
+from .meter import Endpoint, Meter
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
@@ -70,6 +71,7 @@ class RemoteClient:
         policy: ClientPolicy,
         *,
         gate: Gate | None = None,
+        endpoint: Endpoint = Endpoint(),  # noqa: B008  # a frozen value
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = uniform,
@@ -77,6 +79,8 @@ class RemoteClient:
         self._transport = transport
         self.protocol = protocol
         self.gate = gate or Gate(clock=clock)
+        self.meter = Meter(clock)
+        self.endpoint = endpoint
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
@@ -128,6 +132,7 @@ class RemoteClient:
                     continue
                 wait_s = self._wait_s(error, attempt, min(asked.begin_by, bill.ends))
                 _log_retry(error, attempt, wait_s, key)
+                self.meter.retried(error.reason)
             await self._sleep(wait_s)
             attempt += 1
 
@@ -144,7 +149,7 @@ class RemoteClient:
 
     async def _try(self, asked: _Asked, key: str, bill: Bill) -> Reply:
         permit = await self._enter(asked, min(asked.begin_by, bill.ends))
-        with permit:
+        with permit, self.meter.call():
             if math.isinf(bill.ends):
                 bill.ends = self._clock() + self._policy.retry.deadline_s
             bill.calls += 1
@@ -172,6 +177,7 @@ class RemoteClient:
         bill.cost += self._policy.price_per_call
         reply = self.protocol.read(response, asked.inputs)
         permit.used(reply.usage)
+        self.meter.used(reply.usage)
         return reply
 
     def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
