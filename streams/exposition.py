@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from prometheus_client.registry import Collector
 
 from ..agents.histogram import Buckets
-from ..agents.remote.meter import Endpoint, Meter
+from ..agents.remote.endpoint import Endpoint
+from ..agents.remote.meter import Meter
 from . import metrics as m
 from .monitor import WorkerView
 from .plane import Standing

@@ -19,14 +19,15 @@ from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
+from ..agents.remote.endpoint import Endpoint, endpoint
 from ..agents.remote.gate import Gate
 from ..agents.remote.limits import LimitsPolicy
-from ..agents.remote.meter import endpoint
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
 from ..agents.supervision.thresholds import read_thresholds
+from ..agents.tracing import Tracing
 from ..schemas.codec import RequestFormat, facts_of
 from ..schemas.errors import ConfigurationError
 from ..schemas.records import Facts, Incoming, Route
@@ -40,6 +41,7 @@ from .protocols import make_protocol
 from .routing import Router
 from .settings import Settings
 from .substitute import request_facts
+from .tracing import make_tracing
 from .window import WindowPolicy
 
 AgentName = Literal["local", "remote", "remote_supervisor"]
@@ -166,11 +168,12 @@ def request_format(settings: Settings) -> RequestFormat:
 
 def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
+    tracing = make_tracing(settings.name, _endpoint(settings))
     if name == "local":
-        return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
+        return LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
     if name == "remote":
-        return RemoteAgent(_remote(settings))
-    return RemoteSupervisorAgent(_remote_supervisor(settings))
+        return RemoteAgent(_remote(settings, tracing), tracing)
+    return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
 
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
@@ -215,7 +218,7 @@ def _check_calibrated_for(settings: Settings, model: Model) -> None:
         raise ConfigurationError([f"[thresholds] file: was made for the local model {wanted}, not {model.name}"])
 
 
-def _remote(settings: Settings) -> Remote:
+def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
     remote = settings.remote
     policy = ClientPolicy(
         url=remote.url,
@@ -229,7 +232,7 @@ def _remote(settings: Settings) -> Remote:
         make_protocol(remote),
         policy,
         gate=_gate(settings),
-        endpoint=endpoint(remote.protocol, remote.model, remote.url),
+        endpoint=_endpoint(settings),
     )
     return Remote(
         client,
@@ -238,7 +241,12 @@ def _remote(settings: Settings) -> Remote:
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
         accepts_local=remote.while_open == "accept_local",
+        tracing=tracing,
     )
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    return endpoint(settings.remote.protocol, settings.remote.model, settings.remote.url)
 
 
 def _transport(settings: Settings) -> Transport:

@@ -8,35 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-from ...schemas.errors import RecordError
 from ..histogram import Buckets, Histogram
+from .endpoint import error_type
 from .protocol import Usage
-from .retry import Terminal
 
 #: bounds of the histograms, as OpenTelemetry advises them: seconds, and tokens
 DURATION_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = tuple(4**power for power in range(14))
-
-
-class Endpoint(NamedTuple):
-    """Who is asked, in OpenTelemetry's words."""
-
-    operation: str = "predict"  #: gen_ai.operation.name: `chat`, or a word of our own
-    provider: str = ""  #: gen_ai.provider.name: the protocol's, for whoever stands behind it is not known
-    model: str = ""  #: gen_ai.request.model
-    address: str = ""  #: server.address
-    port: int = 0  #: server.port
-
-
-def endpoint(protocol: str, model: str, url: str) -> Endpoint:
-    """What is known of the remote from the settings."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    operation, provider = ("chat", "openai") if protocol == "openai_chat" else ("predict", protocol)
-    return Endpoint(operation, provider, model, parts.hostname or "", port)
 
 
 class _Timed:
@@ -55,15 +35,6 @@ class _Timed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._meter.ended(self._meter.clock() - self._began, error_type(error))
-
-
-def error_type(error: BaseException | None) -> str:
-    """How a call ended: '' for an answer, a reason code, `terminal`, or `cancelled`, which tells nothing."""
-    if error is None:
-        return ""
-    if isinstance(error, Terminal):
-        return "terminal"
-    return error.reason if isinstance(error, RecordError) else "cancelled"
 
 
 class Meter:

@@ -6,9 +6,10 @@ from typing import Any
 
 from bisupervised.agents.histogram import Histogram
 from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.endpoint import endpoint
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limits import LimitsPolicy
-from bisupervised.agents.remote.meter import Meter, endpoint
+from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.streams.monitor import WorkerView
 from bisupervised.streams.observation import Observation

@@ -9,7 +9,8 @@ from bisupervised.streams import metrics
 from bisupervised.streams.exposition import render
 from bisupervised.streams.monitor import WorkerView
 from prometheus_client.parser import text_string_to_metric_families
-from support.views import REQUESTED_MS, remote_stage, stage, standing, whole_worker, worker
+from support.outcomes import REQUESTED_MS
+from support.views import remote_stage, stage, standing, whole_worker, worker
 
 pytestmark = pytest.mark.unit
 
