@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from typing import Any
@@ -24,14 +25,14 @@ def test_spans_that_nobody_asked_for_are_not_made() -> None:
 def test_spans_that_are_asked_for_and_cannot_be_made_are_missed_in_the_log(
     missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = tracing.find_spec
+    found = importlib.util.find_spec
 
     def without(name: str) -> Any:
         if name == missing:
             raise ModuleNotFoundError(name)
         return found(name)
 
-    monkeypatch.setattr(tracing, "find_spec", without)
+    monkeypatch.setattr("bisupervised.streams.tracing.find_spec", without)
     assert type(tracing.make_tracing("mine", Endpoint(), WANTED)) is Tracing
     assert [vars(record)["action"] for record in caplog.records] == ["tracing_unavailable"]
 
