@@ -152,7 +152,7 @@ def _agent(sheet: Sheet, stage: StageView) -> None:
 def _remote(sheet: Sheet, stage: StageView) -> None:
     told, meter, end = stage.told, stage.measured["meter"], stage.measured["endpoint"]
     _calls(sheet, meter, end)
-    sheet.put(m.REPEATED, told.get("repeated"))
+    sheet.put(m.REPEATED, told.get("remote_calls_repeated"))
     sheet.put(m.ASKED, stage.outcomes["asked"])
     sheet.put(m.COST, stage.outcomes["cost"])
     sheet.put(m.IN_FLIGHT, told.get("in_flight"))
