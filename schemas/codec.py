@@ -29,6 +29,8 @@ _result_decoder = msgspec.json.Decoder(Result)
 
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
+#: bytes of the longest trace header that a record without its value still carries
+_TRACE_BYTES = 1024
 _ID_TYPES = (str, int)
 #: the largest number that every reader of JSON takes for the same
 _LATEST_MS = 2**53
@@ -149,7 +151,7 @@ def encode_result(result: Result) -> bytes:
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
     """The same record with its facts, on its way to `doubtful` or `answers`: key, value, timestamp verbatim."""
-    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp)
+    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp, facts)
 
 
 def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
@@ -157,7 +159,7 @@ def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent
     ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
     headers = _with_facts(record.headers, ended)
     headers.append((REASON_HEADER, reason.encode()))
-    return Outgoing("fallback", record.key, record.value, headers, record.timestamp)
+    return Outgoing("fallback", record.key, record.value, headers, record.timestamp, ended)
 
 
 def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Outgoing:
@@ -166,14 +168,18 @@ def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Ou
     ended = msgspec.structs.replace(
         facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
     )
-    headers = [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
-    return Outgoing("fallback", record.key, b"", headers, record.timestamp)
+    traced = [(name, value) for name, value in _traced(record.headers) if len(value or b"") <= _TRACE_BYTES]
+    headers = [*traced, (FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
+    return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
 
 
 def publish(record: Incoming, result: Result) -> Outgoing:
     """A record of `results`: the original key and trace context, a value of our own."""
-    traced = [pair for pair in record.headers if pair[0] in TRACE_HEADERS] if record.headers else ()
-    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp)
+    return Outgoing("results", record.key, encode_result(result), _traced(record.headers), record.timestamp, result)
+
+
+def _traced(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0] in TRACE_HEADERS] if headers else ()
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:

@@ -47,16 +47,6 @@ class Incoming(Protocol):
     def headers(self) -> Headers: ...
 
 
-class Outgoing(NamedTuple):
-    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
-
-    to: Route
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp: int  #: milliseconds since epoch
-
-
 class Source(msgspec.Struct, frozen=True, array_like=False, gc=False):
     """Where a request came from: the identity to deduplicate by and to be idempotent by."""
 
@@ -118,3 +108,14 @@ class Result(msgspec.Struct, frozen=True):
     cost: float = 0.0  #: what it cost, in the currency of the settings
     remote: Verdict | None = None  #: the remote verdict where arbitration took the local answer instead
     arbitrated: bool = False  #: the remote was paid as well, and this local answer is likelier right
+
+
+class Outgoing(NamedTuple):
+    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
+
+    to: Route
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int  #: milliseconds since epoch
+    about: Facts | Result | None = None  #: what is encoded in it, for those who count; not sent

@@ -10,19 +10,20 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import faust
 from faust.app import BootStrategy
 from mode import Service
 
-from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
+from .monitor import Monitor
+from .observation import Observation
 from .plane import DataPlane
 from .preflight import TopicFacts, preflight
 from .settings import Settings
+from .stage import Stage
 from .substitute import FallbackSubstitute
 from .supervision import Supervision
 from .topology import (
@@ -53,24 +54,19 @@ class _Boot(BootStrategy):
 class _App(faust.App):
     """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
 
+    telemetry: Monitor  #: what is seen of the worker
+
     def _create_directories(self) -> None:
         return
-
-
-@dataclass(slots=True)
-class Stage:
-    """One agent and the plane that serves it."""
-
-    plane: DataPlane
-    agent: Agent
 
 
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
 
-    def __init__(self, stages: Sequence[Stage], **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+    def __init__(self, stages: Sequence[Stage], monitor: Monitor, **kwargs: Any) -> None:  # noqa: ANN401  # for mode
         super().__init__(**kwargs)
         self._stages = stages
+        self._monitor = monitor
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
@@ -81,6 +77,7 @@ class Planes(Service):
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
             self._running.append(task)
+        self.add_future(self._monitor.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -99,7 +96,7 @@ class Planes(Service):
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
 
 
-def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faust.App:
+def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
@@ -110,11 +107,12 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
+    app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, **kwargs)
+            super().__init__(stages, app.telemetry, **kwargs)
 
     return app
 
@@ -123,6 +121,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(settings, step.agent, on_hang=_end_process)
+    observation = Observation(step.agent)
     plane = DataPlane(
         plane_policy(settings, step),
         make_router(settings, step, facts),
@@ -131,9 +130,10 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         hungry=lambda: agent.hungry,
         on_leaving=agent.leaves,
         on_owned=agent.owns,
+        on_committed=observation.committed,
     )
-    app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
-    return Stage(plane, agent)
+    actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
+    return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
 def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:

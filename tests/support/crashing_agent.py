@@ -19,7 +19,7 @@ async def crash(self: LocalAgent, batches: AsyncIterable[Batch]) -> None:
         with batch:
             if next(_batches) % 3 == 0:
                 raise LookupError("a fault in the agent")
-            batch.resolve(await self._local.decide(batch.records))
+            batch.resolve(await self._decide(batch.records))
 
 
 if __name__ == "__main__":
