@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .observation import wall_ms
-from .outbox import Lost
 from .stage import Stage, StageView
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Monitor:
         while True:
             try:
                 await stage.measure()
-            except Lost as error:
+            except Exception as error:  # noqa: BLE001  # whatever a client that is closed raises, nobody ends
                 log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
             await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
 
