@@ -31,7 +31,7 @@ def main() -> None:
     app = create_app(settings, cast("list[AgentName]", arguments.agents.split(",")))
 
     @app.service
-    class _Metrics(Service):  # type: ignore[misc]  # mode's has no types here
+    class _Metrics(Service):
         async def on_start(self) -> None:
             async def metrics(request: web.Request) -> web.Response:
                 return web.Response(body=render(app.telemetry.view()))
