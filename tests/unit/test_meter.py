@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from bisupervised.agents.remote.client import Bill
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.unit
 ANSWER = answered(chat_completion(choice("yes", [-0.1])))
 
 
-async def metered(*script: Response, **retry: float) -> Meter:
+async def metered(*script: Response, **retry: Any) -> Meter:
     """The meter of a client that has asked once, of a remote that takes 0.5 s."""
     clock = Clock()
     steps = iter(script)
