@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .observation import wall_ms
+from .outbox import Lost
 from .stage import Stage, StageView
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,10 @@ class Monitor:
         while True:
             try:
                 await stage.measure()
-            except Exception as error:  # noqa: BLE001  # whatever a client that is closed raises, nobody ends
+            except Lost as error:
                 log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
+            except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it
+                log.exception("cannot look at %s", stage.plane.policy.name, extra={"action": "look_failed"})
             await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
 
     def view(self) -> WorkerView:

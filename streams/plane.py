@@ -175,7 +175,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._inbox.on_taken = self.pump
         consumer = self._make_consumer()
         await consumer.start()
-        self._consumer = consumer  # only now: others may ask it
+        self._consumer = consumer  # only now may it be asked where partitions end
         self._consumer.subscribe([self.policy.topic], listener=self)
         polling = asyncio.create_task(self._poll())
         try:
