@@ -270,7 +270,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def client(rig: Rig, clock: Clock) -> RemoteClient:
-    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price_per_call=2.0)
+    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price=Price(2.0))
     return RemoteClient(rig.transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
 
 
