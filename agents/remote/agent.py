@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward, publish
-from ...schemas.errors import BudgetSpent, RecordError, Rejected, Timeout
+from ...schemas.errors import BudgetSpent, Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from ..tracing import Tracing
 from .batching import BatchPolicy, Shaped, cut
@@ -55,7 +55,7 @@ class Remote:
         supervisor: str = "max_softmax",
         send: tuple[str, ...] = (),
         batch: BatchPolicy | None = None,
-        accepts_local: bool = False,
+        accepts_local: frozenset[Reason] = frozenset(),
         tracing: Tracing | None = None,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:

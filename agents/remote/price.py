@@ -43,7 +43,7 @@ class Price:
         return self._of(inputs, usage.prompt_tokens, usage.completion_tokens)
 
     def most(self, inputs: int, body_bytes: int, answer_tokens: int) -> int:
-        """Nano-units that a call can cost: a token is a byte at least, so the body's bytes bound those that are read."""
+        """Nano-units that a call can cost: a token is a byte at least, and so bound by the body's size."""
         return self._of(inputs, body_bytes, answer_tokens)
 
     def _of(self, inputs: int, prompt_tokens: int, completion_tokens: int) -> int:

@@ -394,7 +394,7 @@ class Pipeline:
         self.config.write_text("\n".join(lines))
 
     def _tables(self) -> dict[str, dict[str, Any]]:
-        roles = ("requests", "doubtful", "answers", "results", "fallback")
+        roles = ("requests", "doubtful", "answers", "results", "fallback", "budget")
         return {
             "kafka": {"bootstrap_servers": self.servers, "session_timeout_s": 6.0},
             "topics": {role: self.topic(role) for role in roles} | {"partitions": self.partitions},
