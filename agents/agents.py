@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
@@ -86,11 +86,19 @@ class LocalAgent(Agent):
         self._local.close()
 
 
+class BudgetLog(Protocol):
+    """Where a fleet agrees on who may spend what."""
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
 class RemoteAgent(Agent):
     """doubtful ─▶ answers: the remote call, many under way at once."""
 
-    def __init__(self, remote: Remote, tracing: Tracing | None = None) -> None:
+    def __init__(self, remote: Remote, tracing: Tracing | None = None, budget: BudgetLog | None = None) -> None:
         self._remote = remote
+        self._budget = budget
         ask = (tracing or Tracing()).step("ask", remote.answer)
         self._calls = InFlight(ask, remote.gate.limits.in_flight)
 
@@ -98,6 +106,11 @@ class RemoteAgent(Agent):
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:
             await self._calls.submit(batch)
+
+    async def warm_up(self) -> None:
+        """Begin to read what the fleet has spent."""
+        if self._budget is not None:
+            await self._budget.start()
 
     def leaves(self) -> None:
         """Calls under way may end; those that only wait for their turn are given back."""
@@ -112,7 +125,7 @@ class RemoteAgent(Agent):
 
     @property
     def hungry(self) -> bool:
-        """False while the remote is down and its records are to wait: the backlog stays in Kafka."""
+        """False while the remote is down or the budget spent, and records are to wait: the backlog stays in Kafka."""
         return self._remote.gate.admits
 
     def statistics(self) -> dict[str, Any]:
@@ -126,6 +139,8 @@ class RemoteAgent(Agent):
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""
         await self._calls.close(deadline_s=0.0)
+        if self._budget is not None:
+            await self._budget.close()
         await self._remote.close()
 
 

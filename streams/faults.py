@@ -147,7 +147,9 @@ _RULES = (
     _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
+#: protocols that bound the length of an answer themselves
+BOUNDED = ("openai_chat", "tei", "open_inference")
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
 
 
 def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
@@ -159,6 +161,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _shared_topics(settings, faulty)
         + _shared_output(settings, faulty)
         + _no_joint_model(settings)
+        + _unknown_costs(settings, faulty)
     )
 
 
@@ -205,6 +208,23 @@ def _no_joint_model(settings: Settings) -> list[str]:
         for key, needed in needing.items()
         if needed
     ]
+
+
+def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """A budget of money needs to know before a call what it can cost at most."""
+    remote, budget = settings.remote, settings.budget
+    prices = ("price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens")
+    keys = {("budget", "money"), *(("remote", name) for name in (*prices, "most_answer_tokens"))}
+    if not budget.money or keys & faulty:
+        return []
+    if not any(getattr(remote, name) for name in prices):
+        return [f"[budget] money: needs a price: set [remote] {' or '.join(prices)}"]
+    if remote.price_per_million_completion_tokens and not (remote.most_answer_tokens or remote.protocol in BOUNDED):
+        return ["[remote] most_answer_tokens: is missing: [budget] money must know what a call can cost at most"]
+    if budget.money < remote.price_per_call:
+        got = f"(got {budget.money} and {remote.price_per_call})"
+        return [f"[budget] money: must be at least [remote] price_per_call {got}"]
+    return []
 
 
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:

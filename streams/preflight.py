@@ -42,7 +42,8 @@ async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
 
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
-    return [step.topic, *(settings.topics.name_of(route) for route in step.routes)]
+    budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
+    return [step.topic, *budget, *(settings.topics.name_of(route) for route in step.routes)]
 
 
 async def _message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types

@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
+from ..agents.remote.budget import Per
 from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES
 from ..schemas.errors import ConfigurationError
@@ -123,6 +124,7 @@ _Positive = Annotated[_Finite, Field(gt=0)]
 _Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Count
+_WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Topic = Annotated[str, AfterValidator(_kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
@@ -184,6 +186,9 @@ class Topics(_Table):
     )
     results: _Topic = Field(default="results", description="topic that trusted answers are written to")
     fallback: _Topic = Field(default="fallback", description="topic for what cannot be answered, each with its reason")
+    budget: _Topic = Field(
+        default="budget", description="internal topic of one partition: who may spend what, where there is a [budget]"
+    )
     partitions: _Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -412,6 +417,16 @@ class Remote(_Table):
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
     price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
+    price_per_million_prompt_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server reads cost beside that"
+    )
+    price_per_million_completion_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server writes cost beside that"
+    )
+    most_answer_tokens: _WholeNumber = Field(
+        default=0,
+        description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
+    )
     max_response_bytes: _Count = Field(
         default=16_777_216, description="bytes of a response that are read before it is refused"
     )
@@ -444,6 +459,31 @@ class Remote(_Table):
         return _parsed_threshold(value, parse, free=free)
 
 
+class Budget(_Table):
+    """The most that the remote may cost. What is spent is agreed on in a topic, for the whole fleet."""
+
+    money: _NotNegative = Field(
+        default=0.0, description="of the currency of the prices, that a period may cost; 0 for no such limit"
+    )
+    calls: _WholeNumber = Field(
+        default=0, description="calls that a period may have, each try counted; 0 for no such limit"
+    )
+    per: Per = Field(default="day", description="hour, day or month: calendar periods, UTC")
+    when_spent: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to doubtful records then: they wait in Kafka for the next period; they fall back as "
+        "budget; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
+    lease_share: Annotated[_Positive, Field(le=1)] = Field(
+        default=0.01, description="share of it that a worker takes at a time, and that its death may forfeit"
+    )
+
+    @property
+    def limited(self) -> bool:
+        """There is a budget."""
+        return bool(self.money or self.calls)
+
+
 class Thresholds(_Table):
     """Where the thresholds come from."""
 
@@ -473,6 +513,7 @@ class Settings(BaseSettings):
     request: Request = Field(default=Request(), description="which parts of a request mean what")
     local: Local = Field(description="the small model that answers first")
     remote: Remote = Field(description="the large model behind a network")
+    budget: Budget = Field(default=Budget(), description="the most that the remote may cost")
     thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
     log: Log = Field(default=Log(), description="what the worker writes about itself")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _MS_PER_HOUR = 3_600_000
+_MS_PER_DAY = 24 * _MS_PER_HOUR
+#: days for which the budget's topic is kept: more than a month, the longest period
+_BUDGET_DAYS = 40
 _LOOK_AGAIN_S = 0.05
 
 
@@ -68,10 +71,14 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
         topics.results: shared,
         topics.fallback: shared,
     }
-    return {
+    wanted = {
         name: NewTopic(name, topics.partitions, topics.replication_factor, topic_configs=config)
         for name, config in configs.items()
     }
+    if settings.budget.limited:
+        longest = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
+        wanted[topics.budget] = NewTopic(topics.budget, 1, topics.replication_factor, topic_configs=longest)
+    return wanted
 
 
 @asynccontextmanager

@@ -6,6 +6,8 @@ requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +19,26 @@ from ..agents.model import Model, ModelPolicy, load_model
 from ..agents.remote.agent import Remote
 from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
+from ..agents.remote.budget import BudgetPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
 from ..agents.remote.endpoint import Endpoint, endpoint
-from ..agents.remote.gate import Gate
+from ..agents.remote.gate import Funds, Gate
 from ..agents.remote.limits import LimitsPolicy
+from ..agents.remote.price import Price
+from ..agents.remote.purse import Purse
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
 from ..agents.supervision.thresholds import read_thresholds
 from ..agents.tracing import Tracing
+from ..schemas.budget import NANO, Amount
 from ..schemas.codec import RequestFormat, facts_of
-from ..schemas.errors import ConfigurationError
+from ..schemas.errors import ConfigurationError, Reason
 from ..schemas.records import Facts, Incoming, Route
 from .api_key import api_key
+from .budget_topic import BudgetTopic
 from .caution import CautionPolicy
 from .connection import connection
 from .outbox import OutboxPolicy
@@ -81,7 +88,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
         Step(
             "remote",
             topics.doubtful,
-            ("answers", "fallback", "results") if remote.while_open == "accept_local" else ("answers", "fallback"),
+            ("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
             remote.batch_size,
             remote.batch_wait_ms / 1000,
             False,
@@ -173,7 +180,8 @@ def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None])
     if name == "local":
         return LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
     if name == "remote":
-        return RemoteAgent(_remote(settings, tracing), tracing)
+        remote = _remote(settings, tracing)
+        return RemoteAgent(remote, tracing, _budget_topic(settings, remote.gate))
     return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
 
 
@@ -225,7 +233,12 @@ def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
         url=remote.url,
         timeout_s=remote.timeout_s,
         retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
-        price_per_call=remote.price_per_call,
+        price=Price(
+            remote.price_per_call,
+            remote.price_per_million_prompt_tokens,
+            remote.price_per_million_completion_tokens,
+        ),
+        most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,
     )
     client = RemoteClient(
@@ -241,7 +254,7 @@ def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
         supervisor=remote.own_score,
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
-        accepts_local=remote.while_open == "accept_local",
+        accepts_local=accepts_local(settings),
         tracing=tracing,
     )
 
@@ -262,4 +275,32 @@ def _gate(settings: Settings) -> Gate:
     remote = settings.remote
     limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(limits, breaker, waits=remote.while_open == "wait")
+    return Gate(limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings))
+
+
+def _funds(settings: Settings) -> Funds | None:
+    budget = settings.budget
+    if not budget.limited:
+        return None
+    limit = Amount(round(budget.money * NANO), budget.calls)
+    purse = Purse(BudgetPolicy(limit, budget.per, budget.lease_share), f"{socket.gethostname()}:{os.getpid()}")
+    return Funds(purse, waits=budget.when_spent == "wait")
+
+
+def _budget_topic(settings: Settings, gate: Gate) -> BudgetTopic | None:
+    """The log of the gate's purse, each told of the other."""
+    if gate.funds is None:
+        return None
+    reach, topic = connection(settings.kafka), settings.topics.budget
+    log = BudgetTopic(reach, topic, settings.name, gate.funds.purse, gate.funds_changed, now=gate.funds.now)
+    gate.funds.on_need = log.need
+    return log
+
+
+def accepts_local(settings: Settings) -> frozenset[Reason]:
+    """For which reasons the local answer is taken without trust, where no call was made."""
+    switched_on = {
+        "remote_error": settings.remote.while_open == "accept_local",
+        "budget": settings.budget.limited and settings.budget.when_spent == "accept_local",
+    }
+    return frozenset(get_args(Reason)) & {reason for reason, on in switched_on.items() if on}

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward, publish
-from ...schemas.errors import RecordError, Rejected, Timeout
+from ...schemas.errors import BudgetSpent, Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from ..tracing import Tracing
 from .batching import BatchPolicy, Shaped, cut
@@ -55,11 +55,13 @@ class Remote:
         supervisor: str = "max_softmax",
         send: tuple[str, ...] = (),
         batch: BatchPolicy | None = None,
-        accepts_local: bool = False,
+        accepts_local: frozenset[Reason] = frozenset(),
         tracing: Tracing | None = None,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
-        """`accepts_local`: while the remote is down, the local answer becomes a result that is not trusted."""
+        """`accepts_local`: where no call was made, for the remote is down (`remote_error`) or the budget is spent
+        (`budget`), the local answer becomes a result that is not trusted.
+        """
         self._client = client
         self._batch = batch or BatchPolicy()
         self._accepts_local = accepts_local
@@ -180,7 +182,7 @@ class Remote:
 
     def _unanswered(self, question: Question, error: RecordError, bill: Bill) -> Outgoing:
         facts = question.facts
-        if self._accepts_local and isinstance(error, CircuitOpen):
+        if error.reason in self._accepts_local and isinstance(error, (CircuitOpen, BudgetSpent)):
             accepted = _accepted(question, bill)
             if accepted is not None:
                 return accepted

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, NamedTuple
 
+from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .endpoint import Endpoint
 from .gate import Gate, Permit
 from .meter import Meter
+from .price import Bounded, Price
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
@@ -31,7 +33,8 @@ class ClientPolicy:
     url: str  #: of the server, without the protocol's path
     timeout_s: float = 30.0  #: seconds for one try
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    price_per_call: float = 0.0  #: of one input in one answered call, in the currency of the settings
+    price: Price = field(default_factory=Price)
+    most_answer_tokens: int = 0  #: that the answers to one input can have, where the protocol does not know
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent along; may hold a secret
 
 
@@ -59,6 +62,7 @@ class _Asked(NamedTuple):
     call: Call
     inputs: int  #: how many it asks about
     tokens: int  #: that it will take, as the protocol guesses
+    most: int  #: nano-units of money that a try can cost
     own: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
     begin_by: float  #: on the client's clock: when the last try must have begun
     trace: CallTrace
@@ -104,13 +108,14 @@ class RemoteClient:
         No try begins later than `begin_within_s` from now. Every try carries the same idempotency key, but for samples
         that take a call each. `bill` is added to whatever comes of it. Raises `InvalidRequest` where the inputs cannot
         be asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and
-        the last `RemoteFailure` when trying again would not help.
+        the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another period.
         """
         call = self.protocol.build(inputs)
         started = self._clock()
         own = started + (math.inf if within_s is None else within_s)
         begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
-        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), own, begin_by, trace)
+        most = self._policy.price.most(len(inputs), len(call.body), self._most_answer_tokens(len(inputs)))
+        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), most, own, begin_by, trace)
         keys = sample_keys(idempotency_key, call.samples)
         replies = [await self._tries(asked, key, bill) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
@@ -168,7 +173,7 @@ class RemoteClient:
             raise OutOfTime("the time for all tries is over")
         try:
             async with asyncio.timeout(None if math.isinf(left_s) else left_s):
-                return await self.gate.enter(asked.tokens)
+                return await self.gate.enter(asked.tokens, Amount(asked.most, 1))
         except TimeoutError as error:
             raise OutOfTime("the time was over before it was this call's turn") from error
 
@@ -178,14 +183,24 @@ class RemoteClient:
         headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key, **span.headers}
         url = self._policy.url.rstrip("/") + asked.call.path
         response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
-        permit.heard(response.headers)
+        permit.heard(response.headers, response.status)
         self.protocol.raise_for(response)
-        bill.cost += self._policy.price_per_call
-        reply = self.protocol.read(response, asked.inputs)
+        paid = asked.most  # of an answer that cannot be read, nobody knows what it has cost
+        try:
+            reply = self.protocol.read(response, asked.inputs)
+            paid = self._policy.price.of(asked.inputs, reply.usage, asked.most)
+        finally:
+            permit.money = paid
+            bill.cost += paid / NANO / asked.inputs
         permit.used(reply.usage)
         self.meter.used(reply.usage)
         span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
         return reply
+
+    def _most_answer_tokens(self, asked: int) -> int:
+        if isinstance(self.protocol, Bounded):
+            return self.protocol.most_answer_tokens(asked)
+        return asked * self._policy.most_answer_tokens
 
     def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
         """Seconds until the next try. Raises where there is none: the error, or `Timeout` if it would come too late."""

@@ -23,6 +23,8 @@ _INPUT_AT_FAULT = (400, 413, 422)
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
 _TERMINAL_STATUSES = (401, 402, 403, 404, 405)
+#: with these, and with redirects, the call was turned away at the door: no model ran, and nobody is billed
+_FREE_STATUSES = (*_TERMINAL_STATUSES, 413, 429)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
 TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
@@ -62,6 +64,10 @@ class CircuitOpen(RemoteError):
     """The remote is down, and the settings say not to wait for it. No call was made."""
 
 
+class NotSent(RemoteError):
+    """No connection came about, so the remote knows nothing of the call."""
+
+
 class OutOfTime(Timeout):
     """The next try would come too late. `wait_s` is how many seconds off it was."""
 
@@ -89,6 +95,17 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
     return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal, CircuitOpen, OutOfTime))
+
+
+def surely_free(error: BaseException | None, status: int | None) -> bool:
+    """Whether a call that ended so, with the status that came, if any, was surely not billed.
+
+    Nothing else is: of a 5xx, a lost connection, a time-out, a cancelled call or a body that cannot be read, nobody
+    knows whether the model ran.
+    """
+    if status is None:
+        return isinstance(error, NotSent)
+    return status in _FREE_STATUSES or 300 <= status < 400
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, random: float, retry_after_s: float | None = None) -> float:

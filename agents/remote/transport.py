@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
+from .retry import NotSent
 
 #: largest body that is read, bytes
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
@@ -67,6 +68,8 @@ class AiohttpTransport:
                 return _bounded(response.status, names, await self._read(response), self._most)
         except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
             raise Timeout(f"no answer within {timeout_s:.3g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotSent(f"no connection: {type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
             raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
 

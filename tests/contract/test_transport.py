@@ -10,6 +10,7 @@ from typing import Protocol
 import pytest
 from aiohttp import web
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
+from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import Refused, RetryPolicy
 from bisupervised.agents.remote.transport import (
@@ -270,7 +271,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def client(rig: Rig, clock: Clock) -> RemoteClient:
-    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price_per_call=2.0)
+    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price=Price(2.0))
     return RemoteClient(rig.transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
 
 

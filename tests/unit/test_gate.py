@@ -134,7 +134,7 @@ async def test_the_servers_wish_holds_everybody() -> None:
 async def test_headers_teach_the_limit() -> None:
     made = gate()
     with await made.enter(1) as permit:
-        permit.heard({"x-ratelimit-limit-requests": "60"})
+        permit.heard({"x-ratelimit-limit-requests": "60"}, 200)
     began = await asyncio.gather(*(call(made) for _ in range(2)))
     assert began[1] - began[0] == pytest.approx(GAP_S, rel=1e-3)
 

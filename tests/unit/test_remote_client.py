@@ -13,6 +13,7 @@ from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
+from bisupervised.schemas.budget import NOTHING, Amount
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, client_of, echo, probabilities
 from support.remotes import answered, chat_completion, choice
@@ -245,9 +246,9 @@ class Listening(Gate):
         super().__init__(clock=Clock())
         self.guesses: list[int] = []
 
-    async def enter(self, guess: int) -> Permit:
+    async def enter(self, guess: int, cost: Amount = NOTHING) -> Permit:
         self.guesses.append(guess)
-        return await super().enter(guess)
+        return await super().enter(guess, cost)
 
 
 async def test_each_call_reserves_what_its_protocol_guesses() -> None:

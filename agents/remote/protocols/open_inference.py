@@ -90,6 +90,10 @@ class OpenInference:
         except ValueError:
             return None
 
+    def most_answer_tokens(self, asked: int) -> int:
+        """Nothing is written: there are no tokens of an answer."""
+        return 0
+
     def estimate(self, inputs: Sequence[Any]) -> int:
         """None: tensors are not counted in tokens."""
         return 0
