@@ -390,7 +390,9 @@ class Remote(_Table):
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
     price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
     max_response_bytes: _Count = Field(
-        default=16_777_216, description="bytes of a response that are read before it is refused"
+        default=1_048_576,
+        description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
+        "worker for about 50 ms a MiB",
     )
 
     @property

@@ -129,6 +129,6 @@ def _number(text: str | None) -> float | None:
 def _seconds_between(start: str | None, end: str | None) -> float | None:
     try:
         wait = parsedate_to_datetime(end or "") - parsedate_to_datetime(start or "")
-    except (ValueError, TypeError):  # TypeError: one of them names no time zone
+    except (ValueError, TypeError, OverflowError):  # TypeError: one names no time zone; OverflowError: none on earth
         return None
     return max(0.0, wait.total_seconds())

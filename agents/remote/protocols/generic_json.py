@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer
 from ...supervision.scores import SCORES, fitting, max_softmax, usable
-from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..protocol import Call, Reply, Usage, complaint_in, complaint_of, one_of, raise_for_status, tokens_in
 from ..transport import Response
 from .json_paths import find
 from .templates import fill_json, names_in, parse, values_of
@@ -188,5 +188,5 @@ def _count(document: Any, path: str | None) -> int | None:  # noqa: ANN401  # an
 
 
 def _said(document: Any) -> str:  # noqa: ANN401  # any JSON value
-    said = complaint_in(orjson.dumps(document)).text
+    said = complaint_of(document).text
     return said and f": {said}"
