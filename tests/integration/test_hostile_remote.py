@@ -21,7 +21,7 @@ import psutil
 import pytest
 from bisupervised.streams.broker import Broker
 from support.hostile import BY_NAME, MIB, MOST_BYTES, PATIENCE_S, TRICKS
-from support.pipeline import LOCAL_THRESHOLD, REMOTE_THRESHOLD, Outcome, Pipeline, Sent, Worker, tally, wait_until
+from support.pipeline import REMOTE_THRESHOLD, Outcome, Pipeline, Sent, Worker, tally
 
 INPUTS = 20_000
 SEED = int(os.environ.get("HOSTILE_SEED", "20260706"))

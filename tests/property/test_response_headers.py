@@ -11,10 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 #: text that resembles what is read: numbers, durations, dates, and pieces of all of them
-PIECES = st.sampled_from(
-    ["9" * 400, "1e300", "-", "+", ".", ":", "nan", "inf", "ms", "s", "m", "h", "d", "Mon, ", "31 ", "Feb ", "9999 "]
-    + ["0001-01-01", "T00:00:00", "23:59:59 ", "GMT", "+99999999", "-2359", "Z", "0", "1", "٣", "\x00", " "]
-)
+NUMBERS = ("9" * 400, "1e300", "0", "1", "٣", "-", "+", ".", "nan", "inf", "ms", "s", "m", "h", "d", "\x00", " ")
+DATES = ("Mon, ", "31 ", "Feb ", "9999 ", "0001-01-01", "T00:00:00", "23:59:59 ", ":", "GMT", "+99999999", "-2359", "Z")
+PIECES = st.sampled_from(NUMBERS + DATES)
 VALUES = st.one_of(st.text(max_size=30), st.lists(PIECES, max_size=8).map("".join))
 NAMES = st.sampled_from(
     ["retry-after", "retry-after-ms", "date"]
@@ -38,7 +37,12 @@ def test_a_wish_to_wait_is_a_finite_number_of_seconds_or_none(headers: dict[str,
 
 
 @given(HEADERS)
-@example({"date": "1 Jan 2000 00:00:00 +9999999999999999999", "anthropic-ratelimit-tokens-reset": "0001-01-01T00:00:00+23:59"})
+@example(
+    {
+        "date": "1 Jan 2000 00:00:00 +9999999999999999999",
+        "anthropic-ratelimit-tokens-reset": "0001-01-01T00:00:00+23:59",
+    }
+)
 @example({f"anthropic-ratelimit-{way}-tokens-limit": "1e308" for way in ("input", "output")})
 def test_quotas_are_finite_and_a_limit_lets_somebody_call(headers: dict[str, str]) -> None:
     for quota in read_quotas(headers):

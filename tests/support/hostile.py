@@ -97,11 +97,35 @@ def _headers_of_429(form: str) -> dict[str, str]:
     }[form]
 
 
-FORMS_OF_429 = (
-    "none,seconds,fraction,negative,garbage,nan,infinite,beyond numbers,date,past date,no such date,"
-    "date without a date,milliseconds,negative milliseconds,garbage milliseconds,should retry,duration,long duration,"
-    "unknown,zeros,spent,words,endless,next to nothing,tokens,anthropic,anthropic garbage"
-).split(",")
+FORMS_OF_429 = [
+    "none",
+    "seconds",
+    "fraction",
+    "negative",
+    "garbage",
+    "nan",
+    "infinite",
+    "beyond numbers",
+    "date",
+    "past date",
+    "no such date",
+    "date without a date",
+    "milliseconds",
+    "negative milliseconds",
+    "garbage milliseconds",
+    "should retry",
+    "duration",
+    "long duration",
+    "unknown",
+    "zeros",
+    "spent",
+    "words",
+    "endless",
+    "next to nothing",
+    "tokens",
+    "anthropic",
+    "anthropic garbage",
+]
 
 GOOD = Trick("good", "remote")
 TRICKS: list[Trick] = [
@@ -115,13 +139,13 @@ TRICKS: list[Trick] = [
     *_transient(
         "remote_error", "bad chunks", "no HTTP", "bad status line", "bad header", "long header", "many headers"
     ),
-    *_transient("remote_error", "length is no number", "two lengths", "500 huge", weight=0.3),
+    *_transient("remote_error", "length is no number", "two lengths", "length too short", "500 huge", weight=0.3),
     *_transient("timeout", "hangs", "drips", "drips headers", weight=0.05, costly=True),
     *_final("invalid_answer", "html", "NaN", "Infinity", "minus Infinity", "1e999", "error inside", "error text"),
     *_final("invalid_answer", "nothing", "204", "null", "a list", "a text", "wrong name", "no outputs", "two answers"),
     *_final("invalid_answer", "no answers", "wrong shape", "negative shape", "huge shape", "shape of text"),
     *_final("invalid_answer", "score of text", "score of truth", "score of digits", "prediction null"),
-    *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes", "length too short", "two responses"),
+    *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes", "two responses"),
     *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br", "gzip"),
     *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1, costly=True),
     *_final("invalid_answer", "large dicts", "large lists", "large floats", "large error", weight=0.05, costly=True),
