@@ -62,7 +62,7 @@ def _limits(limit: str, remaining: str, reset: str, of: str = "x-ratelimit-{}-re
 _ANTHROPIC = "anthropic-ratelimit-requests-{}"
 
 
-def _headers_of_429(form: str) -> dict[str, str]:
+def _forms_of_429() -> dict[str, dict[str, str]]:
     """Every way to say when to come back, and every way to say it wrongly. None of them asks for a real wait."""
     now = _soon()
     long_ago = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -94,43 +94,13 @@ def _headers_of_429(form: str) -> dict[str, str]:
         "tokens": _limits("100000000", "99999999", "1s", "x-ratelimit-{}-tokens"),
         "anthropic": {"date": now} | _limits("600000", "599999", datetime.now(UTC).isoformat(), _ANTHROPIC),
         "anthropic garbage": _limits("600000", "7", "2026-13-45T99:99:99Z", _ANTHROPIC),
-    }[form]
+    }
 
-
-FORMS_OF_429 = [
-    "none",
-    "seconds",
-    "fraction",
-    "negative",
-    "garbage",
-    "nan",
-    "infinite",
-    "beyond numbers",
-    "date",
-    "past date",
-    "no such date",
-    "date without a date",
-    "milliseconds",
-    "negative milliseconds",
-    "garbage milliseconds",
-    "should retry",
-    "duration",
-    "long duration",
-    "unknown",
-    "zeros",
-    "spent",
-    "words",
-    "endless",
-    "next to nothing",
-    "tokens",
-    "anthropic",
-    "anthropic garbage",
-]
 
 GOOD = Trick("good", "remote")
 TRICKS: list[Trick] = [
     GOOD,
-    *_transient("rate_limited", *(f"429 {form}" for form in FORMS_OF_429), weight=0.3),
+    *_transient("rate_limited", *(f"429 {form}" for form in _forms_of_429()), weight=0.3),
     *_transient("remote_error", "409", "500", "502 html", "503 empty", "503 retry garbage", "504", "529", "599"),
     *_transient("remote_error", "418 should retry"),
     *_transient("timeout", "408"),
@@ -284,7 +254,7 @@ class Hostile:
     def _whole(self, name: str, row: list[float]) -> bytes:
         """A whole HTTP response."""
         if name.startswith("429 "):
-            return _json({"error": {"message": "slow down"}}, "429 Too Many", JSON + _lines(_headers_of_429(name[4:])))
+            return _json({"error": {"message": "slow down"}}, "429 Too Many", JSON + _lines(_forms_of_429()[name[4:]]))
         if name in _LARGE:
             return _response(_LARGE[name])
         if name in _ANSWERS:

@@ -77,10 +77,10 @@ def watched(watch: Watch) -> None:
     start = app.Planes.on_start
 
     async def on_start(self: app.Planes) -> None:
+        await start(self)  # which makes ready, and starts the planes; none has had its turn yet
         self.add_future(watch.beat())
-        await start(self)
 
-    app.Planes.on_start = on_start  # type: ignore[method-assign]  # the first thing that runs in the worker's loop
+    app.Planes.on_start = on_start  # type: ignore[method-assign]  # where the worker begins to work
 
 
 if __name__ == "__main__":

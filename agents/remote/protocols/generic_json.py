@@ -164,7 +164,7 @@ class GenericJson:
             if not _is_numeric(standing):
                 raise ValueError("the score is not made of numbers")
             return usable(TRANSFORMS[self.transform](np.asarray(standing, dtype=np.float64)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidAnswer(f"{self.score}: {error}") from error
 
 
