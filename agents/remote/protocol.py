@@ -15,6 +15,8 @@ from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
+#: levels that a prediction may be nested: our own codec gives up at about 900
+DEEPEST = 64
 #: largest body in which a failure's account is looked for, bytes: what takes longer to parse is none
 _ACCOUNT_BYTES = 64 * 1024
 #: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
@@ -107,8 +109,12 @@ def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
     codes = [inner.get(name) for name in ("code", "type", "error_type")]
     known = [code for code in codes if code in TERMINAL_CODES]
     named = [code for code in codes if isinstance(code, str)]
-    said = text if isinstance(text, str) else _short.repr(text)
-    return Complaint("" if text is None else said[:SAID_CHARS], (known or named or [""])[0])
+    return Complaint("" if text is None else brief(text), (known or named or [""])[0])
+
+
+def brief(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """A piece of a response for an error or a record, however long or deep it is: `SAID_CHARS` at most."""
+    return (value if isinstance(value, str) else _short.repr(value))[:SAID_CHARS]
 
 
 def raise_for_status(response: Response, said: str, code: str | None = None) -> None:
@@ -124,11 +130,25 @@ def raise_for_status(response: Response, said: str, code: str | None = None) -> 
 
 
 def one_of(prediction: Any, labels: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value
-    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels."""
+    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels, or
+    nested so deeply that not every reader of JSON could read it again.
+    """
+    if _nested_beyond(prediction, DEEPEST):
+        raise InvalidAnswer(f"the answer is nested more than {DEEPEST} levels deep")
     stripped = prediction.strip() if isinstance(prediction, str) else prediction
     if labels and stripped not in labels:
         raise InvalidAnswer(f"the answer {str(stripped)[:60]!r} is none of the {len(labels)} labels")
     return stripped
+
+
+def _nested_beyond(value: Any, levels: int) -> bool:  # noqa: ANN401  # any JSON value
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list))
+        layer = [item for items in inner for item in items]
+        if not layer:
+            return False
+    return True
 
 
 def tokens_in(size: int) -> int:

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from bisupervised.agents.remote.protocol import RemoteProtocol
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
@@ -112,6 +113,7 @@ def reads_or_refuses(protocol: RemoteProtocol, body: bytes) -> None:
         pass
     else:
         assert answer.prediction is not None
+        assert msgspec.json.decode(msgspec.json.encode(answer.prediction)) == answer.prediction
         assert answer.score is None or math.isfinite(answer.score)
     with pytest.raises(RecordError):
         protocol.raise_for(Response(500, {}, body))
@@ -124,6 +126,8 @@ def test_every_place_of_an_answer_may_hold_anything(case: str) -> None:
     for place in places(good):
         for value in STRANGE:
             reads_or_refuses(protocol, json.dumps(replaced(good, place, value)).encode())
+        marked = json.dumps(replaced(good, place, "@")).encode()
+        reads_or_refuses(protocol, marked.replace(b'"@"', b'[{"a":' * 500 + b"1" + b"}]" * 500))
 
 
 @pytest.mark.parametrize("case", CASES)

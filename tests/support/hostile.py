@@ -16,7 +16,7 @@ import json
 import random
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -327,7 +327,7 @@ async def _huge_chunks(row: list[float]) -> AsyncIterator[bytes]:
         yield b"10000\r\n" + b" " * 65_536 + b"\r\n"
 
 
-_SLOW = {
+_SLOW: dict[str, Callable[[list[float]], AsyncIterator[bytes]]] = {
     "hangs": _hangs,
     "drips": _drips,
     "drips headers": _drips_headers,
@@ -345,7 +345,7 @@ def _head(row: list[float], extra: str) -> bytes:
 
 
 #: after these the connection is closed
-_BROKEN = {
+_BROKEN: dict[str, Callable[[list[float]], bytes]] = {
     "closed at once": lambda row: b"",
     "closed in headers": lambda row: b"HTTP/1.1 200 OK\r\ncontent-",
     "truncated body": lambda row: _response(_answer_of(row))[:-10],
@@ -372,7 +372,7 @@ def _too_short(row: list[float]) -> bytes:
 
 
 #: whole responses with status 200
-_ANSWERS = {
+_ANSWERS: dict[str, Callable[[list[float]], bytes]] = {
     "good": lambda row: _json(_document(row)),
     "html": lambda row: _response(HTML, headers="content-type: text/html\r\n"),
     "NaN": lambda row: _response(_with_score(row, b"NaN")),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer, ClassReading, read_classes
 from ...supervision.scores import usable
-from ..protocol import SAID_CHARS, Call, Reply, complaint_in, raise_for_status
+from ..protocol import SAID_CHARS, Call, Reply, complaint_in, one_of, raise_for_status
 from ..transport import Response
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
@@ -159,7 +159,7 @@ def _predictions(output: _Output, asked: int) -> list[Any]:
     values: list[Any] = (table.ravel() if table.size == asked else table).tolist()
     if None in table.ravel().tolist():
         raise ValueError("it holds a value that is none")
-    return values
+    return [one_of(value, ()) for value in values]
 
 
 def _scores(output: _Output | None, asked: int) -> list[float | None]:
