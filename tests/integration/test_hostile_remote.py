@@ -200,6 +200,8 @@ def pipeline(broker: Broker, tmp_path: Path) -> Iterator[tuple[Server, Pipeline]
             print(f"--- {worker!r}\n{worker.tail(30)}")
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="sockets and processor time are read as Linux has them")
+@pytest.mark.timeout(400)  # it takes 40 s where nothing else runs
 def test_every_input_has_the_one_outcome_that_is_right(pipeline: tuple[Server, Pipeline]) -> None:
     server, made = pipeline
     worker = watched_worker(made)
@@ -208,7 +210,7 @@ def test_every_input_has_the_one_outcome_that_is_right(pipeline: tuple[Server, P
         idle_sockets = sampler.look()[1]
         asked = inputs()
         sent = made.send([record for record, _ in asked])
-        made.wait_for_outcomes(sent, timeout_s=600.0)
+        made.wait_for_outcomes(sent, timeout_s=300.0)
         took_s = time.monotonic() - began
         told = server.ask()
     deaths = int(not worker.running) or int(worker.stop() != 0)
@@ -246,6 +248,7 @@ def test_every_input_has_the_one_outcome_that_is_right(pipeline: tuple[Server, P
     assert asked_too_often(did) == {}
     assert set(BY_NAME) == set(report["tricks_met"]), "every trick was played"
     assert report["redirects_followed"] == 0
+    assert report["breaker_opened"] >= 1, "it was down for a while"
     assert worker.actions()["batch_failed"] == 0, "no error escaped its classification"
     assert max(sampler.rss[warm:]) - max(sampler.rss[:warm]) < MOST_GROWTH_BYTES
     assert max(sampler.sockets) <= idle_sockets + IN_FLIGHT + SPARE_SOCKETS

@@ -3,9 +3,9 @@
     python -m support.hostile SEED
 
 Prints `{"port": …}`. It speaks Open Inference, one input a call, whose row is `support.models`' with two more columns:
-the input's number, and a trick. Trick 0 leaves it to the seed what each call of this input meets; trick `n` is
-`TRICKS[n - 1]`, every time. `GET /did` tells what was done to each input, call by call, and `GET /trap` how often a
-redirect was followed.
+the input's number, and a trick. Trick 0 leaves it to the seed what each call of this input meets, and for a while the
+server is down for these; trick `n` is `TRICKS[n - 1]`, every time. `GET /did` tells what was done to each input, call
+by call, and how often a redirect was followed.
 """
 
 from __future__ import annotations
@@ -124,6 +124,9 @@ TRICKS: list[Trick] = [
     *_final("remote_error", "400", "410", "413", "418", "422", "431", "500 do not retry", "304", "101"),
 ]
 BY_NAME: Mapping[str, Trick] = {trick.name: trick for trick in TRICKS}
+#: the call with which it goes down, and for how many seconds
+_DOWN_FROM, _DOWN_S = 5000, 1.5
+_DOWN = "503 empty"
 #: the share of calls that go well, by chance
 _GOOD_SHARE = 0.8
 _BAD = TRICKS[1:]
@@ -186,6 +189,8 @@ class Hostile:
         self.seed = seed
         self.did: defaultdict[int, list[str]] = defaultdict(list)
         self.trapped = 0
+        self.calls = 0
+        self.up_again = 0.0  # on the loop's clock
         self.port = 0
         self.elsewhere = 0
 
@@ -228,8 +233,16 @@ class Hostile:
     def _next(self, row: list[float]) -> str:
         number, trick = int(row[4]), int(row[5])
         calls = self.did[number]
-        calls.append(TRICKS[trick - 1].name if trick else chosen(self.seed, number, len(calls)).name)
+        by_chance = _DOWN if self._is_down() else chosen(self.seed, number, len(calls)).name
+        calls.append(TRICKS[trick - 1].name if trick else by_chance)
         return calls[-1]
+
+    def _is_down(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self.calls += 1
+        if self.calls == _DOWN_FROM:
+            self.up_again = now + _DOWN_S
+        return now < self.up_again
 
     async def _play(self, name: str, row: list[float], writer: asyncio.StreamWriter) -> bool:
         slow = _SLOW.get(name)

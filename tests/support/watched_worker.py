@@ -2,10 +2,16 @@
 
 What was seen is written to FILE when the worker stops: `{"longest_block_ms", "beats", "worst"}`.
 
-**Blocked** is how late a beat of the loop is, less the time in which the loop's thread was ready to run and the
-machine gave it no processor. The kernel counts the latter exactly, for each thread (`run_delay`, the second number of
-`/proc/thread-self/schedstat`). So whatever the loop itself does counts, be it computing, waiting in a call that blocks,
-waiting for another thread's GIL, or a row of small callbacks; a busy machine does not.
+**Blocked** is how late a beat of the loop is, less what the machine is to blame for. The kernel counts for each
+thread how long it ran and how long it was ready to run and had no processor (`/proc/self/task/*/schedstat`). Of the
+time between two beats the loop's thread
+
+1. ran: the loop computed, which counts in full;
+2. was ready and had no processor: the machine was busy, which does not count;
+3. slept for longer than the beat: in a call that blocks, or waiting for the GIL, which counts, but for as long as
+   another thread of this process was ready and had no processor: it may have been the one with the GIL.
+
+So a row of small callbacks counts like one large one, and a busy machine does not.
 """
 
 from __future__ import annotations
@@ -16,21 +22,43 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bisupervised.streams import app
 from bisupervised.streams.settings import load_settings
 
-BEAT_S = 0.005
+BEAT_S = 0.01
 #: a beat later than this has its stack told, seconds
 _SUSPECT_S = 0.04
 _KEPT = 5
 
 
-def run_delay_s() -> float:
-    """Seconds that this thread was ready to run and did not."""
-    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+class Spent(NamedTuple):
+    """Seconds of a thread, from its beginning."""
+
+    ran: float
+    ready: float  #: to run, without a processor
+
+
+def spent() -> dict[int, Spent]:
+    """What each thread of this process has spent, by its id."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended
+            ran, ready, _ = map(int, (task / "schedstat").read_text().split())
+            found[int(task.name)] = Spent(ran / 1e9, ready / 1e9)
+    return found
+
+
+def blocked_s(elapsed_s: float, before: Mapping[int, Spent], after: Mapping[int, Spent], loop: int) -> float:
+    """Seconds that the loop, which is this thread, held up a beat."""
+    ran, ready = (now - then for now, then in zip(after[loop], before[loop], strict=True))
+    others_s = max((after[one].ready - before[one].ready for one in before.keys() & after.keys() - {loop}), default=0.0)
+    slept_s = max(0.0, elapsed_s - ran - ready - BEAT_S)
+    return elapsed_s - BEAT_S - ready - min(slept_s, others_s)
 
 
 class Watch:
@@ -48,16 +76,16 @@ class Watch:
         self._loop_thread = threading.get_ident()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
         while True:
-            began, delayed = time.monotonic(), run_delay_s()
+            began, before = time.monotonic(), spent()
             self._beat_at, self._stack = began, ""
             await asyncio.sleep(BEAT_S)
-            late = time.monotonic() - began - BEAT_S
-            if late > _SUSPECT_S / 2:
-                self._note(late - (run_delay_s() - delayed))
+            elapsed_s = time.monotonic() - began
+            if elapsed_s > _SUSPECT_S:
+                self._note(blocked_s(elapsed_s, before, spent(), threading.get_native_id()))
             self.beats += 1
 
-    def _note(self, blocked_s: float) -> None:
-        self.worst = sorted([*self.worst, (blocked_s, self._stack)], reverse=True)[:_KEPT]
+    def _note(self, seconds: float) -> None:
+        self.worst = sorted([*self.worst, (seconds, self._stack)], reverse=True)[:_KEPT]
 
     def _look(self) -> None:
         while True:
