@@ -85,6 +85,7 @@ class Server:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     redirected: int = 0
     raw: bytes | None = None  #: sent in place of a response, and the connection closed
+    keeps: bool = False  #: it is left open
     endless: bool = False
     written: int = 0  #: bytes of an endless body
 
@@ -92,7 +93,7 @@ class Server:
         headers = {name.lower(): value for name, value in asked.headers.items()}
         self.got.append(Got(asked.path, await asked.read(), headers))
         if self.raw is not None:
-            return self._raw(asked, self.raw)
+            return await self._raw(asked, self.raw)
         if self.endless:
             return await self._endless(asked)
         step = self.steps.pop(0)
@@ -111,9 +112,11 @@ class Server:
         asked.transport.close()
         return web.Response()
 
-    def _raw(self, asked: web.Request, raw: bytes) -> web.Response:
+    async def _raw(self, asked: web.Request, raw: bytes) -> web.Response:
         assert asked.transport is not None
         asked.transport.write(raw)
+        if self.keeps:
+            await self.stop.wait()
         asked.transport.close()
         return web.Response()
 
@@ -314,6 +317,7 @@ async def test_what_is_no_whole_response_is_a_remote_error(raw: bytes) -> None:
 
 async def test_a_second_answer_to_one_call_is_never_that_of_the_next() -> None:
     async for rig in real_rig():
+        rig.server.keeps = True
         rig.server.raw = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1" * 2
         assert (await post(rig)).body == b"1"
         rig.server.raw = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n3"
