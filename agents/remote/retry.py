@@ -23,6 +23,8 @@ _INPUT_AT_FAULT = (400, 413, 422)
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
 _TERMINAL_STATUSES = (401, 402, 403, 404, 405)
+#: those of them that may be about one input alone
+_OF_ONE_INPUT = (404, 405)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
 TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
@@ -54,8 +56,13 @@ class Terminal(RemoteError):
     """No call can succeed until a person acts: the key is wrong (401, 403), the money is spent (402), or the URL or
     the model is wrong (404, 405).
 
-    Not retried, and not held against the record: the calls stop, loudly.
+    Not retried, and not held against the record: the calls stop, loudly. Unless it `may_be_input`: a server may say
+    404 or 405 of one input, and answers others meanwhile.
     """
+
+    def __init__(self, message: str, *, may_be_input: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_input = may_be_input
 
 
 class CircuitOpen(RemoteError):
@@ -73,7 +80,7 @@ class OutOfTime(Timeout):
 def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
     """The error that a response without success stands for. `code` is that of the error in its body."""
     if status in _TERMINAL_STATUSES or code in TERMINAL_CODES:
-        return Terminal(text)
+        return Terminal(text, may_be_input=status in _OF_ONE_INPUT)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
     if retry == "false":
         return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)

@@ -189,6 +189,7 @@ def pipeline(broker: Broker, tmp_path: Path) -> Iterator[tuple[Server, Pipeline]
         "backoff_most_s": 0.1,
         "breaker_failures": 20,
         "breaker_cool_down_s": 0.2,
+        "terminal_cool_down_s": 0.5,  # where the first call of all is not found
     }
     with (
         hostile_server() as server,

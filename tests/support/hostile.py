@@ -121,7 +121,7 @@ TRICKS: list[Trick] = [
     *_final("invalid_answer", "large dicts", "large lists", "large floats", "large error", weight=0.05, costly=True),
     *_final("no_confidence", "no score", "score null"),
     *_final("remote_error", "301", "302", "303", "307", "308", "302 elsewhere", "307 elsewhere", "302 nowhere"),
-    *_final("remote_error", "400", "410", "413", "418", "422", "431", "500 do not retry", "304", "101"),
+    *_final("remote_error", "400", "404", "405", "410", "413", "418", "422", "431", "500 do not retry", "304", "101"),
 ]
 BY_NAME: Mapping[str, Trick] = {trick.name: trick for trick in TRICKS}
 #: the call with which it goes down, and for how many seconds

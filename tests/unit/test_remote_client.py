@@ -14,7 +14,7 @@ from bisupervised.agents.remote.pace import JITTER
 from bisupervised.agents.remote.protocol import Reply
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
-from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
+from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy, Terminal
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, client_of, echo, probabilities
@@ -276,3 +276,12 @@ async def test_while_an_answer_is_read_nothing_is_collected_and_afterwards_again
     with suppress(InvalidAnswer):
         await made.ask(INPUTS, "a-key", None, Bill())
     assert (seen, gc.isenabled()) == ([False], True)
+
+
+async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again() -> None:
+    made, transport = client([GOOD, Response(404, {}, b""), GOOD], Clock())
+    await made.ask(INPUTS, "a-key", None, Bill())
+    with pytest.raises(Terminal, match="404"):
+        await made.ask(INPUTS, "b-key", None, Bill())
+    await made.ask(INPUTS, "c-key", None, Bill())
+    assert len(transport.sent) == 3
