@@ -5,6 +5,7 @@ A response without success is classified once, by `failure`, and from then on by
     retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
     reject     Refused: every other status; the same call would be refused again
     terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
+               (404 and 405 among answers to others: the gate holds them against the input, as it would a reject)
 
 `x-should-retry` of the server moves a response between the first two.
 """

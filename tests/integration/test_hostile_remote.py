@@ -37,6 +37,8 @@ MOST_BLOCK_MS = 100.0
 MOST_GROWTH_BYTES = IN_FLIGHT * MOST_BYTES
 #: beside a socket a call: what Kafka's clients may open to talk to a coordinator again
 SPARE_SOCKETS = 8
+#: before the remote has answered anything, these stop all calls for a while, and are asked again
+NOT_FOUND = {"404", "405"}
 
 
 # what goes in, and what must come out
@@ -273,4 +275,5 @@ def misjudged(
 
 def asked_too_often(did: Mapping[int, Sequence[str]]) -> dict[int, Sequence[str]]:
     """Inputs that were asked about again although the last answer would only come again."""
-    return {number: calls for number, calls in did.items() if any(not BY_NAME[name].may_pass for name in calls[:-1])}
+    again = {name for name, trick in BY_NAME.items() if trick.may_pass} | NOT_FOUND
+    return {number: calls for number, calls in did.items() if not again.issuperset(calls[:-1])}
