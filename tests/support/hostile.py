@@ -39,15 +39,14 @@ class Trick:
     ends: str  #: reason in fallback, or "remote"
     may_pass: bool = False  #: the worker may ask again; else it must not
     weight: float = 1.0  #: how often it is chosen by chance
-    costly: bool = False  #: slow, or large
 
 
-def _transient(reason: str, *names: str, weight: float = 1.0, costly: bool = False) -> list[Trick]:
-    return [Trick(name, reason, True, weight, costly) for name in names]
+def _transient(reason: str, *names: str, weight: float = 1.0) -> list[Trick]:
+    return [Trick(name, reason, True, weight) for name in names]
 
 
-def _final(reason: str, *names: str, weight: float = 1.0, costly: bool = False) -> list[Trick]:
-    return [Trick(name, reason, False, weight, costly) for name in names]
+def _final(reason: str, *names: str, weight: float = 1.0) -> list[Trick]:
+    return [Trick(name, reason, False, weight) for name in names]
 
 
 def _soon(seconds: float = 0.0) -> str:
@@ -100,6 +99,7 @@ def _forms_of_429() -> dict[str, dict[str, str]]:
 GOOD = Trick("good", "remote")
 TRICKS: list[Trick] = [
     GOOD,
+    Trick("large answer", "remote", weight=0.05),  # odd, and an answer
     *_transient("rate_limited", *(f"429 {form}" for form in _forms_of_429()), weight=0.3),
     *_transient("remote_error", "409", "500", "502 html", "503 empty", "503 retry garbage", "504", "529", "599"),
     *_transient("remote_error", "418 should retry"),
@@ -110,15 +110,17 @@ TRICKS: list[Trick] = [
         "remote_error", "bad chunks", "no HTTP", "bad status line", "bad header", "long header", "many headers"
     ),
     *_transient("remote_error", "length is no number", "two lengths", "length too short", "500 huge", weight=0.3),
-    *_transient("timeout", "hangs", "drips", "drips headers", weight=0.05, costly=True),
+    *_transient("timeout", "hangs", "drips", "drips headers", weight=0.05),
     *_final("invalid_answer", "html", "NaN", "Infinity", "minus Infinity", "1e999", "error inside", "error text"),
     *_final("invalid_answer", "nothing", "204", "null", "a list", "a text", "wrong name", "no outputs", "two answers"),
     *_final("invalid_answer", "no answers", "wrong shape", "negative shape", "huge shape", "shape of text"),
     *_final("invalid_answer", "score of text", "score of truth", "score of digits", "prediction null"),
     *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes", "two responses"),
     *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br", "gzip"),
-    *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1, costly=True),
-    *_final("invalid_answer", "large dicts", "large lists", "large floats", "large error", weight=0.05, costly=True),
+    *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1),
+    *_final(
+        "invalid_answer", "large dicts", "large lists", "large floats", "large objects", "large error", weight=0.05
+    ),
     *_final("no_confidence", "no score", "score null"),
     *_final("remote_error", "301", "302", "303", "307", "308", "302 elsewhere", "307 elsewhere", "302 nowhere"),
     *_final("remote_error", "400", "404", "405", "410", "413", "418", "422", "431", "500 do not retry", "304", "101"),
@@ -178,6 +180,7 @@ _LARGE = {
     "large dicts": _filled(b"{},"),
     "large lists": _filled(b"[],"),
     "large floats": _filled(b"1e300,"),
+    "large objects": _filled(b'{"a":[]},'),
     "large error": b'{"error": {"message": [' + b"{}," * (MOST_BYTES // 3 - 20) + b"{}]}}",
 }
 
@@ -426,6 +429,7 @@ _ANSWERS: dict[str, Callable[[list[float]], bytes]] = {
     "claims br": lambda row: _encoded(_answer_of(row), "br"),
     "gzip": lambda row: _encoded(gzip.compress(_answer_of(row)), "gzip"),
     "gzip bomb": lambda row: _encoded(_BOMB, "gzip"),
+    "large answer": lambda row: _json(_document(row, label={"shape": [1, 100_000], "data": [0.125] * 100_000})),
     "no score": lambda row: _json(_document(row, score=None)),
     "score null": lambda row: _response(_with_score(row, b"null")),
 }
