@@ -7,6 +7,7 @@ exit codes, services, the command line `faust -A`. What was refused, with figure
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Coroutine, Sequence
@@ -73,6 +74,7 @@ class Planes(Service):
         """Warm the agents up, then begin to read."""
         for stage in self._stages:
             await stage.agent.warm_up()
+        _settle_heap()
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
@@ -149,6 +151,14 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
         worker.execute_from_commandline()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _settle_heap() -> None:
+    """What is there before the first record lives as long as the worker: Python need not go through it again, which
+    would hold up the event loop for as long as there are modules and models.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

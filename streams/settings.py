@@ -428,7 +428,9 @@ class Remote(_Table):
         description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
     )
     max_response_bytes: _Count = Field(
-        default=16_777_216, description="bytes of a response that are read before it is refused"
+        default=1_048_576,
+        description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
+        "worker for about 50 ms a MiB",
     )
 
     @property

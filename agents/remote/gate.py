@@ -249,7 +249,9 @@ class Gate:
         now, was = self._clock(), self.breaker.state
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
             self.limits.hold(error.retry_after_s, now)
-        if isinstance(error, Terminal):
+        if isinstance(error, Terminal) and error.may_be_input:
+            self.breaker.strange(ticket, now)
+        elif isinstance(error, Terminal):
             self.breaker.stop(now)
         elif isinstance(error, RemoteFailure) and not isinstance(error, Refused) and error.reason != "rate_limited":
             self.breaker.failed(ticket, now)

@@ -12,9 +12,11 @@ import aiohttp
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
 from .retry import NotSent
 
-#: largest body that is read, bytes
-MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+#: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
+MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+#: what is asked for, and all that is taken: a small compressed body may be a large one
+_PLAIN = "identity"
 
 
 class Response(NamedTuple):
@@ -37,8 +39,8 @@ class Transport(Protocol):
     """Sends a body and returns the response.
 
     Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
-    where a successful one is larger than the bound (the same question would get the same again), and nothing
-    else. Follows no redirects, for they could lead the inputs elsewhere.
+    where a successful one is larger than the bound or compressed (the same question would get the same again),
+    and nothing else. Follows no redirects, for they could lead the inputs elsewhere.
     """
 
     async def post(
@@ -62,7 +64,7 @@ class AiohttpTransport:
         limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
         try:
             async with self._open().request(
-                method, url, data=body, headers=headers, timeout=limit, allow_redirects=False
+                method, url, data=body, headers=_asking_plain(headers), timeout=limit, allow_redirects=False
             ) as response:
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return _bounded(response.status, names, await self._read(response), self._most)
@@ -82,7 +84,9 @@ class AiohttpTransport:
         # on first use: a session belongs to a running loop. No cookies: calls share no state.
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
         return self._session
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -162,8 +166,16 @@ def _from(script: Iterable[Step]) -> Callable[[Sent], Step]:
     return following
 
 
+def _asking_plain(headers: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
+    return kept | {"accept-encoding": _PLAIN}
+
+
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
-    response = Response(status, headers, body[:most])
+    encoding = headers.get("content-encoding", "").strip().lower() or _PLAIN
+    response = Response(status, headers, body[:most] if encoding == _PLAIN else b"")
+    if encoding != _PLAIN and response.succeeded:
+        raise InvalidAnswer(f"the answer is compressed ({encoding[:40]}), which was not asked for")
     if len(body) > most and response.succeeded:
         raise InvalidAnswer(f"the answer is larger than {most} bytes")
     return response

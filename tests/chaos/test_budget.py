@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bisupervised.streams.broker import Broker
@@ -22,7 +23,7 @@ WORKERS = 3
 def test_killed_while_spending_never_over(broker: Broker, tmp_path: Path) -> None:
     """A kill forfeits a lease (30 calls) and what was under way; all else is spent, and every record is answered."""
     chance = random.Random(20_261_125)
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "remote": {"batch_size": 1, "batch_wait_ms": 0, "in_flight": 24, "tries": 3},
         "budget": {"calls": CALLS, "per": "month", "lease_share": SHARE, "when_spent": "fallback"},
     }

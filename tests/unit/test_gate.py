@@ -219,6 +219,16 @@ async def test_a_terminal_error_stops_all_calls_for_long() -> None:
     assert await in_time(made, 2.0)
 
 
+@on_virtual_time
+async def test_an_input_that_is_not_found_stops_nobody_where_others_are_answered() -> None:
+    made = gate()
+    await call(made)
+    await fails(made, Terminal("404", may_be_input=True))
+    assert made.breaker.closed
+    await fails(made, Terminal("404", may_be_input=True))
+    assert made.breaker.state == "stopped"
+
+
 def test_a_stop_is_logged_once_with_its_action(caplog: pytest.LogCaptureFixture) -> None:
     @on_virtual_time
     async def scenario() -> None:

@@ -155,7 +155,7 @@ class OpenAIChat:
     def read(self, response: Response, asked: int) -> Reply:
         try:
             completion = _completion.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(response.body).text
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         if asked != 1 or len(completion.choices) != self._choices:

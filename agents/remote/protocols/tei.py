@@ -70,7 +70,7 @@ class Tei:
         try:
             rows = _answered.decode(response.body)
             answers = self._answers(rows, asked)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
         except ValueError as error:
             raise InvalidAnswer(f"the answer is none: {error}") from error
