@@ -130,6 +130,7 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         pending=max(stream.fetch_records, 4 * step.batch_records),
         max_tries=stream.max_tries,
         ordering=stream.ordering,
+        ahead=_ahead(settings) if step.agent == "remote" else 0,
     )
     caution = CautionPolicy(
         tries=stream.max_tries,
@@ -143,6 +144,12 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         commit_interval_s=stream.commit_interval_ms / 1000,
         drain_s=stream.drain_s,
     )
+
+
+def _ahead(settings: Settings) -> int:
+    """A partition's share of what can be under way: after a crash, few more than that are taken for asked before."""
+    remote = settings.remote
+    return max(remote.batch_size, remote.in_flight * remote.batch_size // settings.topics.partitions)
 
 
 def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
