@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
+from ..schemas.records import Outgoing
 from .batches import Batch
 from .in_flight import InFlight
 from .local import Local
@@ -77,12 +78,15 @@ class RemoteAgent(Agent):
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        self._calls = InFlight(remote.answer, remote.gate.limits.in_flight)
+        self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:
             await self._calls.submit(batch)
+
+    async def _answer(self, batch: Batch) -> list[Outgoing]:
+        return await self._remote.answer(batch.records, batch)
 
     def leaves(self) -> None:
         """Calls under way may end; those that only wait for their turn are given back."""
@@ -101,8 +105,8 @@ class RemoteAgent(Agent):
         return self._remote.gate.admits
 
     def statistics(self) -> dict[str, Any]:
-        """Limits, breaker, and what is under way."""
-        return {"in_flight": len(self._calls), **self._remote.gate.statistics()}
+        """Limits, breaker, what is under way, and what need not be paid again or was."""
+        return {"in_flight": len(self._calls), **self._remote.statistics(), **self._remote.gate.statistics()}
 
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""

@@ -121,6 +121,7 @@ _Positive = Annotated[_Finite, Field(gt=0)]
 _Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Count
+_Amount = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Topic = Annotated[str, AfterValidator(_kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
@@ -389,6 +390,12 @@ class Remote(_Table):
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
     price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
+    cache_records: _Amount = Field(
+        default=0,
+        description="answers that a worker keeps in memory, so that equal inputs are not paid twice; 0 keeps none",
+    )
+    cache_bytes: _Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
+    cache_hours: _Positive = Field(default=24.0, description="hours for which an answer is kept, at most")
     max_response_bytes: _Count = Field(
         default=16_777_216, description="bytes of a response that are read before it is refused"
     )

@@ -17,11 +17,13 @@ from ..agents.model import Model, ModelPolicy, load_model
 from ..agents.remote.agent import Remote
 from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
+from ..agents.remote.cache import AnswerCache, CachePolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
 from ..agents.remote.gate import Gate
 from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.retry import RetryPolicy
+from ..agents.remote.reuse import Reuse
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
@@ -238,7 +240,16 @@ def _remote(settings: Settings) -> Remote:
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
         accepts_local=remote.while_open == "accept_local",
+        reuse=_reuse(settings, client),
     )
+
+
+def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
+    remote = settings.remote
+    if not remote.cache_records:
+        return None
+    policy = CachePolicy(remote.cache_records, remote.cache_bytes, remote.cache_hours * 3600.0)
+    return Reuse(AnswerCache(policy), client.protocol)
 
 
 def _transport(settings: Settings) -> Transport:
