@@ -6,6 +6,7 @@ the stream does. It ends where the topic ended when it began. The same command a
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import Incoming, Outgoing, Route
 from ..ledger import Ledger
 from ..marks import Progress
-from ..outbox import ExactlyOnce, OutboxError, OutboxPolicy, Refused
+from ..outbox import ExactlyOnce, Lost, OutboxError, OutboxPolicy, Refused
 from ..preflight import message_bytes
 from ..routing import Router
 from ..settings import Settings
@@ -27,6 +28,8 @@ from ..topics import admin_client, count_partitions
 
 #: milliseconds one fetch may wait
 _POLL_MS = 200
+#: seconds before a broker that did not answer is asked again
+_AGAIN_S = 0.5
 
 
 class RewritingError(BiSupervisedError):
@@ -79,9 +82,8 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
     written: Counter[str] = Counter(dict.fromkeys(run.targets.topics.values(), 0))
     try:
         async with consumer:
-            topic_id = await ledger.topic_id(run.source)
             for partition in range(partitions):
-                place = _Place(run, TopicPartition(run.source, partition), consumer, ledger, topic_id)
+                place = _Place(run, TopicPartition(run.source, partition), consumer, ledger)
                 await place.rewrite(router, decide, written)
     except OutboxError as error:
         raise RewritingError(f"{error}; the same command goes on from there") from error
@@ -112,31 +114,43 @@ class _Place:
     tp: TopicPartition
     consumer: Any  # AIOKafkaConsumer, which has no types
     ledger: Ledger
-    topic_id: str
 
     async def rewrite(self, router: Router, decide: Callable[[Incoming], Outgoing], written: Counter[str]) -> None:
         self.consumer.assign([self.tp])
         end = (await self.consumer.end_offsets([self.tp]))[self.tp]
         outbox = ExactlyOnce(_outbox_policy(self.run), self.tp, router)
         try:
-            await outbox.open()  # before progress is read: another run of the same can send nothing from here on
-            self.consumer.seek(self.tp, await self._start())
+            self.consumer.seek(self.tp, await self._opened(outbox))
+            topic_id = await self.ledger.topic_id(self.tp.topic)
             while await self.consumer.position(self.tp) < end:
                 fetched = await self.consumer.getmany(self.tp, timeout_ms=_POLL_MS)
                 records = [record for record in fetched.get(self.tp, ()) if record.offset < end]
                 outcomes = [decide(record) for record in records]
                 if outcomes:
-                    await self._send(outbox, outcomes, records[-1].offset + 1)
+                    await self._send(outbox, outcomes, Progress(records[-1].offset + 1, topic_id=topic_id))
                     written.update(router.topics[outcome.to] for outcome in outcomes)
         finally:
             await outbox.close()
 
+    async def _opened(self, outbox: ExactlyOnce) -> int:
+        """Where to begin. The coordinators of a broker that has just started say nothing for a while."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.run.settings.stream.watchdog_s
+        while True:
+            try:
+                await outbox.open()  # before progress is read: another run of the same can send nothing from here on
+                return await self._start()
+            except Lost:
+                if clock() > deadline:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+
     async def _start(self) -> int:
-        stored = await self.ledger.progress(self.tp)
+        stored, topic_id = await self.ledger.progress(self.tp), await self.ledger.topic_id(self.tp.topic)
         first: int = (await self.consumer.beginning_offsets([self.tp]))[self.tp]
         if stored is None:
             return first
-        if stored.topic_id and self.topic_id and stored.topic_id != self.topic_id:
+        if stored.topic_id and topic_id and stored.topic_id != topic_id:
             raise RewritingError(f"{self.tp.topic} was made anew since the last run: delete the group {self.run.group}")
         if stored.offset < first:
             raise RewritingError(
@@ -145,9 +159,9 @@ class _Place:
             )
         return stored.offset
 
-    async def _send(self, outbox: ExactlyOnce, outcomes: Sequence[Outgoing], following: int) -> None:
+    async def _send(self, outbox: ExactlyOnce, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         try:
-            await outbox.send(outcomes, Progress(following, topic_id=self.topic_id))
+            await outbox.send(outcomes, progress)
         except Refused as error:
             raise RewritingError(
                 f"{error}; give {' and '.join(self.run.targets.topics.values())} the max.message.bytes of the system's "
