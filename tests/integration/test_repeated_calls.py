@@ -99,6 +99,21 @@ def test_a_worker_that_ends_well_leaves_nothing_to_be_taken_for_asked(setup: Set
     assert not any(verdict.repeated for verdict in verdicts(pipeline))
 
 
+def test_calls_that_a_rebalance_cuts_off_are_counted_where_they_are_made_again(setup: Setup) -> None:
+    """Calls take longer than a drain may: the second worker takes partitions whose calls are under way."""
+    stream = {"drain_s": 0.5}
+    remote, pipeline = setup(delay_s=2.0, stream=stream, remote={"batch_size": 1, "in_flight": IN_FLIGHT})
+    sent = pipeline.send([request(number) for number in range(40)])
+    workers = [pipeline.ready_worker()]
+    wait_until(lambda: remote.under_way == IN_FLIGHT, "calls under way")
+    workers.append(pipeline.worker())
+    check_exactly_once(sent, pipeline.settle(sent))
+    counted = sum(told(worker, "remote_calls_repeated") for worker in workers)
+    print(f"the server answered {repeats(remote)} again; counted {counted}")
+    assert 0 < repeats(remote) <= counted <= remote.calls - len(sent) + IN_FLIGHT
+    assert sum(verdict.repeated for verdict in verdicts(pipeline)) == counted
+
+
 def test_equal_inputs_are_paid_once_in_the_whole_pipeline(setup: Setup) -> None:
     remote, pipeline = setup(delay_s=0.05, remote={"cache_records": 100})
     sent = pipeline.send([request(number % 10) for number in range(INPUTS)])

@@ -66,7 +66,7 @@ CHAT = {"url": "http://x", "protocol": "openai_chat", "model": "m", "threshold":
 def chat(**changed: Any) -> bytes | None:
     """The digest of one input under these settings."""
     top = {name: changed.pop(name) for name in ("model",) if name in changed}
-    return digest_of(make_protocol(Remote(**CHAT | top, openai_chat=changed)), "how many?")
+    return digest_of(make_protocol(Remote.model_validate({**CHAT, **top, "openai_chat": changed})), "how many?")
 
 
 @pytest.mark.parametrize(

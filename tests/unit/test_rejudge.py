@@ -122,7 +122,7 @@ def test_what_is_not_ours_is_counted_and_not_judged() -> None:
 def settings(**stream: Any) -> Settings:
     local = {"model": "a:b", "threshold": 0.5}
     remote = {"url": "http://x", "model": "m", "threshold": 0.5}
-    return Settings(local=local, remote=remote, stream=stream)
+    return Settings.model_validate({"local": local, "remote": remote, "stream": stream})
 
 
 @pytest.mark.parametrize(
