@@ -60,6 +60,19 @@ def test_a_hole_wider_than_what_a_commit_allows_stops_nobody() -> None:
     assert taken == [0, 500]
 
 
+def test_markers_behind_the_last_record_do_not_hide_that_more_is_wanted() -> None:
+    made = window()
+    made.add(log(0))
+    commit(made)
+    resolve(made.take(1, 0.0))
+    made.advance(4)
+    commit(made)  # allows what lies below 4, where no record is
+    made.add(log(9))
+    assert made.wants_reach
+    commit(made)
+    assert offsets(made.take(1, 0.0)) == [9]
+
+
 def test_what_may_have_been_asked_before_a_crash_is_known_and_nobody_else() -> None:
     first = window()
     first.add(log(*range(10)))
