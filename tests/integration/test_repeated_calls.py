@@ -33,12 +33,24 @@ def repeats(remote: Remote) -> int:
     return sum(times - 1 for times in remote.answered.values())
 
 
+def _inputs(key: str) -> int:
+    """How many inputs a call was about, as its key says."""
+    found = re.search(r"\+(\d+)-", key)
+    return 1 + int(found[1]) if found else 1
+
+
+def inputs_answered(remote: Remote) -> int:
+    """Inputs that the server answered, repeated ones included."""
+    return sum(_inputs(key) * times for key, times in list(remote.answered.items()))
+
+
 def kill_between_answer_and_commit(pipeline: Pipeline, remote: Remote) -> tuple[list[Any], Worker]:
     """The first worker is killed with answers on the way; the second one ends well."""
     sent = pipeline.send([request(number) for number in range(INPUTS)])
     first = pipeline.ready_worker()
-    wait_until(lambda: remote.answered.total() >= INPUTS // 4, "a quarter of the answers")
+    wait_until(lambda: inputs_answered(remote) >= INPUTS // 4, "a quarter of the answers")
     first.kill()
+    assert inputs_answered(remote) < INPUTS, "it was killed on the way"
     second = pipeline.worker()
     outcomes = pipeline.settle(sent)
     check_exactly_once(sent, outcomes)
@@ -74,17 +86,11 @@ def test_a_call_of_many_inputs_says_of_each_whether_it_was_asked_before(setup: S
     outcomes, second = kill_between_answer_and_commit(pipeline, remote)
     counted = told(second, "remote_calls_repeated")
     marked = sum(_repeated(record) for record in pipeline.records("answers"))
-    paid_inputs = sum(_inputs(key) * times for key, times in remote.answered.items())
+    paid_inputs = inputs_answered(remote)
     print(f"the server answered {paid_inputs} inputs of {INPUTS}; {marked} records in {counted} calls say so")
     assert paid_inputs - INPUTS <= marked
     assert counted <= marked <= 4 * counted
     assert len(outcomes) == INPUTS
-
-
-def _inputs(key: str) -> int:
-    """How many inputs a call was about, as its key says."""
-    found = re.search(r"\+(\d+)-", key)
-    return 1 + int(found[1]) if found else 1
 
 
 def test_a_worker_that_ends_well_leaves_nothing_to_be_taken_for_asked(setup: Setup) -> None:
