@@ -102,14 +102,14 @@ class Remote:
     async def _ask_once(self, reuse: Reuse, questions: Sequence[Question], calls: Calls | None) -> dict[int, Outgoing]:
         """The same, but what is known is not asked, and what is being asked is waited for."""
         answered, waiting, leading = self._sorted(reuse, questions)
+        led = [(question.digest, reuse.flight(question.digest)) for question in leading if question.digest is not None]
         try:
             answered |= await self._ask_all(leading, calls)
         finally:
-            for question in leading:
-                if question.digest is not None:
-                    reuse.land(question.digest)
-        for question, flight in waiting:
-            answered |= await self._await(reuse, question, flight, calls)
+            for digest, flight in led:
+                reuse.land(digest, flight)
+        for question, awaited in waiting:
+            answered |= await self._await(reuse, question, awaited, calls)
         return answered
 
     def _sorted(
@@ -135,9 +135,9 @@ class Remote:
         self, reuse: Reuse, question: Question, flight: Flight, calls: Calls | None
     ) -> dict[int, Outgoing]:
         """The answer to an equal input. Where none comes it is asked anew; where the time is over, nobody is."""
-        _, last_s = self._within_s([question])
         following: Flight | None = flight
         while following is not None and question.digest is not None:
+            _, last_s = self._within_s([question])
             try:
                 answer = await reuse.landed(following, last_s)
             except TimeoutError:

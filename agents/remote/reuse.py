@@ -55,9 +55,10 @@ class Reuse:
         self.cache.put(digest, answer, self._clock())
         self._end(digest, answer)
 
-    def land(self, digest: bytes) -> None:
-        """The call is over. Where it brought no answer, those who wait hear that."""
-        self._end(digest, None)
+    def land(self, digest: bytes, flight: Flight | None) -> None:
+        """The call is over. Where it brought no answer, those who wait hear that; a later call goes on."""
+        if self._flights.get(digest) is flight:
+            self._end(digest, None)
 
     def _end(self, digest: bytes, answer: RemoteAnswer | None) -> None:
         flight = self._flights.pop(digest, None)

@@ -153,6 +153,18 @@ async def test_who_has_no_time_to_wait_falls_back_and_pays_nothing() -> None:
     await first
 
 
+@on_virtual_time
+async def test_a_call_that_is_over_does_not_end_a_later_one_for_the_same() -> None:
+    world = World(records=0)
+    world.reuse.lead(b"x")
+    first = world.reuse.flight(b"x")
+    world.reuse.land(b"x", first)
+    world.reuse.lead(b"x")
+    later = world.reuse.flight(b"x")
+    world.reuse.land(b"x", first)
+    assert world.reuse.flight(b"x") is later
+
+
 class Calls:
     """Remembers which records were asked."""
 
