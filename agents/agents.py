@@ -99,13 +99,16 @@ class RemoteAgent(Agent):
     def __init__(self, remote: Remote, tracing: Tracing | None = None, budget: BudgetLog | None = None) -> None:
         self._remote = remote
         self._budget = budget
-        ask = (tracing or Tracing()).step("ask", remote.answer)
-        self._calls = InFlight(ask, remote.gate.limits.in_flight)
+        self._ask = (tracing or Tracing()).step("ask", remote.answer)
+        self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:
             await self._calls.submit(batch)
+
+    async def _answer(self, batch: Batch) -> list[Outgoing]:
+        return await self._ask(batch.records, batch)
 
     async def warm_up(self) -> None:
         """Begin to read what the fleet has spent."""
@@ -129,8 +132,10 @@ class RemoteAgent(Agent):
         return self._remote.gate.admits
 
     def statistics(self) -> dict[str, Any]:
-        """Limits, breaker, and what is under way."""
-        return {"in_flight": len(self._calls), **self._remote.gate.statistics(), **self._remote.meter.statistics()}
+        """Limits, breaker, what is under way, and what need not be paid again or was."""
+        remote = self._remote
+        told = {**remote.statistics(), **remote.gate.statistics(), **remote.meter.statistics()}
+        return {"in_flight": len(self._calls), **told}
 
     def measurements(self) -> dict[str, Any]:
         """`meter`: the calls, a `Meter`; `endpoint`: who was called, an `Endpoint`."""

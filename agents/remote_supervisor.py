@@ -97,6 +97,8 @@ class RemoteSupervisor:
             requested_ms=record.timestamp,
             latency_ms=verdict.latency_ms,
             cost=verdict.cost,
+            repeated=verdict.repeated,
+            cached=verdict.cached,
         )
 
     def _local_result(self, record: Incoming, facts: Facts, local: Verdict, remote: Verdict, score: float) -> Result:
@@ -117,6 +119,8 @@ class RemoteSupervisor:
             requested_ms=record.timestamp,
             latency_ms=local.latency_ms,
             cost=remote.cost,
+            repeated=remote.repeated,
+            cached=remote.cached,
         )
 
     def _reject(self, record: Incoming, facts: Facts, verdict: Verdict, taken: _Taken) -> Outgoing:

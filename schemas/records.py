@@ -70,6 +70,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_ms: float = 0.0  #: milliseconds the model took, retries included
     cost: float = 0.0  #: what this answer cost, in the currency of the settings
     calls: int = 0  #: remote calls made for it, failed ones included
+    repeated: bool = False  #: calls for it may have been made before, and their answers lost: by a crash or a rebalance
+    cached: bool = False  #: an equal input had been answered: nothing was asked, and nothing paid
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -108,6 +110,8 @@ class Result(msgspec.Struct, frozen=True):
     cost: float = 0.0  #: what it cost, in the currency of the settings
     remote: Verdict | None = None  #: the remote verdict where arbitration took the local answer instead
     arbitrated: bool = False  #: the remote was paid as well, and this local answer is likelier right
+    repeated: bool = False  #: the remote may have been asked and paid before, and its answer lost
+    cached: bool = False  #: the remote answer is that to an equal input: nothing was paid for it
 
 
 class Outgoing(NamedTuple):

@@ -62,6 +62,7 @@ _OFFLINE = {
     "calibrate": "Find both thresholds from labelled predictions, the second one with a guarantee.",
     "replicate": "Recompute the paper's figures from its recorded predictions.",
     "rehearse": "Run recorded predictions through the real pipeline, and compare every decision with the offline one.",
+    "rejudge": "Judge the remote answers of a running system again under new thresholds, without a paid call.",
     "recording": "Read what both models said off the topics of a running system, joined with labels, as a recording.",
 }
 for _name, _purpose in _OFFLINE.items():

@@ -129,8 +129,9 @@ class Partition:
             self.window.add(records)
 
     def wake_if_ready(self) -> None:
-        """Answers have come: see whether something may be sent."""
-        if self.window is not None and (self.window.ready or self._releasing):
+        """Answers have come, or records: see whether there is something to commit."""
+        window = self.window
+        if window is not None and (window.ready or self._releasing or window.wants_reach):
             self._wake.set()
 
     def arm(self) -> None:
@@ -295,8 +296,8 @@ class Partition:
         """What to commit now, None when there is nothing to say."""
         plan = window.plan(self._limit)
         if last:
-            return window.closing(plan) if window.held == 0 else plan
-        if plan.slots or plan.progress.offset != window.committed_progress.offset:
+            return window.closing(plan)
+        if plan.slots or plan.progress.offset != window.committed_progress.offset or window.wants_reach:
             return plan
         self._arming = self._arming and window.wants_arming
         return window.arming() if self._arming else None

@@ -415,7 +415,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 if lease is not None:
                     return [lease]
         plain = [window for window in windows if not window.alone]
-        if not self._batch_is_due(sum(window.pending for window in plain), now):
+        if not self._batch_is_due(sum(window.available(self.policy.batch_records) for window in plain), now):
             return []
         return self._fill(plain, now)
 

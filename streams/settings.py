@@ -427,6 +427,12 @@ class Remote(_Table):
         default=0,
         description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
     )
+    cache_records: _WholeNumber = Field(
+        default=0,
+        description="answers that a worker keeps in memory, so that equal inputs are not paid twice; 0 keeps none",
+    )
+    cache_bytes: _Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
+    cache_hours: _Positive = Field(default=24.0, description="hours for which an answer is kept, at most")
     max_response_bytes: _Count = Field(
         default=1_048_576,
         description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "

@@ -20,6 +20,7 @@ from ..agents.remote.agent import Remote
 from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.budget import BudgetPolicy
+from ..agents.remote.cache import AnswerCache, CachePolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
 from ..agents.remote.endpoint import Endpoint, endpoint
@@ -28,6 +29,7 @@ from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.price import Price
 from ..agents.remote.purse import Purse
 from ..agents.remote.retry import RetryPolicy
+from ..agents.remote.reuse import Reuse
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
@@ -141,6 +143,7 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         pending=max(stream.fetch_records, 4 * step.batch_records),
         max_tries=stream.max_tries,
         ordering=stream.ordering,
+        ahead=_ahead(settings) if step.agent == "remote" else 0,
     )
     caution = CautionPolicy(
         tries=stream.max_tries,
@@ -154,6 +157,12 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         commit_interval_s=stream.commit_interval_ms / 1000,
         drain_s=stream.drain_s,
     )
+
+
+def _ahead(settings: Settings) -> int:
+    """A partition's share of what can be under way: after a crash, few more than that are taken for asked before."""
+    remote = settings.remote
+    return max(remote.batch_size, remote.in_flight * remote.batch_size // settings.topics.partitions)
 
 
 def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
@@ -255,12 +264,21 @@ def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
         accepts_local=accepts_local(settings),
+        reuse=_reuse(settings, client),
         tracing=tracing,
     )
 
 
 def _endpoint(settings: Settings) -> Endpoint:
     return endpoint(settings.remote.protocol, settings.remote.model, settings.remote.url)
+
+
+def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
+    remote = settings.remote
+    if not remote.cache_records:
+        return None
+    policy = CachePolicy(remote.cache_records, remote.cache_bytes, remote.cache_hours * 3600.0)
+    return Reuse(AnswerCache(policy), client.protocol)
 
 
 def _transport(settings: Settings) -> Transport:

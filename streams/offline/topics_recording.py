@@ -147,6 +147,17 @@ async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda
     """
     topics, read = settings.topics, Topics()
     takes = {topics.results: read.take_result, topics.answers: read.take_facts, topics.fallback: read.take_facts}
+    await read_all(settings, takes, tell)
+    return read
+
+
+async def read_all(
+    settings: Settings, takes: Mapping[str, Callable[[Any], None]], tell: Callable[[str], object] = lambda _: None
+) -> None:
+    """Hand every committed record of some topics, up to where they end now, to what takes those of its topic.
+
+    Raises `BrokerUnreachable`, and `RecordingError` for topics that are not there.
+    """
     async with admin_client(settings) as admin:
         partitions = await count_partitions(admin, takes)
     missing = sorted(takes.keys() - partitions.keys())
@@ -162,7 +173,6 @@ async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         await _read_to_the_end(consumer, places, takes, tell)
-    return read
 
 
 async def _read_to_the_end(

@@ -30,6 +30,11 @@ class Batch:
         self.ended = ""
         self.wanted = True
 
+    def called_before(self, record: Incoming) -> bool:
+        return False
+
+    def called(self, record: Incoming) -> None: ...
+
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         self.ended = outcomes[0].to
 
