@@ -121,6 +121,7 @@ class Gate:
         self._clock = clock
         self._queue: deque[_Turn] = deque()
         self._leaving = False
+        self._spent = False  # as it was told last
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -197,12 +198,21 @@ class Gate:
             return "yes"
         now = self.funds.now()
         means = self.funds.purse.afford(cost, now)
+        self._tell_spent(means)
         if means == "soon":
             self.funds.on_need()
         elif means == "spent":
             until_s = self.funds.purse.policy.bounds_s(now)[1] - now
             self._pump_in(min(until_s, _LONGEST_S))
         return means
+
+    def _tell_spent(self, means: Literal["yes", "soon", "spent"]) -> None:
+        if means == "spent" and not self._spent:
+            told = self.funds.purse.statistics() if self.funds is not None else {}
+            log.warning("the budget of this period is spent", extra={"action": "budget_spent", "budget": told})
+        elif means == "yes" and self._spent:
+            log.info("there is a budget again", extra={"action": "budget_available"})
+        self._spent = means == "spent" or (self._spent and means == "soon")
 
     def settle(self, reserved: Reserved, used: Amount) -> None:
         """What a call has cost: the rest may be spent again."""

@@ -11,6 +11,7 @@ from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.cache import AnswerCache, CachePolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.reuse import Reuse
@@ -48,7 +49,7 @@ class World:
     def __init__(self, script: Script = echo, records: int = 100, age_s: float = 3600.0, delay_s: float = 1.0) -> None:
         loop = asyncio.get_running_loop()
         self.transport = Sleeping(script, delay_s)
-        protocol, policy = OpenInference("big"), ClientPolicy("http://remote", price_per_call=2.0, retry=RetryPolicy(1))
+        protocol, policy = OpenInference("big"), ClientPolicy("http://remote", price=Price(2.0), retry=RetryPolicy(1))
         asks = RemoteClient(self.transport, protocol, policy, gate=Gate(clock=loop.time), clock=loop.time)
         self.reuse = Reuse(AnswerCache(CachePolicy(records, age_s=age_s)), protocol, clock=loop.time)
         began = loop.time()
