@@ -167,7 +167,7 @@ def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
 
 def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
     """The settings. Raises `ConfigurationError` with their faults and those of the command line together."""
-    from .settings import load_settings
+    from .settings_file import load_settings
 
     try:
         settings = load_settings(config)

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from .app import create_app
-from .settings import load_settings
+from .settings_file import load_settings
 
 _config = os.environ.get("BISUPERVISED_CONFIG")
 

@@ -24,7 +24,8 @@ from ...schemas.codec import decode_facts, decode_result
 from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
 from ..processes import ProcessError, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings, load_settings
+from ..settings import Settings
+from ..settings_file import load_settings
 from ..topics import create_topics
 from . import recorded
 from .output import as_text, progress_console, tell, writing

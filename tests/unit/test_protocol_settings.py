@@ -17,7 +17,8 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.api_key import api_key
 from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.settings import Remote, Settings, load_settings
+from bisupervised.streams.settings import Remote, Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import make_agent
 from support.records import Record
 from support.remotes import answered, chat_completion, choice

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.settings import KNOWN, Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import KNOWN, load_settings
 
 LINES = {
     "local": {"model": "model = 'my_model:load'", "threshold": "threshold = 0.9"},
