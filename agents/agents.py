@@ -15,6 +15,7 @@ from .in_flight import InFlight
 from .local import Local
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
+from .terms import Terms
 
 
 class Agent(ABC):
@@ -38,6 +39,14 @@ class Agent(ABC):
 
     def owns(self, owned: int, partitions: int) -> None:
         """Told after each rebalance: so many partitions of so many in all are this worker's."""
+        return
+
+    def objections(self, terms: Terms) -> list[str]:
+        """Why it cannot work on these terms; empty where it can. Asked before `adopt`."""
+        return []
+
+    def adopt(self, terms: Terms) -> None:
+        """Other thresholds and limits from now on. Never awaits, so that no batch meets half of them."""
         return
 
     @property
@@ -67,6 +76,15 @@ class LocalAgent(Agent):
         """Predict once."""
         await self._local.warm_up(self._inputs)
 
+    def objections(self, terms: Terms) -> list[str]:
+        """Thresholds of another model say nothing about this one."""
+        wanted, name = terms.local_model, self._local.model_name
+        return [f"[thresholds] file: was made for the local model {wanted}, not {name}"] * (wanted not in ("", name))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the first threshold."""
+        self._local.judge_by(terms.local, terms.version)
+
     async def close(self) -> None:
         """Let go of the inference thread."""
         self._local.close()
@@ -95,6 +113,12 @@ class RemoteAgent(Agent):
         self._calls.resize(gate.limits.in_flight)
         self._calls.drop_unwanted()
 
+    def adopt(self, terms: Terms) -> None:
+        """Ask within the limits."""
+        gate = self._remote.gate
+        gate.change(terms.limits)
+        self._calls.resize(gate.limits.in_flight)
+
     @property
     def hungry(self) -> bool:
         """False while the remote is down and its records are to wait: the backlog stays in Kafka."""
@@ -121,3 +145,7 @@ class RemoteSupervisorAgent(Agent):
         async for batch in batches:
             with batch:
                 batch.resolve(self._judge.judge(batch.records))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the second threshold."""
+        self._judge.judge_by(terms.remote, terms.version, joint=terms.joint, arbitration=terms.arbitration)

@@ -78,8 +78,9 @@ def worker(
     chosen, faults = parse_agents(agents)
     settings = _settings(config, faults)
     from .app import run_worker
+    from .settings_file import Source
 
-    return run_worker(settings, chosen)
+    return run_worker(settings, chosen, Source(config))
 
 
 @topics.command

@@ -365,7 +365,9 @@ class Thresholds(_Table):
     file: str = Field(
         default="", description="file of `bisupervised calibrate`, which gives both thresholds; '' for none"
     )
-    version: str = Field(default="", description="name under which records say which thresholds judged them")
+    version: str = Field(
+        default="", description="name under which records say which thresholds judged them; '' takes a digest of them"
+    )
 
 
 class Log(_Table):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -104,6 +105,17 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     if faults:
         raise ConfigurationError(faults)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the settings of a worker come from, to be read again: a file (None: no file), under the environment."""
+
+    path: Path | None
+
+    def load(self) -> Settings:
+        """Raises `ConfigurationError`."""
+        return load_settings(self.path)
 
 
 def _errors(error: ValidationError) -> list[ErrorDetails]:

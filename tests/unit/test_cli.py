@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import cli
+from bisupervised.streams.settings_file import Source
 from bisupervised.streams.topics import BrokerUnreachable
 
 GOOD = """
@@ -35,7 +36,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
 
-    def run_worker(settings: Any, agents: Sequence[str]) -> int:
+    def run_worker(settings: Any, agents: Sequence[str], source: Source) -> int:
+        assert source.load() == settings, "it can be read again"
         calls.append((settings, agents))
         return 7
 
