@@ -105,6 +105,26 @@ def check(*, config: Config = None) -> int:
 
 
 @app.command
+def config(*, out: Path | None = None) -> int:
+    """Print a commented example of every option, to begin a configuration with.
+
+    Parameters
+    ----------
+    out
+        File to write it to instead.
+    """
+    from .example import example
+    from .offline.output import writing
+
+    if out is None:
+        sys.stdout.write(example())
+        return DONE
+    with writing(out):
+        out.write_text(example(), encoding="utf-8")
+    return DONE
+
+
+@app.command
 def broker(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 9092,

@@ -170,7 +170,8 @@ class Local(_Table):
     """The small model that answers first, and its supervisor."""
 
     model: Annotated[str, AfterValidator(model_name)] = Field(
-        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)"
+        examples=["my_model:Sentiment"],
+        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
     )
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
@@ -189,7 +190,7 @@ class Local(_Table):
         "a callable without a torch module must be stochastic by itself",
     )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
-    threshold: float = Field(description="score below this is doubtful and goes to the remote model")
+    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
     batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
@@ -215,13 +216,17 @@ class Local(_Table):
 class Remote(_Table):
     """The large model behind a network, and its supervisor."""
 
-    url: Annotated[str, AfterValidator(http_url)] = Field(description="base address, such as http://127.0.0.1:8080")
+    url: Annotated[str, AfterValidator(http_url)] = Field(
+        examples=["http://127.0.0.1:8080"], description="base address, such as http://127.0.0.1:8080"
+    )
     protocol: Annotated[str, AfterValidator(_protocol_name)] = Field(
         default="open_inference",
         description=f"what the server speaks: {', '.join(PROTOCOLS)}, or module:callable for one of your own",
     )
     # None stands for not given, and ends as ''
-    model: str = Field(default=None, validate_default=True, description="the server's name for its model")
+    model: str = Field(
+        default=None, validate_default=True, examples=["large"], description="the server's name for its model"
+    )
     send: tuple[_Name, ...] = Field(
         default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
     )
@@ -266,7 +271,7 @@ class Remote(_Table):
     arbitration: bool = Field(
         default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
     )
-    threshold: float = Field(description="score below this is rejected and goes to fallback")
+    threshold: float = Field(examples=[0.6], description="score below this is rejected and goes to fallback")
     openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
     tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
     generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ..schemas.errors import ConfigurationError
-from .api_key import key_faults, take_written_key
+from .api_key import key_faults
 from .faults import contradictions, place_of, told, unknown_variable
 from .protocols import TABLES, unfit_for_protocol
+from .secret import secret_faults, secret_keys, take_written
 from .settings import Settings
 from .thresholds import with_thresholds
 
@@ -59,6 +60,7 @@ def _known_keys() -> dict[str, dict[str, str]]:
 
 
 KNOWN = _known_keys()
+SECRETS = secret_keys(all_tables())
 #: stands in for what is required and missing, so that the rest can still be checked; never leaves this module
 _STAND_IN: dict[str, dict[str, Any]] = {
     "local": {"model": "module:callable", "threshold": 0.5},
@@ -88,7 +90,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     """
     env = os.environ if env is None else env
     written = _read(path)
-    faults = take_written_key(written)
+    faults = take_written(written, SECRETS)
     document, unread = with_thresholds(_merged(written, _Environment(env)()))
     faults += unread
     origins, unknown = _variables(env)
@@ -101,7 +103,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
         faulty = _places(error)
         settings = _settled(document, faulty)
     faults += contradictions(settings, faulty)
-    faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
+    faults += unfit_for_protocol(settings, faulty) + secret_faults(settings, SECRETS) + key_faults(settings.remote)
     if faults:
         raise ConfigurationError(faults)
     return settings

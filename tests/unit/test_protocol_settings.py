@@ -298,7 +298,7 @@ def test_the_key_from_the_environment_wins_over_the_files(tmp_path: Path) -> Non
     assert api_key(load(tmp_path, CHAT).remote) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"two words", b"a\nb", "schlüssel".encode()])
+@pytest.mark.parametrize("content", [b"two words", b"a\nb", "schlüssel".encode()])
 def test_a_file_without_a_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     faults = faults_of(tmp_path, f"{CHAT}api_key_file = '{tmp_path / 'key'}'")
