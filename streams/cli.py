@@ -97,10 +97,42 @@ def create(*, config: Config = None) -> int:
 
 
 @app.command
-def check(*, config: Config = None) -> int:
-    """Print every fault of the configuration, or ok."""
-    _settings(config)
-    _say("ok")
+def check(
+    *,
+    config: Config = None,
+    connect: Annotated[bool, Parameter(negative="")] = False,
+    pay: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Print every fault of the configuration, or ok. With --connect, try what it names, too.
+
+    Reads the configuration; with --connect asks the broker and the remote, and loads the model. Writes nothing.
+    Exits 2 where the configuration has faults, 1 where something that it names was not found.
+
+    Parameters
+    ----------
+    connect
+        Also try the broker, its topics, the model and the remote, each also where an earlier one failed.
+    pay
+        With --connect, also make one call of the remote, which may cost money.
+    json
+        Print JSON.
+    """
+    from .check import as_document, run_check
+    from .offline.output import tell
+
+    if pay and not connect:
+        raise ConfigurationError(["--pay: only goes with --connect"])
+    try:
+        settings = _settings(config)
+    except ConfigurationError as error:
+        if not json:
+            raise
+        tell(as_document((), error.faults), (), (), as_json=True)
+        return MISUSED
+    if connect:
+        return run_check(settings, pay=pay, as_json=json)
+    tell(as_document(()), (), ("ok",), as_json=json)
     return DONE
 
 

@@ -242,7 +242,7 @@ def _remote(settings: Settings) -> Remote:
         price_per_call=remote.price_per_call,
         headers=remote.headers,
     )
-    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    client = RemoteClient(make_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
     return Remote(
         client,
         request_format(settings),
@@ -253,7 +253,8 @@ def _remote(settings: Settings) -> Remote:
     )
 
 
-def _transport(settings: Settings) -> Transport:
+def make_transport(settings: Settings) -> Transport:
+    """What carries calls to the remote, with the key where there is one."""
     remote, key = settings.remote, api_key(settings.remote)
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
     transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
