@@ -1,8 +1,9 @@
-"""What `check --connect` asks the remote: its name, a connection, and one request that costs nothing, if there is one."""
+"""What `check --connect` asks the remote: its name, a connection, and a request that costs nothing, if there is one."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import uuid
@@ -48,8 +49,8 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
     try:
         probe = _probe(settings.remote)
         if probe is None:
-            text = f"protocol {settings.remote.protocol!r} has no request that costs nothing: only the connection was tried"
-            yield note("remote", text)
+            text = "has no request that costs nothing: only the connection was tried"
+            yield note("remote", f"protocol {settings.remote.protocol!r} {text}")
         else:
             async for finding in _ask(transport, settings.remote, probe):
                 yield finding
@@ -73,9 +74,13 @@ async def _connect(remote: Remote) -> Finding:
     except TimeoutError:
         return fault("remote", f"{host}:{port} does not answer: is a firewall between?")
     except OSError as error:
-        return fault("remote", f"nothing listens at {host}:{port} ({error.strerror or error}): is the server up?")
+        return fault("remote", f"nothing listens at {host}:{port} ({_why(error)}): is the server up?")
     writer.close()
     return ok("remote", f"{host}:{port} can be reached{' over TLS' if secure else ''}")
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)  # its own text repeats the address
 
 
 def _probe(remote: Remote) -> _Probe | None:
