@@ -393,3 +393,48 @@ def test_it_reads_nothing_behind_the_callers_back(monkeypatch: pytest.MonkeyPatc
         remote={"url": "http://h", "model": "m", "threshold": 0.5},  # type: ignore[arg-type]  # as above
     )
     assert built.name == "bisupervised"
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "fault"),
+    [
+        (
+            "kafka",
+            "session_timeout_s = 61",
+            "[kafka] session_timeout_s: must be at most rebalance_timeout_s (got 61.0 ",
+        ),
+        (
+            "stream",
+            "watchdog_s = 30",
+            "[stream] watchdog_s: must be above [kafka] request_timeout_s (got 30.0 and 30.0)",
+        ),
+        ("stream", "fetch_records = 10001", "[stream] fetch_records: must be at most window_records (got 10001 and "),
+        (
+            "topics",
+            "retention_hours = 0.1",
+            "[topics] retention_hours: must be longer than [remote] terminal_cool_down_s (got 0.1 and 600.0)",
+        ),
+        ("request", "id = 'input'", "[request] id: must differ from input (got 'input' for both)"),
+        ("request", "deadline_ms = 'input'", "[request] deadline_ms: must differ from input (got 'input' for both)"),
+        ("request", "deadline_ms = 'id'", "[request] deadline_ms: must differ from id (got 'id' for both)"),
+        ("local", "labels = ['a', 'b', 'a']", "[local] labels: must differ from each other"),
+        ("remote", "labels = ['a', 'a']", "[remote] labels: must differ from each other"),
+    ],
+)
+def test_more_that_cannot_work_together(tmp_path: Path, table: str, line: str, fault: str) -> None:
+    [told] = faults_of(write(tmp_path, with_line(table, line)))
+    assert told.startswith(fault)
+
+
+def test_labels_of_an_output_without_classes(tmp_path: Path) -> None:
+    text = REQUIRED.replace("[local]", "[local]\noutput = 'scored'\nlabels = ['a', 'b']")
+    assert faults_of(write(tmp_path, text)) == [
+        '[local] labels: have no use with output = "scored", which has no classes'
+    ]
+
+
+def test_a_header_that_is_the_keys(tmp_path: Path) -> None:
+    text = REQUIRED + "\napi_key_header = 'X-Team'\nheaders = { x-team = 'a' }"
+    assert faults_of(write(tmp_path, text)) == [
+        "[remote] headers: must not hold X-Team, which is [remote] api_key_header"
+    ]
