@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
+from .manual import OPTIONS, OVERVIEW, PAGES, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ Config = Annotated[
         help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
     ),
 ]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
 
 
 def _version() -> str:
@@ -51,9 +53,10 @@ app = App(
     version=_version,
     help_flags=["--help", "-h"],
     help_format="markdown",
+    help_epilogue=OVERVIEW,
     suppress_keyboard_interrupt=False,  # `run` turns it into an exit code, as it does with all else
 )
-topics = App(name="topics", help="Make the topics.")
+topics = App(name="topics", help="Make the topics.", **page_of("topics"))
 app.command(topics)
 
 #: commands over recorded predictions, loaded when they are called: their names and what they are for
@@ -65,10 +68,9 @@ _OFFLINE = {
     "recording": "Read what both models said off the topics of a running system, joined with labels, as a recording.",
 }
 for _name, _purpose in _OFFLINE.items():
-    app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose)
+    app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 
 
-@app.command
 def worker(
     *,
     config: Config = None,
@@ -83,31 +85,32 @@ def worker(
     return run_worker(settings, chosen, Source(config))
 
 
-@topics.command
-def create(*, config: Config = None) -> int:
+def create(*, config: Config = None, json: Json = False) -> int:
     """Make what is missing of the five topics. Existing topics are left as they are."""
     settings = _settings(config)
+    from .offline.output import tell
     from .topics import create_topics
 
     # what it would say about an unreachable broker, the error below says better
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    for line in asyncio.run(create_topics(settings)):
-        _say(line)
+    lines = asyncio.run(create_topics(settings))
+    tell(
+        {"topics": [dict(zip(("name", "state"), line.split(": ", 1), strict=True)) for line in lines]},
+        (),
+        lines,
+        as_json=json,
+    )
     return DONE
 
 
-@app.command
 def check(
     *,
     config: Config = None,
     connect: Annotated[bool, Parameter(negative="")] = False,
     pay: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
 ) -> int:
     """Print every fault of the configuration, or ok. With --connect, try what it names, too.
-
-    Reads the configuration; with --connect asks the broker and the remote, and loads the model. Writes nothing.
-    Exits 2 where the configuration has faults, 1 where something that it names was not found.
 
     Parameters
     ----------
@@ -115,8 +118,6 @@ def check(
         Also try the broker, its topics, the model and the remote, each also where an earlier one failed.
     pay
         With --connect, also make one call of the remote, which may cost money.
-    json
-        Print JSON.
     """
     from .check import as_document, run_check
     from .offline.output import tell
@@ -136,7 +137,6 @@ def check(
     return DONE
 
 
-@app.command
 def config(*, out: Path | None = None) -> int:
     """Print a commented example of every option, to begin a configuration with.
 
@@ -156,7 +156,6 @@ def config(*, out: Path | None = None) -> int:
     return DONE
 
 
-@app.command
 def broker(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 9092,
@@ -176,7 +175,6 @@ def broker(
     return run_broker(port, data)
 
 
-@app.command
 def demo(
     *,
     out: Path = Path("build"),
@@ -205,6 +203,12 @@ def demo(
     from .demo.run import run_demo
 
     return run_demo(out, rounds=rounds, seed=seed)
+
+
+for _command in (demo, broker, config, check, worker):
+    app.command(_command, **page_of(_command.__name__))
+topics.command(create, help_epilogue=PAGES["topics"].as_markdown())
+app["--help"].group = app["--version"].group = OPTIONS
 
 
 def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
