@@ -117,7 +117,12 @@ PAGES: dict[str, Page] = {
         "the recording to --out; tables or JSON to stdout",
         examples=("bisupervised recording --config my.toml --labels labels.csv --out recording.jsonl",),
     ),
-    "rejudge": Page(THRESHOLDS),
+    "rejudge": Page(
+        THRESHOLDS,
+        "the thresholds, and the topic `answers` of the running system",
+        "a report of what would change to stdout; records only where topics for them are named",
+        examples=("bisupervised rejudge --config my.toml --thresholds thresholds.json",),
+    ),
     "replicate": Page(
         THRESHOLDS,
         "the paper's recorded predictions",
@@ -126,9 +131,27 @@ PAGES: dict[str, Page] = {
         "130 interrupted",
         ("bisupervised replicate --data data/bisupervised",),
     ),
-    "produce": Page(RUN),
-    "tail": Page(RUN),
-    "fallback": Page(REST),
+    "produce": Page(
+        RUN,
+        "a file of events, .csv or .jsonl, or a folder of images",
+        "the topic `requests`",
+        examples=("bisupervised produce events.jsonl --config my.toml",),
+    ),
+    "tail": Page(
+        RUN,
+        "the topic `results` or `fallback`, as it grows",
+        "lines to stdout",
+        examples=("bisupervised tail results --config my.toml",),
+    ),
+    "fallback": Page(
+        REST,
+        "the topic `fallback`",
+        "lists and records to stdout; with replay the topic `requests`, or another one",
+        examples=(
+            "bisupervised fallback list --reason low_confidence --config my.toml",
+            "bisupervised fallback replay again --reason low_confidence --dry-run --config my.toml",
+        ),
+    ),
 }
 
 OVERVIEW = f"""\
