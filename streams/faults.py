@@ -29,6 +29,7 @@ Known = Mapping[str, Mapping[str, str]]
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
 _SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
+_UNITS = {"_s": "seconds", "_ms": "milliseconds", "_hours": "hours", "_bytes": "bytes"}
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -82,7 +83,14 @@ def _complaint(error: ErrorDetails, place: Place, known: Known) -> str:
         kind = "table" if not table and isinstance(error["input"], dict) else "key"
         return f"unknown {kind}{_nearest(place, known)}"
     text = _TEXTS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    if text.endswith("number"):
+        text += _unit(key)
     return f"{text}{_got(place, error['input'])}"
+
+
+def _unit(key: str) -> str:
+    """What a number of this key counts, as its name says: whoever wrote '30s' learns it."""
+    return next((f" of {unit}" for end, unit in _UNITS.items() if key.endswith(end)), "")
 
 
 def written(place: Place, known: Known) -> str:

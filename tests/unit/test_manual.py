@@ -61,7 +61,7 @@ def test_each_command_says_what_it_reads_and_writes_and_how_it_ends(
 @pytest.mark.parametrize("name", REGISTERED)
 def test_the_examples_are_of_this_command_and_of_options_it_has(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for example in " ".join(PAGES[name].examples).replace(" \\ ", " ").split("bisupervised ")[1:]:
-        first, second, *_ = example.split(" | ")[0].split() + [""]
+        first, second, *_ = [*example.split(" | ")[0].split(), ""]
         assert first == name
         text = shown(capsys, name, second) if second in cli.app[name] else shown(capsys, name)
         options = set(re.findall(r"(?<= )--[a-z-]+", example.split(" | ")[0]))

@@ -134,9 +134,9 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("remote", "batch_size = 0", "[remote] batch_size: must be at least 1 (got 0)"),
         ("remote", "batch_size = 1.5", "[remote] batch_size: must be a whole number (got 1.5)"),
         ("remote", "batch_size = true", "[remote] batch_size: must be a number, not true or false (got True)"),
-        ("remote", "timeout_s = 'soon'", "[remote] timeout_s: must be a number (got 'soon')"),
+        ("remote", "timeout_s = 'soon'", "[remote] timeout_s: must be a number of seconds (got 'soon')"),
         ("remote", "timeout_s = 0", "[remote] timeout_s: must be more than 0 (got 0)"),
-        ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number (got inf)"),
+        ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number of seconds (got inf)"),
         ("remote", "model = ''", "[remote] model: must not be empty (got '')"),
         ("remote", "url = 'ftp://x'", "[remote] url: must be a URL such as http://127.0.0.1:8080 (got 'ftp://x')"),
         (
@@ -438,3 +438,23 @@ def test_a_header_that_is_the_keys(tmp_path: Path) -> None:
     assert faults_of(write(tmp_path, text)) == [
         "[remote] headers: must not hold X-Team, which is [remote] api_key_header"
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "fault"),
+    [
+        ("remote", "timeout_s = '30s'", "[remote] timeout_s: must be a number of seconds (got '30s')"),
+        (
+            "local",
+            "batch_wait_ms = '5 ms'",
+            "[local] batch_wait_ms: must be a whole number of milliseconds (got '5 ms')",
+        ),
+        ("topics", "retention_hours = '7d'", "[topics] retention_hours: must be a number of hours (got '7d')"),
+        ("remote", "batch_bytes = '1MB'", "[remote] batch_bytes: must be a whole number of bytes (got '1MB')"),
+        ("remote", "tries = 'six'", "[remote] tries: must be a whole number (got 'six')"),
+        ("remote", "timeout_ms = 30000", "[remote] timeout_ms: unknown key; did you mean timeout_s?"),
+        ("topics", "retention_days = 7", "[topics] retention_days: unknown key; did you mean retention_hours?"),
+    ],
+)
+def test_a_fault_names_the_unit(tmp_path: Path, table: str, line: str, fault: str) -> None:
+    assert faults_of(write(tmp_path, with_line(table, line))) == [fault]
