@@ -97,8 +97,8 @@ async def look(
         try:
             async for finding in looked():
                 yield finding
-        except BiSupervisedError as error:
-            yield fault(about, str(error))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
+            yield fault(about, f"could not be looked at: {type(error).__name__}: {error}")
 
 
 async def look_at_model(settings: Settings, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:

@@ -18,7 +18,7 @@ from ..agents.remote.client import Bill, ClientPolicy, RemoteClient
 from ..agents.remote.retry import RetryPolicy
 from ..agents.remote.sending import outbound
 from ..schemas.codec import Request
-from ..schemas.errors import BiSupervisedError, RecordError
+from ..schemas.errors import BiSupervisedError, ConfigurationError, RecordError
 from .check import Finding, fault, note, ok
 from .protocols import make_protocol
 from .topology import make_transport
@@ -41,6 +41,8 @@ class _Probe:
 
 async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Finding]:
     """Name, connection, then the cheap request; with `pay`, one call as a worker makes it."""
+    for line in await asyncio.to_thread(_protocol_faults, settings.remote):
+        yield fault("remote", line)
     reached = await _connect(settings.remote)
     yield reached
     if reached.level == "fault":
@@ -58,6 +60,15 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
             yield await _pay(transport, settings)
     finally:
         await transport.close()
+
+
+def _protocol_faults(remote: Remote) -> list[str]:
+    """Why a protocol of the user's own cannot be loaded."""
+    try:
+        make_protocol(remote)
+    except ConfigurationError as error:
+        return list(error.faults)
+    return []
 
 
 async def _connect(remote: Remote) -> Finding:

@@ -312,3 +312,23 @@ async def test_a_call_that_is_paid_is_made_once(tmp_path: Path, prefix: str) -> 
         assert remote.calls == 1
     assert told.level == "fault"
     assert told.text.startswith("1 call made, no answer: remote_error")
+
+
+async def test_a_protocol_of_ones_own_that_cannot_be_loaded(tmp_path: Path, prefix: str) -> None:
+    async with serving({}) as url:
+        settings = await settings_of(tmp_path, prefix, nobody(), url, remote={"protocol": "no_such_module:made"})
+        told = [(finding.level, finding.text) async for finding in look_at_remote(settings, pay=False)]
+    assert [level for level, _ in told] == ["fault", "ok", "note"]
+    assert "no_such_module" in told[0][1]
+
+
+async def test_a_check_that_breaks_does_not_keep_the_others_from_running(
+    tmp_path: Path, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Settings) -> AsyncIterator[Finding]:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr("bisupervised.streams.check_kafka.look_at_broker", broken)
+    lines = await found(await settings_of(tmp_path, prefix, nobody(), f"http://{nobody()}"))
+    assert lines[0] == ("broker", "fault", "could not be looked at: RuntimeError: what nobody thought of")
+    assert {about for about, _, _ in lines} == {"broker", "topics", "model", "remote"}
