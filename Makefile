@@ -7,7 +7,7 @@ FAULTS ?= 120
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 	$(BIN)/mypy
 	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
+
+docs: setup  ## what is generated from the code: the example of every option
+	$(BIN)/bisupervised config --out examples/bisupervised.toml
 
 wheel-test: setup  ## the tests that need no broker, against the built wheel
 	$(BIN)/python scripts/wheel.py test

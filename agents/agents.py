@@ -17,6 +17,7 @@ from .in_flight import InFlight
 from .local import Local
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
+from .terms import Terms
 from .tracing import Tracing
 
 
@@ -41,6 +42,14 @@ class Agent(ABC):
 
     def owns(self, owned: int, partitions: int) -> None:
         """Told after each rebalance: so many partitions of so many in all are this worker's."""
+        return
+
+    def objections(self, terms: Terms) -> list[str]:
+        """Why it cannot work on these terms; empty where it can. Asked before `adopt`."""
+        return []
+
+    def adopt(self, terms: Terms) -> None:
+        """Other thresholds and limits from now on. Never awaits, so that no batch meets half of them."""
         return
 
     @property
@@ -80,6 +89,15 @@ class LocalAgent(Agent):
     def measurements(self) -> dict[str, Any]:
         """`predict`: the seconds that the model took for a batch, as `Buckets`."""
         return {"predict": self._local.durations.snapshot()}
+
+    def objections(self, terms: Terms) -> list[str]:
+        """Thresholds of another model say nothing about this one."""
+        wanted, name = terms.local_model, self._local.model_name
+        return [f"[thresholds] file: was made for the local model {wanted}, not {name}"] * (wanted not in ("", name))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the first threshold."""
+        self._local.judge_by(terms.local, terms.version)
 
     async def close(self) -> None:
         """Let go of the inference thread."""
@@ -126,6 +144,12 @@ class RemoteAgent(Agent):
         self._calls.resize(gate.limits.in_flight)
         self._calls.drop_unwanted()
 
+    def adopt(self, terms: Terms) -> None:
+        """Ask within the limits."""
+        gate = self._remote.gate
+        gate.change(terms.limits)
+        self._calls.resize(gate.limits.in_flight)
+
     @property
     def hungry(self) -> bool:
         """False while the remote is down or the budget spent, and records are to wait: the backlog stays in Kafka."""
@@ -163,3 +187,7 @@ class RemoteSupervisorAgent(Agent):
         async for batch in batches:
             with batch:
                 batch.resolve(await self._judge(batch.records))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the second threshold."""
+        self._judge.judge_by(terms.remote, terms.version, joint=terms.joint, arbitration=terms.arbitration)

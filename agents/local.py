@@ -56,6 +56,16 @@ class Local:
         self.durations = Histogram(PREDICT_S)  #: seconds that the model took for a batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
+    @property
+    def model_name(self) -> str:
+        """Name and version of the model, as records have it."""
+        return self._model.name
+
+    def judge_by(self, supervisor: Supervisor, thresholds_version: str) -> None:
+        """Another threshold, from the next judgement on. A batch is judged in one go, so by one of the two."""
+        self._supervisor = supervisor
+        self._thresholds = thresholds_version
+
     async def warm_up(self, inputs: Sequence[Any]) -> None:
         """Predict once and forget the answers, so that the first batch pays no compilation or page faults."""
         if inputs:

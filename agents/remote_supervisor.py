@@ -39,6 +39,12 @@ class RemoteSupervisor:
         joint: JointModel | None = None,
         arbitration: bool = False,
     ) -> None:
+        self.judge_by(supervisor, thresholds_version, joint=joint, arbitration=arbitration)
+
+    def judge_by(
+        self, supervisor: Supervisor, thresholds_version: str, *, joint: JointModel | None, arbitration: bool
+    ) -> None:
+        """Another threshold, from the next batch on. Raises `ValueError` where a joint model is needed and missing."""
         if joint is None and (arbitration or supervisor.name == JOINT):
             raise ValueError("the joint supervisor and arbitration need a joint model: calibrate fits one")
         self._supervisor = supervisor

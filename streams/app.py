@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -17,13 +18,16 @@ import faust
 from faust.app import BootStrategy
 from mode import Service
 
+from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
 from .monitor import Monitor
 from .observation import Observation
 from .plane import DataPlane
 from .preflight import TopicFacts, preflight
+from .reload import Reloader, Reloading
 from .settings import Settings
+from .settings_file import Source
 from .stage import Stage
 from .substitute import FallbackSubstitute
 from .supervision import Supervision
@@ -98,8 +102,10 @@ class Planes(Service):
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
 
 
-def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> _App:
+def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
+
+    With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
     Raises `ConfigurationError` and `BrokerUnreachable`.
@@ -116,7 +122,18 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> _App
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
             super().__init__(stages, app.telemetry, **kwargs)
 
+    if source is not None:
+        _reload_from(source, settings, app, [stage.agent for stage in stages])
     return app
+
+
+def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Sequence[Agent]) -> None:
+    reloader = Reloader(source, settings, agents)
+
+    @app.service
+    class _Reloading(Reloading):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(reloader, **kwargs)
 
 
 def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
@@ -138,10 +155,13 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
     return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
-def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
+def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
     configure(settings.log.level, as_json=settings.log.as_json)
-    app = create_app(settings, agents)
+    # until the application hears it, it would end the worker; what changes until then is found at the first look
+    if source is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    app = create_app(settings, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -20,7 +20,7 @@ from aiokafka.errors import (
 )
 
 from ..schemas.errors import ConfigurationError
-from .secrets import secret
+from .secret import secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +68,7 @@ def connection(kafka: Kafka) -> Connection:
     context = _ssl_context(kafka) if _encrypted(kafka) else None
     if not _authenticates(kafka):
         return Connection(kafka.bootstrap_servers, protocol, ssl_context=context)
-    password = secret(kafka.sasl_password, kafka.sasl_password_file) or ""
+    password = secret(kafka, "sasl_password") or ""
     return Connection(kafka.bootstrap_servers, protocol, kafka.sasl_mechanism, kafka.sasl_username, password, context)
 
 
@@ -103,7 +103,7 @@ def _sasl_faults(kafka: Kafka) -> list[str]:
         return []
     faults = [] if kafka.sasl_username else ["[kafka] sasl_username: is missing: the user to log in as"]
     try:
-        if secret(kafka.sasl_password, kafka.sasl_password_file) is None:
+        if secret(kafka, "sasl_password") is None:
             faults.append(
                 "[kafka] sasl_password_file: is missing: a file with the password; or set "
                 "BISUPERVISED_KAFKA__SASL_PASSWORD"
@@ -148,7 +148,10 @@ def _ssl_context(kafka: Kafka) -> ssl.SSLContext:
         raise ValueError("ssl_ca_file: holds no certificate in PEM form") from None
     if not kafka.ssl_certificate_file:
         return context
-    password = secret(kafka.ssl_key_password, kafka.ssl_key_password_file)
+    try:
+        password = secret(kafka, "ssl_key_password")
+    except ValueError as error:
+        raise ValueError(f"ssl_key_password_file: {error}") from None
     try:
         # a callable, for without one OpenSSL would ask for the password at the terminal
         context.load_cert_chain(kafka.ssl_certificate_file, kafka.ssl_key_file or None, lambda: password or "")

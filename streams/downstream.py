@@ -11,9 +11,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .connection import connection
+from .offline.output import progress_bar
 from .processes import Process, end
 from .settings import Settings
 
@@ -64,7 +64,7 @@ async def stream(
     downstream: Downstream[Outcome] = Downstream()
     topics = zip((settings.topics.results, settings.topics.fallback), reads, strict=True)
     readers = [asyncio.create_task(_read(settings, topic, downstream, read)) for topic, read in topics]
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         produced = progress.add_task("produced", total=len(events))
         answered = progress.add_task("outcomes", total=len(events))
         began = downstream.at = time.monotonic()
@@ -103,16 +103,6 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("  {task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
 
 
 async def _produce(settings: Settings, events: Mapping[str, bytes], sent: Callable[[int], object]) -> None:

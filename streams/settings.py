@@ -1,17 +1,11 @@
-"""The settings: one TOML file, overridden by the environment, every fault told at once.
+"""The settings: what every key of the configuration means, its default and its bounds.
 
-`BISUPERVISED_<TABLE>__<KEY>` overrides a key of the file (`BISUPERVISED_LOCAL__THRESHOLD=0.9`); lists are
-written as JSON there. Nothing is skipped with a warning: a key that is not known here refuses to start.
+`settings_file.py` reads them from a file and the environment, `example.py` writes an example of all of them.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,103 +14,46 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
 from ..agents.remote.budget import Per
 from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES
-from ..schemas.errors import ConfigurationError
-from .api_key import header_name, key_faults, plain_headers
-from .connection import Mechanism, SecurityProtocol, connection_faults
-from .faults import contradictions, place_of, told, unknown_variable
+from .api_key import header_name, plain_headers
+from .connection import Mechanism, SecurityProtocol
 from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
-from .protocols import PROTOCOLS, TABLES, needs_model, own_scores, unfit_for_protocol, usual_batch_size, usual_score
-from .secrets import take_written
-from .thresholds import with_thresholds
-from .values import Count, no_boolean
+from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_score
+from .values import (
+    MODULE_CALLABLE,
+    Count,
+    http_url,
+    kafka_name,
+    model_name,
+    no_boolean,
+    parsed_threshold,
+    servers,
+    upper,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
     from ..schemas.records import Route
-    from .faults import Place
 
-ENV_PREFIX = "BISUPERVISED_"
-ENV_DELIMITER = "__"
-
-#: a torch.export file, or TorchScript under either of its usual names
-MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
 #: the done-marks of a window must fit into 4,096 characters of commit metadata
 MOST_WINDOW_RECORDS = 24_000
 #: `transaction.max.timeout.ms` of a broker as it comes, seconds
 MOST_TRANSACTION_S = 900
-_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-def _kafka_name(value: str) -> str:
-    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
-        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
-    return value
-
-
-def _servers(value: str) -> str:
-    for server in value.split(","):
-        host, colon, port = server.strip().rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError("must be host:port, several separated by commas")
-    return value
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise ValueError("must be a URL such as http://127.0.0.1:8080")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user or a password: it is written to logs")
-    return value.rstrip("/")
-
-
-def _model_name(value: str) -> str:
-    if value.endswith(MODEL_SUFFIXES) or _MODULE_CALLABLE.fullmatch(value):
-        return value
-    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
-
-
-def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
-    return value.upper() if isinstance(value, str) else value
 
 
 def _protocol_name(name: str) -> str:
-    if name in PROTOCOLS or _MODULE_CALLABLE.fullmatch(name):
+    if name in PROTOCOLS or MODULE_CALLABLE.fullmatch(name):
         return name
     raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
-
-
-def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as above
-    """A probability unless `free`, where the user's own score sets the scale."""
-    try:
-        threshold: float = parse(no_boolean(value))
-    except ValueError:
-        threshold = math.nan
-    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
-        return threshold
-    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
 
 
 _Finite = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
@@ -126,9 +63,9 @@ _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Count
 _WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
-_Topic = Annotated[str, AfterValidator(_kafka_name)]
+_Topic = Annotated[str, AfterValidator(kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
-_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]
 
 
 class _Table(BaseModel):
@@ -140,14 +77,14 @@ class _Table(BaseModel):
 class Kafka(_Table):
     """How to reach the broker, and how long it may take."""
 
-    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+    bootstrap_servers: Annotated[str, AfterValidator(servers)] = Field(
         default="127.0.0.1:9092", description="brokers to ask first, host:port, separated by commas"
     )
-    security_protocol: Annotated[SecurityProtocol, BeforeValidator(_upper)] = Field(
+    security_protocol: Annotated[SecurityProtocol, BeforeValidator(upper)] = Field(
         default="PLAINTEXT",
         description="PLAINTEXT, SSL (encrypted), SASL_PLAINTEXT (with a password), or SASL_SSL (both)",
     )
-    sasl_mechanism: Annotated[Mechanism, BeforeValidator(_upper)] = Field(
+    sasl_mechanism: Annotated[Mechanism, BeforeValidator(upper)] = Field(
         default="SCRAM-SHA-512", description="how the password is shown: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
     )
     sasl_username: str = Field(default="", description="user to log in as, with SASL")
@@ -259,8 +196,9 @@ class Request(_Table):
 class Local(_Table):
     """The small model that answers first, and its supervisor."""
 
-    model: Annotated[str, AfterValidator(_model_name)] = Field(
-        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)"
+    model: Annotated[str, AfterValidator(model_name)] = Field(
+        examples=["my_model:Sentiment"],
+        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
     )
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
@@ -279,7 +217,7 @@ class Local(_Table):
         "a callable without a torch module must be stochastic by itself",
     )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
-    threshold: float = Field(description="score below this is doubtful and goes to the remote model")
+    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
     batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
@@ -299,19 +237,23 @@ class Local(_Table):
     @field_validator("threshold", mode="wrap")
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
-        return _parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+        return parsed_threshold(value, parse, free=info.data.get("output") == "scored")
 
 
 class Remote(_Table):
     """The large model behind a network, and its supervisor."""
 
-    url: Annotated[str, AfterValidator(_http_url)] = Field(description="base address, such as http://127.0.0.1:8080")
+    url: Annotated[str, AfterValidator(http_url)] = Field(
+        examples=["http://127.0.0.1:8080"], description="base address, such as http://127.0.0.1:8080"
+    )
     protocol: Annotated[str, AfterValidator(_protocol_name)] = Field(
         default="open_inference",
         description=f"what the server speaks: {', '.join(PROTOCOLS)}, or module:callable for one of your own",
     )
     # None stands for not given, and ends as ''
-    model: str = Field(default=None, validate_default=True, description="the server's name for its model")
+    model: str = Field(
+        default=None, validate_default=True, examples=["large"], description="the server's name for its model"
+    )
     send: tuple[_Name, ...] = Field(
         default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
     )
@@ -356,7 +298,7 @@ class Remote(_Table):
     arbitration: bool = Field(
         default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
     )
-    threshold: float = Field(description="score below this is rejected and goes to fallback")
+    threshold: float = Field(examples=[0.6], description="score below this is rejected and goes to fallback")
     openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
     tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
     generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
@@ -464,7 +406,7 @@ class Remote(_Table):
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
         free = own_scores(info.data.get("protocol", ""), info.data.get("output", "")) is None
-        return _parsed_threshold(value, parse, free=free)
+        return parsed_threshold(value, parse, free=free)
 
 
 class Budget(_Table):
@@ -498,7 +440,9 @@ class Thresholds(_Table):
     file: str = Field(
         default="", description="file of `bisupervised calibrate`, which gives both thresholds; '' for none"
     )
-    version: str = Field(default="", description="name under which records say which thresholds judged them")
+    version: str = Field(
+        default="", description="name under which records say which thresholds judged them; '' takes a digest of them"
+    )
 
 
 class Log(_Table):
@@ -536,156 +480,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing behind the caller's back: `load_settings` says which file and which environment."""
         return (init_settings,)
-
-
-def _known_keys() -> dict[str, dict[str, str]]:
-    """Every key as written in the file, by table, with its description; what has no table is under ''."""
-    known = {"": {name: field.description or "" for name, field in Settings.model_fields.items()}}
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
-            fields = field.annotation.model_fields.items()
-            known[name] = {inner.alias or key: inner.description or "" for key, inner in fields}
-    for name, table in TABLES.items():
-        known[f"remote.{name}"] = {key: inner.description or "" for key, inner in table.model_fields.items()}
-    return known
-
-
-KNOWN = _known_keys()
-#: stands in for what is required and missing, so that the rest can still be checked; never leaves this module
-_STAND_IN: dict[str, dict[str, Any]] = {
-    "local": {"model": "module:callable", "threshold": 0.5},
-    "remote": {"url": "http://127.0.0.1", "model": "model", "threshold": 0.5},
-}
-
-
-class _Environment(EnvSettingsSource):
-    """The overrides of one environment, which is handed in and not read from the process."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        super().__init__(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
-        self.env_vars = {name.lower(): value for name, value in env.items()}
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # as the base
-        """Leave text that is not JSON as it stands: validation then names its key with all other faults."""
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
-    """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
-
-    Raises `ConfigurationError` with every fault at once, one line each.
-    """
-    env = os.environ if env is None else env
-    written = _read(path)
-    faults = take_written(written)
-    document, unread = with_thresholds(_merged(written, _Environment(env)()))
-    faults += unread
-    origins, unknown = _variables(env)
-    faults += unknown
-    faulty: frozenset[Place] = frozenset()
-    try:
-        settings = Settings(**document)
-    except ValidationError as error:
-        faults += told(_errors(error), KNOWN, origins)
-        faulty = _places(error)
-        settings = _settled(document, faulty)
-    faults += contradictions(settings, faulty)
-    faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
-    if not any(table == "kafka" for table, _ in faulty):
-        faults += connection_faults(settings.kafka)
-    if faults:
-        raise ConfigurationError(faults)
-    return settings
-
-
-def _errors(error: ValidationError) -> list[ErrorDetails]:
-    """Its faults, without the defaults that depend on what is faulty."""
-    found = error.errors(include_url=False)
-    return [fault for fault in found if fault["type"] != "default_factory_not_called"]
-
-
-def _places(error: ValidationError) -> frozenset[Place]:
-    """What is faulty; of a faulty table, every key."""
-    faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in _errors(error))
-    return faulty | {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    """The file's document. Raises `ConfigurationError` where there is nothing to check."""
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError([f"{path}: is not UTF-8 text (at line {line})"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: is not TOML: {error}"]) from error
-
-
-def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The file under the environment. Every table is there, so that each missing key is named."""
-    merged = _over({table: {} for table in KNOWN if table and "." not in table} | document, overrides)
-    remote = merged["remote"]
-    if isinstance(remote, dict) and remote.get("protocol") in TABLES:
-        remote.setdefault(remote["protocol"], {})
-    return merged
-
-
-def _over(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Overrides win; where both have a table, key by key."""
-    merged = dict(document)
-    for name, override in overrides.items():
-        both_tables = isinstance(override, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _over(merged[name], override) if both_tables else override
-    return merged
-
-
-def _variables(env: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
-    """Which variable gave which key, and a fault for each that names no table.
-
-    Variables without the double underscore are left alone: they may belong to somebody else.
-    """
-    origins: dict[Place, str] = {}
-    faults = []
-    for variable in (name for name in env if name.upper().startswith(ENV_PREFIX)):
-        table, nested, key = variable[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
-        if nested and table not in KNOWN:
-            faults.append(unknown_variable(variable, table, KNOWN))
-        outer, deeper, inner = key.partition(ENV_DELIMITER)
-        place = (f"{table}.{outer}", inner) if deeper else (table, key)
-        origins[place if nested else ("", table)] = variable
-    return origins, faults
-
-
-def _settled(document: dict[str, Any], faulty: frozenset[Place]) -> Settings:
-    """The settings without what is faulty, so that contradictions among the rest are found too.
-
-    What does not hold without that is left out as well, and not told: it may be right once that is.
-    """
-    while True:
-        try:
-            return Settings(**_without(document, faulty))
-        except ValidationError as error:
-            if _places(error) <= faulty:
-                raise
-            faulty |= _places(error)
-
-
-def _without(document: dict[str, Any], faulty: frozenset[Place]) -> dict[str, Any]:
-    broken = {table for table, _ in faulty}  # of the tables inside tables, whole ones are left out
-    settled: dict[str, Any] = {}
-    for name, value in document.items():
-        if isinstance(value, dict) and name in KNOWN:
-            kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in broken}
-            settled[name] = {key: inner for key, inner in kept.items() if (name, key) not in faulty}
-        elif ("", name) not in faulty:
-            settled[name] = value
-    for table, stand_in in _STAND_IN.items():
-        settled[table] = stand_in | settled.get(table, {})
-    return settled

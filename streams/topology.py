@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ..agents.local import Local
-from ..agents.model import Model, ModelPolicy, load_model
+from ..agents.model import ModelPolicy, load_model
 from ..agents.remote.agent import Remote
 from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
@@ -33,7 +33,8 @@ from ..agents.remote.reuse import Reuse
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
-from ..agents.supervision.thresholds import read_thresholds
+from ..agents.supervision.thresholds import Thresholds, read_thresholds
+from ..agents.terms import Terms
 from ..agents.tracing import Tracing
 from ..schemas.budget import NANO, Amount
 from ..schemas.codec import RequestFormat, facts_of
@@ -51,6 +52,7 @@ from .protocols import make_protocol
 from .routing import Router
 from .settings import Settings
 from .substitute import request_facts
+from .thresholds import version_of
 from .tracing import make_tracing
 from .window import WindowPolicy
 
@@ -186,12 +188,43 @@ def request_format(settings: Settings) -> RequestFormat:
 def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
     tracing = make_tracing(settings.name, _endpoint(settings))
-    if name == "local":
-        return LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
     if name == "remote":
         remote = _remote(settings, tracing)
         return RemoteAgent(remote, tracing, _budget_topic(settings, remote.gate))
-    return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
+    if name == "remote_supervisor":
+        return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
+    agent = LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
+    if faults := agent.objections(terms_of(settings)):
+        raise ConfigurationError(faults)
+    return agent
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What can change while the worker runs. Raises `ConfigurationError` where the thresholds file is another now."""
+    local, remote = settings.local, settings.remote
+    made = _thresholds_file(settings)
+    return Terms(
+        version=version_of(settings),
+        local=Supervisor(local.supervisor, local.threshold),
+        remote=Supervisor(remote.supervisor, remote.threshold),
+        joint=made.joint if made else None,
+        arbitration=remote.arbitration,
+        local_model=made.local.model if made else "",
+        limits=LimitsPolicy(
+            remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s
+        ),
+    )
+
+
+def _thresholds_file(settings: Settings) -> Thresholds | None:
+    """Read a second time, for what the settings have no place for."""
+    if not settings.thresholds.file:
+        return None
+    made = read_thresholds(Path(settings.thresholds.file))
+    known = (settings.thresholds.version, settings.local.threshold, settings.remote.threshold)
+    if (made.version, made.local.threshold, made.remote.threshold) != known:
+        raise ConfigurationError(["[thresholds] file: was replaced while it was read; try again"])
+    return made
 
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
@@ -205,35 +238,21 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
         local.temperature,
         local.samples,
     )
-    model = load_model(policy)
-    _check_calibrated_for(settings, model)
     return Local(
-        model,
+        load_model(policy),
         Supervisor(local.supervisor, local.threshold),
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
-        thresholds_version=settings.thresholds.version,
+        thresholds_version=version_of(settings),
         on_hang=on_hang,
     )
 
 
 def _remote_supervisor(settings: Settings) -> RemoteSupervisor:
-    file = settings.thresholds.file
+    terms = terms_of(settings)
     return RemoteSupervisor(
-        Supervisor(settings.remote.supervisor, settings.remote.threshold),
-        thresholds_version=settings.thresholds.version,
-        joint=read_thresholds(Path(file)).joint if file else None,
-        arbitration=settings.remote.arbitration,
+        terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
     )
-
-
-def _check_calibrated_for(settings: Settings, model: Model) -> None:
-    """Thresholds of another model say nothing about this one."""
-    if not settings.thresholds.file:
-        return
-    wanted = read_thresholds(Path(settings.thresholds.file)).local.model
-    if wanted and wanted != model.name:
-        raise ConfigurationError([f"[thresholds] file: was made for the local model {wanted}, not {model.name}"])
 
 
 def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
@@ -251,7 +270,7 @@ def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
         headers=remote.headers,
     )
     client = RemoteClient(
-        _transport(settings),
+        make_transport(settings),
         make_protocol(remote),
         policy,
         gate=_gate(settings),
@@ -281,9 +300,11 @@ def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
     return Reuse(AnswerCache(policy), client.protocol)
 
 
-def _transport(settings: Settings) -> Transport:
+def make_transport(settings: Settings) -> Transport:
+    """What carries calls to the remote, with the key where there is one."""
     remote, key = settings.remote, api_key(settings.remote)
-    transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
+    # no bound of its own: `in_flight` bounds the calls, and can change while it runs
+    transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:
         return transport
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
@@ -291,9 +312,8 @@ def _transport(settings: Settings) -> Transport:
 
 def _gate(settings: Settings) -> Gate:
     remote = settings.remote
-    limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings))
+    return Gate(terms_of(settings).limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings))
 
 
 def _funds(settings: Settings) -> Funds | None:

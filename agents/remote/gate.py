@@ -140,6 +140,11 @@ class Gate:
         self.limits.share(owned, partitions, self._clock())
         self._pump()
 
+    def change(self, policy: LimitsPolicy) -> None:
+        """Other limits of the fleet."""
+        self.limits.change(policy, self._clock())
+        self._pump()
+
     def leave_waiting(self) -> None:
         """Partitions go: until the next `share`, whoever would wait is cancelled instead. Nothing of it was begun."""
         self._leaving = True

@@ -51,7 +51,7 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """The real thing: one session, as many connections as calls in flight."""
+    """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight."""
 
     def __init__(self, *, connections: int, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._connections = connections

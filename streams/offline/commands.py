@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
-from ..settings import load_settings
+from ..settings_file import load_settings
 from .options import RecordingOptions
 from .output import tell, working, writing
 from .recordings import Recorded

@@ -25,7 +25,8 @@ from ..broker import Broker, BrokerError
 from ..connection import connection
 from ..downstream import read_meter, stream
 from ..processes import ProcessError, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings, load_settings
+from ..settings import Settings
+from ..settings_file import load_settings
 from ..topics import create_topics
 from . import recorded
 from .output import as_text, progress_console, tell, writing

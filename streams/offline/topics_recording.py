@@ -24,7 +24,7 @@ from ..processes import run_coroutine
 from ..settings import Settings
 from ..topics import admin_client, count_partitions
 from .labels import Labels, read_labels
-from .output import progress_console, tell, writing
+from .output import progress_bar, progress_console, tell, writing
 from .tables import RecordingError
 
 
@@ -140,8 +140,8 @@ def _row(said: Said, truth: Any, *, pair: bool) -> dict[str, Any]:  # noqa: ANN4
 # reading
 
 
-async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> Topics:
-    """Everything that `results`, `answers` and `fallback` hold now.
+async def read_topics(settings: Settings, tell: Callable[[int, int], object] = lambda *_: None) -> Topics:
+    """Everything that `results`, `answers` and `fallback` hold now. `tell` hears how many offsets of how many are done.
 
     Raises `BrokerUnreachable`, and `RecordingError` for topics that are not there.
     """
@@ -179,16 +179,15 @@ async def _read_to_the_end(
     consumer: AIOKafkaConsumer,
     places: list[TopicPartition],
     takes: Mapping[str, Callable[[Any], None]],
-    tell: Callable[[str], object],
+    tell: Callable[[int, int], object],
 ) -> None:
-    ends = await consumer.end_offsets(places)
-    count = 0
-    while [place for place in places if await consumer.position(place) < ends[place]]:
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    total = sum(ends[place] - begins[place] for place in places)
+    while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
+        tell(total - left, total)
         for record in _flat((await consumer.getmany(timeout_ms=200)).values()):
             if record.offset < ends[TopicPartition(record.topic, record.partition)]:
                 takes[record.topic](record)
-                count += 1
-        tell(f"  {count:,} records read")
 
 
 def _flat(batches: Iterable[Iterable[Any]]) -> Iterator[Any]:
@@ -210,8 +209,10 @@ def run_recording(
     told = progress_console()
     labels = read_labels(labels_path, *columns)
     told.print(f"  labels: {labels.taken}", markup=False)
-    with told.status("  reading the topics") as status:
-        rows, counts = joined(run_coroutine(read_topics(settings, status.update)), labels)
+    with progress_bar(told) as bar:
+        reading = bar.add_task("offsets", total=None)
+        topics = run_coroutine(read_topics(settings, lambda n, of: bar.update(reading, completed=n, total=of)))
+        rows, counts = joined(topics, labels)
     _write(rows, out)
     tell(asdict(counts), [], told_counts(counts, out), as_json=as_document)
     return 0

@@ -30,7 +30,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import create_topics
 from support.models import FINE, REMOTE, rows
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from bisupervised.streams.app import create_app
 from bisupervised.streams.exposition import render
 from bisupervised.streams.logs import configure
-from bisupervised.streams.settings import load_settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import AGENTS, AgentName
 from mode import Service
 

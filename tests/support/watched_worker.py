@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bisupervised.streams import app
-from bisupervised.streams.settings import load_settings
+from bisupervised.streams.settings_file import load_settings
 
 BEAT_S = 0.01
 #: a beat later than this has its stack told, seconds

@@ -9,7 +9,8 @@ import pytest
 import trustme
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.connection import connection, connection_faults
-from bisupervised.streams.settings import Kafka, load_settings
+from bisupervised.streams.settings import Kafka
+from bisupervised.streams.settings_file import load_settings
 from pydantic import SecretStr
 
 CANARY = "canary-secret"

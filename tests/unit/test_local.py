@@ -75,6 +75,24 @@ async def test_the_time_of_each_batch_is_counted_once(make: Make) -> None:
     assert (local.durations.snapshot().count, local.durations.snapshot().total) == (2, 0.75)
 
 
+async def test_a_batch_is_judged_by_one_threshold_and_names_it(make: Make) -> None:
+    """Also where it changes while the model predicts: all of the batch, threshold and version together."""
+    held, release = threading.Event(), threading.Event()
+
+    def slow(inputs: list[Any]) -> list[tuple[Any, Any]]:
+        held.set()
+        release.wait(10)
+        return says(inputs)
+
+    local = make(slow)
+    deciding = asyncio.ensure_future(local.decide([request(0.4, 0), request(0.6, 1)]))
+    await asyncio.to_thread(held.wait, 10)
+    local.judge_by(Supervisor("their_score", 0.3), "t2")
+    release.set()
+    results = [decode_result(outcome.value or b"") for outcome in await deciding]
+    assert [(result.threshold, result.thresholds) for result in results] == [(0.3, "t2")] * 2
+
+
 async def test_a_doubtful_answer_travels_with_its_facts_and_its_bytes(make: Make) -> None:
     record = request(0.25, offset=7, id=3, deadline_ms=1_800_000_000_000, headers=[("other", b"x")])
     [outcome] = await make(ticks=iter([10.0, 10.25])).decide([record])

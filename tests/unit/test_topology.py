@@ -9,7 +9,8 @@ from bisupervised.agents.answers import ClassReading
 from bisupervised.agents.remote.cache import CachePolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.streams import topology
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 
 TOML = """
 [local]
