@@ -180,13 +180,14 @@ class RemoteSupervisorAgent(Agent):
         async def answer(records: Sequence[Incoming]) -> list[Outgoing]:
             return judge.judge(records)
 
-        self._judge = (tracing or Tracing()).step("judge", answer)
+        self._judge = judge
+        self._answer = (tracing or Tracing()).step("judge", answer)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Judge batch by batch."""
         async for batch in batches:
             with batch:
-                batch.resolve(await self._judge(batch.records))
+                batch.resolve(await self._answer(batch.records))
 
     def adopt(self, terms: Terms) -> None:
         """Judge by the second threshold."""

@@ -195,7 +195,6 @@ async def _pay(transport: Transport, settings: Settings) -> Finding:
         url=remote.url,
         timeout_s=remote.timeout_s,
         retry=RetryPolicy(1, 0.0, 0.0, remote.deadline_s),
-        price_per_call=remote.price_per_call,
         headers=remote.headers,
     )
     bill = Bill()

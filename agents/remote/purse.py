@@ -40,6 +40,7 @@ class Purse:
         self.known = False  #: the log is read up to its end
         self.held = NOTHING
         self._reserved = NOTHING  # in this period, for calls under way
+        self._charged = NOTHING  # in this period, of this worker's calls
         self._leases: dict[str, Amount] = {}  # granted to us in this period, less what we gave back
         self._period = ""
         self._asked: BudgetEntry | None = None
@@ -82,6 +83,7 @@ class Purse:
         self._turn(now)
         if reserved.period == self._period:
             self._reserved = self._reserved.minus(reserved.amount)
+            self._charged = self._charged.plus(self.policy.counted(used))
             self.held = self.held.plus(reserved.amount.minus(self.policy.counted(used)))
 
     def ask(self, now: float) -> BudgetEntry | None:
@@ -147,17 +149,23 @@ class Purse:
         period = self.policy.period(now)
         if period <= self._period:  # a clock that goes back a little stays in its period
             return
-        self._period, self.held, self._reserved = period, NOTHING, NOTHING
+        self._period, self.held, self._reserved, self._charged = period, NOTHING, NOTHING, NOTHING
         self._asked, self._short = None, None
         self._leases.clear()
         self.ledger.forget_before(period)
 
     def statistics(self) -> dict[str, Any]:
-        """A snapshot: money in the currency of the settings, of the fleet but for what is held."""
-        limit, taken = self.policy.limit, self.ledger.taken(self._period)
-        told: dict[str, Any] = {"period": self._period, "known": self.known, "short": self._short is not None}
-        if limit.money:
-            told["money"] = {"limit": limit.money / NANO, "taken": taken.money / NANO, "held": self.held.money / NANO}
-        if limit.calls:
-            told["calls"] = {"limit": limit.calls, "taken": taken.calls, "held": self.held.calls}
-        return told
+        """A snapshot, money in the currency of the settings: the budget and what the fleet has leased of it, and what
+        this worker was charged. A budget of 0 is no limit.
+        """
+        limit, leased = self.policy.limit, self.ledger.taken(self._period)
+        return {
+            "period": self._period,
+            "spent": self._short is not None and not self.held.plus(self._left).covers(self._short),
+            "money": {
+                "budget": limit.money / NANO,
+                "leased": leased.money / NANO,
+                "charged": self._charged.money / NANO,
+            },
+            "calls": {"budget": limit.calls, "leased": leased.calls, "charged": self._charged.calls},
+        }

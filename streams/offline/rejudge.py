@@ -8,7 +8,7 @@ local model answered were never put to the remote: there is nothing to judge, an
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequ
 from ...schemas.records import REASON_HEADER, Incoming, Outgoing, Source
 from ..processes import run_coroutine
 from ..settings import Settings
-from .output import progress_console, tell, working
+from .output import progress_bar, progress_console, tell, working
 from .rewriting import Rewriting, Targets, rewrite
 from .topics_recording import read_all
 
@@ -246,15 +246,17 @@ def targets_of(settings: Settings, results: str | None, fallback: str | None) ->
     return Targets(results, fallback)
 
 
-async def read_decisions(settings: Settings, judge: Judge, status: Any = None) -> Decisions:  # noqa: ANN401  # a console's
-    """Everything that `answers`, `results` and `fallback` hold now."""
+async def read_decisions(
+    settings: Settings, judge: Judge, tell: Callable[[int, int], object] = lambda *_: None
+) -> Decisions:
+    """All that `answers`, `results` and `fallback` hold now. `tell` hears how many offsets of how many are done."""
     topics, read = settings.topics, Decisions(judge)
     takes = {
         topics.answers: read.take_answer,
         topics.results: read.take_result,
         topics.fallback: read.take_fallback,
     }
-    await read_all(settings, takes, status.update if status is not None else lambda _: None)
+    await read_all(settings, takes, tell)
     return read
 
 
@@ -264,8 +266,10 @@ def run_rejudge(
     """Report what would change, and write records where topics are given for them."""
     made = read_thresholds(thresholds)
     judge = Judge(made)
-    with progress_console().status("  reading the topics") as status:
-        report = report_on(run_coroutine(read_decisions(settings, judge, status)), examples)
+    with progress_bar(progress_console()) as bar:
+        reading = bar.add_task("offsets", total=None)
+        read = read_decisions(settings, judge, lambda n, of: bar.update(reading, completed=n, total=of))
+        report = report_on(run_coroutine(read), examples)
     written: Mapping[str, int] = {}
     if targets is not None:
         with working("writing the records"):

@@ -152,7 +152,9 @@ async def read_topics(settings: Settings, tell: Callable[[int, int], object] = l
 
 
 async def read_all(
-    settings: Settings, takes: Mapping[str, Callable[[Any], None]], tell: Callable[[str], object] = lambda _: None
+    settings: Settings,
+    takes: Mapping[str, Callable[[Any], None]],
+    tell: Callable[[int, int], object] = lambda *_: None,
 ) -> None:
     """Hand every committed record of some topics, up to where they end now, to what takes those of its topic.
 

@@ -201,7 +201,7 @@ async def test_calls_go_while_there_is_money_and_then_fall_back() -> None:
     with pytest.raises(BudgetSpent, match="no call was made"):
         await call(through)
     assert through.admits, "they are taken in, to be sent away"
-    assert through.statistics()["budget"]["calls"] == {"limit": 3, "taken": 3, "held": 0}
+    assert through.statistics()["budget"]["calls"] == {"budget": 3, "leased": 3, "charged": 3}
 
 
 @on_virtual_time
