@@ -131,6 +131,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         hungry=lambda: agent.hungry,
         on_leaving=agent.leaves,
         on_owned=agent.owns,
+        unreadable=step.unreadable,
     )
     app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent)

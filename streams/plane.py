@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from ..schemas.records import Incoming
 from .batch import Batch
 from .ledger import Ledger
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
@@ -106,6 +107,10 @@ def _ignore(owned: int, partitions: int) -> None:
     return
 
 
+def _ours(record: Incoming) -> None:
+    return
+
+
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -119,10 +124,12 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         hungry: Callable[[], bool] = _always,
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
+        unreadable: Callable[[Incoming], str | None] = _ours,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
-        `on_owned` how many of how many are owned.
+        `on_owned` how many of how many are owned. `unreadable` says why a record is another worker's to read, None
+        where it is ours.
         """
         self.policy = policy
         self.counters = Counters()
@@ -132,6 +139,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._hungry = hungry
         self._on_leaving = on_leaving
         self._on_owned = on_owned
+        self._unreadable = unreadable
         self._held = False
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
@@ -329,8 +337,19 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         owned = self._owned.get(tp)
         if owned is not None and owned.partition.taking and not owned.partition.paused:
-            self.counters.fetched += len(records)
-            owned.partition.add(records)
+            readable = self._readable(owned.partition, records)
+            self.counters.fetched += len(readable)
+            owned.partition.add(readable)
+
+    def _readable(self, partition: Partition, records: list[Any]) -> list[Any]:
+        """The records up to the first that only another worker can read: there the partition stops, loudly."""
+        for index, record in enumerate(records):
+            reason = self._unreadable(record)
+            if reason is not None:
+                self._pause(partition)
+                partition.stop(f"offset {record.offset}: {reason}")
+                return records[:index]
+        return records
 
     def _rewind(self) -> None:
         """Fetch again from where the windows end: a fetch that raised may have dropped another partition's records."""

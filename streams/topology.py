@@ -26,9 +26,9 @@ from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
 from ..agents.supervision.thresholds import read_thresholds
-from ..schemas.codec import RequestFormat, facts_of
+from ..schemas.codec import RequestFormat, facts_of, foreign_version
 from ..schemas.errors import ConfigurationError
-from ..schemas.records import Facts, Incoming, Route
+from ..schemas.records import VERSION, Facts, Incoming, Route
 from .api_key import api_key
 from .caution import CautionPolicy
 from .outbox import OutboxPolicy
@@ -59,6 +59,7 @@ class Step:
     batch_wait_s: float  #: seconds a record waits for others
     runs_user_code: bool  #: its inputs could kill the process
     facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
+    unreadable: Callable[[Incoming], str | None]  #: why only another worker can read it; None where we can
 
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
@@ -73,6 +74,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             local.batch_wait_ms / 1000,
             True,
             request_facts,
+            lambda _: None,  # a header of ours on a request is from another life
         ),
         Step(
             "remote",
@@ -82,6 +84,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             remote.batch_wait_ms / 1000,
             False,
             facts_of,
+            _of_another_version,
         ),
         Step(
             "remote_supervisor",
@@ -91,9 +94,20 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             0.0,
             False,
             facts_of,
+            _of_another_version,
         ),
     )
     return {step.agent: step for step in flow}
+
+
+def _of_another_version(record: Incoming) -> str | None:
+    version = foreign_version(record)
+    if version is None:
+        return None
+    return (
+        f"the record is of version {version}, and this worker reads {VERSION} and its neighbours; nothing is lost: it "
+        "waits for a worker that reads it. Workers are upgraded one record version at a time (docs/interfaces.md)"
+    )
 
 
 def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
