@@ -66,6 +66,11 @@ _OFFLINE = {
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose)
+app.command(
+    f"{__package__}.schema_command:schema",
+    name="schema",
+    help="Print an interface document: AsyncAPI for a configuration, or the JSON Schema of a record.",
+)
 
 
 @app.command

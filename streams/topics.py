@@ -51,7 +51,8 @@ async def create_topics(settings: Settings) -> list[str]:
     return [_line(topic, None if name in made else visible[name]) for name, topic in wanted.items()]
 
 
-def _wanted(settings: Settings) -> dict[str, NewTopic]:
+def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
+    """How each topic is configured, by its name, as the broker spells it."""
     topics = settings.topics
     shared = {
         "min.insync.replicas": str(topics.min_insync_replicas),
@@ -60,16 +61,20 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
     }
     # nothing here is the latest value of a key: a compacted internal topic would drop records not yet read
     internal = shared | {"cleanup.policy": "delete"}
-    configs = {
+    return {
         topics.requests: shared,
         topics.doubtful: internal,
         topics.answers: internal,
         topics.results: shared,
         topics.fallback: shared,
     }
+
+
+def _wanted(settings: Settings) -> dict[str, NewTopic]:
+    topics = settings.topics
     return {
         name: NewTopic(name, topics.partitions, topics.replication_factor, topic_configs=config)
-        for name, config in configs.items()
+        for name, config in topic_configs(settings).items()
     }
 
 
