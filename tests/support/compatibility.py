@@ -1,4 +1,4 @@
-"""What may change in a record, and what needs another version of it: the rules of docs/interfaces.md, over JSON Schemas."""
+"""What may change in a record, and what needs another version: the rules of docs/interfaces.md, over JSON Schemas."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def _unreadable(name: str, older: Schema, newer: Schema) -> list[str]:
     before, after = older["properties"], newer["properties"]
     required = set(newer.get("required", ()))
     faults = [f"{name}.{field} must be there now" for field in sorted(required - set(older.get("required", ())))]
-    for field in before.keys() & after.keys():
-        if _shape(before[field]) != _shape(after[field]):
-            faults.append(f"{name}.{field} was {_shape(before[field])} and is {_shape(after[field])}")
+    both = [(field, _shape(before[field]), _shape(after[field])) for field in sorted(before.keys() & after.keys())]
+    faults += [f"{name}.{field} was {old} and is {new}" for field, old, new in both if old != new]
     needed = set(older.get("required", ()))
     return faults + [f"{name}.{field} is gone, and was always there" for field in sorted(needed - after.keys())]
 
