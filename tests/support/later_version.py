@@ -7,7 +7,6 @@ replaces it replaces before anything else reads it, so that codec, agents and da
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import msgspec
@@ -37,4 +36,4 @@ for _name in ("Verdict", "Facts", "Result"):  # Verdict first: the annotations o
 if __name__ == "__main__":
     from bisupervised.streams.cli import main
 
-    sys.exit(main())
+    main()
