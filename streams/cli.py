@@ -55,6 +55,11 @@ app = App(
 )
 topics = App(name="topics", help="Make the topics.")
 app.command(topics)
+topics.command(
+    f"{__package__}.acls_command:acls",
+    name="acls",
+    help="Print what a worker must be allowed to do at a broker that asks, as arguments of kafka-acls.sh.",
+)
 
 #: commands over recorded predictions, loaded when they are called: their names and what they are for
 _OFFLINE = {

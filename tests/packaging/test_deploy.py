@@ -37,7 +37,7 @@ def named(kind: str) -> dict[str, Any]:
 
 
 def validate(manifest: Any, version: str) -> None:
-    """Raises where it is not what Kubernetes, or the custom resource's definition, takes; unknown keys are told, too."""
+    """Raises where it is not what Kubernetes, or the definition of a custom resource, takes, and for unknown keys."""
     if manifest["kind"] in CUSTOM:
         schema = orjson.loads(CUSTOM[manifest["kind"]].read_bytes())
         assert manifest["apiVersion"] == "keda.sh/v1alpha1"
