@@ -24,10 +24,11 @@ from uuid import uuid4
 import numpy as np
 import orjson
 import psutil
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from bisupervised.streams.broker import Broker
 from bisupervised.streams.settings import Settings, load_settings
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.topics import admin_client, create_topics
+from bisupervised.streams.topology import group_of
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -96,14 +97,10 @@ async def produce(settings: Settings, records: int) -> None:
 
 
 async def answered(settings: Settings) -> int:
-    """Records in `results`, transaction markers included."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers)
-    await consumer.start()
-    try:
-        parts = [TopicPartition(settings.topics.results, part) for part in range(settings.topics.partitions)]
-        return sum((await consumer.end_offsets(parts)).values())
-    finally:
-        await consumer.stop()
+    """Requests that have an outcome: the offsets that the group has committed."""
+    async with admin_client(settings) as admin:
+        committed = await admin.list_consumer_group_offsets(group_of(settings, "local"))
+    return sum(max(0, stored.offset) for stored in committed.values())
 
 
 def wait_for(log: Path, action: str, count: int, process: subprocess.Popen[bytes]) -> None:
