@@ -69,6 +69,13 @@ def headers() -> dict[str, str]:
     return described
 
 
+def struct_in(comment: str) -> type[msgspec.Struct] | None:
+    """The struct that a header holds as JSON: the one that its comment names in backticks; None for plain text."""
+    named = [getattr(records, word, None) for word in re.findall(r"`(\w+)`", comment)]
+    structs = [found for found in named if isinstance(found, type) and issubclass(found, msgspec.Struct)]
+    return structs[0] if structs else None
+
+
 def _describe(component: dict[str, Any], kind: type[msgspec.Struct]) -> None:
     comments = dict(_FIELD.findall(inspect.getsource(kind)))
     for field, described in component["properties"].items():

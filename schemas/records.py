@@ -20,7 +20,7 @@ VERSION = 1
 FACTS_HEADER = "bisupervised"
 #: header on fallback records that repeats the reason, for filtering without parsing
 REASON_HEADER = "bisupervised-reason"
-#: header of the W3C trace context, carried through to results
+#: headers of the W3C trace context, carried through to results
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 #: where an outgoing record goes: a role, which the settings map to a topic name

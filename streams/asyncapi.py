@@ -14,7 +14,7 @@ import orjson
 
 from ..schemas import jsonschema
 from ..schemas.errors import REASONS
-from ..schemas.records import FACTS_HEADER, REASON_HEADER, TRACE_HEADERS, VERSION, Facts, Result
+from ..schemas.records import FACTS_HEADER, REASON_HEADER, VERSION, Facts, Result
 from .settings import Local, Remote, Settings
 from .topics import topic_configs
 from .topology import group_of, steps
@@ -169,20 +169,27 @@ def _key() -> dict[str, Any]:
 
 def _headers(settings: Settings, role: str) -> dict[str, Any]:
     """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
-    described = {name: {"type": "string", "description": text} for name, text in jsonschema.headers().items()}
+    described = {name: _header(text) for name, text in jsonschema.headers().items()}
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
-    traces = {name: described.pop(name) for name in TRACE_HEADERS}
     if role == "results":
-        return {"type": "object", "properties": traces, "additionalProperties": False}
-    found = {**_deadline(settings, role), **described, **traces}
+        return {"type": "object", "properties": described, "additionalProperties": False}
+    found = {**_deadline(settings, role), **described}
     required = []
     if role != "requests":
-        found[FACTS_HEADER] = facts | {"contentMediaType": _JSON, "contentSchema": {"$ref": _REF.format(name="Facts")}}
+        found[FACTS_HEADER] = facts
         required.append(FACTS_HEADER)
     if role == "fallback":
         found[REASON_HEADER] = reason | {"enum": list(REASONS)}
         required.append(REASON_HEADER)
     return {"type": "object", "properties": found, "required": required, "additionalProperties": True}
+
+
+def _header(text: str) -> dict[str, Any]:
+    described = {"type": "string", "description": text}
+    struct = jsonschema.struct_in(text)
+    if struct is None:
+        return described
+    return described | {"contentMediaType": _JSON, "contentSchema": {"$ref": _REF.format(name=struct.__name__)}}
 
 
 def _deadline(settings: Settings, role: str) -> dict[str, Any]:
@@ -195,8 +202,9 @@ def _deadline(settings: Settings, role: str) -> dict[str, Any]:
 
 
 def _schemas(settings: Settings) -> dict[str, Any]:
+    held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
     return {
-        **jsonschema.components(_REF, [Facts, Result]),
+        **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result]))),
         "Request": _request(settings),
         "AnyBytes": {"description": "The value of the request, whatever it is."},
     }

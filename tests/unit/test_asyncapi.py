@@ -149,7 +149,10 @@ def headers_of(message: str) -> dict[str, Any]:
 
 
 def test_which_headers_travel_where() -> None:
-    assert set(headers_of("result")["properties"]) == {"traceparent", "tracestate"}
+    results = headers_of("result")
+    assert {"traceparent", "tracestate"} <= set(results["properties"])
+    assert not {FACTS_HEADER, REASON_HEADER} & set(results["properties"])
+    assert results["additionalProperties"] is False
     assert FACTS_HEADER not in headers_of("request")["properties"]
     for message in ("doubtful", "answer", "fallback"):
         assert FACTS_HEADER in headers_of(message)["required"]
@@ -164,10 +167,14 @@ def test_every_header_that_the_records_name_is_described() -> None:
     assert set(described) <= set().union(*told)
 
 
-def test_a_new_header_is_there_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_header_is_there_by_itself_and_so_is_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    new = {"bisupervised-new": "how new it is", "bisupervised-place": "where it was (`Source`)"}
     known = jsonschema.headers()
-    monkeypatch.setattr(jsonschema, "headers", lambda: known | {"bisupervised-new": "how new it is"})
-    assert headers_of("request")["properties"]["bisupervised-new"]["description"] == "how new it is"
+    monkeypatch.setattr(jsonschema, "headers", lambda: known | new)
+    for message in ("request", "doubtful", "answer", "result", "fallback"):
+        found = headers_of(message)["properties"]
+        assert found["bisupervised-new"] == {"type": "string", "description": "how new it is"}
+        assert found["bisupervised-place"]["contentSchema"] == {"$ref": "#/components/schemas/Source"}
 
 
 def test_without_a_field_for_the_input_any_json_is_a_request(shop: Settings) -> None:
