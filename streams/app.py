@@ -150,6 +150,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         on_leaving=agent.leaves,
         on_owned=agent.owns,
         on_committed=observation.committed,
+        unreadable=step.unreadable,
     )
     actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))

@@ -58,6 +58,11 @@ app = App(
 )
 topics = App(name="topics", help="Make the topics.", **page_of("topics"))
 app.command(topics)
+topics.command(
+    f"{__package__}.acls_command:acls",
+    name="acls",
+    help="Print what a worker must be allowed to do at a broker that asks, as arguments of kafka-acls.sh.",
+)
 
 #: commands over recorded predictions, loaded when they are called: their names and what they are for
 _OFFLINE = {
@@ -70,6 +75,12 @@ _OFFLINE = {
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
+app.command(
+    f"{__package__}.schema_command:schema",
+    name="schema",
+    help="Print an interface document: AsyncAPI for a configuration, or the JSON Schema of a record.",
+    **page_of("schema"),
+)
 
 
 def worker(
