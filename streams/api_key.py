@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from .settings import Remote
 
 VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
@@ -18,12 +20,17 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 def api_key(remote: Remote) -> str | None:
     """The key; None for none. The environment wins over the file. Raises `ValueError` without a word of the key."""
-    if remote.api_key is not None:
-        return _checked(remote.api_key.get_secret_value())
-    if not remote.api_key_file:
+    return read_key(remote.api_key, remote.api_key_file)
+
+
+def read_key(given: SecretStr | None, file: str) -> str | None:
+    """The key that is given, or else the one in the file; None for neither. Raises `ValueError`, as above."""
+    if given is not None:
+        return _checked(given.get_secret_value())
+    if not file:
         return None
     try:
-        text = Path(remote.api_key_file).read_bytes().decode("ascii")
+        text = Path(file).read_bytes().decode("ascii")
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

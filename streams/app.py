@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import faust
+from aiokafka import TopicPartition
 from faust.app import BootStrategy
 from mode import Service
 
@@ -21,7 +22,7 @@ from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
 from .observation import Observation
-from .plane import DataPlane
+from .plane import DataPlane, Standing
 from .preflight import TopicFacts, preflight
 from .settings import Settings
 from .substitute import FallbackSubstitute
@@ -35,6 +36,7 @@ from .topology import (
     plane_policy,
     steps,
 )
+from .web.face import Face, make_face
 
 T = TypeVar("T")
 
@@ -66,19 +68,43 @@ class Stage:
     agent: Agent
     observation: Observation
 
+    @property
+    def name(self) -> str:
+        """The agent's."""
+        return self.plane.policy.name
+
+    def snapshot(self) -> dict[str, Any]:
+        """What it has committed."""
+        return self.observation.snapshot()
+
+    def statistics(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        return self.agent.statistics()
+
+    def standings(self) -> list[Standing]:
+        """Its partitions."""
+        return self.plane.standings()
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where they end."""
+        return await self.plane.ends()
+
 
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
 
-    def __init__(self, stages: Sequence[Stage], **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+    def __init__(self, stages: Sequence[Stage], face: Face, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
         super().__init__(**kwargs)
         self._stages = stages
+        self._face = face
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        """Warm the agents up, then begin to read."""
+        """Show ourselves, warm the agents up, then begin to read."""
+        await self._face.start()
         for stage in self._stages:
             await stage.agent.warm_up()
+            self._face.health.loaded(stage.name)
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
@@ -87,6 +113,7 @@ class Planes(Service):
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
+            self._face.health.failed(f"a data plane has failed: {type(error).__name__}")
             self.add_future(self.crash(error))
 
     async def on_stop(self) -> None:
@@ -99,6 +126,7 @@ class Planes(Service):
             await stage.agent.close()
             told = stage.plane.statistics() | stage.agent.statistics()
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
+        await self._face.stop()
 
 
 def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faust.App:
@@ -112,11 +140,12 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
+    face = make_face(settings, stages)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, **kwargs)
+            super().__init__(stages, face, **kwargs)
 
     return app
 

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -57,6 +57,19 @@ class PlanePolicy:
     session_timeout_s: float  #: seconds without a heartbeat after which partitions are given away
     rebalance_timeout_s: float  #: seconds a member has to rejoin, draining included
     request_timeout_s: float  #: seconds for one request
+
+
+class Standing(NamedTuple):
+    """How one assigned partition stands at one moment."""
+
+    topic: str
+    partition: int
+    state: Literal["acquiring", "running", "paused", "stopped"]
+    stopped: str | None  #: why it cannot go on, None while it can
+    position: int | None  #: next offset to fetch, None until acquired
+    unfinished: int  #: records fetched and without a committed outcome
+    oldest_ms: int | None  #: timestamp of the first of them, milliseconds since epoch
+    sent: int  #: outcomes committed by this owner
 
 
 class Inbox(Protocol):
@@ -495,6 +508,25 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         windows = (owned.partition.window for owned in self._owned.values())
         return sum(window.unfinished for window in windows if window is not None)
 
+    def standings(self) -> list[Standing]:
+        """Every assigned partition, in order."""
+        return [_standing(owned) for _, owned in sorted(self._owned.items())]
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where the assigned partitions end, as the broker says now; of partition 0 where none is assigned.
+
+        Raises `Lost` where it does not say.
+        """
+        if self._consumer is None:
+            raise Lost("the consumer has not been started")
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(
+                list(self._owned) or [TopicPartition(self.policy.topic, 0)]
+            )
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell where {self.policy.topic} ends: {error!r}") from error
+        return ends
+
     def statistics(self) -> dict[str, Any]:
         """A snapshot, in the words of `__repr__`."""
         return {
@@ -513,3 +545,15 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             "recoveries": sum(o.partition.recoveries for o in self._owned.values()),
             "rebalances": self.counters.rebalances,
         }
+
+
+def _standing(owned: _Owned) -> Standing:
+    partition, window = owned.partition, owned.partition.window
+    tp, sent = partition.tp, owned.outbox.records
+    if partition.stopped is not None:
+        unfinished = window.unfinished if window is not None else 0
+        return Standing(tp.topic, tp.partition, "stopped", partition.stopped, None, unfinished, None, sent)
+    if window is None:
+        return Standing(tp.topic, tp.partition, "acquiring", None, None, 0, None, sent)
+    state: Literal["paused", "running"] = "paused" if partition.paused else "running"
+    return Standing(tp.topic, tp.partition, state, None, window.position, window.unfinished, window.oldest_ms, sent)

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import tomllib
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
 from .protocols import PROTOCOLS, TABLES, needs_model, own_scores, unfit_for_protocol, usual_batch_size, usual_score
 from .thresholds import with_thresholds
 from .values import Count, no_boolean
+from .web_token import take_written_token, token_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,6 +89,21 @@ def _http_url(value: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not carry a user or a password: it is written to logs")
     return value.rstrip("/")
+
+
+def _address(value: str) -> str:
+    if value == "localhost":
+        return value
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address, or localhost") from None
+
+
+def _image_shape(value: tuple[int, ...]) -> tuple[int, ...]:
+    if value and not (len(value) == 2 or (len(value) == 3 and value[2] == 3)):
+        raise ValueError("must be [height, width] or [height, width, 3]")
+    return value
 
 
 def _model_name(value: str) -> str:
@@ -430,6 +447,36 @@ class Thresholds(_Table):
     version: str = Field(default="", description="name under which records say which thresholds judged them")
 
 
+class Web(_Table):
+    """The worker's page, its health and its metrics."""
+
+    enabled: bool = Field(default=True, description="true serves the page, /live, /ready and /metrics")
+    host: Annotated[str, AfterValidator(_address)] = Field(
+        default="127.0.0.1",
+        description="address to listen on; beyond loopback, what shows records needs a token",
+    )
+    port: Annotated[int, BeforeValidator(no_boolean), Field(ge=0, le=65535)] = Field(
+        default=8080,
+        description="port to listen on; where it is taken, one of the next 19; 0 takes a free one",
+    )
+    hosts: tuple[_Name, ...] = Field(
+        default=(), description="names that people reach the page by, besides localhost and its address"
+    )
+    token: SecretStr | None = Field(
+        default=None, description="what one must know to see records, from the environment only"
+    )
+    token_file: str = Field(default="", description="file that holds that token; '' for none")
+    image_shape: Annotated[tuple[_Count, ...], AfterValidator(_image_shape)] = Field(
+        default=(),
+        description="height and width, and 3 where it has colours, of the picture that an input is when it is a flat "
+        "list of numbers; empty for none",
+    )
+    stalled_s: _Seconds = Field(
+        default=150.0,
+        description="seconds in which a partition with unfinished records must finish one; else /ready fails",
+    )
+
+
 class Log(_Table):
     """What the worker writes about itself."""
 
@@ -451,6 +498,7 @@ class Settings(BaseSettings):
     local: Local = Field(description="the small model that answers first")
     remote: Remote = Field(description="the large model behind a network")
     thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
+    web: Web = Field(default=Web(), description="the worker's page, its health and its metrics")
     log: Log = Field(default=Log(), description="what the worker writes about itself")
 
     @classmethod
@@ -508,7 +556,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     """
     env = os.environ if env is None else env
     written = _read(path)
-    faults = take_written_key(written)
+    faults = take_written_key(written) + take_written_token(written)
     document, unread = with_thresholds(_merged(written, _Environment(env)()))
     faults += unread
     origins, unknown = _variables(env)
@@ -522,6 +570,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
         settings = _settled(document, faulty)
     faults += contradictions(settings, faulty)
     faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
+    faults += token_faults(settings.web)
     if faults:
         raise ConfigurationError(faults)
     return settings

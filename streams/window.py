@@ -197,6 +197,11 @@ class Window:
         """Records that an agent holds."""
         return self._held
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Timestamp of the first record without a committed outcome, milliseconds since epoch; None without one."""
+        return next((slot.record.timestamp for slot in self._slots if slot.state != DONE), None)
+
     def full(self, share: float = 1.0) -> bool:
         """True when a bound, or this share of it, is reached: fetch no more."""
         policy = self._policy
