@@ -88,24 +88,24 @@ def counts(snapshots: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def money(snapshots: Mapping[str, Mapping[str, Any]], price: float) -> dict[str, Any]:
-    """What the remote has cost, and what it would have cost to ask it about every input.
+    """What the remote has cost, and what asking it about every input would cost.
 
-    Each input that the local model answered is a call not paid, at what an input has cost so far. None where this
-    worker does not run the agent that knows.
+    An input costs what those asked about have cost so far, failed calls included, or the price of the settings. Each
+    one that the local model answered is saved; a doubtful one is not, though it may still wait for its call. None
+    where this worker does not run the agent that knows.
     """
     remote, local = snapshots.get("remote"), snapshots.get("local")
     asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
     kept = local["routes"].get("results", 0) if local else None
+    doubted = local["routes"].get("doubtful", 0) if local else None
     unit = spent / asked if asked else price
-    saved = kept * unit if kept is not None else None
-    total = saved + spent if saved is not None and spent is not None else None
     return {
         "price_per_call": price,
         "asked": asked,
         "calls": calls,
         "spent": spent,
-        "saved": saved,
-        "remote_only": total,
+        "saved": kept * unit if kept is not None else None,
+        "remote_only": (kept + doubted) * unit if kept is not None and doubted is not None else None,
         "calls_avoided": kept,
     }
 
@@ -115,8 +115,8 @@ def _partition(agent: str, standing: Standing, ends: Mapping[tuple[str, int], in
     holes). Age: seconds since the first of them that was fetched was requested.
     """
     end = ends.get((standing.topic, standing.partition))
-    known = end is not None and standing.position is not None
-    behind = max(0, end - standing.position) if end is not None and standing.position is not None else None
+    position = standing.position
+    behind = max(0, end - position) if end is not None and position is not None else None
     return {
         "agent": agent,
         "topic": standing.topic,
@@ -124,7 +124,7 @@ def _partition(agent: str, standing: Standing, ends: Mapping[tuple[str, int], in
         "state": standing.state,
         "stopped": standing.stopped,
         "unfinished": standing.unfinished,
-        "lag": standing.unfinished + behind if known and behind is not None else None,
+        "lag": standing.unfinished + behind if behind is not None else None,
         "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
         "sent": standing.sent,
     }

@@ -26,41 +26,44 @@ const NODES = {
 const LAYOUTS = {
   wide: {
     box: [1080, 330],
-    size: [168, 58],
+    size: [176, 60],
     nodes: {
-      requests: [84, 40], local: [348, 40], results: [994, 40],
-      remote: [536, 160], remote_supervisor: [786, 160], fallback: [994, 292],
+      requests: [90, 42], local: [346, 42], results: [990, 42],
+      remote: [520, 164], remote_supervisor: [806, 164], fallback: [990, 294],
     },
     edges: {
-      requests: ["M170,40 H262", 216, 30, "middle"],
-      local_results: ["M434,40 H908", 660, 30, "middle"],
-      local_doubtful: ["M370,71 V144 q0,16 16,16 H450", 384, 118, "start"],
-      local_fallback: ["M306,71 V276 q0,16 16,16 H908", 296, 200, "end"],
-      remote_answers: ["M622,160 H700", 661, 150, "middle"],
-      remote_fallback: ["M536,191 V276 q0,16 16,16 H908", 550, 246, "start"],
-      remote_supervisor_results: ["M872,160 H978 q16,0 16,-16 V72", 984, 116, "end"],
-      remote_supervisor_fallback: ["M786,191 V276 q0,16 16,16 H908", 800, 246, "start"],
+      requests: ["M178,42 H258", 218, 31, "middle"],
+      local_results: ["M434,42 H902", 668, 31, "middle"],
+      local_doubtful: ["M360,73 V148 q0,16 16,16 H432", 374, 124, "start"],
+      local_fallback: ["M300,73 V278 q0,16 16,16 H902", 290, 204, "end"],
+      remote_answers: ["M608,164 H718", 663, 153, "middle"],
+      remote_fallback: ["M520,195 V278 q0,16 16,16 H902", 534, 248, "start"],
+      remote_supervisor_results: ["M894,164 H974 q16,0 16,-16 V74", 980, 118, "end"],
+      remote_supervisor_fallback: ["M806,195 V278 q0,16 16,16 H902", 820, 248, "start"],
     },
   },
   narrow: {
     box: [360, 592],
-    size: [156, 56],
+    size: [168, 58],
     nodes: {
       requests: [180, 32], local: [180, 152], remote: [180, 284], remote_supervisor: [180, 416],
       results: [82, 558], fallback: [278, 558],
     },
     edges: {
       requests: ["M180,62 V122", 190, 98, "start"],
-      local_results: ["M100,152 H44 q-16,0 -16,16 V528", 36, 224, "start"],
+      local_results: ["M96,152 H44 q-16,0 -16,16 V528", 36, 224, "start"],
       local_doubtful: ["M180,182 V254", 190, 224, "start"],
-      local_fallback: ["M260,152 H316 q16,0 16,16 V528", 326, 214, "end"],
+      local_fallback: ["M264,152 H316 q16,0 16,16 V528", 326, 214, "end"],
       remote_answers: ["M180,314 V386", 190, 356, "start"],
-      remote_fallback: ["M260,284 H316 q16,0 16,16 V528", 326, 344, "end"],
+      remote_fallback: ["M264,284 H316 q16,0 16,16 V528", 326, 344, "end"],
       remote_supervisor_results: ["M128,446 V528", 136, 492, "start"],
       remote_supervisor_fallback: ["M232,446 V528", 240, 492, "start"],
     },
   },
 };
+
+const ROUTES = /^_(results|doubtful|answers|fallback)$/;
+const writes = (agent, edge) => edge.startsWith(agent) && ROUTES.test(edge.slice(agent.length));
 
 function make(name, attributes, ...children) {
   const element = document.createElementNS(SVG, name);
@@ -101,7 +104,10 @@ export function drawFlow(place, format) {
   });
   return (rates, texts, agents) => {
     for (const { nodes, edges } of pictures) {
-      for (const { id, group, pipe, rate } of edges) showEdge(group, pipe, rate, rates[id], format);
+      for (const { id, group, pipe, rate } of edges) {
+        const ours = agents.some((agent) => writes(agent, id)) || (id === "requests" && agents.includes("local"));
+        showEdge(group, pipe, rate, rates[id] ?? (ours ? 0 : undefined), format);
+      }
       for (const { id, group, sub } of nodes) {
         sub.textContent = texts[id] ?? "";
         group.classList.toggle("absent", NODES[id][1] === "agent" && !agents.includes(id));

@@ -29,6 +29,11 @@ function seconds(value) {
   return `${Math.floor(value / 86400)} d ${Math.floor((value % 86400) / 3600)} h`;
 }
 
+function ago(value) {
+  if (value < 60) return value < 1 ? "now" : `${Math.floor(value)} s ago`;
+  return `${seconds(value)} ago`;
+}
+
 /** Signs that would act instead of being seen: controls, and those that turn the direction of text. */
 const ACTING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const seen = (text) => String(text).replace(ACTING, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
@@ -196,15 +201,16 @@ function showMeters(meters) {
   });
 }
 
-const TONES = { running: "good", paused: "warn", acquiring: "", stopped: "bad" };
+const TONES = { running: "good", paused: "", acquiring: "", stopped: "bad" };
+const MEANS = { paused: "What was fetched is worked on first: the rest waits in Kafka", acquiring: "Being taken over from its former owner" };
 
 function showPartitions(partitions) {
   const sum = (key) => partitions.reduce((total, one) => total + (one[key] ?? 0), 0);
   text("partitions-sum", `${count(partitions.length)} assigned, ${count(sum("lag"))} records waiting`);
   $("partitions").replaceChildren(...partitions.map((one) => {
     const tag = element("span", `tag ${TONES[one.state]}`, one.state);
-    if (one.stopped) tag.title = seen(one.stopped);
-    return element("tr", "", heading(foreign(`${one.topic}-${one.partition}`)), element("td", "", one.agent.replace("_", " ")),
+    tag.title = one.stopped ? seen(one.stopped) : MEANS[one.state] ?? "";
+    return element("tr", "", heading(foreign(`${one.topic}-${one.partition}`)), element("td", "optional", one.agent.replace("_", " ")),
       element("td", "", tag), ...[count(one.lag), count(one.unfinished), seconds(one.age_s)].map((value) => element("td", "n", value)));
   }));
 }
@@ -224,7 +230,7 @@ function showFallbacks({ fallbacks, now_ms: now }, counts) {
     place.replaceChildren(...fallbacks.map((one) => kept.get(`${one.source} ${one.at_ms}`) ?? fallback(one)));
   }
   [...place.children].forEach((item, at) => {
-    item.querySelector(".ago").textContent = `${seconds(Math.max(0, Math.round((now - fallbacks[at].at_ms) / 1000)))} ago`;
+    item.querySelector(".ago").textContent = ago((now - fallbacks[at].at_ms) / 1000);
   });
 }
 
@@ -267,7 +273,7 @@ function gone(why) {
   // the alert is spoken once; the seconds beside it are not
   const from = lastMs === null ? "Nothing has been seen of it yet." : `What you see is from ${new Date(lastMs).toLocaleTimeString("en-GB")}.`;
   text("gone-why", `The worker ${why}. ${from}`);
-  text("gone-since", lastMs === null ? "" : `${seconds(Math.round((Date.now() - lastMs) / 1000))} ago`);
+  text("gone-since", lastMs === null ? "" : ago((Date.now() - lastMs) / 1000));
   $("gone").hidden = false;
 }
 
