@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
+from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
 from .in_flight import InFlight
 from .local import Local
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
+from .tracing import Tracing
 
 
 class Agent(ABC):
@@ -49,23 +51,32 @@ class Agent(ABC):
         """A snapshot; empty where there is nothing to tell."""
         return {}
 
+    def measurements(self) -> dict[str, Any]:
+        """What the metrics read besides, in the types of whoever measures; empty where nothing is measured."""
+        return {}
+
 
 class LocalAgent(Agent):
     """requests ─▶ results | doubtful: the small model and its supervisor."""
 
-    def __init__(self, local: Local, warm_up: Sequence[Any] = ()) -> None:
+    def __init__(self, local: Local, warm_up: Sequence[Any] = (), tracing: Tracing | None = None) -> None:
         self._local = local
         self._inputs = warm_up
+        self._decide = (tracing or Tracing()).step("decide", local.decide)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Decide batch by batch."""
         async for batch in batches:
             with batch:
-                batch.resolve(await self._local.decide(batch.records))
+                batch.resolve(await self._decide(batch.records))
 
     async def warm_up(self) -> None:
         """Predict once."""
         await self._local.warm_up(self._inputs)
+
+    def measurements(self) -> dict[str, Any]:
+        """`predict`: the seconds that the model took for a batch, as `Buckets`."""
+        return {"predict": self._local.durations.snapshot()}
 
     async def close(self) -> None:
         """Let go of the inference thread."""
@@ -75,9 +86,10 @@ class LocalAgent(Agent):
 class RemoteAgent(Agent):
     """doubtful ─▶ answers: the remote call, many under way at once."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, tracing: Tracing | None = None) -> None:
         self._remote = remote
-        self._calls = InFlight(remote.answer, remote.gate.limits.in_flight)
+        ask = (tracing or Tracing()).step("ask", remote.answer)
+        self._calls = InFlight(ask, remote.gate.limits.in_flight)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
@@ -102,7 +114,11 @@ class RemoteAgent(Agent):
 
     def statistics(self) -> dict[str, Any]:
         """Limits, breaker, and what is under way."""
-        return {"in_flight": len(self._calls), **self._remote.gate.statistics()}
+        return {"in_flight": len(self._calls), **self._remote.gate.statistics(), **self._remote.meter.statistics()}
+
+    def measurements(self) -> dict[str, Any]:
+        """`meter`: the calls, a `Meter`; `endpoint`: who was called, an `Endpoint`."""
+        return {"meter": self._remote.meter, "endpoint": self._remote.endpoint}
 
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""
@@ -113,11 +129,14 @@ class RemoteAgent(Agent):
 class RemoteSupervisorAgent(Agent):
     """answers ─▶ results | fallback: the judge of remote answers."""
 
-    def __init__(self, judge: RemoteSupervisor) -> None:
-        self._judge = judge
+    def __init__(self, judge: RemoteSupervisor, tracing: Tracing | None = None) -> None:
+        async def answer(records: Sequence[Incoming]) -> list[Outgoing]:
+            return judge.judge(records)
+
+        self._judge = (tracing or Tracing()).step("judge", answer)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Judge batch by batch."""
         async for batch in batches:
             with batch:
-                batch.resolve(self._judge.judge(batch.records))
+                batch.resolve(await self._judge(batch.records))

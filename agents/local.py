@@ -13,10 +13,14 @@ from ..schemas.codec import Request, RequestFormat, decode_request, fall_back, f
 from ..schemas.errors import InvalidRequest, ModelError
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from .answers import Answer
+from .histogram import Histogram
 from .model import Model
 from .supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+#: bounds of the histogram of a batch's prediction, seconds
+PREDICT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Local:
@@ -45,6 +49,7 @@ class Local:
         self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
+        self.durations = Histogram(PREDICT_S)  #: seconds that the model took for a batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     async def warm_up(self, inputs: Sequence[Any]) -> None:
@@ -64,7 +69,9 @@ class Local:
             return [item for item in parsed if isinstance(item, Outgoing)]
         started = self._clock()
         answers = iter(await self._predict(inputs))
-        latency_ms = (self._clock() - started) * 1000.0
+        took_s = self._clock() - started
+        self.durations.observe(took_s)
+        latency_ms = took_s * 1000.0
         return [
             item if isinstance(item, Outgoing) else self._judge(record, item, next(answers), latency_ms)
             for record, item in zip(records, parsed, strict=True)

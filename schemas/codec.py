@@ -29,6 +29,8 @@ _result_decoder = msgspec.json.Decoder(Result)
 
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
+#: bytes of the longest trace header that a record without its value still carries
+_TRACE_BYTES = 1024
 _ID_TYPES = (str, int)
 _OURS = (FACTS_HEADER, REASON_HEADER)
 
@@ -161,14 +163,18 @@ def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Ou
     ended = msgspec.structs.replace(
         facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
     )
-    headers = [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
+    traced = [(name, value) for name, value in _traced(record.headers) if len(value or b"") <= _TRACE_BYTES]
+    headers = [*traced, (FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
     return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
 
 
 def publish(record: Incoming, result: Result) -> Outgoing:
     """A record of `results`: the original key and trace context, a value of our own."""
-    traced = [pair for pair in record.headers if pair[0] in TRACE_HEADERS] if record.headers else ()
-    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp, result)
+    return Outgoing("results", record.key, encode_result(result), _traced(record.headers), record.timestamp, result)
+
+
+def _traced(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0] in TRACE_HEADERS] if headers else ()
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:

@@ -10,21 +10,20 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import faust
-from aiokafka import TopicPartition
 from faust.app import BootStrategy
 from mode import Service
 
-from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
+from .monitor import Monitor
 from .observation import Observation
-from .plane import DataPlane, Standing
+from .plane import DataPlane
 from .preflight import TopicFacts, preflight
 from .settings import Settings
+from .stage import Stage
 from .substitute import FallbackSubstitute
 from .supervision import Supervision
 from .topology import (
@@ -56,46 +55,25 @@ class _Boot(BootStrategy):
 class _App(faust.App):
     """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
 
+    telemetry: Monitor  #: what is seen of the worker
+
     def _create_directories(self) -> None:
         return
-
-
-@dataclass(slots=True)
-class Stage:
-    """One agent and the plane that serves it."""
-
-    plane: DataPlane
-    agent: Agent
-    observation: Observation
-
-    @property
-    def name(self) -> str:
-        """The agent's."""
-        return self.plane.policy.name
-
-    def snapshot(self) -> dict[str, Any]:
-        """What it has committed."""
-        return self.observation.snapshot()
-
-    def statistics(self) -> dict[str, Any]:
-        """What the agent says of itself."""
-        return self.agent.statistics()
-
-    def standings(self) -> list[Standing]:
-        """Its partitions."""
-        return self.plane.standings()
-
-    async def ends(self) -> dict[TopicPartition, int]:
-        """Where they end."""
-        return await self.plane.ends()
 
 
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
 
-    def __init__(self, stages: Sequence[Stage], face: Face, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        monitor: Monitor,
+        face: Face,
+        **kwargs: Any,  # noqa: ANN401  # for mode
+    ) -> None:
         super().__init__(**kwargs)
         self._stages = stages
+        self._monitor = monitor
         self._face = face
         self._running: list[asyncio.Task[None]] = []
 
@@ -104,11 +82,12 @@ class Planes(Service):
         await self._face.start()
         for stage in self._stages:
             await stage.agent.warm_up()
-            self._face.health.loaded(stage.name)
+            self._face.health.loaded(stage.plane.policy.name)
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
             self._running.append(task)
+        self.add_future(self._monitor.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -129,7 +108,7 @@ class Planes(Service):
         await self._face.stop()
 
 
-def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faust.App:
+def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
@@ -140,12 +119,13 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
-    face = make_face(settings, stages)
+    app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
+    face = make_face(settings, agents, app.telemetry)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, face, **kwargs)
+            super().__init__(stages, app.telemetry, face, **kwargs)
 
     return app
 
@@ -165,8 +145,8 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         on_owned=agent.owns,
         on_committed=observation.committed,
     )
-    app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
-    return Stage(plane, agent, observation)
+    actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
+    return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
 def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:

@@ -16,7 +16,7 @@ class HealthPolicy:
     """How long something may last before it counts as a fault."""
 
     stalled_s: float  #: seconds in which a partition with unfinished records must finish one
-    silent_s: float = 10.0  #: seconds since the broker last answered
+    silent_s: float = 20.0  #: seconds since the broker last answered; it is asked every few
 
 
 @dataclass(slots=True)
@@ -31,10 +31,10 @@ class _Trace:
 class Health:
     """What speaks against being ready, one sentence each."""
 
-    def __init__(self, policy: HealthPolicy, agents: Iterable[str], now: float) -> None:
+    def __init__(self, policy: HealthPolicy, agents: Iterable[str]) -> None:
         self._policy = policy
         self._loading = set(agents)
-        self._heard = dict.fromkeys(self._loading, now)
+        self._heard: dict[str, float | None] = dict.fromkeys(agents)
         self._traces: dict[tuple[str, int], _Trace] = {}
         self._failed: str | None = None
 
@@ -83,8 +83,13 @@ class Health:
         return found + [reason for trace in self._traces.values() for reason in self._stall(trace, now)]
 
     def _silence(self, now: float) -> list[str]:
-        silent = {agent: now - at for agent, at in self._heard.items() if now - at > self._policy.silent_s}
-        return [f"the broker has not answered {agent} for {seconds:.0f} s" for agent, seconds in silent.items()]
+        found = [f"the broker has not answered {agent} yet" for agent, at in self._heard.items() if at is None]
+        silent = {agent: now - at for agent, at in self._heard.items() if at is not None}
+        return found + [
+            f"the broker has not answered {agent} for {seconds:.0f} s"
+            for agent, seconds in silent.items()
+            if seconds > self._policy.silent_s
+        ]
 
     def _stall(self, trace: _Trace, now: float) -> list[str]:
         standing, seconds = trace.standing, now - trace.moved_at

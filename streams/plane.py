@@ -94,6 +94,7 @@ class Counters:
     sent: int = 0  #: records sent, of partitions released since
     transactions: int = 0  #: transactions committed, of partitions released since
     faults: int = 0  #: times the agent raised
+    recoveries: int = 0  #: times a lost producer was opened again, of partitions released since
     discarded: int = 0  #: outcomes that came for a closed lease
     abandoned: int = 0  #: records in flight when a drain deadline passed
     rebalances: int = 0  #: times partitions were taken away
@@ -309,6 +310,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._rotation.remove(partition.tp)
         counters.sent += owned.outbox.records
         counters.transactions += owned.outbox.transactions
+        counters.recoveries += partition.recoveries
         if partition.window is not None:
             counters.faults += partition.window.faults
             counters.discarded += partition.window.discarded
@@ -542,7 +544,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             + sum(o.partition.window.faults for o in self._owned.values() if o.partition.window is not None),
             "discarded": self.counters.discarded,
             "abandoned": self.counters.abandoned,
-            "recoveries": sum(o.partition.recoveries for o in self._owned.values()),
+            "recoveries": self.counters.recoveries + sum(o.partition.recoveries for o in self._owned.values()),
             "rebalances": self.counters.rebalances,
         }
 

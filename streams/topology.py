@@ -19,6 +19,7 @@ from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
+from ..agents.remote.endpoint import Endpoint, endpoint
 from ..agents.remote.gate import Gate
 from ..agents.remote.limits import LimitsPolicy
 from ..agents.remote.retry import RetryPolicy
@@ -26,6 +27,7 @@ from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
 from ..agents.supervision.thresholds import read_thresholds
+from ..agents.tracing import Tracing
 from ..schemas.codec import RequestFormat, facts_of
 from ..schemas.errors import ConfigurationError
 from ..schemas.records import Facts, Incoming, Route
@@ -39,6 +41,7 @@ from .protocols import make_protocol
 from .routing import Router
 from .settings import Settings
 from .substitute import request_facts
+from .tracing import make_tracing
 from .window import WindowPolicy
 
 AgentName = Literal["local", "remote", "remote_supervisor"]
@@ -165,11 +168,12 @@ def request_format(settings: Settings) -> RequestFormat:
 
 def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
+    tracing = make_tracing(settings.name, _endpoint(settings))
     if name == "local":
-        return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
+        return LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
     if name == "remote":
-        return RemoteAgent(_remote(settings))
-    return RemoteSupervisorAgent(_remote_supervisor(settings))
+        return RemoteAgent(_remote(settings, tracing), tracing)
+    return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
 
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
@@ -214,7 +218,7 @@ def _check_calibrated_for(settings: Settings, model: Model) -> None:
         raise ConfigurationError([f"[thresholds] file: was made for the local model {wanted}, not {model.name}"])
 
 
-def _remote(settings: Settings) -> Remote:
+def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
     remote = settings.remote
     policy = ClientPolicy(
         url=remote.url,
@@ -223,7 +227,13 @@ def _remote(settings: Settings) -> Remote:
         price_per_call=remote.price_per_call,
         headers=remote.headers,
     )
-    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    client = RemoteClient(
+        _transport(settings),
+        make_protocol(remote),
+        policy,
+        gate=_gate(settings),
+        endpoint=_endpoint(settings),
+    )
     return Remote(
         client,
         request_format(settings),
@@ -231,7 +241,12 @@ def _remote(settings: Settings) -> Remote:
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
         accepts_local=remote.while_open == "accept_local",
+        tracing=tracing,
     )
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    return endpoint(settings.remote.protocol, settings.remote.model, settings.remote.url)
 
 
 def _transport(settings: Settings) -> Transport:

@@ -15,9 +15,12 @@ import msgspec
 from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward, publish
 from ...schemas.errors import RecordError, Rejected, Timeout
 from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from ..tracing import Tracing
 from .batching import BatchPolicy, Shaped, cut
 from .client import Bill, RemoteAnswer, RemoteClient
+from .endpoint import Endpoint
 from .gate import Gate
+from .meter import Meter
 from .retry import CircuitOpen, OutOfTime, Refused
 from .sending import outbound
 
@@ -53,12 +56,14 @@ class Remote:
         send: tuple[str, ...] = (),
         batch: BatchPolicy | None = None,
         accepts_local: bool = False,
+        tracing: Tracing | None = None,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
         """`accepts_local`: while the remote is down, the local answer becomes a result that is not trusted."""
         self._client = client
         self._batch = batch or BatchPolicy()
         self._accepts_local = accepts_local
+        self._tracing = tracing or Tracing()
         self._format = request_format
         self._supervisor = supervisor
         self._send = send
@@ -78,6 +83,16 @@ class Remote:
     def gate(self) -> Gate:
         """What every call passes: the limits and the breaker."""
         return self._client.gate
+
+    @property
+    def meter(self) -> Meter:
+        """What the calls took."""
+        return self._client.meter
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Who is asked."""
+        return self._client.endpoint
 
     def _shape_of(self, question: Question) -> Hashable:
         protocol = self._client.protocol
@@ -101,8 +116,9 @@ class Remote:
         inputs = [question.input for question in questions]
         key = idempotency_key([question.facts.source for question in questions])
         first_s, last_s = self._within_s(questions)
+        trace = self._tracing.calls([question.record for question in questions])
         try:
-            answers = await self._client.ask(inputs, key, last_s, bill, begin_within_s=first_s)
+            answers = await self._client.ask(inputs, key, last_s, bill, begin_within_s=first_s, trace=trace)
         except RecordError as error:
             if isinstance(error, OutOfTime) and first_s is not None and first_s != last_s:
                 return await self._ask_patient(questions, bill, error, key)

@@ -12,7 +12,10 @@ from random import random as uniform
 from typing import Any, NamedTuple
 
 from ...schemas.errors import RemoteFailure
+from ..tracing import UNTRACED, CallSpan, CallTrace
+from .endpoint import Endpoint
 from .gate import Gate, Permit
+from .meter import Meter
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
@@ -58,6 +61,7 @@ class _Asked(NamedTuple):
     tokens: int  #: that it will take, as the protocol guesses
     own: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
     begin_by: float  #: on the client's clock: when the last try must have begun
+    trace: CallTrace
 
 
 class RemoteClient:
@@ -70,6 +74,7 @@ class RemoteClient:
         policy: ClientPolicy,
         *,
         gate: Gate | None = None,
+        endpoint: Endpoint = Endpoint(),  # noqa: B008  # a frozen value
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = uniform,
@@ -77,6 +82,8 @@ class RemoteClient:
         self._transport = transport
         self.protocol = protocol
         self.gate = gate or Gate(clock=clock)
+        self.meter = Meter(clock)
+        self.endpoint = endpoint
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
@@ -90,6 +97,7 @@ class RemoteClient:
         bill: Bill,
         *,
         begin_within_s: float | None = None,
+        trace: CallTrace = UNTRACED,
     ) -> list[RemoteAnswer]:
         """As many answers as inputs, in their order, within `within_s` seconds from now, if it is given.
 
@@ -102,7 +110,7 @@ class RemoteClient:
         started = self._clock()
         own = started + (math.inf if within_s is None else within_s)
         begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
-        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), own, begin_by)
+        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), own, begin_by, trace)
         keys = sample_keys(idempotency_key, call.samples)
         replies = [await self._tries(asked, key, bill) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
@@ -128,6 +136,7 @@ class RemoteClient:
                     continue
                 wait_s = self._wait_s(error, attempt, min(asked.begin_by, bill.ends))
                 _log_retry(error, attempt, wait_s, key)
+                self.meter.retried(error.reason)
             await self._sleep(wait_s)
             attempt += 1
 
@@ -144,13 +153,13 @@ class RemoteClient:
 
     async def _try(self, asked: _Asked, key: str, bill: Bill) -> Reply:
         permit = await self._enter(asked, min(asked.begin_by, bill.ends))
-        with permit:
+        with permit, self.meter.call(), asked.trace.call() as span:
             if math.isinf(bill.ends):
                 bill.ends = self._clock() + self._policy.retry.deadline_s
             bill.calls += 1
             left_s = min(asked.own, bill.ends) - self._clock()
             permit.impatient = left_s < self._policy.timeout_s
-            return await self._call(permit, asked, key, min(self._policy.timeout_s, left_s), bill)
+            return await self._call(permit, span, asked, key, min(self._policy.timeout_s, left_s), bill)
 
     async def _enter(self, asked: _Asked, ends: float) -> Permit:
         """Wait for the turn of this call, no longer than it has time."""
@@ -163,8 +172,10 @@ class RemoteClient:
         except TimeoutError as error:
             raise OutOfTime("the time was over before it was this call's turn") from error
 
-    async def _call(self, permit: Permit, asked: _Asked, key: str, timeout_s: float, bill: Bill) -> Reply:
-        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key}
+    async def _call(
+        self, permit: Permit, span: CallSpan, asked: _Asked, key: str, timeout_s: float, bill: Bill
+    ) -> Reply:
+        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key, **span.headers}
         url = self._policy.url.rstrip("/") + asked.call.path
         response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
         permit.heard(response.headers)
@@ -172,6 +183,8 @@ class RemoteClient:
         bill.cost += self._policy.price_per_call
         reply = self.protocol.read(response, asked.inputs)
         permit.used(reply.usage)
+        self.meter.used(reply.usage)
+        span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
         return reply
 
     def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:

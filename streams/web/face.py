@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from ..exposition import render
 from ..health import Health, HealthPolicy
+from ..monitor import Monitor
 from ..settings import Settings
 from ..web_token import web_token
 from .security import AccessPolicy
 from .server import WebPolicy, WebServer
 from .status import About
-from .watch import Watch, Watched
+from .watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +35,16 @@ class Face:
             await self.server.stop()
 
 
-def make_face(settings: Settings, watched: Sequence[Watched], metrics: Callable[[], bytes] | None = None) -> Face:
-    """`metrics` renders them in Prometheus' text format. Raises `ValueError` where the token cannot be read."""
-    web, names = settings.web, tuple(one.name for one in watched)
-    health = Health(HealthPolicy(web.stalled_s), names, time.monotonic())
+def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Face:
+    """Raises `ValueError` where the token cannot be read."""
+    web = settings.web
+    health = Health(HealthPolicy(web.stalled_s), agents)
     if not web.enabled:
         return Face(health, None)
-    about = About(
-        name=settings.name,
-        version=_version(),
-        agents=names,
-        started_ms=time.time() * 1000.0,
-        price_per_call=settings.remote.price_per_call,
-        stalled_s=web.stalled_s,
-    )
     access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), web_token(web))
     policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
-    return Face(health, WebServer(policy, about, Watch(watched, health), metrics))
+    about = About(settings.name, _version(), tuple(agents))
+    return Face(health, WebServer(policy, about, Watch(monitor, health), lambda: render(monitor.view())))
 
 
 def _version() -> str:

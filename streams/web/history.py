@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...agents.histogram import Buckets
+from ..monitor import WorkerView
 
 #: seconds between two samples, and over which a rate is taken
 TICK_S, RATE_S = 1.0, 5.0
@@ -28,24 +29,28 @@ class Sample:
     latency: Mapping[str, Buckets]  #: by `KINDS`, those that have any
 
 
-def sample(snapshots: Mapping[str, Mapping[str, Any]], now: float) -> Sample:
-    """From what each agent's observation says."""
-    edges = {f"{agent}_{route}": n for agent, told in snapshots.items() for route, n in told["routes"].items()}
-    if "local" in snapshots:
-        edges["requests"] = sum(snapshots["local"]["routes"].values())
-    outcomes = {kind: _ended(snapshots, kind) for kind in KINDS}
-    latency = {kind: buckets for kind in KINDS if (buckets := _latency(snapshots, kind)) is not None}
-    return Sample(now, edges, outcomes, latency)
+def sample(view: WorkerView, now: float) -> Sample:
+    """From what each agent has committed."""
+    told = {stage.agent: stage.outcomes for stage in view.stages}
+    latency = {kind: buckets for kind in KINDS if (buckets := _latency(told, kind)) is not None}
+    return Sample(now, edges(view), {kind: _ended(told, kind) for kind in KINDS}, latency)
 
 
-def _ended(snapshots: Mapping[str, Mapping[str, Any]], kind: str) -> int:
+def edges(view: WorkerView) -> dict[str, int]:
+    """Records over each edge of the flow; `requests` is the first one."""
+    found = {f"{stage.agent}_{route}": n for stage in view.stages for route, n in stage.outcomes["routes"].items()}
+    requests = [sum(stage.outcomes["routes"].values()) for stage in view.stages if stage.agent == "local"]
+    return found | {"requests": requests[0]} if requests else found
+
+
+def _ended(told: Mapping[str, Mapping[str, Any]], kind: str) -> int:
     key, name = ("routes", "fallback") if kind == "fallback" else ("answered_by", kind)
-    return sum(told[key].get(name, 0) for told in snapshots.values())
+    return sum(outcomes[key].get(name, 0) for outcomes in told.values())
 
 
-def _latency(snapshots: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
+def _latency(told: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
     """That of all agents together."""
-    found = [told["latency"][kind] for told in snapshots.values() if kind in told["latency"]]
+    found = [outcomes["latency"][kind] for outcomes in told.values() if kind in outcomes["latency"]]
     if not found:
         return None
     counts = tuple(map(sum, zip(*(buckets.counts for buckets in found), strict=True)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -12,6 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from ..exposition import CONTENT_TYPE
 from .pictures import Gallery
 from .security import AccessPolicy, guard
 from .status import About, last_fallbacks, status, whole_values
@@ -50,15 +50,13 @@ class WebServer:
         policy: WebPolicy,
         about: About,
         watch: Watch,
-        metrics: Callable[[], bytes] | None = None,
-        now_ms: Callable[[], float] = lambda: time.time() * 1000.0,
+        metrics: Callable[[], bytes],
     ) -> None:
         self.url: str | None = None  #: None while nothing is served
         self._policy = policy
         self._about = about
         self._watch = watch
         self._metrics = metrics
-        self._now_ms = now_ms
         self._gallery = Gallery(policy.input_field, policy.image_shape)
         folder = files(__package__) / "static"
         self._files = {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
@@ -76,8 +74,7 @@ class WebServer:
         app.router.add_get("/pictures/{name}", self._picture)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
-        if self._metrics is not None:
-            app.router.add_get("/metrics", self._told_metrics)
+        app.router.add_get("/metrics", self._told_metrics)
         return app
 
     async def start(self) -> None:
@@ -110,10 +107,8 @@ class WebServer:
 
     async def _status(self, request: web.Request) -> web.Response:
         watch = self._watch
-        watch.reasons()
-        values = whole_values(last_fallbacks(watch.seen.snapshots))
-        pictures = self._gallery.hang(values)
-        return _json(status(self._about, watch.seen, watch.history, pictures, self._now_ms()))
+        pictures = self._gallery.hang(whole_values(last_fallbacks(watch.view)))
+        return _json(status(self._about, watch.view, watch.reasons(), watch.history, pictures))
 
     async def _picture(self, request: web.Request) -> web.Response:
         picture = self._gallery.get(request.match_info["name"])
@@ -131,8 +126,7 @@ class WebServer:
         return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def _told_metrics(self, request: web.Request) -> web.Response:
-        body = self._metrics() if self._metrics is not None else b""
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _json(document: dict[str, Any], code: int = 200) -> web.Response:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from ..monitor import WorkerView
 from ..plane import Standing
-from .history import History
+from ..stage import StageView
+from .history import History, edges
 
 #: fallback records shown, the newest first
 FALLBACKS = 12
@@ -24,77 +27,62 @@ class About:
     name: str  #: from the settings
     version: str
     agents: tuple[str, ...]
-    started_ms: float  #: milliseconds since epoch
-    price_per_call: float  #: in the currency of the settings
-    stalled_s: float
 
 
-@dataclass(slots=True)
-class Seen:
-    """What was last seen of the worker."""
-
-    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of each agent's observation
-    agents: dict[str, dict[str, Any]] = field(default_factory=dict)  #: each agent's own statistics
-    standings: dict[str, list[Standing]] = field(default_factory=dict)  #: partitions of each agent
-    ends: dict[tuple[str, int], int] = field(default_factory=dict)  #: where each partition ends, when last asked
-    reasons: list[str] = field(default_factory=list)  #: why it is not ready
-
-
-def status(about: About, seen: Seen, history: History, pictures: Mapping[str, str], now_ms: float) -> dict[str, Any]:
-    """The document: `pictures` are names by the source of a fallback record."""
+def status(
+    about: About, view: WorkerView, reasons: Sequence[str], history: History, pictures: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document. `reasons`: why it is not ready; `pictures`: names by the source of a fallback record."""
+    told = {stage.agent: stage.outcomes for stage in view.stages}
     return {
-        "now_ms": now_ms,
+        "now_ms": view.now_ms,
         "worker": {
             "name": about.name,
             "version": about.version,
             "agents": about.agents,
-            "uptime_s": max(0.0, (now_ms - about.started_ms) / 1000.0),
+            "uptime_s": max(0.0, (view.now_ms - view.started_ms) / 1000.0),
         },
-        "ready": not seen.reasons,
-        "reasons": seen.reasons,
+        "ready": not reasons,
+        "reasons": reasons,
         "rates": history.rates(),
-        "counts": counts(seen.snapshots),
-        "money": money(seen.snapshots, about.price_per_call),
-        "remote": seen.agents.get("remote"),
+        "counts": counts(view),
+        "money": money(told, view.price_per_call),
+        "remote": next((stage.told for stage in view.stages if stage.agent == "remote"), None),
         "chart": history.chart(),
         "latency": history.percentiles(),
         "partitions": [
-            _partition(agent, standing, seen.ends, now_ms)
-            for agent, standings in seen.standings.items()
-            for standing in standings
+            _partition(stage, standing, view.now_ms) for stage in view.stages for standing in stage.standings
         ],
-        "fallbacks": [_fallback(told, pictures) for told in last_fallbacks(seen.snapshots)],
+        "fallbacks": [_fallback(record, pictures) for record in last_fallbacks(view)],
     }
 
 
-def counts(snapshots: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def counts(view: WorkerView) -> dict[str, Any]:
     """Records since the worker started: over each edge, by who answered, by reason."""
-    reasons: dict[str, int] = {}
-    answered: dict[str, int] = {"local": 0, "remote": 0}
-    for told in snapshots.values():
-        for reason, n in told["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + n
-        for who, n in told["answered_by"].items():
-            answered[who] = answered.get(who, 0) + n
-    edges = {f"{agent}_{route}": n for agent, told in snapshots.items() for route, n in told["routes"].items()}
+    reasons: Counter[str] = Counter()
+    answered: Counter[str] = Counter(local=0, remote=0)
+    for stage in view.stages:
+        reasons.update(stage.outcomes["reasons"])
+        answered.update(stage.outcomes["answered_by"])
+    found = edges(view)
     return {
-        "edges": edges,
+        "edges": found,
+        "requests": found.get("requests"),
         "answered_by": answered,
-        "untrusted": sum(told["untrusted"] for told in snapshots.values()),
-        "fallback": sum(reasons.values()),
-        "reasons": dict(sorted(reasons.items(), key=lambda item: -item[1])),
-        "requests": sum(snapshots["local"]["routes"].values()) if "local" in snapshots else None,
+        "untrusted": sum(stage.outcomes["untrusted"] for stage in view.stages),
+        "fallback": reasons.total(),
+        "reasons": dict(reasons.most_common()),
     }
 
 
-def money(snapshots: Mapping[str, Mapping[str, Any]], price: float) -> dict[str, Any]:
+def money(told: Mapping[str, Mapping[str, Any]], price: float) -> dict[str, Any]:
     """What the remote has cost, and what asking it about every input would cost.
 
     An input costs what those asked about have cost so far, failed calls included, or the price of the settings. Each
     one that the local model answered is saved; a doubtful one is not, though it may still wait for its call. None
     where this worker does not run the agent that knows.
     """
-    remote, local = snapshots.get("remote"), snapshots.get("local")
+    remote, local = told.get("remote"), told.get("local")
     asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
     kept = local["routes"].get("results", 0) if local else None
     doubted = local["routes"].get("doubtful", 0) if local else None
@@ -110,30 +98,25 @@ def money(snapshots: Mapping[str, Mapping[str, Any]], price: float) -> dict[str,
     }
 
 
-def _partition(agent: str, standing: Standing, ends: Mapping[tuple[str, int], int], now_ms: float) -> dict[str, Any]:
-    """Lag: records without a committed outcome, those still in Kafka included (there at most, for offsets have
-    holes). Age: seconds since the first of them that was fetched was requested.
-    """
-    end = ends.get((standing.topic, standing.partition))
-    position = standing.position
-    behind = max(0, end - position) if end is not None and position is not None else None
+def _partition(stage: StageView, standing: Standing, now_ms: float) -> dict[str, Any]:
+    """Age: seconds since the first unfinished record that was fetched was requested."""
     return {
-        "agent": agent,
+        "agent": stage.agent,
         "topic": standing.topic,
         "partition": standing.partition,
         "state": standing.state,
         "stopped": standing.stopped,
         "unfinished": standing.unfinished,
-        "lag": standing.unfinished + behind if behind is not None else None,
+        "lag": stage.lag(standing),
         "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
         "sent": standing.sent,
     }
 
 
-def last_fallbacks(snapshots: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def last_fallbacks(view: WorkerView) -> list[dict[str, Any]]:
     """The newest of all agents."""
-    found = [told for snapshot in snapshots.values() for told in snapshot["fallbacks"]]
-    return sorted(found, key=lambda told: -told["at_ms"])[:FALLBACKS]
+    found = [record for stage in view.stages for record in stage.outcomes["fallbacks"]]
+    return sorted(found, key=lambda record: -record["at_ms"])[:FALLBACKS]
 
 
 def whole_values(fallbacks: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
