@@ -71,6 +71,8 @@ class Monitor:
                 self.answered[stage.plane.policy.name] = self._clock()
             except Lost as error:
                 log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
+            except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it
+                log.exception("cannot look at %s", stage.plane.policy.name, extra={"action": "look_failed"})
             await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
 
     def view(self) -> WorkerView:

@@ -173,8 +173,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Consume until `stop`. Raises what cannot be mended here, for the worker to end on."""
         self._crash = asyncio.get_running_loop().create_future()
         self._inbox.on_taken = self.pump
-        self._consumer = self._make_consumer()
-        await self._consumer.start()
+        consumer = self._make_consumer()
+        await consumer.start()
+        self._consumer = consumer  # only now may it be asked where partitions end
         self._consumer.subscribe([self.policy.topic], listener=self)
         polling = asyncio.create_task(self._poll())
         try:
