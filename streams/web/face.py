@@ -12,7 +12,7 @@ from ..monitor import Monitor
 from ..settings import Settings
 from ..web_token import web_token
 from .security import AccessPolicy
-from .server import WebPolicy, WebServer
+from .server import WebPolicy, WebServer, read_static
 from .status import About
 from .watch import Watch
 
@@ -44,7 +44,8 @@ def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Fa
     access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), web_token(web))
     policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
     about = About(settings.name, _version(), tuple(agents))
-    return Face(health, WebServer(policy, about, Watch(monitor, health), lambda: render(monitor.view())))
+    watch = Watch(monitor, health)
+    return Face(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))
 
 
 def _version() -> str:

@@ -8,7 +8,6 @@ its shape. A picture in a field of an input that is an object is found as well.
 from __future__ import annotations
 
 import base64
-import binascii
 import struct
 import zlib
 from hashlib import blake2b
@@ -90,7 +89,7 @@ def _written(text: str) -> tuple[str, bytes] | None:
         return None
     try:
         body = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return None
     media_type, size = _recognised(body)
     return (media_type, body) if all(0 < side <= MOST_PIXELS for side in size) else None

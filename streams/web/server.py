@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -42,6 +42,12 @@ class WebPolicy:
     image_shape: tuple[int, ...] = ()  #: of inputs that are flat lists
 
 
+def read_static() -> dict[str, tuple[bytes, str]]:
+    """The page's own files: body and type by path. It reads from disk, so call it where no event loop runs."""
+    folder = files(__package__) / "static"
+    return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
+
+
 class WebServer:
     """Serves what a `Watch` sees. A worker goes on without it where no port is free."""
 
@@ -51,6 +57,7 @@ class WebServer:
         about: About,
         watch: Watch,
         metrics: Callable[[], bytes],
+        static: Mapping[str, tuple[bytes, str]],
     ) -> None:
         self.url: str | None = None  #: None while nothing is served
         self._policy = policy
@@ -58,8 +65,7 @@ class WebServer:
         self._watch = watch
         self._metrics = metrics
         self._gallery = Gallery(policy.input_field, policy.image_shape)
-        folder = files(__package__) / "static"
-        self._files = {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
+        self._files = static
         self._runner: web.AppRunner | None = None
 
     def __repr__(self) -> str:

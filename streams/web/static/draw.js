@@ -29,17 +29,17 @@ const LAYOUTS = {
     size: [176, 60],
     nodes: {
       requests: [90, 42], local: [346, 42], results: [990, 42],
-      remote: [520, 164], remote_supervisor: [806, 164], fallback: [990, 294],
+      remote: [496, 164], remote_supervisor: [810, 164], fallback: [990, 294],
     },
     edges: {
       requests: ["M178,42 H258", 218, 31, "middle"],
       local_results: ["M434,42 H902", 668, 31, "middle"],
-      local_doubtful: ["M360,73 V148 q0,16 16,16 H432", 374, 124, "start"],
+      local_doubtful: ["M360,73 V148 q0,16 16,16 H408", 374, 124, "start"],
       local_fallback: ["M300,73 V278 q0,16 16,16 H902", 290, 204, "end"],
-      remote_answers: ["M608,164 H718", 663, 153, "middle"],
-      remote_fallback: ["M520,195 V278 q0,16 16,16 H902", 534, 248, "start"],
-      remote_supervisor_results: ["M894,164 H974 q16,0 16,-16 V74", 980, 118, "end"],
-      remote_supervisor_fallback: ["M806,195 V278 q0,16 16,16 H902", 820, 248, "start"],
+      remote_answers: ["M584,164 H714", 649, 152, "middle"],
+      remote_fallback: ["M496,195 V278 q0,16 16,16 H902", 510, 248, "start"],
+      remote_supervisor_results: ["M906,164 H974 q16,0 16,-16 V74", 980, 118, "end"],
+      remote_supervisor_fallback: ["M810,195 V278 q0,16 16,16 H902", 824, 248, "start"],
     },
   },
   narrow: {
@@ -72,8 +72,9 @@ function make(name, attributes, ...children) {
   return element;
 }
 
-function node(id, [x, y], [width, height]) {
+function node(id, [x, y], [usual, height]) {
   const [title, kind] = NODES[id];
+  const width = title.length > 14 ? usual + 16 : usual;
   const sub = make("text", { class: "sub", x, y: y + 18 });
   const group = make("g", { class: `${kind} n-${id}` },
     make("rect", { x: x - width / 2, y: y - height / 2, width, height, rx: kind === "topic" ? height / 2 : 12 }),
