@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from ..schemas.records import Outgoing
+from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
-from .tracing import Answering
 
 log = logging.getLogger(__name__)
+
+Answering = Callable[[Sequence[Incoming]], Awaitable[list[Outgoing]]]
 
 
 class InFlight:

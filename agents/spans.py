@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from ..schemas.records import Facts, Incoming, Outgoing, Result
 from ..schemas.trace import trace_of
 from .remote.endpoint import Endpoint, error_type
-from .tracing import Answering, CallSpan, CallTrace, Tracing
+from .tracing import Answering, CallSpan, CallTrace, P, Tracing
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -49,12 +49,12 @@ class Spans(Tracing):
         self._tracer = tracer
         self._endpoint = endpoint or Endpoint()
 
-    def step(self, name: str, answer: Answering) -> Answering:
+    def step(self, name: str, answer: Answering[P]) -> Answering[P]:
         """The same, with a span for each record and one for a batch of several."""
 
-        async def traced(records: Sequence[Incoming]) -> list[Outgoing]:
+        async def traced(records: Sequence[Incoming], /, *args: P.args, **kwargs: P.kwargs) -> list[Outgoing]:
             with self._open(name, records) as batch:
-                outcomes = await answer(records)
+                outcomes = await answer(records, *args, **kwargs)
                 for record, outcome in zip(records, outcomes, strict=False):
                     batch.records[id(record)].set_attributes(_outcome_attributes(outcome))
                 return outcomes

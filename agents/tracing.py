@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Concatenate, ParamSpec, Protocol, Self
 
 from ..schemas.records import Incoming, Outgoing
 from ..schemas.trace import trace_of
 
-Answering = Callable[[Sequence[Incoming]], Awaitable[list[Outgoing]]]
+P = ParamSpec("P")
+Answering = Callable[Concatenate[Sequence[Incoming], P], Awaitable[list[Outgoing]]]
 
 
 class CallSpan(Protocol):
@@ -65,7 +66,7 @@ UNTRACED = PassedOn({})
 class Tracing:
     """Without spans."""
 
-    def step(self, name: str, answer: Answering) -> Answering:
+    def step(self, name: str, answer: Answering[P]) -> Answering[P]:
         """The same, followable: what an agent does with its records."""
         return answer
 

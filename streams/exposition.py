@@ -152,7 +152,8 @@ def _agent(sheet: Sheet, stage: StageView) -> None:
 def _remote(sheet: Sheet, stage: StageView) -> None:
     told, meter, end = stage.told, stage.measured["meter"], stage.measured["endpoint"]
     _calls(sheet, meter, end)
-    sheet.put(m.REPEATED, told.get("repeated"))
+    sheet.put(m.REPEATED, told.get("remote_calls_repeated"))
+    _cache(sheet, told.get("cache"))
     sheet.put(m.ASKED, stage.outcomes["asked"])
     sheet.put(m.COST, stage.outcomes["cost"])
     sheet.put(m.IN_FLIGHT, told.get("in_flight"))
@@ -171,6 +172,11 @@ def _calls(sheet: Sheet, meter: Meter, end: Endpoint) -> None:
             sheet.histogram(m.TOKENS, buckets, *labels, kind)
     for reason, count in meter.statistics()["retries"].items():
         sheet.put(m.RETRIES, count, reason)
+
+
+def _cache(sheet: Sheet, cache: Mapping[str, Any] | None) -> None:
+    if cache is not None:
+        sheet.put(m.CACHED, cache["hits"] + cache["shared"])
 
 
 def _limits(sheet: Sheet, limits: Mapping[str, Any]) -> None:

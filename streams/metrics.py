@@ -141,6 +141,11 @@ REPEATED = Metric(
     "counter",
     "Calls made again after a crash or a rebalance for what may have been paid before.",
 )
+CACHED = Metric(
+    "bisupervised_remote_cached_answers_total",
+    "counter",
+    "Answers taken from an equal input's, kept or under way, and not paid again; absent without the cache.",
+)
 ASKED = Metric(
     "bisupervised_remote_asked_records_total",
     "counter",

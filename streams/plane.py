@@ -491,9 +491,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _tell_held(self, held: bool) -> None:  # noqa: FBT001  # a state, and the only argument
         self._held = held
-        action = "partitions_paused" if held else "partitions_resumed"
         text = "%s takes nothing for now: partitions are paused" if held else "%s takes records again"
-        log.info(text, self.policy.name, extra={"action": action, "unfinished": self.unfinished})
+        facts = {"action": "partitions_paused" if held else "partitions_resumed", "unfinished": self.unfinished}
+        log.info(text, self.policy.name, extra=facts)
 
     def _pause(self, partition: Partition) -> None:
         partition.paused = True

@@ -29,7 +29,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
-from bisupervised.schemas.records import REASON_HEADER, Facts, Headers, Result
+from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
 from bisupervised.streams.settings import Settings, load_settings
 from bisupervised.streams.topics import create_topics
 from support.models import FINE, REMOTE, rows
@@ -86,6 +86,7 @@ class Remote:
         self.calls = 0  #: calls begun
         self.began: list[float] = []  #: when they began, seconds on a clock of their own
         self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
+        self.traces: list[dict[str, str]] = []  #: the trace context of each call
         self.under_way = 0
         self.most_under_way = 0
         self.port = 0
@@ -137,6 +138,7 @@ class Remote:
     async def _infer(self, asked: web.Request) -> web.Response:
         self.calls += 1
         self.began.append(time.monotonic())
+        self.traces.append({name: asked.headers[name] for name in TRACE_HEADERS if name in asked.headers})
         if self.refusal is not None:
             status, headers = self.refusal
             return web.Response(status=status, headers=headers)

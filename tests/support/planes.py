@@ -216,6 +216,7 @@ class World:
         self.brokers = {tp: ScriptedBroker(Progress(0, topic_id=TOPIC_ID)) for tp in (A, B)}
         self.ledger = FakeLedger(self.brokers)
         self.outboxes: list[Outbox] = []
+        self.committed: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions
         self.told: Callable[[], object] = lambda: None  #: called when it is
         self.left: Callable[[], None] = lambda: None  #: called when partitions are about to go
@@ -243,6 +244,7 @@ class World:
             hungry=lambda: self.hungry,
             on_leaving=lambda: self.left(),
             on_owned=self._hear,
+            on_committed=lambda outcomes: self.committed.extend(outcome.value for outcome in outcomes),
             clock=clock,
         )
         ledger: Any = self.ledger

@@ -47,7 +47,13 @@ def remote_stage(*, budget: bool = True) -> StageView:
     limits = LimitsPolicy(requests_per_minute=600.0, tokens_per_minute=1000.0, in_flight=8)
     gate = Gate(limits, BreakerPolicy(), clock=lambda: 0.0)
     gate.share(1, 2)
-    told = {"in_flight": 3, **gate.statistics(), **meter.statistics(), "repeated": 1}
+    told = {
+        "in_flight": 3,
+        **gate.statistics(),
+        **meter.statistics(),
+        "remote_calls_repeated": 1,
+        "cache": {"hits": 2, "shared": 1},
+    }
     measured = {"meter": meter, "endpoint": endpoint("openai_chat", "large", "https://models.example/v1")}
     return stage("remote", paid(2.0), paid(4.0), told=told | ({"budget": BUDGET} if budget else {}), measured=measured)
 

@@ -146,6 +146,11 @@ def test_without_a_budget_there_is_none_to_show() -> None:
     assert value(worker(remote_stage(budget=False)), "bisupervised_budget_left") is None
 
 
+def test_what_was_paid_twice_and_what_was_not_paid_again() -> None:
+    assert value(whole_worker(), "bisupervised_remote_calls_repeated_total") == 1
+    assert value(whole_worker(), "bisupervised_remote_cached_answers_total") == 3
+
+
 def test_saved_is_what_local_answers_would_have_cost_remotely() -> None:
     assert value(whole_worker(), "bisupervised_saved_cost") == 2 * 3.0, "at the mean cost"
     alone = worker(whole_worker().stages[0], price=0.5)

@@ -68,6 +68,13 @@ async def test_a_trusted_answer_is_a_result(make: Make) -> None:
     assert (result.trusted, result.local) == (True, None)
 
 
+async def test_the_time_of_each_batch_is_counted_once(make: Make) -> None:
+    local = make(ticks=iter([10.0, 10.25, 11.0, 11.5]))
+    await local.decide([request(0.75), request(0.75)])
+    await local.decide([request(0.75)])
+    assert (local.durations.snapshot().count, local.durations.snapshot().total) == (2, 0.75)
+
+
 async def test_a_doubtful_answer_travels_with_its_facts_and_its_bytes(make: Make) -> None:
     record = request(0.25, offset=7, id=3, deadline_ms=1_800_000_000_000, headers=[("other", b"x")])
     [outcome] = await make(ticks=iter([10.0, 10.25])).decide([record])
