@@ -101,7 +101,7 @@ def test_the_figures_are_those_of_the_pipeline(shown: Shown) -> None:
     assert shown.text("spent") == f"{0.5 * asked:.2f}"
     assert shown.text("saved") == f"{100 * kinds['local'] / (kinds['local'] + asked):.1f} %"
     assert shown.text("breaker") == "up"
-    assert shown.text("state-text") == "ready"
+    shown.wait_for("state-text", "ready")
 
 
 def test_the_flow_has_every_edge_with_its_count(shown: Shown) -> None:

@@ -85,8 +85,8 @@ def console_errors(browser: webdriver.Chrome) -> list[str]:
 
 def screenshot(browser: webdriver.Chrome, path: Path) -> None:
     """The whole page, however long."""
-    height = int(browser.execute_script("return document.documentElement.scrollHeight"))  # type: ignore[no-untyped-call]  # as above
-    width = int(browser.execute_script("return window.innerWidth"))  # type: ignore[no-untyped-call]  # as above
+    height = int(browser.execute_script("return document.documentElement.scrollHeight"))
+    width = int(browser.execute_script("return window.innerWidth"))
     shot = browser.execute_cdp_cmd(
         "Page.captureScreenshot",
         {"captureBeyondViewport": True, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}},

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.settings import KNOWN, Settings, load_settings
+from bisupervised.streams.web_token import web_token
 
 LINES = {
     "local": {"model": "model = 'my_model:load'", "threshold": "threshold = 0.9"},
@@ -158,6 +159,11 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
             "results = 'a b'",
             "[topics] results: must be 1 to 249 letters, digits, dots, hyphens and underscores (got 'a b')",
         ),
+        ("web", "host = 'here'", "[web] host: must be an IP address, or localhost (got 'here')"),
+        ("web", "port = 70000", "[web] port: must be at most 65535 (got 70000)"),
+        ("web", "image_shape = [8]", "[web] image_shape: must be [height, width] or [height, width, 3]"),
+        ("web", "token = 'abc'", "[web] token: must not stand in the file; set BISUPERVISED_WEB__TOKEN, or token_file"),
+        ("web", "token_file = '/nowhere'", "[web] token_file: cannot be read: No such file or directory"),
         ("log", "json = 'perhaps'", "[log] json: must be true or false (got 'perhaps')"),
         ("local", "threshhold = 1", "[local] threshhold: unknown key; did you mean threshold?"),
         ("local", "drain_s = 1", "[local] drain_s: unknown key; it belongs in [stream]"),
@@ -392,3 +398,15 @@ def test_it_reads_nothing_behind_the_callers_back(monkeypatch: pytest.MonkeyPatc
         remote={"url": "http://h", "model": "m", "threshold": 0.5},  # type: ignore[arg-type]  # as above
     )
     assert built.name == "bisupervised"
+
+
+def test_the_token_of_the_page_comes_from_the_environment_or_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    path = write(tmp_path, with_line("web", f"token_file = '{tmp_path / 'token'}'"))
+    assert web_token(load_settings(path, {}).web) == "from-file"
+    settings = load_settings(path, {"BISUPERVISED_WEB__TOKEN": "from-env"})
+    assert web_token(settings.web) == "from-env"
+    assert "from-env" not in repr(settings)
+    assert web_token(load_settings(write(tmp_path, REQUIRED), {}).web) is None
+    fault = "BISUPERVISED_WEB__TOKEN: must hold a key, which is one word"
+    assert faults_of(path, {"BISUPERVISED_WEB__TOKEN": "two words"}) == [fault]
