@@ -30,7 +30,7 @@ function seconds(value) {
 }
 
 function ago(value) {
-  if (value < 60) return value < 1 ? "now" : `${Math.floor(value)} s ago`;
+  if (value < 60) return value < 1 ? "just now" : `${Math.floor(value)} s ago`;
   return `${seconds(value)} ago`;
 }
 
@@ -273,7 +273,7 @@ function gone(why) {
   // the alert is spoken once; the seconds beside it are not
   const from = lastMs === null ? "Nothing has been seen of it yet." : `What you see is from ${new Date(lastMs).toLocaleTimeString("en-GB")}.`;
   text("gone-why", `The worker ${why}. ${from}`);
-  text("gone-since", lastMs === null ? "" : ago((Date.now() - lastMs) / 1000));
+  text("gone-since", lastMs === null ? "" : `That was ${ago((Date.now() - lastMs) / 1000)}.`);
   $("gone").hidden = false;
 }
 
