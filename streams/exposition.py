@@ -160,7 +160,7 @@ def _remote(sheet: Sheet, stage: StageView) -> None:
     sheet.put(m.WAITING, told.get("waiting"))
     _limits(sheet, told.get("limits", {}))
     _breaker(sheet, told.get("breaker", {}))
-    _budget(sheet, told.get("budget") or {})
+    _budget(sheet, told.get("budget", {}))
 
 
 def _calls(sheet: Sheet, meter: Meter, end: Endpoint) -> None:
@@ -196,9 +196,14 @@ def _breaker(sheet: Sheet, breaker: Mapping[str, Any]) -> None:
 
 
 def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
-    sheet.put(m.BUDGET_LIMIT, budget.get("limit"))
-    sheet.put(m.BUDGET_USED, budget.get("used"))
-    sheet.put(m.BUDGET_LEFT, budget.get("left"))
+    sheet.put(m.BUDGET_SPENT, budget.get("spent"))
+    for unit in ("money", "calls"):
+        told = budget.get(unit, {})
+        if told.get("budget"):  # 0 is no limit
+            sheet.put(m.BUDGET_LIMIT, told["budget"], unit)
+            sheet.put(m.BUDGET_USED, told["leased"], unit)
+            sheet.put(m.BUDGET_LEFT, max(0.0, told["budget"] - told["leased"]), unit)
+            sheet.put(m.BUDGET_CHARGED, told["charged"], unit)
 
 
 def _saved(sheet: Sheet, view: WorkerView) -> None:

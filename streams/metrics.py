@@ -187,10 +187,22 @@ BREAKER = Metric(
 BREAKER_OPENED = Metric("bisupervised_breaker_opened_total", "counter", "Times the circuit opened.")
 BREAKER_PROBES = Metric("bisupervised_breaker_probes_total", "counter", "Calls let through while it was open.")
 BUDGET_LIMIT = Metric(
-    "bisupervised_budget_limit", "gauge", "What may be spent in a period, in its unit; absent without a budget."
+    "bisupervised_budget_limit",
+    "gauge",
+    "What the fleet may spend in a period, by `unit`: money in the currency of the settings, or calls; absent without "
+    "such a budget.",
+    ("unit",),
 )
-BUDGET_USED = Metric("bisupervised_budget_used", "gauge", "What has been spent or reserved of it in this period.")
-BUDGET_LEFT = Metric("bisupervised_budget_left", "gauge", "What may still be spent in this period.")
+BUDGET_USED = Metric(
+    "bisupervised_budget_used", "gauge", "What the fleet has spent or reserved of it in this period.", ("unit",)
+)
+BUDGET_LEFT = Metric("bisupervised_budget_left", "gauge", "What nobody has spent or reserved of it yet.", ("unit",))
+BUDGET_CHARGED = Metric(
+    "bisupervised_budget_charged", "gauge", "What this worker's calls have cost of it in this period.", ("unit",)
+)
+BUDGET_SPENT = Metric(
+    "bisupervised_budget_spent", "gauge", "1 while this worker can have no more of it; absent without a budget."
+)
 
 # the worker
 

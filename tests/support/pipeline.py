@@ -403,9 +403,11 @@ class Pipeline:
 
     def _tables(self) -> dict[str, dict[str, Any]]:
         roles = ("requests", "doubtful", "answers", "results", "fallback")
+        # kept for a century: the timestamps of some tests are of long ago, and Kafka looks every five minutes
+        kept = {"partitions": self.partitions, "retention_hours": 876_000}
         return {
             "kafka": {"bootstrap_servers": self.servers, "session_timeout_s": 6.0},
-            "topics": {role: self.topic(role) for role in roles} | {"partitions": self.partitions},
+            "topics": {role: self.topic(role) for role in roles} | kept,
             "local": {
                 "model": "support.models:steady",
                 "output": "probabilities",

@@ -33,7 +33,7 @@ def series_in(expression: str) -> dict[str, set[str]]:
 
 def grouping_in(expression: str) -> set[str]:
     """The labels that it groups by."""
-    return {label.strip() for labels in _GROUPING.findall(expression) for label in labels.split(",")}
+    return {label for labels in _GROUPING.findall(expression) for label in re.split(r"[,\s]+", labels) if label}
 
 
 def alerts_in(path: Path) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,12 @@ from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
 
 NOW_MS = REQUESTED_MS + 500.0
 PLANE = ("fetched", "batches", "transactions", "recoveries", "rebalances", "abandoned", "discarded", "faults")
-BUDGET = {"limit": 10.0, "used": 4.0, "left": 6.0}
+BUDGET = {
+    "period": "2026-11",
+    "spent": False,
+    "money": {"budget": 10.0, "leased": 4.0, "charged": 3.0},
+    "calls": {"budget": 0, "leased": 4, "charged": 3},
+}
 
 
 def standing(partition: int = 0, state: Any = "running", **fields: Any) -> Standing:

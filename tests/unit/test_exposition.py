@@ -139,11 +139,16 @@ def test_limits_breaker_and_budget() -> None:
     assert value(view, "bisupervised_remote_in_flight_limit") == 4
     states = {state: value(view, "bisupervised_breaker_state", state=state) for state in ("closed", "open", "stopped")}
     assert states == {"closed": 1, "open": 0, "stopped": 0}
-    assert value(view, "bisupervised_budget_left") == 6
+    told = {
+        name: value(view, f"bisupervised_budget_{name}", unit="money") for name in ("limit", "used", "left", "charged")
+    }
+    assert told == {"limit": 10, "used": 4, "left": 6, "charged": 3}
+    assert value(view, "bisupervised_budget_limit", unit="calls") is None, "0 is no limit"
+    assert value(view, "bisupervised_budget_spent") == 0
 
 
 def test_without_a_budget_there_is_none_to_show() -> None:
-    assert value(worker(remote_stage(budget=False)), "bisupervised_budget_left") is None
+    assert "budget" not in render(worker(remote_stage(budget=False))).decode()
 
 
 def test_what_was_paid_twice_and_what_was_not_paid_again() -> None:
