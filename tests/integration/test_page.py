@@ -16,6 +16,7 @@ import pytest
 from bisupervised.streams.broker import Broker
 from support.browser import chromium, console_errors, look, missing, required
 from support.pipeline import Pipeline, Sent, Worker, mixed, remote_and_pipeline, request, wait_until
+from support.views import BUDGET
 
 if missing() and not required():
     pytest.skip(str(missing()), allow_module_level=True)
@@ -208,6 +209,23 @@ def test_a_screen_reader_finds_its_way(shown: Shown) -> None:
     assert shown.run("return [...document.querySelectorAll('table')].filter(t => !t.caption).length") == 0
     assert shown.run("return document.querySelectorAll('th:not([scope])').length") == 0
     assert shown.run("return document.getElementById('state').getAttribute('aria-live')") == "polite"
+
+
+def test_a_budget_is_shown_where_there_is_one(shown: Shown) -> None:
+    shown.run(
+        f"""
+        const ask = window.fetch;
+        window.fetch = async (...asked) => {{
+          const status = await (await ask(...asked)).json();
+          status.remote.budget = {orjson.dumps(BUDGET).decode()};
+          return new Response(JSON.stringify(status));
+        }};
+        """
+    )
+    wait_until(lambda: "4.00 of 10.00, 3.00 by this worker" in shown.text("meters"), "the budget", 10)
+    names = shown.run("return [...document.querySelectorAll('[role=meter]')].map(bar => bar.ariaLabel)")
+    assert "Budget of money" in names
+    assert "Budget of calls" not in names, "0 is no limit"
 
 
 def test_the_keyboard_reaches_what_can_be_moved(shown: Shown) -> None:

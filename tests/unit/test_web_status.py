@@ -65,7 +65,7 @@ def test_the_remote_shows_its_limits_its_breaker_and_its_budget() -> None:
     remote = document()["remote"]
     assert remote["breaker"]["state"] == "closed"
     assert remote["limits"]["requests_per_minute"] == 600.0
-    assert remote["budget"] == {"limit": 10.0, "used": 4.0, "left": 6.0}
+    assert remote["budget"]["money"] == {"budget": 10.0, "leased": 4.0, "charged": 3.0}
 
 
 def test_each_partition_has_its_lag_and_age() -> None:

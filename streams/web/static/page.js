@@ -174,12 +174,17 @@ function showRemote(remote, money) {
   showMeters(meters);
 }
 
-/** Budgets by period; what they are counted in stands in the settings. */
+/** What the fleet has leased of its budget of this period; 0 is no limit. What this worker's calls have cost is beside it. */
 function budgetMeters(budget) {
-  if (!budget) return [];
-  const spent = budget.spent ?? budget.used, most = budget.most ?? budget.limit;
-  if (typeof spent === "number" && typeof most === "number") return [["Budget used", spent, most, `${amount(spent)} of ${amount(most)}`]];
-  return Object.entries(budget).filter(([, value]) => typeof value !== "object").map(([key, value]) => [`Budget: ${key.replaceAll("_", " ")}`, null, null, seen(value)]);
+  const meters = [];
+  for (const [unit, show] of [["money", amount], ["calls", count]]) {
+    const told = budget?.[unit];
+    if (!told?.budget) continue;
+    const used = `${show(told.leased)} of ${show(told.budget)}, ${show(told.charged)} by this worker`;
+    meters.push([`Budget of ${unit}`, told.leased, told.budget, used]);
+  }
+  if (budget?.spent) meters.push(["Budget", null, null, "spent: what happens now is a setting"]);
+  return meters;
 }
 
 function showMeters(meters) {
