@@ -26,7 +26,8 @@ import orjson
 import psutil
 from aiokafka import AIOKafkaProducer
 from bisupervised.streams.broker import Broker
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import admin_client, create_topics
 from bisupervised.streams.topology import group_of
 from numpy.typing import NDArray

@@ -40,7 +40,6 @@ from ..schemas.budget import NANO, Amount
 from ..schemas.codec import RequestFormat, facts_of, foreign_version
 from ..schemas.errors import ConfigurationError, Reason
 from ..schemas.records import VERSION, Facts, Incoming, Route
-from .api_key import api_key
 from .budget_topic import BudgetTopic
 from .caution import CautionPolicy
 from .connection import connection
@@ -50,6 +49,7 @@ from .plane import PlanePolicy
 from .preflight import TopicFacts
 from .protocols import make_protocol
 from .routing import Router
+from .secret import one_word
 from .settings import Settings
 from .substitute import request_facts
 from .thresholds import version_of
@@ -316,7 +316,7 @@ def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
 
 def make_transport(settings: Settings) -> Transport:
     """What carries calls to the remote, with the key where there is one."""
-    remote, key = settings.remote, api_key(settings.remote)
+    remote, key = settings.remote, one_word(settings.remote, "api_key")
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
     transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:

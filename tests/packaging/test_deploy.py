@@ -14,7 +14,8 @@ import kubernetes_validate
 import orjson
 import pytest
 import yaml
-from bisupervised.streams.settings import ENV_DELIMITER, ENV_PREFIX, KNOWN, Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import ENV_DELIMITER, ENV_PREFIX, KNOWN, load_settings
 from bisupervised.streams.topology import AGENTS, group_of, steps
 from jsonschema import Draft202012Validator, ValidationError
 from kubernetes_validate.utils import SchemaNotFoundError

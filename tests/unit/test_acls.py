@@ -8,7 +8,8 @@ from bisupervised.streams import cli
 from bisupervised.streams.acls import Acl, creation_acls, worker_acls
 from bisupervised.streams.outbox import ExactlyOnce
 from bisupervised.streams.routing import Router
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import AGENTS, plane_policy, steps
 
 TOML = """

@@ -11,7 +11,8 @@ from bisupervised.schemas import jsonschema
 from bisupervised.schemas.errors import REASONS
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Result
 from bisupervised.streams import asyncapi, cli
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import group_of, steps
 from jsonschema import Draft7Validator, ValidationError
 
