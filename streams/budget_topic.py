@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from ..agents.remote.purse import Purse
 from ..schemas.budget import BudgetEntry, decode_entry, encode_entry
 from .connection import Connection
+from .permission import denial
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ class BudgetTopic:
             try:
                 await self._read_some()
             except KafkaError as error:
-                log.warning("the budget's topic cannot be read: %r", error, extra={"action": "budget_unread"})
+                why = denial(error, reads=self._place.topic) or error
+                log.warning("the budget's topic cannot be read: %r", why, extra={"action": "budget_unread"})
                 await asyncio.sleep(_FAILED_S)
 
     async def _read_some(self) -> None:
@@ -147,7 +149,8 @@ class BudgetTopic:
             try:
                 await self._send(self._due())
             except KafkaError as error:
-                log.warning("the budget's topic cannot be written: %r", error, extra={"action": "budget_unwritten"})
+                why = denial(error) or error
+                log.warning("the budget's topic cannot be written: %r", why, extra={"action": "budget_unwritten"})
                 await asyncio.sleep(_FAILED_S)
 
     def _due(self) -> list[BudgetEntry]:

@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
 from .partition import Partition, PartitionPolicy, Substitute
+from .permission import denial
 from .routing import Router
 from .window import Lease, Window
 
@@ -349,6 +350,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 self._rewind()
                 continue
             except KafkaError as error:
+                denied = denial(error, reads=self.policy.topic, group=self.policy.outbox.group)
+                if denied is not None:
+                    raise denied from error
                 if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
                     raise  # the client's own tasks may be dead: a new process mends that, waiting does not
                 log.warning("cannot fetch: %r", error, extra={"action": "fetch_failed"})

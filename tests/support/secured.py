@@ -23,6 +23,11 @@ PASSWORD = "canary-password-of-alice"
 KEY_PASSWORD = "canary-password-of-the-key"
 _DOORS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL", "BADNAME")
 _LOGIN = "org.apache.kafka.common.security"
+_AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+    "allow.everyone.if.no.acl.found": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,16 @@ class Secured:
 
 
 @contextmanager
-def secured_broker(folder: Path) -> Iterator[Secured]:
-    """Start it, with one user who may log in by any mechanism."""
+def secured_broker(folder: Path, *, authorizing: bool = False) -> Iterator[Secured]:
+    """Start it, with one user who may log in by any mechanism.
+
+    `authorizing`: the user may do what an ACL allows (support/grants.py) and nothing else; who comes in by the plain
+    door, which the broker itself uses, may do everything.
+    """
     ports = {door: free_port() for door in _DOORS}
     _write_certificates(folder)
     broker = _WithUser(port=free_port())
-    broker._properties.update(_properties(broker.port, ports, folder))
+    broker._properties.update(_properties(broker.port, ports, folder) | (_AUTHORIZER if authorizing else {}))
     with broker:
         yield Secured(broker, {door: f"{HOST}:{port}" for door, port in ports.items()}, folder)
 
