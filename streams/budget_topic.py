@@ -67,12 +67,15 @@ class BudgetTopic:
         return f"<BudgetTopic {self._place.topic} {self._purse!r}>"
 
     async def start(self) -> None:
-        """Begin to read at the start of this period. Raises `KafkaError`."""
+        """Begin to read at the start of this period. Raises `KafkaError`, and `NotAllowed` where nothing is allowed."""
         options = self._connection.options()
         self._consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
         self._producer = AIOKafkaProducer(**options, enable_idempotence=True)
         await self._consumer.start()
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            raise denial(error, writes=self._place.topic) or error from error
         self._consumer.assign([self._place])
         began_s = self._purse.policy.bounds_s(self._now())[0] - _SLACK_S
         found = (await self._consumer.offsets_for_times({self._place: round(began_s * 1000)}))[self._place]

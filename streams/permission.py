@@ -14,6 +14,8 @@ from aiokafka.errors import (
 
 from ..schemas.errors import BiSupervisedError
 
+_IDEMPOTENT = ("IdempotentWrite", "cluster", "kafka-cluster")
+
 
 class NotAllowed(BiSupervisedError):
     """The broker does not allow `operation` on the `resource` of this `name`."""
@@ -26,10 +28,11 @@ class NotAllowed(BiSupervisedError):
         self.operation, self.resource, self.name = operation, resource, name
 
 
-def denial(error: BaseException, *, reads: str = "", group: str = "") -> NotAllowed | None:
+def denial(error: BaseException, *, reads: str = "", writes: str = "", group: str = "") -> NotAllowed | None:
     """What `error`, or an error that it was raised from, says is not allowed; None where it is about something else.
 
-    `reads`, `group`: the topic that is read and the group, meant where the client names none.
+    `reads`, `group`: the topic that is read and the group, meant where the client names none. `writes`: the only topic
+    that is written, where there is one.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -40,8 +43,8 @@ def denial(error: BaseException, *, reads: str = "", group: str = "") -> NotAllo
             return NotAllowed("Read", "group", _named(cause) or group)
         if isinstance(cause, TransactionalIdAuthorizationFailed):
             return NotAllowed("Write", "transactional-id", _named(cause))
-        if isinstance(cause, ClusterAuthorizationFailedError):
-            return NotAllowed("IdempotentWrite", "cluster", "kafka-cluster")
+        if isinstance(cause, ClusterAuthorizationFailedError):  # Kafka 3 and later: and may write to no topic either
+            return NotAllowed("Write", "topic", writes) if writes else NotAllowed(*_IDEMPOTENT)
         cause = cause.__cause__
     return None
 
