@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from .topics import topic_configs
 from .topology import AGENTS, AgentName, group_of, steps
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
             Acl("topic", settings.topics.name_of(route), ("Write", "Describe", "DescribeConfigs"))
             for route in step.routes
         ]
+        if step.agent == "remote" and settings.budget.limited:
+            found.append(Acl("topic", settings.topics.budget, ("Read", "Write", "Describe", "DescribeConfigs")))
         found.append(Acl("group", group, ("Read", "Describe")))
         if settings.stream.delivery == "exactly_once":
             # one id for each input partition: GROUP:TOPIC:PARTITION
@@ -49,9 +52,7 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
 
 def creation_acls(settings: Settings) -> list[Acl]:
     """What `topics create` needs."""
-    topics = settings.topics
-    names = (topics.requests, topics.doubtful, topics.answers, topics.results, topics.fallback)
-    return [Acl("topic", name, ("Create", "Describe")) for name in names]
+    return [Acl("topic", name, ("Create", "Describe")) for name in topic_configs(settings)]
 
 
 def _merged(found: Iterable[Acl]) -> list[Acl]:

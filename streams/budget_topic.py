@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from ..agents.remote.purse import Purse
 from ..schemas.budget import BudgetEntry, decode_entry, encode_entry
 from .connection import Connection
+from .permission import denial
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +67,15 @@ class BudgetTopic:
         return f"<BudgetTopic {self._place.topic} {self._purse!r}>"
 
     async def start(self) -> None:
-        """Begin to read at the start of this period. Raises `KafkaError`."""
+        """Begin to read at the start of this period. Raises `KafkaError`, and `NotAllowed` where nothing is allowed."""
         options = self._connection.options()
         self._consumer = AIOKafkaConsumer(**options, enable_auto_commit=False, auto_offset_reset="earliest")
         self._producer = AIOKafkaProducer(**options, enable_idempotence=True)
         await self._consumer.start()
-        await self._producer.start()
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            raise denial(error, writes=self._place.topic) or error from error
         self._consumer.assign([self._place])
         began_s = self._purse.policy.bounds_s(self._now())[0] - _SLACK_S
         found = (await self._consumer.offsets_for_times({self._place: round(began_s * 1000)}))[self._place]
@@ -106,7 +110,8 @@ class BudgetTopic:
             try:
                 await self._read_some()
             except KafkaError as error:
-                log.warning("the budget's topic cannot be read: %r", error, extra={"action": "budget_unread"})
+                why = denial(error, reads=self._place.topic) or error
+                log.warning("the budget's topic cannot be read: %r", why, extra={"action": "budget_unread"})
                 await asyncio.sleep(_FAILED_S)
 
     async def _read_some(self) -> None:
@@ -147,7 +152,8 @@ class BudgetTopic:
             try:
                 await self._send(self._due())
             except KafkaError as error:
-                log.warning("the budget's topic cannot be written: %r", error, extra={"action": "budget_unwritten"})
+                why = denial(error) or error
+                log.warning("the budget's topic cannot be written: %r", why, extra={"action": "budget_unwritten"})
                 await asyncio.sleep(_FAILED_S)
 
     def _due(self) -> list[BudgetEntry]:

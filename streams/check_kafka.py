@@ -16,6 +16,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from .check import Finding, fault, note, ok
 from .connection import connection
 from .topics import BrokerUnreachable, admin_client
+from .topology import group_of
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -53,7 +54,8 @@ async def _transactions(settings: Settings) -> Finding:
     """Begin one as a worker does, and leave nothing behind but an id that the broker forgets by itself."""
     producer = AIOKafkaProducer(
         **connection(settings.kafka).options(),
-        transactional_id=f"{settings.name}-check-{uuid.uuid4().hex[:8]}",
+        # one that a broker with ACLs allows, for it begins as the worker's do; no partition has this one
+        transactional_id=f"{group_of(settings, 'local')}:{settings.topics.requests}:check-{uuid.uuid4().hex[:8]}",
         transaction_timeout_ms=round(settings.stream.transaction_timeout_s * 1000),
         request_timeout_ms=round(settings.kafka.request_timeout_s * 1000),
     )

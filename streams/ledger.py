@@ -18,6 +18,7 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 from .connection import Connection
 from .marks import Progress, decode
 from .outbox import Lost
+from .permission import denial
 from .topic_id import topic_id
 
 T = TypeVar("T")
@@ -27,7 +28,9 @@ ANSWER_S = 10.0
 
 
 class Ledger:
-    """Asks one group's coordinator. Every method raises `Lost` when the broker does not answer."""
+    """Asks one group's coordinator. Every method raises `Lost` when the broker does not answer, `NotAllowed` when it
+    does not let us ask.
+    """
 
     def __init__(self, connection: Connection, group: str) -> None:
         self._connection = connection
@@ -55,7 +58,8 @@ class Ledger:
                 return await question(await self._connected())
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop()
-            raise Lost(f"the broker did not tell what is committed: {error!r}") from error
+            lost = Lost(f"the broker did not tell what is committed: {error!r}")
+            raise denial(error, group=self._group) or lost from error
 
     async def _drop(self) -> None:
         with suppress(KafkaError, OSError):

@@ -7,6 +7,7 @@ How it can fail, and what the caller may believe:
     OutboxError
     ├── Refused    the broker does not take some records; nothing was committed
     └── Lost       nobody knows whether it was committed: open again, and ask
+    NotAllowed     the broker does not let us send or commit at all (permission.py); nothing was committed
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Outgoing, Route
 from .connection import Connection
 from .marks import Progress
+from .permission import denial
 from .routing import Router
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,7 @@ class Outbox(ABC):
     async def open(self) -> None:
         """Start a producer. Whoever owned the partition before can send nothing from here on (exactly once).
 
-        Raises `Lost` when the broker does not answer in time.
+        Raises `Lost` when the broker does not answer in time, `NotAllowed` when it does not let us.
         """
         self.discard()
         producer = self._make_producer()
@@ -127,7 +129,7 @@ class Outbox(ABC):
             await asyncio.wait(self._discarding)
 
     async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
-        """Send and commit, all or nothing. Raises `Refused` or `Lost`."""
+        """Send and commit, all or nothing. Raises `Refused`, `Lost` or `NotAllowed`."""
         if self._producer is None:
             raise Lost("no producer is open")
         async with self._watched():
@@ -160,7 +162,8 @@ class Outbox(ABC):
             log.error("no end after %s s", self._policy.watchdog_s, extra={"action": "transaction_hung"})
             raise Lost("the broker did not answer in time") from error
         except KafkaError as error:
-            raise Lost(repr(error)) from error
+            denied = denial(error, reads=self._source.topic, group=self._policy.group)
+            raise denied or Lost(repr(error)) from error
         except AssertionError as error:  # aiokafka asserts on the state of a transaction that failed before
             raise Lost("the producer is in no state to go on") from error
 
@@ -175,7 +178,8 @@ class Outbox(ABC):
         refused = [(parcel, error) for parcel, error in failures if isinstance(error, _REFUSALS)]
         if refused:
             raise Refused({parcel.indexes[0]: error for parcel, error in refused if len(parcel.indexes) == 1})
-        for _, error in failures:
+        # what is not allowed first: it also fails the records beside it, in other words
+        for _, error in sorted(failures, key=lambda failure: denial(failure[1]) is None):
             raise error
 
     def _pack(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing]) -> list[_Parcel]:

@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
 from .partition import Partition, PartitionPolicy, Substitute
+from .permission import denial
 from .routing import Router
 from .window import Lease, Window
 
@@ -270,7 +271,11 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and self._crash is not None and not self._crash.done():
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._crash is not None and not self._crash.done():
             log.critical("the plane of %s fails: %r", self.policy.name, error, extra={"action": "plane_failed"})
             self._crash.set_exception(error)
 
@@ -349,6 +354,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 self._rewind()
                 continue
             except KafkaError as error:
+                denied = denial(error, reads=self.policy.topic, group=self.policy.outbox.group)
+                if denied is not None:
+                    self._fail(denied)
+                    return
                 if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
                     raise  # the client's own tasks may be dead: a new process mends that, waiting does not
                 log.warning("cannot fetch: %r", error, extra={"action": "fetch_failed"})

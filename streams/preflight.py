@@ -33,11 +33,16 @@ async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
         partitions = await count_partitions(admin, wanted)
         missing = [name for name in wanted if name not in partitions]
         if missing:
-            raise ConfigurationError(
-                [f"[topics] {name}: the broker has no such topic; run: bisupervised topics create" for name in missing]
-            )
+            raise ConfigurationError([_missing(settings, name) for name in missing])
         limits = {name: await message_bytes(admin, name) for name in wanted}
     return TopicFacts(partitions, limits)
+
+
+def _missing(settings: Settings, name: str) -> str:
+    fault = f"[topics] {name}: the broker has no such topic; run: bisupervised topics create"
+    if settings.kafka.security_protocol == "PLAINTEXT":
+        return fault
+    return f"{fault} (or does not show it to us: `bisupervised topics acls` prints what to grant)"
 
 
 def topics_of(settings: Settings, step: Step) -> list[str]:

@@ -23,6 +23,11 @@ PASSWORD = "canary-password-of-alice"
 KEY_PASSWORD = "canary-password-of-the-key"
 _DOORS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL", "BADNAME")
 _LOGIN = "org.apache.kafka.common.security"
+_AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+    "allow.everyone.if.no.acl.found": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,27 @@ class Secured:
 
 
 @contextmanager
-def secured_broker(folder: Path) -> Iterator[Secured]:
-    """Start it, with one user who may log in by any mechanism."""
-    ports = {door: free_port() for door in _DOORS}
+def secured_broker(folder: Path, *, authorizing: bool = False) -> Iterator[Secured]:
+    """Start it, with one user who may log in by any mechanism.
+
+    `authorizing`: the user may do what an ACL allows (support/grants.py) and nothing else; who comes in by the plain
+    door, which the broker itself uses, may do everything.
+    """
+    plain, controller, *others = _free_ports(2 + len(_DOORS))
+    ports = dict(zip(_DOORS, others, strict=True))
     _write_certificates(folder)
-    broker = _WithUser(port=free_port())
-    broker._properties.update(_properties(broker.port, ports, folder))
+    broker = _WithUser(port=plain)
+    broker._properties.update(_properties(plain, controller, ports, folder) | (_AUTHORIZER if authorizing else {}))
     with broker:
         yield Secured(broker, {door: f"{HOST}:{port}" for door, port in ports.items()}, folder)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Each another one: each is free by itself, and so may be drawn twice."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def _write_certificates(folder: Path) -> None:
@@ -70,9 +88,8 @@ def _pkcs8(pem: bytes, password: str = "") -> bytes:
     return load_pem_private_key(pem, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
 
 
-def _properties(plain: int, ports: dict[str, int], folder: Path) -> dict[str, str]:
+def _properties(plain: int, controller: int, ports: dict[str, int], folder: Path) -> dict[str, str]:
     doors = [f"{door}://{HOST}:{port}" for door, port in {"PLAINTEXT": plain, **ports}.items()]
-    controller = free_port()
     properties = {
         "controller.quorum.voters": f"1@{HOST}:{controller}",
         "listeners": ",".join([*doors, f"CONTROLLER://{HOST}:{controller}"]),

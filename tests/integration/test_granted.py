@@ -1,0 +1,134 @@
+"""The list of ACLs against a broker that asks: with what it prints a worker runs, without any of it none does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bisupervised.streams.check_kafka import look_at_broker
+from support.grants import Grant, grant, parsed
+from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, wait_until
+from support.secured import USER, Secured, secured_broker
+
+BUDGET = {"calls": 1000, "per": "month"}
+#: what a worker tells where something is missing: operation, resource, name
+DENIED = re.compile(r"the broker does not allow (\w+) on the ([\w-]+) '([^']+)': `bisupervised topics acls` prints")
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured_broker(tmp_path_factory.mktemp("asking"), authorizing=True) as made:
+        yield made
+
+
+@pytest.fixture
+def pipeline(asking: Secured, tmp_path: Path) -> Iterator[Pipeline]:
+    """Its topics are there; its worker comes in as a user who may do nothing yet."""
+    with Remote() as remote:
+        with Pipeline(asking.broker.bootstrap_servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as made:
+            come_in_as_user(made, asking)
+            yield made
+
+
+def come_in_as_user(pipeline: Pipeline, asking: Secured, **tables: Any) -> None:
+    kafka = {
+        "bootstrap_servers": asking.doors["SASL_PLAINTEXT"],
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "SCRAM-SHA-256",
+        "sasl_username": USER,
+        "sasl_password_file": asking.file("password"),
+    }
+    pipeline.configure({"budget": BUDGET, "kafka": kafka, **tables})
+
+
+def topics_command(pipeline: Pipeline, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bisupervised.streams.cli", "topics", *words, "--config", str(pipeline.config)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def printed(pipeline: Pipeline, *words: str) -> list[Grant]:
+    done = topics_command(pipeline, "acls", "--principal", f"User:{USER}", *words)
+    assert done.returncode == 0, done.stderr
+    return parsed(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_what_it_prints_is_enough(asking: Secured, pipeline: Pipeline, delivery: str) -> None:
+    come_in_as_user(pipeline, asking, stream={"delivery": delivery})
+    grant(pipeline.servers, printed(pipeline))
+    sent = pipeline.send(mixed(30))
+    worker = pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    check_kinds(sent, outcomes)
+    assert DENIED.findall(worker.log.read_text()) == []
+
+
+def test_it_is_enough_for_the_check_too(pipeline: Pipeline) -> None:
+    async def told() -> list[tuple[str, str]]:
+        return [(found.level, found.text) async for found in look_at_broker(pipeline.settings)]
+
+    grant(pipeline.servers, printed(pipeline))
+    lines = asyncio.run(told())
+    assert ("ok", "transactions work") in lines
+    assert "fault" not in {level for level, _ in lines}
+
+
+def test_topics_are_made_with_what_it_prints_for_that(asking: Secured, pipeline: Pipeline) -> None:
+    others = {role: f"{pipeline.name}-new-{role}" for role in ("requests", "budget")}
+    kept = {role: pipeline.topic(role) for role in ("doubtful", "answers", "results", "fallback")}
+    come_in_as_user(pipeline, asking, topics={**others, **kept, "partitions": 1})
+    grant(pipeline.servers, [one for one in printed(pipeline, "--creation") if "new-budget" not in one.name])
+    refused = topics_command(pipeline, "create")
+    assert (refused.returncode, refused.stderr.split(":")[0]) == (1, others["budget"]), "and it alone"
+    grant(pipeline.servers, printed(pipeline, "--creation"))
+    assert topics_command(pipeline, "create").returncode == 0
+    assert set(others.values()) <= set(pipeline.names())
+
+
+def test_each_that_is_missing_is_named_until_none_is(pipeline: Pipeline) -> None:
+    """A worker asks for one after the other, by name. In the end everything has been answered exactly once."""
+    sent = pipeline.send(mixed(6))
+    needed = printed(pipeline)
+    blind = pipeline.worker()
+    assert blind.wait() != 0
+    for topic in {one.name for one in needed if one.resource == "topic"}:
+        assert f"[topics] {topic}: the broker has no such topic" in blind.log.read_text()
+    assert "`bisupervised topics acls`" in blind.log.read_text()
+    grant(pipeline.servers, [one for one in needed if one.operation == "Describe"])
+    essential = {one for one in needed if one.operation in ("Read", "Write")}
+    missing = set(essential)
+    while missing:
+        asked = asked_for(pipeline.worker(), missing)
+        missing -= asked
+        grant(pipeline.servers, asked)
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    check_kinds(sent, outcomes)
+    assert len(essential) == 15
+
+
+def asked_for(worker: Worker, missing: set[Grant]) -> set[Grant]:
+    """What it tells is missing. It ends on that, but where only the budget cannot be known: then records wait."""
+    worker_tells = lambda: bool(DENIED.search(worker.log.read_text()))
+    wait_until(worker_tells, "what is missing", alive=lambda: worker.running or worker_tells(), explain=worker.tail)
+    if "budget" not in "".join(name for _, _, name in DENIED.findall(worker.log.read_text())):
+        assert worker.wait() == 1
+    worker.stop()
+    told = {found for found in DENIED.findall(worker.log.read_text()) if not found[2].startswith("[")}
+    asked = {one for one in missing for words in told if names(words, one)}
+    assert {words for words in told if not any(names(words, one) for one in asked)} == set(), "and nothing else"
+    return asked
+
+
+def names(words: tuple[str, str, str], one: Grant) -> bool:
+    operation, resource, name = words
+    same = name.startswith(one.name) if one.pattern == "prefixed" else name == one.name
+    return same and (operation, resource.replace("-", "_")) == (one.operation, one.resource)
