@@ -98,7 +98,7 @@ def worker(
 
 
 def create(*, config: Config = None, json: Json = False) -> int:
-    """Make what is missing of the five topics. Existing topics are left as they are."""
+    """Make what is missing of the topics, the budget's too where there is one. Existing topics are left as they are."""
     settings = _settings(config)
     from .offline.output import tell
     from .topics import create_topics

@@ -1,4 +1,4 @@
-"""Making the five topics. What is there already is left as it is, and named."""
+"""Making the topics: five, and the budget's where there is one. What is there already is left as it is, and named."""
 
 from __future__ import annotations
 
