@@ -173,7 +173,8 @@ async def test_a_model_of_texts(client_of: Callable[..., Any], shape: list[int])
 )
 async def test_what_is_no_text_is_refused(client_of: Callable[..., Any], fields: dict[str, Any], why: str) -> None:
     client = await client_of(lengths, texts=True)
-    response = await infer(client, texts(**{"data": ["a", "b"], "shape": [2]} | fields))
+    right: dict[str, Any] = {"data": ["a", "b"], "shape": [2]}
+    response = await infer(client, texts(**right | fields))
     assert response.status == 400
     assert why in (await response.json())["error"]
 
