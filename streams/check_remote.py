@@ -115,7 +115,8 @@ async def _ask(transport: Transport, remote: Remote, probe: _Probe) -> AsyncIter
         return
     if remote.protocol == "open_inference":
         yield ok("remote", "says that it is ready")
-        yield await _has_model(transport, remote)
+        async for finding in _model(transport, remote):
+            yield finding
         return
     for finding in _listed(response, remote) if remote.protocol == "openai_chat" else _information(response):
         yield finding
@@ -142,15 +143,40 @@ def _refusal(response: Response, probe: _Probe) -> Finding | None:
     return fault("remote", f"is not ready: {status}")
 
 
-async def _has_model(transport: Transport, remote: Remote) -> Finding:
+async def _model(transport: Transport, remote: Remote) -> AsyncIterator[Finding]:
     response = await _get(transport, remote, f"/v2/models/{quote(remote.model, safe='')}")
     if isinstance(response, Finding):
-        return response
-    if response.status in (400, 404):
-        return fault("remote", f"has no model {remote.model!r}: [remote] model must be one that the server has")
-    if not response.succeeded:
-        return note("remote", f"does not say whether it has the model {remote.model!r}: status {response.status}")
-    return ok("remote", f"has the model {remote.model!r}")
+        yield response
+    elif response.status in (400, 404):
+        yield fault("remote", f"has no model {remote.model!r}: [remote] model must be one that the server has")
+    elif not response.succeeded:
+        yield note("remote", f"does not say whether it has the model {remote.model!r}: status {response.status}")
+    else:
+        yield ok("remote", f"has the model {remote.model!r}")
+        for finding in _described(_json(response), remote):
+            yield finding
+
+
+def _described(document: Any, remote: Remote) -> Iterator[Finding]:  # noqa: ANN401  # whatever a server says
+    """A note where the tensors that the model says it has are not those of the settings."""
+    there = _tensors(document, "inputs")
+    if there and there.get(remote.input_name) != remote.datatype:
+        says = ", ".join(f"{name!r} of {datatype}" for name, datatype in there.items())
+        asked = f"{remote.input_name!r} of {remote.datatype}"
+        yield note("remote", f"says that it takes {says}, not {asked}: are [remote] input_name and datatype right?")
+    there = _tensors(document, "outputs")
+    if there and remote.output_name not in there:
+        says = ", ".join(map(repr, there))
+        yield note(
+            "remote", f"says that it puts out {says}, not {remote.output_name!r}: is [remote] output_name right?"
+        )
+
+
+def _tensors(document: Any, side: str) -> dict[str, str]:  # noqa: ANN401  # whatever a server says
+    """Names and datatypes, of what follows the protocol."""
+    listed = document.get(side) if isinstance(document, dict) else None
+    tensors = [tensor for tensor in listed if isinstance(tensor, dict)] if isinstance(listed, list) else []
+    return {str(tensor.get("name")): str(tensor.get("datatype")) for tensor in tensors}
 
 
 def _listed(response: Response, remote: Remote) -> Iterator[Finding]:

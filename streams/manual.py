@@ -169,7 +169,7 @@ terminal; `NO_COLOR=1` turns colours off. Where `--json` is there, it is for scr
 **To begin:**
 
 ```
-bisupervised demo                              # the whole of it, on an example
+bisupervised demo                              # all of it, on an example
 bisupervised config > my.toml                  # every option, commented
 bisupervised check --config my.toml --connect  # what is wrong with it
 bisupervised topics create --config my.toml

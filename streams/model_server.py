@@ -146,6 +146,7 @@ class Service:
     name: str = "model"
     version: str = "1"
     features: int | None = None  #: numbers in one input; None leaves it to the model
+    texts: bool = False  #: an input is one text (BYTES), not numbers
     outputs: tuple[str, ...] = (OUTPUT,)  #: what the model puts out; of several, `predict` returns a mapping
     latency: Latency = field(default_factory=Latency)
     limit: Limit = field(default_factory=Limit)
@@ -172,7 +173,7 @@ class Service:
         if unknown:
             there = " and ".join(map(repr, self.outputs))
             raise Refused(400, f"there is no output {unknown[0]!r}; there is {there}")
-        return call.id, self._shaped(call.inputs[0])
+        return call.id, _texts(call.inputs[0]) if self.texts else self._shaped(call.inputs[0])
 
     def _shaped(self, tensor: Tensor) -> list[Any]:
         if tensor.datatype not in _NUMBERS:
@@ -193,6 +194,18 @@ class Service:
         self.meter.calls += 1
         self.meter.inputs += len(rows)
         return answered
+
+
+def _texts(tensor: Tensor) -> list[Any]:
+    """A text an input, whether the shape is [inputs] or [inputs, 1]. Raises `Refused`."""
+    if tensor.datatype != "BYTES":
+        raise Refused(400, f"the input holds texts, BYTES, not {tensor.datatype!r}")
+    values = np.asarray(tensor.data, dtype=object).ravel()
+    if tensor.shape not in ([len(values)], [len(values), 1]) or not len(values):
+        raise Refused(400, f"the shape is [inputs] with a text for each, not {tensor.shape}")
+    if not all(isinstance(value, str) for value in values):
+        raise Refused(400, "the data are not texts alone")
+    return list(values)
 
 
 _SERVICE = web.AppKey("service", Service)
@@ -265,12 +278,15 @@ async def _model_ready(request: web.Request) -> web.Response:
 
 async def _metadata(request: web.Request) -> web.Response:
     service = _asked(request)
+    takes = {"datatype": "BYTES", "shape": [-1]}
+    if not service.texts:
+        takes = {"datatype": "FP32", "shape": [-1, service.features or -1]}
     return _json(
         {
             "name": service.name,
             "versions": [service.version],
             "platform": "bisupervised",
-            "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, service.features or -1]}],
+            "inputs": [{"name": INPUT, **takes}],
             "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, -1]} for name in service.outputs],
         }
     )
@@ -344,6 +360,7 @@ def run_server(
     port: int = 0,
     name: str = "model",
     features: int | None = None,
+    texts: bool = False,
     latency_ms: Annotated[float, Parameter(help="Median of a call, milliseconds.")] = 0.0,
     latency_spread: Annotated[float, Parameter(help="Spread of the log-normal; 0 for none.")] = 0.4,
     limit: Annotated[float, Parameter(help="Calls per second before 429.")] = math.inf,
@@ -363,6 +380,8 @@ def run_server(
         The model's name in addresses.
     features
         Numbers in one input; other shapes are refused.
+    texts
+        An input is one text, datatype BYTES, not numbers.
     """
     try:
         loaded = load_model(ModelPolicy(model))
@@ -373,6 +392,7 @@ def run_server(
         predict=loaded.call,
         name=name,
         features=features,
+        texts=texts,
         outputs=tuple(getattr(loaded.call, "outputs", (OUTPUT,))),
         latency=Latency(latency_ms / 1000, latency_spread),
         limit=Limit(limit, burst),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -49,6 +49,7 @@ async def create_topics(settings: Settings) -> list[str]:
         errors = await _create(admin, missing)
         refused = {name: why for name, why in errors.items() if why[0] is not TopicAlreadyExistsError}
         visible = await _all_visible(admin, wanted.keys() - refused.keys(), settings.kafka.request_timeout_s)
+        await _wake_coordinator(admin, settings.name)
     if refused:
         raise TopicsRefused([f"{name}: not made: {_why(*why)}" for name, why in refused.items()])
     made = {topic.name for topic in missing} - errors.keys()
@@ -124,6 +125,15 @@ async def _all_visible(admin: AIOKafkaAdminClient, names: Set[str], patience_s: 
         while names - (found := await count_partitions(admin, names)).keys():  # noqa: ASYNC110  # the broker has to be asked
             await asyncio.sleep(_LOOK_AGAIN_S)
     return found
+
+
+async def _wake_coordinator(admin: AIOKafkaAdminClient, group: str) -> None:
+    """The first question for a group makes a new broker's topic of offsets, and is refused meanwhile.
+
+    Asked here, it is there when a worker starts, whose log would else begin with errors. Nothing depends on it.
+    """
+    with suppress(KafkaError):
+        await admin.find_coordinator(group)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> dict[str, tuple[type[KafkaError], str | None]]:

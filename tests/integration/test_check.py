@@ -242,10 +242,38 @@ MODELS = {"/v1/models": {"object": "list", "data": [{"id": "big"}, {"id": "small
 READY = {"/v2/health/ready": 200, "/v2/models/big": {"name": "big"}}
 
 
+def described(**sides: Any) -> dict[str, Any]:
+    return READY | {"/v2/models/big": {"name": "big"} | sides}
+
+
+HAS_IT = [("ok", "says that it is ready"), ("ok", "has the model 'big'")]
+FLOATS = [{"name": "input", "datatype": "FP32", "shape": [-1, -1]}]
+
+
 @pytest.mark.parametrize(
     ("paths", "remote", "expected"),
     [
-        (READY, {}, [("ok", "says that it is ready"), ("ok", "has the model 'big'")]),
+        (READY, {}, HAS_IT),
+        (described(inputs=FLOATS, outputs=[{"name": "probabilities"}]), {}, HAS_IT),
+        (
+            described(inputs=FLOATS),
+            {"datatype": "BYTES"},
+            [
+                *HAS_IT,
+                ("note", "says that it takes 'input' of FP32, not 'input' of BYTES: are [remote] input_name and"),
+            ],
+        ),
+        (
+            described(inputs=FLOATS),
+            {"input_name": "x"},
+            [*HAS_IT, ("note", "says that it takes 'input' of FP32, not 'x'")],
+        ),
+        (
+            described(outputs=[{"name": "a"}, {"name": "b"}]),
+            {},
+            [*HAS_IT, ("note", "says that it puts out 'a', 'b', not 'probabilities': is [remote] output_name right?")],
+        ),
+        (described(inputs=[3], outputs="x"), {}, HAS_IT),
         (READY, {"model": "other"}, [("ok", "says"), ("fault", "has no model 'other'")]),
         ({"/v2/health/ready": 503}, {}, [("fault", "is not ready: /v2/health/ready was answered with status 503")]),
         ({}, {}, [("note", "does not say whether it is ready: /v2/health/ready was answered with status 404")]),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,6 +30,13 @@ def settings_for(servers: str, prefix: str, **topics: Any) -> Settings:
 @pytest.fixture
 def prefix() -> str:
     return f"topics-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def new_broker() -> Iterator[Broker]:
+    """One that nobody has asked for a consumer group yet."""
+    with Broker() as broker:
+        yield broker
 
 
 async def configured(servers: str, topic: str) -> dict[str, str]:
@@ -75,6 +84,19 @@ async def test_what_the_broker_refuses_is_told_in_its_words(broker: Broker, pref
     assert len(caught.value.faults) == 5
     assert caught.value.faults[0].startswith(f"{prefix}-requests: not made: ")
     assert "eplication" in caught.value.faults[0]
+
+
+async def test_a_new_broker_is_ready_for_consumer_groups(new_broker: Broker, prefix: str) -> None:
+    """Without its topic of offsets, the first worker's log would begin with errors of the Kafka client."""
+    await create_topics(settings_for(new_broker.bootstrap_servers, prefix))
+    admin = AIOKafkaAdminClient(bootstrap_servers=new_broker.bootstrap_servers)
+    await admin.start()
+    try:
+        async with asyncio.timeout(10):
+            while "__consumer_offsets" not in await admin.list_topics():  # noqa: ASYNC110  # the broker has to be asked
+                await asyncio.sleep(0.05)
+    finally:
+        await admin.close()
 
 
 async def test_a_broker_that_is_not_there() -> None:

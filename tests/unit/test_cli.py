@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,17 @@ def test_all_faults_of_file_and_command_line_at_once(
         "[remote] threshold: must be between 0 and 1 (got 5)",
     ]
     assert not started
+
+
+def test_without_a_file_it_is_said_how_to_begin_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("BISUPERVISED_")]:
+        monkeypatch.delenv(name)
+    assert cli.run(["check"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("[local] model: is missing")
+    assert told[-1] == "--config: no file was named; `bisupervised config > my.toml` begins one"
 
 
 def test_no_agents_are_a_fault(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:

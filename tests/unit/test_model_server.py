@@ -143,6 +143,42 @@ async def test_a_wrong_call_costs_nothing(client_of: Callable[..., Any], body: A
     }  # fmt: skip
 
 
+def texts(data: list[Any], **fields: Any) -> dict[str, Any]:
+    return {"inputs": [{"name": "input", "shape": [len(data)], "datatype": "BYTES", "data": data} | fields]}
+
+
+def lengths(rows: list[Any]) -> Any:
+    return np.array([[len(row), 0.5] for row in rows])
+
+
+@pytest.mark.parametrize("shape", [[2], [2, 1]])
+async def test_a_model_of_texts(client_of: Callable[..., Any], shape: list[int]) -> None:
+    client = await client_of(lengths, texts=True)
+    described = await (await client.get("/v2/models/model")).json()
+    assert described["inputs"] == [{"name": "input", "datatype": "BYTES", "shape": [-1]}]
+    answered = await (await infer(client, texts(["", "héé"], shape=shape))).json()
+    assert answered["outputs"][0]["data"] == [0.0, 0.5, 3.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"datatype": "FP32"}, "not 'FP32'"),
+        ({"shape": [3]}, "not [3]"),
+        ({"shape": [1, 2]}, "not [1, 2]"),
+        ({"shape": [0], "data": []}, "not [0]"),
+        ({"data": ["a", 1]}, "not texts alone"),
+        ({"data": ["a", ["b", "c"]]}, "not texts alone"),
+    ],
+)
+async def test_what_is_no_text_is_refused(client_of: Callable[..., Any], fields: dict[str, Any], why: str) -> None:
+    client = await client_of(lengths, texts=True)
+    right: dict[str, Any] = {"data": ["a", "b"], "shape": [2]}
+    response = await infer(client, texts(**right | fields))
+    assert response.status == 400
+    assert why in (await response.json())["error"]
+
+
 async def test_errors_of_http_have_the_same_body(client_of: Callable[..., Any]) -> None:
     client = await client_of()
     not_json = await client.post("/v2/models/model/infer", data=b"\xff")
