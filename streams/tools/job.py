@@ -138,7 +138,7 @@ async def _deliver(producer: AIOKafkaProducer, records: Sequence[Send]) -> list[
     acks: list[Awaitable[Any]] = []
     try:
         for record in records:
-            acks.append(await _send(producer, record))
+            acks.append(await _send(producer, record))  # noqa: PERF401  # those sent before a failure are awaited, too
     finally:
         answers = await asyncio.gather(*acks, return_exceptions=True)
     for answer in answers:

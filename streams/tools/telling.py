@@ -18,7 +18,7 @@ _SHORT = 80
 
 
 def plain(text: str) -> str:
-    """The text with everything that is not printable written out, as `\\x1b`."""
+    """The text with everything that is not printable written out as an escape."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
