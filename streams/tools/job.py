@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
     InvalidProducerEpoch,
     KafkaError,
     MessageSizeTooLargeError,
@@ -33,6 +35,8 @@ from ..topics import admin_client
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
+#: seconds until a coordinator that is being made is asked for again
+_ASK_AGAIN_S = 0.1
 #: bytes of the largest record that the client lets through: what is too large, the broker says
 _CLIENT_BYTES = 256 * 1024 * 1024
 
@@ -96,8 +100,19 @@ class Job:
     async def committed(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What former runs of this name committed. Raises `BrokerUnreachable`."""
         async with admin_client(self._settings) as admin:
-            stored = await admin.list_consumer_group_offsets(self.group)
+            stored = await self._stored(admin)
         return {tp: offset for tp, offset in stored.items() if offset.offset >= 0}
+
+    async def _stored(self, admin: AIOKafkaAdminClient) -> dict[TopicPartition, OffsetAndMetadata]:
+        """A broker that was never asked about groups makes a topic for them first, and answers after that."""
+        async with asyncio.timeout(self._settings.kafka.request_timeout_s):
+            while True:
+                with suppress(GroupCoordinatorNotAvailableError):
+                    stored: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(
+                        self.group
+                    )
+                    return stored
+                await asyncio.sleep(_ASK_AGAIN_S)
 
     async def commit(self, records: Sequence[Send], offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> list[int]:
         """Send the records and commit the offsets, all or nothing.
