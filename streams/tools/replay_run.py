@@ -79,6 +79,8 @@ async def run_replay(
         replay = await _begun(settings, job, name, wish, targets)
         if not (dry_run or replay.resumed):
             await job.commit([], _offsets(replay.marks))
+        if not replay.left:  # finished before
+            return replay
         async with reader(settings, ()) as originals, reader(settings, list(replay.marks)) as consumer:
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
