@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 
 #: who takes care of which reason; a reason that is not listed goes to "operations"
 DESKS = {
@@ -107,7 +108,7 @@ async def run(servers: str, database: sqlite3.Connection, results: str, fallback
         auto_offset_reset="earliest",
     )
     async with consumer:
-        places = [TopicPartition(t, p) for t in (results, fallback) for p in await partitions(consumer, t)]
+        places = await partitions_of(servers, [results, fallback])
         consumer.assign(places)
         for topic, part, position in database.execute("SELECT topic, part, next FROM positions"):
             if TopicPartition(topic, part) in places:
@@ -120,10 +121,15 @@ async def run(servers: str, database: sqlite3.Connection, results: str, fallback
                 handle(database, records, results)
 
 
-async def partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    """The partitions of a topic."""
-    await consumer.topics()  # fetches what the broker knows of all topics
-    return sorted(consumer.partitions_for_topic(topic) or ())
+async def partitions_of(servers: str, topics: list[str]) -> list[TopicPartition]:
+    """All partitions of these topics."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        described = await admin.describe_topics(topics)
+    finally:
+        await admin.close()
+    return [TopicPartition(each["topic"], part["partition"]) for each in described for part in each["partitions"]]
 
 
 def main() -> None:
