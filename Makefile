@@ -7,7 +7,7 @@ FAULTS ?= 120
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: setup  ## ruff, mypy --strict, the order of the layers
 	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
 
+docs: setup  ## what is generated from the code: the example of every option
+	$(BIN)/bisupervised config --out examples/bisupervised.toml
+
 wheel-test: setup  ## the tests that need no broker, against the built wheel
 	$(BIN)/python scripts/wheel.py test
 
@@ -60,6 +63,11 @@ conformance: setup  ## our protocols against servers of others, which are instal
 
 bench-remote: setup  ## how well the remote call uses its limits, in build/remote.json
 	$(BIN)/python -m benchmarks.remote
+
+alerts:  ## each alert rule is seen to fire, by promtool, which comes with Prometheus
+	@command -v promtool >/dev/null || { echo "promtool is not here: it comes with Prometheus" >&2; exit 1; }
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
 
 lock:  ## resolve the dependencies anew into requirements/
 	@$(PYTHON) scripts/lock.py

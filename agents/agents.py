@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
+from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
 from .in_flight import InFlight
 from .local import Local
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
+from .terms import Terms
+from .tracing import Tracing
 
 
 class Agent(ABC):
@@ -40,6 +44,14 @@ class Agent(ABC):
         """Told after each rebalance: so many partitions of so many in all are this worker's."""
         return
 
+    def objections(self, terms: Terms) -> list[str]:
+        """Why it cannot work on these terms; empty where it can. Asked before `adopt`."""
+        return []
+
+    def adopt(self, terms: Terms) -> None:
+        """Other thresholds and limits from now on. Never awaits, so that no batch meets half of them."""
+        return
+
     @property
     def hungry(self) -> bool:
         """False while records would only wait here: then none are fetched."""
@@ -49,40 +61,77 @@ class Agent(ABC):
         """A snapshot; empty where there is nothing to tell."""
         return {}
 
+    def measurements(self) -> dict[str, Any]:
+        """What the metrics read besides, in the types of whoever measures; empty where nothing is measured."""
+        return {}
+
 
 class LocalAgent(Agent):
     """requests ─▶ results | doubtful: the small model and its supervisor."""
 
-    def __init__(self, local: Local, warm_up: Sequence[Any] = ()) -> None:
+    def __init__(self, local: Local, warm_up: Sequence[Any] = (), tracing: Tracing | None = None) -> None:
         self._local = local
         self._inputs = warm_up
+        self._decide = (tracing or Tracing()).step("decide", local.decide)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Decide batch by batch."""
         async for batch in batches:
-            with batch:
-                batch.resolve(await self._local.decide(batch.records))
+            # a batch tells of what is raised, and gives its records back; were the agent restarted for each, the
+            # restarts of a model that answers nothing would reach Faust's limit, and end the worker
+            with suppress(Exception), batch:
+                batch.resolve(await self._decide(batch.records))
 
     async def warm_up(self) -> None:
         """Predict once."""
         await self._local.warm_up(self._inputs)
+
+    def measurements(self) -> dict[str, Any]:
+        """`predict`: the seconds that the model took for a batch, as `Buckets`."""
+        return {"predict": self._local.durations.snapshot()}
+
+    def objections(self, terms: Terms) -> list[str]:
+        """Thresholds of another model say nothing about this one."""
+        wanted, name = terms.local_model, self._local.model_name
+        return [f"[thresholds] file: was made for the local model {wanted}, not {name}"] * (wanted not in ("", name))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the first threshold."""
+        self._local.judge_by(terms.local, terms.version)
 
     async def close(self) -> None:
         """Let go of the inference thread."""
         self._local.close()
 
 
+class BudgetLog(Protocol):
+    """Where a fleet agrees on who may spend what."""
+
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
 class RemoteAgent(Agent):
     """doubtful ─▶ answers: the remote call, many under way at once."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, tracing: Tracing | None = None, budget: BudgetLog | None = None) -> None:
         self._remote = remote
-        self._calls = InFlight(remote.answer, remote.gate.limits.in_flight)
+        self._budget = budget
+        self._ask = (tracing or Tracing()).step("ask", remote.answer)
+        self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:
             await self._calls.submit(batch)
+
+    async def _answer(self, batch: Batch) -> list[Outgoing]:
+        return await self._ask(batch.records, batch)
+
+    async def warm_up(self) -> None:
+        """Begin to read what the fleet has spent."""
+        if self._budget is not None:
+            await self._budget.start()
 
     def leaves(self) -> None:
         """Calls under way may end; those that only wait for their turn are given back."""
@@ -95,29 +144,51 @@ class RemoteAgent(Agent):
         self._calls.resize(gate.limits.in_flight)
         self._calls.drop_unwanted()
 
+    def adopt(self, terms: Terms) -> None:
+        """Ask within the limits."""
+        gate = self._remote.gate
+        gate.change(terms.limits)
+        self._calls.resize(gate.limits.in_flight)
+
     @property
     def hungry(self) -> bool:
-        """False while the remote is down and its records are to wait: the backlog stays in Kafka."""
+        """False while the remote is down or the budget spent, and records are to wait: the backlog stays in Kafka."""
         return self._remote.gate.admits
 
     def statistics(self) -> dict[str, Any]:
-        """Limits, breaker, and what is under way."""
-        return {"in_flight": len(self._calls), **self._remote.gate.statistics()}
+        """Limits, breaker, what is under way, and what need not be paid again or was."""
+        remote = self._remote
+        told = {**remote.statistics(), **remote.gate.statistics(), **remote.meter.statistics()}
+        return {"in_flight": len(self._calls), **told}
+
+    def measurements(self) -> dict[str, Any]:
+        """`meter`: the calls, a `Meter`; `endpoint`: who was called, an `Endpoint`."""
+        return {"meter": self._remote.meter, "endpoint": self._remote.endpoint}
 
     async def close(self) -> None:
         """The data plane has drained; what is still under way belongs to nobody."""
         await self._calls.close(deadline_s=0.0)
+        if self._budget is not None:
+            await self._budget.close()
         await self._remote.close()
 
 
 class RemoteSupervisorAgent(Agent):
     """answers ─▶ results | fallback: the judge of remote answers."""
 
-    def __init__(self, judge: RemoteSupervisor) -> None:
+    def __init__(self, judge: RemoteSupervisor, tracing: Tracing | None = None) -> None:
+        async def answer(records: Sequence[Incoming]) -> list[Outgoing]:
+            return judge.judge(records)
+
         self._judge = judge
+        self._answer = (tracing or Tracing()).step("judge", answer)
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Judge batch by batch."""
         async for batch in batches:
             with batch:
-                batch.resolve(self._judge.judge(batch.records))
+                batch.resolve(await self._answer(batch.records))
+
+    def adopt(self, terms: Terms) -> None:
+        """Judge by the second threshold."""
+        self._judge.judge_by(terms.remote, terms.version, joint=terms.joint, arbitration=terms.arbitration)

@@ -27,6 +27,14 @@ class Batch(Protocol):
         """False when every outcome would be ignored: the partitions are somebody else's by now."""
         ...
 
+    def called_before(self, record: Incoming) -> bool:
+        """A call may have been made for it, and the answer lost: by an owner that died, or by a rebalance."""
+        ...
+
+    def called(self, record: Incoming) -> None:
+        """A call was made for it: whoever gets it again is to know."""
+        ...
+
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """All outcomes at once, as many as there are records, in their order."""
         ...

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from ..schemas.records import Incoming, Outgoing
+from ..schemas.records import Outgoing
 from .batches import Batch
 
 log = logging.getLogger(__name__)
 
-Answering = Callable[[Sequence[Incoming]], Awaitable[list[Outgoing]]]
+Answering = Callable[[Batch], Awaitable[list[Outgoing]]]
 
 
 class InFlight:
@@ -85,7 +85,7 @@ class InFlight:
         task.add_done_callback(partial(self._end, batch))
 
     async def _run(self, batch: Batch) -> list[Outgoing]:
-        return await self._answer(batch.records)
+        return await self._answer(batch)
 
     def _end(self, batch: Batch, task: asyncio.Task[list[Outgoing]]) -> None:
         del self._tasks[batch]

@@ -13,10 +13,18 @@ from ..schemas.codec import Request, RequestFormat, decode_request, fall_back, f
 from ..schemas.errors import InvalidRequest, ModelError
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from .answers import Answer
+from .histogram import Histogram
 from .model import Model
 from .supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
+
+#: bounds of the histogram of a batch's prediction, seconds
+PREDICT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class _Hung(ModelError):
+    """The thread is stuck: asking again would only wait behind it."""
 
 
 class Local:
@@ -45,7 +53,18 @@ class Local:
         self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
+        self.durations = Histogram(PREDICT_S)  #: seconds that the model took for a batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+
+    @property
+    def model_name(self) -> str:
+        """Name and version of the model, as records have it."""
+        return self._model.name
+
+    def judge_by(self, supervisor: Supervisor, thresholds_version: str) -> None:
+        """Another threshold, from the next judgement on. A batch is judged in one go, so by one of the two."""
+        self._supervisor = supervisor
+        self._thresholds = thresholds_version
 
     async def warm_up(self, inputs: Sequence[Any]) -> None:
         """Predict once and forget the answers, so that the first batch pays no compilation or page faults."""
@@ -55,18 +74,21 @@ class Local:
     async def decide(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order. All that can be parsed is predicted in one batch.
 
-        Raises what the model raises, and `ModelError` where it gives no or too few answers: then no record
-        of the batch has an outcome.
+        Inputs on which the model fails while it answers others are to blame themselves, and fall back as
+        `model_error`. Where it answers none, raises what it raised, and `ModelError` where it gives no or too few
+        answers: then no record of the batch has an outcome.
         """
         parsed = [self._parse(record) for record in records]
         inputs = [item.input for item in parsed if isinstance(item, Request)]
         if not inputs:
             return [item for item in parsed if isinstance(item, Outgoing)]
         started = self._clock()
-        answers = iter(await self._predict(inputs))
-        latency_ms = (self._clock() - started) * 1000.0
+        answers = iter(await self._answers(inputs))
+        took_s = self._clock() - started
+        self.durations.observe(took_s)
+        latency_ms = took_s * 1000.0
         return [
-            item if isinstance(item, Outgoing) else self._judge(record, item, next(answers), latency_ms)
+            item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), latency_ms)
             for record, item in zip(records, parsed, strict=True)
         ]
 
@@ -79,6 +101,34 @@ class Local:
             return decode_request(record, self._format)
         except InvalidRequest as error:
             return fall_back(record, Facts(source_of(record)), error.reason, str(error), "local")
+
+    async def _answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+        """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
+        try:
+            return await self._predict(inputs)
+        except Exception as error:
+            if isinstance(error, _Hung) or len(inputs) == 1:
+                raise
+            answers = await self._in_halves(inputs)
+            failed = sum(isinstance(answer, Exception) for answer in answers)
+            if failed == len(inputs):
+                raise
+            facts = {"action": "model_failed", "inputs": len(inputs), "failed": failed}
+            log.warning("the model fails on %d of %d inputs: %r", failed, len(inputs), error, extra=facts)
+            return answers
+
+    async def _in_halves(self, inputs: list[Any]) -> list[Answer | Exception]:
+        middle = len(inputs) // 2
+        return [answer for half in (inputs[:middle], inputs[middle:]) for answer in await self._isolated(half)]
+
+    async def _isolated(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+        """Ask in halves, and so on, down to those that fail alone."""
+        try:
+            return await self._predict(inputs)
+        except _Hung:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever the user's model raises
+            return [error] if len(inputs) == 1 else await self._in_halves(inputs)
 
     async def _predict(self, inputs: list[Any]) -> list[Answer]:
         loop = asyncio.get_running_loop()
@@ -93,7 +143,16 @@ class Local:
         text = f"the model has not answered {inputs} inputs within {self._timeout_s:g} s"
         log.critical(text, extra={"action": "inference_hung", "inputs": inputs, "timeout_s": self._timeout_s})
         self._on_hang()
-        raise ModelError(text)
+        raise _Hung(text)
+
+    def _outcome(self, record: Incoming, request: Request, answer: Answer | Exception, latency_ms: float) -> Outgoing:
+        try:
+            if not isinstance(answer, Exception):
+                return self._judge(record, request, answer, latency_ms)
+        except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
+            answer = error
+        facts = Facts(source_of(record), id=request.id, deadline_ms=request.deadline_ms)
+        return fall_back(record, facts, "model_error", f"the local model fails on this input: {answer!r}", "local")
 
     def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
         # one of these runs per event: plain construction only, no copies of frozen values

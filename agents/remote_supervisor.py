@@ -39,6 +39,12 @@ class RemoteSupervisor:
         joint: JointModel | None = None,
         arbitration: bool = False,
     ) -> None:
+        self.judge_by(supervisor, thresholds_version, joint=joint, arbitration=arbitration)
+
+    def judge_by(
+        self, supervisor: Supervisor, thresholds_version: str, *, joint: JointModel | None, arbitration: bool
+    ) -> None:
+        """Another threshold, from the next batch on. Raises `ValueError` where a joint model is needed and missing."""
         if joint is None and (arbitration or supervisor.name == JOINT):
             raise ValueError("the joint supervisor and arbitration need a joint model: calibrate fits one")
         self._supervisor = supervisor
@@ -97,6 +103,8 @@ class RemoteSupervisor:
             requested_ms=record.timestamp,
             latency_ms=verdict.latency_ms,
             cost=verdict.cost,
+            repeated=verdict.repeated,
+            cached=verdict.cached,
         )
 
     def _local_result(self, record: Incoming, facts: Facts, local: Verdict, remote: Verdict, score: float) -> Result:
@@ -117,6 +125,8 @@ class RemoteSupervisor:
             requested_ms=record.timestamp,
             latency_ms=local.latency_ms,
             cost=remote.cost,
+            repeated=remote.repeated,
+            cached=remote.cached,
         )
 
     def _reject(self, record: Incoming, facts: Facts, verdict: Verdict, taken: _Taken) -> Outgoing:

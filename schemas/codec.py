@@ -30,9 +30,13 @@ _result_decoder = msgspec.json.Decoder(Result)
 
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
+#: bytes of the longest trace header that a record without its value still carries
+_TRACE_BYTES = 1024
 #: bytes of the longest replay header that a record without its value still carries
 _REPLAY_BYTES = 2048
 _ID_TYPES = (str, int)
+#: the largest number that every reader of JSON takes for the same
+_LATEST_MS = 2**53
 #: headers that a pass writes on its records; those of a former pass go
 OUR_HEADERS = (FACTS_HEADER, REASON_HEADER)
 #: headers of a request that its result carries, too
@@ -83,7 +87,7 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
         raise InvalidRequest(f"the value has no field {shape.input!r}")
     model_input = document[shape.input] if shape.input else document
     identity = document.get(shape.id) if shape.id else None
-    if not isinstance(identity, _ID_TYPES):
+    if not isinstance(identity, _ID_TYPES) or isinstance(identity, bool):  # to Python, true is a number
         identity = None
     return Request(document, model_input, identity, _deadline(record, document, shape))
 
@@ -95,9 +99,12 @@ def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestF
     if named is None:
         return None
     try:
-        return int(named)
+        deadline_ms = int(named)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest("the deadline is not a whole number of milliseconds since epoch") from error
+    if abs(deadline_ms) > _LATEST_MS:
+        raise InvalidRequest("the deadline is no time of this world")
+    return deadline_ms
 
 
 def header(headers: Headers, name: str) -> bytes | None:
@@ -150,7 +157,7 @@ def encode_result(result: Result) -> bytes:
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
     """The same record with its facts, on its way to `doubtful` or `answers`: key, value, timestamp verbatim."""
-    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp)
+    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp, facts)
 
 
 def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
@@ -158,7 +165,7 @@ def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent
     ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
     headers = _with_facts(record.headers, ended)
     headers.append((REASON_HEADER, reason.encode()))
-    return Outgoing("fallback", record.key, record.value, headers, record.timestamp)
+    return Outgoing("fallback", record.key, record.value, headers, record.timestamp, ended)
 
 
 def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Outgoing:
@@ -167,9 +174,10 @@ def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Ou
     ended = msgspec.structs.replace(
         facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
     )
-    headers = _replay_header(record.headers)  # it bounds the loops
+    traced = [(name, value) for name, value in _traced(record.headers) if len(value or b"") <= _TRACE_BYTES]
+    headers = [*traced, *_replay_header(record.headers)]  # the latter bounds the loops
     headers += [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
-    return Outgoing("fallback", record.key, b"", headers, record.timestamp)
+    return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
 
 
 def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
@@ -179,8 +187,12 @@ def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
 
 def publish(record: Incoming, result: Result) -> Outgoing:
     """A record of `results`: the original key, trace context and replay header, a value of our own."""
-    traced = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
-    return Outgoing("results", record.key, encode_result(result), traced, record.timestamp)
+    carried = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
+    return Outgoing("results", record.key, encode_result(result), carried, record.timestamp, result)
+
+
+def _traced(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0] in TRACE_HEADERS] if headers else ()
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:

@@ -49,16 +49,6 @@ class Incoming(Protocol):
     def headers(self) -> Headers: ...
 
 
-class Outgoing(NamedTuple):
-    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
-
-    to: Route
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    timestamp: int  #: milliseconds since epoch
-
-
 class Source(msgspec.Struct, frozen=True, array_like=False, gc=False):
     """Where a request came from: the identity to deduplicate by and to be idempotent by."""
 
@@ -82,6 +72,8 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     latency_ms: float = 0.0  #: milliseconds the model took, retries included
     cost: float = 0.0  #: what this answer cost, in the currency of the settings
     calls: int = 0  #: remote calls made for it, failed ones included
+    repeated: bool = False  #: calls for it may have been made before, and their answers lost: by a crash or a rebalance
+    cached: bool = False  #: an equal input had been answered: nothing was asked, and nothing paid
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,6 +112,19 @@ class Result(msgspec.Struct, frozen=True):
     cost: float = 0.0  #: what it cost, in the currency of the settings
     remote: Verdict | None = None  #: the remote verdict where arbitration took the local answer instead
     arbitrated: bool = False  #: the remote was paid as well, and this local answer is likelier right
+    repeated: bool = False  #: the remote may have been asked and paid before, and its answer lost
+    cached: bool = False  #: the remote answer is that to an equal input: nothing was paid for it
+
+
+class Outgoing(NamedTuple):
+    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
+
+    to: Route
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp: int  #: milliseconds since epoch
+    about: Facts | Result | None = None  #: what is encoded in it, for those who count; not sent
 
 
 class Replayed(msgspec.Struct, frozen=True):

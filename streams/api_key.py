@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .secret import origin, secret
 
 if TYPE_CHECKING:
     from .settings import Remote
 
 VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
+_PLACE = ("remote", "api_key")
 _KEY = re.compile(r"[!-~]+")
 #: headers that carry keys: they are set as one, so that they are kept secret
 _CARRIERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
@@ -17,21 +19,10 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def api_key(remote: Remote) -> str | None:
-    """The key; None for none. The environment wins over the file. Raises `ValueError` without a word of the key."""
-    if remote.api_key is not None:
-        return _checked(remote.api_key.get_secret_value())
-    if not remote.api_key_file:
+    """The key; None for none. Raises `ValueError` without a word of the key."""
+    text = secret(remote, "api_key")
+    if text is None:
         return None
-    try:
-        text = Path(remote.api_key_file).read_bytes().decode("ascii")
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("must hold a key, which is one word") from None
-    return _checked(text)
-
-
-def _checked(text: str) -> str:
     key = text.strip()
     if not _KEY.fullmatch(key):
         raise ValueError("must hold a key, which is one word")
@@ -39,21 +30,17 @@ def _checked(text: str) -> str:
 
 
 def key_faults(remote: Remote) -> list[str]:
-    """What is wrong with the key, if there is one."""
+    """What a header cannot carry. What is wrong with it as a secret is told by `secret_faults`."""
+    try:
+        if secret(remote, "api_key") is None:
+            return []
+    except ValueError:
+        return []
     try:
         api_key(remote)
     except ValueError as error:
-        return [f"{VARIABLE if remote.api_key is not None else '[remote] api_key_file'}: {error}"]
+        return [f"{origin(remote, _PLACE)}: {error}"]
     return []
-
-
-def take_written_key(document: dict[str, Any]) -> list[str]:
-    """Remove a key from the configuration file's document, and tell that it must not be there."""
-    remote = document.get("remote")
-    if not isinstance(remote, dict) or "api_key" not in remote:
-        return []
-    del remote["api_key"]
-    return [f"[remote] api_key: must not stand in the file; set {VARIABLE}, or api_key_file"]
 
 
 def plain_headers(headers: dict[str, str]) -> dict[str, str]:

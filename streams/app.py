@@ -7,10 +7,11 @@ exit codes, services, the command line `faust -A`. What was refused, with figure
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
+import signal
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import faust
@@ -20,9 +21,14 @@ from mode import Service
 from ..agents.agents import Agent
 from .channel import BatchChannel
 from .logs import configure
+from .monitor import Monitor
+from .observation import Observation
 from .plane import DataPlane
 from .preflight import TopicFacts, preflight
+from .reload import Reloader, Reloading
 from .settings import Settings
+from .settings_file import Source
+from .stage import Stage
 from .substitute import FallbackSubstitute
 from .supervision import Supervision
 from .topology import (
@@ -53,34 +59,31 @@ class _Boot(BootStrategy):
 class _App(faust.App):
     """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
 
+    telemetry: Monitor  #: what is seen of the worker
+
     def _create_directories(self) -> None:
         return
-
-
-@dataclass(slots=True)
-class Stage:
-    """One agent and the plane that serves it."""
-
-    plane: DataPlane
-    agent: Agent
 
 
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
 
-    def __init__(self, stages: Sequence[Stage], **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+    def __init__(self, stages: Sequence[Stage], monitor: Monitor, **kwargs: Any) -> None:  # noqa: ANN401  # for mode
         super().__init__(**kwargs)
         self._stages = stages
+        self._monitor = monitor
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
         """Warm the agents up, then begin to read."""
         for stage in self._stages:
             await stage.agent.warm_up()
+        _settle_heap()
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
             self._running.append(task)
+        self.add_future(self._monitor.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -99,8 +102,10 @@ class Planes(Service):
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
 
 
-def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faust.App:
+def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
+
+    With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
     Raises `ConfigurationError` and `BrokerUnreachable`.
@@ -110,19 +115,32 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> faus
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
+    app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, **kwargs)
+            super().__init__(stages, app.telemetry, **kwargs)
 
+    if source is not None:
+        _reload_from(source, settings, app, [stage.agent for stage in stages])
     return app
+
+
+def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Sequence[Agent]) -> None:
+    reloader = Reloader(source, settings, agents)
+
+    @app.service
+    class _Reloading(Reloading):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(reloader, **kwargs)
 
 
 def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(settings, step.agent, on_hang=_end_process)
+    observation = Observation(step.agent)
     plane = DataPlane(
         plane_policy(settings, step),
         make_router(settings, step, facts),
@@ -131,15 +149,19 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         hungry=lambda: agent.hungry,
         on_leaving=agent.leaves,
         on_owned=agent.owns,
+        on_committed=observation.committed,
     )
-    app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
-    return Stage(plane, agent)
+    actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
+    return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
-def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
+def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
     configure(settings.log.level, as_json=settings.log.as_json)
-    app = create_app(settings, agents)
+    # until the application hears it, it would end the worker; what changes until then is found at the first look
+    if source is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    app = create_app(settings, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -149,6 +171,14 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> int:
         worker.execute_from_commandline()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _settle_heap() -> None:
+    """What is there before the first record lives as long as the worker: Python need not go through it again, which
+    would hold up the event loop for as long as there are modules and models.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ..schemas.records import Incoming, Outgoing
-from .window import Lease
+from .window import Lease, Slot
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +19,13 @@ class Batch:
     never depends on noticing that an agent was restarted. An exception counts as a failed try.
     """
 
-    __slots__ = ("_clock", "_leases", "_on_end", "records")
+    __slots__ = ("_clock", "_leases", "_on_end", "_slots", "records")
 
     def __init__(self, leases: Sequence[Lease], clock: Callable[[], float], on_end: Callable[[], None]) -> None:
         self._leases = leases
         self._clock = clock
         self._on_end = on_end
+        self._slots: dict[int, Slot] | None = None  # by the identity of the record, made where it is needed
         self.records: Sequence[Incoming] = [slot.record for lease in leases for slot in lease.slots]
 
     def __repr__(self) -> str:
@@ -34,6 +35,20 @@ class Batch:
     def wanted(self) -> bool:
         """False when every outcome would be discarded."""
         return any(lease.open for lease in self._leases)
+
+    def called_before(self, record: Incoming) -> bool:
+        """A call may have been made for it, and the answer lost: by an owner that died, or by a rebalance."""
+        return self._slot(record).called
+
+    def called(self, record: Incoming) -> None:
+        """A call was made for it: whoever gets it again is to know."""
+        self._slot(record).called = True
+
+    def _slot(self, record: Incoming) -> Slot:
+        if self._slots is None:
+            slots = (slot for lease in self._leases for slot in lease.slots)
+            self._slots = {id(held): slot for held, slot in zip(self.records, slots, strict=True)}
+        return self._slots[id(record)]
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """One outcome per record, in order. Raises `ValueError` for a different number; nothing is resolved then."""

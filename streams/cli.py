@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
+from .manual import OPTIONS, OVERVIEW, PAGES, page_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ Config = Annotated[
         help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
     ),
 ]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
 
 
 def _version() -> str:
@@ -51,9 +53,10 @@ app = App(
     version=_version,
     help_flags=["--help", "-h"],
     help_format="markdown",
+    help_epilogue=OVERVIEW,
     suppress_keyboard_interrupt=False,  # `run` turns it into an exit code, as it does with all else
 )
-topics = App(name="topics", help="Make the topics.")
+topics = App(name="topics", help="Make the topics.", **page_of("topics"))
 app.command(topics)
 
 #: commands over recorded predictions, loaded when they are called: their names and what they are for
@@ -62,10 +65,11 @@ _OFFLINE = {
     "calibrate": "Find both thresholds from labelled predictions, the second one with a guarantee.",
     "replicate": "Recompute the paper's figures from its recorded predictions.",
     "rehearse": "Run recorded predictions through the real pipeline, and compare every decision with the offline one.",
+    "rejudge": "Judge the remote answers of a running system again under new thresholds, without a paid call.",
     "recording": "Read what both models said off the topics of a running system, joined with labels, as a recording.",
 }
 for _name, _purpose in _OFFLINE.items():
-    app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose)
+    app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 
 #: commands over the topics for people: name, function, and what it is for
 _TOOLS = {
@@ -73,9 +77,9 @@ _TOOLS = {
     "tail": "Watch results or fallback, a line per record.",
 }
 for _name, _purpose in _TOOLS.items():
-    app.command(f"{__package__}.tools.commands:{_name}", name=_name, help=_purpose)
+    app.command(f"{__package__}.tools.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 
-fallback = App(name="fallback", help="List, show and replay what could not be answered.")
+fallback = App(name="fallback", help="List, show and replay what could not be answered.", **page_of("fallback"))
 app.command(fallback)
 _FALLBACK = {
     "list": "List what could not be answered.",
@@ -86,7 +90,6 @@ for _name, _purpose in _FALLBACK.items():
     fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose)
 
 
-@app.command
 def worker(
     *,
     config: Config = None,
@@ -96,32 +99,82 @@ def worker(
     chosen, faults = parse_agents(agents)
     settings = _settings(config, faults)
     from .app import run_worker
+    from .settings_file import Source
 
-    return run_worker(settings, chosen)
+    return run_worker(settings, chosen, Source(config))
 
 
-@topics.command
-def create(*, config: Config = None) -> int:
+def create(*, config: Config = None, json: Json = False) -> int:
     """Make what is missing of the five topics. Existing topics are left as they are."""
     settings = _settings(config)
+    from .offline.output import tell
     from .topics import create_topics
 
     # what it would say about an unreachable broker, the error below says better
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
-    for line in asyncio.run(create_topics(settings)):
-        _say(line)
+    lines = asyncio.run(create_topics(settings))
+    tell(
+        {"topics": [dict(zip(("name", "state"), line.split(": ", 1), strict=True)) for line in lines]},
+        (),
+        lines,
+        as_json=json,
+    )
     return DONE
 
 
-@app.command
-def check(*, config: Config = None) -> int:
-    """Print every fault of the configuration, or ok."""
-    _settings(config)
-    _say("ok")
+def check(
+    *,
+    config: Config = None,
+    connect: Annotated[bool, Parameter(negative="")] = False,
+    pay: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> int:
+    """Print every fault of the configuration, or ok. With --connect, try what it names, too.
+
+    Parameters
+    ----------
+    connect
+        Also try the broker, its topics, the model and the remote, each also where an earlier one failed.
+    pay
+        With --connect, also make one call of the remote, which may cost money.
+    """
+    from .check import as_document, run_check
+    from .offline.output import tell
+
+    if pay and not connect:
+        raise ConfigurationError(["--pay: only goes with --connect"])
+    try:
+        settings = _settings(config)
+    except ConfigurationError as error:
+        if not json:
+            raise
+        tell(as_document((), error.faults), (), (), as_json=True)
+        return MISUSED
+    if connect:
+        return run_check(settings, pay=pay, as_json=json)
+    tell(as_document(()), (), ("ok",), as_json=json)
     return DONE
 
 
-@app.command
+def config(*, out: Path | None = None) -> int:
+    """Print a commented example of every option, to begin a configuration with.
+
+    Parameters
+    ----------
+    out
+        File to write it to instead.
+    """
+    from .example import example
+    from .offline.output import writing
+
+    if out is None:
+        sys.stdout.write(example())
+        return DONE
+    with writing(out):
+        out.write_text(example(), encoding="utf-8")
+    return DONE
+
+
 def broker(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 9092,
@@ -141,7 +194,6 @@ def broker(
     return run_broker(port, data)
 
 
-@app.command
 def demo(
     *,
     out: Path = Path("build"),
@@ -172,6 +224,12 @@ def demo(
     return run_demo(out, rounds=rounds, seed=seed)
 
 
+for _command in (demo, broker, config, check, worker):
+    app.command(_command, **page_of(_command.__name__))
+topics.command(create, help_epilogue=PAGES["topics"].as_markdown())
+app["--help"].group = app["--version"].group = OPTIONS
+
+
 def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
     """The agents named in `text`, in the order records meet them, and what is wrong with it."""
     named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
@@ -185,7 +243,7 @@ def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
 
 def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
     """The settings. Raises `ConfigurationError` with their faults and those of the command line together."""
-    from .settings import load_settings
+    from .settings_file import load_settings
 
     try:
         settings = load_settings(config)

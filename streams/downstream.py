@@ -11,8 +11,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from .connection import connection
+from .offline.output import progress_bar
 from .processes import Process, end
 from .settings import Settings
 
@@ -63,7 +64,7 @@ async def stream(
     downstream: Downstream[Outcome] = Downstream()
     topics = zip((settings.topics.results, settings.topics.fallback), reads, strict=True)
     readers = [asyncio.create_task(_read(settings, topic, downstream, read)) for topic, read in topics]
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         produced = progress.add_task("produced", total=len(events))
         answered = progress.add_task("outcomes", total=len(events))
         began = downstream.at = time.monotonic()
@@ -104,21 +105,9 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("  {task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    )
-
-
 async def _produce(settings: Settings, events: Mapping[str, bytes], sent: Callable[[int], object]) -> None:
     """As any service would: keyed JSON events, acknowledged by the broker."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, linger_ms=5
-    )
+    producer = AIOKafkaProducer(**connection(settings.kafka).options(), enable_idempotence=True, linger_ms=5)
     async with producer:
         for identity, value in events.items():
             await producer.send(settings.topics.requests, value, key=identity.encode())
@@ -130,7 +119,7 @@ async def _read(settings: Settings, topic: str, downstream: Downstream[Outcome],
     """A service behind one topic. It reads committed records only: what is aborted never happened."""
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         group_id=f"service-behind-{topic}",
         isolation_level="read_committed",
         auto_offset_reset="earliest",

@@ -29,6 +29,7 @@ Known = Mapping[str, Mapping[str, str]]
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
 _SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
+_UNITS = {"_s": "seconds", "_ms": "milliseconds", "_hours": "hours", "_bytes": "bytes"}
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -82,7 +83,14 @@ def _complaint(error: ErrorDetails, place: Place, known: Known) -> str:
         kind = "table" if not table and isinstance(error["input"], dict) else "key"
         return f"unknown {kind}{_nearest(place, known)}"
     text = _TEXTS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    if text.endswith("number"):
+        text += _unit(key)
     return f"{text}{_got(place, error['input'])}"
+
+
+def _unit(key: str) -> str:
+    """What a number of this key counts, as its name says: whoever wrote '30s' learns it."""
+    return next((f" of {unit}" for end, unit in _UNITS.items() if key.endswith(end)), "")
 
 
 def written(place: Place, known: Known) -> str:
@@ -119,7 +127,7 @@ def _got(place: Place, value: Any) -> str:  # noqa: ANN401  # whatever the file 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Two settings that must agree. Keys in `_ms` are compared in seconds."""
+    """Two settings that must agree. Keys in `_ms` and `_hours` are compared in seconds."""
 
     subject: Place
     holds: Callable[[float, float], bool]
@@ -132,6 +140,14 @@ def _none_or_at_least(value: float, least: float) -> bool:
 
 
 _RULES = (
+    # a worker that is slower to join than to be given up could never join
+    _Rule(("kafka", "session_timeout_s"), operator.le, "at most", ("kafka", "rebalance_timeout_s")),
+    # the worker must not give up before its request does
+    _Rule(("stream", "watchdog_s"), operator.gt, "above", ("kafka", "request_timeout_s")),
+    # what waits for the remote must not be deleted meanwhile
+    _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "terminal_cool_down_s")),
+    _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "deadline_s")),
+    _Rule(("stream", "fetch_records"), operator.le, "at most", ("stream", "window_records")),
     _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
     _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
     _Rule(("stream", "window_bytes"), operator.ge, "at least", ("topics", "max_message_bytes")),
@@ -147,7 +163,9 @@ _RULES = (
     _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
+#: protocols that bound the length of an answer themselves
+BOUNDED = ("openai_chat", "tei", "open_inference")
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
 
 
 def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
@@ -159,6 +177,10 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _shared_topics(settings, faulty)
         + _shared_output(settings, faulty)
         + _no_joint_model(settings)
+        + _unknown_costs(settings, faulty)
+        + _shared_fields(settings)
+        + _labels(settings)
+        + _shared_header(settings)
     )
 
 
@@ -168,10 +190,14 @@ def _value(settings: Settings, place: Place) -> float:
 
 
 def _holds(rule: _Rule, settings: Settings) -> bool:
-    left, right = (
-        _value(settings, place) / (1000 if place[1].endswith("_ms") else 1) for place in (rule.subject, rule.other)
-    )
+    left, right = (_value(settings, place) * _unit_s(place[1]) for place in (rule.subject, rule.other))
     return rule.holds(left, right)
+
+
+def _unit_s(key: str) -> float:
+    if key.endswith("_ms"):
+        return 1 / 1000
+    return 3600 if key.endswith("_hours") else 1
 
 
 def _broken(rule: _Rule, settings: Settings) -> str:
@@ -207,6 +233,23 @@ def _no_joint_model(settings: Settings) -> list[str]:
     ]
 
 
+def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """A budget of money needs to know before a call what it can cost at most."""
+    remote, budget = settings.remote, settings.budget
+    prices = ("price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens")
+    keys = {("budget", "money"), *(("remote", name) for name in (*prices, "most_answer_tokens"))}
+    if not budget.money or keys & faulty:
+        return []
+    if not any(getattr(remote, name) for name in prices):
+        return [f"[budget] money: needs a price: set [remote] {' or '.join(prices)}"]
+    if remote.price_per_million_completion_tokens and not (remote.most_answer_tokens or remote.protocol in BOUNDED):
+        return ["[remote] most_answer_tokens: is missing: [budget] money must know what a call can cost at most"]
+    if budget.money < remote.price_per_call:
+        got = f"(got {budget.money} and {remote.price_per_call})"
+        return [f"[budget] money: must be at least [remote] price_per_call {got}"]
+    return []
+
+
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     first: dict[str, str] = {}
     shared = []
@@ -225,3 +268,32 @@ def _shared_output(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         return []
     same = remote.score_output == remote.output_name
     return [f"[remote] score_output: must differ from output_name (got {remote.score_output!r} for both)"] * same
+
+
+def _shared_fields(settings: Settings) -> list[str]:
+    """A field of a request cannot be two things. '' is no field, and `input = ''` the whole value."""
+    request = settings.request
+    fields = (("id", request.id, "input"), ("deadline_ms", request.deadline_ms, "input"))
+    shared = [(key, name, other) for key, name, other in fields if name and name == request.input]
+    if request.deadline_ms and request.deadline_ms == request.id:
+        shared.append(("deadline_ms", request.deadline_ms, "id"))
+    return [f"[request] {key}: must differ from {other} (got {name!r} for both)" for key, name, other in shared]
+
+
+def _labels(settings: Settings) -> list[str]:
+    """Names of classes, each once, where there are classes."""
+    tables = (("local", settings.local.labels), ("remote", settings.remote.labels))
+    faults = [
+        f"[{table}] labels: must differ from each other" for table, labels in tables if len(set(labels)) < len(labels)
+    ]
+    if settings.local.labels and settings.local.output not in ("logits", "probabilities"):
+        faults.append(f'[local] labels: have no use with output = "{settings.local.output}", which has no classes')
+    return faults
+
+
+def _shared_header(settings: Settings) -> list[str]:
+    """The header that carries the key would be lost to the key, or the key to it."""
+    remote = settings.remote
+    if remote.api_key_header.lower() not in {name.lower() for name in remote.headers}:
+        return []
+    return [f"[remote] headers: must not hold {remote.api_key_header}, which is [remote] api_key_header"]

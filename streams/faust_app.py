@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 
 from .app import create_app
-from .settings import load_settings
+from .settings_file import Source
 
 _config = os.environ.get("BISUPERVISED_CONFIG")
+_source = Source(Path(_config) if _config else None)
 
-app = create_app(load_settings(Path(_config) if _config else None))
+app = create_app(_source.load(), source=_source)

@@ -15,6 +15,7 @@ from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import KafkaError, NoError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
+from .connection import Connection
 from .marks import Progress, decode
 from .outbox import Lost
 from .topic_id import topic_id
@@ -28,8 +29,8 @@ ANSWER_S = 10.0
 class Ledger:
     """Asks one group's coordinator. Every method raises `Lost` when the broker does not answer."""
 
-    def __init__(self, bootstrap_servers: str, group: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, connection: Connection, group: str) -> None:
+        self._connection = connection
         self._group = group
         self._client: AIOKafkaClient | None = None
         self._connecting = asyncio.Lock()
@@ -63,7 +64,7 @@ class Ledger:
     async def _connected(self) -> AIOKafkaClient:
         async with self._connecting:
             if self._client is None:
-                client = AIOKafkaClient(bootstrap_servers=self._bootstrap_servers)
+                client = AIOKafkaClient(**self._connection.options())
                 try:
                     await client.bootstrap()
                 except BaseException:

@@ -23,13 +23,14 @@ class _Lines(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line; whatever `extra` holds is a field."""
+    """One JSON object a line; whatever `extra` holds is a field. A library's line has its logger's name as action."""
 
     def format(self, record: logging.LogRecord) -> str:
         document = {
             "time": self.formatTime(record),
             "level": record.levelname,
             "logger": record.name,
+            "action": record.name,
             "message": record.getMessage(),
         }
         document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}

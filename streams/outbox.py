@@ -30,6 +30,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Outgoing, Route
+from .connection import Connection
 from .marks import Progress
 from .routing import Router
 
@@ -69,7 +70,7 @@ class Lost(OutboxError):
 class OutboxPolicy:
     """How to reach the broker for sending."""
 
-    bootstrap_servers: str  #: host:port, comma separated
+    connection: Connection  #: to the broker
     group: str  #: consumer group whose offsets are committed
     transaction_timeout_s: float  #: seconds after which the broker aborts an open transaction
     request_timeout_s: float  #: seconds for one request
@@ -229,7 +230,7 @@ class ExactlyOnce(Outbox):
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._policy.bootstrap_servers,
+            **self._policy.connection.options(),
             transactional_id=self.transactional_id,
             transaction_timeout_ms=int(self._policy.transaction_timeout_s * 1000),
             request_timeout_ms=int(self._policy.request_timeout_s * 1000),
@@ -263,7 +264,7 @@ class AtLeastOnce(Outbox):
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._policy.bootstrap_servers,
+            **self._policy.connection.options(),
             enable_idempotence=True,
             request_timeout_ms=int(self._policy.request_timeout_s * 1000),
             max_batch_size=self._batch_bytes,

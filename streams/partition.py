@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,6 +65,10 @@ class Substitute(Protocol):
         """For an outcome the broker refuses for another cause: `invalid_request`."""
 
 
+def _uncounted(outcomes: Sequence[Outgoing]) -> None:
+    return
+
+
 class Partition:
     """The owner's side of one input partition."""
 
@@ -79,6 +83,7 @@ class Partition:
         first_offset: Callable[[TopicPartition], Awaitable[int]],
         on_acquired: Callable[[Partition], None],
         on_progress: Callable[[], None],
+        on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
         clock: Callable[[], float],
     ) -> None:
         self.tp = tp
@@ -92,6 +97,7 @@ class Partition:
         self._first_offset = first_offset
         self._on_acquired = on_acquired
         self._on_progress = on_progress
+        self._on_committed = on_committed
         self._clock = clock
         self._wake = asyncio.Event()
         self._releasing = False
@@ -123,8 +129,9 @@ class Partition:
             self.window.add(records)
 
     def wake_if_ready(self) -> None:
-        """Answers have come: see whether something may be sent."""
-        if self.window is not None and (self.window.ready or self._releasing):
+        """Answers have come, or records: see whether there is something to commit."""
+        window = self.window
+        if window is not None and (window.ready or self._releasing or window.wants_reach):
             self._wake.set()
 
     def arm(self) -> None:
@@ -289,13 +296,14 @@ class Partition:
         """What to commit now, None when there is nothing to say."""
         plan = window.plan(self._limit)
         if last:
-            return window.closing(plan) if window.held == 0 else plan
-        if plan.slots or plan.progress.offset != window.committed_progress.offset:
+            return window.closing(plan)
+        if plan.slots or plan.progress.offset != window.committed_progress.offset or window.wants_reach:
             return plan
         self._arming = self._arming and window.wants_arming
         return window.arming() if self._arming else None
 
     def _went_through(self, window: Window, plan: Plan) -> None:
+        self._on_committed(plan.outcomes)  # first: the window forgets them
         window.committed(plan)
         self._own_commit = plan.progress.offset
         self._arming = self._arming and not plan.arms

@@ -15,16 +15,18 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from ..schemas.records import Outgoing
 from .batch import Batch
 from .ledger import Ledger
+from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
 from .partition import Partition, PartitionPolicy, Substitute
 from .routing import Router
@@ -58,6 +60,19 @@ class PlanePolicy:
     request_timeout_s: float  #: seconds for one request
 
 
+class Standing(NamedTuple):
+    """How one assigned partition stands at one moment."""
+
+    topic: str
+    partition: int
+    state: Literal["acquiring", "running", "paused", "stopped"]
+    stopped: str | None  #: why it cannot go on, None while it can
+    position: int | None  #: next offset to fetch, None until acquired
+    unfinished: int  #: records fetched and without a committed outcome
+    oldest_ms: int | None  #: timestamp of the first of them, milliseconds since epoch
+    sent: int  #: outcomes committed by this owner
+
+
 class Inbox(Protocol):
     """Where batches go. A full inbox says no."""
 
@@ -80,6 +95,7 @@ class Counters:
     sent: int = 0  #: records sent, of partitions released since
     transactions: int = 0  #: transactions committed, of partitions released since
     faults: int = 0  #: times the agent raised
+    recoveries: int = 0  #: times a lost producer was opened again, of partitions released since
     discarded: int = 0  #: outcomes that came for a closed lease
     abandoned: int = 0  #: records in flight when a drain deadline passed
     rebalances: int = 0  #: times partitions were taken away
@@ -106,6 +122,10 @@ def _ignore(owned: int, partitions: int) -> None:
     return
 
 
+def _uncounted(outcomes: Sequence[Outgoing]) -> None:
+    return
+
+
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -119,10 +139,11 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         hungry: Callable[[], bool] = _always,
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
+        on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
-        `on_owned` how many of how many are owned.
+        `on_owned` how many of how many are owned; `on_committed` hears the outcomes of each transaction.
         """
         self.policy = policy
         self.counters = Counters()
@@ -132,6 +153,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._hungry = hungry
         self._on_leaving = on_leaving
         self._on_owned = on_owned
+        self._on_committed = on_committed
         self._held = False
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
@@ -141,7 +163,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._stopping = asyncio.Event()
         self._crash: asyncio.Future[None] | None = None
         self._consumer: Any = None  # AIOKafkaConsumer, which has no types
-        self._ledger = Ledger(policy.outbox.bootstrap_servers, policy.outbox.group)
+        self._ledger = Ledger(policy.outbox.connection, policy.outbox.group)
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.policy.name} {[owned.partition for owned in self._owned.values()]}>"
@@ -152,8 +174,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Consume until `stop`. Raises what cannot be mended here, for the worker to end on."""
         self._crash = asyncio.get_running_loop().create_future()
         self._inbox.on_taken = self.pump
-        self._consumer = self._make_consumer()
-        await self._consumer.start()
+        consumer = self._make_consumer()
+        await consumer.start()
+        self._consumer = consumer  # only now may it be asked where partitions end
         self._consumer.subscribe([self.policy.topic], listener=self)
         polling = asyncio.create_task(self._poll())
         try:
@@ -183,7 +206,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _make_consumer(self) -> AIOKafkaConsumer:
         policy = self.policy
         return AIOKafkaConsumer(
-            bootstrap_servers=policy.outbox.bootstrap_servers,
+            **policy.outbox.connection.options(),
             group_id=policy.outbox.group,
             enable_auto_commit=False,
             auto_offset_reset="none",
@@ -224,6 +247,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             first_offset=self._first_offset,
             on_acquired=self._begin,
             on_progress=self.pump,
+            on_committed=self._on_committed,
             clock=self._clock,
         )
         owned = _Owned(partition, outbox)
@@ -288,6 +312,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._rotation.remove(partition.tp)
         counters.sent += owned.outbox.records
         counters.transactions += owned.outbox.transactions
+        counters.recoveries += partition.recoveries
         if partition.window is not None:
             counters.faults += partition.window.faults
             counters.discarded += partition.window.discarded
@@ -311,6 +336,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
                 self._misplaced(error)
+                continue
+            except UnicodeDecodeError:
+                read_any_header()
+                self._rewind()
                 continue
             except KafkaError as error:
                 if self._clock() - fetched_at > self.policy.outbox.watchdog_s:
@@ -386,7 +415,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 if lease is not None:
                     return [lease]
         plain = [window for window in windows if not window.alone]
-        if not self._batch_is_due(sum(window.pending for window in plain), now):
+        if not self._batch_is_due(sum(window.available(self.policy.batch_records) for window in plain), now):
             return []
         return self._fill(plain, now)
 
@@ -467,9 +496,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _tell_held(self, held: bool) -> None:  # noqa: FBT001  # a state, and the only argument
         self._held = held
-        action = "partitions_paused" if held else "partitions_resumed"
         text = "%s takes nothing for now: partitions are paused" if held else "%s takes records again"
-        log.info(text, self.policy.name, extra={"action": action, "unfinished": self.unfinished})
+        facts = {"action": "partitions_paused" if held else "partitions_resumed", "unfinished": self.unfinished}
+        log.info(text, self.policy.name, extra=facts)
 
     def _pause(self, partition: Partition) -> None:
         partition.paused = True
@@ -487,6 +516,25 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         windows = (owned.partition.window for owned in self._owned.values())
         return sum(window.unfinished for window in windows if window is not None)
 
+    def standings(self) -> list[Standing]:
+        """Every assigned partition, in order."""
+        return [_standing(owned) for _, owned in sorted(self._owned.items())]
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where the assigned partitions end, as the broker says now; of partition 0 where none is assigned.
+
+        Raises `Lost` where it does not say.
+        """
+        if self._consumer is None:
+            raise Lost("the consumer has not been started")
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(
+                list(self._owned) or [TopicPartition(self.policy.topic, 0)]
+            )
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell where {self.policy.topic} ends: {error!r}") from error
+        return ends
+
     def statistics(self) -> dict[str, Any]:
         """A snapshot, in the words of `__repr__`."""
         return {
@@ -502,6 +550,18 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             + sum(o.partition.window.faults for o in self._owned.values() if o.partition.window is not None),
             "discarded": self.counters.discarded,
             "abandoned": self.counters.abandoned,
-            "recoveries": sum(o.partition.recoveries for o in self._owned.values()),
+            "recoveries": self.counters.recoveries + sum(o.partition.recoveries for o in self._owned.values()),
             "rebalances": self.counters.rebalances,
         }
+
+
+def _standing(owned: _Owned) -> Standing:
+    partition, window = owned.partition, owned.partition.window
+    tp, sent = partition.tp, owned.outbox.records
+    if partition.stopped is not None:
+        unfinished = window.unfinished if window is not None else 0
+        return Standing(tp.topic, tp.partition, "stopped", partition.stopped, None, unfinished, None, sent)
+    if window is None:
+        return Standing(tp.topic, tp.partition, "acquiring", None, None, 0, None, sent)
+    state: Literal["paused", "running"] = "paused" if partition.paused else "running"
+    return Standing(tp.topic, tp.partition, state, None, window.position, window.unfinished, window.oldest_ms, sent)

@@ -36,16 +36,17 @@ async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
             raise ConfigurationError(
                 [f"[topics] {name}: the broker has no such topic; run: bisupervised topics create" for name in missing]
             )
-        limits = {name: await _message_bytes(admin, name) for name in wanted}
+        limits = {name: await message_bytes(admin, name) for name in wanted}
     return TopicFacts(partitions, limits)
 
 
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
-    return [step.topic, *(settings.topics.name_of(route) for route in step.routes)]
+    budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
+    return [step.topic, *budget, *(settings.topics.name_of(route) for route in step.routes)]
 
 
-async def _message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types
+async def message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types
     """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
     resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
     try:

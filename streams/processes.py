@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 
 from ..schemas.errors import BiSupervisedError
 from .broker import interrupted_by
+from .connection import connection
 from .settings import Settings
 
 T = TypeVar("T")
@@ -152,7 +153,7 @@ async def wait_until_ready(settings: Settings, worker: Process, folder: Path) ->
     """Until all three consumer groups are there. Raises `ProcessError` where they do not come."""
     groups = {f"{settings.name}-{agent}" for agent in ("local", "remote", "remote-supervisor")}
     log, deadline = folder / "worker.log", time.monotonic() + _READY_S
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**connection(settings.kafka).options())
     await admin.start()
     try:
         while not await _have_joined(admin, groups):

@@ -62,10 +62,12 @@ class ChatOptions(_Options):
         default="max_completion_tokens", description="what the server calls it; max_tokens for older ones"
     )
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = Field(
-        default=None, description="0 for the likeliest answer, up to 2; the server's own where it is not set"
+        default=None,
+        examples=[0.0],
+        description="0 for the likeliest answer, up to 2; the server's own where it is not set",
     )
     seed: Integer | None = Field(
-        default=None, description="for answers that can be had again, where the server knows it"
+        default=None, examples=[1], description="for answers that can be had again, where the server knows it"
     )
     top_logprobs: Annotated[Integer, Field(ge=0, le=20)] = Field(
         default=5, description="asked for beside each token; some servers score nothing without"
@@ -75,13 +77,18 @@ class ChatOptions(_Options):
         default="n", description="n: all in one call; calls: a call each, for servers that do not know n"
     )
     response_format: Literal["text", "json_object", "json_schema"] = Field(
-        default="text", description="what an answer is"
+        default="text", examples=["json_schema"], description="what an answer is"
     )
     json_schema: dict[str, Any] | None = Field(
-        default=None, validate_default=True, description="schema of an answer, a table, for json_schema"
+        default=None,
+        validate_default=True,
+        examples=[{"type": "object", "properties": {"label": {"type": "string"}}}],
+        description="schema of an answer, a table, for json_schema",
     )
     answer_path: str = Field(
-        default="", description="where the prediction stands in a JSON answer, as in a.b; '' takes all of it"
+        default="",
+        examples=["label"],
+        description="where the prediction stands in a JSON answer, as in a.b; '' takes all of it",
     )
     extra: dict[str, Any] = Field(default={}, description="further fields of the call, as they are")
 
@@ -132,13 +139,16 @@ class GenericOptions(_Options):
     method: Literal["POST", "PUT", "PATCH"] = Field(default="POST", description="HTTP method")
     path: _Path = Field(default="/", description="path below the url")
     body: _Json = Field(
-        description="a table with {input} or fields that are sent in its texts; {inputs} for many in one call"
+        examples=[{"text": "{input}"}],
+        description="a table with {input} or fields that are sent in its texts; {inputs} for many in one call",
     )
     item: _Json = Field(default="{input}", description="what each of {inputs} becomes, text or a table")
     answers: str = Field(
         default="", description="path of the list of answers for {inputs}, or of the one answer; '' takes all"
     )
-    prediction: str = Field(description="path of the prediction in an answer, as in choices.0.text; '' takes all of it")
+    prediction: str = Field(
+        examples=["label"], description="path of the prediction in an answer, as in choices.0.text; '' takes all of it"
+    )
     score: str = Field(default="", description="path of the score in an answer, as in data.0.probs; '' for none")
     transform: Annotated[str, AfterValidator(_transform)] = Field(
         default="identity", description=f"what makes a score of it: {', '.join(TRANSFORMS)}"

@@ -1,17 +1,11 @@
-"""The settings: one TOML file, overridden by the environment, every fault told at once.
+"""The settings: what every key of the configuration means, its default and its bounds.
 
-`BISUPERVISED_<TABLE>__<KEY>` overrides a key of the file (`BISUPERVISED_LOCAL__THRESHOLD=0.9`); lists are
-written as JSON there. Nothing is skipped with a warning: a key that is not known here refuses to start.
+`settings_file.py` reads them from a file and the environment, `example.py` writes an example of all of them.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,100 +14,46 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ..agents.answers import Output, scores_for
+from ..agents.remote.budget import Per
 from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES
-from ..schemas.errors import ConfigurationError
-from .api_key import header_name, key_faults, plain_headers, take_written_key
-from .faults import contradictions, place_of, told, unknown_variable
+from .api_key import header_name, plain_headers
+from .connection import Mechanism, SecurityProtocol
 from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
-from .protocols import PROTOCOLS, TABLES, needs_model, own_scores, unfit_for_protocol, usual_batch_size, usual_score
-from .thresholds import with_thresholds
-from .values import Count, no_boolean
+from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_score
+from .values import (
+    MODULE_CALLABLE,
+    Count,
+    http_url,
+    kafka_name,
+    model_name,
+    no_boolean,
+    parsed_threshold,
+    servers,
+    upper,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
     from ..schemas.records import Route
-    from .faults import Place
 
-ENV_PREFIX = "BISUPERVISED_"
-ENV_DELIMITER = "__"
-
-#: a torch.export file, or TorchScript under either of its usual names
-MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
 #: the done-marks of a window must fit into 4,096 characters of commit metadata
 MOST_WINDOW_RECORDS = 24_000
 #: `transaction.max.timeout.ms` of a broker as it comes, seconds
 MOST_TRANSACTION_S = 900
-_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-def _kafka_name(value: str) -> str:
-    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
-        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
-    return value
-
-
-def _servers(value: str) -> str:
-    for server in value.split(","):
-        host, colon, port = server.strip().rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError("must be host:port, several separated by commas")
-    return value
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise ValueError("must be a URL such as http://127.0.0.1:8080")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user or a password: it is written to logs")
-    return value.rstrip("/")
-
-
-def _model_name(value: str) -> str:
-    if value.endswith(MODEL_SUFFIXES) or _MODULE_CALLABLE.fullmatch(value):
-        return value
-    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
-
-
-def _upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
-    return value.upper() if isinstance(value, str) else value
 
 
 def _protocol_name(name: str) -> str:
-    if name in PROTOCOLS or _MODULE_CALLABLE.fullmatch(name):
+    if name in PROTOCOLS or MODULE_CALLABLE.fullmatch(name):
         return name
     raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
-
-
-def _parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as above
-    """A probability unless `free`, where the user's own score sets the scale."""
-    try:
-        threshold: float = parse(no_boolean(value))
-    except ValueError:
-        threshold = math.nan
-    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
-        return threshold
-    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
 
 
 _Finite = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
@@ -121,10 +61,11 @@ _Positive = Annotated[_Finite, Field(gt=0)]
 _Seconds = _Positive
 _NotNegative = Annotated[_Finite, Field(ge=0)]
 _Count = Count
+_WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
-_Topic = Annotated[str, AfterValidator(_kafka_name)]
+_Topic = Annotated[str, AfterValidator(kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
-_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]
 
 
 class _Table(BaseModel):
@@ -136,9 +77,30 @@ class _Table(BaseModel):
 class Kafka(_Table):
     """How to reach the broker, and how long it may take."""
 
-    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+    bootstrap_servers: Annotated[str, AfterValidator(servers)] = Field(
         default="127.0.0.1:9092", description="brokers to ask first, host:port, separated by commas"
     )
+    security_protocol: Annotated[SecurityProtocol, BeforeValidator(upper)] = Field(
+        default="PLAINTEXT",
+        description="PLAINTEXT, SSL (encrypted), SASL_PLAINTEXT (with a password), or SASL_SSL (both)",
+    )
+    sasl_mechanism: Annotated[Mechanism, BeforeValidator(upper)] = Field(
+        default="SCRAM-SHA-512", description="how the password is shown: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    sasl_username: str = Field(default="", description="user to log in as, with SASL")
+    sasl_password: SecretStr | None = Field(default=None, description="its password, from the environment only")
+    sasl_password_file: str = Field(default="", description="file that holds its password; '' for none")
+    ssl_ca_file: str = Field(
+        default="", description="certificates (PEM) that the broker's is checked against; '' takes the system's"
+    )
+    ssl_certificate_file: str = Field(
+        default="", description="certificate (PEM) to show to the broker, its key included or not; '' for none"
+    )
+    ssl_key_file: str = Field(default="", description="key (PEM) of that certificate, where it is a file of its own")
+    ssl_key_password: SecretStr | None = Field(
+        default=None, description="password of that key, from the environment only"
+    )
+    ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
     session_timeout_s: _Seconds = Field(
         default=10.0,
         description="seconds without a heartbeat after which the broker gives a worker's partitions away",
@@ -161,6 +123,9 @@ class Topics(_Table):
     )
     results: _Topic = Field(default="results", description="topic that trusted answers are written to")
     fallback: _Topic = Field(default="fallback", description="topic for what cannot be answered, each with its reason")
+    budget: _Topic = Field(
+        default="budget", description="internal topic of one partition: who may spend what, where there is a [budget]"
+    )
     partitions: _Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -231,8 +196,9 @@ class Request(_Table):
 class Local(_Table):
     """The small model that answers first, and its supervisor."""
 
-    model: Annotated[str, AfterValidator(_model_name)] = Field(
-        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)"
+    model: Annotated[str, AfterValidator(model_name)] = Field(
+        examples=["my_model:Sentiment"],
+        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
     )
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
@@ -251,7 +217,7 @@ class Local(_Table):
         "a callable without a torch module must be stochastic by itself",
     )
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
-    threshold: float = Field(description="score below this is doubtful and goes to the remote model")
+    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
     batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
@@ -271,19 +237,23 @@ class Local(_Table):
     @field_validator("threshold", mode="wrap")
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
-        return _parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+        return parsed_threshold(value, parse, free=info.data.get("output") == "scored")
 
 
 class Remote(_Table):
     """The large model behind a network, and its supervisor."""
 
-    url: Annotated[str, AfterValidator(_http_url)] = Field(description="base address, such as http://127.0.0.1:8080")
+    url: Annotated[str, AfterValidator(http_url)] = Field(
+        examples=["http://127.0.0.1:8080"], description="base address, such as http://127.0.0.1:8080"
+    )
     protocol: Annotated[str, AfterValidator(_protocol_name)] = Field(
         default="open_inference",
         description=f"what the server speaks: {', '.join(PROTOCOLS)}, or module:callable for one of your own",
     )
     # None stands for not given, and ends as ''
-    model: str = Field(default=None, validate_default=True, description="the server's name for its model")
+    model: str = Field(
+        default=None, validate_default=True, examples=["large"], description="the server's name for its model"
+    )
     send: tuple[_Name, ...] = Field(
         default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
     )
@@ -328,7 +298,7 @@ class Remote(_Table):
     arbitration: bool = Field(
         default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
     )
-    threshold: float = Field(description="score below this is rejected and goes to fallback")
+    threshold: float = Field(examples=[0.6], description="score below this is rejected and goes to fallback")
     openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
     tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
     generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
@@ -389,8 +359,26 @@ class Remote(_Table):
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
     price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
+    price_per_million_prompt_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server reads cost beside that"
+    )
+    price_per_million_completion_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server writes cost beside that"
+    )
+    most_answer_tokens: _WholeNumber = Field(
+        default=0,
+        description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
+    )
+    cache_records: _WholeNumber = Field(
+        default=0,
+        description="answers that a worker keeps in memory, so that equal inputs are not paid twice; 0 keeps none",
+    )
+    cache_bytes: _Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
+    cache_hours: _Positive = Field(default=24.0, description="hours for which an answer is kept, at most")
     max_response_bytes: _Count = Field(
-        default=16_777_216, description="bytes of a response that are read before it is refused"
+        default=1_048_576,
+        description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
+        "worker for about 50 ms a MiB",
     )
 
     @property
@@ -418,7 +406,32 @@ class Remote(_Table):
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
         free = own_scores(info.data.get("protocol", ""), info.data.get("output", "")) is None
-        return _parsed_threshold(value, parse, free=free)
+        return parsed_threshold(value, parse, free=free)
+
+
+class Budget(_Table):
+    """The most that the remote may cost. What is spent is agreed on in a topic, for the whole fleet."""
+
+    money: _NotNegative = Field(
+        default=0.0, description="of the currency of the prices, that a period may cost; 0 for no such limit"
+    )
+    calls: _WholeNumber = Field(
+        default=0, description="calls that a period may have, each try counted; 0 for no such limit"
+    )
+    per: Per = Field(default="day", description="hour, day or month: calendar periods, UTC")
+    when_spent: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to doubtful records then: they wait in Kafka for the next period; they fall back as "
+        "budget; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
+    lease_share: Annotated[_Positive, Field(le=1)] = Field(
+        default=0.01, description="share of it that a worker takes at a time, and that its death may forfeit"
+    )
+
+    @property
+    def limited(self) -> bool:
+        """There is a budget."""
+        return bool(self.money or self.calls)
 
 
 class Thresholds(_Table):
@@ -427,7 +440,9 @@ class Thresholds(_Table):
     file: str = Field(
         default="", description="file of `bisupervised calibrate`, which gives both thresholds; '' for none"
     )
-    version: str = Field(default="", description="name under which records say which thresholds judged them")
+    version: str = Field(
+        default="", description="name under which records say which thresholds judged them; '' takes a digest of them"
+    )
 
 
 class Log(_Table):
@@ -450,6 +465,7 @@ class Settings(BaseSettings):
     request: Request = Field(default=Request(), description="which parts of a request mean what")
     local: Local = Field(description="the small model that answers first")
     remote: Remote = Field(description="the large model behind a network")
+    budget: Budget = Field(default=Budget(), description="the most that the remote may cost")
     thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
     log: Log = Field(default=Log(), description="what the worker writes about itself")
 
@@ -464,154 +480,3 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read nothing behind the caller's back: `load_settings` says which file and which environment."""
         return (init_settings,)
-
-
-def _known_keys() -> dict[str, dict[str, str]]:
-    """Every key as written in the file, by table, with its description; what has no table is under ''."""
-    known = {"": {name: field.description or "" for name, field in Settings.model_fields.items()}}
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Table):
-            fields = field.annotation.model_fields.items()
-            known[name] = {inner.alias or key: inner.description or "" for key, inner in fields}
-    for name, table in TABLES.items():
-        known[f"remote.{name}"] = {key: inner.description or "" for key, inner in table.model_fields.items()}
-    return known
-
-
-KNOWN = _known_keys()
-#: stands in for what is required and missing, so that the rest can still be checked; never leaves this module
-_STAND_IN: dict[str, dict[str, Any]] = {
-    "local": {"model": "module:callable", "threshold": 0.5},
-    "remote": {"url": "http://127.0.0.1", "model": "model", "threshold": 0.5},
-}
-
-
-class _Environment(EnvSettingsSource):
-    """The overrides of one environment, which is handed in and not read from the process."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        super().__init__(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
-        self.env_vars = {name.lower(): value for name, value in env.items()}
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # as the base
-        """Leave text that is not JSON as it stands: validation then names its key with all other faults."""
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
-    """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
-
-    Raises `ConfigurationError` with every fault at once, one line each.
-    """
-    env = os.environ if env is None else env
-    written = _read(path)
-    faults = take_written_key(written)
-    document, unread = with_thresholds(_merged(written, _Environment(env)()))
-    faults += unread
-    origins, unknown = _variables(env)
-    faults += unknown
-    faulty: frozenset[Place] = frozenset()
-    try:
-        settings = Settings(**document)
-    except ValidationError as error:
-        faults += told(_errors(error), KNOWN, origins)
-        faulty = _places(error)
-        settings = _settled(document, faulty)
-    faults += contradictions(settings, faulty)
-    faults += unfit_for_protocol(settings, faulty) + key_faults(settings.remote)
-    if faults:
-        raise ConfigurationError(faults)
-    return settings
-
-
-def _errors(error: ValidationError) -> list[ErrorDetails]:
-    """Its faults, without the defaults that depend on what is faulty."""
-    found = error.errors(include_url=False)
-    return [fault for fault in found if fault["type"] != "default_factory_not_called"]
-
-
-def _places(error: ValidationError) -> frozenset[Place]:
-    """What is faulty; of a faulty table, every key."""
-    faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in _errors(error))
-    return faulty | {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    """The file's document. Raises `ConfigurationError` where there is nothing to check."""
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError([f"{path}: is not UTF-8 text (at line {line})"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: is not TOML: {error}"]) from error
-
-
-def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The file under the environment. Every table is there, so that each missing key is named."""
-    merged = _over({table: {} for table in KNOWN if table and "." not in table} | document, overrides)
-    remote = merged["remote"]
-    if isinstance(remote, dict) and remote.get("protocol") in TABLES:
-        remote.setdefault(remote["protocol"], {})
-    return merged
-
-
-def _over(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Overrides win; where both have a table, key by key."""
-    merged = dict(document)
-    for name, override in overrides.items():
-        both_tables = isinstance(override, dict) and isinstance(merged.get(name), dict)
-        merged[name] = _over(merged[name], override) if both_tables else override
-    return merged
-
-
-def _variables(env: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
-    """Which variable gave which key, and a fault for each that names no table.
-
-    Variables without the double underscore are left alone: they may belong to somebody else.
-    """
-    origins: dict[Place, str] = {}
-    faults = []
-    for variable in (name for name in env if name.upper().startswith(ENV_PREFIX)):
-        table, nested, key = variable[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
-        if nested and table not in KNOWN:
-            faults.append(unknown_variable(variable, table, KNOWN))
-        outer, deeper, inner = key.partition(ENV_DELIMITER)
-        place = (f"{table}.{outer}", inner) if deeper else (table, key)
-        origins[place if nested else ("", table)] = variable
-    return origins, faults
-
-
-def _settled(document: dict[str, Any], faulty: frozenset[Place]) -> Settings:
-    """The settings without what is faulty, so that contradictions among the rest are found too.
-
-    What does not hold without that is left out as well, and not told: it may be right once that is.
-    """
-    while True:
-        try:
-            return Settings(**_without(document, faulty))
-        except ValidationError as error:
-            if _places(error) <= faulty:
-                raise
-            faulty |= _places(error)
-
-
-def _without(document: dict[str, Any], faulty: frozenset[Place]) -> dict[str, Any]:
-    broken = {table for table, _ in faulty}  # of the tables inside tables, whole ones are left out
-    settled: dict[str, Any] = {}
-    for name, value in document.items():
-        if isinstance(value, dict) and name in KNOWN:
-            kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in broken}
-            settled[name] = {key: inner for key, inner in kept.items() if (name, key) not in faulty}
-        elif ("", name) not in faulty:
-            settled[name] = value
-    for table, stand_in in _STAND_IN.items():
-        settled[table] = stand_in | settled.get(table, {})
-    return settled

@@ -24,6 +24,7 @@ class Supervision(OneForOneSupervisor):
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's supervisor
         super().__init__(**kwargs)
         self._bucket = rate_limit(self.max_restarts, self.max_restarts, raises=self.raises)
+        self.restarts = 0  #: agents put in the place of one that crashed
 
     def wakeup(self) -> None:
         """Look for crashed agents now, or as soon as the restart under way is done."""
@@ -33,6 +34,7 @@ class Supervision(OneForOneSupervisor):
 
     async def restart_service(self, service: ServiceT) -> None:
         """Put a new agent in the place of one that crashed, and start it."""
+        self.restarts += 1
         place = self._index[service]
         await super().restart_service(service)
         await self._services[place].maybe_start()

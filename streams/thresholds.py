@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..agents.supervision.thresholds import Thresholds, read_thresholds
 from ..schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 Values = dict[tuple[str, str], Any]  # by table and key
 
@@ -67,3 +71,10 @@ def _contradictions(document: dict[str, Any], made: Thresholds) -> list[str]:
 def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
     table = document.get(name)
     return table if isinstance(table, dict) else {}
+
+
+def version_of(settings: Settings) -> str:
+    """The name under which records say which thresholds judged them. Without one, a digest of what judges."""
+    local, remote = settings.local, settings.remote
+    judges = (local.supervisor, local.threshold, remote.supervisor, remote.threshold, remote.arbitration)
+    return settings.thresholds.version or f"digest-{hashlib.sha256(repr(judges).encode()).hexdigest()[:8]}"

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ..schemas.errors import BiSupervisedError
+from .connection import connection, why_not
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Set
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 _MS_PER_HOUR = 3_600_000
+_MS_PER_DAY = 24 * _MS_PER_HOUR
+#: days for which the budget's topic is kept: more than a month, the longest period
+_BUDGET_DAYS = 40
 _LOOK_AGAIN_S = 0.05
 
 
@@ -67,23 +71,29 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
         topics.results: shared,
         topics.fallback: shared,
     }
-    return {
+    wanted = {
         name: NewTopic(name, topics.partitions, topics.replication_factor, topic_configs=config)
         for name, config in configs.items()
     }
+    if settings.budget.limited:
+        longest = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
+        wanted[topics.budget] = NewTopic(topics.budget, 1, topics.replication_factor, topic_configs=longest)
+    return wanted
 
 
 @asynccontextmanager
 async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    servers, patience_s = settings.kafka.bootstrap_servers, settings.kafka.request_timeout_s
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers, request_timeout_ms=round(patience_s * 1000))
+    reach, patience_s = connection(settings.kafka), settings.kafka.request_timeout_s
+    admin = AIOKafkaAdminClient(**reach.options(), request_timeout_ms=round(patience_s * 1000))
     try:
         async with asyncio.timeout(patience_s):
             await admin.start()
         yield admin
     except (KafkaError, TimeoutError, OSError) as error:
+        if why := await why_not(reach, patience_s):
+            raise BrokerUnreachable(f"the Kafka broker at {reach.servers} does not let us in: {why}") from error
         raise BrokerUnreachable(
-            f"no Kafka broker answers at {servers} ({str(error) or type(error).__name__}). "
+            f"no Kafka broker answers at {reach.servers} ({str(error) or type(error).__name__}). "
             "Start one (`bisupervised broker`), or set [kafka] bootstrap_servers to where yours listens."
         ) from error
     finally:

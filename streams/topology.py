@@ -6,6 +6,8 @@ requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +15,35 @@ from typing import Literal, get_args
 
 from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ..agents.local import Local
-from ..agents.model import Model, ModelPolicy, load_model
+from ..agents.model import ModelPolicy, load_model
 from ..agents.remote.agent import Remote
 from ..agents.remote.batching import BatchPolicy
 from ..agents.remote.breaker import BreakerPolicy
+from ..agents.remote.budget import BudgetPolicy
+from ..agents.remote.cache import AnswerCache, CachePolicy
 from ..agents.remote.client import ClientPolicy, RemoteClient
 from ..agents.remote.credentials import Authorized
-from ..agents.remote.gate import Gate
+from ..agents.remote.endpoint import Endpoint, endpoint
+from ..agents.remote.gate import Funds, Gate
 from ..agents.remote.limits import LimitsPolicy
+from ..agents.remote.price import Price
+from ..agents.remote.purse import Purse
 from ..agents.remote.retry import RetryPolicy
+from ..agents.remote.reuse import Reuse
 from ..agents.remote.transport import AiohttpTransport, Transport
 from ..agents.remote_supervisor import RemoteSupervisor
 from ..agents.supervision.supervisor import Supervisor
-from ..agents.supervision.thresholds import read_thresholds
+from ..agents.supervision.thresholds import Thresholds, read_thresholds
+from ..agents.terms import Terms
+from ..agents.tracing import Tracing
+from ..schemas.budget import NANO, Amount
 from ..schemas.codec import RequestFormat, facts_of
-from ..schemas.errors import ConfigurationError
+from ..schemas.errors import ConfigurationError, Reason
 from ..schemas.records import Facts, Incoming, Route
 from .api_key import api_key
+from .budget_topic import BudgetTopic
 from .caution import CautionPolicy
+from .connection import connection
 from .outbox import OutboxPolicy
 from .partition import PartitionPolicy
 from .plane import PlanePolicy
@@ -39,6 +52,8 @@ from .protocols import make_protocol
 from .routing import Router
 from .settings import Settings
 from .substitute import request_facts
+from .thresholds import version_of
+from .tracing import make_tracing
 from .window import WindowPolicy
 
 AgentName = Literal["local", "remote", "remote_supervisor"]
@@ -77,7 +92,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
         Step(
             "remote",
             topics.doubtful,
-            ("answers", "fallback", "results") if remote.while_open == "accept_local" else ("answers", "fallback"),
+            ("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
             remote.batch_size,
             remote.batch_wait_ms / 1000,
             False,
@@ -100,7 +115,7 @@ def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
     """How the records of this step are moved."""
     kafka, stream = settings.kafka, settings.stream
     outbox = OutboxPolicy(
-        bootstrap_servers=kafka.bootstrap_servers,
+        connection=connection(kafka),
         group=group_of(settings, step.agent),
         transaction_timeout_s=stream.transaction_timeout_s,
         request_timeout_s=kafka.request_timeout_s,
@@ -130,6 +145,7 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         pending=max(stream.fetch_records, 4 * step.batch_records),
         max_tries=stream.max_tries,
         ordering=stream.ordering,
+        ahead=_ahead(settings) if step.agent == "remote" else 0,
     )
     caution = CautionPolicy(
         tries=stream.max_tries,
@@ -143,6 +159,12 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         commit_interval_s=stream.commit_interval_ms / 1000,
         drain_s=stream.drain_s,
     )
+
+
+def _ahead(settings: Settings) -> int:
+    """A partition's share of what can be under way: after a crash, few more than that are taken for asked before."""
+    remote = settings.remote
+    return max(remote.batch_size, remote.in_flight * remote.batch_size // settings.topics.partitions)
 
 
 def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
@@ -165,11 +187,44 @@ def request_format(settings: Settings) -> RequestFormat:
 
 def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
-    if name == "local":
-        return LocalAgent(_local(settings, on_hang), settings.local.warm_up)
+    tracing = make_tracing(settings.name, _endpoint(settings))
     if name == "remote":
-        return RemoteAgent(_remote(settings))
-    return RemoteSupervisorAgent(_remote_supervisor(settings))
+        remote = _remote(settings, tracing)
+        return RemoteAgent(remote, tracing, _budget_topic(settings, remote.gate))
+    if name == "remote_supervisor":
+        return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
+    agent = LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
+    if faults := agent.objections(terms_of(settings)):
+        raise ConfigurationError(faults)
+    return agent
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What can change while the worker runs. Raises `ConfigurationError` where the thresholds file is another now."""
+    local, remote = settings.local, settings.remote
+    made = _thresholds_file(settings)
+    return Terms(
+        version=version_of(settings),
+        local=Supervisor(local.supervisor, local.threshold),
+        remote=Supervisor(remote.supervisor, remote.threshold),
+        joint=made.joint if made else None,
+        arbitration=remote.arbitration,
+        local_model=made.local.model if made else "",
+        limits=LimitsPolicy(
+            remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s
+        ),
+    )
+
+
+def _thresholds_file(settings: Settings) -> Thresholds | None:
+    """Read a second time, for what the settings have no place for."""
+    if not settings.thresholds.file:
+        return None
+    made = read_thresholds(Path(settings.thresholds.file))
+    known = (settings.thresholds.version, settings.local.threshold, settings.remote.threshold)
+    if (made.version, made.local.threshold, made.remote.threshold) != known:
+        raise ConfigurationError(["[thresholds] file: was replaced while it was read; try again"])
+    return made
 
 
 def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
@@ -183,60 +238,73 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
         local.temperature,
         local.samples,
     )
-    model = load_model(policy)
-    _check_calibrated_for(settings, model)
     return Local(
-        model,
+        load_model(policy),
         Supervisor(local.supervisor, local.threshold),
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
-        thresholds_version=settings.thresholds.version,
+        thresholds_version=version_of(settings),
         on_hang=on_hang,
     )
 
 
 def _remote_supervisor(settings: Settings) -> RemoteSupervisor:
-    file = settings.thresholds.file
+    terms = terms_of(settings)
     return RemoteSupervisor(
-        Supervisor(settings.remote.supervisor, settings.remote.threshold),
-        thresholds_version=settings.thresholds.version,
-        joint=read_thresholds(Path(file)).joint if file else None,
-        arbitration=settings.remote.arbitration,
+        terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
     )
 
 
-def _check_calibrated_for(settings: Settings, model: Model) -> None:
-    """Thresholds of another model say nothing about this one."""
-    if not settings.thresholds.file:
-        return
-    wanted = read_thresholds(Path(settings.thresholds.file)).local.model
-    if wanted and wanted != model.name:
-        raise ConfigurationError([f"[thresholds] file: was made for the local model {wanted}, not {model.name}"])
-
-
-def _remote(settings: Settings) -> Remote:
+def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
     remote = settings.remote
     policy = ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,
         retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
-        price_per_call=remote.price_per_call,
+        price=Price(
+            remote.price_per_call,
+            remote.price_per_million_prompt_tokens,
+            remote.price_per_million_completion_tokens,
+        ),
+        most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,
     )
-    client = RemoteClient(_transport(settings), make_protocol(remote), policy, gate=_gate(settings))
+    client = RemoteClient(
+        make_transport(settings),
+        make_protocol(remote),
+        policy,
+        gate=_gate(settings),
+        endpoint=_endpoint(settings),
+    )
     return Remote(
         client,
         request_format(settings),
         supervisor=remote.own_score,
         send=remote.send,
         batch=BatchPolicy(remote.batch_bytes),
-        accepts_local=remote.while_open == "accept_local",
+        accepts_local=accepts_local(settings),
+        reuse=_reuse(settings, client),
+        tracing=tracing,
     )
 
 
-def _transport(settings: Settings) -> Transport:
+def _endpoint(settings: Settings) -> Endpoint:
+    return endpoint(settings.remote.protocol, settings.remote.model, settings.remote.url)
+
+
+def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
+    remote = settings.remote
+    if not remote.cache_records:
+        return None
+    policy = CachePolicy(remote.cache_records, remote.cache_bytes, remote.cache_hours * 3600.0)
+    return Reuse(AnswerCache(policy), client.protocol)
+
+
+def make_transport(settings: Settings) -> Transport:
+    """What carries calls to the remote, with the key where there is one."""
     remote, key = settings.remote, api_key(settings.remote)
-    transport = AiohttpTransport(connections=remote.in_flight, max_response_bytes=remote.max_response_bytes)
+    # no bound of its own: `in_flight` bounds the calls, and can change while it runs
+    transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:
         return transport
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
@@ -244,6 +312,33 @@ def _transport(settings: Settings) -> Transport:
 
 def _gate(settings: Settings) -> Gate:
     remote = settings.remote
-    limits = LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(limits, breaker, waits=remote.while_open == "wait")
+    return Gate(terms_of(settings).limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings))
+
+
+def _funds(settings: Settings) -> Funds | None:
+    budget = settings.budget
+    if not budget.limited:
+        return None
+    limit = Amount(round(budget.money * NANO), budget.calls)
+    purse = Purse(BudgetPolicy(limit, budget.per, budget.lease_share), f"{socket.gethostname()}:{os.getpid()}")
+    return Funds(purse, waits=budget.when_spent == "wait")
+
+
+def _budget_topic(settings: Settings, gate: Gate) -> BudgetTopic | None:
+    """The log of the gate's purse, each told of the other."""
+    if gate.funds is None:
+        return None
+    reach, topic = connection(settings.kafka), settings.topics.budget
+    log = BudgetTopic(reach, topic, settings.name, gate.funds.purse, gate.funds_changed, now=gate.funds.now)
+    gate.funds.on_need = log.need
+    return log
+
+
+def accepts_local(settings: Settings) -> frozenset[Reason]:
+    """For which reasons the local answer is taken without trust, where no call was made."""
+    switched_on = {
+        "remote_error": settings.remote.while_open == "accept_local",
+        "budget": settings.budget.limited and settings.budget.when_spent == "accept_local",
+    }
+    return frozenset(get_args(Reason)) & {reason for reason, on in switched_on.items() if on}

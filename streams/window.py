@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Literal
 
 from ..schemas.records import Incoming, Outgoing
 from .caution import Caution
 from .marks import SPAN, Progress
+from .reach import Reach
 
 PENDING, HELD, ANSWERED, SENT, DONE = range(5)
 #: what a record costs besides its bytes, a rough constant
@@ -40,15 +41,17 @@ class WindowPolicy:
     max_tries: int  #: times a record is tried alone by an agent that raises
     ordering: Ordering = "key"  #: 'key': outcomes of one key are sent in the order of their offsets
     redelivery_delay_s: float = 0.1  #: seconds between a failure and the next try
+    ahead: int = 0  #: offsets handed out before the next commit, where commits say how far (`reach.py`); 0 elsewhere
 
 
 class Slot:
     """One fetched record and what has become of it."""
 
-    __slots__ = ("offset", "outcome", "record", "size", "state", "tries")
+    __slots__ = ("called", "offset", "outcome", "record", "size", "state", "tries")
 
-    def __init__(self, record: Incoming) -> None:
+    def __init__(self, record: Incoming, *, called: bool = False) -> None:
         self.record = record
+        self.called = called  # a call may have been made for it
         self.offset = record.offset
         self.size = len(record.value or b"") + len(record.key or b"") + _RECORD_BYTES
         self.state = PENDING
@@ -124,6 +127,7 @@ class Window:
     ) -> None:
         self._policy = policy
         self._caution = caution
+        self._reach = Reach(policy.ahead, start)
         self._topic_id = start.topic_id
         self._give_up = on_give_up
         self._slots: deque[Slot] = deque()
@@ -156,7 +160,7 @@ class Window:
         for record in records:
             if record.offset < self.position:
                 continue
-            slot = Slot(record)
+            slot = Slot(record, called=self._reach.inherits(record.offset))
             self._slots.append(slot)
             self.position = slot.offset + 1
             if slot.offset in self._restored:
@@ -197,6 +201,11 @@ class Window:
         """Records that an agent holds."""
         return self._held
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """Timestamp of the first record without a committed outcome, milliseconds since epoch; None without one."""
+        return next((slot.record.timestamp for slot in self._slots if slot.state != DONE), None)
+
     def full(self, share: float = 1.0) -> bool:
         """True when a bound, or this share of it, is reached: fetch no more."""
         policy = self._policy
@@ -234,7 +243,24 @@ class Window:
         if self._caution.careful:
             ready = self._caution.armed or self._caution.exhausted
             return ready and self._untouched and self._is_due(now)
-        return bool(self._pending) or (bool(self._suspects) and self._is_due(now))
+        fresh = self._following is not None and self._reach.allows(self._following)
+        return fresh or (bool(self._suspects) and self._is_due(now))
+
+    def available(self, most: int) -> int:
+        """Records that no agent holds and that may be handed out by what is committed; no more than `most` count."""
+        if not self._reach.told:
+            return self.pending
+        allowed = takewhile(lambda slot: self._reach.allows(slot.offset), islice(self._pending, most))
+        return sum(1 for _ in allowed) + sum(len(run) for run in self._suspects)
+
+    @property
+    def wants_reach(self) -> bool:
+        """More could be handed out, if a commit said so first."""
+        return self._reach.wants(self.position, self._following)
+
+    @property
+    def _following(self) -> int | None:
+        return self._pending[0].offset if self._pending else None
 
     def _is_due(self, now: float) -> bool:
         return not self._suspects or now >= self._suspects_due
@@ -260,8 +286,12 @@ class Window:
             if len(run) > limit:
                 self._suspects.appendleft(run[limit:])
             return run[:limit]
-        pending = self._pending
-        return [pending.popleft() for _ in range(min(limit, len(pending)))]
+        pending, run = self._pending, []
+        while pending and len(run) < limit and self._reach.allows(pending[0].offset):
+            run.append(pending.popleft())
+        if run:
+            self._reach.handed_out(run[-1].offset)
+        return run
 
     def _abandon(self, slot: Slot) -> None:
         slot.state = HELD
@@ -330,21 +360,36 @@ class Window:
             slot.state = SENT
         self._ready = [] if len(slots) == len(self._ready) else [s for s in self._ready if s.state != SENT]
         self._finished += len(slots)
-        return Plan(slots, self.progress(self._caution.phase_after(len(slots))))
+        return Plan(slots, self.progress(self._phase_after(len(slots))))
+
+    def _phase_after(self, records: int) -> str:
+        if self._reach.told:
+            return self._reach.phase(self.watermark, self.position, self._following)
+        return self._caution.phase_after(records)
 
     def arming(self) -> Plan:
         """The transaction that makes the next batch the one to blame."""
         return Plan([], self.progress(self._caution.armed_phase), arms=True)
 
     def closing(self, plan: Plan) -> Plan:
-        """The same transaction as the last one: nothing is held, so the next owner need not be more careful."""
+        """The same transaction as the last one. With nothing held, the next owner need not be more careful."""
+        if self._reach.told:
+            phase = self._reach.closing_phase(self.watermark, self.position, self._called_until())
+            return Plan(plan.slots, self.progress(phase))
+        if self._held:
+            return plan
         phase = self._caution.closing_phase if not plan.slots else self._caution.phase_after(len(plan.slots))
         return Plan(plan.slots, self.progress("c" if phase == "n" else phase))
+
+    def _called_until(self) -> int:
+        """The end of what is unfinished and may have been asked."""
+        asked = (slot.offset + 1 for slot in self._slots if slot.state == HELD or (slot.state < SENT and slot.called))
+        return max(asked, default=0)
 
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
         offset = self.watermark
-        return Progress(offset, self._marks(offset), phase or self._caution.phase, self._topic_id)
+        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self._topic_id)
 
     def _marks(self, offset: int) -> frozenset[int]:
         below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))
@@ -357,6 +402,7 @@ class Window:
     def committed(self, plan: Plan) -> None:
         """The transaction of `plan` went through."""
         self.committed_progress = plan.progress
+        self._reach.committed(plan.progress)
         for slot in plan.slots:
             self._done(slot)
             self.bytes -= slot.size

@@ -36,6 +36,8 @@ class Breaker:
         self._until: float | None = None  # open until then; None while closed
         self._probing = False
         self._stopped = False  # open because of a terminal error
+        self._answered = False  # since all calls were last refused
+        self._strange = 0  # refusals in a row that stop all calls unless others are answered
         self.opened = 0  #: times the circuit opened
         self.probes = 0  #: probes let through
 
@@ -77,7 +79,8 @@ class Breaker:
     def succeeded(self, ticket: int) -> None:
         """The remote answered, be it with a refusal."""
         if ticket == self._ticket:
-            self._until, self._probing, self._stopped, self._failures = None, False, False, 0
+            self._close()
+            self._answered, self._strange = True, 0
 
     def failed(self, ticket: int, now: float) -> None:
         """The remote did not answer, or said that it is broken."""
@@ -89,8 +92,18 @@ class Breaker:
 
     def stop(self, now: float) -> None:
         """The remote refuses us for good (no key, no money): whichever call has learned it, all calls stop."""
-        self._stopped = True
+        self._stopped, self._answered, self._strange = True, False, 0
         self._open(now + self._policy.terminal_cool_down_s)
+
+    def strange(self, ticket: int, now: float) -> None:
+        """The remote refuses a call as if it refused them all. So it does, unless it has answered others: then the
+        call's input is at fault, until there are as many in a row as failures would open the circuit.
+        """
+        self._strange += 1
+        if not self._answered or self._strange >= self._policy.failures:
+            self.stop(now)
+        elif ticket == self._ticket:
+            self._close()
 
     def abandoned(self, ticket: int) -> None:
         """The call was cancelled and tells nothing. A probe frees its place: the next call may be one."""
@@ -101,6 +114,9 @@ class Breaker:
         self.opened += 1
         self._ticket += 1  # the outcomes of all calls under way are old now
         self._until, self._probing, self._failures = until, False, 0
+
+    def _close(self) -> None:
+        self._until, self._probing, self._stopped, self._failures = None, False, False, 0
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot, in the words of `__repr__`."""

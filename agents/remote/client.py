@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, NamedTuple
 
+from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
+from ..tracing import UNTRACED, CallSpan, CallTrace
+from .endpoint import Endpoint
 from .gate import Gate, Permit
+from .meter import Meter
+from .price import Bounded, Price
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
@@ -28,7 +35,8 @@ class ClientPolicy:
     url: str  #: of the server, without the protocol's path
     timeout_s: float = 30.0  #: seconds for one try
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    price_per_call: float = 0.0  #: of one input in one answered call, in the currency of the settings
+    price: Price = field(default_factory=Price)
+    most_answer_tokens: int = 0  #: that the answers to one input can have, where the protocol does not know
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent along; may hold a secret
 
 
@@ -56,8 +64,10 @@ class _Asked(NamedTuple):
     call: Call
     inputs: int  #: how many it asks about
     tokens: int  #: that it will take, as the protocol guesses
+    most: int  #: nano-units of money that a try can cost
     own: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
     begin_by: float  #: on the client's clock: when the last try must have begun
+    trace: CallTrace
 
 
 class RemoteClient:
@@ -70,6 +80,7 @@ class RemoteClient:
         policy: ClientPolicy,
         *,
         gate: Gate | None = None,
+        endpoint: Endpoint = Endpoint(),  # noqa: B008  # a frozen value
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = uniform,
@@ -77,6 +88,8 @@ class RemoteClient:
         self._transport = transport
         self.protocol = protocol
         self.gate = gate or Gate(clock=clock)
+        self.meter = Meter(clock)
+        self.endpoint = endpoint
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
@@ -90,19 +103,21 @@ class RemoteClient:
         bill: Bill,
         *,
         begin_within_s: float | None = None,
+        trace: CallTrace = UNTRACED,
     ) -> list[RemoteAnswer]:
         """As many answers as inputs, in their order, within `within_s` seconds from now, if it is given.
 
         No try begins later than `begin_within_s` from now. Every try carries the same idempotency key, but for samples
         that take a call each. `bill` is added to whatever comes of it. Raises `InvalidRequest` where the inputs cannot
         be asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and
-        the last `RemoteFailure` when trying again would not help.
+        the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another period.
         """
         call = self.protocol.build(inputs)
         started = self._clock()
         own = started + (math.inf if within_s is None else within_s)
         begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
-        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), own, begin_by)
+        most = self._policy.price.most(len(inputs), len(call.body), self._most_answer_tokens(len(inputs)))
+        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), most, own, begin_by, trace)
         keys = sample_keys(idempotency_key, call.samples)
         replies = [await self._tries(asked, key, bill) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
@@ -128,6 +143,7 @@ class RemoteClient:
                     continue
                 wait_s = self._wait_s(error, attempt, min(asked.begin_by, bill.ends))
                 _log_retry(error, attempt, wait_s, key)
+                self.meter.retried(error.reason)
             await self._sleep(wait_s)
             attempt += 1
 
@@ -144,13 +160,13 @@ class RemoteClient:
 
     async def _try(self, asked: _Asked, key: str, bill: Bill) -> Reply:
         permit = await self._enter(asked, min(asked.begin_by, bill.ends))
-        with permit:
+        with permit, self.meter.call(), asked.trace.call() as span:
             if math.isinf(bill.ends):
                 bill.ends = self._clock() + self._policy.retry.deadline_s
             bill.calls += 1
             left_s = min(asked.own, bill.ends) - self._clock()
             permit.impatient = left_s < self._policy.timeout_s
-            return await self._call(permit, asked, key, min(self._policy.timeout_s, left_s), bill)
+            return await self._call(permit, span, asked, key, min(self._policy.timeout_s, left_s), bill)
 
     async def _enter(self, asked: _Asked, ends: float) -> Permit:
         """Wait for the turn of this call, no longer than it has time."""
@@ -159,20 +175,35 @@ class RemoteClient:
             raise OutOfTime("the time for all tries is over")
         try:
             async with asyncio.timeout(None if math.isinf(left_s) else left_s):
-                return await self.gate.enter(asked.tokens)
+                return await self.gate.enter(asked.tokens, Amount(asked.most, 1))
         except TimeoutError as error:
             raise OutOfTime("the time was over before it was this call's turn") from error
 
-    async def _call(self, permit: Permit, asked: _Asked, key: str, timeout_s: float, bill: Bill) -> Reply:
-        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key}
+    async def _call(
+        self, permit: Permit, span: CallSpan, asked: _Asked, key: str, timeout_s: float, bill: Bill
+    ) -> Reply:
+        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key, **span.headers}
         url = self._policy.url.rstrip("/") + asked.call.path
         response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
-        permit.heard(response.headers)
+        permit.heard(response.headers, response.status)
         self.protocol.raise_for(response)
-        bill.cost += self._policy.price_per_call
-        reply = self.protocol.read(response, asked.inputs)
+        paid = asked.most  # of an answer that cannot be read, nobody knows what it has cost
+        try:
+            with _without_collecting():
+                reply = self.protocol.read(response, asked.inputs)
+            paid = self._policy.price.of(asked.inputs, reply.usage, asked.most)
+        finally:
+            permit.money = paid
+            bill.cost += paid / NANO / asked.inputs
         permit.used(reply.usage)
+        self.meter.used(reply.usage)
+        span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
         return reply
+
+    def _most_answer_tokens(self, asked: int) -> int:
+        if isinstance(self.protocol, Bounded):
+            return self.protocol.most_answer_tokens(asked)
+        return asked * self._policy.most_answer_tokens
 
     def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
         """Seconds until the next try. Raises where there is none: the error, or `Timeout` if it would come too late."""
@@ -183,6 +214,20 @@ class RemoteClient:
         if self._clock() + wait_s >= ends:
             raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
         return wait_s
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Nothing made of JSON is cyclic garbage, and to look for some while a large answer is read holds up the loop:
+    300,000 small lists in it make Python go through all that the worker has, again and again.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _log_retry(error: RemoteFailure, attempt: int, wait_s: float, key: str) -> None:

@@ -12,35 +12,44 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from ...schemas.errors import Rejected, RemoteFailure, Timeout
+from ...schemas.budget import NOTHING, Amount
+from ...schemas.errors import BudgetSpent, RecordError, Rejected, RemoteFailure, Timeout
 from .breaker import Breaker, BreakerPolicy
 from .limits import Limits, LimitsPolicy
 from .protocol import Usage
-from .retry import CircuitOpen, Refused, Terminal
+from .purse import Purse, Reserved
+from .retry import CircuitOpen, Refused, Terminal, surely_free
 
 log = logging.getLogger(__name__)
 
 #: seconds; a timer may go off a hair early, and then must not be set for no time at all
 _SHORTEST_S = 1e-4
+#: seconds; clocks are corrected now and then, so a far end of a period is looked at again
+_LONGEST_S = 600.0
 
 
 class Permit:
     """The right to make one call. A context with one door out: however the call ends, the breaker hears of it."""
 
-    __slots__ = ("_gate", "_ticket", "guess", "impatient", "tokens")
+    __slots__ = ("_gate", "_reserved", "_status", "_ticket", "guess", "impatient", "money", "tokens")
 
-    def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float) -> None:
+    def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float, reserved: Reserved | None = None) -> None:
         self._gate = gate
         self._ticket = ticket
+        self._reserved = reserved
+        self._status: int | None = None
+        self.money: int | None = None  #: nano-units that it was billed, where that is known
         self.guess = guess
         self.tokens = tokens  #: reserved
         self.impatient = False  #: it gets less time than a call should: its timeout is not the remote's fault
 
-    def heard(self, headers: Mapping[str, str]) -> None:
+    def heard(self, headers: Mapping[str, str], status: int) -> None:
         """A response has come, whatever its status."""
+        self._status = status
         self._gate.heard(headers)
 
     def used(self, usage: Usage | None) -> None:
@@ -50,6 +59,8 @@ class Permit:
 
     def give_back(self) -> None:
         """The call was not made."""
+        if self._reserved is not None:
+            self._gate.settle(self._reserved, NOTHING)
         self._gate.leave(self._ticket, asyncio.CancelledError())
 
     def __enter__(self) -> Self:
@@ -58,18 +69,37 @@ class Permit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._reserved is not None:
+            self._gate.settle(self._reserved, self._billed(self._reserved, error))
         unheard = self.impatient and isinstance(error, Timeout)
         self._gate.leave(self._ticket, asyncio.CancelledError() if unheard else error)
+
+    def _billed(self, reserved: Reserved, error: BaseException | None) -> Amount:
+        """What is known, nothing where that is sure, and otherwise the most that it can have been."""
+        if self.money is not None:
+            return Amount(self.money, reserved.amount.calls)
+        return NOTHING if surely_free(error, self._status) else reserved.amount
 
 
 class _Turn:
     """A call that waits."""
 
-    __slots__ = ("guess", "permit")
+    __slots__ = ("cost", "guess", "permit")
 
-    def __init__(self, guess: int, permit: asyncio.Future[Permit]) -> None:
+    def __init__(self, guess: int, cost: Amount, permit: asyncio.Future[Permit]) -> None:
         self.guess = guess
+        self.cost = cost
         self.permit = permit
+
+
+@dataclass(slots=True)
+class Funds:
+    """What pays for the calls: the purse, and what it means that the budget is spent."""
+
+    purse: Purse
+    waits: bool = True  #: for the next period; else calls are sent away
+    now: Callable[[], float] = time.time  #: seconds since epoch
+    on_need: Callable[[], None] = lambda: None  #: called when the purse has something to write into the log
 
 
 class Gate:
@@ -81,14 +111,17 @@ class Gate:
         breaker: BreakerPolicy | None = None,
         *,
         waits: bool = True,
+        funds: Funds | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.funds = funds
         self.limits = Limits(limits or LimitsPolicy(), clock())
         self.breaker = Breaker(breaker or BreakerPolicy())
         self.waits = waits
         self._clock = clock
         self._queue: deque[_Turn] = deque()
         self._leaving = False
+        self._spent = False  # as it was told last
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -96,8 +129,10 @@ class Gate:
 
     @property
     def admits(self) -> bool:
-        """False while calls would only wait for a remote that is down: take in nothing more."""
-        return not self.waits or self.breaker.admits(self._clock())
+        """False while calls would only wait, for a remote that is down or for another period: take in nothing more."""
+        if self.waits and not self.breaker.admits(self._clock()):
+            return False
+        return self.funds is None or not self.funds.waits or not self.funds.purse.spent(self.funds.now())
 
     def share(self, owned: int, partitions: int) -> None:
         """This worker owns so many partitions of so many, and may use as much of the limits."""
@@ -105,16 +140,22 @@ class Gate:
         self.limits.share(owned, partitions, self._clock())
         self._pump()
 
+    def change(self, policy: LimitsPolicy) -> None:
+        """Other limits of the fleet."""
+        self.limits.change(policy, self._clock())
+        self._pump()
+
     def leave_waiting(self) -> None:
         """Partitions go: until the next `share`, whoever would wait is cancelled instead. Nothing of it was begun."""
         self._leaving = True
         self._pump()
 
-    async def enter(self, guess: int) -> Permit:
-        """Wait for the turn of a call that will take so many tokens, by a guess. Raises `CircuitOpen`, and
-        `CancelledError` where the partitions go before it is its turn.
+    async def enter(self, guess: int, cost: Amount = NOTHING) -> Permit:
+        """Wait for the turn of a call that will take so many tokens, by a guess, and cost so much at most.
+
+        Raises `CircuitOpen`, `BudgetSpent`, and `CancelledError` where the partitions go before it is its turn.
         """
-        turn = _Turn(guess, asyncio.get_running_loop().create_future())
+        turn = _Turn(guess, cost, asyncio.get_running_loop().create_future())
         self._queue.append(turn)
         self._pump()
         try:
@@ -136,18 +177,57 @@ class Gate:
             now, turn = self._clock(), self._queue[0]
             if not self.waits and not self.breaker.admits(now):
                 self._queue.popleft()
-                _refuse(turn)
+                _refuse(turn, CircuitOpen("the remote is down; no call was made"))
                 continue
+            means = self._means(turn.cost)
+            if means == "spent" and self.funds is not None and not self.funds.waits:
+                self._queue.popleft()
+                _refuse(turn, BudgetSpent("the budget of this period is spent; no call was made"))
+                continue
+            if means != "yes" and not self._leaving:
+                return
             tokens = self.limits.estimate.of(turn.guess)
             wait_s = max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now))
             if wait_s > 0 and not self._leaving:
                 self._pump_in(wait_s)
                 return
             self._queue.popleft()
-            if wait_s > 0:
+            if wait_s > 0 or means != "yes":
                 turn.permit.cancel()
             else:
                 self._let_in(turn, tokens, now)
+
+    def _means(self, cost: Amount) -> Literal["yes", "soon", "spent"]:
+        """Whether there is money for a call. Where there is none yet, the log is asked; what it says pumps again."""
+        if self.funds is None:
+            return "yes"
+        now = self.funds.now()
+        means = self.funds.purse.afford(cost, now)
+        self._tell_spent(means)
+        if means == "soon":
+            self.funds.on_need()
+        elif means == "spent":
+            until_s = self.funds.purse.policy.bounds_s(now)[1] - now
+            self._pump_in(min(until_s, _LONGEST_S))
+        return means
+
+    def _tell_spent(self, means: Literal["yes", "soon", "spent"]) -> None:
+        if means == "spent" and not self._spent:
+            told = self.funds.purse.statistics() if self.funds is not None else {}
+            log.warning("the budget of this period is spent", extra={"action": "budget_spent", "budget": told})
+        elif means == "yes" and self._spent:
+            log.info("there is a budget again", extra={"action": "budget_available"})
+        self._spent = means == "spent" or (self._spent and means == "soon")
+
+    def settle(self, reserved: Reserved, used: Amount) -> None:
+        """What a call has cost: the rest may be spent again."""
+        if self.funds is not None:
+            self.funds.purse.settle(reserved, used, self.funds.now())
+            self.funds.on_need()
+
+    def funds_changed(self) -> None:
+        """The log has said something: see whose turn it is."""
+        self._pump()
 
     def _let_in(self, turn: _Turn, tokens: float, now: float) -> None:
         if turn.permit.done():  # cancelled, and not yet withdrawn
@@ -155,7 +235,8 @@ class Gate:
         self.limits.take(tokens, now)
         if not self.breaker.closed:
             log.info("one call probes the remote", extra={"action": "remote_probe"})
-        turn.permit.set_result(Permit(self, self.breaker.begin(now), turn.guess, tokens))
+        reserved = self.funds.purse.reserve(turn.cost, self.funds.now()) if self.funds is not None else None
+        turn.permit.set_result(Permit(self, self.breaker.begin(now), turn.guess, tokens, reserved))
 
     def _pump_in(self, wait_s: float) -> None:
         if self._timer is not None:
@@ -183,7 +264,9 @@ class Gate:
         now, was = self._clock(), self.breaker.state
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
             self.limits.hold(error.retry_after_s, now)
-        if isinstance(error, Terminal):
+        if isinstance(error, Terminal) and error.may_be_input:
+            self.breaker.strange(ticket, now)
+        elif isinstance(error, Terminal):
             self.breaker.stop(now)
         elif isinstance(error, RemoteFailure) and not isinstance(error, Refused) and error.reason != "rate_limited":
             self.breaker.failed(ticket, now)
@@ -213,14 +296,15 @@ class Gate:
             self._timer = None
 
     def statistics(self) -> dict[str, Any]:
-        """A snapshot, in the words of `__repr__`."""
-        return {
+        """A snapshot, in the words of `__repr__`; `budget` only where there is one."""
+        told = {
             "waiting": len(self._queue),
             "limits": self.limits.statistics(),
             "breaker": self.breaker.statistics(),
         }
+        return told if self.funds is None else told | {"budget": self.funds.purse.statistics()}
 
 
-def _refuse(turn: _Turn) -> None:
+def _refuse(turn: _Turn, error: RecordError) -> None:
     if not turn.permit.done():
-        turn.permit.set_exception(CircuitOpen("the remote is down; no call was made"))
+        turn.permit.set_exception(error)

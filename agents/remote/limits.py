@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .pace import MINUTE_S, Pace
@@ -61,6 +61,7 @@ class Limits:
         self._policy = policy
         self._share = 1.0
         self._held_until = -math.inf
+        self._told: dict[str, float] = {}  # what headers last said of the fleet's limits, by name
         self.estimate = Estimate()
         self.requests = self._pace(policy.requests_per_minute, now)
         self.tokens = self._pace(policy.tokens_per_minute, now)
@@ -82,6 +83,21 @@ class Limits:
         for pace in (self.requests, self.tokens):
             if pace is not None:
                 pace.resize(pace.per_minute, self._share, now)
+
+    def change(self, policy: LimitsPolicy, now: float) -> None:
+        """Other limits of the fleet, but for the window. What headers have taught still holds where it is less."""
+        self._policy = replace(policy, window_s=self._policy.window_s)
+        self.requests = self._changed(self.requests, "requests", policy.requests_per_minute, now)
+        self.tokens = self._changed(self.tokens, "tokens", policy.tokens_per_minute, now)
+
+    def _changed(self, pace: Pace | None, name: str, most: float, now: float) -> Pace | None:
+        known = [limit for limit in (most, self._told.get(name, 0.0)) if limit > 0]
+        if not known:
+            return None
+        if pace is None:
+            return self._pace(min(known), now)
+        pace.resize(min(known), self._share, now)
+        return pace
 
     def wait_s(self, tokens: float, now: float) -> float:
         """Seconds until a call of so many tokens may begin."""
@@ -113,6 +129,8 @@ class Limits:
         if not any("ratelimit-" in name for name in headers):
             return
         quotas = read_quotas(headers)
+        told = {"requests": quotas.requests.limit, "tokens": quotas.tokens.limit}
+        self._told |= {name: limit for name, limit in told.items() if limit is not None}
         self.requests = self._learnt(self.requests, quotas.requests, self._policy.requests_per_minute, now)
         self.tokens = self._learnt(self.tokens, quotas.tokens, self._policy.tokens_per_minute, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from reprlib import Repr
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -14,8 +15,15 @@ from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
+#: levels that a prediction may be nested: our own codec gives up at about 900
+DEEPEST = 64
+#: largest body in which a failure's account is looked for, bytes: what takes longer to parse is none
+_ACCOUNT_BYTES = 64 * 1024
 #: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
 BYTES_PER_TOKEN = 4
+#: writes what may be deep or long; it goes no deeper and no longer than a reader would
+_short = Repr()
+_short.maxstring = _short.maxother = SAID_CHARS
 
 
 class Call(NamedTuple):
@@ -82,12 +90,17 @@ class Complaint(NamedTuple):
 
 def complaint_in(body: bytes) -> Complaint:
     """Read what servers write: `{"error": {"message", "code", "type"}}`, `{"error": text, "error_type"}`,
-    `{"message"}`, `{"detail"}`; of anything else the start.
+    `{"message"}`, `{"detail"}`; of anything else, and of what is too large to be one, the start.
     """
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b"")
     except orjson.JSONDecodeError:
         return Complaint(body[:SAID_CHARS].decode("utf-8", "replace"))
+    return complaint_of(document)
+
+
+def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
+    """The same of a body that is parsed."""
     if not isinstance(document, dict):
         return Complaint()
     error = document.get("error")
@@ -96,7 +109,12 @@ def complaint_in(body: bytes) -> Complaint:
     codes = [inner.get(name) for name in ("code", "type", "error_type")]
     known = [code for code in codes if code in TERMINAL_CODES]
     named = [code for code in codes if isinstance(code, str)]
-    return Complaint("" if text is None else str(text)[:SAID_CHARS], (known or named or [""])[0])
+    return Complaint("" if text is None else brief(text), (known or named or [""])[0])
+
+
+def brief(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """A piece of a response for an error or a record, however long or deep it is: `SAID_CHARS` at most."""
+    return (value if isinstance(value, str) else _short.repr(value))[:SAID_CHARS]
 
 
 def raise_for_status(response: Response, said: str, code: str | None = None) -> None:
@@ -112,11 +130,25 @@ def raise_for_status(response: Response, said: str, code: str | None = None) -> 
 
 
 def one_of(prediction: Any, labels: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value
-    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels."""
+    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels, or
+    nested so deeply that not every reader of JSON could read it again.
+    """
+    if _nested_beyond(prediction, DEEPEST):
+        raise InvalidAnswer(f"the answer is nested more than {DEEPEST} levels deep")
     stripped = prediction.strip() if isinstance(prediction, str) else prediction
     if labels and stripped not in labels:
         raise InvalidAnswer(f"the answer {str(stripped)[:60]!r} is none of the {len(labels)} labels")
     return stripped
+
+
+def _nested_beyond(value: Any, levels: int) -> bool:  # noqa: ANN401  # any JSON value
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = (each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list))
+        layer = [item for items in inner for item in items]
+        if not layer:
+            return False
+    return True
 
 
 def tokens_in(size: int) -> int:

@@ -3,14 +3,15 @@
     x-ratelimit-{limit,remaining,reset}-{requests,tokens}       OpenAI and what follows it; reset as `12ms`, `6m0s`
     anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}   reset as RFC 3339
 
-A gateway that does not know writes -1 or 0: a limit must be more than 0, and so must a reset, for the rest to mean
-anything; `remaining` may be 0 beside a reset.
+A gateway that does not know writes -1 or 0: a limit must be at least 1, for with less nobody would ever call again
+and learn of another; a reset must be more than 0 for the rest to mean anything; `remaining` may be 0 beside a reset.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -54,7 +55,8 @@ def _tokens(headers: Mapping[str, str], at: datetime | None) -> Quota:
         return whole
     left = [part.remaining for part in known if part.remaining is not None]
     resets = [part.reset_s for part in known if part.reset_s is not None]
-    return Quota(sum(part.limit or 0.0 for part in known), sum(left) if left else None, max(resets, default=None))
+    limit = min(sum(part.limit or 0.0 for part in known), sys.float_info.max)
+    return Quota(limit, sum(left) if left else None, max(resets, default=None))
 
 
 def _read(headers: Mapping[str, str], what: str, at: datetime | None) -> Quota:
@@ -66,7 +68,7 @@ def _read(headers: Mapping[str, str], what: str, at: datetime | None) -> Quota:
     reset_s = _reset_s(named("reset"), at)
     if reset_s is None or reset_s <= 0 or remaining is None or remaining < 0:
         remaining, reset_s = None, None  # one without the other says nothing
-    return Quota(limit if limit is not None and limit > 0 else None, remaining, reset_s)
+    return Quota(limit if limit is not None and limit >= 1 else None, remaining, reset_s)
 
 
 def _reset_s(text: str | None, at: datetime | None) -> float | None:
@@ -80,7 +82,8 @@ def duration_s(text: str) -> float | None:
     """Seconds of `12ms`, `1.5s`, `6m0s`, `1h2m3s` or a plain number; None of anything else."""
     text = text.strip()
     if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        return seconds if math.isfinite(seconds) else None
     return _number(text)
 
 
@@ -97,7 +100,7 @@ def _until_s(text: str, at: datetime | None) -> float | None:
 def _date(text: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(text or "")
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # OverflowError: a time zone of too many digits
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 

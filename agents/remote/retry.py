@@ -5,6 +5,7 @@ A response without success is classified once, by `failure`, and from then on by
     retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
     reject     Refused: every other status; the same call would be refused again
     terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
+               (404 and 405 among answers to others: the gate holds them against the input, as it would a reject)
 
 `x-should-retry` of the server moves a response between the first two.
 """
@@ -23,6 +24,10 @@ _INPUT_AT_FAULT = (400, 413, 422)
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
 _TERMINAL_STATUSES = (401, 402, 403, 404, 405)
+#: with these, and with redirects, the call was turned away at the door: no model ran, and nobody is billed
+_FREE_STATUSES = (*_TERMINAL_STATUSES, 413, 429)
+#: those of them that may be about one input alone
+_OF_ONE_INPUT = (404, 405)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
 TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
@@ -54,12 +59,21 @@ class Terminal(RemoteError):
     """No call can succeed until a person acts: the key is wrong (401, 403), the money is spent (402), or the URL or
     the model is wrong (404, 405).
 
-    Not retried, and not held against the record: the calls stop, loudly.
+    Not retried, and not held against the record: the calls stop, loudly. Unless it `may_be_input`: a server may say
+    404 or 405 of one input, and answers others meanwhile.
     """
+
+    def __init__(self, message: str, *, may_be_input: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_input = may_be_input
 
 
 class CircuitOpen(RemoteError):
     """The remote is down, and the settings say not to wait for it. No call was made."""
+
+
+class NotSent(RemoteError):
+    """No connection came about, so the remote knows nothing of the call."""
 
 
 class OutOfTime(Timeout):
@@ -73,7 +87,7 @@ class OutOfTime(Timeout):
 def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
     """The error that a response without success stands for. `code` is that of the error in its body."""
     if status in _TERMINAL_STATUSES or code in TERMINAL_CODES:
-        return Terminal(text)
+        return Terminal(text, may_be_input=status in _OF_ONE_INPUT)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
     if retry == "false":
         return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
@@ -89,6 +103,17 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
     return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal, CircuitOpen, OutOfTime))
+
+
+def surely_free(error: BaseException | None, status: int | None) -> bool:
+    """Whether a call that ended so, with the status that came, if any, was surely not billed.
+
+    Nothing else is: of a 5xx, a lost connection, a time-out, a cancelled call or a body that cannot be read, nobody
+    knows whether the model ran.
+    """
+    if status is None:
+        return isinstance(error, NotSent)
+    return status in _FREE_STATUSES or 300 <= status < 400
 
 
 def backoff_s(policy: RetryPolicy, attempt: int, random: float, retry_after_s: float | None = None) -> float:
@@ -129,6 +154,6 @@ def _number(text: str | None) -> float | None:
 def _seconds_between(start: str | None, end: str | None) -> float | None:
     try:
         wait = parsedate_to_datetime(end or "") - parsedate_to_datetime(start or "")
-    except (ValueError, TypeError):  # TypeError: one of them names no time zone
+    except (ValueError, TypeError, OverflowError):  # TypeError: one names no time zone; OverflowError: none on earth
         return None
     return max(0.0, wait.total_seconds())

@@ -10,10 +10,13 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
+from .retry import NotSent
 
-#: largest body that is read, bytes
-MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+#: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
+MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+#: what is asked for, and all that is taken: a small compressed body may be a large one
+_PLAIN = "identity"
 
 
 class Response(NamedTuple):
@@ -36,8 +39,8 @@ class Transport(Protocol):
     """Sends a body and returns the response.
 
     Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
-    where a successful one is larger than the bound (the same question would get the same again), and nothing
-    else. Follows no redirects, for they could lead the inputs elsewhere.
+    where a successful one is larger than the bound or compressed (the same question would get the same again),
+    and nothing else. Follows no redirects, for they could lead the inputs elsewhere.
     """
 
     async def post(
@@ -48,7 +51,7 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """The real thing: one session, as many connections as calls in flight."""
+    """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight."""
 
     def __init__(self, *, connections: int, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self._connections = connections
@@ -61,12 +64,14 @@ class AiohttpTransport:
         limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
         try:
             async with self._open().request(
-                method, url, data=body, headers=headers, timeout=limit, allow_redirects=False
+                method, url, data=body, headers=_asking_plain(headers), timeout=limit, allow_redirects=False
             ) as response:
                 names = {name.lower(): value for name, value in response.headers.items()}
                 return _bounded(response.status, names, await self._read(response), self._most)
         except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
             raise Timeout(f"no answer within {timeout_s:.3g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotSent(f"no connection: {type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
             raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
 
@@ -79,7 +84,9 @@ class AiohttpTransport:
         # on first use: a session belongs to a running loop. No cookies: calls share no state.
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
         return self._session
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -159,8 +166,16 @@ def _from(script: Iterable[Step]) -> Callable[[Sent], Step]:
     return following
 
 
+def _asking_plain(headers: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
+    return kept | {"accept-encoding": _PLAIN}
+
+
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
-    response = Response(status, headers, body[:most])
+    encoding = headers.get("content-encoding", "").strip().lower() or _PLAIN
+    response = Response(status, headers, body[:most] if encoding == _PLAIN else b"")
+    if encoding != _PLAIN and response.succeeded:
+        raise InvalidAnswer(f"the answer is compressed ({encoding[:40]}), which was not asked for")
     if len(body) > most and response.succeeded:
         raise InvalidAnswer(f"the answer is larger than {most} bytes")
     return response

@@ -22,7 +22,8 @@ from ...schemas.errors import BiSupervisedError
 from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
 from ..processes import Process, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings, load_settings
+from ..settings import Settings
+from ..settings_file import load_settings
 from ..topics import create_topics
 from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
 

@@ -19,7 +19,7 @@ from ...schemas.errors import BiSupervisedError
 from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
 from ..processes import Process, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import load_settings
+from ..settings_file import load_settings
 from ..topics import create_topics
 from .chat_server import completion, likelihood
 from .questions import MODEL_VARIABLE, Question, load, make_split, side, train

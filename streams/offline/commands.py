@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
-from ..settings import load_settings
+from ..settings_file import load_settings
 from .options import RecordingOptions
 from .output import tell, working, writing
 from .recordings import Recorded
@@ -285,6 +285,41 @@ def recording(
     from .topics_recording import run_recording
 
     return run_recording(settings, labels, out, (id_column, source_column, truth_column), as_document=json)
+
+
+def rejudge(
+    *,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    thresholds: Path,
+    results: str | None = None,
+    fallback: str | None = None,
+    examples: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 3,
+    json: Json = False,
+) -> int:
+    """Judge the remote answers of a running system again under new thresholds, without a paid call.
+
+    Inputs that the local model answered were never put to the remote: they are not there, and counted. Without topics
+    it is a report of what would change; with both, each answer also gets one record there, whatever kills the run:
+    the same command goes on where it ended.
+
+    Parameters
+    ----------
+    config
+        TOML file with the settings of the system.
+    thresholds
+        File of `calibrate` to judge by.
+    results
+        Topic for what is trusted now, none of the system's own.
+    fallback
+        Topic for what is rejected now, none of the system's own.
+    examples
+        Inputs to name for each change.
+    """
+    settings = load_settings(config)
+    from .rejudge import run_rejudge, targets_of
+
+    targets = targets_of(settings, results, fallback)
+    return run_rejudge(settings, thresholds, targets, examples, as_document=json)
 
 
 def _from(read: Recorded) -> list[str]:

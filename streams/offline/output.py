@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
 from ...schemas.errors import BiSupervisedError
@@ -43,6 +44,18 @@ def tell(document: Mapping[str, Any], tables: Sequence[RenderableType], notes: S
 def progress_console() -> Console:
     """Where progress is told: stderr, so that a pipe gets results alone."""
     return Console(stderr=True, highlight=False)
+
+
+def progress_bar(console: Console) -> Progress:
+    """Bars while something long can be counted; nothing where nobody watches."""
+    return Progress(
+        TextColumn("  {task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
 
 
 def working(on: str) -> Status:

@@ -22,9 +22,11 @@ from rich.console import Console
 
 from ...schemas.codec import decode_facts, decode_result
 from ..broker import Broker, BrokerError
+from ..connection import connection
 from ..downstream import read_meter, stream
 from ..processes import ProcessError, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings, load_settings
+from ..settings import Settings
+from ..settings_file import load_settings
 from ..topics import create_topics
 from . import recorded
 from .output import as_text, progress_console, tell, writing
@@ -113,7 +115,7 @@ def _start_broker(console: Console, processes: ExitStack) -> str:
 
 
 async def _delete_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+    admin = AIOKafkaAdminClient(**connection(settings.kafka).options())
     await admin.start()
     try:
         await admin.delete_topics([getattr(settings.topics, role) for role in _ROLES])

@@ -19,11 +19,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from ...schemas.codec import decode_facts, decode_result
 from ...schemas.errors import InvalidRequest
 from ...schemas.records import Source, Verdict
+from ..connection import connection
 from ..processes import run_coroutine
 from ..settings import Settings
 from ..topics import admin_client, count_partitions
 from .labels import Labels, read_labels
-from .output import progress_console, tell, writing
+from .output import progress_bar, progress_console, tell, writing
 from .tables import RecordingError
 
 
@@ -139,13 +140,26 @@ def _row(said: Said, truth: Any, *, pair: bool) -> dict[str, Any]:  # noqa: ANN4
 # reading
 
 
-async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda _: None) -> Topics:
-    """Everything that `results`, `answers` and `fallback` hold now.
+async def read_topics(settings: Settings, tell: Callable[[int, int], object] = lambda *_: None) -> Topics:
+    """Everything that `results`, `answers` and `fallback` hold now. `tell` hears how many offsets of how many are done.
 
     Raises `BrokerUnreachable`, and `RecordingError` for topics that are not there.
     """
     topics, read = settings.topics, Topics()
     takes = {topics.results: read.take_result, topics.answers: read.take_facts, topics.fallback: read.take_facts}
+    await read_all(settings, takes, tell)
+    return read
+
+
+async def read_all(
+    settings: Settings,
+    takes: Mapping[str, Callable[[Any], None]],
+    tell: Callable[[int, int], object] = lambda *_: None,
+) -> None:
+    """Hand every committed record of some topics, up to where they end now, to what takes those of its topic.
+
+    Raises `BrokerUnreachable`, and `RecordingError` for topics that are not there.
+    """
     async with admin_client(settings) as admin:
         partitions = await count_partitions(admin, takes)
     missing = sorted(takes.keys() - partitions.keys())
@@ -153,7 +167,7 @@ async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda
         raise RecordingError(f"there is no topic {', '.join(missing)}: is this the configuration of the system?")
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         isolation_level="read_committed",
         enable_auto_commit=False,
     )
@@ -161,23 +175,21 @@ async def read_topics(settings: Settings, tell: Callable[[str], object] = lambda
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
         await _read_to_the_end(consumer, places, takes, tell)
-    return read
 
 
 async def _read_to_the_end(
     consumer: AIOKafkaConsumer,
     places: list[TopicPartition],
     takes: Mapping[str, Callable[[Any], None]],
-    tell: Callable[[str], object],
+    tell: Callable[[int, int], object],
 ) -> None:
-    ends = await consumer.end_offsets(places)
-    count = 0
-    while [place for place in places if await consumer.position(place) < ends[place]]:
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    total = sum(ends[place] - begins[place] for place in places)
+    while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
+        tell(total - left, total)
         for record in _flat((await consumer.getmany(timeout_ms=200)).values()):
             if record.offset < ends[TopicPartition(record.topic, record.partition)]:
                 takes[record.topic](record)
-                count += 1
-        tell(f"  {count:,} records read")
 
 
 def _flat(batches: Iterable[Iterable[Any]]) -> Iterator[Any]:
@@ -199,8 +211,10 @@ def run_recording(
     told = progress_console()
     labels = read_labels(labels_path, *columns)
     told.print(f"  labels: {labels.taken}", markup=False)
-    with told.status("  reading the topics") as status:
-        rows, counts = joined(run_coroutine(read_topics(settings, status.update)), labels)
+    with progress_bar(told) as bar:
+        reading = bar.add_task("offsets", total=None)
+        topics = run_coroutine(read_topics(settings, lambda n, of: bar.update(reading, completed=n, total=of)))
+        rows, counts = joined(topics, labels)
     _write(rows, out)
     tell(asdict(counts), [], told_counts(counts, out), as_json=as_document)
     return 0

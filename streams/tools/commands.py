@@ -16,7 +16,7 @@ from ...schemas.codec import facts_of
 from ...schemas.errors import ConfigurationError, Reason
 from ..offline.output import as_text, progress_console
 from ..processes import run_coroutine
-from ..settings import load_settings
+from ..settings_file import load_settings
 from .reading import read_all
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay

@@ -30,6 +30,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import Headers
+from ..connection import connection
 from ..settings import Settings
 from ..topics import admin_client
 
@@ -80,7 +81,7 @@ class Job:
         """
         kafka, stream = self._settings.kafka, self._settings.stream
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=kafka.bootstrap_servers,
+            **connection(kafka).options(),
             transactional_id=self.group,
             transaction_timeout_ms=int(stream.transaction_timeout_s * 1000),
             request_timeout_ms=int(kafka.request_timeout_s * 1000),

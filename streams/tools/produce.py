@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...schemas.errors import BiSupervisedError
+from ..connection import connection
 from ..offline.output import as_text as json_text
 from ..offline.output import progress_console
 from ..processes import run_coroutine
@@ -83,7 +84,7 @@ async def _send(settings: Settings, topic: str, rows: Iterable[Row], sent: Calla
     """Every good row, acknowledged. Returns how many."""
     await partitions_of(settings, topic)  # asking for a missing topic with a producer may make it
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         enable_idempotence=True,
         max_request_size=settings.topics.max_message_bytes,
         linger_ms=5,

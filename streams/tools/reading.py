@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
+from ..connection import connection
 from ..settings import Settings
 from ..topics import BrokerUnreachable, admin_client, count_partitions
 
@@ -34,7 +35,7 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
 async def reader(settings: Settings, places: Collection[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of these partitions, at their beginning. Raises `BrokerUnreachable`."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap_servers,
+        **connection(settings.kafka).options(),
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",

@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
+from ..connection import connection
 from ..ledger import Ledger
 from ..settings import Settings
 from .job import Job, Send
@@ -96,7 +97,7 @@ async def run_replay(
 async def _begun(settings: Settings, job: Job, name: str, wish: Wish, targets: int) -> Replay:
     """What a former run committed, or a fresh snapshot."""
     places = await partitions_of(settings, settings.topics.fallback)
-    ledger = Ledger(settings.kafka.bootstrap_servers, job.group)
+    ledger = Ledger(connection(settings.kafka), job.group)
     try:
         identity = await ledger.topic_id(settings.topics.fallback)
     finally:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bisupervised.streams.broker import Broker
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import create_topics
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from typing import Any
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.app import run_worker
 from bisupervised.streams.outbox import Outbox
-from bisupervised.streams.settings import load_settings
+from bisupervised.streams.settings_file import load_settings
 
 _deliver = Outbox._deliver
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
 from aiohttp import web
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
+from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import Refused, RetryPolicy
 from bisupervised.agents.remote.transport import (
@@ -82,10 +85,18 @@ class Server:
     got: list[Got] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     redirected: int = 0
+    raw: bytes | None = None  #: sent in place of a response, and the connection closed
+    keeps: bool = False  #: it is left open
+    endless: bool = False
+    written: int = 0  #: bytes of an endless body
 
     async def answer(self, asked: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in asked.headers.items()}
         self.got.append(Got(asked.path, await asked.read(), headers))
+        if self.raw is not None:
+            return await self._raw(asked, self.raw)
+        if self.endless:
+            return await self._endless(asked)
         step = self.steps.pop(0)
         if isinstance(step, Slow):
             await self.stop.wait()  # longer than any caller waits, and no longer than the test
@@ -101,6 +112,23 @@ class Server:
             asked.transport.abort()
         asked.transport.close()
         return web.Response()
+
+    async def _raw(self, asked: web.Request, raw: bytes) -> web.Response:
+        assert asked.transport is not None
+        asked.transport.write(raw)
+        if self.keeps:
+            await self.stop.wait()
+        asked.transport.close()
+        return web.Response()
+
+    async def _endless(self, asked: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(asked)
+        with suppress(ConnectionError):
+            while self.written < 400 * MOST_BYTES:
+                await response.write(b" " * MOST_BYTES)
+                self.written += MOST_BYTES
+        return response
 
     async def elsewhere(self, asked: web.Request) -> web.Response:
         self.redirected += 1
@@ -215,6 +243,27 @@ async def test_a_larger_error_is_cut_for_its_status_tells_enough(rig: Rig) -> No
     assert (response.status, len(response.body)) == (500, MOST_BYTES)
 
 
+@pytest.mark.parametrize("how", ["gzip", "deflate", "br", "zstd", "GZIP", "gzip, gzip", "x" * 300])
+async def test_a_compressed_answer_is_none_for_it_may_be_a_bomb(rig: Rig, how: str) -> None:
+    bomb = gzip.compress(b"0" * (200 * MOST_BYTES))
+    assert len(bomb) < MOST_BYTES
+    rig.plays(Response(200, {"Content-Encoding": how}, bomb), OK)
+    with pytest.raises(InvalidAnswer, match="compressed"):
+        await post(rig)
+    assert (await post(rig)).body == OK.body
+
+
+async def test_of_a_compressed_error_the_status_is_enough(rig: Rig) -> None:
+    rig.plays(Response(503, {"Content-Encoding": "gzip", "Retry-After": "7"}, gzip.compress(b"{}")))
+    response = await post(rig)
+    assert (response.status, response.body, response.headers["retry-after"]) == (503, b"", "7")
+
+
+async def test_an_answer_that_says_that_it_is_plain_is_one(rig: Rig) -> None:
+    rig.plays(OK._replace(headers={"Content-Encoding": "identity"}))
+    assert (await post(rig)).body == OK.body
+
+
 async def test_calls_run_beside_each_other(rig: Rig) -> None:
     rig.plays(OK, OK, OK, OK)
     responses = await asyncio.gather(*(post(rig) for _ in range(4)))
@@ -235,6 +284,53 @@ async def test_closing_twice_is_closing(rig: Rig) -> None:
     await post(rig)
     await rig.transport.close()
     await rig.transport.close()
+
+
+async def test_it_asks_for_plain_answers_whatever_else_is_asked_for() -> None:
+    async for rig in real_rig():
+        rig.plays(OK, OK)
+        await post(rig)
+        await rig.transport.post(rig.url + "/v2/x", b"{}", {"Accept-Encoding": "br"}, 30.0)
+        assert [got.headers["accept-encoding"] for got in rig.got] == ["identity"] * 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nmany\r\n{}\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{",
+        b"HTTP/1.1 200 OK\r\nx: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: x\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/9.9 yes\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nconte",
+        b"",
+    ],
+)
+async def test_what_is_no_whole_response_is_a_remote_error(raw: bytes) -> None:
+    async for rig in real_rig():
+        rig.server.raw = raw
+        with pytest.raises(RemoteError):
+            await post(rig)
+
+
+async def test_a_second_answer_to_one_call_is_never_that_of_the_next() -> None:
+    async for rig in real_rig():
+        rig.server.keeps = True
+        rig.server.raw = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1" * 2
+        assert (await post(rig)).body == b"1"
+        rig.server.raw = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n3"
+        assert (await post(rig)).body == b"3"
+
+
+async def test_no_more_than_the_bound_is_read_of_a_body_without_end() -> None:
+    async for rig in real_rig():
+        rig.server.endless = True
+        with pytest.raises(InvalidAnswer, match="larger"):
+            await post(rig)
+        assert rig.server.written < 200 * MOST_BYTES  # what sockets and buffers hold, and no more
 
 
 async def test_nobody_listening_is_a_remote_error(unused_tcp_port: int) -> None:
@@ -270,7 +366,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def client(rig: Rig, clock: Clock) -> RemoteClient:
-    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price_per_call=2.0)
+    policy = ClientPolicy(rig.url, timeout_s=0.3, retry=RetryPolicy(tries=3), price=Price(2.0))
     return RemoteClient(rig.transport, OpenInference("big"), policy, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
 
 

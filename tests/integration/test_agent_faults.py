@@ -6,7 +6,7 @@ from ast import literal_eval
 from typing import Any
 
 from support.models import RAISES
-from support.pipeline import Outcome, Sent, Setup, Worker, check_exactly_once, mixed, request
+from support.pipeline import Outcome, Sent, Setup, Worker, check_exactly_once, check_kinds, mixed, request
 
 
 def test_one_input_that_raises_ends_alone_as_model_error(setup: Setup) -> None:
@@ -22,13 +22,23 @@ def test_one_input_that_raises_ends_alone_as_model_error(setup: Setup) -> None:
     assert failed == [sent[77].place]
     (fallen,) = [outcome for outcome in outcomes if outcome.kind == "model_error"]
     assert fallen.record.value == sent[77].value
-    assert worker.actions()["record_given_up"] == 1
+    assert worker.actions()["model_failed"] == 1, "its neighbours are answered in the same breath"
+    assert statistics(worker, "local")["faults"] == 0
+
+
+def test_an_agent_that_crashes_is_restarted_and_its_records_are_delivered_again(setup: Setup) -> None:
+    _, pipeline = setup(local={"batch_size": 8})
+    sent = pipeline.send(mixed(200))
+    worker = pipeline.start(["support.crashing_agent", "worker", "--config", str(pipeline.config)])
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    check_kinds(sent, outcomes)
     assert statistics(worker, "local")["faults"] >= 3, "each try is counted"
     assert worker.actions()["agent_failed"] >= 3, "each fault is logged under a stable name"
 
 
 def test_inputs_that_all_raise_do_not_end_the_worker(setup: Setup) -> None:
-    """Each is split off, tried and given up; the agent is restarted each time, and at once."""
+    """Each is split off, tried and given up."""
     _, pipeline = setup(local={"batch_size": 32})
     sent = pipeline.send([request(n, mark=RAISES) for n in range(20)])
     pipeline.worker()

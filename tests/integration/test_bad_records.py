@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER
-from support.pipeline import Outcome, Sent, Setup, check_exactly_once, request
+from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, request
 
 KEY = b"key"
 UNPARSABLE = {
@@ -140,3 +143,38 @@ def test_a_deadline_in_the_past_is_not_paid_for(setup: Setup) -> None:
     found = by_place(pipeline.settle(sent))
     assert [found[record.place].kind for record in sent] == ["timeout", "timeout", "local"]
     assert remote.calls == 0
+
+
+class _NotText(str):
+    """A header's name as producers in other languages may write it: any bytes."""
+
+    __slots__ = ()
+
+    def encode(self, _encoding: str = "utf-8", _errors: str = "strict") -> bytes:
+        return b"\xff\xfe"
+
+
+async def _send_unreadable(pipeline: Pipeline, value: bytes) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=pipeline.servers, acks="all")
+    async with producer:
+        batch = producer.create_batch()
+        batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, 100_000)  # the compiled one takes text only
+        batch.append(timestamp=1_700_000_000_000, key=b"key", value=value, headers=[(_NotText(), b"1"), ("n", None)])
+        batch.append(timestamp=1_700_000_000_000, key=None, value=None)
+        await (await producer.send_batch(batch, pipeline.topic("requests"), partition=0))
+
+
+def test_a_header_name_that_is_no_text_stops_nobody(setup: Setup) -> None:
+    """The client's parser raises on it, for every worker, again and again."""
+    _, pipeline = setup(partitions=1)
+    before = pipeline.send([request(n) for n in range(30)])
+    asyncio.run(_send_unreadable(pipeline, request(30, remote=0.4).value or b""))
+    after = pipeline.send([request(n) for n in range(32, 62)])
+    odd = [Sent(b"", partition=0, offset=offset) for offset in (30, 31)]
+    worker = pipeline.worker()
+    outcomes = pipeline.settle([*before, *odd, *after])
+    check_exactly_once([*before, *odd, *after], outcomes)
+    found = by_place(outcomes)
+    assert (found[0, 30].kind, found[0, 31].kind) == ("low_confidence", "invalid_request")
+    assert found[0, 30].record.headers[0] == ("\ufffd\ufffd", b"1")
+    assert worker.actions()["header_name_damaged"] == 1

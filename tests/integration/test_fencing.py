@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
+from bisupervised.streams.connection import Connection
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
 from bisupervised.streams.routing import Router
@@ -17,7 +18,11 @@ from support.pipeline import Pipeline, Setup, check_exactly_once, mixed, request
 
 def outbox(pipeline: Pipeline) -> ExactlyOnce:
     policy = OutboxPolicy(
-        pipeline.servers, pipeline.group("local"), transaction_timeout_s=15, request_timeout_s=10, watchdog_s=20
+        Connection(pipeline.servers),
+        pipeline.group("local"),
+        transaction_timeout_s=15,
+        request_timeout_s=10,
+        watchdog_s=20,
     )
     return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -116,3 +117,20 @@ def test_a_fleet_whose_partitions_move_loses_little(moves: list[tuple[int, float
             calls += len(_greedy(worker, now, now + lasts_s))
         now += lasts_s
     assert calls >= 0.985 * (now - 1000.0) * 100 - 4 * len(moves)
+
+
+@given(changes=st.lists(st.tuples(st.floats(0.5, 90), st.floats(60, 600)), min_size=1, max_size=6))
+def test_a_limit_that_changes_while_it_runs_is_never_exceeded(changes: list[tuple[float, float]]) -> None:
+    """No window holds more than the largest limit that was in force in it."""
+    limits, now, calls = Limits(LimitsPolicy(600.0), 1000.0), 1000.0, []
+    spans = []
+    for lasts_s, per_minute in changes:
+        limits.change(LimitsPolicy(per_minute), now)
+        calls += _greedy(limits, now, now + lasts_s)
+        spans.append((now, now + lasts_s, per_minute))
+        now += lasts_s
+    times = [began for began, _ in calls]
+    for first, began in enumerate(times):
+        last = bisect_left(times, began + WINDOW_S - 1e-6)
+        most = max(limit for start, end, limit in spans if start < began + WINDOW_S and end > began)
+        assert last - first <= most

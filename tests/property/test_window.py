@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from bisupervised.streams.caution import Caution, CautionPolicy
@@ -14,6 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.records import Record
 from support.windows import TOPIC_ID, answer, answers, commit, given_up, log, make_window, stored, window_policy
 
+#: how far records may be handed out before the next commit; 0 where nobody needs to know
+AHEAD = st.sampled_from((0, 1, 3, 50))
 KEYS = (None, b"a", b"b", b"c")
 #: distances between neighbours: mostly none, sometimes the hole of a marker, of compaction, or a very wide one
 GAPS = st.sampled_from((*[1] * 14, 2, 3, 9, 40, SPAN // 3, SPAN - 1, SPAN + 7))
@@ -53,12 +56,15 @@ class Lives(RuleBasedStateMachine):
         self.plan: Plan | None = None
         self.sent: list[int] = []  # offsets in the order of their committed outcomes, over all lives
         self.given_up: set[int] = set()
+        self.called: set[int] = set()  # offsets that were ever asked, over all lives
+        self.seen: set[int] = set()  # offsets that an owner has ever fetched
+        self.seen_before: set[int] = set()  # by the owners before this one
 
-    @initialize(records=logs(), policy=policies(), careful=st.booleans(), end_gap=st.integers(0, 5))
-    def begin(self, records: list[Record], policy: WindowPolicy, careful: bool, end_gap: int) -> None:
+    @initialize(records=logs(), policy=policies(), careful=st.booleans(), end_gap=st.integers(0, 5), ahead=AHEAD)
+    def begin(self, records: list[Record], policy: WindowPolicy, careful: bool, end_gap: int, ahead: int) -> None:
         self.records = records
         self.end = records[-1].offset + 1 + end_gap
-        self.policy = policy
+        self.policy = policy if careful else replace(policy, ahead=ahead)
         self.caution = CautionPolicy(tries=3, batch=3, suspects=8, enabled=careful)
         self.stored = Progress(records[0].offset, topic_id=TOPIC_ID)
         self.window = self.new_window()
@@ -75,12 +81,13 @@ class Lives(RuleBasedStateMachine):
             return
         rest = [record for record in self.records if record.offset >= self.window.position]
         self.window.add(rest[:limit])
+        self.seen |= {record.offset for record in rest[:limit]}
         following = rest[limit].offset if len(rest) > limit else self.end
         if limit % 2:  # sometimes the client has not yet looked past the hole
             self.window.advance(following)
 
-    @rule(limit=st.sampled_from((1, 2, 2, 3, 6)))
-    def take(self, limit: int) -> None:
+    @rule(limit=st.sampled_from((1, 2, 2, 3, 6)), asks=st.booleans())
+    def take(self, limit: int, asks: bool = True) -> None:
         lease = self.window.take(limit, self.now)
         if lease is None:
             return
@@ -89,7 +96,19 @@ class Lives(RuleBasedStateMachine):
         assert 0 < len(got) <= limit
         assert not set(got) & set(held), "handed out twice"
         assert not set(got) & set(self.sent), "handed out after its outcome was committed"
+        self.check_called(lease, asks)
         self.leases.append(lease)
+
+    def check_called(self, lease: Lease, asks: bool) -> None:
+        """Whoever is asked again is known, whatever ended in between, and nobody whom no owner had seen is."""
+        if not self.policy.ahead:
+            return
+        assert not [slot.offset for slot in lease.slots if slot.offset in self.called and not slot.called]
+        marked = {slot.offset for slot in lease.slots if slot.called}
+        assert marked <= self.called | self.seen_before
+        for slot in lease.slots if asks else ():
+            slot.called = True
+            self.called.add(slot.offset)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
@@ -173,7 +192,9 @@ class Lives(RuleBasedStateMachine):
 
     def last_commit(self) -> None:
         plan = self.window.plan()
-        if not self.window.held:
+        if self.policy.ahead:
+            plan = self.window.closing(plan)
+        elif not self.window.held:
             plan = Plan(plan.slots, self.window.progress(phase="c"))
         self.store(plan)
 
@@ -181,6 +202,7 @@ class Lives(RuleBasedStateMachine):
         self.window.close()
         self.orphans += self.leases
         self.leases, self.plan = [], None
+        self.seen_before = set(self.seen)
         self.window = self.new_window()
         opening = Plan([], self.window.progress())
         self.stored = stored(opening)

@@ -42,6 +42,11 @@ def steady() -> Model:
     return predict
 
 
+def plain() -> Model:
+    """Obeys nobody."""
+    return lambda inputs: rows(inputs, LOCAL)
+
+
 def slow() -> Model:
     """20 ms a batch, so that a backlog lasts long enough to be disturbed."""
 

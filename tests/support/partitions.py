@@ -125,6 +125,7 @@ class Owner:
         self.acquired = asyncio.Event()
         self.acquisitions = 0
         self.progressed = 0
+        self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         outbox: Any = broker
         self.partition = Partition(
             TP,
@@ -135,6 +136,7 @@ class Owner:
             first_offset=self._first_offset,
             on_acquired=self._on_acquired,
             on_progress=self._on_progress,
+            on_committed=lambda outcomes: self.told.extend(outcome.value for outcome in outcomes),
             clock=loop.time,
         )
         self.task = asyncio.create_task(self.partition.run())

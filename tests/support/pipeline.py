@@ -29,8 +29,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
-from bisupervised.schemas.records import REASON_HEADER, Facts, Headers, Result
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import create_topics
 from support.models import FINE, REMOTE, rows
 
@@ -86,6 +87,7 @@ class Remote:
         self.calls = 0  #: calls begun
         self.began: list[float] = []  #: when they began, seconds on a clock of their own
         self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
+        self.traces: list[dict[str, str]] = []  #: the trace context of each call
         self.under_way = 0
         self.most_under_way = 0
         self.port = 0
@@ -137,6 +139,7 @@ class Remote:
     async def _infer(self, asked: web.Request) -> web.Response:
         self.calls += 1
         self.began.append(time.monotonic())
+        self.traces.append({name: asked.headers[name] for name in TRACE_HEADERS if name in asked.headers})
         if self.refusal is not None:
             status, headers = self.refusal
             return web.Response(status=status, headers=headers)
@@ -394,10 +397,12 @@ class Pipeline:
         self.config.write_text("\n".join(lines))
 
     def _tables(self) -> dict[str, dict[str, Any]]:
-        roles = ("requests", "doubtful", "answers", "results", "fallback")
+        roles = ("requests", "doubtful", "answers", "results", "fallback", "budget")
+        # kept for a century: the timestamps of some tests are of long ago, and Kafka looks every five minutes
+        kept = {"partitions": self.partitions, "retention_hours": 876_000}
         return {
             "kafka": {"bootstrap_servers": self.servers, "session_timeout_s": 6.0},
-            "topics": {role: self.topic(role) for role in roles} | {"partitions": self.partitions},
+            "topics": {role: self.topic(role) for role in roles} | kept,
             "local": {
                 "model": "support.models:steady",
                 "output": "probabilities",

@@ -11,6 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from bisupervised.streams.batch import Batch
 from bisupervised.streams.caution import CautionPolicy
+from bisupervised.streams.connection import Connection
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import OutboxPolicy
 from bisupervised.streams.partition import PartitionPolicy
@@ -216,6 +217,7 @@ class World:
         self.brokers = {tp: ScriptedBroker(Progress(0, topic_id=TOPIC_ID)) for tp in (A, B)}
         self.ledger = FakeLedger(self.brokers)
         self.outboxes: list[Outbox] = []
+        self.committed: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions
         self.told: Callable[[], object] = lambda: None  #: called when it is
         self.left: Callable[[], None] = lambda: None  #: called when partitions are about to go
@@ -243,6 +245,7 @@ class World:
             hungry=lambda: self.hungry,
             on_leaving=lambda: self.left(),
             on_owned=self._hear,
+            on_committed=lambda outcomes: self.committed.extend(outcome.value for outcome in outcomes),
             clock=clock,
         )
         ledger: Any = self.ledger
@@ -254,7 +257,7 @@ class World:
         return PlanePolicy(
             name="local",
             topic="requests",
-            outbox=OutboxPolicy("nowhere:9092", "group", 15.0, 30.0, 60.0),
+            outbox=OutboxPolicy(Connection("nowhere:9092"), "group", 15.0, 30.0, 60.0),
             partition=PartitionPolicy(self.window, caution, 0.1, self.drain_s),
             delivery="exactly_once",
             start=self.start,

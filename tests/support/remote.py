@@ -9,6 +9,7 @@ import orjson
 from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocol import RemoteProtocol
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
@@ -74,7 +75,7 @@ def client_of(
 ) -> tuple[RemoteClient, ScriptedTransport]:
     """The same with another protocol."""
     transport = ScriptedTransport(script)
-    policy = ClientPolicy("http://remote/", timeout_s=30.0, retry=RetryPolicy(**retry), price_per_call=2.0)
+    policy = ClientPolicy("http://remote/", timeout_s=30.0, retry=RetryPolicy(**retry), price=Price(2.0))
     gate = gate or Gate(breaker=BreakerPolicy(failures=1000), waits=False, clock=clock)
     made = RemoteClient(transport, protocol, policy, gate=gate, clock=clock, sleep=clock.sleep, random=lambda: 0.0)
     return made, transport

@@ -14,6 +14,8 @@ from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport
+from bisupervised.agents.supervision.supervisor import Supervisor
+from bisupervised.agents.terms import Terms
 from bisupervised.schemas.codec import RequestFormat, encode_facts
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Incoming, Outgoing, Source
 from support.records import request
@@ -29,6 +31,11 @@ class Batch:
         self.records: Sequence[Incoming] = [request([0.5, 0.5], number, headers=[(FACTS_HEADER, encode_facts(facts))])]
         self.ended = ""
         self.wanted = True
+
+    def called_before(self, record: Incoming) -> bool:
+        return False
+
+    def called(self, record: Incoming) -> None: ...
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         self.ended = outcomes[0].to
@@ -146,3 +153,15 @@ def test_the_limit_is_kept_by_the_share(owned: int) -> None:
         await made.close()
 
     scenario()
+
+
+@on_virtual_time
+async def test_other_limits_hold_from_the_next_call_on() -> None:
+    made, _ = agent(echo, LimitsPolicy(in_flight=8))
+    made.owns(1, 2)
+    terms = Terms("t2", Supervisor("a", 0.5), Supervisor("b", 0.5), None, False, "", LimitsPolicy(600.0, 0.0, 16))
+    made.adopt(terms)
+    assert made._calls._limit == made._remote.gate.limits.in_flight == 8, "half of 16"
+    requests = made._remote.gate.limits.requests
+    assert requests is not None
+    assert requests.per_minute == 600.0

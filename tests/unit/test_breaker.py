@@ -88,3 +88,33 @@ def test_it_tells_its_state() -> None:
     breaker = failed()
     assert repr(breaker) == "<Breaker open failures=0 opened=1 probes=0>"
     assert breaker.statistics() == {"state": "open", "failures": 0, "opened": 1, "probes": 0}
+
+
+def strange(breaker: Breaker, times: int = 1) -> Breaker:
+    for _ in range(times):
+        breaker.strange(breaker.begin(100.0), 100.0)
+    return breaker
+
+
+def test_a_refusal_that_may_be_about_one_input_stops_all_calls_where_none_was_answered() -> None:
+    assert strange(Breaker(POLICY)).state == "stopped"
+
+
+def test_among_answers_it_is_about_its_input_until_there_are_too_many_in_a_row() -> None:
+    breaker = Breaker(POLICY)
+    for _ in range(10):
+        breaker.succeeded(breaker.begin(100.0))
+        assert strange(breaker, 2).state == "closed"
+    assert strange(breaker).state == "stopped"
+    breaker.begin(700.0)
+    breaker.strange(breaker.begin(700.0), 700.0)
+    assert (breaker.state, breaker.wait_s(700.0)) == ("stopped", 600.0), "the probe is refused: nothing was mended"
+
+
+def test_a_probe_that_is_refused_for_its_input_finds_the_remote_up() -> None:
+    breaker = Breaker(POLICY)
+    breaker.succeeded(breaker.begin(90.0))
+    for _ in range(3):
+        breaker.failed(breaker.begin(90.0), 90.0)
+    assert breaker.state == "open"
+    assert strange(breaker).state == "closed"

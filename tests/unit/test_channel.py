@@ -196,6 +196,8 @@ def test_nothing_is_lost_when_the_agent_crashes_and_is_restarted(loop: VirtualTi
         await feeder.done.wait()
         assert sorted(feeder.sent, key=repr) == sorted((b"answer %d" % o for o in range(40)), key=repr)
 
+        assert app.agents["tested"].supervisor.restarts == crashes
+
     live(loop, crashing, scenario)
     assert crashes == (12 if between else 8)
     assert loop.time() < 1002.0, "a crash was noticed only when the supervisor looked by itself"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import cli
+from bisupervised.streams.settings_file import Source
 from bisupervised.streams.topics import BrokerUnreachable
 
 GOOD = """
@@ -35,7 +37,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
 
-    def run_worker(settings: Any, agents: Sequence[str]) -> int:
+    def run_worker(settings: Any, agents: Sequence[str], source: Source) -> int:
+        assert source.load() == settings, "it can be read again"
         calls.append((settings, agents))
         return 7
 
@@ -54,8 +57,9 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     ("command", "options"),
     [
         (["worker"], ["--config", "--agents"]),
-        (["topics", "create"], ["--config"]),
-        (["check"], ["--config"]),
+        (["topics", "create"], ["--config", "--json"]),
+        (["check"], ["--config", "--connect", "--pay", "--json"]),
+        (["config"], ["--out"]),
         (["broker"], ["--port", "--data"]),
         (["demo"], ["--out", "--rounds", "--seed"]),
         (
@@ -140,6 +144,25 @@ def test_topics_prints_a_line_each(
     monkeypatch.setattr("bisupervised.streams.topics.create_topics", create_topics)
     assert cli.run(["topics", "create", "--config", str(config)]) == 0
     assert capsys.readouterr().out == "requests: made, 4 partitions\nodd [name]: exists\n"
+    assert cli.run(["topics", "create", "--json", "--config", str(config)]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "topics": [{"name": "requests", "state": "made, 4 partitions"}, {"name": "odd [name]", "state": "exists"}]
+    }
+
+
+def test_check_as_json(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--json", "--config", str(config)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "faults": [], "findings": []}
+    config.write_text(GOOD.replace("0.9", "9").replace("0.5", "5"))
+    assert cli.run(["check", "--json", "--config", str(config)]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["ok"] is False
+    assert len(document["faults"]) == 2
+
+
+def test_pay_goes_with_connect(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--pay", "--config", str(config)]) == 2
+    assert capsys.readouterr().err == "--pay: only goes with --connect\n"
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_what_cannot_be_parsed_is_an_invalid_request(value: bytes | None, match:
         decode_request(Record(value), SHAPE)
 
 
-@pytest.mark.parametrize("identity", [None, [1], {"a": 1}, 1.5])
+@pytest.mark.parametrize("identity", [True, None, [1], {"a": 1}, 1.5])
 def test_an_id_of_another_kind_is_none(identity: Any) -> None:
     assert decode_request(request(1, id=identity), SHAPE).id is None
 
@@ -112,7 +112,7 @@ def test_the_deadline_in_the_header_wins() -> None:
     assert decode_request(record, SHAPE).deadline_ms == 7
 
 
-@pytest.mark.parametrize("deadline", [b"soon", b"", b"1.5"])
+@pytest.mark.parametrize("deadline", [b"soon", b"", b"1.5", b"9" * 30])
 def test_a_deadline_that_is_none_is_an_invalid_request(deadline: bytes) -> None:
     with pytest.raises(InvalidRequest, match="deadline"):
         decode_request(request(1, headers=[(SHAPE.deadline_header, deadline)]), SHAPE)

@@ -134,7 +134,7 @@ async def test_the_servers_wish_holds_everybody() -> None:
 async def test_headers_teach_the_limit() -> None:
     made = gate()
     with await made.enter(1) as permit:
-        permit.heard({"x-ratelimit-limit-requests": "60"})
+        permit.heard({"x-ratelimit-limit-requests": "60"}, 200)
     began = await asyncio.gather(*(call(made) for _ in range(2)))
     assert began[1] - began[0] == pytest.approx(GAP_S, rel=1e-3)
 
@@ -217,6 +217,16 @@ async def test_a_terminal_error_stops_all_calls_for_long() -> None:
     assert made.breaker.state == "stopped"
     assert not await in_time(made, 599.0)
     assert await in_time(made, 2.0)
+
+
+@on_virtual_time
+async def test_an_input_that_is_not_found_stops_nobody_where_others_are_answered() -> None:
+    made = gate()
+    await call(made)
+    await fails(made, Terminal("404", may_be_input=True))
+    assert made.breaker.closed
+    await fails(made, Terminal("404", may_be_input=True))
+    assert made.breaker.state == "stopped"
 
 
 def test_a_stop_is_logged_once_with_its_action(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from bisupervised.agents.batches import Batch
 from bisupervised.agents.in_flight import InFlight
 from bisupervised.schemas.records import Incoming, Outgoing
 from support.records import Record
@@ -20,6 +21,11 @@ class Lease:
         self.records: Sequence[Incoming] = [Record(b"1")]
         self.diary: list[str] = []
         self.wanted = True
+
+    def called_before(self, record: Incoming) -> bool:
+        return False
+
+    def called(self, record: Incoming) -> None: ...
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         if len(outcomes) != len(self.records):
@@ -46,10 +52,10 @@ class Answers:
         self.begun = 0
         self.go = asyncio.Event()
 
-    async def __call__(self, records: Sequence[Incoming]) -> list[Outgoing]:
+    async def __call__(self, batch: Batch) -> list[Outgoing]:
         self.begun += 1
         await self.go.wait()
-        return [OUTCOME] * len(records)
+        return [OUTCOME] * len(batch.records)
 
 
 async def turns(condition: Callable[[], bool]) -> None:
@@ -74,7 +80,7 @@ async def test_as_many_run_beside_each_other_as_the_limit_says() -> None:
 
 
 async def test_an_answer_that_raises_fails_its_batch_and_frees_the_slot(caplog: pytest.LogCaptureFixture) -> None:
-    async def answer(records: Sequence[Incoming]) -> list[Outgoing]:
+    async def answer(batch: Batch) -> list[Outgoing]:
         raise ZeroDivisionError
 
     calls, leases = InFlight(answer, 1), [Lease(), Lease()]
@@ -86,7 +92,7 @@ async def test_an_answer_that_raises_fails_its_batch_and_frees_the_slot(caplog: 
 
 
 async def test_a_wrong_number_of_outcomes_fails_the_batch() -> None:
-    async def answer(records: Sequence[Incoming]) -> list[Outgoing]:
+    async def answer(batch: Batch) -> list[Outgoing]:
         return []
 
     calls, lease = InFlight(answer, 1), Lease()

@@ -285,3 +285,52 @@ def test_they_tell_the_fleets_limits_and_this_workers_pace() -> None:
     assert (statistics["share"], statistics["in_flight"], statistics["requests_per_minute"]) == (0.5, 16, 6000.0)
     assert statistics["requests_pace"] == pytest.approx(3000, rel=0.01)
     assert "share=0.5" in repr(made)
+
+
+# other limits while it runs
+
+
+def test_a_higher_limit_is_used_from_now_on_and_starts_empty() -> None:
+    made = limits(requests=60.0)
+    made.take(1, NOW)
+    made.change(LimitsPolicy(requests_per_minute=6000.0, in_flight=7), NOW + 1)
+    assert made.requests is not None
+    assert made.requests.per_minute == 6000.0
+    assert made.in_flight == 7
+    assert 0 < made.wait_s(1, NOW + 1) < 1.0
+
+
+def test_a_lower_limit_holds_at_once() -> None:
+    made = limits(requests=6000.0)
+    began = [NOW + 0.02 * number for number in range(50)]
+    for at in began:
+        made.take(1, at)
+    made.change(LimitsPolicy(requests_per_minute=10.0), began[-1])
+    assert made.wait_s(1, began[-1]) > 1.0
+
+
+def test_a_limit_may_come_and_go() -> None:
+    made = limits()
+    made.change(LimitsPolicy(tokens_per_minute=600.0), NOW)
+    assert made.tokens is not None
+    made.change(LimitsPolicy(), NOW)
+    assert made.tokens is None
+    assert made.wait_s(1000, NOW) == 0
+
+
+def test_what_the_server_said_still_holds_where_it_is_less() -> None:
+    made = limits(requests=600.0)
+    made.learn({"x-ratelimit-limit-requests": "300"}, NOW)
+    made.change(LimitsPolicy(requests_per_minute=6000.0), NOW)
+    assert made.requests is not None
+    assert made.requests.per_minute == 300.0
+    made.change(LimitsPolicy(requests_per_minute=120.0), NOW)
+    assert made.requests.per_minute == 120.0
+
+
+def test_the_share_of_a_worker_stays() -> None:
+    made = limits(requests=600.0, in_flight=32)
+    made.share(1, 4, NOW)
+    made.change(LimitsPolicy(requests_per_minute=600.0, tokens_per_minute=6000.0, in_flight=16), NOW)
+    assert made.in_flight == 4
+    assert made.statistics()["share"] == 0.25

@@ -68,6 +68,31 @@ async def test_a_trusted_answer_is_a_result(make: Make) -> None:
     assert (result.trusted, result.local) == (True, None)
 
 
+async def test_the_time_of_each_batch_is_counted_once(make: Make) -> None:
+    local = make(ticks=iter([10.0, 10.25, 11.0, 11.5]))
+    await local.decide([request(0.75), request(0.75)])
+    await local.decide([request(0.75)])
+    assert (local.durations.snapshot().count, local.durations.snapshot().total) == (2, 0.75)
+
+
+async def test_a_batch_is_judged_by_one_threshold_and_names_it(make: Make) -> None:
+    """Also where it changes while the model predicts: all of the batch, threshold and version together."""
+    held, release = threading.Event(), threading.Event()
+
+    def slow(inputs: list[Any]) -> list[tuple[Any, Any]]:
+        held.set()
+        release.wait(10)
+        return says(inputs)
+
+    local = make(slow)
+    deciding = asyncio.ensure_future(local.decide([request(0.4, 0), request(0.6, 1)]))
+    await asyncio.to_thread(held.wait, 10)
+    local.judge_by(Supervisor("their_score", 0.3), "t2")
+    release.set()
+    results = [decode_result(outcome.value or b"") for outcome in await deciding]
+    assert [(result.threshold, result.thresholds) for result in results] == [(0.3, "t2")] * 2
+
+
 async def test_a_doubtful_answer_travels_with_its_facts_and_its_bytes(make: Make) -> None:
     record = request(0.25, offset=7, id=3, deadline_ms=1_800_000_000_000, headers=[("other", b"x")])
     [outcome] = await make(ticks=iter([10.0, 10.25])).decide([record])
@@ -137,8 +162,35 @@ async def test_what_the_model_raises_passes_through(make: Make) -> None:
 
 
 async def test_too_few_answers_leave_the_batch_without_outcomes(make: Make) -> None:
-    with pytest.raises(ModelError, match="1 answers to 2 inputs"):
-        await make(lambda inputs: says(inputs[:1])).decide([request(1), request(1)])
+    with pytest.raises(ModelError, match="0 answers to 2 inputs"):
+        await make(lambda inputs: says(inputs[:0])).decide([request(1), request(1)])
+
+
+async def test_inputs_that_the_model_fails_on_fall_back_alone(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[int] = []
+
+    def call(inputs: list[Any]) -> list[tuple[Any, Any]]:
+        asked.append(len(inputs))
+        return says([float(value) for value in inputs])
+
+    records = [request("x" if number in (3, 4, 40) else 0.75, offset=number) for number in range(64)]
+    outcomes = await make(call).decide(records)
+    assert [n for n, outcome in enumerate(outcomes) if outcome.to == "fallback"] == [3, 4, 40]
+    fallen = outcomes[3]
+    assert (fallen.value, dict(fallen.headers)[REASON_HEADER]) == (records[3].value, b"model_error")
+    facts = decode_facts(Record(b"", headers=list(fallen.headers)))
+    assert (facts.source, facts.agent) == (Source("requests", 0, 3), "local")
+    assert "could not convert string to float" in (facts.detail or "")
+    assert len(asked) <= 1 + 3 * 2 * 6, "in halves, not one by one"
+    [line] = [line for line in caplog.records if getattr(line, "action", "") == "model_failed"]
+    assert line.getMessage().startswith("the model fails on 3 of 64 inputs")
+
+
+async def test_an_answer_that_cannot_be_written_down_falls_back_alone(make: Make) -> None:
+    outcomes = await make(lambda inputs: [("\ud800" if value else "fine", 0.75) for value in inputs]).decide(
+        [request(0), request(1)]
+    )
+    assert [outcome.to for outcome in outcomes] == ["results", "fallback"]
 
 
 async def test_a_model_that_hangs_is_reported(make: Make, caplog: pytest.LogCaptureFixture) -> None:

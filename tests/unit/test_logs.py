@@ -47,6 +47,12 @@ def test_a_line_without_an_action_names_its_logger() -> None:
     assert "WARNING  bisupervised.streams.test words" in stream.getvalue()
 
 
+def test_a_librarys_line_in_json_has_its_loggers_name_for_an_action() -> None:
+    stream = written("INFO", as_json=True)
+    logging.getLogger("aiokafka.conn").warning("words")
+    assert json.loads(stream.getvalue())["action"] == "aiokafka.conn"
+
+
 def test_json_has_a_field_for_whatever_extra_holds() -> None:
     stream = written("INFO", as_json=True)
     log.error("failed on %d", 3, extra={"action": "agent_failed", "records": 3, "odd": {1}})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -147,7 +148,8 @@ def test_a_remotes_own_scores(response: Response, answers: list[Answer]) -> None
         (scored(["a"], [1], [0.5]), "1 answers to 2 inputs"),
         (scored(["a"], [], [0.5]), "0 answers to 2 inputs"),
         (scored(["a", "b"], [2], [0.5]), "1 scores for 2 answers"),
-        (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]]), "4 scores for 2 answers"),
+        (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]]), "no list of"),
+        (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]], [2, 2]), "4 scores for 2 answers"),
         (scored(["a", None], [2], [0.5, 0.5]), "none"),
         (scored(["a", "b"], [2], ["0.5", 0.5]), "a score is '0.5'"),
         (scored(["a", "b"], [2], [True, 0.5]), "a score is 'True'"),
@@ -158,6 +160,11 @@ def test_a_remotes_own_scores(response: Response, answers: list[Answer]) -> None
 def test_scored_answers_that_are_none(response: Response, match: str) -> None:
     with pytest.raises(InvalidAnswer, match=match):
         SCORED.read(response, 2)
+
+
+def _holding(data: bytes) -> bytes:
+    """A document with this data, which need not be JSON."""
+    return b'{"outputs": [{"name": "probabilities", "datatype": "FP32", "shape": [2, 2], "data": ' + data + b"}]}"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +178,16 @@ def test_scored_answers_that_are_none(response: Response, match: str) -> None:
         (answered([0.5] * 2, [2, 1]), "two classes"),
         (answered([3.0, 0.5] * 2, [2, 2]), r"0\.\.1"),
         (answered(["a"] * 4, [2, 2]), "no answer"),
+        (answered(["0.5"] * 4, [2, 2]), "not a number"),
+        (answered([True, False] * 2, [2, 2]), "not a number"),
+        (answered([0.5] * 4, [-1, 2]), "no list of"),
+        (answered([0.5] * 4, [2**62, 2**62]), "no list of"),
+        (answered([[], [], [], []], [2, 2]), "no answer"),
+        (Response(200, {}, _holding(b"[" + b"9" * 400 + b", 0, 1, 0]")), "infinity"),
+        (Response(200, {}, _holding(b"[NaN, 0, 1, 0]")), "cannot be read"),
+        (Response(200, {}, _holding(b"[" * 100_000)), "cannot be read"),
+        (Response(200, {}, _holding(b"[" * 400 + b"1,1,1,1" + b"]" * 400)), "no answer"),
+        (Response(200, {}, _holding(b'{"0": 0.5}')), "no list of"),
         (answered([{}] * 4, [2, 2]), "no answer"),
         (answered([0.5] * 4, [2, 2], name="logits"), r"missing; there are \['logits'\]"),
         (answered([0.5] * 4, [2, 2], outputs=None), "cannot be read"),
@@ -217,3 +234,25 @@ def test_an_error_body_that_cannot_be_read_is_quoted_in_part(body: bytes) -> Non
 
 def test_a_success_is_no_failure() -> None:
     OpenInference("big").raise_for(Response(200, {}, b""))
+
+
+@pytest.mark.parametrize("unit", [b"1e300,", b"[],", b"{},", b"0,"])
+def test_data_of_another_size_than_its_shape_is_not_parsed(unit: bytes) -> None:
+    """A MiB of numbers such as 1e300 took more than a second, with the event loop waiting."""
+    body = _holding(b"[" + unit * (2**20 // len(unit)) + b"0]")
+    began = time.thread_time()
+    with pytest.raises(InvalidAnswer, match="no list of"):
+        OpenInference("big").read(Response(200, {}, body), 2)
+    assert time.thread_time() - began < 0.05
+
+
+def test_a_models_name_without_end_is_cut() -> None:
+    response = answered([0.5] * 4, [2, 2], model_name="m" * 10_000)
+    assert OpenInference("big").read(response, 2).model == "m" * 200
+
+
+def test_a_prediction_nested_without_end_is_none() -> None:
+    nested = b'{"a":' * 500 + b"1" + b"}" * 500
+    document = b'{"outputs": [{"name": "label", "shape": [1], "data": [' + nested + b"]}]}"
+    with pytest.raises(InvalidAnswer, match="nested more than 64"):
+        OpenInference("big", output_name="label", score_output="score").read(Response(200, {}, document), 1)

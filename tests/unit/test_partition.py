@@ -192,6 +192,22 @@ async def test_lost_after_the_commit_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("ends", [lost_before, lost_after])
+def test_who_counts_hears_of_each_committed_outcome_once(ends: object) -> None:
+    """Whether the transaction was lost before or after its commit, and for what the broker refuses."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = ScriptedBroker(ours(0), script=[None, ends], refuses={b"answer 2": TOO_LARGE})  # type: ignore[list-item]  # one of two functions
+        owner = Owner(broker)
+        await owner.answer(0, 1)
+        await owner.answer(2, 3)
+        assert owner.told == broker.sent == [*values(0, 1), b"too large 2", *values(3)]
+        await owner.release()
+
+    scenario()
+
+
+@pytest.mark.parametrize("ends", [lost_before, lost_after])
 def test_marks_alone_tell_whether_it_was_committed(ends: object) -> None:
     """The offset is the same before and after a commit of later records only."""
 

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import Lost
 from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
 from support.virtual_time import on_virtual_time
@@ -614,3 +615,59 @@ async def test_stopping_gives_up_what_does_not_end() -> None:
     await world.stop()
     assert 2.9 < asyncio.get_running_loop().time() - began < 4.0
     assert world.plane.counters.abandoned == 1
+
+
+# telling
+
+
+@on_virtual_time
+async def test_who_counts_hears_what_every_partition_commits() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    world.consumer.write(B, 5)
+    await world.own(A, B)
+    await world.answer_all()
+    assert sorted(map(str, world.committed)) == ["b'answer 0'", "b'answer 5'"]
+    await world.stop()
+
+
+@on_virtual_time
+async def test_how_partitions_stand() -> None:
+    world = World(window=window_policy(records=2))
+    world.consumer.write(A, 0, 1, 2)
+    await world.own(A, B)
+    held = await world.next_batch()
+    first, second = world.plane.standings()
+    assert (first.topic, first.partition, first.state, first.stopped) == ("requests", 0, "paused", None)
+    assert (first.position, first.unfinished, first.oldest_ms) == (3, 3, 1_700_000_000_123)
+    assert (second.state, second.position, second.unfinished, second.oldest_ms) == ("running", 0, 0, None)
+    held.resolve(answers(held.records))
+    await world.answer_all()
+    first, _ = world.plane.standings()
+    assert (first.state, first.unfinished, first.oldest_ms, first.sent) == ("running", 0, None, 3)
+    await world.stop()
+    assert world.plane.standings() == []
+
+
+@on_virtual_time
+async def test_where_partitions_end_is_asked_of_the_broker() -> None:
+    world = World()
+    world.consumer.offsets = lambda which: {"beginning": 0, "end": 9}[which]
+    with pytest.raises(Lost, match="not been started"):
+        await world.plane.ends()
+    await world.own(A, B)
+    assert await world.plane.ends() == {A: 9, B: 9}
+    await world.stop()
+
+
+@on_virtual_time
+async def test_recoveries_are_counted_beyond_the_partitions_they_happened_to() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    world.brokers[A].script = [lost_before]
+    await world.answer_all()
+    assert world.plane.statistics()["recoveries"] == 1
+    await world.consumer.assign(B)
+    assert world.plane.statistics()["recoveries"] == 1
+    await world.stop()

@@ -17,7 +17,8 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.api_key import api_key
 from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.settings import Remote, Settings, load_settings
+from bisupervised.streams.settings import Remote, Settings
+from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import make_agent
 from support.records import Record
 from support.remotes import answered, chat_completion, choice
@@ -297,7 +298,7 @@ def test_the_key_from_the_environment_wins_over_the_files(tmp_path: Path) -> Non
     assert api_key(load(tmp_path, CHAT).remote) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"two words", b"a\nb", "schlüssel".encode()])
+@pytest.mark.parametrize("content", [b"two words", b"a\nb", "schlüssel".encode()])
 def test_a_file_without_a_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     faults = faults_of(tmp_path, f"{CHAT}api_key_file = '{tmp_path / 'key'}'")

@@ -23,6 +23,7 @@ DATE = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
         ("6m0", None),
         ("s", None),
         ("nan", None),
+        ("9" * 400 + "s", None),
     ],
 )
 def test_a_duration_is_read_or_not_one(text: str, seconds: float | None) -> None:
@@ -50,6 +51,9 @@ def anthropic(what: str, limit: str, remaining: str, reset: str) -> dict[str, st
         (openai("requests", "-1", "-1", "-1"), Quota(), Quota()),
         (openai("requests", "0", "0", "0"), Quota(), Quota()),
         (openai("requests", "60", "0", "0s"), Quota(60), Quota()),
+        (openai("requests", "0.01", "0", "0"), Quota(), Quota()),
+        (openai("tokens", "1e-300", "0", "0"), Quota(), Quota()),
+        (openai("tokens", "1e999", "1e999", "1e999"), Quota(), Quota()),
         (openai("requests", "60", "-1", "1s"), Quota(60), Quota()),
         (openai("requests", "60", "0", "12ms"), Quota(60, 0, 0.012), Quota()),
         (openai("requests", "many", "few", "soon"), Quota(), Quota()),

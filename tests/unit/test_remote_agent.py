@@ -250,7 +250,7 @@ async def test_while_the_remote_is_down_records_fall_back_if_the_settings_say_so
 
 
 async def test_while_the_remote_is_down_the_local_answer_may_be_accepted_and_is_not_trusted() -> None:
-    agent, transport = remote_with([Response(503, {}, b"")], accepts_local=True)
+    agent, transport = remote_with([Response(503, {}, b"")], accepts_local=frozenset({"remote_error"}))
     for number in range(2):
         [outcome] = await agent.answer([doubtful([0.5, 0.5], number)])
         assert outcome.to == "results"
@@ -263,7 +263,7 @@ async def test_while_the_remote_is_down_the_local_answer_may_be_accepted_and_is_
 
 
 async def test_a_local_answer_without_a_score_is_never_accepted() -> None:
-    agent, _ = remote_with([Response(503, {}, b"")], accepts_local=True)
+    agent, _ = remote_with([Response(503, {}, b"")], accepts_local=frozenset({"remote_error"}))
     facts = Facts(Source("requests", 0, 1), local=Verdict(3, None, 0.5), agent="local")
     record = request([0.5, 0.5], headers=[(FACTS_HEADER, encode_facts(facts))])
     [outcome] = await agent.answer([record])
@@ -272,7 +272,7 @@ async def test_a_local_answer_without_a_score_is_never_accepted() -> None:
 
 @pytest.mark.parametrize("step", [Response(400, {}, b""), Response(200, {}, b"garbage")])
 async def test_an_answer_is_not_accepted_for_an_input_that_the_remote_refuses(step: Response) -> None:
-    agent, _ = remote_with([step], accepts_local=True)
+    agent, _ = remote_with([step], accepts_local=frozenset({"remote_error"}))
     [outcome] = await agent.answer([doubtful([0.5, 0.5])])
     assert outcome.to == "fallback"
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from contextlib import suppress
 
 import pytest
 from bisupervised.agents.remote.breaker import BreakerPolicy
@@ -9,10 +11,12 @@ from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, 
 from bisupervised.agents.remote.gate import Gate, Permit
 from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.protocol import Reply
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
-from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy
+from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy, Terminal
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
+from bisupervised.schemas.budget import NOTHING, Amount
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, client_of, echo, probabilities
 from support.remotes import answered, chat_completion, choice
@@ -245,9 +249,9 @@ class Listening(Gate):
         super().__init__(clock=Clock())
         self.guesses: list[int] = []
 
-    async def enter(self, guess: int) -> Permit:
+    async def enter(self, guess: int, cost: Amount = NOTHING) -> Permit:
         self.guesses.append(guess)
-        return await super().enter(guess)
+        return await super().enter(guess, cost)
 
 
 async def test_each_call_reserves_what_its_protocol_guesses() -> None:
@@ -255,3 +259,30 @@ async def test_each_call_reserves_what_its_protocol_guesses() -> None:
     asks, _ = client_of(chat, [answered(chat_completion(choice("yes")))] * 3, Clock(), gate)
     await asks.ask(["12345678"], "key", None, Bill())
     assert gate.guesses == [2 + 10] * 3
+
+
+@pytest.mark.parametrize("body", [GOOD, Response(200, {}, b"<html>")])
+async def test_while_an_answer_is_read_nothing_is_collected_and_afterwards_again(
+    body: Response, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = client([body], Clock())
+    seen: list[bool] = []
+    read = OpenInference.read
+
+    def watched(self: OpenInference, response: Response, asked: int) -> Reply:
+        seen.append(gc.isenabled())
+        return read(self, response, asked)
+
+    monkeypatch.setattr(OpenInference, "read", watched)
+    with suppress(InvalidAnswer):
+        await made.ask(INPUTS, "a-key", None, Bill())
+    assert (seen, gc.isenabled()) == ([False], True)
+
+
+async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again() -> None:
+    made, transport = client([GOOD, Response(404, {}, b""), GOOD], Clock())
+    await made.ask(INPUTS, "a-key", None, Bill())
+    with pytest.raises(Terminal, match="404"):
+        await made.ask(INPUTS, "b-key", None, Bill())
+    await made.ask(INPUTS, "c-key", None, Bill())
+    assert len(transport.sent) == 3

@@ -134,3 +134,10 @@ def test_a_failure_carries_the_servers_wish() -> None:
     error = failure(503, {"retry-after-ms": "250"}, "text")
     assert isinstance(error, RemoteError)
     assert error.retry_after_s == 0.25
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405])
+def test_only_what_is_not_found_may_be_about_one_input(status: int) -> None:
+    error = failure(status, {}, "")
+    assert isinstance(error, Terminal)
+    assert error.may_be_input == (status in (404, 405))

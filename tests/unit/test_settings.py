@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.settings import KNOWN, Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import KNOWN, load_settings
 
 LINES = {
     "local": {"model": "model = 'my_model:load'", "threshold": "threshold = 0.9"},
@@ -133,9 +134,9 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("remote", "batch_size = 0", "[remote] batch_size: must be at least 1 (got 0)"),
         ("remote", "batch_size = 1.5", "[remote] batch_size: must be a whole number (got 1.5)"),
         ("remote", "batch_size = true", "[remote] batch_size: must be a number, not true or false (got True)"),
-        ("remote", "timeout_s = 'soon'", "[remote] timeout_s: must be a number (got 'soon')"),
+        ("remote", "timeout_s = 'soon'", "[remote] timeout_s: must be a number of seconds (got 'soon')"),
         ("remote", "timeout_s = 0", "[remote] timeout_s: must be more than 0 (got 0)"),
-        ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number (got inf)"),
+        ("remote", "deadline_s = inf", "[remote] deadline_s: must be a finite number of seconds (got inf)"),
         ("remote", "model = ''", "[remote] model: must not be empty (got '')"),
         ("remote", "url = 'ftp://x'", "[remote] url: must be a URL such as http://127.0.0.1:8080 (got 'ftp://x')"),
         (
@@ -392,3 +393,68 @@ def test_it_reads_nothing_behind_the_callers_back(monkeypatch: pytest.MonkeyPatc
         remote={"url": "http://h", "model": "m", "threshold": 0.5},  # type: ignore[arg-type]  # as above
     )
     assert built.name == "bisupervised"
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "fault"),
+    [
+        (
+            "kafka",
+            "session_timeout_s = 61",
+            "[kafka] session_timeout_s: must be at most rebalance_timeout_s (got 61.0 ",
+        ),
+        (
+            "stream",
+            "watchdog_s = 30",
+            "[stream] watchdog_s: must be above [kafka] request_timeout_s (got 30.0 and 30.0)",
+        ),
+        ("stream", "fetch_records = 10001", "[stream] fetch_records: must be at most window_records (got 10001 and "),
+        (
+            "topics",
+            "retention_hours = 0.1",
+            "[topics] retention_hours: must be longer than [remote] terminal_cool_down_s (got 0.1 and 600.0)",
+        ),
+        ("request", "id = 'input'", "[request] id: must differ from input (got 'input' for both)"),
+        ("request", "deadline_ms = 'input'", "[request] deadline_ms: must differ from input (got 'input' for both)"),
+        ("request", "deadline_ms = 'id'", "[request] deadline_ms: must differ from id (got 'id' for both)"),
+        ("local", "labels = ['a', 'b', 'a']", "[local] labels: must differ from each other"),
+        ("remote", "labels = ['a', 'a']", "[remote] labels: must differ from each other"),
+    ],
+)
+def test_more_that_cannot_work_together(tmp_path: Path, table: str, line: str, fault: str) -> None:
+    [told] = faults_of(write(tmp_path, with_line(table, line)))
+    assert told.startswith(fault)
+
+
+def test_labels_of_an_output_without_classes(tmp_path: Path) -> None:
+    text = REQUIRED.replace("[local]", "[local]\noutput = 'scored'\nlabels = ['a', 'b']")
+    assert faults_of(write(tmp_path, text)) == [
+        '[local] labels: have no use with output = "scored", which has no classes'
+    ]
+
+
+def test_a_header_that_is_the_keys(tmp_path: Path) -> None:
+    text = REQUIRED + "\napi_key_header = 'X-Team'\nheaders = { x-team = 'a' }"
+    assert faults_of(write(tmp_path, text)) == [
+        "[remote] headers: must not hold X-Team, which is [remote] api_key_header"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "fault"),
+    [
+        ("remote", "timeout_s = '30s'", "[remote] timeout_s: must be a number of seconds (got '30s')"),
+        (
+            "local",
+            "batch_wait_ms = '5 ms'",
+            "[local] batch_wait_ms: must be a whole number of milliseconds (got '5 ms')",
+        ),
+        ("topics", "retention_hours = '7d'", "[topics] retention_hours: must be a number of hours (got '7d')"),
+        ("remote", "batch_bytes = '1MB'", "[remote] batch_bytes: must be a whole number of bytes (got '1MB')"),
+        ("remote", "tries = 'six'", "[remote] tries: must be a whole number (got 'six')"),
+        ("remote", "timeout_ms = 30000", "[remote] timeout_ms: unknown key; did you mean timeout_s?"),
+        ("topics", "retention_days = 7", "[topics] retention_days: unknown key; did you mean retention_hours?"),
+    ],
+)
+def test_a_fault_names_the_unit(tmp_path: Path, table: str, line: str, fault: str) -> None:
+    assert faults_of(write(tmp_path, with_line(table, line))) == [fault]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
+from bisupervised.agents.remote.cache import CachePolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.streams import topology
-from bisupervised.streams.settings import Settings, load_settings
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
 
 TOML = """
 [local]
@@ -59,3 +61,22 @@ async def test_the_remote_logits_are_divided_by_their_temperature(usual: Setting
     protocol = topology._remote(usual)._client.protocol
     assert isinstance(protocol, OpenInference)
     assert protocol.reading == ClassReading(True, (), "pcs", 3.0)
+
+
+async def test_nothing_is_kept_unless_the_settings_say_so(usual: Settings) -> None:
+    assert topology._remote(usual)._reuse is None
+    kept = usual.remote.model_copy(update={"cache_records": 9, "cache_bytes": 500, "cache_hours": 0.5})
+    reuse = topology._remote(usual.model_copy(update={"remote": kept}))._reuse
+    assert reuse is not None
+    assert reuse.cache._policy == CachePolicy(9, 500, 1800.0)
+
+
+@pytest.mark.parametrize(("in_flight", "batch", "ahead"), [(32, 8, 64), (8, 1, 2), (4, 8, 8)])
+def test_only_the_remote_agent_commits_how_far_it_hands_out(
+    usual: Settings, in_flight: int, batch: int, ahead: int
+) -> None:
+    remote = usual.remote.model_copy(update={"in_flight": in_flight, "batch_size": batch})
+    settings = usual.model_copy(update={"remote": remote})
+    policies = {name: topology.plane_policy(settings, step) for name, step in topology.steps(settings).items()}
+    found = {name: policy.partition.window.ahead for name, policy in policies.items()}
+    assert found == {"local": 0, "remote": ahead, "remote_supervisor": 0}

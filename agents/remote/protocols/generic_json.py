@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer
 from ...supervision.scores import SCORES, fitting, max_softmax, usable
-from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, one_of, raise_for_status, tokens_in
 from ..transport import Response
 from .json_paths import find
 from .templates import fill_json, names_in, parse, values_of
@@ -125,7 +125,7 @@ class GenericJson:
             raise InvalidAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
         found = self._found(document, asked)
         model = _optional(document, self.model_path)
-        return Reply([self._answer(each) for each in found], str(model or self.model), self._usage(document))
+        return Reply([self._answer(each) for each in found], brief(model or self.model), self._usage(document))
 
     def _usage(self, document: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
         counts = [_count(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
@@ -146,7 +146,7 @@ class GenericJson:
     def _answer(self, each: Any) -> Answer:  # noqa: ANN401  # any JSON value
         for path, allowed in self.require.items():
             if (standing := _optional(each, path)) not in allowed:
-                raise InvalidAnswer(f"{path} is {str(standing)[:40]!r}, not one of {list(allowed)}")
+                raise InvalidAnswer(f"{path} is {brief(standing)[:40]!r}, not one of {list(allowed)}")
         try:
             prediction = find(each, self.prediction)
         except LookupError as error:
@@ -164,7 +164,7 @@ class GenericJson:
             if not _is_numeric(standing):
                 raise ValueError("the score is not made of numbers")
             return usable(TRANSFORMS[self.transform](np.asarray(standing, dtype=np.float64)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise InvalidAnswer(f"{self.score}: {error}") from error
 
 
@@ -188,5 +188,5 @@ def _count(document: Any, path: str | None) -> int | None:  # noqa: ANN401  # an
 
 
 def _said(document: Any) -> str:  # noqa: ANN401  # any JSON value
-    said = complaint_in(orjson.dumps(document)).text
+    said = complaint_of(document).text
     return said and f": {said}"

@@ -133,6 +133,10 @@ class OpenAIChat:
         schema = {"name": "answer", "strict": True, "schema": self.json_schema}
         return {"type": "json_schema", "json_schema": schema}
 
+    def most_answer_tokens(self, asked: int) -> int:
+        """All that the answers may take."""
+        return asked * self._choices * self.max_tokens
+
     def estimate(self, inputs: Sequence[Any]) -> int:
         """A token per four bytes of the messages, and all the tokens that the answers may take."""
         values = [values_of(given, self.fields) for given in inputs]
@@ -151,7 +155,7 @@ class OpenAIChat:
     def read(self, response: Response, asked: int) -> Reply:
         try:
             completion = _completion.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(response.body).text
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         if asked != 1 or len(completion.choices) != self._choices:

@@ -51,6 +51,10 @@ class Tei:
             raise InvalidRequest("an input is no text")
         return texts
 
+    def most_answer_tokens(self, asked: int) -> int:
+        """Nothing is written: there are no tokens of an answer."""
+        return 0
+
     def estimate(self, inputs: Sequence[Any]) -> int:
         """A token per four bytes of the texts."""
         return sum(tokens_in(len(text.encode())) for given in inputs for text in self._texts(given))
@@ -66,7 +70,7 @@ class Tei:
         try:
             rows = _answered.decode(response.body)
             answers = self._answers(rows, asked)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
         except ValueError as error:
             raise InvalidAnswer(f"the answer is none: {error}") from error

@@ -1,0 +1,171 @@
+"""What one worker may spend now: its part of the fleet's budget. No I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import uuid4
+
+from ...schemas.budget import NANO, NOTHING, Amount, BudgetEntry
+from .budget import BudgetPolicy, Ledger
+
+#: share of the lease below which more is asked for, so that calls need not wait for the log
+_LOW = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The most a call can cost, set aside before it is sent."""
+
+    period: str
+    amount: Amount
+
+
+def _new_id() -> str:
+    return uuid4().hex
+
+
+class Purse:
+    """Reserves before a call, settles after it, and knows what to ask the fleet's log for.
+
+    `now` is seconds since epoch, for periods are those of the calendar. What is `held` was granted and is not set
+    aside for a call: it is one lease (or the dearest call) at most, and all that a crash forfeits. Calls under way when
+    a worker dies count as spent.
+    """
+
+    def __init__(self, policy: BudgetPolicy, worker: str = "", *, new_id: Callable[[], str] = _new_id) -> None:
+        self.policy = policy
+        self.ledger = Ledger()
+        self.known = False  #: the log is read up to its end
+        self.held = NOTHING
+        self._reserved = NOTHING  # in this period, for calls under way
+        self._charged = NOTHING  # in this period, of this worker's calls
+        self._leases: dict[str, Amount] = {}  # granted to us in this period, less what we gave back
+        self._period = ""
+        self._asked: BudgetEntry | None = None
+        self._short: Amount | None = None  # the cost that could not be covered, until it can be
+        self._dearest = NOTHING
+        self._called_at = 0.0
+        self._worker = worker
+        self._new_id = new_id
+
+    def __repr__(self) -> str:
+        return f"<Purse {self._period} holds {self.held} of {self.policy.limit}>"
+
+    def afford(self, cost: Amount, now: float) -> Literal["yes", "soon", "spent"]:
+        """Whether a call may go: yes; not before the log has granted more; or not in this period."""
+        self._turn(now)
+        cost = self.policy.counted(cost)
+        self._dearest = self._dearest.at_least(cost)
+        if self.held.covers(cost):
+            self._short = None
+            return "yes"
+        self._short = cost
+        if self._asked is None and self.known and not self.held.plus(self._left).covers(cost):
+            return "spent"
+        return "soon"
+
+    def spent(self, now: float) -> bool:
+        """The last call could not be covered, and still cannot."""
+        return self._short is not None and self.afford(self._short, now) == "spent"
+
+    def reserve(self, cost: Amount, now: float) -> Reserved:
+        """Set the most a call can cost aside. Only after `afford` said yes."""
+        cost = self.policy.counted(cost)
+        self.held = self.held.minus(cost)
+        self._reserved = self._reserved.plus(cost)
+        self._called_at = now
+        return Reserved(self._period, cost)
+
+    def settle(self, reserved: Reserved, used: Amount, now: float) -> None:
+        """The call has cost so much: the rest can be spent again, within its period."""
+        self._turn(now)
+        if reserved.period == self._period:
+            self._reserved = self._reserved.minus(reserved.amount)
+            self._charged = self._charged.plus(self.policy.counted(used))
+            self.held = self.held.plus(reserved.amount.minus(self.policy.counted(used)))
+
+    def ask(self, now: float) -> BudgetEntry | None:
+        """What to write into the log now: the same until it is read there; None for nothing."""
+        self._turn(now)
+        if self._asked is None and self.known and self._wants_more():
+            out = self.held.plus(self._reserved)
+            wanted = self._lease.minus(out).at_least((self._short or NOTHING).minus(self.held)).at_least(NOTHING)
+            amount = wanted.at_most(self._left)
+            if amount != NOTHING:
+                self._asked = BudgetEntry(
+                    "lease", self._new_id(), self._period, amount, self.policy.limit, self._worker
+                )
+        return self._asked
+
+    def _wants_more(self) -> bool:
+        lease = self._lease
+        low = Amount(int(lease.money * _LOW), int(lease.calls * _LOW))
+        return self._short is not None or (self._called_at > 0 and not self.held.covers(low))
+
+    def read(self, entry: BudgetEntry, now: float) -> None:
+        """The next record of the log, whoever wrote it."""
+        self._turn(now)
+        granted = self.ledger.apply(entry)
+        if self._asked is None or entry.id != self._asked.id or entry.kind != "lease":
+            return
+        self._asked = None
+        if granted is not None and entry.period == self._period:
+            self._leases[entry.id] = granted
+            self.held = self.held.plus(granted)
+
+    def give_back(self, now: float, *, all_of_it: bool = False) -> list[BudgetEntry]:
+        """What to write into the log: what is held beyond a lease, or all where it is not used.
+
+        It is not held any more, written or not. Ask for it after calls have ended, and from time to time.
+        """
+        self._turn(now)
+        idle = now - self._called_at >= self.policy.idle_s and self._short is None
+        coming = self._asked.amount if self._asked is not None else NOTHING
+        rest = self.held if all_of_it or idle else self.held.plus(coming).minus(self._lease).at_most(self.held)
+        rest = rest.at_least(NOTHING)
+        self.held = self.held.minus(rest)
+        entries = []
+        for lease in reversed(list(self._leases)):
+            back = self._leases[lease].at_most(rest)
+            if back != NOTHING:
+                self._leases[lease] = self._leases[lease].minus(back)
+                rest = rest.minus(back)
+                entries.append(BudgetEntry("return", lease, self._period, back, worker=self._worker))
+        return entries
+
+    @property
+    def _lease(self) -> Amount:
+        """As much as the policy says, or one call where that costs more."""
+        return self.policy.lease.at_least(self._dearest)
+
+    @property
+    def _left(self) -> Amount:
+        return self.policy.limit.minus(self.ledger.taken(self._period)).at_least(NOTHING)
+
+    def _turn(self, now: float) -> None:
+        """Another period: what was held for the last one is gone, and all is to be had anew."""
+        period = self.policy.period(now)
+        if period <= self._period:  # a clock that goes back a little stays in its period
+            return
+        self._period, self.held, self._reserved, self._charged = period, NOTHING, NOTHING, NOTHING
+        self._asked, self._short = None, None
+        self._leases.clear()
+        self.ledger.forget_before(period)
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot, money in the currency of the settings: the budget and what the fleet has leased of it, and what
+        this worker was charged. A budget of 0 is no limit.
+        """
+        limit, leased = self.policy.limit, self.ledger.taken(self._period)
+        return {
+            "period": self._period,
+            "spent": self._short is not None and not self.held.plus(self._left).covers(self._short),
+            "money": {
+                "budget": limit.money / NANO,
+                "leased": leased.money / NANO,
+                "charged": self._charged.money / NANO,
+            },
+            "calls": {"budget": limit.calls, "leased": leased.calls, "charged": self._charged.calls},
+        }

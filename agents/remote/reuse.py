@@ -1,0 +1,77 @@
+"""One call for equal inputs: what is known is taken from the cache, what is being asked is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .cache import AnswerCache, digest_of
+from .client import RemoteAnswer
+from .protocol import RemoteProtocol
+
+#: what becomes of a call that others wait for: its answer, or None where none came
+Flight = asyncio.Future[RemoteAnswer | None]
+
+
+class Reuse:
+    """The cache, and the calls under way by the digest of what they ask.
+
+    Each record keeps an outcome of its own; only answers are shared. Whoever leads a flight must `land` it, whatever
+    comes of the call: without an answer those who waited lead one of their own, one after the other.
+    """
+
+    def __init__(
+        self, cache: AnswerCache, protocol: RemoteProtocol, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.cache = cache
+        self._protocol = protocol
+        self._clock = clock
+        self._flights: dict[bytes, Flight] = {}
+        self.shared = 0  #: answers taken from a call that was under way for another record
+
+    def __repr__(self) -> str:
+        return f"<Reuse {self.cache!r} under_way={len(self._flights)} shared={self.shared}>"
+
+    def digest(self, model_input: Any) -> bytes | None:  # noqa: ANN401  # any JSON value
+        """Under which its answer is kept; None where it cannot be asked."""
+        return digest_of(self._protocol, model_input)
+
+    def known(self, digest: bytes) -> RemoteAnswer | None:
+        """The answer, where there is one."""
+        return self.cache.get(digest, self._clock())
+
+    def flight(self, digest: bytes) -> Flight | None:
+        """The call that is under way for an equal input."""
+        return self._flights.get(digest)
+
+    def lead(self, digest: bytes) -> None:
+        """A call begins, and others may wait for it."""
+        self._flights[digest] = asyncio.get_running_loop().create_future()
+
+    def answered(self, digest: bytes, answer: RemoteAnswer) -> None:
+        """A valid answer has come."""
+        self.cache.put(digest, answer, self._clock())
+        self._end(digest, answer)
+
+    def land(self, digest: bytes, flight: Flight | None) -> None:
+        """The call is over. Where it brought no answer, those who wait hear that; a later call goes on."""
+        if self._flights.get(digest) is flight:
+            self._end(digest, None)
+
+    def _end(self, digest: bytes, answer: RemoteAnswer | None) -> None:
+        flight = self._flights.pop(digest, None)
+        if flight is not None and not flight.done():
+            flight.set_result(answer)
+
+    async def landed(self, flight: Flight, within_s: float | None) -> RemoteAnswer | None:
+        """What a flight brings; None where it brings nothing, and TimeoutError where that takes too long."""
+        async with asyncio.timeout(within_s):
+            answer = await asyncio.shield(flight)
+        self.shared += answer is not None
+        return answer
+
+    def statistics(self) -> dict[str, Any]:
+        """A snapshot, in the words of `__repr__`."""
+        return {**self.cache.statistics(), "under_way": len(self._flights), "shared": self.shared}

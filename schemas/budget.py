@@ -1,0 +1,61 @@
+"""What workers write into the budget's topic. Its order is the fleet's agreement on who may spend what."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+#: parts of a currency's unit: amounts are whole numbers, so that all readers of the topic add up to the same
+NANO = 1_000_000_000
+
+
+class Amount(NamedTuple):
+    """What is spent: billionths of a currency's unit, and calls. What has no budget is 0."""
+
+    money: int = 0
+    calls: int = 0
+
+    def plus(self, other: Amount) -> Amount:
+        return Amount(self.money + other.money, self.calls + other.calls)
+
+    def minus(self, other: Amount) -> Amount:
+        return Amount(self.money - other.money, self.calls - other.calls)
+
+    def at_most(self, other: Amount) -> Amount:
+        return Amount(min(self.money, other.money), min(self.calls, other.calls))
+
+    def at_least(self, other: Amount) -> Amount:
+        return Amount(max(self.money, other.money), max(self.calls, other.calls))
+
+    def covers(self, other: Amount) -> bool:
+        return self.money >= other.money and self.calls >= other.calls
+
+
+NOTHING = Amount()
+
+
+class BudgetEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A record of the budget's topic; its key is the pipeline's `name`."""
+
+    kind: Literal["lease", "return"]
+    id: str  #: of the lease; a lease that stands there twice counts once
+    period: str  #: such as 2026-11-25T06, UTC
+    amount: Amount  #: asked for, or given back
+    limit: Amount = NOTHING  #: of the whole period, as the one who asks knows it
+    worker: str = ""  #: who asks, for people
+    v: int = 1
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(BudgetEntry)
+
+
+def encode_entry(entry: BudgetEntry) -> bytes:
+    """The value of a record."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(value: bytes) -> BudgetEntry:
+    """Raises `msgspec.DecodeError`."""
+    return _decoder.decode(value)

@@ -1,0 +1,281 @@
+"""Answers that are paid for, judged again under other thresholds: what would change.
+
+The answers stand in the topic `answers`, and what was made of them in `results` and `fallback`, all joined by the
+source of the request. The judge is the stream's own, so the decision is the one that it would take. Inputs that the
+local model answered were never put to the remote: there is nothing to judge, and `results` tells how many they are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from ...agents.remote_supervisor import RemoteSupervisor
+from ...agents.supervision.arbitration import JOINT
+from ...agents.supervision.supervisor import Supervisor
+from ...agents.supervision.thresholds import Thresholds, read_thresholds
+from ...schemas.codec import decode_facts, decode_result, header
+from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequest
+from ...schemas.records import REASON_HEADER, Incoming, Outgoing, Source
+from ..processes import run_coroutine
+from ..settings import Settings
+from .output import progress_bar, progress_console, tell, working
+from .rewriting import Rewriting, Targets, rewrite
+from .topics_recording import read_all
+
+TRUSTED, UNKNOWN = "trusted", "not judged yet"
+
+
+class RejudgeError(BiSupervisedError):
+    """The answers cannot be judged by these thresholds. The message says why."""
+
+
+class Judge:
+    """The stream's own judge, made from a thresholds file."""
+
+    def __init__(self, thresholds: Thresholds) -> None:
+        self.local_threshold = thresholds.local.threshold
+        self.version = thresholds.version
+        self._score = thresholds.joint_of if thresholds.remote.score == JOINT else thresholds.remote.score
+        self._supervisor = RemoteSupervisor(
+            Supervisor(thresholds.remote.score, thresholds.remote.threshold),
+            thresholds_version=thresholds.version,
+            joint=thresholds.joint,
+            arbitration=thresholds.arbitration,
+        )
+
+    def judge(self, record: Incoming) -> Outgoing:
+        """The outcome. Raises `RejudgeError` where the answer has another score than the thresholds are for."""
+        try:
+            remote = decode_facts(record).remote
+        except InvalidRequest:
+            remote = None  # the judge tells what is wrong
+        if remote is not None and remote.score is not None and remote.supervisor != self._score:
+            raise RejudgeError(
+                f"{record.topic}-{record.partition} offset {record.offset} has the score {remote.supervisor!r}, and "
+                f"the thresholds are for {self._score!r}: they cannot be compared"
+            )
+        [outcome] = self._supervisor.judge([record])
+        return outcome
+
+
+@dataclass(slots=True)
+class Decisions:
+    """What the topics say was decided, and what would be now."""
+
+    judge: Judge
+    before: dict[Source, str] = field(default_factory=dict)  #: 'trusted', or the reason
+    after: dict[Source, str] = field(default_factory=dict)
+    locally: set[Source] = field(default_factory=set)  #: answered by the local model alone
+    now_doubtful: int = 0  #: of these: the local threshold of the file would have put them to the remote
+    now_local: set[Source] = field(default_factory=set)  #: put to the remote, and would not be
+    unreadable: int = 0  #: records of `results` or `fallback` that are not of this system
+
+    def take_answer(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+        """A record of `answers`."""
+        outcome = self.judge.judge(record)
+        try:
+            facts = decode_facts(record)
+        except InvalidRequest:
+            self.unreadable += 1
+            return
+        self.after[facts.source] = _decision(outcome)
+        local = facts.local
+        if local is not None and local.score is not None and local.score >= self.judge.local_threshold:
+            self.now_local.add(facts.source)
+
+    def take_result(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+        """A record of `results`."""
+        try:
+            result = decode_result(record.value or b"")
+        except msgspec.DecodeError:
+            self.unreadable += 1
+            return
+        if result.answered_by == "remote" or result.arbitrated:
+            self.before[result.source] = TRUSTED
+        elif result.trusted and result.source not in self.locally:
+            self.locally.add(result.source)
+            self.now_doubtful += result.score < self.judge.local_threshold
+
+    def take_fallback(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+        """A record of `fallback`; only what its judge rejected had an answer."""
+        try:
+            facts = decode_facts(record)
+        except InvalidRequest:
+            self.unreadable += 1
+            return
+        if facts.agent == "remote_supervisor" and facts.reason is not None:
+            self.before[facts.source] = facts.reason
+
+
+def _decision(outcome: Outgoing) -> str:
+    if outcome.to == "results":
+        return TRUSTED
+    return (header(outcome.headers, REASON_HEADER) or b"?").decode()
+
+
+# what changes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Answers that were decided one way and would be another."""
+
+    before: str  #: 'trusted', a reason, or 'not judged yet'
+    after: str  #: 'trusted', or a reason
+    inputs: int
+    share: float  #: of all answers
+    examples: list[str]  #: sources: topic-partition-offset
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the new thresholds would make of the answers."""
+
+    thresholds: str  #: their version
+    answers: int  #: inputs with a remote answer
+    same: int  #: decided as before
+    trusted_to_rejected: int
+    rejected_to_trusted: int
+    not_judged_yet: int  #: nothing in results or fallback tells of them
+    trusted: int  #: now
+    rejected: dict[str, int]  #: now, by reason
+    changes: list[Change]  #: most frequent first
+    answered_locally: int  #: no remote answer to judge: by the local model, as `results` says
+    locally_now_doubtful: int  #: of these, the file's local threshold would have put to the remote
+    asked_now_local: int  #: of the answers, that threshold would not have asked for
+    unreadable: int  #: records that are not of this system
+
+
+def report_on(decisions: Decisions, examples: int) -> Report:
+    """Count what changes. Inputs are named in the order of their sources."""
+    pairs = {
+        source: (decisions.before.get(source, UNKNOWN), after)
+        for source, after in sorted(decisions.after.items(), key=lambda item: msgspec.structs.astuple(item[0]))
+    }
+    by_change: dict[tuple[str, str], list[Source]] = defaultdict(list)
+    for source, pair in pairs.items():
+        by_change[pair].append(source)
+    changes = [
+        Change(*pair, len(sources), len(sources) / len(pairs), [str(source) for source in sources[:examples]])
+        for pair, sources in sorted(by_change.items(), key=lambda item: -len(item[1]))
+        if pair[0] != pair[1]
+    ]
+    now = Counter(after for _, after in pairs.values())
+    judged = [(before == TRUSTED, after == TRUSTED) for before, after in pairs.values() if before != UNKNOWN]
+    return Report(
+        decisions.judge.version,
+        answers=len(pairs),
+        same=sum(before == after for before, after in pairs.values()),
+        trusted_to_rejected=judged.count((True, False)),
+        rejected_to_trusted=judged.count((False, True)),
+        not_judged_yet=len(pairs) - len(judged),
+        trusted=now.pop(TRUSTED, 0),
+        rejected=dict(sorted(now.items())),
+        changes=changes,
+        answered_locally=len(decisions.locally),
+        locally_now_doubtful=decisions.now_doubtful,
+        asked_now_local=len(decisions.now_local),
+        unreadable=decisions.unreadable,
+    )
+
+
+def as_table(report: Report) -> Table:
+    """The changes, a row each."""
+    table = Table(title=f"{report.answers:,} answers under thresholds {report.thresholds}")
+    for name in ("was", "would be"):
+        table.add_column(name)
+    for name in ("inputs", "share"):
+        table.add_column(name, justify="right")
+    table.add_column("for example")
+    for change in report.changes:
+        share = f"{change.share:.1%}"
+        table.add_row(change.before, change.after, f"{change.inputs:,}", share, ", ".join(change.examples))
+    return table
+
+
+def notes(report: Report) -> list[str]:
+    """What the table leaves out."""
+    rejected = ", ".join(f"{count:,} {reason}" for reason, count in report.rejected.items()) or "none"
+    lines = [
+        f"{report.same:,} stay as they were; in all {report.trusted:,} trusted, rejected: {rejected}",
+        f"{report.answered_locally:,} inputs were answered by the local model: there is no remote answer to judge",
+    ]
+    if report.locally_now_doubtful:
+        lines.append(f"  {report.locally_now_doubtful:,} of them would be put to the remote by the new local threshold")
+    if report.asked_now_local:
+        lines.append(
+            f"{report.asked_now_local:,} of the answers would not be asked for by the new local threshold; here "
+            "they are judged all the same"
+        )
+    if report.not_judged_yet:
+        lines.append(f"{report.not_judged_yet:,} answers are not judged yet, or their outcome is not kept any more")
+    if report.unreadable:
+        lines.append(f"{report.unreadable:,} records cannot be read")
+    return lines
+
+
+# the command
+
+
+def targets_of(settings: Settings, results: str | None, fallback: str | None) -> Targets | None:
+    """Where records go; None for a report alone. Raises `ConfigurationError`."""
+    if results is None and fallback is None:
+        return None
+    if results is None or fallback is None:
+        raise ConfigurationError(["say both --results and --fallback, or neither for a report alone"])
+    topics = settings.topics
+    own = {topics.requests, topics.doubtful, topics.answers, topics.results, topics.fallback}
+    faults = [
+        f"--{name}: must be no topic of the running system, whose inputs have their outcome (got {topic!r})"
+        for name, topic in (("results", results), ("fallback", fallback))
+        if topic in own
+    ]
+    if results == fallback:
+        faults.append(f"--fallback: must differ from --results (got {results!r} for both)")
+    if settings.stream.delivery != "exactly_once":
+        faults.append("--results: needs transactions, and [stream] delivery says that the broker has none")
+    if faults:
+        raise ConfigurationError(faults)
+    return Targets(results, fallback)
+
+
+async def read_decisions(
+    settings: Settings, judge: Judge, tell: Callable[[int, int], object] = lambda *_: None
+) -> Decisions:
+    """All that `answers`, `results` and `fallback` hold now. `tell` hears how many offsets of how many are done."""
+    topics, read = settings.topics, Decisions(judge)
+    takes = {
+        topics.answers: read.take_answer,
+        topics.results: read.take_result,
+        topics.fallback: read.take_fallback,
+    }
+    await read_all(settings, takes, tell)
+    return read
+
+
+def run_rejudge(
+    settings: Settings, thresholds: Path, targets: Targets | None, examples: int, *, as_document: bool
+) -> int:
+    """Report what would change, and write records where topics are given for them."""
+    made = read_thresholds(thresholds)
+    judge = Judge(made)
+    with progress_bar(progress_console()) as bar:
+        reading = bar.add_task("offsets", total=None)
+        read = read_decisions(settings, judge, lambda n, of: bar.update(reading, completed=n, total=of))
+        report = report_on(run_coroutine(read), examples)
+    written: Mapping[str, int] = {}
+    if targets is not None:
+        with working("writing the records"):
+            name = f"rejudge-{made.digest}"
+            written = run_coroutine(rewrite(Rewriting(settings, settings.topics.answers, name, targets), judge.judge))
+    document = msgspec.to_builtins(report) | ({"written": dict(written)} if targets is not None else {})
+    told = [f"{count:,} records written to {topic} by this run" for topic, count in written.items()]
+    tell(document, [as_table(report)] if report.changes else [], [*notes(report), *told], as_json=as_document)
+    return 0

@@ -1,0 +1,181 @@
+"""A topic of the system turned into others once, by a command: each record has one outcome, whatever kills the run.
+
+A run has a group of its own, made of what it does, and sends outcomes and progress in one transaction a partition, as
+the stream does. It ends where the topic ended when it began. The same command again goes on where the last one ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from ...schemas.errors import BiSupervisedError, ConfigurationError
+from ...schemas.records import Incoming, Outgoing, Route
+from ..connection import connection
+from ..ledger import Ledger
+from ..marks import Progress
+from ..outbox import ExactlyOnce, Lost, OutboxError, OutboxPolicy, Refused
+from ..preflight import message_bytes
+from ..routing import Router
+from ..settings import Settings
+from ..topics import admin_client, count_partitions
+
+#: milliseconds one fetch may wait
+_POLL_MS = 200
+#: seconds before a broker that did not answer is asked again
+_AGAIN_S = 0.5
+
+
+class RewritingError(BiSupervisedError):
+    """The run ended before its end. The message says whether the same command goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Topics for what comes out."""
+
+    results: str
+    fallback: str
+
+    @property
+    def topics(self) -> dict[Route, str]:
+        """By route."""
+        return {"results": self.results, "fallback": self.fallback}
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What a run does. Runs with equal ones are the same run, continued."""
+
+    settings: Settings
+    source: str  #: topic to read
+    name: str  #: what is done to each record: a name for the kind, and a digest of all that it depends on
+    targets: Targets
+
+    @property
+    def group(self) -> str:
+        """The consumer group that keeps its progress."""
+        parts = " ".join((self.name, self.source, self.targets.results, self.targets.fallback))
+        return f"{self.settings.name}-{self.name}-{blake2b(parts.encode(), digest_size=6).hexdigest()}"
+
+
+async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dict[str, int]:
+    """Send what `decide` makes of each record. Returns how many records went to which topic.
+
+    Raises `ConfigurationError` for topics that are not there, `BrokerUnreachable`, and `RewritingError`.
+    """
+    router, partitions = await _prepared(run)
+    ledger = Ledger(connection(run.settings.kafka), run.group)
+    consumer = AIOKafkaConsumer(
+        **connection(run.settings.kafka).options(),
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        enable_auto_commit=False,
+        max_poll_records=run.settings.stream.fetch_records,
+    )
+    written: Counter[str] = Counter(dict.fromkeys(run.targets.topics.values(), 0))
+    try:
+        async with consumer:
+            for partition in range(partitions):
+                place = _Place(run, TopicPartition(run.source, partition), consumer, ledger)
+                await place.rewrite(router, decide, written)
+    except OutboxError as error:
+        raise RewritingError(f"{error}; the same command goes on from there") from error
+    except KafkaError as error:
+        raise RewritingError(f"{run.source} cannot be read: {error!r}; the same command goes on from there") from error
+    finally:
+        await ledger.close()
+    return dict(written)
+
+
+async def _prepared(run: Rewriting) -> tuple[Router, int]:
+    """Where records go, and how many partitions are to be read."""
+    wanted = [run.source, *run.targets.topics.values()]
+    async with admin_client(run.settings) as admin:
+        partitions = await count_partitions(admin, wanted)
+        missing = [topic for topic in wanted if topic not in partitions]
+        if missing:
+            raise ConfigurationError([f"{topic}: the broker has no such topic; make it first" for topic in missing])
+        limits = {route: await message_bytes(admin, topic) for route, topic in run.targets.topics.items()}
+    return Router(run.targets.topics, partitions[run.source], limits), partitions[run.source]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One partition, from where the last run ended to where the topic ends now."""
+
+    run: Rewriting
+    tp: TopicPartition
+    consumer: Any  # AIOKafkaConsumer, which has no types
+    ledger: Ledger
+
+    async def rewrite(self, router: Router, decide: Callable[[Incoming], Outgoing], written: Counter[str]) -> None:
+        self.consumer.assign([self.tp])
+        end = (await self.consumer.end_offsets([self.tp]))[self.tp]
+        outbox = ExactlyOnce(_outbox_policy(self.run), self.tp, router)
+        try:
+            self.consumer.seek(self.tp, await self._opened(outbox))
+            topic_id = await self.ledger.topic_id(self.tp.topic)
+            while await self.consumer.position(self.tp) < end:
+                fetched = await self.consumer.getmany(self.tp, timeout_ms=_POLL_MS)
+                records = [record for record in fetched.get(self.tp, ()) if record.offset < end]
+                outcomes = [decide(record) for record in records]
+                if outcomes:
+                    await self._send(outbox, outcomes, Progress(records[-1].offset + 1, topic_id=topic_id))
+                    written.update(router.topics[outcome.to] for outcome in outcomes)
+        finally:
+            await outbox.close()
+
+    async def _opened(self, outbox: ExactlyOnce) -> int:
+        """Where to begin. The coordinators of a broker that has just started say nothing for a while."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.run.settings.stream.watchdog_s
+        while True:
+            try:
+                await outbox.open()  # before progress is read: another run of the same can send nothing from here on
+                return await self._start()
+            except Lost:
+                if clock() > deadline:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+
+    async def _start(self) -> int:
+        stored, topic_id = await self.ledger.progress(self.tp), await self.ledger.topic_id(self.tp.topic)
+        first: int = (await self.consumer.beginning_offsets([self.tp]))[self.tp]
+        if stored is None:
+            return first
+        if stored.topic_id and topic_id and stored.topic_id != topic_id:
+            raise RewritingError(f"{self.tp.topic} was made anew since the last run: delete the group {self.run.group}")
+        if stored.offset < first:
+            raise RewritingError(
+                f"{self.tp.topic}-{self.tp.partition}: records from {stored.offset} to {first} were deleted before "
+                f"this run came to them; delete the group {self.run.group} to begin anew"
+            )
+        return stored.offset
+
+    async def _send(self, outbox: ExactlyOnce, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        try:
+            await outbox.send(outcomes, progress)
+        except Refused as error:
+            raise RewritingError(
+                f"{error}; give {' and '.join(self.run.targets.topics.values())} the max.message.bytes of the system's "
+                "topics, and the same command goes on from there"
+            ) from error
+
+
+def _outbox_policy(run: Rewriting) -> OutboxPolicy:
+    kafka, stream = run.settings.kafka, run.settings.stream
+    return OutboxPolicy(
+        connection=connection(kafka),
+        group=run.group,
+        transaction_timeout_s=stream.transaction_timeout_s,
+        request_timeout_s=kafka.request_timeout_s,
+        watchdog_s=stream.watchdog_s,
+    )

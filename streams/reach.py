@@ -1,0 +1,78 @@
+"""How far records have been handed out, as the commits of one partition say it: so it is known who is asked again.
+
+A call costs money, and a crash between answer and commit makes it a second time. So an owner commits how far it will
+hand out *before* it does. After an unclean end the next one knows: what is unfinished below may have been asked
+before, and nothing above was. That is an upper bound, for a record may be handed out and not asked yet; it is never
+too low. In the metadata it stands where planes that run the user's code keep their phase (`caution.py`):
+
+    a<k>      k offsets from the committed one on may have been handed out
+    c         closed well: nothing unfinished was asked
+    others    left by a version that did not say: as far as a window reaches
+
+Versions that do not know of it read all of these, and ignore them on the planes in question.
+"""
+
+from __future__ import annotations
+
+from .marks import SPAN, Progress
+
+
+class Reach:
+    """One partition's. Offsets only: the window asks, the partition commits."""
+
+    def __init__(self, ahead: int, start: Progress) -> None:
+        """`ahead`: offsets that a commit allows beyond the last record handed out; 0 where nobody needs to know."""
+        self._ahead = ahead
+        self._inherited = _reached(start) if ahead else start.offset
+        self._handed = start.offset
+        self._limit = start.offset
+
+    @property
+    def told(self) -> bool:
+        """Commits say it."""
+        return self._ahead > 0
+
+    def inherits(self, offset: int) -> bool:
+        """A former owner may have handed this out."""
+        return offset < self._inherited
+
+    def allows(self, offset: int) -> bool:
+        """A commit says already that this may be handed out."""
+        return not self._ahead or offset < self._limit
+
+    def handed_out(self, offset: int) -> None:
+        """It is."""
+        self._handed = max(self._handed, offset + 1)
+
+    def wants(self, position: int, following: int | None) -> bool:
+        """A commit is needed, or soon will be. `position`: end of what is fetched; `following`: next to hand out."""
+        if not self._ahead or following is None or self._target(position, following) <= self._limit:
+            return False
+        return following >= self._limit or (self._limit - self._handed) * 2 <= self._ahead
+
+    def phase(self, offset: int, position: int, following: int | None) -> str:
+        """What a commit at `offset` says."""
+        return _named(self._target(position, following) - offset)
+
+    def closing_phase(self, offset: int, position: int, asked: int) -> str:
+        """What the last commit says: records are unfinished that may have been asked, the last one before `asked`."""
+        until = max(asked, self._inherited) if position < self._inherited else asked
+        return _named(until - offset) if until > offset else "c"
+
+    def committed(self, progress: Progress) -> None:
+        """It is known beyond this process now."""
+        self._limit = max(self._limit, _reached(progress)) if self._ahead else self._limit
+
+    def _target(self, position: int, following: int | None) -> int:
+        first = max(self._handed, following or 0)  # offsets have holes: what follows may be far ahead
+        return max(self._inherited, min(position, first + self._ahead))
+
+
+def _named(offsets: int) -> str:
+    return f"a{max(0, offsets)}"
+
+
+def _reached(progress: Progress) -> int:
+    if progress.phase == "c":
+        return progress.offset
+    return progress.offset + (int(progress.phase[1:]) if progress.phase.startswith("a") else SPAN)

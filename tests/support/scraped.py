@@ -1,0 +1,58 @@
+"""A worker whose metrics are served on loopback: `python -m support.scraped --config FILE [--agents local,…]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any, cast
+
+import faust
+from aiohttp import web
+from bisupervised.streams.app import create_app
+from bisupervised.streams.exposition import render
+from bisupervised.streams.logs import configure
+from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.topology import AGENTS, AgentName
+from mode import Service
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--agents", default=",".join(AGENTS))
+    parser.add_argument("--port", type=int, default=0)
+    arguments = parser.parse_args()
+    settings = load_settings(arguments.config)
+    configure(settings.log.level, as_json=True)
+    app = create_app(settings, cast("list[AgentName]", arguments.agents.split(",")))
+
+    @app.service
+    class _Metrics(Service):
+        async def on_start(self) -> None:
+            async def metrics(request: web.Request) -> web.Response:
+                return web.Response(body=render(app.telemetry.view()))
+
+            served = web.Application()
+            served.router.add_get("/metrics", metrics)
+            self._runner = web.AppRunner(served, access_log=None)
+            await self._runner.setup()
+            await web.TCPSite(self._runner, "127.0.0.1", arguments.port).start()
+            port: Any = self._runner.addresses[0][1]
+            log.info("metrics on port %d", port, extra={"action": "metrics_served", "port": port})
+
+        async def on_stop(self) -> None:
+            await self._runner.cleanup()
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None
+    worker.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""A real broker with every door that a production cluster may have: TLS, passwords, both, and client certificates."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+from bisupervised.streams.broker import HOST, Broker, free_port, new_cluster_id
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+USER = "alice"
+PASSWORD = "canary-password-of-alice"
+KEY_PASSWORD = "canary-password-of-the-key"
+_DOORS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL", "BADNAME")
+_LOGIN = "org.apache.kafka.common.security"
+
+
+@dataclass(frozen=True)
+class Secured:
+    """The broker, where each door is, and the files to come in with."""
+
+    broker: Broker
+    doors: dict[str, str]  #: listener -> host:port; BADNAME shows a certificate of another host
+    folder: Path
+
+    def file(self, name: str) -> str:
+        """The path of ca.pem, other-ca.pem, client.pem, client.key, password or key-password."""
+        return str(self.folder / name)
+
+
+@contextmanager
+def secured_broker(folder: Path) -> Iterator[Secured]:
+    """Start it, with one user who may log in by any mechanism."""
+    ports = {door: free_port() for door in _DOORS}
+    _write_certificates(folder)
+    broker = _WithUser(port=free_port())
+    broker._properties.update(_properties(broker.port, ports, folder))
+    with broker:
+        yield Secured(broker, {door: f"{HOST}:{port}" for door, port in ports.items()}, folder)
+
+
+def _write_certificates(folder: Path) -> None:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(folder / "ca.pem"))
+    trustme.CA().cert_pem.write_to_path(str(folder / "other-ca.pem"))
+    for name, host in (("server", HOST), ("elsewhere", "elsewhere.example")):
+        made = ca.issue_cert(host)
+        chain = b"".join(blob.bytes() for blob in made.cert_chain_pems)
+        (folder / f"{name}.pem").write_bytes(_pkcs8(made.private_key_pem.bytes()) + chain)
+    client = ca.issue_cert(f"{USER}@example.org")
+    (folder / "client.pem").write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    (folder / "client.key").write_bytes(_pkcs8(client.private_key_pem.bytes(), KEY_PASSWORD))
+    (folder / "password").write_text(f"{PASSWORD}\n")
+    (folder / "key-password").write_text(f"{KEY_PASSWORD}\n")
+
+
+def _pkcs8(pem: bytes, password: str = "") -> bytes:
+    """The only form of a key that the broker reads."""
+    lock = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    return load_pem_private_key(pem, None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
+
+
+def _properties(plain: int, ports: dict[str, int], folder: Path) -> dict[str, str]:
+    doors = [f"{door}://{HOST}:{port}" for door, port in {"PLAINTEXT": plain, **ports}.items()]
+    controller = free_port()
+    properties = {
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "listeners": ",".join([*doors, f"CONTROLLER://{HOST}:{controller}"]),
+        "advertised.listeners": ",".join(doors),
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,"
+        "SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,BADNAME:SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(folder / "server.pem"),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(folder / "ca.pem"),
+        "listener.name.ssl.ssl.client.auth": "required",
+        "listener.name.badname.ssl.keystore.type": "PEM",
+        "listener.name.badname.ssl.keystore.location": str(folder / "elsewhere.pem"),
+        "listener.name.sasl_plaintext.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.sasl_ssl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required "
+        f'user_{USER}="{PASSWORD}";',
+    }
+    for door, mechanism in (("sasl_plaintext", "scram-sha-256"), ("sasl_ssl", "scram-sha-512")):
+        module = f"{_LOGIN}.scram.ScramLoginModule required;"
+        properties[f"listener.name.{door}.{mechanism}.sasl.jaas.config"] = module
+    return properties
+
+
+class _WithUser(Broker):
+    """Its users stand in its first records."""
+
+    def _format(self, java: tuple[str, ...], properties: Path) -> None:
+        users = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", properties.name]
+        command += [part for user in users for part in ("--add-scram", user)]
+        done = subprocess.run(command, cwd=self.data_dir, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

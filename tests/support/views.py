@@ -1,0 +1,77 @@
+"""A worker's view with everything in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bisupervised.agents.histogram import Histogram
+from bisupervised.agents.remote.breaker import BreakerPolicy
+from bisupervised.agents.remote.endpoint import endpoint
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.meter import Meter
+from bisupervised.agents.remote.protocol import Usage
+from bisupervised.streams.monitor import WorkerView
+from bisupervised.streams.observation import Observation
+from bisupervised.streams.plane import Standing
+from bisupervised.streams.stage import StageView
+from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
+
+NOW_MS = REQUESTED_MS + 500.0
+PLANE = ("fetched", "batches", "transactions", "recoveries", "rebalances", "abandoned", "discarded", "faults")
+BUDGET = {
+    "period": "2026-11",
+    "spent": False,
+    "money": {"budget": 10.0, "leased": 4.0, "charged": 3.0},
+    "calls": {"budget": 0, "leased": 4, "charged": 3},
+}
+
+
+def standing(partition: int = 0, state: Any = "running", **fields: Any) -> Standing:
+    """Partition of `requests`: five unfinished records of 500 ms ago, read up to offset 10."""
+    stopped = "a reason" if state == "stopped" else None
+    return Standing("requests", partition, state, stopped, 10, 5, REQUESTED_MS, 7)._replace(**fields)
+
+
+def stage(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, standings: Any = None) -> StageView:
+    """A stage that has committed these outcomes."""
+    observation = Observation(agent, lambda: NOW_MS)
+    observation.committed(outcomes)
+    plane = {name: place for place, name in enumerate(PLANE, start=1)}
+    found = [standing()] if standings is None else standings
+    return StageView(agent, observation.snapshot(), plane, found, {("requests", 0): 12}, told or {}, measured or {}, 2)
+
+
+def remote_stage(*, budget: bool = True) -> StageView:
+    """The remote agent with limits, one lost call, one answered, one retry."""
+    meter = Meter(lambda: 0.0)
+    meter.ended(0.3, "")
+    meter.ended(30.0, "timeout")
+    meter.retried("timeout")
+    meter.used(Usage(100, 20))
+    limits = LimitsPolicy(requests_per_minute=600.0, tokens_per_minute=1000.0, in_flight=8)
+    gate = Gate(limits, BreakerPolicy(), clock=lambda: 0.0)
+    gate.share(1, 2)
+    told = {
+        "in_flight": 3,
+        **gate.statistics(),
+        **meter.statistics(),
+        "remote_calls_repeated": 1,
+        "cache": {"hits": 2, "shared": 1},
+    }
+    measured = {"meter": meter, "endpoint": endpoint("openai_chat", "large", "https://models.example/v1")}
+    return stage("remote", paid(2.0), paid(4.0), told=told | ({"budget": BUDGET} if budget else {}), measured=measured)
+
+
+def worker(*stages: StageView, price: float = 0.0) -> WorkerView:
+    """A worker with these stages."""
+    return WorkerView(list(stages), NOW_MS, REQUESTED_MS - 1000.0, 0.25, price)
+
+
+def whole_worker() -> WorkerView:
+    """A worker with all three agents, in which every metric has a value."""
+    predict = Histogram((0.1, 1.0))
+    predict.observe(0.5)
+    local = stage("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
+    judge = stage("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
+    return worker(local, remote_stage(), judge)

@@ -1,0 +1,245 @@
+"""Periods, the log's rule, what a worker may spend, what a call can cost, and what is surely not billed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+from bisupervised.agents.remote.budget import BudgetPolicy, Ledger, Per
+from bisupervised.agents.remote.gate import Funds, Gate, Permit
+from bisupervised.agents.remote.price import Price
+from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.purse import Purse
+from bisupervised.agents.remote.retry import NotSent, surely_free
+from bisupervised.schemas.budget import NANO, NOTHING, Amount, BudgetEntry, decode_entry, encode_entry
+from bisupervised.schemas.errors import BudgetSpent, RemoteError, Timeout
+from support.virtual_time import on_virtual_time
+
+NOON = datetime(2026, 2, 28, 12, 30, tzinfo=UTC).timestamp()
+CALL = Amount(0, 1)
+
+
+def at(*moment: int) -> float:
+    return datetime(*moment, tzinfo=UTC).timestamp()  # type: ignore[misc, arg-type]  # year, month, day, hour
+
+
+@pytest.mark.parametrize(
+    ("per", "name", "began", "ends"),
+    [
+        ("hour", "2026-02-28T12", at(2026, 2, 28, 12), at(2026, 2, 28, 13)),
+        ("day", "2026-02-28", at(2026, 2, 28), at(2026, 3, 1)),
+        ("month", "2026-02", at(2026, 2, 1), at(2026, 3, 1)),
+    ],
+)
+def test_periods_are_those_of_the_calendar(per: Per, name: str, began: float, ends: float) -> None:
+    policy = BudgetPolicy(CALL, per)
+    assert (policy.period(NOON), policy.bounds_s(NOON)) == (name, (began, ends))
+    assert policy.period(ends) > name
+
+
+def lease(number: int, calls: int, limit: int = 10) -> BudgetEntry:
+    return BudgetEntry("lease", f"l{number}", "p", Amount(0, calls), Amount(0, limit))
+
+
+def test_the_log_grants_what_is_left_and_a_lease_once() -> None:
+    ledger = Ledger()
+    assert [ledger.apply(lease(n, 6)) for n in (1, 1, 2, 3)] == [Amount(0, 6), None, Amount(0, 4), NOTHING]
+    ledger.apply(BudgetEntry("return", "l1", "p", Amount(0, 100)))
+    assert ledger.taken("p") == Amount(0, 4), "no more comes back than was granted"
+    assert ledger.apply(lease(4, 10, limit=5)) == Amount(0, 1), "each is held to the limit that it names"
+    assert ledger.apply(lease(5, 9, limit=3)) == NOTHING, "never less than nothing"
+    ledger.forget_before("q")
+    assert ledger.taken("p") == NOTHING
+
+
+def test_records_are_read_as_they_were_written() -> None:
+    entry = BudgetEntry("lease", "l", "2026-11", Amount(5, 1), Amount(2**60, 7), "host:1")
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+def purse(calls: int = 100, money: float = 0.0, share: float = 0.1) -> Purse:
+    ids = (str(n) for n in count())
+    made = Purse(BudgetPolicy(Amount(round(money * NANO), calls), "day", share), new_id=ids.__next__)
+    made.known = True
+    return made
+
+
+def settle_log(made: Purse, now: float = NOON) -> None:
+    """The log takes at once what is asked for."""
+    entry = made.ask(now)
+    if entry is not None:
+        made.read(entry, now)
+
+
+def test_nothing_is_spent_before_the_log_is_known_and_has_granted_it() -> None:
+    made = purse()
+    made.known = False
+    assert made.afford(CALL, NOON) == "soon"
+    assert made.ask(NOON) is None
+    made.known = True
+    asked = made.ask(NOON)
+    assert asked is not None
+    assert asked.amount == Amount(0, 10)
+    assert made.ask(NOON) is asked, "the same until it is read"
+    assert made.afford(CALL, NOON) == "soon"
+    made.read(asked, NOON)
+    assert made.afford(CALL, NOON) == "yes"
+
+
+def test_more_is_asked_for_ahead_of_need_and_held_is_a_lease_at_most() -> None:
+    made = purse()
+    made.afford(CALL, NOON)
+    settle_log(made)
+    for _ in range(6):
+        assert made.afford(CALL, NOON) == "yes"
+        made.settle(made.reserve(CALL, NOON), CALL, NOON)
+    asked = made.ask(NOON)
+    assert asked is not None
+    assert made.held.plus(asked.amount) == made.policy.lease
+
+
+def test_what_was_set_aside_and_not_billed_is_there_again_within_its_period() -> None:
+    made = purse(money=1.0, calls=0, share=0.5)
+    cost = Amount(NANO // 10, 1)
+    made.afford(cost, NOON)
+    settle_log(made)
+    first, second = made.reserve(cost, NOON), made.reserve(cost, NOON)
+    assert made.held == Amount(NANO * 3 // 10, 0), "calls have no budget here"
+    made.settle(first, Amount(NANO // 100, 1), NOON)
+    assert made.held == Amount(NANO * 39 // 100, 0)
+    tomorrow = NOON + 86_400
+    made.settle(second, NOTHING, tomorrow)
+    assert made.held == NOTHING, "another period has a budget of its own"
+
+
+def test_spent_is_spent_until_the_next_period_or_until_somebody_gives_back() -> None:
+    made = purse(calls=3)
+    other = BudgetEntry("lease", "other", "2026-02-28", Amount(0, 3), Amount(0, 3))
+    made.read(other, NOON)
+    assert made.afford(CALL, NOON) == "spent"
+    assert made.spent(NOON)
+    assert made.ask(NOON) is None
+    made.read(BudgetEntry("return", "other", "2026-02-28", CALL), NOON)
+    assert not made.spent(NOON)
+    settle_log(made)
+    assert made.afford(CALL, NOON) == "yes"
+    made.reserve(CALL, NOON)
+    assert made.afford(CALL, NOON) == "spent"
+    assert made.afford(CALL, NOON + 86_400) == "soon"
+
+
+def test_an_idle_worker_gives_back_what_it_holds() -> None:
+    made = purse()
+    made.afford(CALL, NOON)
+    settle_log(made)
+    assert made.afford(CALL, NOON) == "yes"
+    made.settle(made.reserve(CALL, NOON), CALL, NOON)
+    assert made.give_back(NOON + 5) == []
+    [back] = made.give_back(NOON + 31)
+    assert (back.kind, back.amount, made.held) == ("return", Amount(0, 9), NOTHING)
+    made.read(back, NOON + 31)
+    assert made.ledger.taken("2026-02-28") == CALL
+
+
+def test_a_price_per_token_is_bounded_by_bytes_and_settled_by_usage() -> None:
+    price = Price(0.01, 1.0, 2.0)
+    assert price.most(2, 1000, 512) == round((0.02 + 0.001 + 0.001024) * NANO)
+    assert price.of(2, Usage(100, 50), 7) == round((0.02 + 0.0001 + 0.0001) * NANO)
+    assert price.of(2, None, 7) == 7, "a remote that does not tell has cost the most"
+    assert Price(0.01).of(3, None, 7) == round(0.03 * NANO)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "free"),
+    [
+        (NotSent("refused"), None, True),
+        (RemoteError("reset"), None, False),
+        (Timeout("late"), None, False),
+        (asyncio.CancelledError(), None, False),
+        (RemoteError("down"), 503, False),
+        (RemoteError("bad"), 400, False),
+        (RemoteError("slow down"), 429, True),
+        (RemoteError("key"), 401, True),
+        (RemoteError("elsewhere"), 302, True),
+        (None, 200, False),
+    ],
+)
+def test_what_surely_was_not_billed(error: BaseException | None, status: int | None, free: bool) -> None:  # a parameter
+    assert surely_free(error, status) is free
+
+
+def gate(made: Purse, now: list[float], *, waits: bool) -> Gate:
+    made_gate = Gate(funds=Funds(made, waits=waits, now=lambda: now[0]), clock=asyncio.get_running_loop().time)
+
+    def log() -> None:
+        settle_log(made, now[0])
+        asyncio.get_running_loop().call_soon(made_gate.funds_changed)
+
+    assert made_gate.funds is not None
+    made_gate.funds.on_need = log
+    made_gate.share(1, 1)
+    return made_gate
+
+
+async def call(through: Gate, error: BaseException | None = None, status: int | None = 200) -> None:
+    with await through.enter(1, CALL) as permit:
+        assert isinstance(permit, Permit)
+        if status is not None:
+            permit.heard({}, status)
+        if error is not None:
+            raise error
+        permit.money = 0
+
+
+@on_virtual_time
+async def test_calls_go_while_there_is_money_and_then_fall_back() -> None:
+    through = gate(purse(calls=3), [NOON], waits=False)
+    for _ in range(3):
+        await call(through)
+    with pytest.raises(BudgetSpent, match="no call was made"):
+        await call(through)
+    assert through.admits, "they are taken in, to be sent away"
+    assert through.statistics()["budget"]["calls"] == {"budget": 3, "leased": 3, "charged": 3}
+
+
+@on_virtual_time
+async def test_or_they_wait_for_the_next_period() -> None:
+    now = [NOON]
+    through = gate(purse(calls=1), now, waits=True)
+    await call(through)
+    waiting = asyncio.create_task(call(through))
+    await asyncio.sleep(10)
+    assert not waiting.done()
+    assert not through.admits
+    now[0] += 86_400
+    await asyncio.sleep(3600)
+    assert waiting.done()
+    assert through.admits
+
+
+@on_virtual_time
+async def test_a_failure_is_paid_for_unless_it_surely_was_not_billed() -> None:
+    through = gate(purse(calls=2), [NOON], waits=False)
+    for _ in range(5):
+        with pytest.raises(RemoteError):
+            await call(through, RemoteError("slow down"), 429)
+    with pytest.raises(RemoteError):
+        await call(through, NotSent("nobody there"), None)
+    for _ in range(2):
+        with pytest.raises(RemoteError):
+            await call(through, RemoteError("reset"), None)
+    with pytest.raises(BudgetSpent):
+        await call(through)
+
+
+@on_virtual_time
+async def test_a_call_that_is_cancelled_before_its_turn_costs_nothing() -> None:
+    made = purse(calls=1)
+    through = gate(made, [NOON], waits=True)
+    entering = asyncio.create_task(through.enter(1, CALL))
+    await asyncio.sleep(0)
+    entering.cancel()
+    await asyncio.sleep(1)
+    await call(through)

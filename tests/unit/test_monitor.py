@@ -1,0 +1,113 @@
+"""What is measured of a worker, besides what its parts count. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bisupervised.agents.agents import Agent
+from bisupervised.streams.monitor import Monitor
+from bisupervised.streams.observation import Observation
+from bisupervised.streams.stage import Stage
+from support.outcomes import REQUESTED_MS, answered
+from support.planes import A, World
+from support.virtual_time import on_virtual_time
+
+pytestmark = pytest.mark.unit
+
+
+class Idle(Agent):
+    async def run(self, batches: Any) -> None: ...
+
+    def statistics(self) -> dict[str, Any]:
+        return {"waiting": 3}
+
+
+def staged(world: World) -> Stage:
+    observation = Observation("local", lambda: REQUESTED_MS)
+    observation.committed([answered()])
+    return Stage(world.plane, Idle(), observation, lambda: 4)
+
+
+async def monitored(
+    stage: Stage,
+    seconds: float,
+    meanwhile: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] | None = None,
+) -> Monitor:
+    monitor = Monitor([stage], price_per_call=0.5, clock=clock or asyncio.get_running_loop().time, now_ms=lambda: 7.0)
+    running = asyncio.create_task(monitor.run())
+    await asyncio.sleep(seconds)
+    meanwhile()
+    await asyncio.sleep(seconds)
+    assert not running.done(), "measuring goes on whatever happens"
+    running.cancel()
+    await asyncio.wait([running])
+    return monitor
+
+
+@on_virtual_time
+async def test_a_view_holds_what_every_part_tells() -> None:
+    world = World()
+    await world.own(A)
+    view = (await monitored(staged(world), 1.0)).view()
+    [stage] = view.stages
+    assert (stage.agent, stage.restarts, stage.told) == ("local", 4, {"waiting": 3})
+    assert stage.outcomes["answered_by"] == {"local": 1}
+    assert [standing.partition for standing in stage.standings] == [0]
+    assert (view.now_ms, view.started_ms, view.price_per_call) == (7.0, 7.0, 0.5)
+    await world.stop()
+
+
+@on_virtual_time
+async def test_lag_is_known_once_the_broker_has_told_where_partitions_end() -> None:
+    world = World()
+    world.consumer.offsets = lambda which: 5
+    await world.own(A)
+    stage = staged(world)
+    [standing] = stage.view().standings
+    assert stage.view().lag(standing) is None
+    await monitored(stage, 1.0)
+    assert stage.view().lag(standing) == 5
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_broker_that_does_not_tell_ends_nothing() -> None:
+    world = World()
+
+    def away(which: str) -> int:
+        raise RuntimeError("closed")
+
+    world.consumer.offsets = away
+    await world.own(A)
+    stage = staged(world)
+    await monitored(stage, 10.0, lambda: setattr(world.consumer, "offsets", lambda which: 5))
+    assert list(stage.ends.values()) == [5], "it is asked again"
+    await world.stop()
+
+
+@on_virtual_time
+async def test_the_loop_is_late_when_its_time_passes_unseen() -> None:
+    world = World()
+    await world.own(A)
+    loop, stolen = asyncio.get_running_loop(), [0.0]
+    monitor = await monitored(
+        staged(world), 1.2, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
+    )
+    assert monitor.view().loop_lag_s == pytest.approx(2.0)
+    await world.stop()
+
+
+@on_virtual_time
+async def test_an_old_delay_is_forgotten() -> None:
+    world = World()
+    await world.own(A)
+    loop, stolen = asyncio.get_running_loop(), [0.0]
+    monitor = await monitored(
+        staged(world), 40.0, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
+    )
+    assert monitor.view().loop_lag_s == pytest.approx(0.0)
+    await world.stop()
