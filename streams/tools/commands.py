@@ -173,6 +173,10 @@ def told_replay(replay: Replay, *, dry_run: bool) -> list[str]:
         "left: the value was too large to carry, and is gone from its source": counts.gone,
         "left: with its replay header too large for the topic": counts.refused,
         "not chosen: of another reason, or older": counts.not_chosen,
+        "offsets were deleted by retention before the replay came to them": counts.deleted,
+        f"of the replayed are older than what {replay.wish.to} keeps (retention.ms): Kafka may delete them unread": (
+            counts.aged
+        ),
     }
     return [*lines, *(f"  {count:,} {why}" for why, count in left.items() if count)]
 

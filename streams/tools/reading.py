@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
@@ -31,15 +32,30 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in range(counted[topic])]
 
 
+async def retention_ms(settings: Settings, topic: str) -> int | None:
+    """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": None})
+    async with admin_client(settings) as admin:
+        try:
+            responses = await admin.describe_configs([resource])
+        except KafkaError:  # we may not ask
+            return None
+    entries = [entry for response in responses for found in response.resources for entry in found[4]]
+    kept = [int(value) for name, value, *_ in entries if name == "retention.ms"]
+    return kept[0] if kept and kept[0] >= 0 else None
+
+
 @asynccontextmanager
-async def reader(settings: Settings, places: Collection[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of these partitions, at their beginning. Raises `BrokerUnreachable`."""
+async def reader(
+    settings: Settings, places: Collection[TopicPartition], **options: str | int
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of these partitions, at their beginning. `options` are aiokafka's. Raises `BrokerUnreachable`."""
+    usual: dict[str, str | int] = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": _FETCH_BYTES}
     consumer = AIOKafkaConsumer(
         **connection(settings.kafka).options(),
+        **(usual | options),
         isolation_level="read_committed",
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=_FETCH_BYTES,
     )
     try:
         await consumer.start()

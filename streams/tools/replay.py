@@ -43,6 +43,8 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     over_loops: int = 0  #: replayed as often as allowed already
     gone: int = 0  #: the value was too large to carry, and is no longer at the source
     refused: int = 0  #: too large for the topic with its header
+    deleted: int = 0  #: offsets of the snapshot that retention took before the replay came to them
+    aged: int = 0  #: replayed, with a time so long ago that the topic they went to may delete them at any moment
 
     def plus(self, other: Counts) -> Counts:
         """The sum, field by field."""

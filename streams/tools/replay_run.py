@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
@@ -16,7 +20,7 @@ from ..connection import connection
 from ..ledger import Ledger
 from ..settings import Settings
 from .job import Job, Send
-from .reading import partitions_of, read_at, reader
+from .reading import partitions_of, read_at, reader, retention_ms
 from .replay import Counts, Mark, ReplayError, Taken, Wish, again, decode_mark, encode_mark, take
 
 #: records in one transaction, at most
@@ -34,6 +38,7 @@ class Replay:
     wish: Wish
     targets: int  #: partitions of the topic it sends to
     resumed: bool  #: a former run of the name began it
+    oldest_ms: int = 0  #: what is older the topic it sends to may delete; milliseconds since epoch
     steps: int = field(default=0)  #: transactions of this run
 
     @property
@@ -82,7 +87,8 @@ async def run_replay(
             await job.commit([], _offsets(replay.marks))
         if not replay.left:  # finished before
             return replay
-        async with reader(settings, ()) as originals, reader(settings, list(replay.marks)) as consumer:
+        replay.oldest_ms = await _oldest_ms(settings, wish.to)
+        async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
             while replay.left:
@@ -92,6 +98,17 @@ async def run_replay(
     finally:
         await job.close()
     return replay
+
+
+def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """It says so where records are gone, instead of passing over them."""
+    most = min(_STEP_RECORDS, settings.stream.fetch_records)
+    return reader(settings, list(replay.marks), auto_offset_reset="none", max_poll_records=most)
+
+
+async def _oldest_ms(settings: Settings, topic: str) -> int:
+    kept = await retention_ms(settings, topic)
+    return 0 if kept is None else round(time.time() * 1000) - kept
 
 
 async def _begun(settings: Settings, job: Job, name: str, wish: Wish, targets: int) -> Replay:
@@ -146,14 +163,15 @@ async def _step(
 ) -> None:
     """Read some records, send what is chosen, and commit how far that came."""
     left = replay.left
-    fetched = await consumer.getmany(*left, timeout_ms=200, max_records=_STEP_RECORDS)
+    fetched, deleted = await _fetched(replay, consumer)
     room, moved, sends = replay.room, {}, []
     for place in left:
         at, mark = replay.marks[place]
         position = await consumer.position(place)
         taken = take(fetched.get(place, ()), position, mark, room)
         ready, gone = await _ready(taken, originals, replay, requests)
-        counts = taken.counts.plus(Counts(replayed=-gone, gone=gone))
+        aged = sum(send.timestamp < replay.oldest_ms for send in ready)
+        counts = taken.counts.plus(Counts(replayed=-gone, gone=gone, deleted=deleted.get(place, 0), aged=aged))
         room = None if room is None else room - counts.replayed
         if taken.offset > at:
             moved[place] = (taken.offset, msgspec.structs.replace(mark, counts=mark.counts.plus(counts)))
@@ -164,6 +182,24 @@ async def _step(
         await _commit(job, moved, sends)
         replay.steps += 1
     replay.marks.update(moved)
+
+
+async def _fetched(
+    replay: Replay, consumer: AIOKafkaConsumer
+) -> tuple[dict[TopicPartition, Any], Counter[TopicPartition]]:
+    """Some records; or how many offsets are gone, and the reader stands behind them."""
+    deleted = Counter[TopicPartition]()
+    try:
+        return await consumer.getmany(*replay.left, timeout_ms=200), deleted
+    except OffsetOutOfRangeError:
+        for place, begin in (await consumer.beginning_offsets(replay.left)).items():
+            at, mark = replay.marks[place]
+            if begin > at:
+                consumer.seek(place, begin)
+                deleted[place] = min(begin, mark.end) - at
+        if not deleted:  # the topic ends before what was read: no retention does that
+            raise
+    return {}, deleted
 
 
 async def _commit(job: Job, moved: Marks, sends: list[tuple[TopicPartition, Send]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,12 @@ from support.pipeline import Pipeline, Sent, Setup, Worker, request, wait_until
 from support.records import Record
 
 COUNT = 6000
+#: of those, the ones that fell back for `timeout`
+CHOSEN = COUNT * 2 // 3
+#: times the replay is killed
+KILLS = 6
+#: a run takes a hundred transactions, and so long that no kill comes too late
+SMALL_STEPS = {"fetch_records": 40, "transaction_timeout_s": 15.0}
 START_MS = 1_700_000_000_000
 
 
@@ -60,38 +67,74 @@ def as_process(pipeline: Pipeline, words: list[str]) -> Worker:
     return Worker(["bisupervised.streams.cli", *words], pipeline.folder / f"replay-{time.monotonic_ns()}.log", {})
 
 
+def grown(pipeline: Pipeline, run: Worker, most: int) -> None:
+    """Until the topic of requests is longer than that, while the run is still under way."""
+    wait_until(lambda: offsets(pipeline) > most, "records", alive=lambda: run.running, explain=run.tail)
+
+
+def compared(pipeline: Pipeline, sent: list[Sent]) -> tuple[int, int, int]:
+    """Requests there are, those too many, and those that miss, byte for byte."""
+    wanted = Counter(bare(record) for number, record in enumerate(sent) if number % 3 != 2)
+    found = Counter(bare(record) for record in pipeline.records("requests"))
+    return found.total(), (found - wanted).total(), (wanted - found).total()
+
+
+def settled(pipeline: Pipeline) -> bool:
+    """Whether no transaction is open: a commit is answered a moment before its records are shown."""
+
+    async def end(isolation_level: str) -> Any:
+        async with AIOKafkaConsumer(bootstrap_servers=pipeline.servers, isolation_level=isolation_level) as consumer:
+            return await consumer.end_offsets([pipeline.tp("requests", number) for number in range(2)])
+
+    return bool(asyncio.run(end("read_committed")) == asyncio.run(end("read_uncommitted")))
+
+
 def test_killed_again_and_again_it_repeats_nothing_and_misses_nothing(
     setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, pipeline = setup()
+    _, pipeline = setup(stream=SMALL_STEPS)
     sent = [fallen(pipeline, number) for number in range(COUNT)]
     pipeline.send(sent, "fallback")
     words = replay(pipeline, "first", "--reason", "timeout")
-    chance, kills, seen = random.Random(), 0, []
-    for _ in range(8):
-        most = offsets(pipeline) + chance.randrange(1500)
+    chance = random.Random()
+    for _ in range(KILLS):
         with as_process(pipeline, words) as run:
-            wait_until(lambda: offsets(pipeline) > most or not run.running, "records of the replay", 30)  # noqa: B023  # called at once
-            kills += run.running
+            grown(pipeline, run, offsets(pipeline) + chance.randrange(200))
+            time.sleep(chance.random() * 0.05)  # anywhere in a transaction
+            assert run.running, "the kill came too late"
             run.kill()
-        seen.append(len(pipeline.records("requests")))
+        assert len(pipeline.records("requests")) < CHOSEN
     pipeline.send([fallen(pipeline, COUNT + 3)], "fallback")  # not of the snapshot
     assert cli.run([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    # a committed record is shown a moment after its commit is answered: the marker is written then
-    wait_until(lambda: len(pipeline.records("requests")) >= told["replayed"], "the last transaction", 10)
-    got = pipeline.records("requests")
-    wanted = Counter(bare(record) for number, record in enumerate(sent) if number % 3 != 2)
-    found = Counter(bare(record) for record in got)
-    extra, missing = found - wanted, wanted - found
-    assert (len(got), extra.total(), missing.total()) == (wanted.total(), 0, 0), [*extra][:2] + [*missing][:2]
-    assert (told["replayed"], told["not_chosen"]) == (len(got), COUNT - len(got))
-    assert kills >= 3, "the kills came too late"
-    print(f"{kills} kills, committed after each run: {seen}")
-    first = orjson.loads(header(got[0].headers, REPLAY_HEADER) or b"")
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (CHOSEN, 0, 0)
+    assert (told["resumed"], told["replayed"], told["not_chosen"]) == (True, CHOSEN, COUNT - CHOSEN)
+    first = orjson.loads(header(pipeline.records("requests")[0].headers, REPLAY_HEADER) or b"")
     assert (first["job"], first["loop"], first["reason"]) == ("first", 1, "timeout")
+    before = offsets(pipeline)
     assert cli.run(words) == 0  # finished: nothing more
-    assert len(pipeline.records("requests")) == len(got)
+    assert offsets(pipeline) == before
+
+
+def test_what_retention_took_is_counted_and_not_passed_over(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
+    _, pipeline = setup(stream=SMALL_STEPS)
+    sent = [fallen(pipeline, number) for number in range(COUNT)]
+    pipeline.send(sent, "fallback")
+    words = replay(pipeline, "late", "--reason", "timeout")
+    with as_process(pipeline, words) as run:
+        grown(pipeline, run, 0)
+        run.kill()
+    pipeline.delete_before("fallback", [COUNT // 2, COUNT // 2 - 10])  # a deletion up to an offset, as retention does
+    pipeline.alter("requests", retention_ms="3600000")
+    assert cli.run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    there, extra, _ = compared(pipeline, sent)
+    assert (there, extra) == (told["replayed"], 0)
+    assert told["deleted"] > COUNT // 2
+    assert told["replayed"] + told["not_chosen"] + told["deleted"] == COUNT
+    assert told["aged"] >= 6, "those replayed after the topic got a short retention"
 
 
 def test_a_dry_run_writes_nothing_and_a_limit_is_exact(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,18 +187,39 @@ def test_a_value_too_large_to_carry_is_read_at_its_source(setup: Setup) -> None:
     assert [record.value for record in pipeline.records("requests")] == [sent.value] * 2
 
 
-def test_a_second_run_of_the_name_ends_the_first(setup: Setup, tmp_path: Path) -> None:
-    _, pipeline = setup()
-    pipeline.send([fallen(pipeline, number) for number in range(COUNT)], "fallback")
-    with (
-        as_process(pipeline, replay(pipeline, "one")) as first,
-        as_process(pipeline, replay(pipeline, "one")) as second,
-    ):
-        codes = sorted((first.wait(), second.wait()))
-        logs = first.tail() + second.tail()
-    assert codes in ([0, 0], [0, 1])
-    assert len(pipeline.records("requests")) == COUNT
-    assert codes == [0, 0] or "took over" in logs
+def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
+    """The first is frozen on its way, and wakes when the second is through."""
+    _, pipeline = setup(stream=SMALL_STEPS)
+    sent = [fallen(pipeline, number) for number in range(COUNT)]
+    pipeline.send(sent, "fallback")
+    words = replay(pipeline, "one", "--reason", "timeout")
+    with as_process(pipeline, words) as first:
+        grown(pipeline, first, 0)
+        first.signal(signal.SIGSTOP)
+        assert len(pipeline.records("requests")) < CHOSEN
+        assert cli.run(words) == 0
+        first.signal(signal.SIGCONT)
+        assert first.wait() == cli.FAILED, first.tail()
+        assert "another run" in first.tail()
+        assert "took over" in first.tail()
+        assert "Traceback" not in first.tail()
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (CHOSEN, 0, 0)
+
+
+def test_two_runs_at_once_are_one(setup: Setup) -> None:
+    """Whichever is later takes over from where the other one was."""
+    _, pipeline = setup(stream=SMALL_STEPS)
+    sent = [fallen(pipeline, number) for number in range(COUNT)]
+    pipeline.send(sent, "fallback")
+    words = replay(pipeline, "one", "--reason", "timeout")
+    with as_process(pipeline, words) as first:
+        grown(pipeline, first, 0)
+        with as_process(pipeline, words) as second:
+            assert (second.wait(), first.wait()) == (cli.DONE, cli.FAILED), first.tail() + second.tail()
+            assert "took over" in first.tail()
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 
 
 def test_a_file_is_produced_and_its_outcomes_are_watched(
@@ -175,3 +239,5 @@ def test_a_file_is_produced_and_its_outcomes_are_watched(
     assert "local" in capsys.readouterr().out
     assert cli.run(["tail", "fallback", "--from-beginning", "--limit", "1", *config]) == 0
     assert "low_confidence" in capsys.readouterr().out
+    assert cli.run(["tail", "results", "--no-follow", *config]) == 0  # from now on, until now
+    assert capsys.readouterr().out == ""
