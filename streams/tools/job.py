@@ -79,6 +79,7 @@ class Job:
 
         Raises `JobError`.
         """
+        asyncio.get_running_loop().set_exception_handler(_forget)
         kafka, stream = self._settings.kafka, self._settings.stream
         self._producer = AIOKafkaProducer(
             **connection(kafka).options(),
@@ -151,6 +152,12 @@ class Job:
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:  # aiokafka asserts on a failed transaction
             why = str(error) or type(error).__name__
             raise Interrupted(f"{self.group} was interrupted ({why}): run it again, and it goes on") from error
+
+
+def _forget(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A producer that is fenced leaves futures nobody awaits: what they hold has been raised, and told, already."""
+    if not isinstance(context.get("exception"), KafkaError):
+        loop.default_exception_handler(context)
 
 
 async def _deliver(producer: AIOKafkaProducer, records: Sequence[Send]) -> list[int]:

@@ -202,7 +202,7 @@ def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
         assert first.wait() == cli.FAILED, first.tail()
         assert "another run" in first.tail()
         assert "took over" in first.tail()
-        assert "Traceback" not in first.tail()
+        assert "Traceback" not in first.tail(), first.tail(200)
     wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 
