@@ -87,7 +87,8 @@ _FALLBACK = {
     "replay": "Send fallback records through the pipeline again, exactly once.",
 }
 for _name, _purpose in _FALLBACK.items():
-    fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose)
+    _end = PAGES["fallback"].as_markdown()
+    fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose, help_epilogue=_end)
 
 
 def worker(

@@ -80,9 +80,10 @@ async def run_replay(
     job = Job(settings, group_of_replay(settings, name))
     targets = len(await partitions_of(settings, wish.to))
     try:
+        replay = await _begun(settings, job, name, wish, targets)  # other options are refused before a run is ended
         if not dry_run:
             await job.open()
-        replay = await _begun(settings, job, name, wish, targets)
+            replay = await _begun(settings, job, name, wish, targets)  # a former run commits nothing from here on
         if not (dry_run or replay.resumed):
             await job.commit([], _offsets(replay.marks))
         if not replay.left:  # finished before

@@ -222,6 +222,21 @@ def test_two_runs_at_once_are_one(setup: Setup) -> None:
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 
 
+def test_a_run_with_other_options_is_refused_and_disturbs_nobody(
+    setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, pipeline = setup(stream=SMALL_STEPS)
+    sent = [fallen(pipeline, number) for number in range(COUNT)]
+    pipeline.send(sent, "fallback")
+    with as_process(pipeline, replay(pipeline, "one", "--reason", "timeout")) as run:
+        grown(pipeline, run, 0)
+        assert cli.run(replay(pipeline, "one", "--reason", "budget")) == cli.FAILED
+        assert "was begun as --reason timeout" in capsys.readouterr().err
+        assert run.wait() == cli.DONE, run.tail()
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (CHOSEN, 0, 0)
+
+
 def test_a_file_is_produced_and_its_outcomes_are_watched(
     setup: Setup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

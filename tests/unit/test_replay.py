@@ -6,8 +6,9 @@ from aiokafka import TopicPartition
 from bisupervised.schemas.codec import decode_facts, fall_back, header, publish, without_value
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Replayed, Result, Source
+from bisupervised.streams.tools.commands import told_replay
 from bisupervised.streams.tools.replay import Counts, Mark, ReplayError, Wish, again, decode_mark, encode_mark, judge
-from bisupervised.streams.tools.replay_run import checked
+from bisupervised.streams.tools.replay_run import Replay, checked
 from bisupervised.streams.tools.since import since_ms
 from bisupervised.streams.tools.telling import fallback_line, plain, told_fallback
 from support.records import Record
@@ -124,3 +125,15 @@ def test_control_characters_of_a_record_do_not_reach_the_terminal() -> None:
         assert line.isprintable()
     assert plain("\x1b[0m\u202e") == r"\x1b[0m\u202e"
     assert decode_facts(record).source == Source("requests", 1, 17)
+
+
+def test_every_record_that_was_left_is_told() -> None:
+    counts = Counts(replayed=1000, not_chosen=2, over_loops=3, gone=4, refused=5, deleted=6, aged=7)
+    wish = Wish("requests", ("budget",), loops=2)
+    told = told_replay(
+        Replay("x", {TopicPartition("f", 0): (9, Mark(9, "", wish, counts))}, wish, 1, resumed=True), dry_run=False
+    )
+    assert told[0] == "replay x: goes on from a former run; 1,000 replayed to requests"
+    assert [int(line.split()[0]) for line in told[1:]] == [3, 4, 5, 2, 6, 7]
+    nothing = Replay("x", {}, wish, 1, resumed=False)
+    assert told_replay(nothing, dry_run=True) == ["replay x: 0 would be replayed to requests"]
