@@ -25,8 +25,10 @@ COUNT = 6000
 CHOSEN = COUNT * 2 // 3
 #: times the replay is killed
 KILLS = 6
-#: a run takes a hundred transactions, and so long that no kill comes too late
-SMALL_STEPS = {"fetch_records": 40, "transaction_timeout_s": 15.0}
+#: a run takes hundreds of transactions, and so long that no kill comes too late
+SMALL_STEPS = {"fetch_records": 20, "transaction_timeout_s": 15.0}
+#: a run takes so long that another one starts and joins it on the way
+SMALLEST_STEPS = {"fetch_records": 5}
 START_MS = 1_700_000_000_000
 
 
@@ -209,7 +211,7 @@ def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
 
 def test_two_runs_at_once_are_one(setup: Setup) -> None:
     """Whichever is later takes over from where the other one was."""
-    _, pipeline = setup(stream=SMALL_STEPS)
+    _, pipeline = setup(stream=SMALLEST_STEPS)
     sent = [fallen(pipeline, number) for number in range(COUNT)]
     pipeline.send(sent, "fallback")
     words = replay(pipeline, "one", "--reason", "timeout")
@@ -225,13 +227,14 @@ def test_two_runs_at_once_are_one(setup: Setup) -> None:
 def test_a_run_with_other_options_is_refused_and_disturbs_nobody(
     setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, pipeline = setup(stream=SMALL_STEPS)
+    _, pipeline = setup(stream=SMALLEST_STEPS)
     sent = [fallen(pipeline, number) for number in range(COUNT)]
     pipeline.send(sent, "fallback")
     with as_process(pipeline, replay(pipeline, "one", "--reason", "timeout")) as run:
         grown(pipeline, run, 0)
         assert cli.run(replay(pipeline, "one", "--reason", "budget")) == cli.FAILED
         assert "was begun as --reason timeout" in capsys.readouterr().err
+        assert run.running, "it was refused when the run had ended"
         assert run.wait() == cli.DONE, run.tail()
     wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
