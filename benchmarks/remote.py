@@ -111,6 +111,13 @@ class _Batch:
     def release(self) -> None:
         """Nobody takes it back."""
 
+    def called_before(self, record: Incoming) -> bool:
+        """Each is delivered once."""
+        return False
+
+    def called(self, record: Incoming) -> None:
+        """Nobody asks."""
+
     def __enter__(self) -> Self:
         return self
 

@@ -24,9 +24,17 @@ from .records import (
     Source,
 )
 
+
+class _Versioned(msgspec.Struct, gc=False):
+    """As much of `Facts` as can be read of any version."""
+
+    v: int = VERSION
+
+
 _encoder = msgspec.json.Encoder()
 _facts_decoder = msgspec.json.Decoder(Facts)
 _result_decoder = msgspec.json.Decoder(Result)
+_version_decoder = msgspec.json.Decoder(_Versioned)
 
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
@@ -127,9 +135,29 @@ def decode_facts(record: Incoming) -> Facts:
         facts = _facts_decoder.decode(document)
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the header {FACTS_HEADER!r} is damaged: {error}") from error
-    if abs(facts.v - VERSION) > 1:
+    if not reads(facts.v):
         raise InvalidRequest(f"the header is of version {facts.v}; this worker reads {VERSION} and its neighbours")
     return facts
+
+
+def reads(version: int) -> bool:
+    """Whether records of this version are read here: of our own version, and of both neighbours."""
+    return abs(version - VERSION) <= 1
+
+
+def foreign_version(record: Incoming) -> int | None:
+    """The version of a record's facts where it is one that `reads` refuses; None where it is not, or there are none.
+
+    Such a record is no bad one: a worker of another version can read it. What is damaged is `decode_facts`'s matter.
+    """
+    document = header(record.headers, FACTS_HEADER)
+    if document is None:
+        return None
+    try:
+        version = _version_decoder.decode(document).v
+    except msgspec.DecodeError:
+        return None
+    return None if reads(version) else version
 
 
 def facts_of(record: Incoming) -> Facts:
@@ -141,13 +169,22 @@ def facts_of(record: Incoming) -> Facts:
 
 
 def encode_facts(facts: Facts) -> bytes:
-    """The header `bisupervised` for these facts."""
+    """The header `bisupervised` for these facts, in our version whoever wrote the record they were read from."""
+    if facts.v != VERSION:
+        facts = msgspec.structs.replace(facts, v=VERSION)
     return _encoder.encode(facts)
 
 
 def decode_result(value: bytes) -> Result:
-    """Read the value of a record of `results`. Raises `msgspec.DecodeError`."""
-    return _result_decoder.decode(value)
+    """Read the value of a record of `results`. Raises `msgspec.DecodeError`, also where it is more than one version
+    away.
+    """
+    result = _result_decoder.decode(value)
+    if not reads(result.v):
+        raise msgspec.ValidationError(
+            f"the result is of version {result.v}; {VERSION} and its neighbours are read here"
+        )
+    return result
 
 
 def encode_result(result: Result) -> bytes:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
+from . import records
 from .records import VERSION, Facts, Result, Source, Verdict
 
 FOLDER = Path(__file__).parent / "json"
@@ -23,6 +25,8 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {"facts": Facts, "result": Result}
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 # a field and the comment that says what it is: `offset: int  #: its offset`
 _FIELD = re.compile(r"^    (\w+): .*?#: (.+)$", re.MULTILINE)
+# a header, or several, and the comment above: `#: header on …` over `REASON_HEADER = …`
+_HEADER = re.compile(r"^#: (.+)\n(\w+_HEADERS?)\b", re.MULTILINE)
 
 
 def file_name(name: str) -> str:
@@ -34,18 +38,42 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema of a document in `DOCUMENTS`. Fields that a schema does not know are allowed: the next
     version may add some.
     """
-    (_, components) = msgspec.json.schema_components([DOCUMENTS[name]], ref_template="#/$defs/{name}")
-    structs: list[type[msgspec.Struct]] = [Source, Verdict, DOCUMENTS[name]]
-    for kind in structs:
-        _describe(components[kind.__name__], kind)
-    whole = components.pop(DOCUMENTS[name].__name__)
+    found = components("#/$defs/{name}", [DOCUMENTS[name]])
+    whole = found.pop(DOCUMENTS[name].__name__)
     return {
         "$schema": _DRAFT,
         "$id": f"urn:bisupervised:{name}:v{VERSION}",
         "version": VERSION,
         **whole,
-        "$defs": components,
+        "$defs": found,
     }
+
+
+def components(ref_template: str, documents: Sequence[type[msgspec.Struct]]) -> dict[str, dict[str, Any]]:
+    """The schemas of these structs and of the ones inside them, by name. `ref_template` says how they refer to each
+    other, as in `#/$defs/{name}`.
+    """
+    (_, found) = msgspec.json.schema_components(documents, ref_template=ref_template)
+    structs: list[type[msgspec.Struct]] = [Source, Verdict, *documents]
+    for kind in structs:
+        _describe(found[kind.__name__], kind)
+    return found
+
+
+def headers() -> dict[str, str]:
+    """Every header that `records` names, and what it says there of each."""
+    described: dict[str, str] = {}
+    for comment, constant in _HEADER.findall(inspect.getsource(records)):
+        named: str | tuple[str, ...] = getattr(records, constant)
+        described |= dict.fromkeys((named,) if isinstance(named, str) else named, comment)
+    return described
+
+
+def struct_in(comment: str) -> type[msgspec.Struct] | None:
+    """The struct that a header holds as JSON: the one that its comment names in backticks; None for plain text."""
+    named = [getattr(records, word, None) for word in re.findall(r"`(\w+)`", comment)]
+    structs = [found for found in named if isinstance(found, type) and issubclass(found, msgspec.Struct)]
+    return structs[0] if structs else None
 
 
 def _describe(component: dict[str, Any], kind: type[msgspec.Struct]) -> None:

@@ -76,11 +76,16 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
     cached: bool = False  #: an equal input had been answered: nothing was asked, and nothing paid
 
 
+def _version() -> int:
+    return VERSION
+
+
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known about a request so far: the header `bisupervised`, which grows on the way."""
 
     source: Source  #: where the request came from
-    v: int = VERSION  #: version of this struct
+    # a factory: `omit_defaults` would leave out a plain default, and no reader could tell one version from another
+    v: int = msgspec.field(default_factory=_version)  #: version of this struct
     id: str | int | None = None  #: the user's own id, for correlation only
     deadline_ms: int | None = None  #: milliseconds since epoch after which no call is paid
     local: Verdict | None = None  #: what the local model said
@@ -100,7 +105,7 @@ class Result(msgspec.Struct, frozen=True):
     answered_by: Literal["local", "remote"]  #: which model gave it
     score: float  #: score of the supervisor that trusted it
     threshold: float  #: threshold it passed: score >= threshold
-    v: int = VERSION  #: version of this struct
+    v: int = msgspec.field(default_factory=_version)  #: version of this struct
     trusted: bool = True  #: False only in a degraded mode the user switched on
     id: str | int | None = None  #: the user's own id, for correlation only
     local: Verdict | None = None  #: the local verdict where the remote answered

@@ -1,4 +1,4 @@
-"""Write requirements/build.txt, lock.txt and torch.txt anew: `make lock`.
+"""Write requirements/build.txt, lock.txt, torch.txt and image.txt anew: `make lock`.
 
 Pins that still fit are kept; `python scripts/lock.py --upgrade` takes the newest of everything.
 
@@ -7,7 +7,8 @@ two, so that either build of torch can be put beside the same lock:
 
 - build.txt: what installs the rest (pip, setuptools, wheel);
 - lock.txt:  everything but torch and the CUDA family;
-- torch.txt: the plain torch with the CUDA family.
+- torch.txt: the plain torch with the CUDA family;
+- image.txt: the part of lock.txt that a worker in a container needs, torch's own needs included.
 
 torch's version is the one of torch-cpu.txt, which is kept by hand and says why.
 """
@@ -45,11 +46,15 @@ def main() -> None:
             "--constraints",
             str(scratch / "torch.in"),
         )
-        resolve(uv, scratch / "build.txt", str(scratch / "build.in"), "--constraints", str(scratch / "all.txt"))
+        pinned = ("--constraints", str(scratch / "all.txt"))
+        resolve(uv, scratch / "image.txt", "pyproject.toml", "--extra", "torch", "--extra", "parquet", *pinned)
+        resolve(uv, scratch / "build.txt", str(scratch / "build.in"), *pinned)
         entries = split((scratch / "all.txt").read_text())
         write("build.txt", split((scratch / "build.txt").read_text()))
         write("lock.txt", [entry for entry in entries if not CUDA_FAMILY.match(entry)])
         write("torch.txt", [entry for entry in entries if CUDA_FAMILY.match(entry)])
+        image = split((scratch / "image.txt").read_text())
+        write("image.txt", [entry for entry in image if not CUDA_FAMILY.match(entry)])
 
 
 def keep_present_pins(scratch: Path) -> None:

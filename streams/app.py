@@ -40,6 +40,7 @@ from .topology import (
     plane_policy,
     steps,
 )
+from .web.face import Face, make_face
 
 T = TypeVar("T")
 
@@ -68,16 +69,25 @@ class _App(faust.App):
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
 
-    def __init__(self, stages: Sequence[Stage], monitor: Monitor, **kwargs: Any) -> None:  # noqa: ANN401  # for mode
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        monitor: Monitor,
+        face: Face,
+        **kwargs: Any,  # noqa: ANN401  # for mode
+    ) -> None:
         super().__init__(**kwargs)
         self._stages = stages
         self._monitor = monitor
+        self._face = face
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
-        """Warm the agents up, then begin to read."""
+        """Show ourselves, warm the agents up, then begin to read."""
+        await self._face.start()
         for stage in self._stages:
             await stage.agent.warm_up()
+            self._face.health.loaded(stage.plane.policy.name)
         _settle_heap()
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
@@ -88,6 +98,7 @@ class Planes(Service):
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
+            self._face.health.failed(f"a data plane has failed: {type(error).__name__}")
             self.add_future(self.crash(error))
 
     async def on_stop(self) -> None:
@@ -100,6 +111,7 @@ class Planes(Service):
             await stage.agent.close()
             told = stage.plane.statistics() | stage.agent.statistics()
             log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
+        await self._face.stop()
 
 
 def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
@@ -116,11 +128,12 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
     app.boot_strategy = _Boot(app)
     stages = [_stage(app, settings, step, facts) for step in flow]
     app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
+    face = make_face(settings, agents, app.telemetry)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, app.telemetry, **kwargs)
+            super().__init__(stages, app.telemetry, face, **kwargs)
 
     if source is not None:
         _reload_from(source, settings, app, [stage.agent for stage in stages])
@@ -150,6 +163,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         on_leaving=agent.leaves,
         on_owned=agent.owns,
         on_committed=observation.committed,
+        unreadable=step.unreadable,
     )
     actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))

@@ -58,6 +58,11 @@ app = App(
 )
 topics = App(name="topics", help="Make the topics.", **page_of("topics"))
 app.command(topics)
+topics.command(
+    f"{__package__}.acls_command:acls",
+    name="acls",
+    help="Print what a worker must be allowed to do at a broker that asks, as arguments of kafka-acls.sh.",
+)
 
 #: commands over recorded predictions, loaded when they are called: their names and what they are for
 _OFFLINE = {
@@ -70,6 +75,12 @@ _OFFLINE = {
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
+app.command(
+    f"{__package__}.schema_command:schema",
+    name="schema",
+    help="Print an interface document: AsyncAPI for a configuration, or the JSON Schema of a record.",
+    **page_of("schema"),
+)
 
 #: commands over the topics for people: name, function, and what it is for
 _TOOLS = {
@@ -106,7 +117,7 @@ def worker(
 
 
 def create(*, config: Config = None, json: Json = False) -> int:
-    """Make what is missing of the five topics. Existing topics are left as they are."""
+    """Make what is missing of the topics, the budget's too where there is one. Existing topics are left as they are."""
     settings = _settings(config)
     from .offline.output import tell
     from .topics import create_topics

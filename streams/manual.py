@@ -75,6 +75,12 @@ PAGES: dict[str, Page] = {
         "the topics that are missing; none that exists is altered",
         examples=("bisupervised topics create --config my.toml",),
     ),
+    "schema": Page(
+        SET_UP,
+        "the names of the topics in the configuration",
+        "the document to stdout",
+        examples=("bisupervised schema asyncapi --config my.toml", "bisupervised schema result > result.json"),
+    ),
     "worker": Page(
         RUN,
         "the configuration, the model, and the topics `requests`, `doubtful` and `answers`",

@@ -49,6 +49,7 @@ class Monitor:
         self._now_ms = now_ms
         self._started_ms = now_ms()
         self._late: deque[float] = deque(maxlen=_LOOKS)
+        self.answered: dict[str, float] = {}  #: by agent: when the broker last answered it, on the clock
 
     def __repr__(self) -> str:
         return f"<Monitor of {[stage.plane.policy.name for stage in self._stages]}>"
@@ -67,6 +68,7 @@ class Monitor:
         while True:
             try:
                 await stage.measure()
+                self.answered[stage.plane.policy.name] = self._clock()
             except Lost as error:
                 log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
             except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it

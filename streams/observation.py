@@ -20,7 +20,7 @@ from ..schemas.records import Facts, Outgoing, Result
 #: fallback records that are remembered
 LAST_FALLBACKS = 50
 #: bytes of a fallback record's value that are remembered: a small picture is whole
-VALUE_BYTES = 16 * 1024
+VALUE_BYTES = 64 * 1024
 #: bounds of the latency histogram, seconds
 LATENCY_S = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,

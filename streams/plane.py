@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from ..schemas.records import Outgoing
+from ..schemas.records import Incoming, Outgoing
 from .batch import Batch
 from .ledger import Ledger
 from .lenient import read_any_header
@@ -126,6 +126,10 @@ def _uncounted(outcomes: Sequence[Outgoing]) -> None:
     return
 
 
+def _ours(record: Incoming) -> None:
+    return
+
+
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -140,10 +144,12 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
         on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
+        unreadable: Callable[[Incoming], str | None] = _ours,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
-        `on_owned` how many of how many are owned; `on_committed` hears the outcomes of each transaction.
+        `on_owned` how many of how many are owned; `on_committed` hears the outcomes of each transaction. `unreadable`
+        says why a record is another worker's to read, None where it is ours.
         """
         self.policy = policy
         self.counters = Counters()
@@ -154,6 +160,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._on_leaving = on_leaving
         self._on_owned = on_owned
         self._on_committed = on_committed
+        self._unreadable = unreadable
         self._held = False
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
@@ -358,8 +365,19 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         owned = self._owned.get(tp)
         if owned is not None and owned.partition.taking and not owned.partition.paused:
-            self.counters.fetched += len(records)
-            owned.partition.add(records)
+            readable = self._readable(owned.partition, records)
+            self.counters.fetched += len(readable)
+            owned.partition.add(readable)
+
+    def _readable(self, partition: Partition, records: list[Any]) -> list[Any]:
+        """The records up to the first that only another worker can read: there the partition stops, loudly."""
+        for index, record in enumerate(records):
+            reason = self._unreadable(record)
+            if reason is not None:
+                self._pause(partition)
+                partition.stop(f"offset {record.offset}: {reason}")
+                return records[:index]
+        return records
 
     def _rewind(self) -> None:
         """Fetch again from where the windows end: a fetch that raised may have dropped another partition's records."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ Process = subprocess.Popen[bytes]
 
 _READY_S = 120.0  # a worker may load torch, and joins three groups; a busy machine takes its time
 _STOP_S = 30.0
+_PAGE = re.compile(r"the page: (http://\S+)")
 
 
 class ProcessError(BiSupervisedError):
@@ -172,3 +174,9 @@ async def _have_joined(admin: AIOKafkaAdminClient, groups: set[str]) -> bool:
         return groups <= {group for group, *_ in await admin.list_consumer_groups()}
     except KafkaError:  # the coordinator of a new broker is still loading
         return False
+
+
+def page_of(log: Path) -> str | None:
+    """The address of the page that the worker with this log serves; None where it serves none."""
+    found = _PAGE.findall(log.read_text(errors="replace"))
+    return found[-1] if found else None

@@ -5,6 +5,7 @@ A key of a table that is a `SecretStr` is one. Where the table has a key `<name>
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from .faults import Place
+
+_WORD = re.compile(r"[!-~]+")
 
 
 def secret(table: BaseModel, key: str) -> str | None:
@@ -26,6 +29,14 @@ def secret(table: BaseModel, key: str) -> str | None:
         return _something(given.get_secret_value())
     named = getattr(table, f"{key}_file", "")
     return _something(_read(Path(named))) if named else None
+
+
+def one_word(table: BaseModel, key: str) -> str | None:
+    """A secret that must be one word, such as what a header carries. Raises `ValueError`, as `secret` does."""
+    text = secret(table, key)
+    if text is not None and not _WORD.fullmatch(text.strip()):
+        raise ValueError("must be one word")
+    return None if text is None else text.strip()
 
 
 def _read(path: Path) -> str:
@@ -79,6 +90,20 @@ def secret_faults(settings: BaseModel, places: Iterable[Place]) -> list[str]:
         except ValueError as error:
             faults.append(f"{origin(table, place)}: {error}")
     return faults
+
+
+def word_faults(table: BaseModel, place: Place) -> list[str]:
+    """That it is more than a word. What is wrong with it as a secret is told by `secret_faults`."""
+    try:
+        if secret(table, place[1]) is None:
+            return []
+    except ValueError:
+        return []
+    try:
+        one_word(table, place[1])
+    except ValueError as error:
+        return [f"{origin(table, place)}: {error}"]
+    return []
 
 
 def take_written(document: dict[str, Any], places: Iterable[Place]) -> list[str]:

@@ -25,18 +25,20 @@ from ..agents.answers import Output, scores_for
 from ..agents.remote.budget import Per
 from ..agents.supervision.arbitration import JOINT
 from ..agents.supervision.scores import SCORES
-from .api_key import header_name, plain_headers
 from .connection import Mechanism, SecurityProtocol
+from .headers import header_name, plain_headers
 from .protocol_settings import ChatOptions, GenericOptions, TeiOptions
 from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_score
 from .values import (
     MODULE_CALLABLE,
     Count,
+    address,
     http_url,
     kafka_name,
     model_name,
     no_boolean,
     parsed_threshold,
+    picture_shape,
     servers,
     upper,
 )
@@ -445,6 +447,36 @@ class Thresholds(_Table):
     )
 
 
+class Web(_Table):
+    """The worker's page, its health and its metrics."""
+
+    enabled: bool = Field(default=True, description="true serves the page, /live, /ready and /metrics")
+    host: Annotated[str, AfterValidator(address)] = Field(
+        default="127.0.0.1",
+        description="address to listen on; beyond loopback, what shows records needs a token",
+    )
+    port: Annotated[int, BeforeValidator(no_boolean), Field(ge=0, le=65535)] = Field(
+        default=8080,
+        description="port to listen on; where it is taken, one of the next 19; 0 takes a free one",
+    )
+    hosts: tuple[_Name, ...] = Field(
+        default=(), description="names that people reach the page by, besides localhost and its address"
+    )
+    token: SecretStr | None = Field(
+        default=None, description="what one must know to see records, from the environment only"
+    )
+    token_file: str = Field(default="", description="file that holds that token; '' for none")
+    image_shape: Annotated[tuple[_Count, ...], AfterValidator(picture_shape)] = Field(
+        default=(),
+        description="height and width, and 3 where it has colours, of the picture that an input is when it is a flat "
+        "list of numbers; empty for none",
+    )
+    stalled_s: _Seconds = Field(
+        default=150.0,
+        description="seconds in which a partition with unfinished records must finish one; else /ready fails",
+    )
+
+
 class Log(_Table):
     """What the worker writes about itself."""
 
@@ -467,6 +499,7 @@ class Settings(BaseSettings):
     remote: Remote = Field(description="the large model behind a network")
     budget: Budget = Field(default=Budget(), description="the most that the remote may cost")
     thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
+    web: Web = Field(default=Web(), description="the worker's page, its health and its metrics")
     log: Log = Field(default=Log(), description="what the worker writes about itself")
 
     @classmethod

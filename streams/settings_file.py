@@ -15,11 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ..schemas.errors import ConfigurationError
-from .api_key import key_faults
 from .connection import connection_faults
 from .faults import contradictions, place_of, told, unknown_variable
 from .protocols import TABLES, unfit_for_protocol
-from .secret import secret_faults, secret_keys, take_written
+from .secret import secret_faults, secret_keys, take_written, word_faults
 from .settings import Settings
 from .thresholds import with_thresholds
 
@@ -104,7 +103,12 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
         faulty = _places(error)
         settings = _settled(document, faulty)
     faults += contradictions(settings, faulty)
-    faults += unfit_for_protocol(settings, faulty) + secret_faults(settings, SECRETS) + key_faults(settings.remote)
+    faults += (
+        unfit_for_protocol(settings, faulty)
+        + secret_faults(settings, SECRETS)
+        + word_faults(settings.remote, ("remote", "api_key"))
+    )
+    faults += word_faults(settings.web, ("web", "token"))
     if not any(table == "kafka" for table, _ in faulty):
         faults += connection_faults(settings.kafka)
     if faults:

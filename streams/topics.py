@@ -1,4 +1,4 @@
-"""Making the five topics. What is there already is left as it is, and named."""
+"""Making the topics: five, and the budget's where there is one. What is there already is left as it is, and named."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ async def create_topics(settings: Settings) -> list[str]:
     return [_line(topic, None if name in made else visible[name]) for name, topic in wanted.items()]
 
 
-def _wanted(settings: Settings) -> dict[str, NewTopic]:
+def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
+    """How each topic is configured, by its name, as the broker spells it."""
     topics = settings.topics
     shared = {
         "min.insync.replicas": str(topics.min_insync_replicas),
@@ -71,14 +72,19 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
         topics.results: shared,
         topics.fallback: shared,
     }
-    wanted = {
-        name: NewTopic(name, topics.partitions, topics.replication_factor, topic_configs=config)
-        for name, config in configs.items()
-    }
     if settings.budget.limited:
-        longest = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
-        wanted[topics.budget] = NewTopic(topics.budget, 1, topics.replication_factor, topic_configs=longest)
-    return wanted
+        configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
+    return configs
+
+
+def _wanted(settings: Settings) -> dict[str, NewTopic]:
+    topics = settings.topics
+    return {
+        name: NewTopic(
+            name, 1 if name == topics.budget else topics.partitions, topics.replication_factor, topic_configs=config
+        )
+        for name, config in topic_configs(settings).items()
+    }
 
 
 @asynccontextmanager

@@ -37,10 +37,9 @@ from ..agents.supervision.thresholds import Thresholds, read_thresholds
 from ..agents.terms import Terms
 from ..agents.tracing import Tracing
 from ..schemas.budget import NANO, Amount
-from ..schemas.codec import RequestFormat, facts_of
+from ..schemas.codec import RequestFormat, facts_of, foreign_version
 from ..schemas.errors import ConfigurationError, Reason
-from ..schemas.records import Facts, Incoming, Route
-from .api_key import api_key
+from ..schemas.records import VERSION, Facts, Incoming, Route
 from .budget_topic import BudgetTopic
 from .caution import CautionPolicy
 from .connection import connection
@@ -50,6 +49,7 @@ from .plane import PlanePolicy
 from .preflight import TopicFacts
 from .protocols import make_protocol
 from .routing import Router
+from .secret import one_word
 from .settings import Settings
 from .substitute import request_facts
 from .thresholds import version_of
@@ -74,6 +74,7 @@ class Step:
     batch_wait_s: float  #: seconds a record waits for others
     runs_user_code: bool  #: its inputs could kill the process
     facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
+    unreadable: Callable[[Incoming], str | None]  #: why only another worker can read it; None where we can
 
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
@@ -88,6 +89,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             local.batch_wait_ms / 1000,
             True,
             request_facts,
+            lambda _: None,  # a header of ours on a request is from another life
         ),
         Step(
             "remote",
@@ -97,6 +99,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             remote.batch_wait_ms / 1000,
             False,
             facts_of,
+            _of_another_version,
         ),
         Step(
             "remote_supervisor",
@@ -106,9 +109,20 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             0.0,
             False,
             facts_of,
+            _of_another_version,
         ),
     )
     return {step.agent: step for step in flow}
+
+
+def _of_another_version(record: Incoming) -> str | None:
+    version = foreign_version(record)
+    if version is None:
+        return None
+    return (
+        f"the record is of version {version}, and this worker reads {VERSION} and its neighbours; nothing is lost: it "
+        "waits for a worker that reads it. Workers are upgraded one record version at a time (docs/interfaces.md)"
+    )
 
 
 def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
@@ -302,7 +316,7 @@ def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
 
 def make_transport(settings: Settings) -> Transport:
     """What carries calls to the remote, with the key where there is one."""
-    remote, key = settings.remote, api_key(settings.remote)
+    remote, key = settings.remote, one_word(settings.remote, "api_key")
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
     transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:

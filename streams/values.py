@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,23 @@ from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
 MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def address(value: str) -> str:
+    """An IP address, or localhost."""
+    if value == "localhost":
+        return value
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address, or localhost") from None
+
+
+def picture_shape(value: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width, and 3 where there are colours; or nothing."""
+    if value and not (len(value) == 2 or (len(value) == 3 and value[2] == 3)):
+        raise ValueError("must be [height, width] or [height, width, 3]")
+    return value
 
 
 def no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held

@@ -179,6 +179,10 @@ class Gate:
                 self._queue.popleft()
                 _refuse(turn, CircuitOpen("the remote is down; no call was made"))
                 continue
+            if self.funds is not None and self.funds.purse.never(turn.cost):
+                self._queue.popleft()
+                _refuse(turn, BudgetSpent("the call can cost more than the whole budget; it was not made"))
+                continue
             means = self._means(turn.cost)
             if means == "spent" and self.funds is not None and not self.funds.waits:
                 self._queue.popleft()

@@ -35,12 +35,19 @@ class Price:
         return bool(self.per_million_prompt_tokens or self.per_million_completion_tokens)
 
     def of(self, inputs: int, usage: Usage | None, most: int) -> int:
-        """Nano-units of an answered call. Where the remote does not tell its usage, the most it can have been."""
+        """Nano-units of an answered call. Where the remote does not tell its usage, the most it can have been.
+
+        No call has no tokens, so a count of none is one that was not told.
+        """
         if not self.by_token:
             return _nano(self.per_input * inputs)
-        if usage is None:
+        if usage is None or not self._told(usage):
             return most
         return self._of(inputs, usage.prompt_tokens, usage.completion_tokens)
+
+    def _told(self, usage: Usage) -> bool:
+        read = usage.prompt_tokens > 0 or not self.per_million_prompt_tokens
+        return read and (usage.completion_tokens > 0 or not self.per_million_completion_tokens)
 
     def most(self, inputs: int, body_bytes: int, answer_tokens: int) -> int:
         """Nano-units that a call can cost: a token is a byte at least, and so bound by the body's size."""

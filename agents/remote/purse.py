@@ -53,6 +53,10 @@ class Purse:
     def __repr__(self) -> str:
         return f"<Purse {self._period} holds {self.held} of {self.policy.limit}>"
 
+    def never(self, cost: Amount) -> bool:
+        """A whole budget would not pay for this call."""
+        return not self.policy.limit.covers(self.policy.counted(cost))
+
     def afford(self, cost: Amount, now: float) -> Literal["yes", "soon", "spent"]:
         """Whether a call may go: yes; not before the log has granted more; or not in this period."""
         self._turn(now)

@@ -87,6 +87,8 @@ class AiohttpTransport:
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )
+            # by itself it would send a PUT again on a connection that was closed: a try nobody counts, and pays for
+            self._session._retry_connection = False  # noqa: SLF001  # there is no public way
         return self._session
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

@@ -21,7 +21,7 @@ from ...schemas.codec import decode_facts, decode_result
 from ...schemas.errors import BiSupervisedError
 from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
-from ..processes import Process, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
+from ..processes import Process, interruptible, page_of, run_coroutine, start_server, start_worker, wait_until_ready
 from ..settings import Settings
 from ..settings_file import load_settings
 from ..topics import create_topics
@@ -91,6 +91,7 @@ def _run(out: Path, rounds: int, seed: int, console: Console, processes: ExitSta
     worker = start_worker(config, folder, processes)
     run_coroutine(wait_until_ready(settings, worker, folder))
     console.print(f"  bisupervised worker --config {config}")
+    console.print(f"  its page, while it runs: {page_of(folder / 'worker.log') or 'none, see worker.log'}")
     console.print(f"[bold]5[/] {len(plan.events):,} events in, results and fallback out")
     set_up_s = time.monotonic() - began
     report = run_coroutine(_stream(settings, plan, worker, url, console))
@@ -174,6 +175,9 @@ in_flight = {IN_FLIGHT}
 requests_per_minute = {60 * CALLS_PER_SECOND}
 limit_window_s = 1  # how the server counts: so many calls a second
 price_per_call = {PRICE}
+
+[web]
+image_shape = [8, 8]  # an input is a flat list of grey levels
 
 [thresholds]
 version = "calibration split, seed {seed}"

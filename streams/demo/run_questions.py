@@ -18,7 +18,7 @@ from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
 from ..broker import Broker, BrokerError
 from ..downstream import read_meter, stream
-from ..processes import Process, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
+from ..processes import Process, interruptible, page_of, run_coroutine, start_server, start_worker, wait_until_ready
 from ..settings_file import load_settings
 from ..topics import create_topics
 from .chat_server import completion, likelihood
@@ -79,6 +79,7 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     run_coroutine(create_topics(settings))
     worker = start_worker(config, folder, processes, env={MODEL_VARIABLE: str(weights.resolve())})
     run_coroutine(wait_until_ready(settings, worker, folder))
+    console.print(f"  the worker's page, while it runs: {page_of(folder / 'worker.log') or 'none, see worker.log'}")
     console.print(f"[bold]3[/] {len(split.held_out):,} questions in, results and fallback out")
     report = run_coroutine(_stream(settings, split.held_out, weights, worker, url, console))
     document = as_json(report) | {"threshold_local": thresholds.local, "threshold_remote": thresholds.remote}

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from bisupervised.streams.broker import free_port
-from support.models import RAISES
 from support.pipeline import Pipeline, Setup, request
 from support.prometheus import PROMETHEUS, PROMTOOL, RULES, Prometheus, prometheus
 from support.scraping import Scraped
@@ -112,9 +111,9 @@ def test_a_partition_stops(setup: Setup, watched: Prometheus) -> None:
 
 
 def test_an_agent_crashes_again_and_again(setup: Setup, watched: Prometheus) -> None:
-    _, pipeline = setup(local={"batch_size": 32})
-    watch(watched, pipeline)
-    pipeline.wait_for_outcomes(pipeline.send([request(n, mark=RAISES) for n in range(20)]))
+    _, pipeline = setup(local={"batch_size": 8})
+    watch(watched, pipeline, "--crashing")
+    pipeline.wait_for_outcomes(pipeline.send([request(n, local=0.95) for n in range(200)]))
     watched.wait_for("BisupervisedAgentRestarts", agent="local")
 
 
@@ -139,9 +138,9 @@ def test_a_worker_that_gets_no_cpu_says_so_when_it_does(setup: Setup, watched: P
     watched.wait_for("BisupervisedEventLoopBlocked")
 
 
-def watch(watched: Prometheus, pipeline: Pipeline) -> Scraped:
+def watch(watched: Prometheus, pipeline: Pipeline, *options: str) -> Scraped:
     """A worker, scraped before anything happens to it."""
-    scraped = Scraped(pipeline)
+    scraped = Scraped(pipeline, options=options)
     watched.scrape(scraped.target)
     watched.wait_until_quiet("BisupervisedNoWorker")
     return scraped

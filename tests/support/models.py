@@ -57,6 +57,19 @@ def slow() -> Model:
     return predict
 
 
+def unhurried() -> Model:
+    """Takes three seconds for its first answer, as one that compiles itself does."""
+    started: list[float] = []
+
+    def predict(inputs: Inputs) -> NDArray[np.float64]:
+        if not started:
+            started.append(time.monotonic())
+            time.sleep(3.0)
+        return rows(inputs, LOCAL)
+
+    return predict
+
+
 def _obey(mark: int) -> None:
     if mark == RAISES:
         raise ArithmeticError("a marked input")

@@ -239,6 +239,12 @@ class Worker:
             explain=self.tail,
         )
 
+    @property
+    def page(self) -> str:
+        """The address of its page, waited for."""
+        self.wait_for("web_started")
+        return next(str(line["url"]) for line in _documents(self.log) if line.get("action") == "web_started")
+
     def tail(self, lines: int = 40) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -417,6 +423,7 @@ class Pipeline:
                 "price_per_call": 0.5,
             },
             "thresholds": {"version": "calibrated"},
+            "web": {"port": 0},
             "log": {"json": True},
         }
 

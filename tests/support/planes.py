@@ -221,6 +221,7 @@ class World:
         self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions
         self.told: Callable[[], object] = lambda: None  #: called when it is
         self.left: Callable[[], None] = lambda: None  #: called when partitions are about to go
+        self.unreadable: dict[int, str] = {}  #: offsets that only another worker can read, and why
         self.plane = self._make_plane()
         self.task = asyncio.create_task(self.plane.run())
 
@@ -246,6 +247,7 @@ class World:
             on_leaving=lambda: self.left(),
             on_owned=self._hear,
             on_committed=lambda outcomes: self.committed.extend(outcome.value for outcome in outcomes),
+            unreadable=lambda record: self.unreadable.get(record.offset),
             clock=clock,
         )
         ledger: Any = self.ledger

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import faust
 from aiohttp import web
+from bisupervised.agents.agents import LocalAgent
 from bisupervised.streams.app import create_app
 from bisupervised.streams.exposition import render
 from bisupervised.streams.logs import configure
 from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import AGENTS, AgentName
 from mode import Service
+from support.crashing_agent import crash
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--agents", default=",".join(AGENTS))
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--crashing", action="store_true", help="a local agent with a fault")
     arguments = parser.parse_args()
+    if arguments.crashing:
+        LocalAgent.run = crash  # type: ignore[method-assign]  # this is what it is for
     settings = load_settings(arguments.config)
     configure(settings.log.level, as_json=True)
     app = create_app(settings, cast("list[AgentName]", arguments.agents.split(",")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client.parser import text_string_to_metric_families
 from support.pipeline import AGENTS, Pipeline, Worker, wait_until
@@ -13,9 +13,14 @@ class Scraped:
     """A worker whose metrics are served."""
 
     def __init__(
-        self, pipeline: Pipeline, agents: str | None = None, port: int = 0, env: Mapping[str, str] | None = None
+        self,
+        pipeline: Pipeline,
+        agents: str | None = None,
+        port: int = 0,
+        env: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        command = ["support.scraped", "--config", str(pipeline.config), "--port", str(port)]
+        command = ["support.scraped", "--config", str(pipeline.config), "--port", str(port), *options]
         self.worker: Worker = pipeline.start([*command, "--agents", agents] if agents else command, env)
         planes = len(agents.split(",")) if agents else AGENTS
         self.worker.wait_for("partition_acquired", planes * pipeline.partitions)

@@ -147,6 +147,7 @@ def test_a_price_per_token_is_bounded_by_bytes_and_settled_by_usage() -> None:
     price = Price(0.01, 1.0, 2.0)
     assert price.most(2, 1000, 512) == round((0.02 + 0.001 + 0.001024) * NANO)
     assert price.of(2, Usage(100, 50), 7) == round((0.02 + 0.0001 + 0.0001) * NANO)
+    assert price.of(2, Usage(100, 0), 7) == price.of(2, Usage(0, 50), 7) == 7
     assert price.of(2, None, 7) == 7, "a remote that does not tell has cost the most"
     assert Price(0.01).of(3, None, 7) == round(0.03 * NANO)
 
@@ -216,6 +217,14 @@ async def test_or_they_wait_for_the_next_period() -> None:
     now[0] += 86_400
     await asyncio.sleep(3600)
     assert waiting.done()
+    assert through.admits
+
+
+@on_virtual_time
+async def test_a_call_that_no_budget_pays_for_waits_for_none() -> None:
+    through = gate(purse(money=1.0, calls=0), [NOON], waits=True)
+    with pytest.raises(BudgetSpent, match="more than the whole budget"):
+        await through.enter(1, Amount(NANO + 1, 1))
     assert through.admits
 
 

@@ -15,6 +15,7 @@ from bisupervised.schemas.codec import (
     encode_result,
     facts_of,
     fall_back,
+    foreign_version,
     forward,
     header,
     publish,
@@ -137,10 +138,24 @@ def test_facts_come_back_as_they_went(facts: Facts) -> None:
     assert decode_facts(Record(None, headers=[(FACTS_HEADER, encode_facts(facts))])) == facts
 
 
-def test_what_is_not_known_takes_no_room() -> None:
+def test_what_is_not_known_takes_no_room_and_the_version_is_always_told() -> None:
     assert orjson.loads(encode_facts(Facts(Source("r", 0, 1)))) == {
-        "source": {"topic": "r", "partition": 0, "offset": 1}
+        "source": {"topic": "r", "partition": 0, "offset": 1},
+        "v": VERSION,
     }
+    assert orjson.loads(encode_result(Result(SOURCE, "a", "local", 0.9, 0.5)))["v"] == VERSION
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_what_a_neighbour_wrote_goes_on_in_our_version(version: int) -> None:
+    read = decode_facts(Record(None, headers=[(FACTS_HEADER, of_version(version, FULL))]))
+    assert read.v == version
+    assert orjson.loads(encode_facts(read))["v"] == VERSION
+
+
+def of_version(version: int, facts: Facts) -> bytes:
+    """As a worker of that version writes them, with a field of its own."""
+    return orjson.dumps(orjson.loads(encode_facts(facts)) | {"v": version, "of the future": 1})
 
 
 @pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
@@ -152,9 +167,25 @@ def test_neighbouring_versions_are_read(version: int) -> None:
 
 @pytest.mark.parametrize("version", [VERSION - 2, VERSION + 2])
 def test_a_version_farther_away_is_refused(version: int) -> None:
-    record = Record(None, headers=[(FACTS_HEADER, encode_facts(msgspec.structs.replace(FULL, v=version)))])
+    record = Record(None, headers=[(FACTS_HEADER, of_version(version, FULL))])
     with pytest.raises(InvalidRequest, match=f"of version {version}"):
         decode_facts(record)
+    assert foreign_version(record) == version
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
+def test_a_neighbour_is_not_foreign(version: int) -> None:
+    assert foreign_version(Record(None, headers=[(FACTS_HEADER, of_version(version, FULL))])) is None
+
+
+def test_what_says_no_version_is_not_foreign() -> None:
+    assert foreign_version(Record(None)) is None
+    assert foreign_version(Record(None, headers=[(FACTS_HEADER, b"{}")])) is None
+
+
+@pytest.mark.parametrize("document", [b"", b"[]", b'{"v": "9"}', b'{"v": 1e400}', b"\xff"])
+def test_a_damaged_header_is_not_a_foreign_one(document: bytes) -> None:
+    assert foreign_version(Record(None, headers=[(FACTS_HEADER, document)])) is None
 
 
 DAMAGED = [b"", b"{", b"[]", b"{}", b'{"source": 1}', b"\xff", encode_facts(FULL)[:-1]]
@@ -257,6 +288,16 @@ def test_a_result_carries_the_key_the_time_and_the_trace_and_nothing_else() -> N
     assert (outcome.to, outcome.key, outcome.timestamp) == ("results", b"key", 123)
     assert list(outcome.headers) == trace
     assert decode_result(outcome.value or b"").prediction == "a"
+
+
+@pytest.mark.parametrize(("version", "read"), [(-2, False), (-1, True), (0, True), (1, True), (2, False)])
+def test_a_result_of_a_neighbouring_version_is_read_and_no_other(version: int, read: bool) -> None:
+    document = orjson.loads(encode_result(Result(SOURCE, "a", "local", 0.9, 0.5))) | {"v": VERSION + version, "new": 1}
+    if read:
+        assert decode_result(orjson.dumps(document)).prediction == "a"
+    else:
+        with pytest.raises(msgspec.DecodeError, match=f"of version {VERSION + version}"):
+            decode_result(orjson.dumps(document))
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]"])

@@ -334,6 +334,38 @@ def test_a_missing_offset_stops_that_partition_only(error: KafkaError, caplog: p
 
 
 @on_virtual_time
+async def test_a_record_for_another_worker_stops_its_partition_before_it(caplog: pytest.LogCaptureFixture) -> None:
+    """What lies before it is answered and committed, it and what lies behind stay for whoever can read them."""
+    world = World()
+    world.unreadable = {2: "of another version"}
+    world.consumer.write(A, 0, 1)
+    await world.own(A, B)
+    assert await world.answer_all() == [[(0, 0), (0, 1)]]
+    world.consumer.write(A, 2, 3)
+    world.consumer.write(B, 1)
+    assert await world.answer_all() == [[(1, 1)]]
+    assert A in world.consumer.paused
+    assert "offset 2: of another version" in caplog.text
+    assert actions(caplog).count("partition_stopped") == 1
+    await world.stop()
+    assert world.brokers[A].stored == Progress(2, phase="c", topic_id=TOPIC_ID)
+
+
+@on_virtual_time
+async def test_nothing_behind_a_record_for_another_worker_is_taken_in() -> None:
+    world = World()
+    world.unreadable = {2: "of another version"}
+    world.consumer.write(A, *range(5))
+    await world.own(A)
+    await asyncio.sleep(5.0)
+    assert world.plane.counters.fetched == 2
+    await world.stop()
+    stored = world.brokers[A].stored
+    assert stored is not None
+    assert stored.offset <= 2
+
+
+@on_virtual_time
 async def test_a_fetch_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     await world.own(A)

@@ -15,8 +15,8 @@ from bisupervised.schemas.codec import encode_facts
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
-from bisupervised.streams.api_key import api_key
 from bisupervised.streams.protocols import make_protocol
+from bisupervised.streams.secret import one_word
 from bisupervised.streams.settings import Remote, Settings
 from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topology import make_agent
@@ -273,7 +273,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         "from BISUPERVISED_REMOTE__GENERIC_JSON__PATH",
         "[remote.generic_json] prediction: is missing: path of the prediction in an answer, as in choices.0.text; '' "
         "takes all of it",
-        f"{VARIABLE}: must hold a key, which is one word",
+        f"{VARIABLE}: must be one word",
     }
 
 
@@ -293,16 +293,16 @@ def test_the_environment_reaches_into_the_tables(tmp_path: Path) -> None:
 def test_the_key_from_the_environment_wins_over_the_files(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
     text = f"{CHAT}api_key_file = '{tmp_path / 'key'}'"
-    assert api_key(load(tmp_path, text).remote) == KEY
-    assert api_key(load(tmp_path, text, {VARIABLE: "another"}).remote) == "another"
-    assert api_key(load(tmp_path, CHAT).remote) is None
+    assert one_word(load(tmp_path, text).remote, "api_key") == KEY
+    assert one_word(load(tmp_path, text, {VARIABLE: "another"}).remote, "api_key") == "another"
+    assert one_word(load(tmp_path, CHAT).remote, "api_key") is None
 
 
 @pytest.mark.parametrize("content", [b"two words", b"a\nb", "schlüssel".encode()])
 def test_a_file_without_a_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     faults = faults_of(tmp_path, f"{CHAT}api_key_file = '{tmp_path / 'key'}'")
-    assert faults == ["[remote] api_key_file: must hold a key, which is one word"]
+    assert faults == ["[remote] api_key_file: must be one word"]
 
 
 @pytest.mark.parametrize("source", ["environment", "file"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.secret import one_word
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.settings_file import KNOWN, load_settings
 
@@ -159,6 +160,11 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
             "results = 'a b'",
             "[topics] results: must be 1 to 249 letters, digits, dots, hyphens and underscores (got 'a b')",
         ),
+        ("web", "host = 'here'", "[web] host: must be an IP address, or localhost (got 'here')"),
+        ("web", "port = 70000", "[web] port: must be at most 65535 (got 70000)"),
+        ("web", "image_shape = [8]", "[web] image_shape: must be [height, width] or [height, width, 3]"),
+        ("web", "token = 'abc'", "[web] token: must not stand in the file; set BISUPERVISED_WEB__TOKEN, or token_file"),
+        ("web", "token_file = '/nowhere'", "[web] token_file: cannot be read: No such file or directory"),
         ("log", "json = 'perhaps'", "[log] json: must be true or false (got 'perhaps')"),
         ("local", "threshhold = 1", "[local] threshhold: unknown key; did you mean threshold?"),
         ("local", "drain_s = 1", "[local] drain_s: unknown key; it belongs in [stream]"),
@@ -458,3 +464,15 @@ def test_a_header_that_is_the_keys(tmp_path: Path) -> None:
 )
 def test_a_fault_names_the_unit(tmp_path: Path, table: str, line: str, fault: str) -> None:
     assert faults_of(write(tmp_path, with_line(table, line))) == [fault]
+
+
+def test_the_token_of_the_page_comes_from_the_environment_or_a_file_and_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    path = write(tmp_path, with_line("web", f"token_file = '{tmp_path / 'token'}'"))
+    assert one_word(load_settings(path, {}).web, "token") == "from-file"
+    settings = load_settings(path, {"BISUPERVISED_WEB__TOKEN": "from-env"})
+    assert one_word(settings.web, "token") == "from-env"
+    assert "from-env" not in repr(settings)
+    assert one_word(load_settings(write(tmp_path, REQUIRED), {}).web, "token") is None
+    fault = "BISUPERVISED_WEB__TOKEN: must be one word"
+    assert faults_of(path, {"BISUPERVISED_WEB__TOKEN": "two words"}) == [fault]

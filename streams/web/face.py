@@ -1,0 +1,55 @@
+"""What a worker shows of itself, made from the settings: health always, the server where it is enabled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from ..exposition import render
+from ..health import Health, HealthPolicy
+from ..monitor import Monitor
+from ..secret import one_word
+from ..settings import Settings
+from .security import AccessPolicy
+from .server import WebPolicy, WebServer, read_static
+from .status import About
+from .watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Started before anything can take long, stopped last."""
+
+    health: Health
+    server: WebServer | None  #: None where it is switched off
+
+    async def start(self) -> None:
+        """Listen."""
+        if self.server is not None:
+            await self.server.start()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self.server is not None:
+            await self.server.stop()
+
+
+def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Face:
+    """Raises `ValueError` where the token cannot be read."""
+    web = settings.web
+    health = Health(HealthPolicy(web.stalled_s), agents)
+    if not web.enabled:
+        return Face(health, None)
+    access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), one_word(web, "token"))
+    policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
+    about = About(settings.name, _version(), tuple(agents))
+    watch = Watch(monitor, health)
+    return Face(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))
+
+
+def _version() -> str:
+    try:
+        return version("bisupervised")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

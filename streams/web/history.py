@@ -1,0 +1,104 @@
+"""What changed lately: rates and latencies of the last seconds, from counts that only grow. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ...agents.histogram import Buckets
+from ..monitor import WorkerView
+
+#: seconds between two samples, and over which a rate is taken
+TICK_S, RATE_S = 1.0, 5.0
+#: seconds that the chart and the percentiles look back
+CHART_S, LATENCY_S = 120, 60.0
+#: who answers, as latencies are counted
+KINDS = ("local", "remote", "fallback")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What had been counted at one moment."""
+
+    now: float  #: seconds of a monotonic clock
+    edges: Mapping[str, int]  #: records over each edge of the flow, as `local_doubtful`
+    outcomes: Mapping[str, int]  #: requests ended, by `KINDS`
+    latency: Mapping[str, Buckets]  #: by `KINDS`, those that have any
+
+
+def sample(view: WorkerView, now: float) -> Sample:
+    """From what each agent has committed."""
+    told = {stage.agent: stage.outcomes for stage in view.stages}
+    latency = {kind: buckets for kind in KINDS if (buckets := _latency(told, kind)) is not None}
+    return Sample(now, edges(view), {kind: _ended(told, kind) for kind in KINDS}, latency)
+
+
+def edges(view: WorkerView) -> dict[str, int]:
+    """Records over each edge of the flow; `requests` is the first one."""
+    found = {f"{stage.agent}_{route}": n for stage in view.stages for route, n in stage.outcomes["routes"].items()}
+    requests = [sum(stage.outcomes["routes"].values()) for stage in view.stages if stage.agent == "local"]
+    return found | {"requests": requests[0]} if requests else found
+
+
+def _ended(told: Mapping[str, Mapping[str, Any]], kind: str) -> int:
+    key, name = ("routes", "fallback") if kind == "fallback" else ("answered_by", kind)
+    return sum(outcomes[key].get(name, 0) for outcomes in told.values())
+
+
+def _latency(told: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
+    """That of all agents together."""
+    found = [outcomes["latency"][kind] for outcomes in told.values() if kind in outcomes["latency"]]
+    if not found:
+        return None
+    counts = tuple(map(sum, zip(*(buckets.counts for buckets in found), strict=True)))
+    return Buckets(found[0].bounds, counts, sum(buckets.total for buckets in found))
+
+
+class History:
+    """Samples of the last two minutes."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque(maxlen=CHART_S + 1)
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self._samples)} samples>"
+
+    def add(self, new: Sample) -> None:
+        """The newest sample."""
+        self._samples.append(new)
+
+    def rates(self) -> dict[str, float]:
+        """Records a second over each edge."""
+        if len(self._samples) < 2:
+            return {}
+        last, first = self._samples[-1], self._before(RATE_S)
+        seconds = last.now - first.now
+        return {edge: (n - first.edges.get(edge, 0)) / seconds for edge, n in last.edges.items()}
+
+    def chart(self) -> list[list[float]]:
+        """Requests ended a second, by `KINDS`, a row for each pair of samples, the oldest first."""
+        samples = list(self._samples)
+        return [
+            [round((new.outcomes[kind] - old.outcomes[kind]) / (new.now - old.now), 2) for kind in KINDS]
+            for old, new in pairwise(samples)
+        ]
+
+    def percentiles(self) -> dict[str, dict[str, float | int | None]]:
+        """Seconds that 50, 95 and 99 per cent of the last minute's requests took at most, and how many there were."""
+        if not self._samples:
+            return {}
+        last, first = self._samples[-1], self._before(LATENCY_S)
+        return {kind: _percentiles(last.latency[kind].since(first.latency[kind])) for kind in last.latency}
+
+    def _before(self, seconds: float) -> Sample:
+        """The youngest sample that is at least so old, or the oldest there is."""
+        last = self._samples[-1].now
+        old = [earlier for earlier in self._samples if last - earlier.now >= seconds - TICK_S / 2]
+        return old[-1] if old else self._samples[0]
+
+
+def _percentiles(buckets: Buckets) -> dict[str, float | int | None]:
+    return {"count": buckets.count} | {f"p{q}": buckets.quantile(q / 100) for q in (50, 95, 99)}

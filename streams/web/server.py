@@ -1,0 +1,139 @@
+"""The worker's web server: the page, its data and pictures, health, metrics. It only reads."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from ..exposition import CONTENT_TYPE
+from .pictures import Gallery
+from .security import AccessPolicy, guard
+from .status import About, last_fallbacks, status, whole_values
+from .watch import Watch
+
+log = logging.getLogger(__name__)
+
+#: ports tried, from the one in the settings on: several workers may share a machine
+PORTS = 20
+_STATIC = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/draw.js": ("draw.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+#: seconds that requests under way get when the worker stops
+_GRACE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class WebPolicy:
+    """Where to listen, and for whom."""
+
+    access: AccessPolicy
+    port: int  #: the first to try; 0 takes a free one
+    input_field: str = "input"  #: of a request, '' for the whole value
+    image_shape: tuple[int, ...] = ()  #: of inputs that are flat lists
+
+
+def read_static() -> dict[str, tuple[bytes, str]]:
+    """The page's own files: body and type by path. It reads from disk, so call it where no event loop runs."""
+    folder = files(__package__) / "static"
+    return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
+
+
+class WebServer:
+    """Serves what a `Watch` sees. A worker goes on without it where no port is free."""
+
+    def __init__(
+        self,
+        policy: WebPolicy,
+        about: About,
+        watch: Watch,
+        metrics: Callable[[], bytes],
+        static: Mapping[str, tuple[bytes, str]],
+    ) -> None:
+        self.url: str | None = None  #: None while nothing is served
+        self._policy = policy
+        self._about = about
+        self._watch = watch
+        self._metrics = metrics
+        self._gallery = Gallery(policy.input_field, policy.image_shape)
+        self._files = static
+        self._runner: web.AppRunner | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebServer {self.url or 'not listening'}>"
+
+    def application(self) -> web.Application:
+        """Its routes, behind the guard."""
+        app = web.Application(middlewares=[guard(self._policy.access)])
+        for path in self._files:
+            app.router.add_get(path, self._file)
+        app.router.add_get("/api/status", self._status)
+        app.router.add_get("/pictures/{name}", self._picture)
+        app.router.add_get("/live", self._live)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/metrics", self._told_metrics)
+        return app
+
+    async def start(self) -> None:
+        """Listen on the port of the settings, or on the next one that is free."""
+        self._watch.start()
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_GRACE_S)
+        self._runner = runner
+        await runner.setup()
+        host, port = self._policy.access.host, self._policy.port
+        for tried in range(port, port + PORTS if port else 1):
+            try:
+                await web.TCPSite(runner, host, tried).start()
+            except OSError as error:
+                log.info("no page on port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
+                continue
+            self.url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
+            log.info("the page: %s", self.url, extra={"action": "web_started", "url": self.url})
+            return
+        log.warning("no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
+
+    async def stop(self) -> None:
+        """Stop listening and looking."""
+        await self._watch.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _file(self, request: web.Request) -> web.Response:
+        body, kind = self._files[request.path]
+        return web.Response(body=body, content_type=kind, charset="utf-8")
+
+    async def _status(self, request: web.Request) -> web.Response:
+        watch = self._watch
+        pictures = self._gallery.hang(whole_values(last_fallbacks(watch.view)))
+        return _json(status(self._about, watch.view, watch.reasons(), watch.history, pictures))
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        picture = self._gallery.get(request.match_info["name"])
+        if picture is None:
+            raise web.HTTPNotFound
+        return web.Response(body=picture.body, content_type=picture.media_type)
+
+    async def _live(self, request: web.Request) -> web.Response:
+        """An answer at all says that the event loop turns."""
+        reasons = [] if self._watch.health.alive else self._watch.reasons()
+        return _json({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        reasons = self._watch.reasons()
+        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    async def _told_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _json(document: dict[str, Any], code: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(document), content_type="application/json", status=code)

@@ -1,0 +1,308 @@
+// Asks the worker once a second and shows what it says. Whatever comes from records becomes text, never markup.
+
+import { EDGES, drawChart, drawFlow } from "/draw.js";
+
+const EVERY_MS = 1000, PATIENCE_MS = 3000;
+const $ = (id) => document.getElementById(id);
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+const share = (part, all) => (all ? `${((100 * part) / all).toFixed(1)} %` : "–");
+const score = (value) => (typeof value === "number" ? value.toFixed(3) : "no score");
+
+function rate(value) {
+  if (value >= 9999.5) return `${(value / 1000).toFixed(1)}k`;
+  return value >= 99.5 || value === 0 ? whole.format(value) : value.toFixed(1);
+}
+
+function amount(value) {
+  if (value === null || value === undefined) return "–";
+  return value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: value !== 0 && Math.abs(value) < 1 ? 4 : 2 });
+}
+
+function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
+  if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
+  if (value < 3600) return value < 600 ? `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s` : `${Math.floor(value / 60)} min`;
+  if (value < 86400) return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
+  return `${Math.floor(value / 86400)} d ${Math.floor((value % 86400) / 3600)} h`;
+}
+
+function ago(value) {
+  if (value < 60) return value < 1 ? "just now" : `${Math.floor(value)} s ago`;
+  return `${seconds(value)} ago`;
+}
+
+/** Signs that would act instead of being seen: controls, and those that turn the direction of text. */
+const ACTING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+const seen = (text) => String(text).replace(ACTING, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+/** Text from a record: its direction stays its own. */
+function foreign(text) {
+  const made = element("bdi");
+  made.textContent = seen(text);
+  return made;
+}
+
+const text = (id, value) => {
+  if ($(id).textContent !== value) $(id).textContent = value;
+};
+
+function cells(row, ...values) {
+  return element("tr", "", row, ...values.map((value) => element("td", "n", value)));
+}
+
+function heading(...children) {
+  const made = element("th", "", ...children);
+  made.scope = "row";
+  return made;
+}
+
+// what is shown
+
+const showFlow = drawFlow($("flow"), rate);
+const showChart = drawChart($("chart"), rate);
+
+function show(status) {
+  const { worker, counts, money } = status;
+  text("worker", seen(worker.name));
+  text("facts", `${worker.agents.map((name) => name.replace("_", " ")).join(", ")} · version ${worker.version} · up ${seconds(worker.uptime_s)}`);
+  showReady(status);
+  showFigures(status);
+  showFlow(status.rates, nodeTexts(status), worker.agents);
+  showFlowTable(status);
+  showChart(status.chart);
+  showLatency(status.latency);
+  showRemote(status.remote, money);
+  showPartitions(status.partitions);
+  showFallbacks(status, counts);
+}
+
+function showReady({ ready, reasons }) {
+  state(ready ? "ready" : "unready", ready ? "ready" : "not ready");
+  $("reasons").hidden = ready;
+  const told = reasons.map(seen).join("\n");
+  if ($("reasons").dataset.told !== told) {
+    $("reasons").dataset.told = told;
+    $("reasons").replaceChildren(...reasons.map((reason) => element("li", "", foreign(reason))));
+  }
+}
+
+function showFigures({ counts, money, rates, worker }) {
+  const { local, remote } = counts.answered_by;
+  const ended = local + remote + counts.fallback;
+  const trustedRemote = remote, untrusted = counts.untrusted, trustedLocal = local - untrusted;
+  const rateOf = (...edges) => edges.reduce((sum, id) => sum + (rates[id] ?? 0), 0);
+  text("ended", count(ended));
+  text("ended-rate", `${rate(rateOf("local_results", "local_fallback", "remote_results", "remote_fallback", "remote_supervisor_results", "remote_supervisor_fallback"))} a second`);
+  text("share-local", share(trustedLocal, ended));
+  text("n-local", `${count(trustedLocal)}${untrusted ? `, and ${count(untrusted)} untrusted` : ""}`);
+  text("share-remote", share(trustedRemote, ended));
+  text("n-remote", count(trustedRemote));
+  text("share-fallback", share(counts.fallback, ended));
+  text("n-fallback", count(counts.fallback));
+  const priced = money.remote_only > 0;
+  text("saved", priced ? share(money.saved, money.remote_only) : money.calls_avoided === null ? "–" : count(money.calls_avoided));
+  text("saved-of", priced ? `${amount(money.saved)} of ${amount(money.remote_only)}` : money.calls_avoided === null ? "not seen by this worker" : "calls; no price is set");
+  const parts = { local: trustedLocal, remote: trustedRemote, untrusted, fallback: counts.fallback };
+  for (const [name, part] of Object.entries(parts)) $("shares").querySelector(`.${name}`).style.width = `${ended ? (100 * part) / ended : 0}%`;
+  $("shares").setAttribute("aria-label", `Of ${count(ended)} outcomes: ${share(trustedLocal, ended)} trusted from the local model, ${share(trustedRemote, ended)} trusted from the remote model, ${share(counts.fallback, ended)} fallback.`);
+}
+
+function nodeTexts({ counts, remote, partitions }) {
+  const { local, remote: answered } = counts.answered_by;
+  const lag = (agent) => {
+    const lags = partitions.filter((one) => one.agent === agent && one.lag !== null).map((one) => one.lag);
+    return lags.length ? `${count(lags.reduce((sum, value) => sum + value, 0))} waiting` : "";
+  };
+  return {
+    requests: lag("local"),
+    local: counts.requests === null ? "not in this worker" : `${count(counts.requests)} decided`,
+    remote: remote ? `${count(remote.in_flight)} in flight` : "not in this worker",
+    remote_supervisor: counts.edges.remote_supervisor_results === undefined && counts.edges.remote_supervisor_fallback === undefined ? "" : `${count((counts.edges.remote_supervisor_results ?? 0) + (counts.edges.remote_supervisor_fallback ?? 0))} judged`,
+    results: count(local + answered),
+    fallback: count(counts.fallback),
+  };
+}
+
+function showFlowTable({ rates, counts }) {
+  const total = (id) => (id === "requests" ? counts.requests : counts.edges[id]);
+  $("flow-rows").replaceChildren(...EDGES.map(([id, from, to]) => element("tr", "", heading(from), element("td", "", to),
+    element("td", "n", rates[id] === undefined ? "–" : rate(rates[id])), element("td", "n", count(total(id) ?? null)))));
+}
+
+const ENDED_BY = { local: "local model", remote: "remote model", fallback: "fallback" };
+
+function showLatency(latency) {
+  $("latency").replaceChildren(...Object.entries(ENDED_BY).map(([kind, name]) => {
+    const { p50 = null, p95 = null, p99 = null, count: n = null } = latency[kind] ?? {};
+    return cells(heading(element("span", `who ${kind}`, name)), seconds(p50), seconds(p95), seconds(p99), count(n));
+  }));
+}
+
+const BREAKER = { closed: ["up", "good"], open: ["down: breaker open", "bad"], probing: ["probing", "warn"], stopped: ["refuses all calls", "bad"] };
+
+function showRemote(remote, money) {
+  $("remote").hidden = !remote;
+  $("no-remote").hidden = Boolean(remote);
+  const [word, tone] = BREAKER[remote?.breaker?.state] ?? ["–", ""];
+  text("breaker", word);
+  $("breaker").className = `tag ${tone}`;
+  if (!remote) return;
+  text("asked", count(money.asked));
+  text("calls", count(money.calls));
+  text("avoided", count(money.calls_avoided));
+  text("spent", amount(money.spent));
+  text("remote-only", amount(money.remote_only));
+  const { limits } = remote;
+  const meters = [["Calls in flight", remote.in_flight, limits.in_flight, `${count(remote.in_flight)} of ${count(limits.in_flight)}`]];
+  if (remote.waiting) meters.push(["Waiting for their turn", null, null, count(remote.waiting)]);
+  for (const name of ["requests", "tokens"]) {
+    const most = limits[`${name}_per_minute`], pace = limits[`${name}_pace`];
+    if (most) meters.push([`Pace of ${name}, this worker`, pace, most, `${count(pace)} of the fleet's ${count(most)} a minute`]);
+  }
+  meters.push(["Share of the fleet's limits", limits.share, 1, share(limits.share, 1)], ...budgetMeters(remote.budget));
+  if (remote.breaker.opened) meters.push(["Breaker opened", null, null, `${count(remote.breaker.opened)} times`]);
+  showMeters(meters);
+}
+
+/** What the fleet has leased of its budget of this period; 0 is no limit. What this worker's calls have cost is beside it. */
+function budgetMeters(budget) {
+  const meters = [];
+  for (const [unit, show] of [["money", amount], ["calls", count]]) {
+    const told = budget?.[unit];
+    if (!told?.budget) continue;
+    const used = `${show(told.leased)} of ${show(told.budget)}, ${show(told.charged)} by this worker`;
+    meters.push([`Budget of ${unit}`, told.leased, told.budget, used]);
+  }
+  if (budget?.spent) meters.push(["Budget", null, null, "spent: what happens now is a setting"]);
+  return meters;
+}
+
+function showMeters(meters) {
+  const place = $("meters");
+  while (place.children.length > meters.length) place.lastChild.remove();
+  while (place.children.length < meters.length) {
+    place.append(element("div", "", element("div", "meter-head", element("span"), element("span")), element("div", "bar", element("i"))));
+  }
+  meters.forEach(([name, value, most, told], at) => {
+    const [head, bar] = place.children[at].children;
+    head.firstChild.textContent = name;
+    head.lastChild.textContent = told;
+    bar.hidden = value === null;
+    if (value === null) return;
+    const part = most ? Math.min(1, value / most) : 0;
+    bar.firstChild.style.width = `${100 * part}%`;
+    bar.classList.toggle("full", part > 0.95 && name.startsWith("Budget"));
+    for (const [key, at] of Object.entries({ role: "meter", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": most, "aria-valuenow": value, "aria-valuetext": told })) bar.setAttribute(key, at);
+  });
+}
+
+const TONES = { running: "good", paused: "", acquiring: "", stopped: "bad" };
+const MEANS = { paused: "What was fetched is worked on first: the rest waits in Kafka", acquiring: "Being taken over from its former owner" };
+
+function showPartitions(partitions) {
+  const sum = (key) => partitions.reduce((total, one) => total + (one[key] ?? 0), 0);
+  text("partitions-sum", `${count(partitions.length)} assigned, ${count(sum("lag"))} records waiting`);
+  $("partitions").replaceChildren(...partitions.map((one) => {
+    const tag = element("span", `tag ${TONES[one.state]}`, one.state);
+    tag.title = one.stopped ? seen(one.stopped) : MEANS[one.state] ?? "";
+    return element("tr", "", heading(foreign(`${one.topic}-${one.partition}`)), element("td", "optional", one.agent.replace("_", " ")),
+      element("td", "", tag), ...[count(one.lag), count(one.unfinished), seconds(one.age_s)].map((value) => element("td", "n", value)));
+  }));
+}
+
+function showFallbacks({ fallbacks, now_ms: now }, counts) {
+  text("fallbacks-sum", counts.fallback > fallbacks.length ? `newest ${fallbacks.length} of ${count(counts.fallback)}` : "");
+  $("no-fallbacks").hidden = fallbacks.length > 0;
+  const reasons = Object.entries(counts.reasons).map(([reason, n]) => `${reason} ${count(n)}`);
+  if ($("reason-counts").dataset.told !== reasons.join()) {
+    $("reason-counts").dataset.told = reasons.join();
+    $("reason-counts").replaceChildren(...reasons.map((told) => element("li", "tag", told)));
+  }
+  const place = $("fallbacks"), told = fallbacks.map((one) => `${one.source} ${one.at_ms}`).join();
+  if (place.dataset.told !== told) {
+    place.dataset.told = told;
+    const kept = new Map([...place.children].map((item) => [item.dataset.key, item]));
+    place.replaceChildren(...fallbacks.map((one) => kept.get(`${one.source} ${one.at_ms}`) ?? fallback(one)));
+  }
+  [...place.children].forEach((item, at) => {
+    item.querySelector(".ago").textContent = ago((now - fallbacks[at].at_ms) / 1000);
+  });
+}
+
+function fallback(one) {
+  const body = element("div", "body",
+    element("p", "line", element("span", "tag warn", seen(one.reason ?? "no reason")), element("time", "ago")));
+  for (const [name, verdict] of [["local", one.local], ["remote", one.remote]]) {
+    if (verdict) body.append(element("p", "said", `${name} said `, element("b", "", foreign(verdict.prediction ?? "nothing")), ` (${score(verdict.score)})`));
+  }
+  if (one.detail) body.append(element("p", "detail", foreign(one.detail)));
+  body.append(element("p", "where", foreign(one.source), ...(one.id === null ? [] : [" · id ", foreign(one.id)])));
+  const item = element("li", "");
+  item.dataset.key = `${one.source} ${one.at_ms}`;
+  if (one.picture) {
+    const image = element("img");
+    image.src = one.picture;
+    image.alt = "The input, as a picture";
+    item.append(image);
+  } else if (one.bytes) {
+    const input = element("code");
+    input.append(foreign(one.input));
+    body.append(input);
+  }
+  item.append(body);
+  return item;
+}
+
+// asking
+
+let lastMs = null;
+
+function state(name, told) {
+  document.body.dataset.state = name;
+  text("state-text", told);
+  document.title = `${name === "ready" ? "" : `${told} · `}BiSupervised`;
+}
+
+function gone(why) {
+  state("gone", "worker gone");
+  // the alert is spoken once; the seconds beside it are not
+  const from = lastMs === null ? "Nothing has been seen of it yet." : `What you see is from ${new Date(lastMs).toLocaleTimeString("en-GB")}.`;
+  text("gone-why", `The worker ${why}. ${from}`);
+  text("gone-since", lastMs === null ? "" : `That was ${ago((Date.now() - lastMs) / 1000)}.`);
+  $("gone").hidden = false;
+}
+
+async function ask() {
+  let status;
+  try {
+    const answer = await fetch("/api/status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (!answer.ok) return gone(`has answered with status ${answer.status}`);
+    status = await answer.json();
+  } catch {
+    return gone("has not answered");
+  }
+  lastMs = Date.now();
+  $("gone").hidden = true;
+  text("gone-why", "");
+  show(status);
+}
+
+async function watch() {
+  for (;;) {
+    if (!document.hidden) await ask();
+    await new Promise((resume) => setTimeout(resume, EVERY_MS));
+  }
+}
+
+document.addEventListener("visibilitychange", () => document.hidden || ask());
+watch();

@@ -1,0 +1,160 @@
+"""What the page shows, as one JSON document. A pure function over what was last seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..monitor import WorkerView
+from ..plane import Standing
+from ..stage import StageView
+from .history import History, edges
+
+#: fallback records shown, the newest first
+FALLBACKS = 12
+#: characters of a text that came in with a record
+_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What does not change while the worker runs."""
+
+    name: str  #: from the settings
+    version: str
+    agents: tuple[str, ...]
+
+
+def status(
+    about: About, view: WorkerView, reasons: Sequence[str], history: History, pictures: Mapping[str, str]
+) -> dict[str, Any]:
+    """The document. `reasons`: why it is not ready; `pictures`: names by the source of a fallback record."""
+    told = {stage.agent: stage.outcomes for stage in view.stages}
+    return {
+        "now_ms": view.now_ms,
+        "worker": {
+            "name": about.name,
+            "version": about.version,
+            "agents": about.agents,
+            "uptime_s": max(0.0, (view.now_ms - view.started_ms) / 1000.0),
+        },
+        "ready": not reasons,
+        "reasons": reasons,
+        "rates": history.rates(),
+        "counts": counts(view),
+        "money": money(told, view.price_per_call),
+        "remote": next((stage.told for stage in view.stages if stage.agent == "remote"), None),
+        "chart": history.chart(),
+        "latency": history.percentiles(),
+        "partitions": [
+            _partition(stage, standing, view.now_ms) for stage in view.stages for standing in stage.standings
+        ],
+        "fallbacks": [_fallback(record, pictures) for record in last_fallbacks(view)],
+    }
+
+
+def counts(view: WorkerView) -> dict[str, Any]:
+    """Records since the worker started: over each edge, by who answered, by reason."""
+    reasons: Counter[str] = Counter()
+    answered: Counter[str] = Counter(local=0, remote=0)
+    for stage in view.stages:
+        reasons.update(stage.outcomes["reasons"])
+        answered.update(stage.outcomes["answered_by"])
+    found = edges(view)
+    return {
+        "edges": found,
+        "requests": found.get("requests"),
+        "answered_by": answered,
+        "untrusted": sum(stage.outcomes["untrusted"] for stage in view.stages),
+        "fallback": reasons.total(),
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+def money(told: Mapping[str, Mapping[str, Any]], price: float) -> dict[str, Any]:
+    """What the remote has cost, and what asking it about every input would cost.
+
+    An input costs what those asked about have cost so far, failed calls included, or the price of the settings. Each
+    one that the local model answered is saved; a doubtful one is not, though it may still wait for its call. None
+    where this worker does not run the agent that knows.
+    """
+    remote, local = told.get("remote"), told.get("local")
+    asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
+    kept = local["routes"].get("results", 0) if local else None
+    doubted = local["routes"].get("doubtful", 0) if local else None
+    unit = spent / asked if asked else price
+    return {
+        "price_per_call": price,
+        "asked": asked,
+        "calls": calls,
+        "spent": spent,
+        "saved": kept * unit if kept is not None else None,
+        "remote_only": (kept + doubted) * unit if kept is not None and doubted is not None else None,
+        "calls_avoided": kept,
+    }
+
+
+def _partition(stage: StageView, standing: Standing, now_ms: float) -> dict[str, Any]:
+    """Age: seconds since the first unfinished record that was fetched was requested."""
+    return {
+        "agent": stage.agent,
+        "topic": standing.topic,
+        "partition": standing.partition,
+        "state": standing.state,
+        "stopped": standing.stopped,
+        "unfinished": standing.unfinished,
+        "lag": stage.lag(standing),
+        "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
+        "sent": standing.sent,
+    }
+
+
+def last_fallbacks(view: WorkerView) -> list[dict[str, Any]]:
+    """The newest of all agents."""
+    found = [record for stage in view.stages for record in stage.outcomes["fallbacks"]]
+    return sorted(found, key=lambda record: -record["at_ms"])[:FALLBACKS]
+
+
+def whole_values(fallbacks: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+    """The values of those that were remembered whole, by source."""
+    return {told["source"]: told["value"] for told in fallbacks if told["value_bytes"] == len(told["value"])}
+
+
+def _fallback(told: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
+    picture = pictures.get(told["source"])
+    return {
+        "at_ms": told["at_ms"],
+        "source": told["source"],
+        "id": _short(told.get("id")),
+        "agent": told.get("agent", ""),
+        "reason": told.get("reason"),
+        "detail": _short(told.get("detail")),
+        "local": _verdict(told.get("local")),
+        "remote": _verdict(told.get("remote")),
+        "picture": f"/pictures/{picture}" if picture is not None else None,
+        "input": _preview(told["value"]),
+        "bytes": told["value_bytes"],
+    }
+
+
+def _verdict(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if told is None or (told.get("prediction") is None and told.get("score") is None):
+        return None
+    return {"prediction": _short(told.get("prediction")), "score": told.get("score")}
+
+
+def _short(value: Any) -> str | None:  # noqa: ANN401  # any JSON value
+    """The value as a text of bounded length."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _CHARS else text[: _CHARS - 1] + "…"
+
+
+def _preview(value: bytes) -> str:
+    """How the value begins; what is no text becomes signs for it."""
+    return _short(value[: 4 * _CHARS].decode(errors="replace")) or ""

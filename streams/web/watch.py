@@ -1,0 +1,50 @@
+"""Looks at the worker once a second, for as long as it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ..health import Health
+from ..monitor import Monitor, WorkerView
+from .history import TICK_S, History, sample
+
+
+class Watch:
+    """What was last seen, what changed lately, and whether the worker is ready."""
+
+    def __init__(self, monitor: Monitor, health: Health, clock: Callable[[], float] = time.monotonic) -> None:
+        self.health = health
+        self.history = History()
+        self.view: WorkerView = monitor.view()  #: when it was last looked at
+        self._monitor = monitor
+        self._clock = clock
+        self._looking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._looking = asyncio.create_task(self._look_on(), name="watch")
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait((self._looking,))
+
+    async def _look_on(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(TICK_S)
+
+    def look(self) -> None:
+        """Look once."""
+        now, self.view = self._clock(), self._monitor.view()
+        for agent, at in self._monitor.answered.items():
+            self.health.answered(agent, at)
+        self.health.seen([standing for stage in self.view.stages for standing in stage.standings], now)
+        self.history.add(sample(self.view, now))
+
+    def reasons(self) -> list[str]:
+        """Why the worker is not ready, now."""
+        return self.health.reasons(self._clock())

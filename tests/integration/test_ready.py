@@ -1,0 +1,74 @@
+"""`/live` and `/ready` of a worker that loads, works, stands still, and loses its broker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from bisupervised.streams.broker import Broker
+from support.pipeline import PATIENCE_S, Setup, Worker, request, wait_until
+
+
+def asked(worker: Worker, path: str) -> tuple[int, list[str]]:
+    """Status and reasons."""
+    try:
+        with urlopen(worker.page + path, timeout=10) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return answer.status, told["reasons"]
+    except HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)["reasons"]
+
+
+def reasons(worker: Worker) -> list[str]:
+    """Why it is not ready; the status says the same."""
+    status, found = asked(worker, "ready")
+    assert status == (503 if found else 200)
+    return found
+
+
+def wait_for_reason(worker: Worker, text: str) -> None:
+    wait_until(
+        lambda: any(text in reason for reason in reasons(worker)),
+        text,
+        PATIENCE_S,
+        explain=lambda: str(reasons(worker)),
+    )
+    assert asked(worker, "live") == (200, []), "it is not ready, but alive"
+
+
+def wait_until_ready(worker: Worker) -> None:
+    wait_until(lambda: not reasons(worker), "readiness", PATIENCE_S, explain=lambda: str(reasons(worker)))
+
+
+def test_a_worker_is_not_ready_before_its_model_is_loaded(setup: Setup) -> None:
+    _, pipeline = setup(local={"model": "support.models:unhurried", "warm_up": [[0, 0.5, 0.5, 0]]})
+    worker = pipeline.worker()
+    wait_for_reason(worker, "the model of local is not loaded yet")
+    wait_until_ready(worker)
+
+
+def test_a_worker_that_makes_no_progress_is_not_ready_and_says_where(setup: Setup) -> None:
+    remote, pipeline = setup(partitions=1, web={"stalled_s": 2.0})
+    worker = pipeline.ready_worker()
+    wait_until_ready(worker)
+    remote.close_gate()
+    sent = pipeline.send([request(number) for number in range(3)])
+    wait_for_reason(worker, f"{pipeline.topic('doubtful')}-0 has 3 unfinished records and has finished none for")
+    remote.open_gate()
+    pipeline.wait_for_outcomes(sent)
+    wait_until_ready(worker)
+
+
+def test_a_worker_whose_broker_is_gone_is_not_ready_until_it_is_back(setup: Setup, tmp_path: Path) -> None:
+    with Broker(tmp_path / "kafka") as broker:
+        _, pipeline = setup(broker.bootstrap_servers)
+        worker = pipeline.ready_worker()
+        wait_until_ready(worker)
+        broker.kill()
+        wait_for_reason(worker, "the broker has not answered local for")
+        broker.restart()
+        wait_until_ready(worker)
