@@ -12,6 +12,7 @@ from .errors import InvalidRequest, Reason
 from .records import (
     FACTS_HEADER,
     REASON_HEADER,
+    REPLAY_HEADER,
     TRACE_HEADERS,
     VERSION,
     Facts,
@@ -39,10 +40,15 @@ _version_decoder = msgspec.json.Decoder(_Versioned)
 DETAIL_CHARS = 300
 #: bytes of the longest trace header that a record without its value still carries
 _TRACE_BYTES = 1024
+#: bytes of the longest replay header that a record without its value still carries
+_REPLAY_BYTES = 2048
 _ID_TYPES = (str, int)
 #: the largest number that every reader of JSON takes for the same
 _LATEST_MS = 2**53
-_OURS = (FACTS_HEADER, REASON_HEADER)
+#: headers that a pass writes on its records; those of a former pass go
+OUR_HEADERS = (FACTS_HEADER, REASON_HEADER)
+#: headers of a request that its result carries, too
+_CARRIED = (*TRACE_HEADERS, REPLAY_HEADER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +212,20 @@ def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Ou
         facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
     )
     traced = [(name, value) for name, value in _traced(record.headers) if len(value or b"") <= _TRACE_BYTES]
-    headers = [*traced, (FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
+    headers = [*traced, *_replay_header(record.headers)]  # the latter bounds the loops
+    headers += [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
     return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
 
 
+def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
+    document = header(headers, REPLAY_HEADER)
+    return [] if document is None or len(document) > _REPLAY_BYTES else [(REPLAY_HEADER, document)]
+
+
 def publish(record: Incoming, result: Result) -> Outgoing:
-    """A record of `results`: the original key and trace context, a value of our own."""
-    return Outgoing("results", record.key, encode_result(result), _traced(record.headers), record.timestamp, result)
+    """A record of `results`: the original key, trace context and replay header, a value of our own."""
+    carried = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
+    return Outgoing("results", record.key, encode_result(result), carried, record.timestamp, result)
 
 
 def _traced(headers: Headers) -> Headers:
@@ -220,6 +233,6 @@ def _traced(headers: Headers) -> Headers:
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:
-    kept = [pair for pair in headers if pair[0] not in _OURS]  # those of a former life of the record go
+    kept = [pair for pair in headers if pair[0] not in OUR_HEADERS]  # those of a former life of the record go
     kept.append((FACTS_HEADER, encode_facts(facts)))
     return kept

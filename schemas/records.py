@@ -20,6 +20,8 @@ VERSION = 1
 FACTS_HEADER = "bisupervised"
 #: header on fallback records that repeats the reason, for filtering without parsing
 REASON_HEADER = "bisupervised-reason"
+#: header on a replayed request and on its outcome: that it is one, where it comes from, how often (`Replayed`)
+REPLAY_HEADER = "bisupervised-replay"
 #: headers of the W3C trace context, carried through to results
 TRACE_HEADERS = ("traceparent", "tracestate")
 
@@ -128,3 +130,14 @@ class Outgoing(NamedTuple):
     headers: Headers
     timestamp: int  #: milliseconds since epoch
     about: Facts | Result | None = None  #: what is encoded in it, for those who count; not sent
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """The header `bisupervised-replay`: this request has been in the fallback topic before."""
+
+    job: str  #: name of the replay
+    loop: int  #: how often it has been replayed, this time included
+    source: Source  #: where the request of the former pass came from
+    fallback: Source  #: the fallback record that was replayed
+    reason: str  #: why it fell back
+    v: int = 1  #: version of this struct

@@ -82,6 +82,25 @@ app.command(
     **page_of("schema"),
 )
 
+#: commands over the topics for people: name, function, and what it is for
+_TOOLS = {
+    "produce": "Send requests from a file: CSV, JSON Lines, Parquet, or a folder of images.",
+    "tail": "Watch results or fallback, a line per record.",
+}
+for _name, _purpose in _TOOLS.items():
+    app.command(f"{__package__}.tools.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
+
+fallback = App(name="fallback", help="List, show and replay what could not be answered.", **page_of("fallback"))
+app.command(fallback)
+_FALLBACK = {
+    "list": "List what could not be answered.",
+    "show": "Show everything about one fallback record.",
+    "replay": "Send fallback records through the pipeline again, exactly once.",
+}
+for _name, _purpose in _FALLBACK.items():
+    _end = PAGES["fallback"].as_markdown()
+    fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose, help_epilogue=_end)
+
 
 def worker(
     *,

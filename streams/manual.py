@@ -93,6 +93,18 @@ PAGES: dict[str, Page] = {
             "BISUPERVISED_LOG__JSON=true bisupervised worker --config my.toml",
         ),
     ),
+    "produce": Page(
+        RUN,
+        "a file of events, .csv, .jsonl or .parquet, or a folder of images",
+        "the topic `requests`",
+        examples=("bisupervised produce events.jsonl --config my.toml",),
+    ),
+    "tail": Page(
+        RUN,
+        "the topic `results` or `fallback`, as it grows",
+        "lines to stdout",
+        examples=("bisupervised tail results --config my.toml",),
+    ),
     "curve": Page(
         THRESHOLDS,
         _RECORDED,
@@ -136,18 +148,6 @@ PAGES: dict[str, Page] = {
         "0 every figure as in the paper; 1 one differs, or could not be done; 2 the command line is wrong; "
         "130 interrupted",
         ("bisupervised replicate --data data/bisupervised",),
-    ),
-    "produce": Page(
-        RUN,
-        "a file of events, .csv or .jsonl, or a folder of images",
-        "the topic `requests`",
-        examples=("bisupervised produce events.jsonl --config my.toml",),
-    ),
-    "tail": Page(
-        RUN,
-        "the topic `results` or `fallback`, as it grows",
-        "lines to stdout",
-        examples=("bisupervised tail results --config my.toml",),
     ),
     "fallback": Page(
         REST,

@@ -25,7 +25,7 @@ from uuid import uuid4
 import orjson
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
@@ -559,6 +559,11 @@ class Pipeline:
         """Change a topic's configuration. Underscores stand for dots."""
         named = {name.replace("_", "."): value for name, value in configs.items()}
         asyncio.run(self._with_admin(lambda admin: admin.alter_configs([_topic(self.topic(role), named)])))
+
+    def delete_before(self, role: str, offsets: Sequence[int]) -> None:
+        """Delete the records before an offset of each partition."""
+        before = {self.tp(role, number): RecordsToDelete(offset) for number, offset in enumerate(offsets)}
+        asyncio.run(self._with_admin(lambda admin: admin.delete_records(before)))
 
     def recreate(self, role: str) -> None:
         """Delete a topic and make one of the same name."""

@@ -1,0 +1,114 @@
+"""Sending the rows of a file as requests: all are checked first, then all are sent, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ...schemas.errors import BiSupervisedError
+from ..connection import connection
+from ..offline.output import as_text as json_text
+from ..offline.output import progress_console
+from ..processes import run_coroutine
+from ..settings import Settings
+from ..topology import request_format
+from .reading import partitions_of
+from .rows import Row, RowsError, read_rows
+from .telling import lines_console, plain
+
+DONE, FAILED = 0, 1
+#: bad rows that are named one by one
+_NAMED = 20
+#: records on their way at once
+_WINDOW = 1000
+
+
+class NotSent(BiSupervisedError):
+    """Sending broke off. The message says how many were sent before."""
+
+
+def run_produce(
+    settings: Settings, path: Path, to: str | None, key: str | None, *, as_text: bool, skip_bad: bool, as_json: bool
+) -> int:
+    """Check, then send. Returns the exit status: 1 where a bad row kept everything back.
+
+    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `NotSent`.
+    """
+    topic, shape, told = to or settings.topics.requests, request_format(settings), progress_console()
+
+    def rows() -> Iterable[Row]:
+        return read_rows(path, shape, key, as_text=as_text)
+
+    with told.status(f"  checking {path}", spinner="dots"):
+        good, bad = _checked(rows())
+    for row in bad[:_NAMED]:
+        told.print(f"{path}: {plain(row.place)}: {plain(row.fault)}", markup=False)
+    if len(bad) > _NAMED:
+        told.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
+    if bad and not skip_bad:
+        told.print(f"nothing was sent: {len(bad):,} bad rows (--skip-bad sends the other {good:,})", markup=False)
+        return FAILED
+    if not good:
+        raise RowsError(f"{path}: holds no request")
+    columns = (TextColumn("  sent"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=told, disable=not told.is_terminal) as progress:
+        task = progress.add_task("sent", total=good)
+        sent = run_coroutine(_send(settings, topic, rows(), lambda: progress.advance(task)))
+    document = {"topic": topic, "sent": sent, "bad": len(bad)}
+    text = (
+        json_text(document)
+        if as_json
+        else f"{sent:,} requests sent to {topic}" + (f", {len(bad):,} left out" * bool(bad))
+    )
+    lines_console().out(text, highlight=False)
+    return DONE
+
+
+def _checked(rows: Iterable[Row]) -> tuple[int, list[Row]]:
+    good, bad = 0, []
+    for row in rows:
+        if row.fault:
+            bad.append(row)
+        else:
+            good += 1
+    return good, bad
+
+
+async def _send(settings: Settings, topic: str, rows: Iterable[Row], sent: Callable[[], object]) -> int:
+    """Every good row, acknowledged. Returns how many."""
+    await partitions_of(settings, topic)  # asking for a missing topic with a producer may make it
+    producer = AIOKafkaProducer(
+        **connection(settings.kafka).options(),
+        enable_idempotence=True,
+        max_request_size=settings.topics.max_message_bytes,
+        linger_ms=5,
+    )
+    count, acks = 0, list[Any]()
+    try:
+        async with producer:
+            for row in rows:
+                if row.fault:
+                    continue
+                acks.append(await producer.send(topic, row.value, row.key))
+                if len(acks) >= _WINDOW:
+                    count += await _acknowledged(acks, sent)
+            count += await _acknowledged(acks, sent)
+    except (KafkaError, TimeoutError) as error:
+        raise NotSent(f"the broker took {count:,} requests or some more, then: {error!r}") from error
+    return count
+
+
+async def _acknowledged(acks: list[Any], sent: Callable[[], object]) -> int:
+    taken, acks[:] = list(acks), []
+    answers = await asyncio.gather(*taken, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+        sent()
+    return len(answers)

@@ -1,0 +1,94 @@
+"""Reading topics for people and tools: committed records only, no group, nothing left behind on the broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from ...schemas.errors import BiSupervisedError
+from ..connection import connection
+from ..settings import Settings
+from ..topics import BrokerUnreachable, admin_client, count_partitions
+
+#: bytes fetched of one partition at once
+_FETCH_BYTES = 1024 * 1024
+
+
+class TopicMissing(BiSupervisedError):
+    """A topic is not there. The message names it."""
+
+
+async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic. Raises `BrokerUnreachable` and `TopicMissing`."""
+    async with admin_client(settings) as admin:
+        counted = await count_partitions(admin, [topic])
+    if topic not in counted:
+        raise TopicMissing(f"there is no topic {topic}: `bisupervised topics create` makes those of the configuration")
+    return [TopicPartition(topic, number) for number in range(counted[topic])]
+
+
+async def retention_ms(settings: Settings, topic: str) -> int | None:
+    """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": None})
+    async with admin_client(settings) as admin:
+        try:
+            responses = await admin.describe_configs([resource])
+        except KafkaError:  # we may not ask
+            return None
+    entries = [entry for response in responses for found in response.resources for entry in found[4]]
+    kept = [int(value) for name, value, *_ in entries if name == "retention.ms"]
+    return kept[0] if kept and kept[0] >= 0 else None
+
+
+@asynccontextmanager
+async def reader(
+    settings: Settings, places: Collection[TopicPartition], **options: str | int
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of these partitions, at their beginning. `options` are aiokafka's. Raises `BrokerUnreachable`."""
+    usual: dict[str, str | int] = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": _FETCH_BYTES}
+    consumer = AIOKafkaConsumer(
+        **connection(settings.kafka).options(),
+        **(usual | options),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+    )
+    try:
+        await consumer.start()
+        if places:
+            consumer.assign(list(places))
+        yield consumer
+    except KafkaError as error:
+        raise BrokerUnreachable(f"{settings.kafka.bootstrap_servers}: the broker was lost: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+async def read_all(settings: Settings, topic: str, take: Callable[[Any], object]) -> None:
+    """Give every record that the topic holds now to `take`."""
+    places = await partitions_of(settings, topic)
+    async with reader(settings, places) as consumer:
+        await consumer.seek_to_beginning(*places)
+        ends = await consumer.end_offsets(places)
+        while [place for place in places if await consumer.position(place) < ends[place]]:
+            for place, records in (await consumer.getmany(timeout_ms=200)).items():
+                for record in records:
+                    if record.offset < ends[place]:
+                        take(record)
+
+
+async def read_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:  # noqa: ANN401  # aiokafka has no types
+    """The one record at an offset; None where it is not there any more."""
+    consumer.assign([place])
+    begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
+    if not begin <= offset < end:
+        return None
+    consumer.seek(place, offset)
+    while await consumer.position(place) <= offset:
+        for records in (await consumer.getmany(place, timeout_ms=200, max_records=1)).values():
+            return records[0] if records[0].offset == offset else None
+    return None

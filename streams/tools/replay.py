@@ -1,0 +1,150 @@
+"""What a replay does with each record of the fallback topic, and what it remembers: plain arithmetic, no broker.
+
+A replay is a new request: it loses what the former pass found out (header `bisupervised`) and carries
+`bisupervised-replay` instead, which says where it comes from and how often it has come round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from ...schemas.codec import OUR_HEADERS, facts_of, header
+from ...schemas.errors import BiSupervisedError, Reason
+from ...schemas.records import REASON_HEADER, REPLAY_HEADER, Incoming, Replayed, Source
+from .job import Send
+
+#: times that one record may be replayed, by default
+LOOPS = 3
+_VERSION = 1
+
+Verdict = Literal["replayed", "not_chosen", "over_loops"]
+
+
+class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a replay is to do. It is kept with the job, so that a later run does the same."""
+
+    to: str  #: topic that records are sent to
+    reasons: tuple[Reason, ...] = ()  #: only these; () takes all
+    since: str = ""  #: as it was typed
+    since_ms: int = 0  #: requests of this time or later, milliseconds since epoch
+    limit: int | None = None  #: records to replay at most
+    loops: int = LOOPS  #: times one record may be replayed
+
+
+class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the records so far."""
+
+    replayed: int = 0
+    not_chosen: int = 0  #: of another reason, or older
+    over_loops: int = 0  #: replayed as often as allowed already
+    gone: int = 0  #: the value was too large to carry, and is no longer at the source
+    refused: int = 0  #: too large for the topic with its header
+    deleted: int = 0  #: offsets of the snapshot that retention took before the replay came to them
+    aged: int = 0  #: replayed, with a time so long ago that the topic they went to may delete them at any moment
+
+    def plus(self, other: Counts) -> Counts:
+        """The sum, field by field."""
+        names = self.__struct_fields__
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What is kept beside the committed offset of one partition."""
+
+    end: int  #: the snapshot: records from this offset on are not of this job
+    topic_id: str  #: id of the fallback topic
+    wish: Wish
+    counts: Counts = Counts()  #: of this partition
+    v: int = _VERSION
+
+
+class ReplayError(BiSupervisedError):
+    """This replay cannot be run. The message says why, and what to do."""
+
+
+_decoder = msgspec.json.Decoder(Mark)
+_header_decoder = msgspec.json.Decoder(Replayed)
+
+
+def encode_mark(mark: Mark) -> str:
+    """The metadata of a commit."""
+    return msgspec.json.encode(mark).decode()
+
+
+def decode_mark(metadata: str, name: str) -> Mark:
+    """Read it. Raises `ReplayError` where something else wrote it."""
+    try:
+        mark = _decoder.decode(metadata)
+    except msgspec.DecodeError as error:
+        raise ReplayError(
+            f"the group of replay {name!r} holds offsets that no replay wrote: take another name"
+        ) from error
+    if mark.v != _VERSION:
+        raise ReplayError(f"replay {name!r} was begun by another version of this program: finish it with that one")
+    return mark
+
+
+def former_loops(record: Incoming) -> int:
+    """How often this record was replayed before; a header that cannot be read is somebody else's."""
+    document = header(record.headers, REPLAY_HEADER)
+    try:
+        return 0 if document is None else max(0, _header_decoder.decode(document).loop)
+    except msgspec.DecodeError:
+        return 0
+
+
+def judge(record: Incoming, wish: Wish) -> Verdict:
+    """Whether the job replays a record of the fallback topic."""
+    reason = (header(record.headers, REASON_HEADER) or b"").decode(errors="replace")
+    if (wish.reasons and reason not in wish.reasons) or record.timestamp < wish.since_ms:
+        return "not_chosen"
+    return "over_loops" if former_loops(record) >= wish.loops else "replayed"
+
+
+def again(fallen: Incoming, original: Incoming, wish: Wish, job: str, targets: int) -> Send:
+    """The request once more: key, value, timestamp and headers of `original`, and a header that says what it is.
+
+    `original` is the fallback record itself, or the request at its source where the fallback has no value.
+    `targets`: partitions of the topic it is sent to.
+    """
+    source = facts_of(fallen).source
+    reason = (header(fallen.headers, REASON_HEADER) or b"").decode(errors="replace")
+    place = Source(fallen.topic, fallen.partition, fallen.offset)
+    told = Replayed(job, former_loops(original) + 1, source, place, reason)
+    kept = [pair for pair in original.headers if pair[0] not in (*OUR_HEADERS, REPLAY_HEADER)]
+    kept.append((REPLAY_HEADER, msgspec.json.encode(told)))
+    # its own partition, whatever partitioner chose it: records of one key stay together
+    partition = source.partition if source.topic == wish.to and 0 <= source.partition < targets else None
+    return Send(wish.to, partition, original.key, original.value, kept, original.timestamp)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one step does to one partition."""
+
+    chosen: Sequence[Incoming]  #: to be replayed, in order
+    offset: int  #: everything below is done with
+    counts: Counts  #: of this step
+
+
+def take(records: Iterable[Incoming], position: int, mark: Mark, room: int | None) -> Taken:
+    """The next records of one partition. `position`: where the reader stands; `room`: replays left of the limit.
+
+    Stops before the record that there is no room for, and at the end of the snapshot.
+    """
+    chosen: list[Incoming] = []
+    counted = dict.fromkeys(("replayed", "not_chosen", "over_loops"), 0)
+    for record in records:
+        if record.offset >= mark.end:
+            break
+        verdict = judge(record, mark.wish)
+        if verdict == "replayed":
+            if room is not None and len(chosen) >= room:
+                return Taken(chosen, record.offset, Counts(**counted))
+            chosen.append(record)
+        counted[verdict] += 1
+    return Taken(chosen, min(position, mark.end), Counts(**counted))

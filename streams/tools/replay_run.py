@@ -1,0 +1,235 @@
+"""Running a replay on the broker: a snapshot first, then step after step, each one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+
+from ...schemas.codec import facts_of
+from ...schemas.records import Source
+from ..connection import connection
+from ..ledger import Ledger
+from ..settings import Settings
+from .job import Job, Send
+from .reading import partitions_of, read_at, reader, retention_ms
+from .replay import Counts, Mark, ReplayError, Taken, Wish, again, decode_mark, encode_mark, take
+
+#: records in one transaction, at most
+_STEP_RECORDS = 500
+
+Marks = dict[TopicPartition, tuple[int, Mark]]
+
+
+@dataclass(slots=True)
+class Replay:
+    """How far a replay has come. `marks`: the offset of each partition and what is kept beside it."""
+
+    name: str
+    marks: Marks
+    wish: Wish
+    targets: int  #: partitions of the topic it sends to
+    resumed: bool  #: a former run of the name began it
+    oldest_ms: int = 0  #: what is older the topic it sends to may delete; milliseconds since epoch
+    steps: int = field(default=0)  #: transactions of this run
+
+    @property
+    def counts(self) -> Counts:
+        """Over all partitions."""
+        total = Counts()
+        for _, mark in self.marks.values():
+            total = total.plus(mark.counts)
+        return total
+
+    @property
+    def room(self) -> int | None:
+        """Replays left of the limit; None without one."""
+        return None if self.wish.limit is None else max(0, self.wish.limit - self.counts.replayed)
+
+    @property
+    def left(self) -> list[TopicPartition]:
+        """Partitions with records of the snapshot still to come; none once the limit is reached."""
+        return [] if self.room == 0 else [place for place, (at, mark) in self.marks.items() if at < mark.end]
+
+    @property
+    def size(self) -> int:
+        """Offsets still to come."""
+        return sum(mark.end - at for at, mark in self.marks.values())
+
+
+def group_of_replay(settings: Settings, name: str) -> str:
+    """The consumer group of a replay, and its transactional id."""
+    return f"{settings.name}-replay-{name}"
+
+
+async def run_replay(
+    settings: Settings, name: str, wish: Wish, *, dry_run: bool, watch: Callable[[Replay], object] = lambda _: None
+) -> Replay:
+    """Finish the replay of this name, or begin it. A dry run reads and counts the same, and writes nothing.
+
+    Raises `ReplayError` where the name belongs to another replay, `JobError`, `BrokerUnreachable`, `TopicMissing`.
+    """
+    job = Job(settings, group_of_replay(settings, name))
+    targets = len(await partitions_of(settings, wish.to))
+    try:
+        replay = await _begun(settings, job, name, wish, targets)  # other options are refused before a run is ended
+        if not dry_run:
+            await job.open()
+            replay = await _begun(settings, job, name, wish, targets)  # a former run commits nothing from here on
+        if not (dry_run or replay.resumed):
+            await job.commit([], _offsets(replay.marks))
+        if not replay.left:  # finished before
+            return replay
+        replay.oldest_ms = await _oldest_ms(settings, wish.to)
+        async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:
+            for place, (at, _) in replay.marks.items():
+                consumer.seek(place, at)
+            while replay.left:
+                watch(replay)
+                await _step(replay, consumer, originals, settings.topics.requests, None if dry_run else job)
+        watch(replay)
+    finally:
+        await job.close()
+    return replay
+
+
+def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """It says so where records are gone, instead of passing over them."""
+    most = min(_STEP_RECORDS, settings.stream.fetch_records)
+    return reader(settings, list(replay.marks), auto_offset_reset="none", max_poll_records=most)
+
+
+async def _oldest_ms(settings: Settings, topic: str) -> int:
+    kept = await retention_ms(settings, topic)
+    return 0 if kept is None else round(time.time() * 1000) - kept
+
+
+async def _begun(settings: Settings, job: Job, name: str, wish: Wish, targets: int) -> Replay:
+    """What a former run committed, or a fresh snapshot."""
+    places = await partitions_of(settings, settings.topics.fallback)
+    ledger = Ledger(connection(settings.kafka), job.group)
+    try:
+        identity = await ledger.topic_id(settings.topics.fallback)
+    finally:
+        await ledger.close()
+    stored = await job.committed()
+    if not stored:
+        return Replay(name, await _snapshot(settings, places, identity, wish), wish, targets, resumed=False)
+    marks = {tp: (at.offset, decode_mark(at.metadata, name)) for tp, at in stored.items()}
+    return Replay(name, marks, checked(name, marks, identity, wish), targets, resumed=True)
+
+
+def checked(name: str, marks: Marks, identity: str, wish: Wish) -> Wish:
+    """The wish that the replay was begun with. Raises `ReplayError` where this is another one."""
+    kept = next(iter(marks.values()))[1]
+    if any(mark.topic_id != identity for _, mark in marks.values()):
+        raise ReplayError(f"replay {name!r} was of a fallback topic that is no more: take another name")
+    asked = msgspec.structs.replace(wish, since_ms=kept.wish.since_ms)  # '2h' was meant as of the first run
+    if asked != kept.wish:
+        raise ReplayError(
+            f"replay {name!r} was begun as {told_wish(kept.wish)}: "
+            "finish it with the same options, or take another name"
+        )
+    return kept.wish
+
+
+def told_wish(wish: Wish) -> str:
+    """The options of a replay, as they are typed."""
+    words = [f"--reason {reason}" for reason in wish.reasons]
+    words += [f"--since {wish.since}"] if wish.since else []
+    words += [f"--limit {wish.limit}"] if wish.limit is not None else []
+    return " ".join([*words, f"--to {wish.to}", f"--loops {wish.loops}"])
+
+
+async def _snapshot(settings: Settings, places: list[TopicPartition], identity: str, wish: Wish) -> Marks:
+    async with reader(settings, places) as consumer:
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    return {place: (begins[place], Mark(ends[place], identity, wish)) for place in places}
+
+
+def _offsets(marks: Marks) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {place: OffsetAndMetadata(at, encode_mark(mark)) for place, (at, mark) in marks.items()}
+
+
+async def _step(
+    replay: Replay, consumer: AIOKafkaConsumer, originals: AIOKafkaConsumer, requests: str, job: Job | None
+) -> None:
+    """Read some records, send what is chosen, and commit how far that came."""
+    left = replay.left
+    fetched, deleted = await _fetched(replay, consumer)
+    room, moved, sends = replay.room, {}, []
+    for place in left:
+        at, mark = replay.marks[place]
+        position = await consumer.position(place)
+        taken = take(fetched.get(place, ()), position, mark, room)
+        ready, gone = await _ready(taken, originals, replay, requests)
+        aged = sum(send.timestamp < replay.oldest_ms for send in ready)
+        counts = taken.counts.plus(Counts(replayed=-gone, gone=gone, deleted=deleted.get(place, 0), aged=aged))
+        room = None if room is None else room - counts.replayed
+        if taken.offset > at:
+            moved[place] = (taken.offset, msgspec.structs.replace(mark, counts=mark.counts.plus(counts)))
+            sends += [(place, send) for send in ready]
+        if taken.offset < min(position, mark.end):  # the limit was reached on the way
+            consumer.seek(place, taken.offset)
+    if moved and job is not None:
+        await _commit(job, moved, sends)
+        replay.steps += 1
+    replay.marks.update(moved)
+
+
+async def _fetched(
+    replay: Replay, consumer: AIOKafkaConsumer
+) -> tuple[dict[TopicPartition, Any], Counter[TopicPartition]]:
+    """Some records; or how many offsets are gone, and the reader stands behind them."""
+    deleted = Counter[TopicPartition]()
+    try:
+        return await consumer.getmany(*replay.left, timeout_ms=200), deleted
+    except OffsetOutOfRangeError:
+        for place, begin in (await consumer.beginning_offsets(replay.left)).items():
+            at, mark = replay.marks[place]
+            if begin > at:
+                consumer.seek(place, begin)
+                deleted[place] = min(begin, mark.end) - at
+        if not deleted:  # the topic ends before what was read: no retention does that
+            raise
+    return {}, deleted
+
+
+async def _commit(job: Job, moved: Marks, sends: list[tuple[TopicPartition, Send]]) -> None:
+    """In one transaction; records that the broker refuses for their size are left out, and counted."""
+    while refused := await job.commit([send for _, send in sends], _offsets(moved)):
+        for index in refused:
+            place = sends[index][0]
+            at, mark = moved[place]
+            counts = mark.counts.plus(Counts(replayed=-1, refused=1))
+            moved[place] = (at, msgspec.structs.replace(mark, counts=counts))
+        sends[:] = [pair for index, pair in enumerate(sends) if index not in set(refused)]
+
+
+async def _ready(taken: Taken, originals: AIOKafkaConsumer, replay: Replay, requests: str) -> tuple[list[Send], int]:
+    """The chosen records as they are sent, and how many have no value any more."""
+    ready: list[Send] = []
+    for record in taken.chosen:
+        original = await _original(record, originals, requests)
+        if original is not None:
+            ready.append(again(record, original, replay.wish, replay.name, replay.targets))
+    return ready, len(taken.chosen) - len(ready)
+
+
+async def _original(record: Any, originals: AIOKafkaConsumer, requests: str) -> Any:  # noqa: ANN401  # aiokafka has no types
+    """The record to replay: itself, or what lies at its source where the value was too large to carry."""
+    facts = facts_of(record)
+    if facts.value_omitted is None:
+        return record
+    source: Source = facts.source
+    if source.topic != requests:  # a fallback record of somebody else's making may name any place
+        return None
+    return await read_at(originals, TopicPartition(source.topic, source.partition), source.offset)

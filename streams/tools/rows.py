@@ -1,0 +1,174 @@
+"""Requests out of files: rows of CSV, JSON Lines and Parquet, and images of a folder, each the value of a record.
+
+A row becomes a JSON object whose fields are its columns; a line of JSON Lines is sent as it stands. An image becomes
+`{"<input>": "<base64>", "<id>": "<file name>", "name": …, "media_type": …}`, with the field names of `[request]`.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...schemas.codec import RequestFormat, decode_request
+from ...schemas.errors import BiSupervisedError, InvalidRequest
+from ...schemas.records import Headers
+
+MEDIA_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+}
+#: bytes of the longest cell of a CSV file
+_CELL_BYTES = 16 * 1024 * 1024
+
+
+class RowsError(BiSupervisedError):
+    """The file cannot be read at all. The message names it and says why."""
+
+
+class BadRow(ValueError):
+    """This row is no request. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request to be. `fault` says why it is none; '' where it is."""
+
+    place: str  #: line of the file, or name of the image
+    value: bytes = b""
+    key: bytes | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """What the pipeline will see, for the same check that it makes."""
+
+    value: bytes
+    topic: str = ""
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+def read_rows(path: Path, shape: RequestFormat, key: str | None, *, as_text: bool) -> Iterator[Row]:
+    """The rows in their order, good and bad. Raises `RowsError`."""
+    try:
+        for place, make in _values(path, shape, as_text=as_text):
+            yield _row(place, make, shape, key)
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise RowsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _row(place: str, make: Callable[[], bytes], shape: RequestFormat, key: str | None) -> Row:
+    try:
+        value = make()
+        request = decode_request(_Candidate(value), shape)
+        return Row(place, value, None if key is None else _key(request.document, key))
+    except (BadRow, InvalidRequest) as error:
+        return Row(place, fault=str(error))
+
+
+def _key(document: Any, field: str) -> bytes:  # noqa: ANN401  # any JSON value
+    if not isinstance(document, dict) or document.get(field) is None:
+        raise BadRow(f"there is no field {field!r} for the key")
+    value = document[field]
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+
+
+def _values(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    if path.is_dir():
+        return _images(path, shape)
+    if path.suffix == ".csv":
+        return _csv(path, as_text=as_text)
+    if path.suffix in (".jsonl", ".ndjson"):
+        return _json_lines(path)
+    if path.suffix == ".parquet":
+        return _parquet(path)
+    raise RowsError(f"{path}: must be .csv, .jsonl, .parquet, or a folder with images ({' '.join(MEDIA_TYPES)})")
+
+
+def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    csv.field_size_limit(_CELL_BYTES)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        names = next(rows, None)
+        if not names or len(set(names)) < len(names):
+            raise RowsError(f"{path}: line 1 must name the columns, each once")
+        for cells in rows:
+            if cells:  # an empty line is none
+                yield f"line {rows.line_num}", lambda cells=cells: _object(names, cells, as_text=as_text)  # type: ignore[misc]  # a default binds the row
+
+
+def _object(names: list[str], cells: list[str], *, as_text: bool) -> bytes:
+    if len(cells) != len(names):
+        raise BadRow(f"{len(cells)} cells, but {len(names)} columns")
+    return orjson.dumps({name: cell if as_text else _cell(cell) for name, cell in zip(names, cells, strict=True)})
+
+
+def _cell(cell: str) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return orjson.loads(cell)
+    except orjson.JSONDecodeError:
+        return cell
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"line {number}", line.rstrip(b"\r\n").__bytes__
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise RowsError(f"{path}: Parquet needs the extra `parquet`: pip install 'bisupervised[parquet]'") from error
+    number = 0
+    try:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", lambda row=row: _dumped(row)  # type: ignore[misc]  # a default binds the row
+    except ArrowException as error:
+        raise RowsError(f"{path}: cannot be read: {error}") from error
+
+
+def _dumped(row: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(row)
+    except TypeError as error:
+        raise BadRow(f"JSON cannot say it: {error}") from error
+
+
+def _images(folder: Path, shape: RequestFormat) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in MEDIA_TYPES and path.is_file())
+    if not images:
+        raise RowsError(f"{folder}: holds no image ({' '.join(MEDIA_TYPES)})")
+    for path in images:
+        yield path.name, lambda path=path: _image(path, shape)  # type: ignore[misc]  # a default binds the path
+
+
+def _image(path: Path, shape: RequestFormat) -> bytes:
+    content = path.read_bytes()
+    if not content:
+        raise BadRow("the file is empty")
+    document = {"name": path.name, "media_type": MEDIA_TYPES[path.suffix.lower()]}
+    if shape.id:
+        document[shape.id] = path.name
+    document[shape.input or "image"] = base64.b64encode(content).decode()
+    return orjson.dumps(document)
