@@ -30,10 +30,10 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 @pytest.fixture
 def pipeline(asking: Secured, tmp_path: Path) -> Iterator[Pipeline]:
     """Its topics are there; its worker comes in as a user who may do nothing yet."""
-    with Remote() as remote:
-        with Pipeline(asking.broker.bootstrap_servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as made:
-            come_in_as_user(made, asking)
-            yield made
+    servers = asking.broker.bootstrap_servers
+    with Remote() as remote, Pipeline(servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as made:
+        come_in_as_user(made, asking)
+        yield made
 
 
 def come_in_as_user(pipeline: Pipeline, asking: Secured, **tables: Any) -> None:
@@ -117,7 +117,10 @@ def test_each_that_is_missing_is_named_until_none_is(pipeline: Pipeline) -> None
 
 def asked_for(worker: Worker, missing: set[Grant]) -> set[Grant]:
     """What it tells is missing. It ends on that, but where only the budget cannot be known: then records wait."""
-    worker_tells = lambda: bool(DENIED.search(worker.log.read_text()))
+
+    def worker_tells() -> bool:
+        return bool(DENIED.search(worker.log.read_text()))
+
     wait_until(worker_tells, "what is missing", alive=lambda: worker.running or worker_tells(), explain=worker.tail)
     if "budget" not in "".join(name for _, _, name in DENIED.findall(worker.log.read_text())):
         assert worker.wait() == 1
