@@ -31,15 +31,15 @@ class TopicFacts:
 
 
 async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
-    """Ask the broker. Raises `ConfigurationError` naming every missing topic, `NotAllowed` and `BrokerUnreachable`."""
+    """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, and `BrokerUnreachable`."""
     wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
     async with admin_client(settings) as admin:
         partitions = await count_partitions(admin, wanted)
         missing = [name for name in wanted if name not in partitions]
         if missing:
             raise ConfigurationError([_missing(settings, name) for name in missing])
-        for topic in dict.fromkeys(step.topic for step in flow):
-            await _may_read(admin, topic)
+        if denied := [str(NotAllowed("Read", "topic", s.topic)) for s in flow if not await _may_read(admin, s.topic)]:
+            raise ConfigurationError(denied)
         limits = {name: await message_bytes(admin, name) for name in wanted}
     return TopicFacts(partitions, limits)
 
@@ -51,9 +51,9 @@ def _missing(settings: Settings, name: str) -> str:
     return f"{fault} (or does not show it to us: `bisupervised topics acls` prints what to grant)"
 
 
-async def _may_read(admin: Any, topic: str) -> None:  # noqa: ANN401  # aiokafka has no types
-    """Raises `NotAllowed` where we may not. Found later, at a first commit, it would leave a partition that was owned
-    and has no offset, as if that had been lost.
+async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka has no types
+    """Found later, at a first commit, that we may not would leave a partition that was owned and has no offset, as if
+    that had been lost.
 
     Whoever may read is told that there is no such offset, or another leader: no record is fetched.
     """
@@ -61,8 +61,7 @@ async def _may_read(admin: Any, topic: str) -> None:  # noqa: ANN401  # aiokafka
     partitions = [(0, _NO_OFFSET, 1)]
     told = await client.send(client.get_random_node(), FetchRequest(0, 0, 1, 1, [(topic, partitions)]))
     codes = [code for _, answers in told.topics for _, code, *_ in answers]
-    if TopicAuthorizationFailedError.errno in codes:
-        raise NotAllowed("Read", "topic", topic)
+    return TopicAuthorizationFailedError.errno not in codes
 
 
 def topics_of(settings: Settings, step: Step) -> list[str]:
