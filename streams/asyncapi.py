@@ -90,7 +90,8 @@ def _info(settings: Settings) -> dict[str, Any]:
 
 def _servers(settings: Settings) -> dict[str, Any]:
     hosts = [server.strip() for server in settings.kafka.bootstrap_servers.split(",")]
-    return {f"kafka{number}": {"host": host, "protocol": "kafka"} for number, host in enumerate(hosts, start=1)}
+    protocol = "kafka" if settings.kafka.security_protocol == "PLAINTEXT" else "kafka-secure"
+    return {f"kafka{number}": {"host": host, "protocol": protocol} for number, host in enumerate(hosts, start=1)}
 
 
 def _channel(settings: Settings, role: str) -> dict[str, Any]:

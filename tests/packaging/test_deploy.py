@@ -13,9 +13,11 @@ from typing import Any
 import kubernetes_validate
 import orjson
 import pytest
+import trustme
 import yaml
+from bisupervised.streams.connection import connection
 from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import ENV_DELIMITER, ENV_PREFIX, KNOWN, load_settings
+from bisupervised.streams.settings_file import KNOWN, load_settings
 from bisupervised.streams.topology import AGENTS, group_of, steps
 from jsonschema import Draft202012Validator, ValidationError
 from kubernetes_validate.utils import SchemaNotFoundError
@@ -82,10 +84,9 @@ def environment(container: Any) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in listed}
 
 
-def known(environment: dict[str, str]) -> dict[str, str]:
-    """Without the tables that this version of the settings does not have."""
-    tables = {name: name.removeprefix(ENV_PREFIX).lower().partition(ENV_DELIMITER)[0] for name in environment}
-    return {name: value for name, value in environment.items() if tables[name] in KNOWN}
+def switched_on(text: str) -> str:
+    """With the settings that stand there as comments."""
+    return re.sub(r"^( *)# (?=\w+ = |[A-Z_]+: )", r"\1", text, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -132,8 +133,9 @@ def test_no_container_is_root_or_may_write() -> None:
 
 
 def test_only_the_remote_agent_has_the_key_and_leaves_the_cluster() -> None:
-    having = [name for name, pod in pods() if any("secret" in volume for volume in pod["volumes"])]
-    assert having == ["bisupervised-remote"]
+    secrets = {name: [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v] for name, pod in pods()}
+    assert [name for name, held in secrets.items() if "bisupervised-remote" in held] == ["bisupervised-remote"]
+    assert all("bisupervised-kafka" in held for held in secrets.values()), "the broker's is everybody's"
     leaving = [
         policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
         for policy in named("NetworkPolicy").values()
@@ -169,6 +171,21 @@ def test_the_environment_of_the_deployments_is_settings() -> None:
     assert names == {"BISUPERVISED_WEB__HOST", "BISUPERVISED_REMOTE__API_KEY_FILE"}
     assert "api_key_file" in KNOWN["remote"]
     assert tomllib.loads(text)["topics"]["replication_factor"] == 3
+
+
+def test_the_settings_for_a_broker_that_asks_are_right(tmp_path: Path) -> None:
+    """They stand there as comments: switched on, with the secret where the pods mount it."""
+    text = named("ConfigMap")["bisupervised"]["data"]["bisupervised.toml"]
+    for _, pod in pods():
+        for container in pod["containers"]:
+            assert {"name": "kafka", "mountPath": "/run/secrets/kafka", "readOnly": True} in container["volumeMounts"]
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "password").write_text("not-so-secret")
+    path = tmp_path / "bisupervised.toml"
+    path.write_text(switched_on(text).replace("/run/secrets/kafka", str(tmp_path)))
+    found = connection(load_settings(path, {}).kafka)
+    assert (found.protocol, found.mechanism, found.username) == ("SASL_SSL", "SCRAM-SHA-512", "bisupervised")
+    assert found.password == "not-so-secret"
 
 
 # compose, Dockerfile, Prometheus, Grafana
@@ -212,9 +229,19 @@ def test_compose_mounts_what_is_there_and_runs_the_broker_that_is_tested() -> No
 @pytest.mark.parametrize("service", ["topics", "worker"])
 def test_the_settings_of_compose_are_right(service: str) -> None:
     given = compose()["services"][service]["environment"] | {"BISUPERVISED_REMOTE__URL": "http://remote"}
-    settings = load_settings(DEPLOY / "compose" / "bisupervised.toml", known(given))
+    settings = load_settings(DEPLOY / "compose" / "bisupervised.toml", given)
     assert settings.kafka.bootstrap_servers == "kafka:9092"
     assert settings.remote.url == "http://remote"
+
+
+def test_the_settings_of_compose_for_a_broker_that_asks_are_right(tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    text = switched_on((DEPLOY / "compose" / "compose.yaml").read_text())
+    given = yaml.safe_load(text)["services"]["worker"]["environment"] | {"BISUPERVISED_REMOTE__URL": "http://remote"}
+    assert given["BISUPERVISED_KAFKA__SASL_PASSWORD"].startswith("${KAFKA_PASSWORD:?"), "in no file"
+    given["BISUPERVISED_KAFKA__SSL_CA_FILE"] = str(tmp_path / "ca.pem")
+    found = connection(load_settings(DEPLOY / "compose" / "bisupervised.toml", given).kafka)
+    assert (found.protocol, found.mechanism, found.username) == ("SASL_SSL", "SCRAM-SHA-512", "bisupervised")
 
 
 def test_the_dockerfile_passes_the_linter() -> None:

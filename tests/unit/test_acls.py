@@ -94,6 +94,16 @@ def test_without_transactions_no_transactional_ids(tmp_path: Path) -> None:
     assert Acl("cluster", "kafka-cluster", ("IdempotentWrite",)) in found
 
 
+def test_a_budget_has_a_topic_that_the_remote_agent_writes_and_reads(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text() + "[budget]\ncalls = 100\n")
+    settings = load_settings(path, {})
+    budget = Acl("topic", "budget", ("Read", "Write", "Describe", "DescribeConfigs"))
+    assert budget in worker_acls(settings, ["remote"])
+    assert [acl for acl in worker_acls(settings, ["local", "remote_supervisor"]) if acl.name == "budget"] == []
+    assert creation_acls(settings)[-1] == Acl("topic", "budget", ("Create", "Describe"))
+
+
 def test_making_topics_needs_no_more_than_that(settings: Settings) -> None:
     assert {acl.operations for acl in creation_acls(settings)} == {("Create", "Describe")}
     assert [acl.name for acl in creation_acls(settings)] == ["shop.in", "doubtful", "answers", "results", "fallback"]

@@ -118,6 +118,15 @@ def test_names_and_numbers_are_those_of_the_settings(shop: Settings) -> None:
     assert {channel["bindings"]["kafka"]["partitions"] for channel in document["channels"].values()} == {7}
 
 
+@pytest.mark.parametrize(
+    ("protocol", "told"), [("PLAINTEXT", "kafka"), ("SSL", "kafka-secure"), ("SASL_PLAINTEXT", "kafka-secure")]
+)
+def test_servers_that_ask_who_comes_or_encrypt_are_secure(shop: Settings, protocol: str, told: str) -> None:
+    kafka = shop.kafka.model_copy(update={"security_protocol": protocol})
+    servers = asyncapi.document(shop.model_copy(update={"kafka": kafka}))["servers"]
+    assert [server["protocol"] for server in servers.values()] == [told, told]
+
+
 def test_operations_are_the_flow(shop: Settings) -> None:
     document = asyncapi.document(shop)
     told = set()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from bisupervised.streams.marks import MarksError, Progress
 from bisupervised.streams.outbox import Lost
+from bisupervised.streams.permission import NotAllowed
 from support.partitions import (
     BAD_TIME,
     TOO_LARGE,
@@ -106,6 +107,16 @@ async def test_foreign_metadata_stops_it_loudly(caplog: pytest.LogCaptureFixture
     await owner.task
     assert owner.partition.stopped == "not ours"
     assert actions(caplog) == ["partition_stopped"]
+
+
+@on_virtual_time
+async def test_what_is_not_allowed_is_not_tried_again() -> None:
+    broker = ScriptedBroker(progress_fails=[NotAllowed("Read", "group", "shop-local")])
+    owner = Owner(broker)
+    with pytest.raises(NotAllowed):
+        await owner.task
+    assert (broker.opened, broker.discarded) == (1, 1)
+    assert owner.partition.stopped is None, "a new process goes on where it was"
 
 
 @on_virtual_time

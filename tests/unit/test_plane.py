@@ -9,6 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
@@ -16,6 +17,7 @@ from aiokafka.errors import (
 )
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import Lost
+from bisupervised.streams.permission import NotAllowed
 from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
 from support.virtual_time import on_virtual_time
@@ -50,6 +52,15 @@ async def test_nothing_is_fetched_while_the_broker_does_not_answer() -> None:
     await asyncio.sleep(10.0)
     assert await world.answer_all() == [[(0, 0)]]
     await world.stop()
+
+
+@on_virtual_time
+async def test_a_group_that_may_not_be_joined_ends_it(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.consumer.errors.append(GroupAuthorizationFailedError("shop-local"))
+    with pytest.raises(NotAllowed, match="Read on the group 'shop-local'"):
+        await world.task
+    assert actions(caplog) == ["plane_failed"]
 
 
 @on_virtual_time
