@@ -52,9 +52,8 @@ def run_produce(
     if len(bad) > _NAMED:
         told.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
     if bad and not skip_bad:
-        told.print(
-            f"nothing was sent: {counted(len(bad), 'bad row')} (--skip-bad sends the other {good:,})", markup=False
-        )
+        others = f" (--skip-bad sends the other {good:,})" if good else ""
+        told.print(f"nothing was sent: {counted(len(bad), 'bad row')}{others}", markup=False)
         return FAILED
     if not good:
         raise RowsError(f"{path}: holds no request")
