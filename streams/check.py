@@ -120,7 +120,7 @@ async def look_at_model(settings: Settings, on_hang: Callable[[], None]) -> Asyn
         return
     try:
         await agent.warm_up()
-        yield ok("model", f"answers the {len(inputs)} inputs of [local] warm_up")
+        yield ok("model", f"answers the inputs of [local] warm_up, {len(inputs)} in all")
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the other checks go on
         yield fault("model", f"fails on the inputs of [local] warm_up: {type(error).__name__}: {error}")
     finally:

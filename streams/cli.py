@@ -260,16 +260,10 @@ def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
     try:
         settings = load_settings(config)
     except ConfigurationError as error:
-        raise ConfigurationError([*faults, *error.faults, *_no_file(config)]) from error
+        raise ConfigurationError([*faults, *error.faults]) from error
     if faults:
         raise ConfigurationError(faults)
     return settings
-
-
-def _no_file(config: Path | None) -> list[str]:
-    if config is not None:
-        return []
-    return ["--config: no file was named; `bisupervised config > my.toml` begins one"]
 
 
 def _say(text: str, *, error: bool = False) -> None:

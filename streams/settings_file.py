@@ -111,6 +111,8 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     faults += word_faults(settings.web, ("web", "token"))
     if not any(table == "kafka" for table, _ in faulty):
         faults += connection_faults(settings.kafka)
+    if faults and path is None:
+        faults.append("--config: no file was named; `bisupervised config > my.toml` begins one")
     if faults:
         raise ConfigurationError(list(dict.fromkeys(faults)))  # a secret that cannot be read has two to tell of it
     return settings

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS positions (topic TEXT, part INTEGER, next INTEGER, PR
 
 def open_database(path: Path) -> sqlite3.Connection:
     """The service's own database, made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path)
     database.executescript(SCHEMA)
     return database
@@ -110,6 +111,7 @@ async def run(servers: str, database: sqlite3.Connection, results: str, fallback
     async with consumer:
         places = await partitions_of(servers, [results, fallback])
         consumer.assign(places)
+        print(f"reading {results} and {fallback} at {servers}; Ctrl-C ends it", flush=True)  # noqa: T201  # a program
         for topic, part, position in database.execute("SELECT topic, part, next FROM positions"):
             if TopicPartition(topic, part) in places:
                 consumer.seek(TopicPartition(topic, part), position)

@@ -43,7 +43,7 @@ def tell(document: Mapping[str, Any], tables: Sequence[RenderableType], notes: S
 
 def progress_console() -> Console:
     """Where progress is told: stderr, so that a pipe gets results alone."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def progress_bar(console: Console) -> Progress:

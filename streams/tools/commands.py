@@ -21,7 +21,7 @@ from .reading import read_all
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay
 from .since import since_ms
-from .telling import as_document, fallback_line, lines_console, told_fallback
+from .telling import as_document, counted, fallback_line, lines_console, told_fallback
 
 DONE, FAILED = 0, 1
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -53,12 +53,12 @@ def fallback_list(
     settings = load_settings(config)
     wish = Wish("", reason, since_ms=since_ms(since, time.time()), loops=2**31)
     latest: deque[Any] = deque(maxlen=limit)
-    counted: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
 
     def see(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         if judge(record, wish) == "replayed":
             latest.append(record)
-            counted[fallback_reason(record)] += 1
+            reasons[fallback_reason(record)] += 1
 
     with progress_console().status("  reading the fallback topic"):
         run_coroutine(read_all(settings, settings.topics.fallback, see))
@@ -68,8 +68,8 @@ def fallback_list(
             console.out(orjson.dumps(as_document(record)).decode(), highlight=False)
         else:
             console.print(fallback_line(record))
-    total = ", ".join(f"{count:,} {name}" for name, count in counted.most_common()) or "none"
-    progress_console().print(f"{counted.total():,} records: {total}", markup=False)
+    total = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common()) or "none"
+    progress_console().print(f"{counted(reasons.total(), 'record')}: {total}", markup=False)
     return DONE
 
 
@@ -164,10 +164,11 @@ def fallback_replay(
 def told_replay(replay: Replay, *, dry_run: bool) -> list[str]:
     """What became of the records, a line each; over all runs of the name."""
     counts = replay.counts
-    began = "goes on from a former run; " if replay.resumed else ""
-    lines = [
-        f"replay {replay.name}: {began}{counts.replayed:,} {'would be ' if dry_run else ''}replayed to {replay.wish.to}"
-    ]
+    began = ""
+    if replay.resumed:
+        began = f"{'was finished before' if replay.finished else 'goes on from a former run'}; in all "
+    would = "would be " if dry_run else ""
+    lines = [f"replay {replay.name}: {began}{counts.replayed:,} {would}replayed to {replay.wish.to}"]
     left = {
         f"left: replayed {replay.wish.loops} times already (--loops)": counts.over_loops,
         "left: the value was too large to carry, and is gone from its source": counts.gone,

@@ -20,7 +20,7 @@ from ..settings import Settings
 from ..topology import request_format
 from .reading import partitions_of
 from .rows import Row, RowsError, read_rows
-from .telling import lines_console, plain
+from .telling import counted, lines_console, plain
 
 DONE, FAILED = 0, 1
 #: bad rows that are named one by one
@@ -52,7 +52,8 @@ def run_produce(
     if len(bad) > _NAMED:
         told.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
     if bad and not skip_bad:
-        told.print(f"nothing was sent: {len(bad):,} bad rows (--skip-bad sends the other {good:,})", markup=False)
+        others = f" (--skip-bad sends the other {good:,})" if good else ""
+        told.print(f"nothing was sent: {counted(len(bad), 'bad row')}{others}", markup=False)
         return FAILED
     if not good:
         raise RowsError(f"{path}: holds no request")
@@ -64,7 +65,7 @@ def run_produce(
     text = (
         json_text(document)
         if as_json
-        else f"{sent:,} requests sent to {topic}" + (f", {len(bad):,} left out" * bool(bad))
+        else f"{counted(sent, 'request')} sent to {topic}" + (f", {len(bad):,} left out" * bool(bad))
     )
     lines_console().out(text, highlight=False)
     return DONE

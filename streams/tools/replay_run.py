@@ -38,6 +38,7 @@ class Replay:
     wish: Wish
     targets: int  #: partitions of the topic it sends to
     resumed: bool  #: a former run of the name began it
+    finished: bool = False  #: this run found nothing left to do
     oldest_ms: int = 0  #: what is older the topic it sends to may delete; milliseconds since epoch
     steps: int = field(default=0)  #: transactions of this run
 
@@ -86,7 +87,8 @@ async def run_replay(
             replay = await _begun(settings, job, name, wish, targets)  # a former run commits nothing from here on
         if not (dry_run or replay.resumed):
             await job.commit([], _offsets(replay.marks))
-        if not replay.left:  # finished before
+        if not replay.left:
+            replay.finished = True
             return replay
         replay.oldest_ms = await _oldest_ms(settings, wish.to)
         async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:

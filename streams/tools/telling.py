@@ -30,6 +30,11 @@ def told_bytes(value: bytes | None, most: int | None = None) -> str:
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def told_time(milliseconds: int) -> str:
     """A record's time, UTC; what no calendar holds stays a number."""
     try:
@@ -126,7 +131,8 @@ def _verdict(verdict: Verdict | None) -> str:
     prediction = plain(orjson.dumps(verdict.prediction).decode())
     judged = "" if verdict.threshold is None else f", threshold {verdict.threshold:.6g}"
     score = "none" if verdict.score is None else f"{verdict.score:.6g}"
-    return f"{prediction}, score {score}{judged}, by {plain(verdict.model) or '?'}, {verdict.calls} calls"
+    calls = f", {counted(verdict.calls, 'call')}" if verdict.calls else ""
+    return f"{prediction}, score {score}{judged}, by {plain(verdict.model) or '?'}{calls}"
 
 
 def lines_console() -> Console:

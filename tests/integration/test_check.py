@@ -97,7 +97,7 @@ def test_everything_is_there(broker: Broker, tmp_path: Path, prefix: str, capsys
         "transactions work",
     ]
     assert [f"{prefix}-{role}: 2 partitions" for role in ROLES] == texts[3:8]
-    assert texts[9] == "answers the 1 inputs of [local] warm_up"
+    assert texts[9] == "answers the inputs of [local] warm_up, 1 in all"
     assert texts[10].endswith("can be reached")
     assert lines[-1].startswith("ok     remote  one call was made: it answers 0 with the score 0.9")
 

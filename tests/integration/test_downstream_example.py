@@ -28,6 +28,8 @@ def service(pipeline: Pipeline, database: Path) -> Iterator[None]:
 
 
 def count(database: Path, table: str) -> int:
+    if not database.exists():
+        return 0
     connection = sqlite3.connect(database)
     try:
         found: int = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -40,7 +42,7 @@ def count(database: Path, table: str) -> int:
 
 def test_each_answer_once_and_each_case_on_its_desk(setup: Setup, tmp_path: Path) -> None:
     _, pipeline = setup()
-    database = tmp_path / "service.db"
+    database = tmp_path / "made" / "service.db"
     sent = pipeline.send([*mixed(30), Sent(b"nonsense", b"k")])
     pipeline.worker()
     pipeline.wait_for_outcomes(sent)

@@ -116,6 +116,7 @@ def test_killed_again_and_again_it_repeats_nothing_and_misses_nothing(
     assert (first["job"], first["loop"], first["reason"]) == ("first", 1, "timeout")
     before = offsets(pipeline)
     assert cli.run(words) == 0  # finished: nothing more
+    assert "was finished before" in capsys.readouterr().out
     assert offsets(pipeline) == before
 
 
