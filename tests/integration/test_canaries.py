@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.pipeline import TESTS, Pipeline, Remote, check_exactly_once, mixed
@@ -56,7 +57,7 @@ def served(url: str, token: str = "") -> str:
 
 
 def test_no_secret_is_shown_anywhere(secured: Secured, tmp_path: Path) -> None:
-    kafka = {
+    kafka: dict[str, Any] = {
         "bootstrap_servers": secured.doors["SASL_SSL"],
         "security_protocol": "SASL_SSL",
         "sasl_username": USER,
@@ -65,7 +66,11 @@ def test_no_secret_is_shown_anywhere(secured: Secured, tmp_path: Path) -> None:
     }
     with_password = {**kafka, "sasl_password_file": secured.file("password")}
     remote_table = {"tries": 1, "breaker_cool_down_s": 0.2}
-    tables = {"kafka": with_password, "remote": remote_table, "log": {"level": "DEBUG", "json": True}}
+    tables: dict[str, dict[str, Any]] = {
+        "kafka": with_password,
+        "remote": remote_table,
+        "log": {"level": "DEBUG", "json": True},
+    }
     with (
         Remote() as remote,
         Pipeline(secured.broker.bootstrap_servers, tmp_path, remote.url, tables) as pipeline,
