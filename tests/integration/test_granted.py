@@ -31,10 +31,8 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 @pytest.fixture
 def pipeline(asking: Secured, tmp_path: Path) -> Iterator[Pipeline]:
     """Its topics are there; its worker comes in as a user who may do nothing yet."""
-    with (
-        Remote() as remote,
-        Pipeline(asking.broker.bootstrap_servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as made,
-    ):
+    servers = asking.broker.bootstrap_servers
+    with Remote() as remote, Pipeline(servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as made:
         come_in_as_user(made, asking)
         yield made
 
