@@ -59,7 +59,8 @@ async def test_a_group_that_may_not_be_joined_ends_it(caplog: pytest.LogCaptureF
     world = World()
     world.consumer.errors.append(GroupAuthorizationFailedError("shop-local"))
     with pytest.raises(NotAllowed, match="Read on the group 'shop-local'"):
-        await world.task
+        async with asyncio.timeout(60.0):
+            await world.task
     assert actions(caplog) == ["plane_failed"]
 
 
