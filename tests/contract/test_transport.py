@@ -275,7 +275,7 @@ async def test_after_a_failure_the_next_call_is_well(rig: Rig) -> None:
     with pytest.raises(RemoteError):
         await post(rig)
     with pytest.raises(Timeout):
-        await post(rig, timeout_s=0.05)
+        await post(rig, timeout_s=0.5)
     assert (await post(rig)).body == OK.body
 
 
