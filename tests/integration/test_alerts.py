@@ -16,7 +16,7 @@ from support.pipeline import Pipeline, Setup, request
 from support.prometheus import PROMETHEUS, PROMTOOL, RULES, Prometheus, prometheus
 from support.scraping import Scraped
 
-DASHBOARD = RULES.parents[1] / "grafana" / "bisupervised.json"
+DASHBOARD = RULES.parents[1] / "grafana" / "dashboards" / "bisupervised.json"
 
 pytestmark = pytest.mark.skipif(
     PROMETHEUS is None or PROMTOOL is None, reason="prometheus and promtool are not here: apt-get install prometheus"

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -332,12 +332,18 @@ async def test_no_such_name_and_no_tls(tmp_path: Path, prefix: str) -> None:
     assert told.text.startswith("no TLS with 127.0.0.1:")
 
 
-async def test_a_call_that_is_paid_is_made_once(tmp_path: Path, prefix: str) -> None:
+@pytest.fixture
+def large() -> Iterator[Remote]:
+    """A remote in a thread; started here, for a start waits, and no loop may."""
     with Remote() as remote:
-        settings = await settings_of(tmp_path, prefix, nobody(), remote.url)
-        remote.refusal = (500, {})
-        *_, told = [finding async for finding in look_at_remote(settings, pay=True)]
-        assert remote.calls == 1
+        yield remote
+
+
+async def test_a_call_that_is_paid_is_made_once(tmp_path: Path, prefix: str, large: Remote) -> None:
+    settings = await settings_of(tmp_path, prefix, nobody(), large.url)
+    large.refusal = (500, {})
+    *_, told = [finding async for finding in look_at_remote(settings, pay=True)]
+    assert large.calls == 1
     assert told.level == "fault"
     assert told.text.startswith("1 call made, no answer: remote_error")
 

@@ -283,5 +283,14 @@ def test_prometheus_scrapes_the_workers_by_the_name_that_compose_gives_them() ->
 def test_the_dashboard_asks_the_data_source_that_is_provided() -> None:
     dashboard = orjson.loads((DEPLOY / "grafana" / "dashboards" / "bisupervised.json").read_bytes())
     provided = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())
-    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {provided["datasources"][0]["uid"]}
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) == 8
+    (chosen,) = dashboard["templating"]["list"]
+    assert (chosen["type"], chosen["query"]) == ("datasource", provided["datasources"][0]["type"])
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"]) > 8
+
+
+def test_the_alert_rules_are_where_prometheus_looks() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    mounted = compose()["services"]["prometheus"]["volumes"]
+    assert config["rule_files"] == ["alerts.yml"]
+    assert "../prometheus/alerts.yml:/etc/prometheus/alerts.yml:ro" in mounted
+    assert (DEPLOY / "prometheus" / "alerts.yml").is_file()

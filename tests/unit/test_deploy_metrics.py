@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"
 CASES = DEPLOY / "prometheus" / "alerts_test.yml"
-DASHBOARD = DEPLOY / "grafana" / "bisupervised.json"
+DASHBOARD = DEPLOY / "grafana" / "dashboards" / "bisupervised.json"
 
 #: labels that Prometheus gives a series itself
 SCRAPED = {"instance", "job"}
