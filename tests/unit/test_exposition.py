@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from bisupervised.streams import metrics
 from bisupervised.streams.exposition import render
@@ -14,7 +12,6 @@ from support.views import remote_stage, stage, standing, whole_worker, worker
 
 pytestmark = pytest.mark.unit
 
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 REMOTE = {
     "gen_ai_operation_name": "chat",
     "gen_ai_provider_name": "openai",
@@ -48,10 +45,6 @@ def test_names_follow_the_conventions() -> None:
         assert one.name.startswith(("bisupervised_", "gen_ai_client_")), one.name
         assert one.name.endswith("_total") == (one.kind == "counter"), one.name
         assert one.help.endswith("."), one.name
-
-
-def test_the_table_in_the_docs_is_made_of_the_definitions() -> None:
-    assert metrics.table() in DOCS.read_text(), "run: python scripts/tables.py"
 
 
 def test_outcomes_by_agent_route_reason_and_who_answered() -> None:

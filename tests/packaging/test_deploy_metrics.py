@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.metrics import METRICS
+from bisupervised.streams.metrics import METRICS, table
 from support.promql import alerts_in, grouping_in, series_in
-
-pytestmark = pytest.mark.unit
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"
@@ -67,3 +65,7 @@ def test_the_dashboard_lays_no_panel_upon_another() -> None:
 )
 def test_the_reader_of_expressions(expression: str, series: dict[str, set[str]]) -> None:
     assert series_in(expression) == series
+
+
+def test_the_table_in_the_docs_is_made_of_the_definitions() -> None:
+    assert table() in (DEPLOY.parent / "docs" / "metrics.md").read_text(), "run: python scripts/tables.py"
