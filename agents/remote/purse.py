@@ -93,7 +93,7 @@ class Purse:
     def ask(self, now: float) -> BudgetEntry | None:
         """What to write into the log now: the same until it is read there; None for nothing."""
         self._turn(now)
-        if self._asked is None and self.known and self._wants_more():
+        if self._asked is None and self.known and self._wants_more(now):
             out = self.held.plus(self._reserved)
             wanted = self._lease.minus(out).at_least((self._short or NOTHING).minus(self.held)).at_least(NOTHING)
             amount = wanted.at_most(self._left)
@@ -103,10 +103,14 @@ class Purse:
                 )
         return self._asked
 
-    def _wants_more(self) -> bool:
+    def _wants_more(self, now: float) -> bool:
         lease = self._lease
         low = Amount(int(lease.money * _LOW), int(lease.calls * _LOW))
-        return self._short is not None or (self._called_at > 0 and not self.held.covers(low))
+        return self._short is not None or not (self._idle(now) or self.held.covers(low))
+
+    def _idle(self, now: float) -> bool:
+        """Nobody has called for long, and nobody waits to."""
+        return now - self._called_at >= self.policy.idle_s and self._short is None
 
     def read(self, entry: BudgetEntry, now: float) -> None:
         """The next record of the log, whoever wrote it."""
@@ -125,10 +129,10 @@ class Purse:
         It is not held any more, written or not. Ask for it after calls have ended, and from time to time.
         """
         self._turn(now)
-        idle = now - self._called_at >= self.policy.idle_s and self._short is None
         coming = self._asked.amount if self._asked is not None else NOTHING
-        rest = self.held if all_of_it or idle else self.held.plus(coming).minus(self._lease).at_most(self.held)
-        rest = rest.at_least(NOTHING)
+        held = self.held.at_least(NOTHING)  # less, where a remote has told more than its bound
+        surplus = held.plus(coming).minus(self._lease).at_most(held).at_least(NOTHING)
+        rest = held if all_of_it or self._idle(now) else surplus
         self.held = self.held.minus(rest)
         entries = []
         for lease in reversed(list(self._leases)):

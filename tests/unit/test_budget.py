@@ -141,6 +141,25 @@ def test_an_idle_worker_gives_back_what_it_holds() -> None:
     assert (back.kind, back.amount, made.held) == ("return", Amount(0, 9), NOTHING)
     made.read(back, NOON + 31)
     assert made.ledger.taken("2026-02-28") == CALL
+    assert made.ask(NOON + 32) is None, "and does not take it again before the next call"
+    assert made.afford(CALL, NOON + 33) == "soon"
+    assert made.ask(NOON + 33) is not None
+
+
+def test_the_log_of_an_idle_fleet_does_not_grow() -> None:
+    made, written = purse(), 0
+    made.afford(CALL, NOON)
+    settle_log(made)
+    assert made.afford(CALL, NOON) == "yes"
+    made.settle(made.reserve(CALL, NOON), CALL, NOON)
+    for second in range(600):
+        for entry in made.give_back(NOON + second):
+            written += 1
+            made.read(entry, NOON + second)
+        if made.ask(NOON + second) is not None:
+            written += 1
+            settle_log(made, NOON + second)
+    assert written <= 2, "a lease filled up, and given back"
 
 
 def test_a_price_per_token_is_bounded_by_bytes_and_settled_by_usage() -> None:
