@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from ...schemas.budget import NOTHING, Amount
 from ...schemas.errors import BudgetSpent, RecordError, Rejected, RemoteFailure, Timeout
 from .breaker import Breaker, BreakerPolicy
 from .limits import Limits, LimitsPolicy
 from .protocol import Usage
-from .purse import Purse, Reserved
+from .purse import Means, Purse, Reserved
 from .retry import CircuitOpen, Refused, Terminal, surely_free
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,11 @@ log = logging.getLogger(__name__)
 _SHORTEST_S = 1e-4
 #: seconds; clocks are corrected now and then, so a far end of a period is looked at again
 _LONGEST_S = 600.0
+#: why a call is sent away that there is no money for
+_NO_MEANS = {
+    "never": "the call can cost more than the whole budget; it was not made",
+    "spent": "the budget of this period is spent; no call was made",
+}
 
 
 class Permit:
@@ -115,6 +120,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.funds = funds
+        self._hopeless = ("never",) if funds is None or funds.waits else ("never", "spent")
         self.limits = Limits(limits or LimitsPolicy(), clock())
         self.breaker = Breaker(breaker or BreakerPolicy())
         self.waits = waits
@@ -176,17 +182,11 @@ class Gate:
         while self._queue:
             now, turn = self._clock(), self._queue[0]
             if not self.waits and not self.breaker.admits(now):
-                self._queue.popleft()
-                _refuse(turn, CircuitOpen("the remote is down; no call was made"))
-                continue
-            if self.funds is not None and self.funds.purse.never(turn.cost):
-                self._queue.popleft()
-                _refuse(turn, BudgetSpent("the call can cost more than the whole budget; it was not made"))
+                self._send_away(CircuitOpen("the remote is down; no call was made"))
                 continue
             means = self._means(turn.cost)
-            if means == "spent" and self.funds is not None and not self.funds.waits:
-                self._queue.popleft()
-                _refuse(turn, BudgetSpent("the budget of this period is spent; no call was made"))
+            if means in self._hopeless:
+                self._send_away(BudgetSpent(_NO_MEANS[means]))
                 continue
             if means != "yes" and not self._leaving:
                 return
@@ -201,7 +201,12 @@ class Gate:
             else:
                 self._let_in(turn, tokens, now)
 
-    def _means(self, cost: Amount) -> Literal["yes", "soon", "spent"]:
+    def _send_away(self, error: RecordError) -> None:
+        turn = self._queue.popleft()
+        if not turn.permit.done():
+            turn.permit.set_exception(error)
+
+    def _means(self, cost: Amount) -> Means:
         """Whether there is money for a call. Where there is none yet, the log is asked; what it says pumps again."""
         if self.funds is None:
             return "yes"
@@ -215,13 +220,13 @@ class Gate:
             self._pump_in(min(until_s, _LONGEST_S))
         return means
 
-    def _tell_spent(self, means: Literal["yes", "soon", "spent"]) -> None:
+    def _tell_spent(self, means: Means) -> None:
         if means == "spent" and not self._spent:
             told = self.funds.purse.statistics() if self.funds is not None else {}
             log.warning("the budget of this period is spent", extra={"action": "budget_spent", "budget": told})
         elif means == "yes" and self._spent:
             log.info("there is a budget again", extra={"action": "budget_available"})
-        self._spent = means == "spent" or (self._spent and means == "soon")
+        self._spent = means == "spent" or (self._spent and means != "yes")
 
     def settle(self, reserved: Reserved, used: Amount) -> None:
         """What a call has cost: the rest may be spent again."""
@@ -307,8 +312,3 @@ class Gate:
             "breaker": self.breaker.statistics(),
         }
         return told if self.funds is None else told | {"budget": self.funds.purse.statistics()}
-
-
-def _refuse(turn: _Turn, error: RecordError) -> None:
-    if not turn.permit.done():
-        turn.permit.set_exception(error)

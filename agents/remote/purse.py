@@ -14,6 +14,9 @@ from .budget import BudgetPolicy, Ledger
 _LOW = 0.5
 
 
+Means = Literal["yes", "soon", "spent", "never"]
+
+
 @dataclass(frozen=True, slots=True)
 class Reserved:
     """The most a call can cost, set aside before it is sent."""
@@ -53,14 +56,14 @@ class Purse:
     def __repr__(self) -> str:
         return f"<Purse {self._period} holds {self.held} of {self.policy.limit}>"
 
-    def never(self, cost: Amount) -> bool:
-        """A whole budget would not pay for this call."""
-        return not self.policy.limit.covers(self.policy.counted(cost))
-
-    def afford(self, cost: Amount, now: float) -> Literal["yes", "soon", "spent"]:
-        """Whether a call may go: yes; not before the log has granted more; or not in this period."""
+    def afford(self, cost: Amount, now: float) -> Means:
+        """Whether a call may go: yes; not before the log has granted more; not in this period; or in none, for a whole
+        budget would not pay for it.
+        """
         self._turn(now)
         cost = self.policy.counted(cost)
+        if not self.policy.limit.covers(cost):
+            return "never"
         self._dearest = self._dearest.at_least(cost)
         if self.held.covers(cost):
             self._short = None
