@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from .check import Finding, fault, note, ok
 from .connection import connection
-from .topics import BrokerUnreachable, admin_client
+from .topics import BrokerUnreachable, admin_client, configured, counted
 from .topology import group_of
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ async def look_at_broker(settings: Settings) -> AsyncIterator[Finding]:
     except BrokerUnreachable as error:
         yield fault("broker", str(error))
         return
-    yield ok("broker", f"{settings.kafka.bootstrap_servers} answers: {_counted(len(nodes), 'broker')}")
+    yield ok("broker", f"{settings.kafka.bootstrap_servers} answers: {counted(len(nodes), 'broker')}")
     versions = {key: highest for key, _, highest in told.api_versions}
     exactly_once = settings.stream.delivery == "exactly_once"
     if versions.get(_TXN_OFFSET_COMMIT, -1) >= _SINCE_2_5:
@@ -102,7 +101,7 @@ async def look_at_topics(settings: Settings) -> AsyncIterator[Finding]:
         for finding in found:
             yield finding
         if not found:
-            yield ok("topics", f"{topic.name}: {_counted(topic.partitions, 'partition')}")
+            yield ok("topics", f"{topic.name}: {counted(topic.partitions, 'partition')}")
     if "doubtful" in topics:
         for finding in _fewer_calls(topics["doubtful"], settings):
             yield finding
@@ -112,7 +111,7 @@ async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]: 
     there = set(await admin.list_topics())  # first: asking about a missing topic may make it
     roles = {name: role for role, name in names.items() if name in there}
     described = await admin.describe_topics(list(roles)) if roles else []
-    configs = {name: await _configs(admin, name) for name in roles}
+    configs = {name: await configured(admin, name) for name in roles}
     found = {}
     for topic in described:
         name, partitions = topic["topic"], topic["partitions"]
@@ -121,20 +120,10 @@ async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]: 
     return {role: found[role] for role in _ROLES if role in found}
 
 
-async def _configs(admin: Any, topic: str) -> dict[str, str]:  # noqa: ANN401  # aiokafka has no types
-    """A topic's configuration; empty where we may not ask."""
-    try:
-        responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
-    except KafkaError:
-        return {}
-    resources = [resource for response in responses for resource in response.resources]
-    return {name: value for *_, entries in resources for name, value, *_ in entries if value is not None}
-
-
 def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     insync = topic.number("min.insync.replicas", 1)
     if topic.replicas < insync:
-        text = f"{topic.name}: {_counted(topic.replicas, 'replica')}, and min.insync.replicas = {insync}: "
+        text = f"{topic.name}: {counted(topic.replicas, 'replica')}, and min.insync.replicas = {insync}: "
         yield fault("topics", text + "nothing can be written to it")
     if topic.role in ("doubtful", "answers") and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
@@ -149,10 +138,10 @@ def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> I
     wanted = settings.topics
     first = topics.get("requests", topic)
     if topic.partitions != first.partitions:
-        text = f"{topic.name}: {_counted(topic.partitions, 'partition')}, and {first.name} has {first.partitions}: "
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and {first.name} has {first.partitions}: "
         yield note("topics", text + "records change partitions by the hash of their key")
     elif topic.partitions != wanted.partitions:
-        text = f"{topic.name}: {_counted(topic.partitions, 'partition')}, [topics] partitions says {wanted.partitions}"
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, [topics] partitions says {wanted.partitions}"
         yield note("topics", text)
     kept_ms, wanted_ms = topic.number("retention.ms", -1), round(wanted.retention_hours * _MS_PER_HOUR)
     if 0 <= kept_ms < wanted_ms:
@@ -163,7 +152,7 @@ def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> I
         text = f"{topic.name}: max.message.bytes = {accepts}, and {first.name} takes {takes}: "
         yield note("topics", text + "larger records will fall back as too_large")
     if topic.replicas < wanted.replication_factor:
-        text = f"{topic.name}: {_counted(topic.replicas, 'replica')}, [topics] replication_factor says "
+        text = f"{topic.name}: {counted(topic.replicas, 'replica')}, [topics] replication_factor says "
         yield note("topics", f"{text}{wanted.replication_factor}")
 
 
@@ -172,11 +161,5 @@ def _fewer_calls(doubtful: _Topic, settings: Settings) -> Iterator[Finding]:
     remote = settings.remote
     for key, limit in (("in_flight", remote.in_flight), ("requests_per_minute", remote.requests_per_minute)):
         if 0 < limit < doubtful.partitions:
-            text = (
-                f"{doubtful.name}: {_counted(doubtful.partitions, 'partition')}, and [remote] {key} is only {limit:g}"
-            )
+            text = f"{doubtful.name}: {counted(doubtful.partitions, 'partition')}, and [remote] {key} is only {limit:g}"
             yield fault("topics", text + ": it must be at least as many")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

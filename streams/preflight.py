@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 
 from ..schemas.errors import ConfigurationError
 from .permission import NotAllowed
 from .routing import DEFAULT_MESSAGE_BYTES
 from .settings import Settings
-from .topics import admin_client, count_partitions
+from .topics import admin_client, configured, count_partitions
 
 if TYPE_CHECKING:
     from .topology import Step
@@ -72,14 +71,4 @@ def topics_of(settings: Settings, step: Step) -> list[str]:
 
 async def message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types
     """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": None})
-    try:
-        responses = await admin.describe_configs([resource])
-    except KafkaError:
-        return DEFAULT_MESSAGE_BYTES
-    for response in responses:
-        for _error, _message, _type, _name, entries in response.resources:
-            for name, value, *_ in entries:
-                if name == "max.message.bytes":
-                    return int(value)
-    return DEFAULT_MESSAGE_BYTES
+    return int((await configured(admin, topic, "max.message.bytes")).get("max.message.bytes", DEFAULT_MESSAGE_BYTES))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ..schemas.errors import BiSupervisedError
@@ -115,6 +116,17 @@ async def count_partitions(admin: AIOKafkaAdminClient, names: Collection[str]) -
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
+async def configured(admin: AIOKafkaAdminClient, topic: str, *names: str) -> dict[str, str]:
+    """What is configured of a topic, all of it or these keys; empty where we may not ask."""
+    asked = ConfigResource(ConfigResourceType.TOPIC, topic, configs=dict.fromkeys(names) or None)
+    try:
+        responses = await admin.describe_configs([asked])
+    except KafkaError:
+        return {}
+    entries = [entry for response in responses for resource in response.resources for entry in resource[4]]
+    return {name: value for name, value, *_ in entries if value is not None}
+
+
 async def _all_visible(admin: AIOKafkaAdminClient, names: Set[str], patience_s: float) -> dict[str, int]:
     """How many partitions each of these topics has, once the broker shows them all.
 
@@ -150,12 +162,13 @@ def _why(kind: type[KafkaError], words: str | None) -> str:
 
 def _line(topic: NewTopic, partitions: int | None) -> str:
     if partitions is None:
-        return f"{topic.name}: made, {_counted(topic.num_partitions)}"
+        return f"{topic.name}: made, {counted(topic.num_partitions, 'partition')}"
     if partitions == topic.num_partitions:
-        return f"{topic.name}: exists, {_counted(partitions)}, left as it is"
-    difference = f"{_counted(partitions)}, the settings say {topic.num_partitions}"
+        return f"{topic.name}: exists, {counted(partitions, 'partition')}, left as it is"
+    difference = f"{counted(partitions, 'partition')}, the settings say {topic.num_partitions}"
     return f"{topic.name}: exists with {difference}; left as it is"
 
 
-def _counted(partitions: int) -> str:
-    return f"{partitions} partition{'' if partitions == 1 else 's'}"
+def counted(count: int, what: str) -> str:
+    """`1 record`, `2 records`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

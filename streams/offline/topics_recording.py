@@ -7,7 +7,7 @@ answered was never put to the remote: it has no remote answer, and none is made 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ...schemas.records import Source, Verdict
 from ..connection import connection
 from ..processes import run_coroutine
 from ..settings import Settings
+from ..tools.reading import read_to_the_end
 from ..topics import admin_client, count_partitions
 from .labels import Labels, read_labels
 from .output import progress_bar, progress_console, tell, writing
@@ -173,27 +174,7 @@ async def read_all(
     )
     async with consumer:
         consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
-        await _read_to_the_end(consumer, places, takes, tell)
-
-
-async def _read_to_the_end(
-    consumer: AIOKafkaConsumer,
-    places: list[TopicPartition],
-    takes: Mapping[str, Callable[[Any], None]],
-    tell: Callable[[int, int], object],
-) -> None:
-    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    total = sum(ends[place] - begins[place] for place in places)
-    while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
-        tell(total - left, total)
-        for record in _flat((await consumer.getmany(timeout_ms=200)).values()):
-            if record.offset < ends[TopicPartition(record.topic, record.partition)]:
-                takes[record.topic](record)
-
-
-def _flat(batches: Iterable[Iterable[Any]]) -> Iterator[Any]:
-    return (record for batch in batches for record in batch)
+        await read_to_the_end(consumer, places, takes, tell)
 
 
 # the command

@@ -17,11 +17,12 @@ from ...schemas.errors import ConfigurationError, Reason
 from ..offline.output import as_text, progress_console
 from ..processes import run_coroutine
 from ..settings_file import load_settings
+from ..topics import counted
 from .reading import read_all
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay
 from .since import since_ms
-from .telling import as_document, counted, fallback_line, lines_console, told_fallback
+from .telling import as_document, fallback_line, lines_console, told_fallback
 
 DONE, FAILED = 0, 1
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")

@@ -17,10 +17,11 @@ from ..offline.output import as_text as json_text
 from ..offline.output import progress_console
 from ..processes import run_coroutine
 from ..settings import Settings
+from ..topics import counted
 from ..topology import request_format
 from .reading import partitions_of
 from .rows import Row, RowsError, read_rows
-from .telling import counted, lines_console, plain
+from .telling import lines_console, plain
 
 DONE, FAILED = 0, 1
 #: bad rows that are named one by one

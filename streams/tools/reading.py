@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
 from ..connection import connection
 from ..settings import Settings
-from ..topics import BrokerUnreachable, admin_client, count_partitions
+from ..topics import BrokerUnreachable, admin_client, configured, count_partitions
 
 #: bytes fetched of one partition at once
 _FETCH_BYTES = 1024 * 1024
@@ -34,15 +33,9 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
 
 async def retention_ms(settings: Settings, topic: str) -> int | None:
     """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"retention.ms": None})
     async with admin_client(settings) as admin:
-        try:
-            responses = await admin.describe_configs([resource])
-        except KafkaError:  # we may not ask
-            return None
-    entries = [entry for response in responses for found in response.resources for entry in found[4]]
-    kept = [int(value) for name, value, *_ in entries if name == "retention.ms"]
-    return kept[0] if kept and kept[0] >= 0 else None
+        kept = int((await configured(admin, topic, "retention.ms")).get("retention.ms", -1))
+    return kept if kept >= 0 else None
 
 
 @asynccontextmanager
@@ -72,13 +65,27 @@ async def read_all(settings: Settings, topic: str, take: Callable[[Any], object]
     """Give every record that the topic holds now to `take`."""
     places = await partitions_of(settings, topic)
     async with reader(settings, places) as consumer:
-        await consumer.seek_to_beginning(*places)
-        ends = await consumer.end_offsets(places)
-        while [place for place in places if await consumer.position(place) < ends[place]]:
-            for place, records in (await consumer.getmany(timeout_ms=200)).items():
-                for record in records:
-                    if record.offset < ends[place]:
-                        take(record)
+        await read_to_the_end(consumer, places, {topic: take})
+
+
+async def read_to_the_end(
+    consumer: AIOKafkaConsumer,
+    places: Sequence[TopicPartition],
+    takes: Mapping[str, Callable[[Any], object]],
+    tell: Callable[[int, int], object] = lambda *_: None,
+) -> None:
+    """Give every record of these assigned places, from the beginning to where they end now, to what takes those of
+    its topic. `tell` hears how many offsets of how many are done.
+    """
+    await consumer.seek_to_beginning(*places)
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    total = sum(ends[place] - begins[place] for place in places)
+    while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
+        tell(total - left, total)
+        for place, records in (await consumer.getmany(timeout_ms=200)).items():
+            for record in records:
+                if record.offset < ends[place]:
+                    takes[place.topic](record)
 
 
 async def read_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:  # noqa: ANN401  # aiokafka has no types

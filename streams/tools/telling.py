@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ...schemas.codec import decode_result, facts_of, header
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REPLAY_HEADER, Verdict
+from ..topics import counted
 
 #: characters of a value or detail in one line
 _SHORT = 80
@@ -28,11 +29,6 @@ def told_bytes(value: bytes | None, most: int | None = None) -> str:
         return "(none)"
     text = plain(value.decode("utf-8", errors="backslashreplace"))
     return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 record`, `2 records`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def told_time(milliseconds: int) -> str:

@@ -10,7 +10,8 @@ from bisupervised.streams.tools.commands import told_replay
 from bisupervised.streams.tools.replay import Counts, Mark, ReplayError, Wish, again, decode_mark, encode_mark, judge
 from bisupervised.streams.tools.replay_run import Replay, checked
 from bisupervised.streams.tools.since import since_ms
-from bisupervised.streams.tools.telling import counted, fallback_line, plain, told_fallback
+from bisupervised.streams.tools.telling import fallback_line, plain, told_fallback
+from bisupervised.streams.topics import counted
 from support.records import Record
 
 HEADERS = [("a", b"\xff"), ("a", b"2"), ("b", b"")]
