@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +18,7 @@ from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
 from .manual import OPTIONS, OVERVIEW, PAGES, page_of
+from .release import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,17 +40,10 @@ Config = Annotated[
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
 
 
-def _version() -> str:
-    try:
-        return version("bisupervised")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+unknown"
-
-
 app = App(
     name="bisupervised",
     help="Two supervisors around a small local and a large remote model, exactly once, on Kafka.",
-    version=_version,
+    version=release,
     help_flags=["--help", "-h"],
     help_format="markdown",
     help_epilogue=OVERVIEW,

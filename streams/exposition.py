@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -19,6 +18,7 @@ from ..agents.remote.meter import Meter
 from . import metrics as m
 from .monitor import WorkerView
 from .plane import Standing
+from .release import release
 from .stage import StageView
 
 __all__ = ["CONTENT_TYPE", "render"]
@@ -105,7 +105,7 @@ def _bound(bound: float) -> str:
 
 
 def _worker(sheet: Sheet, view: WorkerView) -> None:
-    sheet.put(m.BUILD, 1, version("bisupervised"), platform.python_version())
+    sheet.put(m.BUILD, 1, release(), platform.python_version())
     sheet.put(m.STARTED, view.started_ms / 1000.0)
     sheet.put(m.LOOP_LAG, view.loop_lag_s)
 

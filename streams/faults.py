@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..agents.answers import unfit
 from ..agents.supervision.arbitration import JOINT
+from .protocols import bounds_answers
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -163,8 +164,6 @@ _RULES = (
     _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
     _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
 )
-#: protocols that bound the length of an answer themselves
-BOUNDED = ("openai_chat", "tei", "open_inference")
 _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
 
 
@@ -242,7 +241,8 @@ def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         return []
     if not any(getattr(remote, name) for name in prices):
         return [f"[budget] money: needs a price: set [remote] {' or '.join(prices)}"]
-    if remote.price_per_million_completion_tokens and not (remote.most_answer_tokens or remote.protocol in BOUNDED):
+    bounded = remote.most_answer_tokens or bounds_answers(remote.protocol)
+    if remote.price_per_million_completion_tokens and not bounded:
         return ["[remote] most_answer_tokens: is missing: [budget] money must know what a call can cost at most"]
     if budget.money < remote.price_per_call:
         got = f"(got {budget.money} and {remote.price_per_call})"

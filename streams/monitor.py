@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .observation import wall_ms
+from ..agents.remote.agent import wall_ms
 from .outbox import Lost
 from .stage import Stage, StageView
 

@@ -5,7 +5,6 @@ Outcomes that were rolled back or discarded are not in it, so its counts are tho
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 
 from ..agents.histogram import Histogram
+from ..agents.remote.agent import wall_ms
 from ..schemas.records import Facts, Outgoing, Result
 
 #: fallback records that are remembered
@@ -43,11 +43,6 @@ class Fallback(NamedTuple):
         """As a document; `value` stays bytes."""
         rest = {"value": self.value, "value_bytes": self.value_bytes, "source": str(self.facts.source)}
         return {"at_ms": self.at_ms, "detail": "", **msgspec.to_builtins(self.facts), **rest}
-
-
-def wall_ms() -> float:
-    """Milliseconds since epoch."""
-    return time.time() * 1000.0
 
 
 class Observation:

@@ -127,10 +127,6 @@ def _uncounted(outcomes: Sequence[Outgoing]) -> None:
     return
 
 
-def _ours(record: Incoming) -> None:
-    return
-
-
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -145,7 +141,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
         on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
-        unreadable: Callable[[Incoming], str | None] = _ours,
+        unreadable: Callable[[Incoming], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
@@ -380,6 +376,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _readable(self, partition: Partition, records: list[Any]) -> list[Any]:
         """The records up to the first that only another worker can read: there the partition stops, loudly."""
+        if self._unreadable is None:
+            return records
         for index, record in enumerate(records):
             reason = self._unreadable(record)
             if reason is not None:

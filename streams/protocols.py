@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..agents.answers import ClassReading
+from ..agents.remote.price import Bounded
 from ..agents.remote.protocols.custom import load_protocol
 from ..agents.remote.protocols.generic_json import INPUTS, GenericJson
 from ..agents.remote.protocols.open_inference import OpenInference
@@ -55,6 +56,12 @@ def usual_score(protocol: str) -> str:
 def needs_model(protocol: str) -> bool:
     """Whether the server must be told which of its models is asked."""
     return protocol in ("open_inference", "openai_chat")
+
+
+def bounds_answers(protocol: str) -> bool:
+    """Whether it knows itself how long an answer can be. One of your own is not asked: it is made later."""
+    known = {"open_inference": OpenInference, "openai_chat": OpenAIChat, "tei": Tei, "generic_json": GenericJson}
+    return issubclass(known.get(protocol, object), Bounded)
 
 
 def usual_batch_size(data: dict[str, Any]) -> int:

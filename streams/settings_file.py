@@ -102,13 +102,9 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
         faults += told(_errors(error), KNOWN, origins)
         faulty = _places(error)
         settings = _settled(document, faulty)
-    faults += contradictions(settings, faulty)
-    faults += (
-        unfit_for_protocol(settings, faulty)
-        + secret_faults(settings, SECRETS)
-        + word_faults(settings.remote, ("remote", "api_key"))
-    )
-    faults += word_faults(settings.web, ("web", "token"))
+    faults += contradictions(settings, faulty) + unfit_for_protocol(settings, faulty)
+    faults += secret_faults(settings, SECRETS)
+    faults += word_faults(settings.remote, ("remote", "api_key")) + word_faults(settings.web, ("web", "token"))
     if not any(table == "kafka" for table, _ in faulty):
         faults += connection_faults(settings.kafka)
     if faults and path is None:

@@ -74,7 +74,7 @@ class Step:
     batch_wait_s: float  #: seconds a record waits for others
     runs_user_code: bool  #: its inputs could kill the process
     facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
-    unreadable: Callable[[Incoming], str | None]  #: why only another worker can read it; None where we can
+    unreadable: Callable[[Incoming], str | None] | None  #: why only another worker can read it; None where we can
 
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
@@ -89,7 +89,7 @@ def steps(settings: Settings) -> dict[AgentName, Step]:
             local.batch_wait_ms / 1000,
             True,
             request_facts,
-            lambda _: None,  # a header of ours on a request is from another life
+            None,  # a header of ours on a request is from another life
         ),
         Step(
             "remote",
@@ -224,10 +224,13 @@ def terms_of(settings: Settings) -> Terms:
         joint=made.joint if made else None,
         arbitration=remote.arbitration,
         local_model=made.local.model if made else "",
-        limits=LimitsPolicy(
-            remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s
-        ),
+        limits=_limits(settings),
     )
+
+
+def _limits(settings: Settings) -> LimitsPolicy:
+    remote = settings.remote
+    return LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
 
 
 def _thresholds_file(settings: Settings) -> Thresholds | None:
@@ -327,7 +330,7 @@ def make_transport(settings: Settings) -> Transport:
 def _gate(settings: Settings) -> Gate:
     remote = settings.remote
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(terms_of(settings).limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings))
+    return Gate(_limits(settings), breaker, waits=remote.while_open == "wait", funds=_funds(settings))
 
 
 def _funds(settings: Settings) -> Funds | None:

@@ -286,12 +286,15 @@ class Window:
             if len(run) > limit:
                 self._suspects.appendleft(run[limit:])
             return run[:limit]
-        pending, run = self._pending, []
-        while pending and len(run) < limit and self._reach.allows(pending[0].offset):
-            run.append(pending.popleft())
-        if run:
-            self._reach.handed_out(run[-1].offset)
-        return run
+        pending = self._pending
+        if not self._reach.told:
+            return [pending.popleft() for _ in range(min(limit, len(pending)))]
+        allowed: list[Slot] = []
+        while pending and len(allowed) < limit and self._reach.allows(pending[0].offset):
+            allowed.append(pending.popleft())
+        if allowed:
+            self._reach.handed_out(allowed[-1].offset)
+        return allowed
 
     def _abandon(self, slot: Slot) -> None:
         slot.state = HELD

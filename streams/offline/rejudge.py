@@ -40,7 +40,7 @@ class Judge:
     """The stream's own judge, made from a thresholds file."""
 
     def __init__(self, thresholds: Thresholds) -> None:
-        self.local_threshold = thresholds.local.threshold
+        self.local = Supervisor(thresholds.local.score, thresholds.local.threshold)
         self.version = thresholds.version
         self._score = thresholds.joint_of if thresholds.remote.score == JOINT else thresholds.remote.score
         self._supervisor = RemoteSupervisor(
@@ -87,7 +87,7 @@ class Decisions:
             return
         self.after[facts.source] = _decision(outcome)
         local = facts.local
-        if local is not None and local.score is not None and local.score >= self.judge.local_threshold:
+        if local is not None and local.score is not None and self.judge.local.trusts(local.score):
             self.now_local.add(facts.source)
 
     def take_result(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
@@ -101,7 +101,7 @@ class Decisions:
             self.before[result.source] = TRUSTED
         elif result.trusted and result.source not in self.locally:
             self.locally.add(result.source)
-            self.now_doubtful += result.score < self.judge.local_threshold
+            self.now_doubtful += not self.judge.local.trusts(result.score)
 
     def take_fallback(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         """A record of `fallback`; only what its judge rejected had an answer."""

@@ -9,12 +9,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...schemas.errors import BiSupervisedError
 from ..connection import connection
 from ..offline.output import as_text as json_text
-from ..offline.output import progress_console
+from ..offline.output import progress_bar, progress_console
 from ..processes import run_coroutine
 from ..settings import Settings
 from ..topics import counted
@@ -58,8 +57,7 @@ def run_produce(
         return FAILED
     if not good:
         raise RowsError(f"{path}: holds no request")
-    columns = (TextColumn("  sent"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=told, disable=not told.is_terminal) as progress:
+    with progress_bar(told) as progress:
         task = progress.add_task("sent", total=good)
         sent = run_coroutine(_send(settings, topic, rows(), lambda: progress.advance(task)))
     document = {"topic": topic, "sent": sent, "bad": len(bad)}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from ..exposition import render
 from ..health import Health, HealthPolicy
 from ..monitor import Monitor
+from ..release import release
 from ..secret import one_word
 from ..settings import Settings
 from .security import AccessPolicy
@@ -43,13 +43,6 @@ def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Fa
         return Face(health, None)
     access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), one_word(web, "token"))
     policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
-    about = About(settings.name, _version(), tuple(agents))
+    about = About(settings.name, release(), tuple(agents))
     watch = Watch(monitor, health)
     return Face(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))
-
-
-def _version() -> str:
-    try:
-        return version("bisupervised")
-    except PackageNotFoundError:  # run from a source tree that was never installed
-        return "0+unknown"
