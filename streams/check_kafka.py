@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TXN_OFFSET_COMMIT, _SINCE_2_5 = 28, 3
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MS_PER_HOUR = 3_600_000
+_PERIOD_HOURS = {"hour": 1, "day": 24, "month": 31 * 24}
 
 
 async def look_at_broker(settings: Settings) -> AsyncIterator[Finding]:
@@ -86,18 +87,20 @@ class _Topic:
 
 
 async def look_at_topics(settings: Settings) -> AsyncIterator[Finding]:
-    """Whether all five are there, and fit each other and the settings."""
-    names = {role: getattr(settings.topics, role) for role in _ROLES}
+    """Whether all are there, and fit each other and the settings."""
+    roles = (*_ROLES, "budget") if settings.budget.limited else _ROLES
+    names = {role: getattr(settings.topics, role) for role in roles}
     try:
         async with admin_client(settings) as admin:
             topics = await _describe(admin, names)
     except BrokerUnreachable:
         yield fault("topics", "could not be looked at: no broker answers")
         return
-    for role in (role for role in _ROLES if role not in topics):
+    for role in (role for role in roles if role not in topics):
         yield fault("topics", f"{names[role]}: is missing; make it: bisupervised topics create")
     for topic in topics.values():
-        found = list(_faults(topic, settings)) + list(_notes(topic, topics, settings))
+        notes = () if topic.role == "budget" else _notes(topic, topics, settings)
+        found = [*_faults(topic, settings), *notes]
         for finding in found:
             yield finding
         if not found:
@@ -117,7 +120,7 @@ async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]: 
         name, partitions = topic["topic"], topic["partitions"]
         replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
         found[roles[name]] = _Topic(roles[name], name, len(partitions), replicas, configs[name])
-    return {role: found[role] for role in _ROLES if role in found}
+    return {role: found[role] for role in names if role in found}
 
 
 def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
@@ -128,10 +131,22 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.role in ("doubtful", "answers") and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
         yield fault("topics", text + "set it to delete")
+    if topic.role == "budget":
+        yield from _forgetting(topic, settings)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)
     if largest > settings.stream.window_bytes:
         text = f"{topic.name}: max.message.bytes = {largest} is more than [stream] window_bytes = "
         yield fault("topics", f"{text}{settings.stream.window_bytes}")
+
+
+def _forgetting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """What is spent must be known until its period ends."""
+    if "compact" in topic.configs.get("cleanup.policy", ""):
+        yield fault("topics", f"{topic.name}: cleanup.policy = compact would forget what is spent; set it to delete")
+    kept_ms = topic.number("retention.ms", -1)
+    if 0 <= kept_ms < _PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
+        text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, less than a {settings.budget.per}: "
+        yield fault("topics", text + "what is spent would be forgotten")
 
 
 def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> Iterator[Finding]:

@@ -145,6 +145,22 @@ async def make(servers: str, *topics: NewTopic) -> None:
         await admin.close()
 
 
+async def test_the_budgets_topic(broker: Broker, tmp_path: Path, prefix: str) -> None:
+    servers, budget = broker.bootstrap_servers, {"calls": 10, "per": "month"}
+    named = {"budget": f"{prefix}-budget"}
+    settings = await settings_of(tmp_path, prefix, servers, f"http://{nobody()}", topics=named, budget=budget)
+    name = settings.topics.budget
+    told = [(level, text) for about, level, text in await found(settings) if about == "topics"]
+    assert ("fault", f"{name}: is missing; make it: bisupervised topics create") in told
+    await make(servers, NewTopic(name, 1, 1, topic_configs={"cleanup.policy": "compact", "retention.ms": "86400000"}))
+    told = [(level, text) for about, level, text in await found(settings) if about == "topics"]
+    assert ("fault", f"{name}: cleanup.policy = compact would forget what is spent; set it to delete") in told
+    assert (
+        "fault",
+        f"{name}: keeps records for 24 hours, less than a month: what is spent would be forgotten",
+    ) in told
+
+
 async def test_wrong_topics(broker: Broker, tmp_path: Path, prefix: str) -> None:
     settings = await settings_of(
         tmp_path,

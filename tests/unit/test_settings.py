@@ -477,3 +477,28 @@ def test_the_token_of_the_page_comes_from_the_environment_or_a_file_and_is_not_s
     assert one_word(load_settings(write(tmp_path, REQUIRED), {}).web, "token") is None
     fault = "BISUPERVISED_WEB__TOKEN: must be one word"
     assert faults_of(path, {"BISUPERVISED_WEB__TOKEN": "two words"}) == [fault]
+
+
+@pytest.mark.parametrize(
+    ("remote", "fault"),
+    [
+        ("", "[budget] money: needs a price: set [remote] price_per_call or "),
+        ("price_per_call = 2.0", "[budget] money: must be at least [remote] price_per_call (got 1.0 and 2.0)"),
+        (
+            "price_per_million_completion_tokens = 2.0\nprotocol = 'generic_json'\nmost_answer_tokens = 0",
+            "[remote] most_answer_tokens: is missing",
+        ),
+        ("price_per_call = 0.5", None),
+        ("price_per_million_completion_tokens = 2.0\nprotocol = 'openai_chat'", None),
+    ],
+)
+def test_a_budget_of_money_must_know_what_a_call_can_cost(tmp_path: Path, remote: str, fault: str | None) -> None:
+    generic = "\n[remote.generic_json]\nbody = '{input}'\nprediction = 'a'" if "generic" in remote else ""
+    text = f"{REQUIRED}\n{remote}{generic}\n[budget]\nmoney = 1.0"
+    try:
+        load_settings(write(tmp_path, text), {})
+        told: list[str] = []
+    except ConfigurationError as error:
+        told = list(error.faults)
+    about = [line for line in told if "[budget]" in line or "most_answer_tokens" in line]
+    assert [line.startswith(fault) for line in about] == [True] if fault else about == []
