@@ -8,6 +8,8 @@ import msgspec
 
 #: parts of a currency's unit: amounts are whole numbers, so that all readers of the topic add up to the same
 NANO = 1_000_000_000
+#: version of the struct below
+VERSION = 1
 
 
 class Amount(NamedTuple):
@@ -35,6 +37,10 @@ class Amount(NamedTuple):
 NOTHING = Amount()
 
 
+def _version() -> int:
+    return VERSION
+
+
 class BudgetEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record of the budget's topic; its key is the pipeline's `name`."""
 
@@ -44,7 +50,8 @@ class BudgetEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     amount: Amount  #: asked for, or given back
     limit: Amount = NOTHING  #: of the whole period, as the one who asks knows it
     worker: str = ""  #: who asks, for people
-    v: int = 1
+    # a factory: `omit_defaults` would leave out a plain default, and no reader could tell one version from another
+    v: int = msgspec.field(default_factory=_version)  #: version of this struct
 
 
 _encoder = msgspec.json.Encoder()
@@ -57,5 +64,8 @@ def encode_entry(entry: BudgetEntry) -> bytes:
 
 
 def decode_entry(value: bytes) -> BudgetEntry:
-    """Raises `msgspec.DecodeError`."""
-    return _decoder.decode(value)
+    """Raises `msgspec.DecodeError`, also for another version: what it means is not known here."""
+    entry = _decoder.decode(value)
+    if entry.v != VERSION:
+        raise msgspec.ValidationError(f"the entry is of version {entry.v}, and {VERSION} is read here")
+    return entry

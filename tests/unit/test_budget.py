@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from itertools import count
 
+import msgspec
 import pytest
 from bisupervised.agents.remote.budget import BudgetPolicy, Ledger, Per
 from bisupervised.agents.remote.gate import Funds, Gate, Permit
@@ -57,6 +58,9 @@ def test_the_log_grants_what_is_left_and_a_lease_once() -> None:
 def test_records_are_read_as_they_were_written() -> None:
     entry = BudgetEntry("lease", "l", "2026-11", Amount(5, 1), Amount(2**60, 7), "host:1")
     assert decode_entry(encode_entry(entry)) == entry
+    assert b'"v":1' in encode_entry(entry), "a version that is left out tells no reader anything"
+    with pytest.raises(msgspec.DecodeError, match="of version 2"):
+        decode_entry(encode_entry(entry).replace(b'"v":1', b'"v":2'))
 
 
 def purse(calls: int = 100, money: float = 0.0, share: float = 0.1) -> Purse:
