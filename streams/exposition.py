@@ -207,9 +207,6 @@ def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
 
 
 def _saved(sheet: Sheet, view: WorkerView) -> None:
-    asked = sum(stage.outcomes["asked"] for stage in view.stages)
-    cost = sum(stage.outcomes["cost"] for stage in view.stages)
-    local = [stage for stage in view.stages if stage.agent == "local"]
-    for stage in local:
-        each = cost / asked if asked else view.price_per_call
-        sheet.put(m.SAVED, stage.outcomes["answered_by"].get("local", 0) * each)
+    for stage in view.stages:
+        if stage.agent == "local":
+            sheet.put(m.SAVED, stage.outcomes["answered_by"].get("local", 0) * view.unit_cost)

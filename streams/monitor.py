@@ -31,6 +31,15 @@ class WorkerView(NamedTuple):
     loop_lag_s: float  #: the longest that the event loop was late of late, seconds
     price_per_call: float  #: of the settings
 
+    @property
+    def unit_cost(self) -> float:
+        """What asking about one input costs: by those asked about so far, failed calls included, or the price of the
+        settings.
+        """
+        asked = sum(stage.outcomes["asked"] for stage in self.stages)
+        cost: float = sum(stage.outcomes["cost"] for stage in self.stages)
+        return cost / asked if asked else self.price_per_call
+
 
 class Monitor:
     """Looks at the stages of a worker, and measures what nobody else does: the loop's lag, where partitions end."""

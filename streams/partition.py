@@ -65,7 +65,8 @@ class Substitute(Protocol):
         """For an outcome the broker refuses for another cause: `invalid_request`."""
 
 
-def _uncounted(outcomes: Sequence[Outgoing]) -> None:
+def uncounted(outcomes: Sequence[Outgoing]) -> None:
+    """Nobody hears of what is committed."""
     return
 
 
@@ -83,7 +84,7 @@ class Partition:
         first_offset: Callable[[TopicPartition], Awaitable[int]],
         on_acquired: Callable[[Partition], None],
         on_progress: Callable[[], None],
-        on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
+        on_committed: Callable[[Sequence[Outgoing]], None] = uncounted,
         clock: Callable[[], float],
     ) -> None:
         self.tp = tp

@@ -28,7 +28,7 @@ from .batch import Batch
 from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
-from .partition import Partition, PartitionPolicy, Substitute
+from .partition import Partition, PartitionPolicy, Substitute, uncounted
 from .permission import denial
 from .routing import Router
 from .window import Lease, Window
@@ -123,10 +123,6 @@ def _ignore(owned: int, partitions: int) -> None:
     return
 
 
-def _uncounted(outcomes: Sequence[Outgoing]) -> None:
-    return
-
-
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """Moves the records of one input topic through one agent."""
 
@@ -140,7 +136,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         hungry: Callable[[], bool] = _always,
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
-        on_committed: Callable[[Sequence[Outgoing]], None] = _uncounted,
+        on_committed: Callable[[Sequence[Outgoing]], None] = uncounted,
         unreadable: Callable[[Incoming], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -33,7 +33,6 @@ def status(
     about: About, view: WorkerView, reasons: Sequence[str], history: History, pictures: Mapping[str, str]
 ) -> dict[str, Any]:
     """The document. `reasons`: why it is not ready; `pictures`: names by the source of a fallback record."""
-    told = {stage.agent: stage.outcomes for stage in view.stages}
     return {
         "now_ms": view.now_ms,
         "worker": {
@@ -46,7 +45,7 @@ def status(
         "reasons": reasons,
         "rates": history.rates(),
         "counts": counts(view),
-        "money": money(told, view.price_per_call),
+        "money": money(view),
         "remote": next((stage.told for stage in view.stages if stage.agent == "remote"), None),
         "chart": history.chart(),
         "latency": history.percentiles(),
@@ -75,20 +74,19 @@ def counts(view: WorkerView) -> dict[str, Any]:
     }
 
 
-def money(told: Mapping[str, Mapping[str, Any]], price: float) -> dict[str, Any]:
+def money(view: WorkerView) -> dict[str, Any]:
     """What the remote has cost, and what asking it about every input would cost.
 
-    An input costs what those asked about have cost so far, failed calls included, or the price of the settings. Each
-    one that the local model answered is saved; a doubtful one is not, though it may still wait for its call. None
-    where this worker does not run the agent that knows.
+    Each input that the local model answered is saved; a doubtful one is not, though it may still wait for its call.
+    None where this worker does not run the agent that knows.
     """
+    told, unit = {stage.agent: stage.outcomes for stage in view.stages}, view.unit_cost
     remote, local = told.get("remote"), told.get("local")
     asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
     kept = local["routes"].get("results", 0) if local else None
     doubted = local["routes"].get("doubtful", 0) if local else None
-    unit = spent / asked if asked else price
     return {
-        "price_per_call": price,
+        "price_per_call": view.price_per_call,
         "asked": asked,
         "calls": calls,
         "spent": spent,
