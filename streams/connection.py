@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
+#: how the keys begin that `connection_faults` looks at together
+SECURITY = ("security_", "sasl_", "ssl_")
 _WRONG_PASSWORD = (AuthenticationFailedError, SaslAuthenticationFailed)
 _WRONG_MECHANISM = (AuthenticationMethodNotSupported, IllegalSaslStateError, UnsupportedSaslMechanismError)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ..schemas.errors import ConfigurationError
-from .connection import connection_faults
+from .connection import SECURITY, connection_faults
 from .faults import contradictions, place_of, told, unknown_variable
 from .protocols import TABLES, unfit_for_protocol
 from .secret import secret_faults, secret_keys, take_written, word_faults
@@ -105,7 +105,7 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     faults += contradictions(settings, faulty) + unfit_for_protocol(settings, faulty)
     faults += secret_faults(settings, SECRETS)
     faults += word_faults(settings.remote, ("remote", "api_key")) + word_faults(settings.web, ("web", "token"))
-    if not any(table == "kafka" for table, _ in faulty):
+    if not any(table == "kafka" and key.startswith(SECURITY) for table, key in faulty):
         faults += connection_faults(settings.kafka)
     if faults and path is None:
         faults.append("--config: no file was named; `bisupervised config > my.toml` begins one")

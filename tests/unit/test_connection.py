@@ -90,16 +90,16 @@ def test_each_fault_says_what_to_mend(files: dict[str, str], keys: dict[str, Any
 
 def test_all_of_them_come_with_the_other_faults(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(
-        f'[kafka]\nsecurity_protocol = "SASL_SSL"\nssl_ca_file = "none"\nsasl_password = "{CANARY}"\n{MINIMAL}'
-        "[stream]\nspeed = 1\n"
-    )
+    broker = ["[kafka]", 'bootstrap_servers = "nowhere"', 'security_protocol = "SASL_SSL"', 'ssl_ca_file = "none"']
+    broker.append(f'sasl_password = "{CANARY}"')
+    path.write_text("\n".join([*broker, MINIMAL, "[stream]", "speed = 1", ""]))
     with pytest.raises(ConfigurationError) as raised:
         load_settings(path, {})
     told = "\n".join(raised.value.faults)
     assert CANARY not in told
     for wanted in (
         "[kafka] sasl_password: must not stand in the file; set BISUPERVISED_KAFKA__SASL_PASSWORD",
+        "[kafka] bootstrap_servers: must be host:port",
         "[kafka] sasl_username: is missing",
         "[kafka] ssl_ca_file: cannot be read",
         "[stream] speed: unknown key",

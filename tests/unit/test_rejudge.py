@@ -89,18 +89,18 @@ def test_an_answer_that_came_twice_counts_once() -> None:
 
 def test_what_was_answered_locally_is_not_there_and_is_counted() -> None:
     read = decisions(local=0.8)
-    for offset, score in enumerate((0.6, 0.79, 0.8, 0.9)):
+    for offset, score in enumerate((0.5, 0.6, 0.79, 0.8, 0.9)):
         read.take_result(result(offset, "local", score))
     read.take_result(result(9, "local", 0.3, arbitrated=True))  # the remote was asked for this one
     read.take_result(result(8, "local", 0.3, trusted=False))  # and this one nobody trusted
     read.take_fallback(rejected(7, "timeout", agent="remote"))  # no answer came
     read.take_answer(answer(9, 0.9, local=0.85))
     report = report_on(read, 3)
-    assert (report.answered_locally, report.locally_now_doubtful, report.asked_now_local) == (4, 2, 1)
+    assert (report.answered_locally, report.locally_now_doubtful, report.asked_now_local) == (5, 3, 1)
     assert report.answers == 1
     told = "\n".join(notes(report))
-    assert "4 inputs were answered by the local model: there is no remote answer to judge" in told
-    assert "2 of them would be put to the remote" in told
+    assert "5 inputs were answered by the local model: there is no remote answer to judge" in told
+    assert "3 of them would be put to the remote" in told
     assert "1 of the answers would not be asked for" in told
 
 
