@@ -1,0 +1,39 @@
+"""What repeated measurements of one thing come to, and how it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The middle of several runs, and how far they lie apart."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+
+    def __str__(self) -> str:
+        return (
+            f"{_short(self.median)} ({_short(self.low)} to {_short(self.high)})"
+            if self.runs > 1
+            else _short(self.median)
+        )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of at least one value."""
+    return Spread(median(values), min(values), max(values), len(values))
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Run by run: what disturbs the machine disturbs neighbours in time alike."""
+    return spread([one / other for one, other in zip(ours, theirs, strict=True)])
+
+
+def _short(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
