@@ -61,9 +61,8 @@ class RequestFormat:
     deadline_header: str = "bisupervised-deadline-ms"  #: header with the same, which wins
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A parsed request."""
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """A parsed request. One is made per event."""
 
     document: Any  #: the whole JSON value
     input: Any  #: the part that is the model's input

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Literal
 
+import msgspec
+
 from ..schemas.records import Incoming, Outgoing
 from .caution import Caution
 from .marks import SPAN, Progress
@@ -44,19 +46,17 @@ class WindowPolicy:
     ahead: int = 0  #: offsets handed out before the next commit, where commits say how far (`reach.py`); 0 elsewhere
 
 
-class Slot:
+class Slot(msgspec.Struct, gc=False):  # refers to nothing that refers back, and there are thousands
     """One fetched record and what has become of it."""
 
-    __slots__ = ("called", "offset", "outcome", "record", "size", "state", "tries")
-
-    def __init__(self, record: Incoming, *, called: bool = False) -> None:
-        self.record = record
-        self.called = called  # a call may have been made for it
-        self.offset = record.offset
-        self.size = len(record.value or b"") + len(record.key or b"") + _RECORD_BYTES
-        self.state = PENDING
-        self.tries = 0
-        self.outcome: Outgoing | None = None
+    record: Incoming
+    offset: int
+    size: int  #: bytes, roughly
+    called: bool  #: a call may have been made for it
+    leads: bool  #: no record of its key before it waits for its outcome
+    state: int = PENDING
+    tries: int = 0
+    outcome: Outgoing | None = None
 
 
 class Lease:
@@ -126,6 +126,7 @@ class Window:
         on_give_up: Callable[[Incoming], Outgoing],
     ) -> None:
         self._policy = policy
+        self._ordered = policy.ordering == "key"
         self._caution = caution
         self._reach = Reach(policy.ahead, start)
         self._topic_id = start.topic_id
@@ -135,7 +136,7 @@ class Window:
         self._suspects: deque[list[Slot]] = deque()
         self._suspects_due = 0.0
         self._ready: list[Slot] = []
-        self._chains: dict[bytes, deque[Slot]] = {}
+        self._followers: dict[bytes, deque[Slot] | None] = {}  # what waits behind the first record of its key
         self._restored = set(start.done)  # done, and not fetched yet
         self._held = 0
         self._finished = 0  # slots still in the deque that are SENT or DONE
@@ -158,21 +159,34 @@ class Window:
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
         for record in records:
-            if record.offset < self.position:
+            offset, key = record.offset, record.key
+            if offset < self.position:
                 continue
-            slot = Slot(record, called=self._reach.inherits(record.offset))
+            size = len(record.value or b"") + len(key or b"") + _RECORD_BYTES
+            slot = Slot(record, offset, size, self._reach.inherits(offset), True)
             self._slots.append(slot)
-            self.position = slot.offset + 1
-            if slot.offset in self._restored:
-                self._restored.discard(slot.offset)
+            self.position = offset + 1
+            if offset in self._restored:
+                self._restored.discard(offset)
                 self._done(slot)
                 self._finished += 1
                 continue
             self.unfinished += 1
-            self.bytes += slot.size
+            self.bytes += size
             self._pending.append(slot)
-            if record.key is not None and self._policy.ordering == "key":
-                self._chains.setdefault(record.key, deque()).append(slot)
+            if key is not None and self._ordered:
+                self._queue_up(slot, key)
+
+    def _queue_up(self, slot: Slot, key: bytes) -> None:
+        if key not in self._followers:
+            self._followers[key] = None  # most keys come once in a while: no queue is made for them
+            return
+        slot.leads = False
+        waiting = self._followers[key]
+        if waiting is None:
+            self._followers[key] = deque((slot,))
+        else:
+            waiting.append(slot)
 
     def advance(self, position: int) -> None:
         """The consumer has read up to `position`; what lies between was no record."""
@@ -309,18 +323,22 @@ class Window:
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
             slot.state = ANSWERED
-            key = slot.record.key
-            if key is None or self._policy.ordering == "none":
+            if slot.leads:
                 self._ready.append(slot)
-            else:
-                self._follow(key)
+                key = slot.record.key
+                if key is not None and self._ordered:
+                    self._follow(key)
 
     def _follow(self, key: bytes) -> None:
-        chain = self._chains[key]
-        while chain and chain[0].state == ANSWERED:
-            self._ready.append(chain.popleft())
-        if not chain:
-            del self._chains[key]
+        """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
+        waiting = self._followers[key]
+        while waiting:
+            slot = waiting.popleft()
+            if slot.state != ANSWERED:
+                slot.leads = True
+                return
+            self._ready.append(slot)
+        del self._followers[key]
 
     def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""

@@ -288,7 +288,7 @@ class Lives(RuleBasedStateMachine):
         assert window.watermark == window.position
         assert (window.unfinished, window.bytes, window.held, window.pending, window.ready) == (0, 0, 0, 0, 0)
         assert not window._slots
-        assert not window._chains
+        assert not window._followers
         assert window._finished == 0
 
 
