@@ -57,6 +57,11 @@ class Agent(ABC):
         """False while records would only wait here: then none are fetched."""
         return True
 
+    @property
+    def appetite(self) -> int | None:
+        """Records of the next batch, at most; None where the settings alone say."""
+        return None
+
     def statistics(self) -> dict[str, Any]:
         """A snapshot; empty where there is nothing to tell."""
         return {}
@@ -81,6 +86,11 @@ class LocalAgent(Agent):
             # restarts of a model that answers nothing would reach Faust's limit, and end the worker
             with suppress(Exception), batch:
                 batch.resolve(await self._decide(batch.records))
+
+    @property
+    def appetite(self) -> int | None:
+        """What the model answers in good time."""
+        return self._local.appetite.inputs
 
     async def warm_up(self) -> None:
         """Predict once."""

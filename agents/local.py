@@ -13,6 +13,7 @@ from ..schemas.codec import Request, RequestFormat, decode_request, fall_back, f
 from ..schemas.errors import InvalidRequest, ModelError
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
 from .answers import Answer
+from .appetite import Appetite
 from .histogram import Histogram
 from .model import Model
 from .supervision.supervisor import Supervisor
@@ -42,6 +43,7 @@ class Local:
         request_format: RequestFormat,
         *,
         batch_timeout_s: float,
+        appetite: Appetite,
         thresholds_version: str,
         on_hang: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
@@ -50,6 +52,7 @@ class Local:
         self._supervisor = supervisor
         self._format = request_format
         self._timeout_s = batch_timeout_s
+        self.appetite = appetite  #: how many inputs it should get at once
         self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
@@ -86,6 +89,7 @@ class Local:
         answers = iter(await self._answers(inputs))
         took_s = self._clock() - started
         self.durations.observe(took_s)
+        self.appetite.took(len(inputs), took_s)
         latency_ms = took_s * 1000.0
         return [
             item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), latency_ms)

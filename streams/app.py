@@ -160,6 +160,7 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
         channel,
         FallbackSubstitute(step.agent, step.facts),
         hungry=lambda: agent.hungry,
+        appetite=lambda: agent.appetite,
         on_leaving=agent.leaves,
         on_owned=agent.owns,
         on_committed=observation.committed,

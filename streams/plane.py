@@ -115,6 +115,10 @@ def _always() -> bool:
     return True
 
 
+def _unbounded() -> None:
+    return
+
+
 def _idle() -> None:
     return
 
@@ -134,15 +138,17 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         substitute: Substitute,
         *,
         hungry: Callable[[], bool] = _always,
+        appetite: Callable[[], int | None] = _unbounded,
         on_leaving: Callable[[], None] = _idle,
         on_owned: Callable[[int, int], None] = _ignore,
         on_committed: Callable[[Sequence[Outgoing]], None] = uncounted,
         unreadable: Callable[[Incoming], str | None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`hungry` says whether more is to be fetched; `on_leaving` hears that partitions are about to go, and then
-        `on_owned` how many of how many are owned; `on_committed` hears the outcomes of each transaction. `unreadable`
-        says why a record is another worker's to read, None where it is ours.
+        """`hungry` says whether more is to be fetched, `appetite` how many records the agent wants at once;
+        `on_leaving` hears that partitions are about to go, and then `on_owned` how many of how many are owned;
+        `on_committed` hears the outcomes of each transaction. `unreadable` says why a record is another worker's to
+        read, None where it is ours.
         """
         self.policy = policy
         self.counters = Counters()
@@ -150,6 +156,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._inbox = inbox
         self._substitute = substitute
         self._hungry = hungry
+        self._appetite = appetite
         self._on_leaving = on_leaving
         self._on_owned = on_owned
         self._on_committed = on_committed
@@ -423,29 +430,35 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         for owned in self._owned.values():
             owned.partition.wake_if_ready()
 
+    @property
+    def _batch_records(self) -> int:
+        """Most records in the next batch."""
+        wanted = self._appetite()
+        return self.policy.batch_records if wanted is None else min(self.policy.batch_records, wanted)
+
     def _next_leases(self) -> list[Lease]:
-        now = self._clock()
+        now, most = self._clock(), self._batch_records
         windows = self._windows()
         armed = [window for window in windows if window.armed]
         if armed:
-            return self._try(armed[0], now)
+            return self._try(armed[0], most, now)
         self._arm_one()
         for window in windows:
             if window.alone:
-                lease = window.take(self.policy.batch_records, now)
+                lease = window.take(most, now)
                 if lease is not None:
                     return [lease]
         plain = [window for window in windows if not window.alone]
-        if not self._batch_is_due(sum(window.available(self.policy.batch_records) for window in plain), now):
+        if not self._batch_is_due(sum(window.available(most) for window in plain), most, now):
             return []
-        return self._fill(plain, now)
+        return self._fill(plain, most, now)
 
-    def _try(self, armed: Window, now: float) -> list[Lease]:
+    def _try(self, armed: Window, most: int, now: float) -> list[Lease]:
         """The batch that may kill the process goes alone: nobody else is to be blamed for it, nor it for others."""
         windows = (owned.partition.window for owned in self._owned.values())
         if any(window.held for window in windows if window is not None):
             return []
-        lease = armed.take(self.policy.batch_records, now)
+        lease = armed.take(most, now)
         return [lease] if lease is not None else []
 
     def _arm_one(self) -> None:
@@ -464,7 +477,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         partitions = (self._owned[tp].partition for tp in self._rotation)
         return [p.window for p in partitions if p.taking and p.window is not None]
 
-    def _batch_is_due(self, pending: int, now: float) -> bool:
+    def _batch_is_due(self, pending: int, most: int, now: float) -> bool:
         """A batch is due when it is full, or when its first record has waited long enough."""
         if not pending:
             self._waiting_since = None
@@ -472,15 +485,14 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         if self._waiting_since is None:
             self._waiting_since = now
         rest = self._waiting_since + self.policy.batch_wait_s - now
-        if pending >= self.policy.batch_records or rest <= 0:
+        if pending >= most or rest <= 0:
             self._waiting_since = None
             return True
         self._pump_in(rest)
         return False
 
-    def _fill(self, windows: list[Window], now: float) -> list[Lease]:
+    def _fill(self, windows: list[Window], room: int, now: float) -> list[Lease]:
         leases: list[Lease] = []
-        room = self.policy.batch_records
         for window in windows:
             lease = window.take(room, now) if room else None
             if lease is not None:

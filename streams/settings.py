@@ -222,6 +222,10 @@ class Local(_Table):
     threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
+    batch_ms: _Count = Field(
+        default=1_000,
+        description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
+    )
     batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
     predict_timeout_s: _Seconds = Field(
         default=60.0, description="seconds one batch may take before the worker counts as hung"

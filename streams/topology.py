@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
+from ..agents.appetite import Appetite, AppetitePolicy
 from ..agents.local import Local
 from ..agents.model import ModelPolicy, load_model
 from ..agents.remote.agent import Remote
@@ -260,6 +261,7 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
         Supervisor(local.supervisor, local.threshold),
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
+        appetite=Appetite(AppetitePolicy(local.batch_size, local.batch_ms / 1000)),
         thresholds_version=version_of(settings),
         on_hang=on_hang,
     )

@@ -210,6 +210,7 @@ class World:
     start: Any = "earliest"
     drain_s: float = 10.0
     hungry: bool = True  #: what the agent says
+    appetite: int | None = None  #: and this
 
     def __post_init__(self) -> None:
         self.consumer = FakeConsumer()
@@ -244,6 +245,7 @@ class World:
             self.inbox,
             Substitutes(),
             hungry=lambda: self.hungry,
+            appetite=lambda: self.appetite,
             on_leaving=lambda: self.left(),
             on_owned=self._hear,
             on_committed=lambda outcomes: self.committed.extend(outcome.value for outcome in outcomes),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading
+from bisupervised.agents.appetite import Appetite, AppetitePolicy
 from bisupervised.agents.local import Local
 from bisupervised.agents.model import Model
 from bisupervised.agents.supervision.supervisor import Supervisor
@@ -42,6 +43,7 @@ async def make() -> AsyncIterator[Make]:
             Supervisor("their_score", 0.5),
             RequestFormat(),
             batch_timeout_s=timeout_s,
+            appetite=Appetite(AppetitePolicy(256, 1.0)),
             thresholds_version="t1",
             on_hang=on_hang,
             clock=ticks.__next__ if ticks else lambda: 0.0,
@@ -235,3 +237,10 @@ async def test_a_replayed_record_is_known_by_its_new_place(make: Make) -> None:
 def test_an_answer_is_a_plain_tuple() -> None:
     assert Answer("a", 0.5) == ("a", 0.5)
     assert isinstance(Outgoing("results", None, None, (), 0), tuple)
+
+
+async def test_it_learns_how_much_it_can_answer_in_good_time(make: Make) -> None:
+    """Sixteen inputs took four seconds, and a batch should take one."""
+    local = make(ticks=iter([0.0, 4.0]))
+    await local.decide([request(0.75, offset=n) for n in range(16)])
+    assert local.appetite.inputs == 4

@@ -426,6 +426,18 @@ async def test_batches_hold_records_of_several_partitions() -> None:
 
 
 @on_virtual_time
+async def test_an_agent_gets_no_more_at_once_than_it_wants() -> None:
+    world = World(batch_records=4, appetite=2)
+    world.consumer.write(A, *range(4))
+    await world.own(A)
+    assert [len(batch) for batch in await world.answer_all()] == [2, 2]
+    world.appetite = 100
+    world.consumer.write(A, *range(4, 10))
+    assert [len(batch) for batch in await world.answer_all()] == [4, 2]
+    await world.stop()
+
+
+@on_virtual_time
 async def test_no_partition_starves() -> None:
     world = World(batch_records=2)
     world.consumer.write(A, *range(40))
