@@ -78,4 +78,4 @@ lock:  ## resolve the dependencies anew into requirements/
 
 clean:  ## remove what was made here, but not the broker's jars in the user's cache
 	rm -rf .venv build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find schemas agents streams tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find schemas agents streams tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

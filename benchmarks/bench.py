@@ -74,11 +74,11 @@ def _run(name: str, servers: str, say: Console, *, smoke: bool) -> Told:
     return Told(name, asdict(report), benchmark.as_table(report), missed, time.monotonic() - began)
 
 
-def figures(told: Sequence[Told]) -> dict[str, Any]:
+def figures(told: Sequence[Told], command: str = "make bench") -> dict[str, Any]:
     """Everything in one place, each figure by its own name."""
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": "make bench",
+        "command": command,
         "machine": machine(),
         "versions": versions(),
         "took_s": {each.name: round(each.took_s, 1) for each in told},
@@ -125,6 +125,11 @@ def fill(page: Path, text: str) -> None:
     page.write_text(filled)
 
 
+def _command(only: str | None, *, smoke: bool) -> str:
+    options = [*(["--only", only] if only else []), *(["--smoke"] if smoke else [])]
+    return " ".join(["python -m benchmarks.bench", *options]) if options else "make bench"
+
+
 def main() -> int:
     """0 when every target is met, or nothing was asked of them (`--smoke`)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,7 +141,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
     say = Console()
     told = run([asked.only] if asked.only else BENCHMARKS, say, smoke=asked.smoke)
-    found = figures(told)
+    found = figures(told, _command(asked.only, smoke=asked.smoke))
     write(asked.out, found)
     page = asked.page or (None if asked.only or asked.smoke else PAGE)
     if page is not None:

@@ -49,7 +49,7 @@ class Candidate:
 
     name: str
     promise: str  #: what it keeps, in words
-    share: float = 1.0  #: of the records; the slow ones get fewer, to take seconds as well
+    share: float = 1.0  #: of the records: so many that each takes several seconds
     script: str = ""  #: in `candidates`; '' for ours
     peer: str = ""  #: whose environment it needs; '' for our own
     decides: bool = True
@@ -60,8 +60,8 @@ FAUST, FASTSTREAM, FASTSTREAM_BATCHES = "Faust agent", "FastStream", "FastStream
 CANDIDATES = (
     Candidate(OURS, "exactly once"),
     Candidate(DIRECT, "exactly once"),
-    Candidate(BARE, "exactly once", script="bare.py", decides=False),
-    Candidate(CONFLUENT, "exactly once", script="confluent.py", peer="confluent"),
+    Candidate(BARE, "exactly once", 2.0, "bare.py", decides=False),
+    Candidate(CONFLUENT, "exactly once", 2.0, "confluent.py", "confluent"),
     Candidate(QUIX, "exactly once", 0.5, "quix.py", "quixstreams"),
     Candidate(FAUST, "at least once", 0.05, "faust_agent.py"),
     Candidate(FASTSTREAM_BATCHES, "at most once", 0.25, "faststream_batches.py", "faststream"),
@@ -128,6 +128,8 @@ class Report:
     local_path_vs_faststream: Spread | None
     local_path_vs_faststream_batches: Spread | None
     channel_cost: Spread | None  #: CPU time an event, with Faust's channel to without
+    two_workers_per_s: Spread
+    two_workers_broker_share: Spread
     two_workers_vs_one: Spread | None  #: events/s
     contest_runs: tuple[Run, ...]
 
@@ -331,8 +333,9 @@ def summed_up(candidates: Sequence[Candidate], runs: Sequence[Run]) -> Report:
         ours, theirs = ([getattr(run, figure) for run in by_name[name]] for name in (one, other))
         return ratios(ours, theirs) if theirs else None
 
+    both = _standing(TWO_WORKERS, by_name[TWO_WORKERS.name])
     return Report(
-        standings=tuple(_standing(each, by_name[each.name]) for each in (*candidates, TWO_WORKERS)),
+        standings=(*(_standing(each, by_name[each.name]) for each in candidates), both),
         local_path_vs_bare=against(OURS, BARE),
         local_path_vs_confluent=against(OURS, CONFLUENT),
         local_path_vs_quixstreams=against(OURS, QUIX),
@@ -340,6 +343,8 @@ def summed_up(candidates: Sequence[Candidate], runs: Sequence[Run]) -> Report:
         local_path_vs_faststream=against(OURS, FASTSTREAM),
         local_path_vs_faststream_batches=against(OURS, FASTSTREAM_BATCHES),
         channel_cost=against(OURS, DIRECT, "cpu_us"),
+        two_workers_per_s=both.per_s,
+        two_workers_broker_share=both.broker_share,
         two_workers_vs_one=against(TWO_WORKERS.name, OURS),
         contest_runs=tuple(runs),
     )

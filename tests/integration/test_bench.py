@@ -29,7 +29,7 @@ def test_one_benchmark_alone(tmp_path: Path) -> None:
     assert found["versions"]["python"] == platform.python_version()
     assert found["machine"]["cores"] >= 1
     text = page.read_text()
-    assert text.startswith("before\n<!-- bench -->\n`make bench`")
+    assert text.startswith("before\n<!-- bench -->\n`python -m benchmarks.bench --only partitions --smoke`")
     assert text.endswith("<!-- end of bench -->\nafter\n")
     assert "| 8 | " in text
     assert "old" not in text

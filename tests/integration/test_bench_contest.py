@@ -47,12 +47,13 @@ def test_it_measures_everyone_who_is_there_and_counts_each_outcome(tmp_path: Pat
     report = json.loads(out.read_text())
     runs = {run["candidate"]: run for run in report["contest_runs"]}
     assert runs.keys() >= {OURS, DIRECT, BARE, FAUST, TWO_WORKERS.name}
-    assert {OURS: 4000, DIRECT: 4000, BARE: 4000, FAUST: 200, TWO_WORKERS.name: 4000}.items() <= {
+    assert {OURS: 4000, DIRECT: 4000, BARE: 8000, FAUST: 200, TWO_WORKERS.name: 4000}.items() <= {
         name: run["records"] for name, run in runs.items()
     }.items()
     assert all(run["per_s"] > 0 and run["cpu_us"] >= 0 and run["broker_share"] >= 0 for run in runs.values())
     for ratio in ("local_path_vs_bare", "local_path_vs_faust", "channel_cost", "two_workers_vs_one"):
         assert report[ratio]["median"] >= 0, ratio
+    assert report["two_workers_per_s"]["median"] == runs[TWO_WORKERS.name]["per_s"]
 
 
 @pytest.fixture(scope="module")
