@@ -74,11 +74,12 @@ def _run(name: str, servers: str, say: Console, *, smoke: bool) -> Told:
     return Told(name, asdict(report), benchmark.as_table(report), missed, time.monotonic() - began)
 
 
-def figures(told: Sequence[Told], command: str = "make bench") -> dict[str, Any]:
+def figures(told: Sequence[Told], only: str | None = None, *, smoke: bool = False) -> dict[str, Any]:
     """Everything in one place, each figure by its own name."""
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": command,
+        "command": _command(only, smoke=smoke),
+        "smoke": smoke,
         "machine": machine(),
         "versions": versions(),
         "took_s": {each.name: round(each.took_s, 1) for each in told},
@@ -98,11 +99,19 @@ def as_markdown(told: Sequence[Told], found: dict[str, Any]) -> str:
     parts = [
         f"`{found['command']}`, {found['date']}. {here['cores']} cores of {here['processor']}, shared by all that "
         f"runs, the broker included; {here['memory_gb']:g} GB, {here['system']}. {libraries}.",
-        f"Missed: {', '.join(f'`{name}`' for name in found['missed'])}." if found["missed"] else "Every target is met.",
+        _verdict(found),
     ]
     for each in told:
         parts += [f"### {each.table.title or each.name}", markdown(each.table)]
     return "\n\n".join(parts)
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    if found["smoke"]:
+        return "A smoke run: these figures say nothing."
+    if found["missed"]:
+        return f"Missed: {', '.join(f'`{name}`' for name in found['missed'])}."
+    return "Every target is met."
 
 
 def markdown(table: Table) -> str:
@@ -141,7 +150,7 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
     say = Console()
     told = run([asked.only] if asked.only else BENCHMARKS, say, smoke=asked.smoke)
-    found = figures(told, _command(asked.only, smoke=asked.smoke))
+    found = figures(told, asked.only, smoke=asked.smoke)
     write(asked.out, found)
     page = asked.page or (None if asked.only or asked.smoke else PAGE)
     if page is not None:

@@ -32,6 +32,8 @@ def test_one_benchmark_alone(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- bench -->\n`python -m benchmarks.bench --only partitions --smoke`")
     assert text.endswith("<!-- end of bench -->\nafter\n")
     assert "| 8 | " in text
+    assert "A smoke run" in text
+    assert "target is met" not in text
     assert "old" not in text
 
 
