@@ -7,7 +7,7 @@ FAULTS ?= 120
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ bench-thresholds: setup  ## the curve and both thresholds on a million rows, aga
 conformance: setup  ## our protocols against servers of others, which are installed below build/
 	$(BIN)/python tests/conformance/conformance.py
 
+bench: setup  ## how fast it is, beside other libraries: build/bench.json and the tables of BENCHMARKS.md
+	$(BIN)/python scripts/peers.py
+	$(BIN)/python -m benchmarks.bench
+
 bench-remote: setup  ## how well the remote call uses its limits, in build/remote.json
 	$(BIN)/python -m benchmarks.remote
 
@@ -74,4 +78,4 @@ lock:  ## resolve the dependencies anew into requirements/
 
 clean:  ## remove what was made here, but not the broker's jars in the user's cache
 	rm -rf .venv build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
-	find schemas agents streams tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find schemas agents streams tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,22 +7,30 @@ answered a second, CPU time a record, and memory at the end.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import tempfile
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from bisupervised.streams.broker import Broker
 from bisupervised.streams.topics import create_topics
 from rich.console import Console
 from rich.table import Table
 
+from .command import command
 from .worker import Worker, produce, settings_for, wait_until_answered
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is tried."""
+
+    partitions: tuple[int, ...] = (4, 32, 128)
+    records: int = 50_000
+
+
+SMOKE = Sizes((4, 8), 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,14 @@ class Cost:
     memory_mb: float  #: resident, at the end
 
 
-def measure(servers: str, partitions: int, records: int, folder: Path) -> Cost:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/partitions.json`."""
+
+    partition_costs: tuple[Cost, ...]
+
+
+def cost(servers: str, partitions: int, records: int, folder: Path) -> Cost:
     """Let a backlog pile up behind a worker that stands still, for less than its session lasts; then time it."""
     path, settings = settings_for(servers, folder, partitions)
     asyncio.run(create_topics(settings))
@@ -53,31 +68,39 @@ def measure(servers: str, partitions: int, records: int, folder: Path) -> Cost:
         return Cost(partitions, owned_s, records / took_s, cpu_s / records * 1e6, worker.memory_mb)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--partitions", type=int, nargs="+", default=[4, 32, 128])
-    parser.add_argument("--records", type=int, default=50_000)
-    parser.add_argument("--out", type=Path, default=Path("build/partitions.json"))
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Broker() as broker:
-        costs = [measure(broker.bootstrap_servers, n, asked.records, Path(folder)) for n in asked.partitions]
-    tell(costs)
-    asked.out.parent.mkdir(exist_ok=True)
-    asked.out.write_text(json.dumps([asdict(cost) for cost in costs], indent=2))
+def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
+    """One number of partitions after the other."""
+    costs = []
+    for partitions in sizes.partitions:
+        say.print(f"{partitions} partitions …")
+        costs.append(cost(servers, partitions, sizes.records, folder))
+    return Report(tuple(costs))
 
 
-def tell(costs: Sequence[Cost]) -> None:
-    table = Table("partitions", "owned after", "records/s", "CPU/record", "memory", title="One worker, exactly once")
-    for cost in costs:
+def as_table(report: Report) -> Table:
+    """The report for people."""
+    columns = ("partitions", "owned after", "records/s", "CPU, µs a record", "memory, MB")
+    table = Table(*columns, title="Many partitions, one worker, exactly once")
+    for row in report.partition_costs:
         table.add_row(
-            str(cost.partitions),
-            f"{cost.owned_s:.1f} s",
-            f"{cost.per_s:,.0f}",
-            f"{cost.cpu_us:.0f} µs",
-            f"{cost.memory_mb:.0f} MB",
+            str(row.partitions),
+            f"{row.owned_s:.1f} s",
+            f"{row.per_s:,.0f}",
+            f"{row.cpu_us:.0f}",
+            f"{row.memory_mb:.0f}",
         )
-    Console().print(table)
+    return table
+
+
+def faults(report: Report) -> list[str]:
+    """Nothing is asked of these figures."""
+    return []
+
+
+def main() -> int:
+    """0: there is no target to miss."""
+    return command("partitions", __doc__, smoke=SMOKE, full=Sizes(), measure=measure, as_table=as_table, faults=faults)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

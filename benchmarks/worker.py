@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import psutil
 import tomli_w
 from aiokafka import AIOKafkaProducer
 from bisupervised.streams.settings import Settings
@@ -21,7 +19,8 @@ from bisupervised.streams.topics import admin_client
 from bisupervised.streams.topology import AgentName, group_of
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[1]
+from .process import ROOT, Process
+
 #: seconds that a worker may take for what it is waited for
 PATIENCE_S = 300.0
 _TOPICS = ("requests", "doubtful", "answers", "results", "fallback")
@@ -52,58 +51,22 @@ def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict
     return path, load_settings(path, {})
 
 
-class Worker:
+class Worker(Process):
     """`bisupervised worker`, started on entering and ended on leaving. What it logs is kept."""
 
     def __init__(self, config: Path, *agents: AgentName, **environment: str) -> None:
         command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
-        self._command = [*command, *(["--agents", ",".join(agents)] if agents else [])]
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self._log = config.with_suffix(f".{uuid4().hex[:4]}.log")
-        self.process: psutil.Popen
-
-    def __enter__(self) -> Self:
-        self.began = time.monotonic()
-        with self._log.open("wb") as sink:
-            self.process = psutil.Popen(
-                self._command, stdout=sink, stderr=sink, cwd=self._log.parent, env=self._environment
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(60)
-            except psutil.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
-
-    @property
-    def cpu_s(self) -> float:
-        """CPU time so far, seconds, in the kernel as well."""
-        return float(sum(self.process.cpu_times()[:2]))
-
-    @property
-    def memory_mb(self) -> float:
-        """Resident."""
-        return float(self.process.memory_info().rss) / 2**20
+        log = config.with_suffix(f".{uuid4().hex[:4]}.log")
+        chosen = ["--agents", ",".join(agents)] if agents else []
+        super().__init__([*command, *chosen], log, PYTHONPATH=str(ROOT), **environment)
 
     def wait_for(self, action: str, count: int = 1) -> float:
         """Until it has logged this action so often. Returns the seconds since it was started."""
-        while self._log.read_text().count(f'"{action}"') < count:
-            if self.process.poll() is not None or time.monotonic() - self.began > PATIENCE_S:
-                sys.exit(f"the worker did not come to {count} x {action}:\n{self._log.read_text()[-2000:]}")
+        while self.said.count(f'"{action}"') < count:
+            if not self.alive or time.monotonic() - self.began > PATIENCE_S:
+                sys.exit(f"the worker did not come to {count} x {action}:\n{self.said[-2000:]}")
             time.sleep(0.02)
         return time.monotonic() - self.began
-
-    def suspend(self) -> None:
-        """Stand still; for less than its session lasts."""
-        self.process.suspend()
-
-    def resume(self) -> None:
-        """Go on."""
-        self.process.resume()
 
 
 def wait_until_answered(settings: Settings, records: int, agent: AgentName = "local") -> None:

@@ -1,0 +1,164 @@
+"""`make bench`: every benchmark after the other on one embedded broker.
+
+Writes every figure to `build/bench.json` and the tables of `BENCHMARKS.md`. Exits 1 where a target is missed, and names
+it. `--only contest` runs one and leaves the page alone; `--smoke` takes seconds, checks no target and leaves it, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from bisupervised.streams.broker import Broker
+from rich.console import Console
+from rich.table import Table
+
+from .command import write
+from .machine import machine, versions
+from .process import ROOT
+
+#: modules of this package, in the order in which they run
+BENCHMARKS = ("contest", "partitions")
+PAGE = ROOT / "BENCHMARKS.md"
+
+
+class Benchmark(Protocol):
+    """What each module has."""
+
+    SMOKE: Any
+
+    def Sizes(self) -> Any: ...  # noqa: ANN401, N802  # a class of the module, of fields of its own
+    def measure(self, servers: str, sizes: Any, folder: Path, say: Console) -> Any: ...  # noqa: ANN401  # its report
+    def as_table(self, report: Any) -> Table: ...  # noqa: ANN401
+    def faults(self, report: Any) -> list[str]: ...  # noqa: ANN401
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a benchmark came to."""
+
+    name: str
+    figures: dict[str, Any]
+    table: Table
+    missed: list[str]
+    took_s: float
+
+
+def run(names: Sequence[str], say: Console, *, smoke: bool) -> list[Told]:
+    """One after the other."""
+    told = []
+    with Broker() as broker:
+        for name in names:
+            say.rule(name)
+            told.append(_run(name, broker.bootstrap_servers, say, smoke=smoke))
+            say.print(told[-1].table)
+    return told
+
+
+def _run(name: str, servers: str, say: Console, *, smoke: bool) -> Told:
+    benchmark = cast(Benchmark, import_module(f"{__package__}.{name}"))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = benchmark.measure(servers, benchmark.SMOKE if smoke else benchmark.Sizes(), Path(folder), say)
+    missed = [] if smoke else benchmark.faults(report)
+    return Told(name, asdict(report), benchmark.as_table(report), missed, time.monotonic() - began)
+
+
+def figures(told: Sequence[Told], only: str | None = None, *, smoke: bool = False) -> dict[str, Any]:
+    """Everything in one place, each figure by its own name."""
+    found: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": _command(only, smoke=smoke),
+        "smoke": smoke,
+        "machine": machine(),
+        "versions": versions(),
+        "took_s": {each.name: round(each.took_s, 1) for each in told},
+        "missed": [name for each in told for name in each.missed],
+    }
+    for each in told:
+        if twice := found.keys() & each.figures.keys():
+            raise ValueError(f"{each.name} has figures of a name that there is already: {', '.join(sorted(twice))}")
+        found |= each.figures
+    return found
+
+
+def as_markdown(told: Sequence[Told], found: dict[str, Any]) -> str:
+    """What stands between the marks of the page."""
+    here = found["machine"]
+    libraries = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    parts = [
+        f"`{found['command']}`, {found['date']}. {here['cores']} cores of {here['processor']}, shared by all that "
+        f"runs, the broker included; {here['memory_gb']:g} GB, {here['system']}. {libraries}.",
+        _verdict(found),
+    ]
+    for each in told:
+        parts += [f"### {each.table.title or each.name}", markdown(each.table)]
+    return "\n\n".join(parts)
+
+
+def _verdict(found: dict[str, Any]) -> str:
+    if found["smoke"]:
+        return "A smoke run: these figures say nothing."
+    if found["missed"]:
+        return f"Missed: {', '.join(f'`{name}`' for name in found['missed'])}."
+    return "Every target is met."
+
+
+def markdown(table: Table) -> str:
+    """A table of rich as one of Markdown."""
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    lines = [[str(column.header) for column in table.columns], ["---"] * len(table.columns), *map(list, rows)]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def fill(page: Path, text: str) -> None:
+    """Put the text between the page's two marks."""
+    filled, found = re.subn(
+        r"(<!-- bench -->\n).*?(\n<!-- end of bench -->)",
+        lambda m: m[1] + text + m[2],
+        page.read_text(),
+        flags=re.DOTALL,
+    )
+    if not found:
+        sys.exit(f"{page.name} has no place for the tables: <!-- bench --> and <!-- end of bench -->")
+    page.write_text(filled)
+
+
+def _command(only: str | None, *, smoke: bool) -> str:
+    options = [*(["--only", only] if only else []), *(["--smoke"] if smoke else [])]
+    return " ".join(["python -m benchmarks.bench", *options]) if options else "make bench"
+
+
+def main() -> int:
+    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=BENCHMARKS, help="one alone")
+    parser.add_argument("--smoke", action="store_true", help="in seconds, and no target is checked")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
+    parser.add_argument("--page", type=Path, help="page whose tables are filled; BENCHMARKS.md where all of it ran")
+    asked = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
+    say = Console()
+    told = run([asked.only] if asked.only else BENCHMARKS, say, smoke=asked.smoke)
+    found = figures(told, asked.only, smoke=asked.smoke)
+    write(asked.out, found)
+    page = asked.page or (None if asked.only or asked.smoke else PAGE)
+    if page is not None:
+        fill(page, as_markdown(told, found))
+    if found["missed"]:
+        say.print(f"missed: {', '.join(found['missed'])}")
+    return int(bool(found["missed"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""`python -m benchmarks.direct CONFIG`: the agent `local` behind its data plane, without Faust.
+
+What the agents' channel costs is the difference between this and `bisupervised worker --agents local`. There is no
+supervision, no page and no reload here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from bisupervised.agents.agents import Agent
+from bisupervised.streams.batch import Batch
+from bisupervised.streams.plane import DataPlane
+from bisupervised.streams.preflight import preflight
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.substitute import FallbackSubstitute
+from bisupervised.streams.topology import make_agent, make_router, plane_policy, steps
+
+
+class DirectInbox:
+    """Has each batch answered in a task of its own, one at a time."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._answering: asyncio.Task[None] | None = None
+        self.on_taken: Callable[[], None] = lambda: None
+
+    @property
+    def full(self) -> bool:
+        """True while a batch is being answered."""
+        return self._answering is not None
+
+    def offer(self, batch: Batch) -> bool:
+        """Take the batch and answer True, or leave it and answer False."""
+        if self.full:
+            return False
+        self._answering = asyncio.create_task(self._agent.run(_only(batch)))
+        self._answering.add_done_callback(self._answered)
+        return True
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answering = None
+        task.result()
+        self.on_taken()
+
+
+async def _only(batch: Batch) -> AsyncIterator[Batch]:
+    yield batch
+
+
+async def run(settings: Settings) -> None:
+    """Until the process is ended."""
+    step = steps(settings)["local"]
+    facts = await preflight(settings, [step])
+    agent = make_agent(settings, "local", on_hang=lambda: os._exit(1))
+    plane = DataPlane(
+        plane_policy(settings, step),
+        make_router(settings, step, facts),
+        DirectInbox(agent),
+        FallbackSubstitute(step.agent, step.facts),
+    )
+    gc.collect()
+    gc.freeze()  # as a worker does before the first record
+    await plane.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(load_settings(Path(sys.argv[1]), {})))

@@ -1,0 +1,82 @@
+"""A program in a process of its own: started on entering, ended on leaving, and what it costs meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+
+
+class Process:
+    """What it says is kept in a log."""
+
+    def __init__(self, command: Sequence[str | Path], log: Path, **environment: str) -> None:
+        self._command = [str(part) for part in command]
+        self._environment = {**os.environ, **environment}
+        self._log = log
+        self.process: psutil.Popen
+
+    def __enter__(self) -> Self:
+        self.began = time.monotonic()
+        with self._log.open("wb") as sink:
+            self.process = psutil.Popen(
+                self._command, stdout=sink, stderr=sink, cwd=self._log.parent, env=self._environment
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(60)
+            except psutil.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended, by itself or not."""
+        return self.process.poll() is None
+
+    @property
+    def said(self) -> str:
+        """All of the log."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time so far, seconds, in the kernel as well."""
+        return cpu_s(self.process)
+
+    @property
+    def memory_mb(self) -> float:
+        """Resident."""
+        return float(self.process.memory_info().rss) / 2**20
+
+    def suspend(self) -> None:
+        """Stand still; for less than its session lasts."""
+        self.process.suspend()
+
+    def resume(self) -> None:
+        """Go on."""
+        self.process.resume()
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU time so far, seconds, in the kernel as well."""
+    return float(sum(process.cpu_times()[:2]))
+
+
+def broker_process(servers: str) -> psutil.Process:
+    """The broker that was started from here and listens there."""
+    port = int(servers.rpartition(":")[2])
+    for child in psutil.Process().children(recursive=True):
+        if any(held.status == psutil.CONN_LISTEN and held.laddr.port == port for held in child.net_connections("tcp")):
+            return child
+    raise RuntimeError(f"no broker that was started from here listens at {servers}")

@@ -1,0 +1,81 @@
+"""The runner of the benchmarks: one of them in seconds, what it writes, and how the page is filled."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from benchmarks.bench import BENCHMARKS, PAGE, Told, as_markdown, figures, fill, markdown
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_benchmark_alone(tmp_path: Path) -> None:
+    out, page = tmp_path / "bench.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
+    command = [sys.executable, "-m", "benchmarks.bench", "--smoke", "--only", "partitions"]
+    command += ["--out", str(out), "--page", str(page)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(out.read_text())
+    assert [cost["partitions"] for cost in found["partition_costs"]] == [4, 8]
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["machine"]["cores"] >= 1
+    text = page.read_text()
+    assert text.startswith("before\n<!-- bench -->\n`python -m benchmarks.bench --only partitions --smoke`")
+    assert text.endswith("<!-- end of bench -->\nafter\n")
+    assert "| 8 | " in text
+    assert "A smoke run" in text
+    assert "target is met" not in text
+    assert "old" not in text
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_benchmark_has_what_the_runner_calls(name: str) -> None:
+    module = import_module(f"benchmarks.{name}")
+    assert isinstance(module.SMOKE, module.Sizes)
+    assert module.Sizes() != module.SMOKE
+    assert all(callable(getattr(module, part)) for part in ("measure", "as_table", "faults", "main"))
+
+
+def table() -> Table:
+    made = Table("what", "a|b", title="Some title")
+    made.add_row("this", "1")
+    return made
+
+
+def test_a_table_of_rich_becomes_one_of_markdown() -> None:
+    assert markdown(table()) == "| what | a\\|b |\n| --- | --- |\n| this | 1 |"
+
+
+def test_what_was_missed_is_told_and_where_it_was_measured() -> None:
+    told = [Told("one", {"first": 1}, table(), ["first"], 1.0), Told("two", {"second": 2}, table(), [], 1.0)]
+    found = figures(told)
+    assert (found["first"], found["second"], found["missed"]) == (1, 2, ["first"])
+    page = as_markdown(told, found)
+    assert "Missed: `first`." in page
+    assert page.count("### Some title") == 2
+    assert platform.node() not in page
+    assert str(ROOT) not in page
+
+
+def test_two_figures_of_one_name_are_refused() -> None:
+    twice = [Told(name, {"same": 1}, table(), [], 1.0) for name in ("one", "two")]
+    with pytest.raises(ValueError, match="two has figures of a name that there is already: same"):
+        figures(twice)
+
+
+def test_the_page_has_a_place_for_the_tables(tmp_path: Path) -> None:
+    page = tmp_path / "BENCHMARKS.md"
+    page.write_text(PAGE.read_text())
+    fill(page, "new tables")
+    assert "<!-- bench -->\nnew tables\n<!-- end of bench -->" in page.read_text()
+    with pytest.raises(SystemExit, match="no place for the tables"):
+        fill(ROOT / "README.md", "new tables")
