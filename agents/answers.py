@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +34,8 @@ _KINDS: dict[Output, tuple[Kind, ...]] = {
 _CLASSES = ("logits", "probabilities")
 
 
-class Answer(NamedTuple):
-    """One answer. A tuple, for it is made per event."""
+class Answer(msgspec.Struct, frozen=True, gc=False):  # made per event, and holds JSON, which has no cycles
+    """One answer."""
 
     prediction: Any  #: any JSON value
     score: float | None  #: higher is more trustworthy; None when there is none

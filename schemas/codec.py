@@ -94,9 +94,10 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
         raise InvalidRequest(f"the value has no field {shape.input!r}")
     model_input = document[shape.input] if shape.input else document
     identity = document.get(shape.id) if shape.id else None
-    if not isinstance(identity, _ID_TYPES) or isinstance(identity, bool):  # to Python, true is a number
+    if type(identity) not in _ID_TYPES:  # not isinstance: to Python, true is a number
         identity = None
-    return Request(document, model_input, identity, _deadline(record, document, shape))
+    bounded = record.headers or shape.deadline_ms in document
+    return Request(document, model_input, identity, _deadline(record, document, shape) if bounded else None)
 
 
 def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestFormat) -> int | None:

@@ -9,7 +9,7 @@ Those made per event are `gc=False`: they hold JSON, which has no cycles, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -123,8 +123,8 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     cached: bool = False  #: the remote answer is that to an equal input: nothing was paid for it
 
 
-class Outgoing(NamedTuple):
-    """One record to send: the single outcome of one incoming record. A tuple, for it is made per event."""
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """One record to send: the single outcome of one incoming record."""
 
     to: Route
     key: bytes | None

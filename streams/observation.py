@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,10 +24,6 @@ VALUE_BYTES = 64 * 1024
 LATENCY_S = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
 )  # fmt: skip
-
-_ROUTE = itemgetter(Outgoing._fields.index("to"))
-_TIMESTAMP = itemgetter(Outgoing._fields.index("timestamp"))
-_ABOUT = itemgetter(Outgoing._fields.index("about"))
 
 
 class Fallback(NamedTuple):
@@ -73,7 +68,7 @@ class Observation:
         if not outcomes:
             return
         now_ms = self._last_ms = self._now_ms()
-        routes = Counter(map(_ROUTE, outcomes))
+        routes = Counter([outcome.to for outcome in outcomes])
         self._routes.update(routes)
         if routes["results"]:
             self._count_results([outcome for outcome in outcomes if outcome.to == "results"], now_ms)
@@ -83,7 +78,7 @@ class Observation:
             self._count_calls(outcomes)
 
     def _count_results(self, outcomes: Sequence[Outgoing], now_ms: float) -> None:
-        results = [about for about in map(_ABOUT, outcomes) if isinstance(about, Result)]
+        results = [outcome.about for outcome in outcomes if isinstance(outcome.about, Result)]
         answered_by = Counter([result.answered_by for result in results])
         self._answered_by.update(answered_by)
         self._untrusted += len(results) - sum([result.trusted for result in results])
@@ -95,7 +90,7 @@ class Observation:
             self._latency[kind].observe_all(_ages_s(those, now_ms))
 
     def _count_fallbacks(self, outcomes: Sequence[Outgoing], now_ms: float) -> None:
-        facts = [about for about in map(_ABOUT, outcomes) if isinstance(about, Facts)]
+        facts = [outcome.about for outcome in outcomes if isinstance(outcome.about, Facts)]
         self._reasons.update([str(known.reason) for known in facts])
         self._latency["fallback"].observe_all(_ages_s(outcomes, now_ms))
         for outcome in outcomes[-LAST_FALLBACKS:]:
@@ -105,7 +100,8 @@ class Observation:
 
     def _count_calls(self, outcomes: Sequence[Outgoing]) -> None:
         """What was paid for them. The agents after this one hand the same verdict on, and do not count it."""
-        for about in map(_ABOUT, outcomes):
+        for outcome in outcomes:
+            about = outcome.about
             if isinstance(about, Facts) and about.remote is not None and about.remote.calls:
                 self._asked += 1
                 self._calls += about.remote.calls
@@ -144,5 +140,5 @@ class Observation:
 
 def _ages_s(outcomes: Sequence[Outgoing], now_ms: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Seconds since each was requested; clocks differ, so at least 0."""
-    stamps = np.fromiter(map(_TIMESTAMP, outcomes), np.float64, len(outcomes))
+    stamps = np.array([outcome.timestamp for outcome in outcomes], np.float64)
     return np.maximum((now_ms - stamps) / 1000.0, 0.0)

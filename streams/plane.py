@@ -25,6 +25,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from ..schemas.records import Incoming, Outgoing
 from .batch import Batch
+from .fetched import fetch_lean
 from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
@@ -212,6 +213,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _make_consumer(self) -> AIOKafkaConsumer:
         policy = self.policy
+        fetch_lean()
         return AIOKafkaConsumer(
             **policy.outbox.connection.options(),
             group_id=policy.outbox.group,

@@ -221,7 +221,7 @@ class Local(_Table):
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
-    batch_size: _Count = Field(default=256, description="inputs predicted at once, at most")
+    batch_size: _Count = Field(default=1_000, description="inputs predicted at once, at most")
     batch_ms: _Count = Field(
         default=1_000,
         description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",

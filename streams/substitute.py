@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from ..schemas.codec import fall_back, without_value
 from ..schemas.records import Facts, Incoming, Outgoing, Source
 
@@ -26,12 +28,12 @@ class FallbackSubstitute:
     def too_large(self, record: Incoming, detail: str) -> Outgoing:
         """`too_large`: without the value, which stays where it was read, as does a key that is large itself."""
         outcome = without_value(record, self._facts(record), detail, self._agent)
-        return outcome if len(outcome.key or b"") <= _KEY_BYTES else outcome._replace(key=None)
+        return outcome if len(outcome.key or b"") <= _KEY_BYTES else msgspec.structs.replace(outcome, key=None)
 
     def refused(self, record: Incoming, detail: str) -> Outgoing:
         """`invalid_request`, with the time of now: besides sizes, brokers refuse timestamps."""
         outcome = fall_back(record, self._facts(record), "invalid_request", detail, self._agent)
-        return outcome._replace(timestamp=int(time.time() * 1000))
+        return msgspec.structs.replace(outcome, timestamp=int(time.time() * 1000))
 
 
 def request_facts(record: Incoming) -> Facts:

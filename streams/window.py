@@ -426,7 +426,7 @@ class Window:
         self._reach.committed(plan.progress)
         for slot in plan.slots:
             self._done(slot)
-            self.bytes -= slot.size
+        self.bytes -= sum([slot.size for slot in plan.slots])
         self.unfinished -= len(plan.slots)
         while self._slots and self._slots[0].state == DONE:
             self._slots.popleft()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
 import pytest
 from bisupervised.streams.batch import Batch
 from bisupervised.streams.window import Window
@@ -104,7 +105,7 @@ def test_an_exception_after_resolving_changes_nothing(batch: Batch, windows: lis
 
 def test_it_resolves_once(batch: Batch, windows: list[Window]) -> None:
     batch.resolve(answers(batch.records))
-    batch.resolve([answer(record)._replace(value=b"late") for record in batch.records])
+    batch.resolve([msgspec.structs.replace(answer(record), value=b"late") for record in batch.records])
     batch.release()
     assert state(windows) == [(0, 0, 2), (0, 0, 2)]
     assert [outcome.value for outcome in windows[0].plan().outcomes] == [b"answer 0", b"answer 1"]

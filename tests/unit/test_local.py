@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from bisupervised.agents.model import Model
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result
 from bisupervised.schemas.errors import ModelError
-from bisupervised.schemas.records import REASON_HEADER, Outgoing, Source
+from bisupervised.schemas.records import REASON_HEADER, Source
 from support.records import Record, request
 
 Called = Callable[[list[Any]], Any]
@@ -234,9 +235,12 @@ async def test_a_replayed_record_is_known_by_its_new_place(make: Make) -> None:
     assert decode_facts(Record(again.value, headers=again.headers)).source.offset == 9
 
 
-def test_an_answer_is_a_plain_tuple() -> None:
-    assert Answer("a", 0.5) == ("a", 0.5)
-    assert isinstance(Outgoing("results", None, None, (), 0), tuple)
+async def test_what_is_made_of_an_event_is_no_work_for_the_garbage_collector(make: Make) -> None:
+    """Thousands of them are in a window."""
+    [outcome] = await make().decide([request(0.75)])
+    assert not gc.is_tracked(outcome)
+    assert not gc.is_tracked(outcome.about)
+    assert not gc.is_tracked(Answer("a", 0.5))
 
 
 async def test_it_learns_how_much_it_can_answer_in_good_time(make: Make) -> None:
