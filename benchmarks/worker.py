@@ -6,24 +6,31 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
+import orjson
 import psutil
 import tomli_w
 from aiokafka import AIOKafkaProducer
+from bisupervised.streams import metrics
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import admin_client
 from bisupervised.streams.topology import AgentName, group_of
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
 #: seconds that a worker may take for what it is waited for
 PATIENCE_S = 300.0
+#: bytes of a record batch of requests
+_BATCH_BYTES = 2**16
 _TOPICS = ("requests", "doubtful", "answers", "results", "fallback")
 
 
@@ -43,6 +50,7 @@ def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict
         "topics": {"partitions": partitions} | {role: f"{name}-{role}" for role in _TOPICS},
         "local": {"model": "benchmarks.worker:Sure", "output": "probabilities", "threshold": 0.5},
         "remote": {"url": "http://127.0.0.1", "model": "none", "threshold": 0.5, "in_flight": max(64, partitions)},
+        "web": {"port": 0},
         "log": {"json": True},
     }
     for table, values in tables.items():
@@ -52,13 +60,18 @@ def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict
     return path, load_settings(path, {})
 
 
+def environment_with(more: Mapping[str, str]) -> dict[str, str]:
+    """Of a process that finds the benchmarks wherever it runs."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
 class Worker:
     """`bisupervised worker`, started on entering and ended on leaving. What it logs is kept."""
 
     def __init__(self, config: Path, *agents: AgentName, **environment: str) -> None:
         command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
         self._command = [*command, *(["--agents", ",".join(agents)] if agents else [])]
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        self._environment = environment_with(environment)
         self._log = config.with_suffix(f".{uuid4().hex[:4]}.log")
         self.process: psutil.Popen
 
@@ -89,13 +102,47 @@ class Worker:
         """Resident."""
         return float(self.process.memory_info().rss) / 2**20
 
+    @property
+    def unshared_mb(self) -> float:
+        """What would be free again if it ended."""
+        return float(self.process.memory_full_info().uss) / 2**20
+
+    def logged_at(self, action: str) -> float:
+        """When it first logged this, seconds since epoch."""
+        return _seconds(self._first(action)["time"])
+
+    def total(self, metric: metrics.Metric, **labels: str) -> float:
+        """The sum of what its metrics say now, over the samples that have these labels."""
+        url = self._first("web_started")["url"]
+        with urllib.request.urlopen(f"{url}metrics", timeout=30) as response:  # noqa: S310  # http, and ours
+            families = text_string_to_metric_families(response.read().decode())
+        samples = (sample for family in families for sample in family.samples if sample.name == metric.name)
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    @property
+    def outcomes(self) -> int:
+        """Committed records of results and fallback."""
+        return int(sum(self.total(metrics.RECORDS, route=route) for route in ("results", "fallback")))
+
+    def _first(self, action: str) -> dict[str, Any]:
+        lines = (orjson.loads(line) for line in self._log.read_bytes().splitlines() if line.startswith(b"{"))
+        found: dict[str, Any] = next(line for line in lines if line["action"] == action)
+        return found
+
     def wait_for(self, action: str, count: int = 1) -> float:
         """Until it has logged this action so often. Returns the seconds since it was started."""
-        while self._log.read_text().count(f'"{action}"') < count:
-            if self.process.poll() is not None or time.monotonic() - self.began > PATIENCE_S:
-                sys.exit(f"the worker did not come to {count} x {action}:\n{self._log.read_text()[-2000:]}")
-            time.sleep(0.02)
+        self.wait_until(lambda: self._log.read_text().count(f'"{action}"') >= count, f"{count} x {action}", 0.02)
         return time.monotonic() - self.began
+
+    def wait_until(
+        self, holds: Callable[[], bool], what: str, every_s: float = 0.5, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Look again and again, while it lives and has not taken too long."""
+        deadline = time.monotonic() + patience_s
+        while not holds():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"the worker did not come to {what}:\n{self._log.read_text()[-2000:]}")
+            time.sleep(every_s)
 
     def suspend(self) -> None:
         """Stand still; for less than its session lasts."""
@@ -121,12 +168,36 @@ async def _answered(settings: Settings, agent: AgentName) -> int:
     return sum(max(0, stored.offset) for stored in committed.values())
 
 
-async def produce(settings: Settings, values: Sequence[bytes]) -> None:
+def _seconds(logged: str) -> float:
+    """Since epoch, of the time of a line of the log."""
+    return datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+
+
+async def produce(settings: Settings, values: Iterable[bytes]) -> None:
     """Put requests into all partitions in turn."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=20)
-    await producer.start()
-    try:
-        for number, value in enumerate(values):
-            await producer.send(settings.topics.requests, value, partition=number % settings.topics.partitions)
-    finally:
-        await producer.stop()
+    async with producer_of(settings) as producer:
+        await put(producer, settings, values)
+
+
+def producer_of(settings: Settings) -> AIOKafkaProducer:
+    """For `put`."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, max_batch_size=_BATCH_BYTES
+    )
+
+
+async def put(producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes]) -> None:
+    """The same, acknowledged. By batches, for sending record by record costs four times as much."""
+    topic, partitions = settings.topics.requests, settings.topics.partitions
+    batches = [producer.create_batch() for _ in range(partitions)]
+    acks = []
+    for number, value in enumerate(values):
+        partition = number % partitions
+        if batches[partition].append(key=None, value=value, timestamp=None) is None:  # it is full
+            acks.append(await producer.send_batch(batches[partition], topic, partition=partition))
+            batches[partition] = producer.create_batch()
+            batches[partition].append(key=None, value=value, timestamp=None)
+    for partition, batch in enumerate(batches):
+        if batch.record_count():
+            acks.append(await producer.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*acks)
