@@ -108,6 +108,7 @@ class Call:
     """A batch that the model was asked about."""
 
     began: float  #: seconds, on a clock that all processes share
+    ended: float
     numbers: list[int]  #: which texts
 
 
@@ -120,9 +121,11 @@ class Written:
 
     def __call__(self, inputs: Sequence[list[int]]) -> torch.Tensor:
         """Logits of two classes."""
-        self._calls.write(orjson.dumps(Call(time.monotonic(), [ids[0] - 1 for ids in inputs])) + b"\n")
+        began = time.monotonic()
         with torch.inference_mode():
             logits: torch.Tensor = self._module(torch.from_numpy(_padded(inputs)))
+        call = Call(began, time.monotonic(), [ids[0] - 1 for ids in inputs])
+        self._calls.write(orjson.dumps(call) + b"\n")
         return logits
 
 

@@ -50,6 +50,7 @@ class Report:
     worker_per_s: Spread  #: records a second
     torch_per_s: Spread
     batch_records: Spread  #: mean of a batch of the worker
+    asked_share: Spread  #: of the time in which the worker's model was being asked: the rest is what it waits for us
     threads: int
     records: int  #: of all rounds
     answered: int  #: asked of the worker's models
@@ -74,6 +75,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
         worker_per_s=spread(worker_per_s),
         torch_per_s=spread(torch_per_s),
         batch_records=spread([asked_in(calls) / len(calls) for calls in ours]),
+        asked_share=spread([asked_share(calls) for calls in ours]),
         threads=sizes.threads,
         records=sizes.rounds * sizes.batches * sizes.batch_size,
         answered=sum(map(asked_in, ours)),
@@ -110,6 +112,12 @@ def rate(calls: Sequence[Call]) -> float:
     return asked_in(middle[:-1]) / (middle[-1].began - middle[0].began)
 
 
+def asked_share(calls: Sequence[Call]) -> float:
+    """Over the same time: how much of it the model was at work."""
+    middle = calls[EDGE:-EDGE]
+    return sum(call.ended - call.began for call in middle[:-1]) / (middle[-1].began - middle[0].began)
+
+
 def as_table(report: Report) -> Table:
     """The report for people."""
     table = Table("", "measured", "target", title=f"A model of MiniLM's size, {report.threads} thread(s) of torch")
@@ -117,6 +125,7 @@ def as_table(report: Report) -> Table:
     table.add_row("worker, records/s", str(report.worker_per_s), "")
     table.add_row("torch alone, records/s", str(report.torch_per_s), "")
     table.add_row("records in a batch", str(report.batch_records), "")
+    table.add_row("of its time, the worker's model was at work", report.asked_share.percent, "")
     return table
 
 

@@ -37,6 +37,7 @@ def test_the_model_is_asked_the_same_by_the_worker_and_alone(broker: Broker, tmp
     report = model.measure(broker.bootstrap_servers, model.SMOKE, tmp_path, SAY)
     assert report.answered == report.records == model.SMOKE.batches * model.SMOKE.batch_size
     assert report.worker_per_s.median > 0
+    assert 0 < report.asked_share.median < 1
     assert report.model_vs_torch.median == report.worker_per_s.median / report.torch_per_s.median
     [asked], [again] = ([path.read_bytes() for path in tmp_path.glob(f"*.{side}")] for side in ("worker", "torch"))
     assert _numbers(asked) == _numbers(again)
@@ -84,8 +85,9 @@ def test_growth_compares_the_end_with_the_time_after_the_warm_up() -> None:
 
 def test_a_rate_is_of_the_middle() -> None:
     """A slow start, and an end in which nothing comes any more."""
-    calls = [Call(began, [1, 2]) for began in (0, 10, 20, *range(21, 30), 50, 60, 70)]
+    calls = [Call(began, began + 0.75, [1, 2]) for began in (0, 10, 20, *range(21, 30), 50, 60, 70)]
     assert model.rate(calls) == pytest.approx(2.0)
+    assert model.asked_share(calls) == pytest.approx(0.75)
     assert whole.middle_per_s([0.0, 5.0, *(10 + n / 10 for n in range(4)), 20.0, 30.0]) == pytest.approx(10.0)
 
 
