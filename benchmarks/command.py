@@ -24,14 +24,12 @@ Report = TypeVar("Report")
 def command(
     name: str,
     manual: str | None,
-    *,
-    smoke: Sizes,
-    full: Sizes,
+    sizes: tuple[Sizes, Sizes],
     measure: Callable[[str, Sizes, Path, Console], Report],
     as_table: Callable[[Report], Table],
     faults: Callable[[Report], list[str]],
 ) -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """`sizes` are those of a real run and of `--smoke`. 0 when every target is met, or nothing was asked of them."""
     parser = argparse.ArgumentParser(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="in seconds, and no target is checked")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / f"{name}.json")
@@ -39,7 +37,7 @@ def command(
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
     say = Console()
     with tempfile.TemporaryDirectory() as folder, Broker() as broker:
-        report = measure(broker.bootstrap_servers, smoke if asked.smoke else full, Path(folder), say)
+        report = measure(broker.bootstrap_servers, sizes[asked.smoke], Path(folder), say)
     write(asked.out, asdict(report))  # type: ignore[call-overload]  # a dataclass, which no TypeVar can say
     say.print(as_table(report))
     missed = [] if asked.smoke else faults(report)

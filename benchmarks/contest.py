@@ -400,7 +400,7 @@ def faults(report: Report) -> list[str]:
 
 def main() -> int:
     """0 when every target is met, or nothing was asked of them (`--smoke`)."""
-    return command("contest", __doc__, smoke=SMOKE, full=Sizes(), measure=measure, as_table=as_table, faults=faults)
+    return command("contest", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def faults(report: Report) -> list[str]:
 
 def main() -> int:
     """0: there is no target to miss."""
-    return command("partitions", __doc__, smoke=SMOKE, full=Sizes(), measure=measure, as_table=as_table, faults=faults)
+    return command("partitions", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +18,7 @@ class Process:
 
     def __init__(self, command: Sequence[str | Path], log: Path, **environment: str) -> None:
         self._command = [str(part) for part in command]
-        self._environment = {**os.environ, **environment}
+        self._environment = environment_with(environment)
         self._log = log
         self.process: psutil.Popen
 
@@ -66,6 +66,11 @@ class Process:
     def resume(self) -> None:
         """Go on."""
         self.process.resume()
+
+
+def environment_with(more: Mapping[str, str]) -> dict[str, str]:
+    """Ours, and more."""
+    return {**os.environ, **more}
 
 
 def cpu_s(process: psutil.Process) -> float:

@@ -130,14 +130,13 @@ def server(kind: str, **options: float) -> Iterator[str]:
     """A server in a process of its own. Yields its URL."""
     named = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     command = [sys.executable, "-m", "benchmarks.server", kind, *named]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        if process.stdout is None:
-            raise RuntimeError("the server has no output")
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            if process.stdout is None:
+                raise RuntimeError("the server has no output")
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 async def drive(url: str, limits: LimitsPolicy, calls: int) -> list[tuple[float, float]]:
@@ -153,6 +152,11 @@ async def drive(url: str, limits: LimitsPolicy, calls: int) -> list[tuple[float,
             await asyncio.sleep(0.05)
     finally:
         await agent.close()
+    return await log_of(url)
+
+
+async def log_of(url: str) -> list[tuple[float, float]]:
+    """When which call came, seconds on the server's clock, and how long its answer took; -1: refused."""
     async with ClientSession() as session, session.get(f"{url}/log") as response:
         log: list[tuple[float, float]] = orjson.loads(await response.read())
         return log

@@ -9,14 +9,18 @@ import argparse
 import asyncio
 import random
 import time
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
 
-ANSWER = orjson.dumps(
-    {"model_name": "big", "outputs": [{"name": "probabilities", "shape": [1, 2], "data": [0.25, 0.75]}]}
-)
+
+@lru_cache
+def answer(inputs: int) -> bytes:
+    """The same about each of so many inputs."""
+    output = {"name": "probabilities", "shape": [inputs, 2], "data": [0.25, 0.75] * inputs}
+    return orjson.dumps({"model_name": "big", "outputs": [output]})
 
 
 class Told(NamedTuple):
@@ -89,7 +93,7 @@ class Server:
         now = time.monotonic() - self._began
         told = self._limit.asks(now)
         headers = self._headers(told)
-        await request.read()
+        inputs = orjson.loads(await request.read())["inputs"][0]["shape"][0]
         if not told.accepted:
             self.calls.append((now, -1.0))
             headers["retry-after-ms"] = str(int(told.retry_after_s * 1000) + 1)
@@ -97,7 +101,7 @@ class Server:
         latency_s = self._latency_s * (1.0 + self._spread * self._random.uniform(-1.0, 1.0))
         self.calls.append((now, latency_s))
         await asyncio.sleep(self._began + now + latency_s - time.monotonic())
-        return web.Response(body=ANSWER, content_type="application/json", headers=headers)
+        return web.Response(body=answer(inputs), content_type="application/json", headers=headers)
 
     def _headers(self, told: Told) -> dict[str, str]:
         if not self._per_minute:
@@ -121,14 +125,14 @@ def limit_of(kind: str, per_minute: float, window_s: float, capacity: float) -> 
     return Free()
 
 
-async def serve(server: Server) -> None:
-    """Until the process is ended."""
+async def serve(server: Server, port: int) -> None:
+    """Until the process is ended; 0 takes a free port."""
     app = web.Application()
     app.router.add_post("/v2/models/big/infer", server.infer)
     app.router.add_get("/log", server.log)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=2048).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 
@@ -139,9 +143,10 @@ def main() -> None:
     parser.add_argument("kind", choices=("token_bucket", "fixed_window", "free"))
     for name in ("per-minute", "window-s", "capacity", "latency-s", "spread"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
+    parser.add_argument("--port", type=int, default=0)
     told: Any = parser.parse_args()
     limit = limit_of(told.kind, told.per_minute, told.window_s, told.capacity)
-    asyncio.run(serve(Server(limit, told.per_minute, told.latency_s, told.spread)))
+    asyncio.run(serve(Server(limit, told.per_minute, told.latency_s, told.spread), told.port))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ class Spread:
     high: float
     runs: int
 
+    @property
+    def percent(self) -> str:
+        """Of shares."""
+        return f"{self.median:.1%} ({self.low:.1%} to {self.high:.1%})" if self.runs > 1 else f"{self.median:.1%}"
+
     def __str__(self) -> str:
         return (
             f"{_short(self.median)} ({_short(self.low)} to {_short(self.high)})"

@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import orjson
 import tomli_w
 from aiokafka import AIOKafkaProducer
+from bisupervised.streams import metrics
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.settings_file import load_settings
 from bisupervised.streams.topics import admin_client
 from bisupervised.streams.topology import AgentName, group_of
 from numpy.typing import NDArray
+from prometheus_client.parser import text_string_to_metric_families
 
 from .process import ROOT, Process
 
 #: seconds that a worker may take for what it is waited for
 PATIENCE_S = 300.0
+#: bytes of a record batch of requests
+_BATCH_BYTES = 2**16
 _TOPICS = ("requests", "doubtful", "answers", "results", "fallback")
 
 
@@ -42,6 +49,7 @@ def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict
         "topics": {"partitions": partitions} | {role: f"{name}-{role}" for role in _TOPICS},
         "local": {"model": "benchmarks.worker:Sure", "output": "probabilities", "threshold": 0.5},
         "remote": {"url": "http://127.0.0.1", "model": "none", "threshold": 0.5, "in_flight": max(64, partitions)},
+        "web": {"port": 0},
         "log": {"json": True},
     }
     for table, values in tables.items():
@@ -60,13 +68,47 @@ class Worker(Process):
         chosen = ["--agents", ",".join(agents)] if agents else []
         super().__init__([*command, *chosen], log, PYTHONPATH=str(ROOT), **environment)
 
+    @property
+    def unshared_mb(self) -> float:
+        """What would be free again if it ended."""
+        return float(self.process.memory_full_info().uss) / 2**20
+
+    def logged_at(self, action: str) -> float:
+        """When it first logged this, seconds since epoch."""
+        return _seconds(self._first(action)["time"])
+
+    def total(self, metric: metrics.Metric, **labels: str) -> float:
+        """The sum of what its metrics say now, over the samples that have these labels."""
+        url = self._first("web_started")["url"]
+        with urllib.request.urlopen(f"{url}metrics", timeout=30) as response:  # noqa: S310  # http, and ours
+            families = text_string_to_metric_families(response.read().decode())
+        samples = (sample for family in families for sample in family.samples if sample.name == metric.name)
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    @property
+    def outcomes(self) -> int:
+        """Committed records of results and fallback."""
+        return int(sum(self.total(metrics.RECORDS, route=route) for route in ("results", "fallback")))
+
+    def _first(self, action: str) -> dict[str, Any]:
+        lines = (orjson.loads(line) for line in self.said.splitlines() if line.startswith("{"))
+        found: dict[str, Any] = next(line for line in lines if line["action"] == action)
+        return found
+
     def wait_for(self, action: str, count: int = 1) -> float:
         """Until it has logged this action so often. Returns the seconds since it was started."""
-        while self.said.count(f'"{action}"') < count:
-            if not self.alive or time.monotonic() - self.began > PATIENCE_S:
-                sys.exit(f"the worker did not come to {count} x {action}:\n{self.said[-2000:]}")
-            time.sleep(0.02)
+        self.wait_until(lambda: self.said.count(f'"{action}"') >= count, f"{count} x {action}", 0.02)
         return time.monotonic() - self.began
+
+    def wait_until(
+        self, holds: Callable[[], bool], what: str, every_s: float = 0.5, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Look again and again, while it lives and has not taken too long."""
+        deadline = time.monotonic() + patience_s
+        while not holds():
+            if not self.alive or time.monotonic() > deadline:
+                sys.exit(f"the worker did not come to {what}:\n{self.said[-2000:]}")
+            time.sleep(every_s)
 
 
 def wait_until_answered(settings: Settings, records: int, agent: AgentName = "local") -> None:
@@ -84,12 +126,36 @@ async def _answered(settings: Settings, agent: AgentName) -> int:
     return sum(max(0, stored.offset) for stored in committed.values())
 
 
-async def produce(settings: Settings, values: Sequence[bytes]) -> None:
+def _seconds(logged: str) -> float:
+    """Since epoch, of the time of a line of the log."""
+    return datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
+
+
+async def produce(settings: Settings, values: Iterable[bytes]) -> None:
     """Put requests into all partitions in turn."""
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=20)
-    await producer.start()
-    try:
-        for number, value in enumerate(values):
-            await producer.send(settings.topics.requests, value, partition=number % settings.topics.partitions)
-    finally:
-        await producer.stop()
+    async with producer_of(settings) as producer:
+        await put(producer, settings, values)
+
+
+def producer_of(settings: Settings) -> AIOKafkaProducer:
+    """For `put`."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, max_batch_size=_BATCH_BYTES
+    )
+
+
+async def put(producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes]) -> None:
+    """The same, acknowledged. By batches, for sending record by record costs four times as much."""
+    topic, partitions = settings.topics.requests, settings.topics.partitions
+    batches = [producer.create_batch() for _ in range(partitions)]
+    acks = []
+    for number, value in enumerate(values):
+        partition = number % partitions
+        if batches[partition].append(key=None, value=value, timestamp=None) is None:  # it is full
+            acks.append(await producer.send_batch(batches[partition], topic, partition=partition))
+            batches[partition] = producer.create_batch()
+            batches[partition].append(key=None, value=value, timestamp=None)
+    for partition, batch in enumerate(batches):
+        if batch.record_count():
+            acks.append(await producer.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*acks)

@@ -103,7 +103,8 @@ def _calibrate(questions: Sequence[Question], weights: Path) -> _Thresholds:
 def _recording(questions: Sequence[Question], weights: Path) -> Recording:
     """What both models say to each question."""
     texts = [question.text for question in questions]
-    local = read_tokens(load(weights)(list(texts)), len(texts), SCORE)
+    read = read_tokens(load(weights)(list(texts)), len(texts), SCORE)
+    local = [(answer.prediction, answer.score) for answer in read]
     remote = [likelihood(completion(text)) for text in texts]
     return Recording(side(questions, local), side(questions, remote))
 

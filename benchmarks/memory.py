@@ -1,0 +1,171 @@
+"""`python -m benchmarks.memory`: a worker's memory while the remote is down for a million events, and when it is back.
+
+Nothing listens where the remote should be: a fifth of the events wait in Kafka. When the rest is answered, a server
+begins to listen there, and the wait ends. Growth is told over either time, after its first fifth, in which caches and
+windows fill. In the end each event has its one outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bisupervised.streams import metrics
+from bisupervised.streams.topics import create_topics
+from bisupervised.streams.topology import AGENTS
+from rich.console import Console
+from rich.table import Table
+
+from .command import command
+from .remote import server
+from .traffic import LOCAL, Outcomes, mixed, outcomes
+from .worker import Worker, produce, settings_for
+
+PARTITIONS = 4
+#: share of the events after which the worker is warm
+WARM_UP = 0.2
+#: of what comes then, the first and the last eighth are compared: each a tenth of all
+COMPARED_ONE_IN = 8
+#: seconds that either time may take
+_PATIENCE_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long it all takes."""
+
+    events: int = 1_000_000
+    padding: int = 150  #: bytes of an event that nobody reads
+    every_s: float = 1.0  #: seconds between two looks at the worker
+    remote_batch: int = 64  #: inputs a call
+
+
+SMOKE = Sizes(events=2_000, every_s=0.05, remote_batch=8)
+
+
+class Sample(NamedTuple):
+    """A look at the worker."""
+
+    done: float  #: events
+    mb: float  #: of memory that is its own
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/memory.json`."""
+
+    memory_growth: float  #: while the remote is down: the end over the time after the warm-up, less 1
+    memory_growth_draining: float  #: the same while the remote is back
+    warm_mb: float  #: after the warm-up
+    most_mb: float  #: while the remote is down, after the warm-up
+    most_draining_mb: float
+    down_s: float  #: seconds in which the remote was down
+    draining_s: float  #: seconds until all was answered
+    waited: int  #: events that waited for the remote when it came back
+    outcomes: Outcomes
+
+
+def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
+    """Down, then back, then count."""
+    with socket.socket() as held:  # bound, so that nobody else gets the port; nobody listens, so it refuses
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        path, settings = settings_for(servers, folder, PARTITIONS, local=LOCAL, remote=_remote(port, sizes))
+        asyncio.run(create_topics(settings))
+        say.print(f"{sizes.events:,} events are written …")
+        asyncio.run(produce(settings, mixed(sizes.events, sizes.padding)))
+        with Worker(path) as worker:
+            worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+            say.print("they go through while the remote is down …")
+            began = time.monotonic()
+            down = watch(worker, lambda: worker.total(metrics.RECORDS, agent="local"), sizes.events, sizes.every_s)
+            back, trusted = time.monotonic(), worker.outcomes
+            held.close()
+            say.print(f"the remote is back, {sizes.events - trusted:,} events have waited …")
+            with server("free", latency_s=0.05, port=port):
+                draining = watch(worker, lambda: worker.outcomes - trusted, sizes.events - trusted, sizes.every_s)
+            ended = time.monotonic()
+    say.print("all outcomes are read …")
+    counted = asyncio.run(outcomes(settings, sizes.events))
+    return Report(
+        memory_growth=growth(down),
+        memory_growth_draining=growth(draining),
+        warm_mb=median([sample.mb for sample in _compared(down)[0]]),
+        most_mb=max(sample.mb for sample in warm(down)),
+        most_draining_mb=max(sample.mb for sample in draining),
+        down_s=back - began,
+        draining_s=ended - back,
+        waited=sizes.events - trusted,
+        outcomes=counted,
+    )
+
+
+def _remote(port: int, sizes: Sizes) -> dict[str, Any]:
+    """Many inputs a call, and soon tried again, so that the end does not take long."""
+    calls = {"batch_size": sizes.remote_batch, "breaker_cool_down_s": 2.0}
+    return {"url": f"http://127.0.0.1:{port}", "model": "big", **calls}
+
+
+def watch(worker: Worker, done: Callable[[], float], events: int, every_s: float) -> list[Sample]:
+    """Look again and again until so many are done."""
+    samples = list[Sample]()
+
+    def all_done() -> bool:
+        samples.append(Sample(done(), worker.unshared_mb))
+        return samples[-1].done >= events
+
+    worker.wait_until(all_done, f"{events} events", every_s, _PATIENCE_S)
+    return samples
+
+
+def warm(samples: Sequence[Sample]) -> list[Sample]:
+    """Those after the warm-up."""
+    return [sample for sample in samples if sample.done >= WARM_UP * samples[-1].done]
+
+
+def growth(samples: Sequence[Sample]) -> float:
+    """How much more there is at the end than after the warm-up, as a share; middles, for single looks jump."""
+    first, last = (median([sample.mb for sample in part]) for part in _compared(samples))
+    return last / first - 1
+
+
+def _compared(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+    after = warm(samples)
+    some = max(1, len(after) // COMPARED_ONE_IN)
+    return after[:some], after[-some:]
+
+
+def as_table(report: Report) -> Table:
+    """The report for people."""
+    told = report.outcomes
+    table = Table("", "measured", "target", title=f"A worker's memory over {told.inputs:,} events")
+    table.add_row("growth while the remote is down", f"{report.memory_growth:+.1%}", "≤ 5 %")
+    table.add_row("growth while it is back", f"{report.memory_growth_draining:+.1%}", "")
+    table.add_row("memory after the warm-up, at most", f"{report.warm_mb:.0f} MB, {report.most_mb:.0f} MB", "")
+    table.add_row("at most while it is back", f"{report.most_draining_mb:.0f} MB", "")
+    table.add_row("remote down", f"{report.down_s:,.0f} s", "")
+    table.add_row(f"until {report.waited:,} had been asked", f"{report.draining_s:,.0f} s", "")
+    table.add_row("inputs, outcomes, inputs that have one", f"{told.inputs:,}, {told.records:,}, {told.sources:,}", "=")
+    return table
+
+
+def faults(report: Report) -> list[str]:
+    """Targets that were missed."""
+    held = {"memory_growth": report.memory_growth <= 0.05, "outcomes": report.outcomes.exact}
+    return [name for name, kept in held.items() if not kept]
+
+
+def main() -> int:
+    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    return command("memory", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A torch model of MiniLM's size, and requests for it: random weights take as long as learnt ones.
+
+`python -m benchmarks.minilm CALLS` is the model alone: it is asked what a worker's model was, as that wrote it down.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+#: where the model finds its file, and where it writes down what it was asked
+MODEL, CALLS = "BENCHMARK_MODEL", "BENCHMARK_CALLS"
+PADDING = 0
+#: tokens of the shortest and of the longest text
+SHORTEST, LONGEST = 4, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large the model is; as it stands, all-MiniLM-L6-v2."""
+
+    vocabulary: int = 30_522  #: tokens
+    hidden: int = 384
+    layers: int = 6
+    heads: int = 12
+    feed_forward: int = 1536
+    positions: int = 512
+
+
+MINILM = Shape()
+SMALL = Shape(hidden=16, layers=1, heads=2, feed_forward=32)
+
+
+class _Layer(nn.Module):
+    """Attention, then feed-forward, each normed after it is added."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.attention = nn.Linear(shape.hidden, 3 * shape.hidden)
+        self.joined = nn.Linear(shape.hidden, shape.hidden)
+        self.wide = nn.Linear(shape.hidden, shape.feed_forward)
+        self.narrow = nn.Linear(shape.feed_forward, shape.hidden)
+        self.norms = nn.ModuleList([nn.LayerNorm(shape.hidden) for _ in range(2)])
+
+    def forward(self, states: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        parts = [part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.attention(states).chunk(3, dim=2)]
+        attended = scaled_dot_product_attention(parts[0], parts[1], parts[2], seen[:, None, None, :])
+        states = self.norms[0](states + self.joined(attended.transpose(1, 2).flatten(2)))
+        normed: torch.Tensor = self.norms[1](states + self.narrow(gelu(self.wide(states))))
+        return normed
+
+
+class Encoder(nn.Module):
+    """Token ids, padded at the end, to the logits of two classes."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(shape.vocabulary, shape.hidden, padding_idx=PADDING)
+        self.positions = nn.Embedding(shape.positions, shape.hidden)
+        self.norm = nn.LayerNorm(shape.hidden)
+        self.layers = nn.ModuleList([_Layer(shape) for _ in range(shape.layers)])
+        self.head = nn.Linear(shape.hidden, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        seen = ids != PADDING
+        states = self.norm(self.tokens(ids) + self.positions(torch.arange(ids.shape[1])))
+        for layer in self.layers:
+            states = layer(states, seen)
+        weights = seen.unsqueeze(2).to(states.dtype)
+        logits: torch.Tensor = self.head((states * weights).sum(dim=1) / weights.sum(dim=1))
+        return logits
+
+
+def export(shape: Shape, path: Path) -> None:
+    """Write the model as a file of `torch.export`, the size of a batch and the length of its texts left free."""
+    torch.manual_seed(0)
+    free = torch.export.Dim("batch"), torch.export.Dim("length", max=LONGEST)
+    example = torch.ones(2, LONGEST // 2, dtype=torch.int64)
+    program = torch.export.export(Encoder(shape).eval(), (example,), dynamic_shapes=(dict(enumerate(free)),))
+    torch.export.save(program, path)
+
+
+def texts(count: int, seed: int = 0) -> list[list[int]]:
+    """Token ids of texts as short messages are: half of them under 20 tokens, few long. The first tells its number."""
+    chance = np.random.default_rng(seed)
+    lengths = np.clip(chance.lognormal(np.log(20), 0.5, count), SHORTEST, LONGEST).astype(int)
+    vocabulary = MINILM.vocabulary
+    return [
+        [1 + number % (vocabulary - 1), *chance.integers(1, vocabulary, length - 1).tolist()]
+        for number, length in enumerate(lengths)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A batch that the model was asked about."""
+
+    began: float  #: seconds, on a clock that all processes share
+    ended: float
+    numbers: list[int]  #: which texts
+
+
+class Written:
+    """The model behind a callable of the user's own, which pads; it writes down what it was asked, and when."""
+
+    def __init__(self) -> None:
+        self._module = torch.export.load(os.environ[MODEL]).module()
+        self._calls = Path(os.environ[CALLS]).open("ab", buffering=0)  # noqa: SIM115  # open for as long as we live
+
+    def __call__(self, inputs: Sequence[list[int]]) -> torch.Tensor:
+        """Logits of two classes."""
+        began = time.monotonic()
+        with torch.inference_mode():
+            logits: torch.Tensor = self._module(torch.from_numpy(_padded(inputs)))
+        call = Call(began, time.monotonic(), [ids[0] - 1 for ids in inputs])
+        self._calls.write(orjson.dumps(call) + b"\n")
+        return logits
+
+
+def _padded(inputs: Sequence[list[int]]) -> NDArray[np.int64]:
+    table = np.full((len(inputs), max(map(len, inputs))), PADDING, np.int64)
+    for row, ids in zip(table, inputs, strict=True):
+        row[: len(ids)] = ids
+    return table
+
+
+def read_calls(path: Path) -> list[Call]:
+    """What a model has written down, whole lines only."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [Call(**orjson.loads(line)) for line in lines]
+
+
+def replay(calls: Sequence[Call]) -> None:
+    """Ask the same again, batch by batch, and nothing in between."""
+    known = texts(max(max(call.numbers) for call in calls) + 1)
+    batches = [[known[number] for number in call.numbers] for call in calls]
+    model = Written()
+    for batch in batches:
+        model(batch)
+
+
+if __name__ == "__main__":
+    replay(read_calls(Path(sys.argv[1])))

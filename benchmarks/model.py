@@ -1,0 +1,149 @@
+"""`python -m benchmarks.model`: the local path with a torch model of MiniLM's size, against torch alone.
+
+In turn: a worker (`--agents local`) works off a backlog, and its model writes down which batches it was asked about;
+then the same model is asked the same batches in a process where there is nothing else. As many threads for torch in
+both, which a user says by `OMP_NUM_THREADS`. Rates are of the middle of a run: neither start nor end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from bisupervised.streams.topics import create_topics
+from rich.console import Console
+from rich.table import Table
+
+from .command import command
+from .minilm import CALLS, MINILM, MODEL, SMALL, Call, Shape, export, read_calls, texts
+from .process import ROOT, environment_with
+from .spread import Spread, ratios, spread
+from .worker import PATIENCE_S, Worker, produce, settings_for, wait_until_answered
+
+#: batches at either end of a run that are left out of its rate
+EDGE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long it all takes."""
+
+    shape: Shape = MINILM
+    rounds: int = 5
+    batches: int = 60  #: a round
+    batch_size: int = 32
+    threads: int = 1  #: of torch
+
+
+SMOKE = Sizes(SMALL, rounds=1, batches=12, batch_size=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/model.json`."""
+
+    model_vs_torch: Spread  #: records a second, the worker's over torch's alone
+    worker_per_s: Spread  #: records a second
+    torch_per_s: Spread
+    batch_records: Spread  #: mean of a batch of the worker
+    asked_share: Spread  #: of the time in which the worker's model was being asked: the rest is what it waits for us
+    threads: int
+    records: int  #: of all rounds
+    answered: int  #: asked of the worker's models
+
+
+def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
+    """The worker and torch alone, in turn."""
+    model = folder / "minilm.pt2"
+    export(sizes.shape, model)
+    ours, theirs = list[list[Call]](), list[list[Call]]()
+    for number in range(sizes.rounds):
+        say.print(f"round {number + 1} of {sizes.rounds}: a worker, then torch alone …")
+        environment = {"OMP_NUM_THREADS": str(sizes.threads), MODEL: str(model)}
+        asked, again = (folder / f"{number}.{side}" for side in ("worker", "torch"))
+        _work_off(servers, sizes, folder, environment | {CALLS: str(asked)})
+        _ask_again(asked, folder, environment | {CALLS: str(again)})
+        ours.append(read_calls(asked))
+        theirs.append(read_calls(again))
+    worker_per_s, torch_per_s = ([rate(calls) for calls in side] for side in (ours, theirs))
+    return Report(
+        model_vs_torch=ratios(worker_per_s, torch_per_s),
+        worker_per_s=spread(worker_per_s),
+        torch_per_s=spread(torch_per_s),
+        batch_records=spread([asked_in(calls) / len(calls) for calls in ours]),
+        asked_share=spread([asked_share(calls) for calls in ours]),
+        threads=sizes.threads,
+        records=sizes.rounds * sizes.batches * sizes.batch_size,
+        answered=sum(map(asked_in, ours)),
+    )
+
+
+def _work_off(servers: str, sizes: Sizes, folder: Path, environment: dict[str, str]) -> None:
+    """Let a worker answer a backlog."""
+    records, written = sizes.batches * sizes.batch_size, Path(environment[CALLS])
+    local = {"model": "benchmarks.minilm:Written", "output": "logits", "batch_size": sizes.batch_size}
+    path, settings = settings_for(servers, folder, local=local)
+    asyncio.run(create_topics(settings))
+    asyncio.run(produce(settings, [orjson.dumps({"input": ids}) for ids in texts(records)]))
+    with Worker(path, "local", **environment) as worker:
+        # the broker is not asked meanwhile: that would take CPU from the worker
+        worker.wait_until(lambda: asked_in(read_calls(written)) >= records, "the end of its backlog")
+        wait_until_answered(settings, records)
+
+
+def _ask_again(asked: Path, folder: Path, environment: dict[str, str]) -> None:
+    """Ask the same of the model alone."""
+    command = [sys.executable, "-m", "benchmarks.minilm", str(asked)]
+    there = environment_with({"PYTHONPATH": str(ROOT), **environment})
+    subprocess.run(command, env=there, cwd=folder, check=True, timeout=PATIENCE_S)
+
+
+def asked_in(calls: Sequence[Call]) -> int:
+    """How many records."""
+    return sum(len(call.numbers) for call in calls)
+
+
+def rate(calls: Sequence[Call]) -> float:
+    """Records a second, from the beginning of a batch near the first to that of one near the last."""
+    middle = calls[EDGE:-EDGE]
+    return asked_in(middle[:-1]) / (middle[-1].began - middle[0].began)
+
+
+def asked_share(calls: Sequence[Call]) -> float:
+    """Over the same time: how much of it the model was at work."""
+    middle = calls[EDGE:-EDGE]
+    return sum(call.ended - call.began for call in middle[:-1]) / (middle[-1].began - middle[0].began)
+
+
+def as_table(report: Report) -> Table:
+    """The report for people."""
+    table = Table("", "measured", "target", title=f"A model of MiniLM's size, {report.threads} thread(s) of torch")
+    table.add_row("worker, of torch alone", report.model_vs_torch.percent, "≥ 95 %")
+    table.add_row("worker, records/s", str(report.worker_per_s), "")
+    table.add_row("torch alone, records/s", str(report.torch_per_s), "")
+    table.add_row("records in a batch", str(report.batch_records), "")
+    table.add_row("of its time, the worker's model was at work", report.asked_share.percent, "")
+    return table
+
+
+def faults(report: Report) -> list[str]:
+    """Targets that were missed."""
+    held = {
+        "model_vs_torch": report.model_vs_torch.median >= 0.95,
+        "answered": report.answered == report.records,
+    }
+    return [name for name, kept in held.items() if not kept]
+
+
+def main() -> int:
+    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    return command("model", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""`python -m benchmarks.whole`: all three agents in one worker, a fifth of the events for the remote.
+
+So many calls in flight, and the latency that one call has, allow so many calls a second, and five times as many events.
+Events come a fifth faster than that, from beginning to end, so every agent is at work all the time and the remote never
+lacks any. What is reached is read off the server's log, over the middle of the run. Where the worker's process or the
+whole machine has no CPU left, that is the limit, not the pipeline; such runs are marked and not judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import psutil
+from aiohttp import ClientSession
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.topics import create_topics
+from bisupervised.streams.topology import AGENTS
+from rich.console import Console
+from rich.table import Table
+
+from .command import command
+from .remote import log_of, server
+from .traffic import DOUBTFUL_ONE_IN, LOCAL, Outcomes, mixed, outcomes
+from .worker import Worker, producer_of, put, settings_for
+
+PARTITIONS = 4
+#: seconds between two portions of events
+_PORTION_S = 0.05
+#: shares of CPU, of a core for the worker and of all for the machine, from which on there is none left
+WORKER_FULL, MACHINE_FULL = 0.9, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How long it all takes."""
+
+    in_flight: tuple[int, ...] = (16, 64, 256)  #: calls at once, a run each
+    latency_s: float = 0.05  #: seconds that the server takes for a call
+    seconds: float = 30.0  #: a run, where all that is allowed is reached
+    most_events: int = 120_000  #: a run, for what the CPU limits
+    faster: float = 1.2  #: how much faster than allowed events come
+    calls: int = 100  #: one after the other, for the latency of one
+
+
+SMOKE = Sizes((8,), seconds=3.0, calls=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """With so many calls in flight."""
+
+    in_flight: int
+    latency_ms: float  #: of one call, measured with nothing else going on
+    allowed_per_s: float  #: events
+    reached_per_s: float
+    efficiency: float  #: the one over the other
+    worker_cpu: float  #: share of a core
+    machine_cpu: float  #: share of all cores
+    outcomes: Outcomes
+
+    @property
+    def cpu_full(self) -> bool:
+        """The CPU was the limit."""
+        return self.worker_cpu >= WORKER_FULL or self.machine_cpu >= MACHINE_FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/whole.json`."""
+
+    remote_efficiency: float | None  #: the lowest of the runs that the CPU did not limit; None where it limited all
+    runs: list[Run]
+
+
+def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
+    """A run for each number of calls in flight."""
+    runs = []
+    for in_flight in sizes.in_flight:
+        say.print(f"three agents, {in_flight} calls in flight …")
+        runs.append(_run(servers, sizes, in_flight, folder))
+    judged = [run.efficiency for run in runs if not run.cpu_full]
+    return Report(min(judged, default=None), runs)
+
+
+def _run(servers: str, sizes: Sizes, in_flight: int, folder: Path) -> Run:
+    with server("free", latency_s=sizes.latency_s) as url:
+        latency_s = asyncio.run(one_call_s(url, sizes.calls))
+        allowed_per_s = in_flight / latency_s * DOUBTFUL_ONE_IN
+        events = min(sizes.most_events, round(allowed_per_s * sizes.faster * sizes.seconds))
+        remote = {"url": url, "model": "big", "in_flight": in_flight, "batch_size": 1, "batch_wait_ms": 0}
+        path, settings = settings_for(servers, folder, PARTITIONS, local=LOCAL, remote=remote)
+        asyncio.run(create_topics(settings))
+        alone = len(asyncio.run(log_of(url)))
+        with Worker(path) as worker:
+            worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+            worker_cpu, machine_cpu = asyncio.run(_feed(settings, worker, events, allowed_per_s * sizes.faster))
+            worker.wait_until(lambda: worker.outcomes >= events, "the end of its backlog")
+        calls = asyncio.run(log_of(url))[alone:]
+    reached_per_s = middle_per_s([at for at, _ in calls]) * DOUBTFUL_ONE_IN
+    counted = asyncio.run(outcomes(settings, events))
+    return Run(
+        in_flight,
+        latency_s * 1000,
+        allowed_per_s,
+        reached_per_s,
+        reached_per_s / allowed_per_s,
+        worker_cpu,
+        machine_cpu,
+        counted,
+    )
+
+
+async def one_call_s(url: str, calls: int) -> float:
+    """Seconds that a call takes from end to end while there is no other: the middle of so many."""
+    body = {"inputs": [{"name": "input", "shape": [1, 2], "datatype": "FP32", "data": [0.5, 0.5]}]}
+    took = []
+    async with ClientSession() as session:
+        for _ in range(calls):
+            began = time.perf_counter()
+            async with session.post(f"{url}/v2/models/big/infer", json=body) as response:
+                await response.read()
+            took.append(time.perf_counter() - began)
+    return median(took)
+
+
+async def _feed(settings: Settings, worker: Worker, events: int, per_s: float) -> tuple[float, float]:
+    """Send events by a schedule. Returns the shares of CPU meanwhile, as `_cpu_shares` does."""
+    values, portion = mixed(events), max(1, round(per_s * _PORTION_S))
+    async with producer_of(settings) as producer:
+        watching = asyncio.create_task(_cpu_shares(worker, events / per_s))
+        began = time.monotonic()
+        for sent in range(0, events, portion):
+            await asyncio.sleep(max(0.0, began + sent / per_s - time.monotonic()))
+            await put(producer, settings, islice(values, portion))
+        return await watching
+
+
+async def _cpu_shares(worker: Worker, seconds: float) -> tuple[float, float]:
+    """Of a core for the worker, and of all cores for the machine, over the middle half of so many seconds."""
+    await asyncio.sleep(seconds / 4)
+    psutil.cpu_percent()  # the next call tells of the time since this one
+    began, before_s = time.monotonic(), worker.cpu_s
+    await asyncio.sleep(seconds / 2)
+    return (worker.cpu_s - before_s) / (time.monotonic() - began), psutil.cpu_percent() / 100
+
+
+def middle_per_s(at: Sequence[float]) -> float:
+    """Calls a second, over the middle half of these, by when they came."""
+    came = sorted(at)
+    middle = came[len(came) // 4 : -(len(came) // 4)]
+    return (len(middle) - 1) / (middle[-1] - middle[0])
+
+
+def as_table(report: Report) -> Table:
+    """The report for people."""
+    table = Table(title="All three agents, one event in five for the remote", caption="*: the CPU is full")
+    for name in ("in flight", "a call, ms", "events/s allowed", "reached", "efficiency", "CPU worker", "CPU machine"):
+        table.add_column(name)
+    for run in report.runs:
+        table.add_row(
+            f"{run.in_flight}{'*' if run.cpu_full else ''}",
+            f"{run.latency_ms:.1f}",
+            f"{run.allowed_per_s:,.0f}",
+            f"{run.reached_per_s:,.0f}",
+            f"{run.efficiency:.3f}",
+            f"{run.worker_cpu:.0%}",
+            f"{run.machine_cpu:.0%}",
+        )
+    return table
+
+
+def faults(report: Report) -> list[str]:
+    """Targets that were missed."""
+    held = {
+        "remote_efficiency": report.remote_efficiency is not None and report.remote_efficiency >= 0.95,
+        "outcomes": all(run.outcomes.exact for run in report.runs),
+    }
+    return [name for name, kept in held.items() if not kept]
+
+
+def main() -> int:
+    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    return command("whole", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

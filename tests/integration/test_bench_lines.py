@@ -1,0 +1,130 @@
+"""The benchmarks of one worker, in seconds: that they run, and count right. A busy machine's speed proves nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bisupervised.streams.broker import Broker
+from rich.console import Console
+
+from benchmarks import latency, memory, model, whole
+from benchmarks.latency import Arrived
+from benchmarks.memory import Sample
+from benchmarks.minilm import Call, texts
+from benchmarks.spread import Spread
+from benchmarks.traffic import Outcomes
+
+ROOT = Path(__file__).parents[2]
+SAY = Console(quiet=True)
+
+
+def test_idleness_as_a_command(tmp_path: Path) -> None:
+    out = tmp_path / "idle.json"
+    command = [sys.executable, "-m", "benchmarks.idle", "--smoke", "--out", str(out)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = json.loads(out.read_text())
+    assert report["cpu_share"]["median"] > 0
+    assert 0 < report["loaded_s"]["median"] < report["first_result_s"]["median"]
+    assert "start to first result" in run.stdout
+
+
+def test_the_model_is_asked_the_same_by_the_worker_and_alone(broker: Broker, tmp_path: Path) -> None:
+    report = model.measure(broker.bootstrap_servers, model.SMOKE, tmp_path, SAY)
+    assert report.answered == report.records == model.SMOKE.batches * model.SMOKE.batch_size
+    assert report.worker_per_s.median > 0
+    assert 0 < report.asked_share.median < 1
+    assert report.model_vs_torch.median == report.worker_per_s.median / report.torch_per_s.median
+    [asked], [again] = ([path.read_bytes() for path in tmp_path.glob(f"*.{side}")] for side in ("worker", "torch"))
+    assert _numbers(asked) == _numbers(again)
+
+
+def _numbers(written: bytes) -> list[list[int]]:
+    return [json.loads(line)["numbers"] for line in written.splitlines()]
+
+
+def test_latency_of_every_event_is_told_with_both_promises(broker: Broker, tmp_path: Path) -> None:
+    report = latency.measure(broker.bootstrap_servers, latency.SMOKE, tmp_path, SAY)
+    assert report.events == 1000
+    assert 0 < report.floor_p50_ms.median <= report.floor_p99_ms.median
+    for added in report.latency_ms.values():
+        assert added.lost == 0
+        assert 0 < added.p50_ms.median <= added.p99_ms.median
+        assert added.transactions_per_s.median > 0
+    assert report.latency_ms["exactly_once"].repeated == 0
+
+
+def test_all_three_agents_answer_each_event_once(broker: Broker, tmp_path: Path) -> None:
+    report = whole.measure(broker.bootstrap_servers, whole.SMOKE, tmp_path, SAY)
+    [run] = report.runs
+    assert run.outcomes.exact
+    assert run.outcomes.inputs > 500
+    assert run.reached_per_s > 0
+    assert run.worker_cpu > 0
+
+
+def test_nothing_is_lost_while_the_remote_is_down(broker: Broker, tmp_path: Path) -> None:
+    report = memory.measure(broker.bootstrap_servers, memory.SMOKE, tmp_path, SAY)
+    assert report.outcomes == Outcomes(2000, 2000, 2000)
+    assert report.waited == 400
+    assert 0 < report.warm_mb <= report.most_mb
+
+
+def test_growth_compares_the_end_with_the_time_after_the_warm_up() -> None:
+    warming = [Sample(done, 50 + done) for done in range(20)]
+    flat = [Sample(done, 100.0) for done in range(20, 101)]
+    assert memory.growth(warming + flat) == 0.0
+    rising = [Sample(done, 100.0 + done) for done in range(101)]
+    assert memory.growth(rising) == pytest.approx(195.5 / 124.5 - 1)
+    assert memory.growth([Sample(0, 1.0), Sample(100, 1.1)]) == pytest.approx(0.0)  # one look after the warm-up
+
+
+def test_a_rate_is_of_the_middle() -> None:
+    """A slow start, and an end in which nothing comes any more."""
+    calls = [Call(began, began + 0.75, [1, 2]) for began in (0, 10, 20, *range(21, 30), 50, 60, 70)]
+    assert model.rate(calls) == pytest.approx(2.0)
+    assert model.asked_share(calls) == pytest.approx(0.75)
+    assert whole.middle_per_s([0.0, 5.0, *(10 + n / 10 for n in range(4)), 20.0, 30.0]) == pytest.approx(10.0)
+
+
+def test_what_is_lost_or_repeated_is_counted_and_the_beginning_left_out() -> None:
+    arrived = Arrived()
+    for number, at in ((0, 9.0), (1, 1.01), (3, 3.03), (3, 3.5)):
+        arrived.add(number, at)
+    run = latency.weigh([0.0, 1.0, 2.0, 3.0], arrived, skipped=1)
+    assert run.p50 == pytest.approx(20.0)
+    assert (run.lost, run.repeated) == (1, 1)
+
+
+def test_where_the_cpu_is_full_efficiency_is_not_judged() -> None:
+    counted = Outcomes(1, 1, 1)
+    free, full = (whole.Run(8, 50.0, 800.0, 400.0, 0.5, cpu, 0.5, counted) for cpu in (0.5, 0.95))
+    assert not free.cpu_full
+    assert full.cpu_full
+    assert whole.faults(whole.Report(0.96, [full])) == []
+    assert whole.faults(whole.Report(None, [full])) == ["remote_efficiency"]
+    assert whole.faults(whole.Report(0.5, [free])) == ["remote_efficiency"]
+
+
+def test_outcomes_are_exact_where_each_input_has_one() -> None:
+    assert Outcomes(3, 3, 3).exact
+    assert not Outcomes(3, 3, 2).exact  # one lost, one twice
+    assert not Outcomes(3, 4, 3).exact
+
+
+def test_texts_tell_their_number_and_vary_in_length() -> None:
+    made = texts(500)
+    assert [ids[0] for ids in made] == list(range(1, 501))
+    assert made[:100] != texts(100, seed=1)
+    lengths = sorted(map(len, made))
+    assert lengths[0] >= 4
+    assert lengths[-1] <= 64
+    assert 17 <= lengths[250] <= 23
+
+
+def test_shares_are_written_as_percentages() -> None:
+    assert Spread(0.954, 0.9, 1.0, 3).percent == "95.4% (90.0% to 100.0%)"
