@@ -7,6 +7,7 @@ How it can fail, and what the caller may believe:
     OutboxError
     ├── Refused    the broker does not take some records; nothing was committed
     └── Lost       nobody knows whether it was committed: open again, and ask
+        └── Unsettled   the committed offset may still change: a transaction hangs on it
     NotAllowed     the broker does not let us send or commit at all (permission.py); nothing was committed
 """
 
@@ -18,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
@@ -32,6 +33,7 @@ from aiokafka.structs import OffsetAndMetadata
 from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Outgoing, Route
 from .connection import Connection
+from .ending import LastTransaction, Reachable
 from .marks import Progress
 from .permission import denial
 from .routing import Router
@@ -66,6 +68,13 @@ class Refused(OutboxError):
 
 class Lost(OutboxError):
     """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
+
+
+class Unsettled(Lost):
+    """A transaction that nobody ends any more holds the committed offset, or one that is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("a transaction hangs on the committed offset: it is not known yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +233,33 @@ async def _close(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
+class Ledger(Protocol):
+    """Asks the brokers."""
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
+    async def partitions_for(self, topic: str) -> set[int]: ...
+
+
 class ExactlyOnce(Outbox):
     """Outcomes and offset in one transaction. The transactional id follows the partition and fences a zombie."""
+
+    def __init__(self, policy: OutboxPolicy, source: TopicPartition, router: Router, ledger: Ledger) -> None:
+        super().__init__(policy, source, router)
+        self._ledger = ledger
+        self._last = LastTransaction(self.transactional_id, policy.group, policy.transaction_timeout_s)
+
+    async def open(self) -> None:
+        """Say again how the last transaction ended (`ending.py`), then start a producer.
+
+        In this order: a new producer makes the coordinator forget.
+        """
+        self.discard()
+        await self._ledger.end_again(self._last, self._reachable)
+        await super().open()
+
+    async def _reachable(self) -> list[TopicPartition]:
+        await self._router.learn(self._ledger)
+        return self._router.reachable(self._source.partition)
 
     @property
     def transactional_id(self) -> str:
@@ -236,7 +270,7 @@ class ExactlyOnce(Outbox):
         return AIOKafkaProducer(
             **self._policy.connection.options(),
             transactional_id=self.transactional_id,
-            transaction_timeout_ms=int(self._policy.transaction_timeout_s * 1000),
+            transaction_timeout_ms=self._last.timeout_ms,
             request_timeout_ms=int(self._policy.request_timeout_s * 1000),
             max_batch_size=self._batch_bytes,
         )

@@ -258,7 +258,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _make_outbox(self, tp: TopicPartition) -> Outbox:
         if self.policy.delivery == "exactly_once":
-            return ExactlyOnce(self.policy.outbox, tp, self._router)
+            return ExactlyOnce(self.policy.outbox, tp, self._router, self._ledger)
         return AtLeastOnce(self.policy.outbox, tp, self._router, self._consumer)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
