@@ -65,7 +65,7 @@ _TICK_MS = 10
 _MARKS = {True: 1, False: 2}
 _COMMITTED, _ABORTED = _MARKS[True], _MARKS[False]
 #: seconds until a coordinator that is not ready yet is asked again
-_AGAIN_S = 0.02
+_AGAIN_S = 0.01
 _NOT_FOUND = 105  # TRANSACTIONAL_ID_NOT_FOUND, which the client does not know
 _NOT_ATTEMPTED = 55  # said of partitions beside the one with the error
 _OVERTAKEN = (InvalidTxnState, InvalidProducerEpoch, InvalidProducerIdMapping)

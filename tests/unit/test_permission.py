@@ -16,6 +16,7 @@ from aiokafka.errors import (
 )
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
+from bisupervised.streams.ending import LastTransaction, Reachable
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
 from bisupervised.streams.permission import NotAllowed, denial
@@ -96,6 +97,15 @@ class RefusingProducer:
     commit_transaction = begin_transaction
 
 
+class FirstOwners:
+    """A ledger where nothing is to be said of a transaction before."""
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+
 class Refused(ExactlyOnce):
     errors: dict[str, KafkaError]
 
@@ -105,7 +115,7 @@ class Refused(ExactlyOnce):
 
 async def sent(errors: dict[str, KafkaError]) -> None:
     policy = OutboxPolicy(Connection("nowhere:1"), "shop-local", 15.0, 10.0, 30.0)
-    outbox = Refused(policy, TopicPartition("in", 0), Router({"results": "out", "fallback": "left"}, 1))
+    outbox = Refused(policy, TopicPartition("in", 0), Router({"results": "out", "fallback": "left"}, 1), FirstOwners())
     outbox.errors = errors
     await outbox.open()
     try:
