@@ -8,9 +8,9 @@ said again, before anything else, how they end. `LastTransaction.end_again`:
     describe ─▶ fence, and write down how it ended ─▶ add its partitions ─▶ end it that way ─▶ wait for the markers
 
 **How it ended** is what the coordinator says before we become its producer, for that makes it forget. We may die half
-way, or another may take over; so the ending is written where the next owner looks: into the last digit of the
-transaction's timeout (`_MARKS`), which Kafka keeps for a transactional id and every new producer sets. An ordinary
-producer's ends in 0.
+way, another may take over, and the markers may be lost once more; so the ending is written where the next owner looks:
+into the last digit of the transaction's timeout, which Kafka keeps for a transactional id and every new producer sets
+(`_SAYS` while it is said, `_SAID` by the producer that is opened after that, 0 where there was nothing to say).
 
 **What may be said, for which partitions.** To commit records that should not be makes some come twice; to abort records
 that should be committed loses them; with an offset it is the other way round. So:
@@ -59,11 +59,12 @@ from aiokafka.protocol.types import CompactArray, CompactString, Int16, Int32, I
 
 Reachable = Callable[[], Awaitable[Iterable[TopicPartition]]]
 
-#: milliseconds to which an ordinary timeout is rounded; what is left over is a mark
+#: milliseconds to which a timeout is rounded; what is left over is a mark
 _TICK_MS = 10
-#: last digit of the timeout of a producer that says again how a transaction ended
-_MARKS = {True: 1, False: 2}
-_COMMITTED, _ABORTED = _MARKS[True], _MARKS[False]
+#: marks of a producer that says again whether the last transaction is committed, and of the ordinary one after it
+_SAYS, _SAID = {True: 1, False: 2}, {True: 3, False: 4}
+#: how a transaction ended before a producer with this mark was opened
+_MARKED = {mark: committed for marks in (_SAYS, _SAID) for committed, mark in marks.items()}
 #: seconds until a coordinator that is not ready yet is asked again
 _AGAIN_S = 0.01
 _NOT_FOUND = 105  # TRANSACTIONAL_ID_NOT_FOUND, which the client does not know
@@ -154,7 +155,7 @@ class Described:
     @property
     def interrupted_commit(self) -> bool:
         """An owner was saying again that it is committed, and got no further."""
-        return self.open and self.mark == _COMMITTED
+        return self.open and self.mark == _SAYS[True]
 
     @property
     def committed(self) -> bool | None:
@@ -165,7 +166,7 @@ class Described:
             case "CompleteAbort" | "Ongoing":
                 return False
             case "Empty":
-                return {_COMMITTED: True, _ABORTED: False}.get(self.mark)
+                return _MARKED.get(self.mark)
         return None
 
 
@@ -175,8 +176,17 @@ class LastTransaction:
     def __init__(self, transactional_id: str, group: str, timeout_s: float) -> None:
         self._transactional_id = transactional_id
         self._group = group
-        self.timeout_ms = max(2, int(timeout_s * 1000) // _TICK_MS) * _TICK_MS  #: as an ordinary producer says it
+        self._timeout_ms = max(2, int(timeout_s * 1000) // _TICK_MS) * _TICK_MS
+        self._said: bool | None = None
         self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
+
+    @property
+    def timeout_ms(self) -> int:
+        """Of the producer to be opened now."""
+        return self._timeout_ms if self._said is None else self._marked(_SAID[self._said])
+
+    def _marked(self, mark: int) -> int:
+        return self._timeout_ms - _TICK_MS + mark  # no longer than asked for: a broker may have a longest
 
     async def end_again(self, client: AIOKafkaClient, reachable: Reachable) -> None:
         """End it as it ended, in every partition where that is known, and wait until the coordinator has done so.
@@ -187,11 +197,13 @@ class LastTransaction:
         coordinator = _Coordinator(client, self._transactional_id)
         committed, producer = await self._taken_over(coordinator)
         if producer is None:
+            self._said = None
             return
         places = set(await reachable())
         await coordinator.add(producer, places if committed else places & self._seen_open, self._group)
         await coordinator.end(producer, committed=committed)
         await coordinator.settled()
+        self._said = committed
         self._seen_open = frozenset()
 
     async def _taken_over(self, coordinator: _Coordinator) -> tuple[bool, Producer | None]:
@@ -204,7 +216,7 @@ class LastTransaction:
                 with suppress(*_OVERTAKEN):
                     await coordinator.end(last.producer, committed=True)  # to fence would abort it
             else:
-                producer = await coordinator.fence(self.timeout_ms - _TICK_MS + _MARKS[last.committed])
+                producer = await coordinator.fence(self._marked(_SAYS[last.committed]))
                 if last.open:  # not fenced but followed: it ended just before, nobody saw how
                     self._seen_open = last.partitions if producer is None else frozenset()
                 if producer is not None:

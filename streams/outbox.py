@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     InvalidTimestampError,
     KafkaError,
@@ -44,6 +45,8 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _REFUSALS = (*_TOO_LARGE, InvalidTimestampError)
 #: seconds a producer that is thrown away may take to close its connections
 _DISCARD_S = 2.0
+#: seconds without a transaction after which a lost connection may be one that nobody used
+_IDLE_S = 480.0
 
 
 class OutboxError(BiSupervisedError):
@@ -247,6 +250,8 @@ class ExactlyOnce(Outbox):
         super().__init__(policy, source, router)
         self._ledger = ledger
         self._last = LastTransaction(self.transactional_id, policy.group, policy.transaction_timeout_s)
+        self._line: object = None  # of our producer to its coordinator
+        self._used_at = 0.0  # time of the loop
 
     async def open(self) -> None:
         """Say again how the last transaction ended (`ending.py`), then start a producer.
@@ -256,6 +261,7 @@ class ExactlyOnce(Outbox):
         self.discard()
         await self._ledger.end_again(self._last, self._reachable)
         await super().open()
+        self._line, self._used_at = _line(self._producer), asyncio.get_running_loop().time()
 
     async def _reachable(self) -> list[TopicPartition]:
         await self._router.learn(self._ledger)
@@ -284,11 +290,30 @@ class ExactlyOnce(Outbox):
         return bool(epoch > 0)
 
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        self._check_line(producer)
         await producer.begin_transaction()
         await self._deliver(producer, outcomes)
         offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
         await producer.send_offsets_to_transaction(offsets, self._policy.group)
         await producer.commit_transaction()
+
+    def _check_line(self, producer: AIOKafkaProducer) -> None:
+        """A coordinator that went away may have lost the markers of our last transaction: they are said again first.
+
+        For were this one aborted, what hangs in its partitions would be aborted with it. A client ends a connection
+        that nobody used for nine minutes; that says nothing.
+        """
+        known, self._line = self._line, _line(producer)
+        used_at, self._used_at = self._used_at, asyncio.get_running_loop().time()
+        if known is not None and self._line is not known and self._used_at - used_at < _IDLE_S:
+            raise Lost("the transaction coordinator went away")
+
+
+def _line(producer: AIOKafkaProducer) -> object:
+    """The connection to the transaction coordinator, another one after each loss; None while there is none."""
+    node = producer._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001  # nothing public tells
+    line = producer.client._conns.get((node, ConnectionGroup.COORDINATION))  # noqa: SLF001  # as above
+    return line if line is not None and line.connected() else None
 
 
 class AtLeastOnce(Outbox):

@@ -243,6 +243,19 @@ def test_an_owner_that_ends_before_it_has_said_so(
     assert seen(pipeline) == [b"before", b"hanging"]
 
 
+def test_markers_that_are_lost_when_it_is_said_again(pipeline: Pipeline) -> None:
+    """An owner has said it and was opened, and did nothing yet: the next one says it once more."""
+
+    async def act(made: Owners, former: ExactlyOnce) -> None:
+        second = made.make()
+        await second.open()
+        await made.hang(second, b"hanging", offset=True)
+        await second.close()
+
+    assert run(pipeline, act) == AFTER
+    assert seen(pipeline) == [b"before", b"hanging"]
+
+
 def test_what_was_open_is_aborted_again_where_the_first_try_was_lost(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

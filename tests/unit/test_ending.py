@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,12 +21,13 @@ from aiokafka.errors import (
 )
 from bisupervised.streams.connection import Connection
 from bisupervised.streams.ending import LastTransaction, Reachable, _DescribeRequest, _DescribeResponse
-from bisupervised.streams.outbox import ExactlyOnce, Outbox, OutboxPolicy
+from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import ExactlyOnce, Lost, Outbox, OutboxPolicy
 from bisupervised.streams.routing import Router
 from support.virtual_time import on_virtual_time
 
 A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), TopicPartition("__consumer_offsets", 3)
-PLAIN_MS, COMMITTED_MS, ABORTED_MS = 15_000, 14_991, 14_992
+PLAIN_MS, COMMITTED_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS = 15_000, 14_991, 14_992, 14_993, 14_994
 VERSIONS = {22: (0, 5), 24: (0, 5), 25: (0, 4), 26: (0, 5), 65: (0, 0)}
 
 REQUEST = (
@@ -171,6 +174,8 @@ def test_the_request_and_the_response_are_kafkas() -> None:
         ("CompleteAbort", COMMITTED_MS, ABORT_OFFSET),  # the broker aborted what an owner left open that said commit
         ("Empty", COMMITTED_MS, COMMIT),  # an owner fenced the one before and got no further
         ("Empty", ABORTED_MS, ABORT_OFFSET),
+        ("Empty", AFTER_COMMIT_MS, COMMIT),  # said, and then a producer was opened that did nothing
+        ("Empty", AFTER_ABORT_MS, ABORT_OFFSET),
         ("Empty", PLAIN_MS, []),
         ("Dead", PLAIN_MS, []),
         ("NotFound", PLAIN_MS, []),
@@ -183,10 +188,11 @@ async def test_how_it_ended_is_said_again(state: str, timeout_ms: int, expected:
     assert not expected or fake.state in {"CompleteCommit", "CompleteAbort"}, "its end is waited for"
 
 
+@pytest.mark.parametrize("timeout_ms", [PLAIN_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS])
 @on_virtual_time
-async def test_an_open_transaction_is_aborted_in_its_own_partitions() -> None:
+async def test_an_open_transaction_is_aborted_in_its_own_partitions(timeout_ms: int) -> None:
     """Another one may hold records of a commit before."""
-    fake = FakeCoordinator("Ongoing", places=[B, OFFSETS])
+    fake = FakeCoordinator("Ongoing", timeout_ms, places=[B, OFFSETS])
     assert await say(fake) == [("fence", ABORTED_MS), ("add", frozenset({B})), ("offsets", "g"), ("end", False)]
 
 
@@ -274,13 +280,20 @@ async def test_other_errors_are_raised(code: int, error: type[Exception]) -> Non
 
 @pytest.mark.parametrize("timeout_s", [0.001, 0.02, 10.001, 10.002, 15.0, 900.0])
 @on_virtual_time
-async def test_an_ordinary_timeout_has_no_mark_and_a_marked_one_is_no_longer(timeout_s: float) -> None:
-    fake = FakeCoordinator("CompleteCommit")
+async def test_a_timeout_tells_what_was_said_and_is_no_longer_than_asked_for(timeout_s: float) -> None:
+    """A broker may have a longest. What stands in the settings is no mark."""
     last = last_transaction(timeout_s)
-    await say(fake, last)
-    assert last.timeout_ms % 10 == 0
-    assert 0 < fake.timeout_ms < last.timeout_ms, "a broker may have a longest"
-    assert fake.timeout_ms % 10 == 1
+    plain_ms = last.timeout_ms
+    assert plain_ms % 10 == 0
+    assert plain_ms <= max(20, timeout_s * 1000)
+    told = {}
+    for state in ("CompleteCommit", "CompleteAbort", "NotFound"):
+        fake = FakeCoordinator(state)
+        await say(fake, last)
+        told[state] = last.timeout_ms % 10
+        assert 0 < last.timeout_ms <= plain_ms
+        assert 0 < fake.timeout_ms <= plain_ms or not fake.said
+    assert told == {"CompleteCommit": 3, "CompleteAbort": 4, "NotFound": 0}
 
 
 # who says it
@@ -303,16 +316,110 @@ async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.Monkey
     """A new producer makes the coordinator forget."""
     done: list[Any] = []
 
-    async def opened(outbox: Outbox) -> None:
+    async def started(outbox: Outbox) -> None:
         done.append("open")
+        outbox._producer = FakeProducer(0)
 
-    monkeypatch.setattr(Outbox, "open", opened)
-    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 10.001, 30.0, 60.0)
+    monkeypatch.setattr(Outbox, "open", started)
+    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
     router = Router({"results": "results", "fallback": "fallback"}, 2)
-    outbox = ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeLedger(done))
-    await outbox.open()
+    await ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeLedger(done)).open()
     fallbacks = {TopicPartition("fallback", number) for number in range(3)}
     assert done == [("end again", {TopicPartition("results", 1), *fallbacks}), "open"]
-    made: Any = outbox._make_producer()
-    assert made._txn_manager.transaction_timeout_ms == 10_000, "an ordinary one"
-    await made.stop()
+
+
+class FakeProducer:
+    """A producer whose transactions go through, over connections that break."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
+        self.commits = 0
+        self._sender = SimpleNamespace(_coordinators={CoordinationType.TRANSACTION: 1})
+        self.client = SimpleNamespace(_conns={})
+        self.connect()
+
+    def connect(self) -> None:
+        self.connected = True
+        self.client._conns[1, ConnectionGroup.COORDINATION] = SimpleNamespace(connected=lambda: self.connected)
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def begin_transaction(self) -> None: ...
+    async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None: ...
+
+    async def commit_transaction(self) -> None:
+        self.commits += 1
+
+
+class Opened(ExactlyOnce):
+    """Tells the producers it makes."""
+
+    made: list[FakeProducer]
+
+    def _make_producer(self) -> FakeProducer:
+        self.made.append(FakeProducer(self._last.timeout_ms))
+        return self.made[-1]
+
+
+async def opened(ledger: Any) -> Opened:
+    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
+    outbox = Opened(policy, TopicPartition("t", 0), Router({}, 2), ledger)
+    outbox.made = []
+    await outbox.open()
+    return outbox
+
+
+class PlayedLedger(FakeLedger):
+    """Over a played coordinator."""
+
+    def __init__(self, fake: FakeCoordinator) -> None:
+        super().__init__([])
+        self.client: Any = fake
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+        await last.end_again(self.client, reachable)
+
+
+@on_virtual_time
+async def test_the_producer_that_follows_carries_what_was_said() -> None:
+    outbox = await opened(PlayedLedger(FakeCoordinator("CompleteCommit")))
+    assert [producer.timeout_ms for producer in outbox.made] == [AFTER_COMMIT_MS]
+
+
+@on_virtual_time
+async def test_a_coordinator_that_went_away_is_told_again_before_anything_is_sent() -> None:
+    ledger = FakeLedger([])
+    outbox = await opened(ledger)
+    (producer,) = outbox.made
+    await outbox.send([], Progress(1))
+    producer.connect()
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(2))
+    assert producer.commits == 1
+    await outbox.open()
+    assert len(ledger.done) == 2
+    await outbox.send([], Progress(2))
+    assert [producer.commits for producer in outbox.made] == [1, 1]
+
+
+@on_virtual_time
+async def test_so_is_one_that_has_not_come_back() -> None:
+    outbox = await opened(FakeLedger([]))
+    outbox.made[0].connected = False
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(1))
+
+
+@on_virtual_time
+async def test_a_connection_that_nobody_used_may_end() -> None:
+    outbox = await opened(FakeLedger([]))
+    (producer,) = outbox.made
+    producer.connected = False
+    await asyncio.sleep(540.0)
+    await outbox.send([], Progress(1))
+    producer.connect()  # as the client does for that transaction
+    await outbox.send([], Progress(2))
+    assert producer.commits == 2
+    producer.connect()
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
@@ -69,6 +70,8 @@ class RefusingProducer:
     def __init__(self, errors: dict[str, KafkaError]) -> None:
         self._errors = errors
         self.commits = 0
+        self._sender = SimpleNamespace(_coordinators={})
+        self.client = SimpleNamespace(_conns={})
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
