@@ -114,7 +114,8 @@ class FakeCoordinator:
         if code is None:
             self._begin(made, places)
             self.said.append(("add", frozenset(places)))
-        errors = [(topic, [(number, code if topic == A.topic and code else 0)]) for topic, number in places]
+        of_others = 55 if code else 0  # not attempted, because of the one
+        errors = [(topic, [(number, code or 0 if topic == A.topic else of_others)]) for topic, number in sorted(places)]
         return made.RESPONSE_TYPE(0, errors)
 
     def _add_offsets(self, made: Any, code: int | None) -> Any:
@@ -318,7 +319,7 @@ async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.Monkey
 
     async def started(outbox: Outbox) -> None:
         done.append("open")
-        outbox._producer = FakeProducer(0)
+        outbox._producer = FakeProducer()
 
     monkeypatch.setattr(Outbox, "open", started)
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
@@ -331,8 +332,7 @@ async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.Monkey
 class FakeProducer:
     """A producer whose transactions go through, over connections that break."""
 
-    def __init__(self, timeout_ms: int) -> None:
-        self.timeout_ms = timeout_ms
+    def __init__(self) -> None:
         self.commits = 0
         self._sender = SimpleNamespace(_coordinators={CoordinationType.TRANSACTION: 1})
         self.client = SimpleNamespace(_conns={})
@@ -347,6 +347,9 @@ class FakeProducer:
     async def begin_transaction(self) -> None: ...
     async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None: ...
 
+    async def partitions_for(self, _topic: str) -> set[int]:
+        return {0, 1}
+
     async def commit_transaction(self) -> None:
         self.commits += 1
 
@@ -357,13 +360,13 @@ class Opened(ExactlyOnce):
     made: list[FakeProducer]
 
     def _make_producer(self) -> FakeProducer:
-        self.made.append(FakeProducer(self._last.timeout_ms))
+        self.made.append(FakeProducer())
         return self.made[-1]
 
 
 async def opened(ledger: Any) -> Opened:
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
-    outbox = Opened(policy, TopicPartition("t", 0), Router({}, 2), ledger)
+    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, 2), ledger)
     outbox.made = []
     await outbox.open()
     return outbox
@@ -383,7 +386,9 @@ class PlayedLedger(FakeLedger):
 @on_virtual_time
 async def test_the_producer_that_follows_carries_what_was_said() -> None:
     outbox = await opened(PlayedLedger(FakeCoordinator("CompleteCommit")))
-    assert [producer.timeout_ms for producer in outbox.made] == [AFTER_COMMIT_MS]
+    made: Any = ExactlyOnce._make_producer(outbox)
+    assert made._txn_manager.transaction_timeout_ms == AFTER_COMMIT_MS
+    await made.stop()
 
 
 @on_virtual_time
