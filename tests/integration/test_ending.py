@@ -78,6 +78,8 @@ class Owners:
 
     async def hang(self, owner: ExactlyOnce, *values: bytes, offset: bool = False) -> None:
         """More of the transaction before, for which no marker comes: the coordinator does not know of it."""
+        # a marker that is still on its way would end this, too
+        await self.ledger._asked(lambda client: ending._Coordinator(client, owner.transactional_id).settled())
         producer: Any = owner._producer
         await producer.begin_transaction()
         producer._txn_manager._txn_partitions.add(self.output)
