@@ -78,8 +78,7 @@ class Owners:
 
     async def hang(self, owner: ExactlyOnce, *values: bytes, offset: bool = False) -> None:
         """More of the transaction before, for which no marker comes: the coordinator does not know of it."""
-        # a marker that is still on its way would end this, too
-        await self.ledger._asked(lambda client: ending._Coordinator(client, owner.transactional_id).settled())
+        await self.settled(owner)  # a marker that is still on its way would end this, too
         producer: Any = owner._producer
         await producer.begin_transaction()
         producer._txn_manager._txn_partitions.add(self.output)
@@ -88,6 +87,10 @@ class Owners:
         producer._txn_manager._txn_partitions.clear()
         producer._txn_manager._txn_consumer_group = None
         producer._txn_manager.state = TransactionState.READY
+
+    async def settled(self, owner: ExactlyOnce) -> None:
+        """The coordinator is there, and not about to end anything."""
+        await self.ledger._asked(lambda client: ending._Coordinator(client, owner.transactional_id).settled())
 
     async def _write(self, owner: ExactlyOnce, producer: Any, *values: bytes, offset: bool) -> None:
         await owner._deliver(producer, [record(value) for value in values])
@@ -297,7 +300,7 @@ def test_a_first_owner_asks_once_and_says_nothing(pipeline: Pipeline, monkeypatc
     async def first() -> None:
         async with owners(pipeline) as made:
             owner = made.make()
-            await made.ledger.topic_id(made.source.topic)  # connected
+            await made.settled(owner)  # of a new broker's first one it is asked for again and again
             monkeypatch.setattr(AIOKafkaClient, "send", heard)
             await made.say_again()
             monkeypatch.undo()
