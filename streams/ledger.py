@@ -1,6 +1,8 @@
-"""What the broker knows about us: the progress a group has committed, and which topic it belongs to.
+"""What the broker knows about us: the progress a group has committed, which topic it belongs to, and how the last
+transaction ended.
 
-The consumer's own `committed()` gives the offset without its metadata, so the request is made here.
+The consumer's own `committed()` gives the offset without its metadata, and one that may hang in a transaction, so the
+request is made here.
 """
 
 from __future__ import annotations
@@ -11,14 +13,15 @@ from contextlib import suppress
 from typing import TypeVar
 
 from aiokafka import TopicPartition
-from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import KafkaError, NoError, for_code
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
 from .connection import Connection
+from .ending import LastTransaction, Reachable
 from .marks import Progress, decode
 from .outbox import Lost
 from .permission import denial
+from .stable_offset import stable_offset
 from .topic_id import topic_id
 
 T = TypeVar("T")
@@ -45,12 +48,20 @@ class Ledger:
             await client.close()
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
-        """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Lost`."""
+        """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Lost`, `Unsettled`."""
         return await self._asked(lambda client: self._committed(client, tp))
 
     async def topic_id(self, topic: str) -> str:
         """The id of a topic, '' where the broker has none."""
         return await self._asked(lambda client: topic_id(client, topic))
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """The numbers of a topic's partitions."""
+        return await self._asked(lambda client: client._wait_on_metadata(topic))  # noqa: SLF001  # as producers ask it
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+        """Say again how this transaction ended, over all that it can have reached."""
+        await self._asked(lambda client: last.end_again(client, reachable))
 
     async def _asked(self, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
         try:
@@ -58,7 +69,7 @@ class Ledger:
                 return await question(await self._connected())
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop()
-            lost = Lost(f"the broker did not tell what is committed: {error!r}")
+            lost = Lost(f"a coordinator did not answer: {error!r}")
             raise denial(error, group=self._group) or lost from error
 
     async def _drop(self) -> None:
@@ -78,18 +89,5 @@ class Ledger:
             return self._client
 
     async def _committed(self, client: AIOKafkaClient, tp: TopicPartition) -> Progress | None:
-        node = await client.coordinator_lookup(CoordinationType.GROUP, self._group)
-        request = OffsetFetchRequest(self._group, [(tp.topic, [tp.partition])])
-        response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
-        _raise_for(getattr(response, "error_code", 0))  # versions before 2 have none for the whole
-        for _, partitions in response.topics:
-            for _, offset, metadata, error_code in partitions:
-                _raise_for(error_code)
-                return None if offset < 0 else decode(offset, metadata)
-        return None
-
-
-def _raise_for(error_code: int) -> None:
-    error = for_code(error_code)
-    if error is not NoError:
-        raise error
+        stored = await stable_offset(client, self._group, tp)
+        return None if stored is None else decode(*stored)

@@ -7,6 +7,7 @@ How it can fail, and what the caller may believe:
     OutboxError
     ├── Refused    the broker does not take some records; nothing was committed
     └── Lost       nobody knows whether it was committed: open again, and ask
+        └── Unsettled   the committed offset may still change: a transaction hangs on it
     NotAllowed     the broker does not let us send or commit at all (permission.py); nothing was committed
 """
 
@@ -18,9 +19,10 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     InvalidTimestampError,
     KafkaError,
@@ -32,6 +34,7 @@ from aiokafka.structs import OffsetAndMetadata
 from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Outgoing, Route
 from .connection import Connection
+from .ending import LastTransaction, Reachable
 from .marks import Progress
 from .permission import denial
 from .routing import Router
@@ -42,6 +45,8 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _REFUSALS = (*_TOO_LARGE, InvalidTimestampError)
 #: seconds a producer that is thrown away may take to close its connections
 _DISCARD_S = 2.0
+#: seconds without a transaction after which a lost connection may be one that nobody used
+_IDLE_S = 480.0
 
 
 class OutboxError(BiSupervisedError):
@@ -66,6 +71,13 @@ class Refused(OutboxError):
 
 class Lost(OutboxError):
     """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
+
+
+class Unsettled(Lost):
+    """A transaction that nobody ends any more holds the committed offset, or one that is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("a transaction hangs on the committed offset: it is not known yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +236,36 @@ async def _close(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
+class Ledger(Protocol):
+    """Asks the brokers."""
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
+    async def partitions_for(self, topic: str) -> set[int]: ...
+
+
 class ExactlyOnce(Outbox):
     """Outcomes and offset in one transaction. The transactional id follows the partition and fences a zombie."""
+
+    def __init__(self, policy: OutboxPolicy, source: TopicPartition, router: Router, ledger: Ledger) -> None:
+        super().__init__(policy, source, router)
+        self._ledger = ledger
+        self._last = LastTransaction(self.transactional_id, policy.group, policy.transaction_timeout_s)
+        self._line: object = None  # of our producer to its coordinator
+        self._used_at = 0.0  # time of the loop
+
+    async def open(self) -> None:
+        """Say again how the last transaction ended (`ending.py`), then start a producer.
+
+        In this order: a new producer makes the coordinator forget.
+        """
+        self.discard()
+        await self._ledger.end_again(self._last, self._reachable)
+        await super().open()
+        self._line, self._used_at = _line(self._producer), asyncio.get_running_loop().time()
+
+    async def _reachable(self) -> list[TopicPartition]:
+        await self._router.learn(self._ledger)
+        return self._router.reachable(self._source.partition)
 
     @property
     def transactional_id(self) -> str:
@@ -236,7 +276,7 @@ class ExactlyOnce(Outbox):
         return AIOKafkaProducer(
             **self._policy.connection.options(),
             transactional_id=self.transactional_id,
-            transaction_timeout_ms=int(self._policy.transaction_timeout_s * 1000),
+            transaction_timeout_ms=self._last.timeout_ms,
             request_timeout_ms=int(self._policy.request_timeout_s * 1000),
             max_batch_size=self._batch_bytes,
         )
@@ -250,11 +290,30 @@ class ExactlyOnce(Outbox):
         return bool(epoch > 0)
 
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        self._check_line(producer)
         await producer.begin_transaction()
         await self._deliver(producer, outcomes)
         offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
         await producer.send_offsets_to_transaction(offsets, self._policy.group)
         await producer.commit_transaction()
+
+    def _check_line(self, producer: AIOKafkaProducer) -> None:
+        """A coordinator that went away may have lost the markers of our last transaction: they are said again first.
+
+        For were this one aborted, what hangs in its partitions would be aborted with it. A client ends a connection
+        that nobody used for nine minutes; that says nothing.
+        """
+        known, self._line = self._line, _line(producer)
+        used_at, self._used_at = self._used_at, asyncio.get_running_loop().time()
+        if known is not None and self._line is not known and self._used_at - used_at < _IDLE_S:
+            raise Lost("the transaction coordinator went away")
+
+
+def _line(producer: AIOKafkaProducer) -> object:
+    """The connection to the transaction coordinator, another one after each loss; None while there is none."""
+    node = producer._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001  # nothing public tells
+    line = producer.client._conns.get((node, ConnectionGroup.COORDINATION))  # noqa: SLF001  # as above
+    return line if line is not None and line.connected() else None
 
 
 class AtLeastOnce(Outbox):

@@ -21,10 +21,16 @@ from ..schemas.errors import BiSupervisedError
 from ..schemas.records import Incoming, Outgoing
 from .caution import Caution, CautionPolicy
 from .marks import MarksError, Progress
-from .outbox import Lost, Outbox, Refused
+from .outbox import Lost, Outbox, Refused, Unsettled
 from .window import Plan, Window, WindowPolicy
 
 log = logging.getLogger(__name__)
+
+#: what a person does about an offset that a transaction holds for ever
+_END_IT = (
+    "find it with `kafka-transactions.sh find-hanging` and end it with `kafka-transactions.sh abort`: then the offset "
+    "before it counts again, and outcomes since then may come twice"
+)
 
 
 class PartitionStopped(BiSupervisedError):
@@ -216,19 +222,26 @@ class Partition:
         """What is committed; None for a group that never committed.
 
         After a broker's crash under load, a coordinator was seen (Kafka 4.4.0) to say for a while that nothing is
-        committed. Where somebody owned the partition before, or we committed more ourselves, that is not believed:
-        asked again, then stopped loudly.
+        committed. Where somebody owned the partition before, or we committed more ourselves, that is not believed. Nor
+        is anything, while a transaction hangs that might change it: asked again, then stopped loudly.
         """
-        stored = await self._ledger.progress(self.tp)
+        try:
+            stored = await self._ledger.progress(self.tp)
+        except Unsettled as error:
+            raise self._not_believed(str(error), _END_IT) from error
         fault = self._disbelief(stored)
-        if fault is None:
-            self._missing_since = None
-            return stored
+        if fault is not None:
+            raise self._not_believed(fault, "reset the group's offsets to say where to begin")
+        self._missing_since = None
+        return stored
+
+    def _not_believed(self, fault: str, advice: str) -> Lost | PartitionStopped:
+        """To be asked again, or no more."""
         now = self._clock()
         self._missing_since = self._missing_since or now
         if now - self._missing_since > self._policy.missing_s:
-            raise PartitionStopped(f"{fault}; reset the group's offsets to say where to begin")
-        raise Lost(fault)
+            return PartitionStopped(f"{fault}; {advice}")
+        return Lost(fault)
 
     def _disbelief(self, stored: Progress | None) -> str | None:
         """Why what the broker says is committed cannot be all of it; None when it can."""

@@ -166,6 +166,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
         self._rotation: deque[TopicPartition] = deque()
+        self._arming_order: deque[TopicPartition] = deque()  # who has waited longest comes first
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
@@ -262,12 +263,13 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         owned = _Owned(partition, outbox)
         self._owned[tp] = owned
         self._rotation.append(tp)
+        self._arming_order.append(tp)
         owned.task = asyncio.create_task(partition.run(), name=f"{self.policy.name} {tp.topic}-{tp.partition}")
         owned.task.add_done_callback(self._ended)
 
     def _make_outbox(self, tp: TopicPartition) -> Outbox:
         if self.policy.delivery == "exactly_once":
-            return ExactlyOnce(self.policy.outbox, tp, self._router)
+            return ExactlyOnce(self.policy.outbox, tp, self._router, self._ledger)
         return AtLeastOnce(self.policy.outbox, tp, self._router, self._consumer)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -323,6 +325,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             return  # a stop and a rebalance let go of it at once
         del self._owned[partition.tp]
         self._rotation.remove(partition.tp)
+        self._arming_order.remove(partition.tp)
         counters.sent += owned.outbox.records
         counters.transactions += owned.outbox.transactions
         counters.recoveries += partition.recoveries
@@ -464,12 +467,14 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         return [lease] if lease is not None else []
 
     def _arm_one(self) -> None:
-        """One partition at a time says, in a commit, that its next batch may kill the process."""
-        partitions = [owned.partition for owned in self._owned.values() if owned.partition.taking]
-        if any(partition.arming for partition in partitions):
+        """One partition at a time says, in a commit, that its next batch may kill the process; then the next one."""
+        if any(owned.partition.arming for owned in self._owned.values() if owned.partition.taking):
             return
-        for partition in partitions:
-            if partition.window is not None and partition.window.wants_arming:
+        for tp in self._arming_order:
+            partition = self._owned[tp].partition
+            if partition.taking and partition.window is not None and partition.window.wants_arming:
+                self._arming_order.remove(tp)
+                self._arming_order.append(tp)
                 partition.arm()
                 return
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Protocol
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from ..schemas.records import Outgoing, Route
 
 #: what a broker accepts unless told otherwise (`message.max.bytes`), bytes
 DEFAULT_MESSAGE_BYTES = 1_048_588
+
+
+class Topics(Protocol):
+    """Knows how many partitions topics have: a producer, or a ledger."""
+
+    async def partitions_for(self, topic: str) -> set[int]: ...
 
 
 class Router:
@@ -30,10 +37,10 @@ class Router:
         self._source_partitions = source_partitions
         self._partitions: dict[Route, int] = {}
 
-    async def learn(self, producer: AIOKafkaProducer) -> None:
-        """Ask how many partitions each topic has. Raises `KafkaError`."""
+    async def learn(self, topics: Topics) -> None:
+        """Ask how many partitions each topic has. Raises what `topics` raises."""
         for route, topic in self.topics.items():
-            self._partitions[route] = len(await producer.partitions_for(topic))
+            self._partitions[route] = len(await topics.partitions_for(topic))
 
     def partition(self, outcome: Outgoing, source_partition: int) -> int:
         """The output partition."""
@@ -43,6 +50,15 @@ class Router:
         if outcome.key is None:
             return source_partition % count
         return _hash(outcome.key) % count
+
+    def reachable(self, source_partition: int) -> list[TopicPartition]:
+        """Every output partition that an outcome of this input partition can go to."""
+        found = []
+        for route, topic in self.topics.items():
+            count = self._partitions[route]
+            numbers = [source_partition] if count == self._source_partitions else range(count)
+            found += [TopicPartition(topic, number) for number in numbers]
+        return found
 
 
 @lru_cache(maxsize=65_536)

@@ -119,7 +119,7 @@ class _Place:
     async def rewrite(self, router: Router, decide: Callable[[Incoming], Outgoing], written: Counter[str]) -> None:
         self.consumer.assign([self.tp])
         end = (await self.consumer.end_offsets([self.tp]))[self.tp]
-        outbox = ExactlyOnce(_outbox_policy(self.run), self.tp, router)
+        outbox = ExactlyOnce(_outbox_policy(self.run), self.tp, router, self.ledger)
         try:
             self.consumer.seek(self.tp, await self._opened(outbox))
             topic_id = await self.ledger.topic_id(self.tp.topic)

@@ -10,13 +10,18 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
+from bisupervised.streams.ledger import Ledger
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
 from bisupervised.streams.routing import Router
 from support.pipeline import Pipeline, Setup, check_exactly_once, mixed, request, wait_until
 
 
-def outbox(pipeline: Pipeline) -> ExactlyOnce:
+def ledger(pipeline: Pipeline) -> Ledger:
+    return Ledger(Connection(pipeline.servers), pipeline.group("local"))
+
+
+def outbox(pipeline: Pipeline, ledger: Ledger) -> ExactlyOnce:
     policy = OutboxPolicy(
         Connection(pipeline.servers),
         pipeline.group("local"),
@@ -24,7 +29,7 @@ def outbox(pipeline: Pipeline) -> ExactlyOnce:
         request_timeout_s=10,
         watchdog_s=20,
     )
-    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2))
+    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2), ledger)
 
 
 def record(value: bytes) -> Outgoing:
@@ -34,14 +39,16 @@ def record(value: bytes) -> Outgoing:
 def test_nothing_of_a_zombie_appears(setup: Setup) -> None:
     """The former owner wakes up with records sent and not committed, and tries to go on."""
     _, pipeline = setup()
-    asyncio.run(_zombie(outbox(pipeline), outbox(pipeline)))
+    asyncio.run(_zombie(pipeline))
     assert [found.value for found in pipeline.records("results")] == [b"first", b"of the heir"]
     stored = pipeline.committed("local", "requests", 0)
     assert stored is not None
     assert stored.offset == 2
 
 
-async def _zombie(zombie: ExactlyOnce, heir: ExactlyOnce) -> None:
+async def _zombie(pipeline: Pipeline) -> None:
+    asking = ledger(pipeline)
+    zombie, heir = outbox(pipeline, asking), outbox(pipeline, asking)
     await zombie.open()
     await zombie.send([record(b"first")], Progress(1))
     producer = zombie._producer
@@ -56,6 +63,7 @@ async def _zombie(zombie: ExactlyOnce, heir: ExactlyOnce) -> None:
         await zombie.send([record(b"of the zombie, again")], Progress(9))
     await zombie.close()
     await heir.close()
+    await asking.close()
 
 
 def test_a_partition_whose_committed_offset_makes_no_sense_stops_alone(setup: Setup) -> None:

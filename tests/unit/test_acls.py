@@ -6,6 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 from bisupervised.streams import cli
 from bisupervised.streams.acls import Acl, creation_acls, worker_acls
+from bisupervised.streams.ledger import Ledger
 from bisupervised.streams.outbox import ExactlyOnce
 from bisupervised.streams.routing import Router
 from bisupervised.streams.settings import Settings
@@ -77,7 +78,9 @@ def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str)
 @pytest.mark.parametrize("agent", AGENTS)
 def test_transactional_ids_are_those_that_the_producers_have(settings: Settings, agent: str) -> None:
     step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
-    outbox = ExactlyOnce(plane_policy(settings, step).outbox, TopicPartition(step.topic, 7), Router({}, 8))
+    policy = plane_policy(settings, step).outbox
+    ledger = Ledger(policy.connection, policy.group)
+    outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, 8), ledger)
     (allowed,) = (acl for acl in worker_acls(settings, [step.agent]) if acl.resource == "transactional-id")
     assert allowed.prefixed
     assert outbox.transactional_id == f"{allowed.name}7"

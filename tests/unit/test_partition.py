@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from bisupervised.streams.marks import MarksError, Progress
-from bisupervised.streams.outbox import Lost
+from bisupervised.streams.outbox import Lost, Unsettled
 from bisupervised.streams.permission import NotAllowed
 from support.partitions import (
     BAD_TIME,
@@ -528,6 +528,38 @@ async def test_an_offset_behind_our_own_commit_is_not_believed() -> None:
     assert broker.sent == values(0, 1, 2, 3)
     assert owner.acquisitions == 1
     await owner.release()
+
+
+@on_virtual_time
+async def test_an_offset_that_a_transaction_may_still_change_is_waited_for() -> None:
+    broker = ScriptedBroker(ours(7), progress_fails=[Unsettled() for _ in range(20)])
+    owner = Owner(broker)
+    await asyncio.sleep(5.0)
+    assert not owner.acquired.is_set()
+    await asyncio.sleep(10.0)
+    assert owner.partition.window is not None
+    assert owner.partition.window.position == 7
+    assert broker.progress_fails == []
+    await owner.release()
+
+
+@on_virtual_time
+async def test_an_offset_that_stays_unsettled_stops_the_partition(caplog: pytest.LogCaptureFixture) -> None:
+    """Two minutes are told from the first time: an offset that came between them ends the count."""
+    broker = ScriptedBroker(ours(7), script=[None, lost_before], progress_fails=[Unsettled() for _ in range(100)])
+    owner = Owner(broker)
+    await asyncio.sleep(60.0)
+    assert owner.partition.stopped is None
+    await owner.acquired.wait()
+    broker.progress_fails = [Unsettled() for _ in range(1000)]
+    owner.resolve(await owner.take(7))
+    await asyncio.sleep(100.0)
+    assert owner.partition.stopped is None
+    await asyncio.wait({owner.task})
+    assert owner.partition.stopped is not None
+    assert "`kafka-transactions.sh abort`" in owner.partition.stopped
+    assert "partition_stopped" in actions(caplog)
+    assert broker.sent == []
 
 
 @on_virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
@@ -16,6 +17,7 @@ from aiokafka.errors import (
 )
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
+from bisupervised.streams.ending import LastTransaction, Reachable
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
 from bisupervised.streams.permission import NotAllowed, denial
@@ -68,6 +70,8 @@ class RefusingProducer:
     def __init__(self, errors: dict[str, KafkaError]) -> None:
         self._errors = errors
         self.commits = 0
+        self._sender = SimpleNamespace(_coordinators={})
+        self.client = SimpleNamespace(_conns={})
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -96,6 +100,15 @@ class RefusingProducer:
     commit_transaction = begin_transaction
 
 
+class FirstOwners:
+    """A ledger where nothing is to be said of a transaction before."""
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+
 class Refused(ExactlyOnce):
     errors: dict[str, KafkaError]
 
@@ -105,7 +118,7 @@ class Refused(ExactlyOnce):
 
 async def sent(errors: dict[str, KafkaError]) -> None:
     policy = OutboxPolicy(Connection("nowhere:1"), "shop-local", 15.0, 10.0, 30.0)
-    outbox = Refused(policy, TopicPartition("in", 0), Router({"results": "out", "fallback": "left"}, 1))
+    outbox = Refused(policy, TopicPartition("in", 0), Router({"results": "out", "fallback": "left"}, 1), FirstOwners())
     outbox.errors = errors
     await outbox.open()
     try:

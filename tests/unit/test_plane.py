@@ -558,6 +558,25 @@ async def test_one_partition_at_a_time_tries_what_may_kill_the_process() -> None
 
 
 @on_virtual_time
+async def test_partitions_take_turns_in_trying() -> None:
+    """One whose records keep coming must not keep another waiting, which has a backlog."""
+    world = World(careful=True, batch_records=2)
+    for tp in (A, B):
+        world.brokers[tp].stored = Progress(0, phase="n", topic_id=TOPIC_ID)
+        world.consumer.write(tp, *range(8))
+    await world.own(A, B)
+    tried = []
+    for _ in range(6):
+        batch = await world.next_batch()
+        tried.append(batch.records[0].partition)
+        batch.resolve(answers(batch.records))
+    assert set(tried[:3]) == {0, 1}
+    assert tried.count(0) == 3
+    world.task.cancel()
+    await asyncio.wait({world.task})
+
+
+@on_virtual_time
 async def test_a_batch_that_may_kill_waits_until_nothing_else_is_in_flight() -> None:
     """Otherwise a death by the neighbour's batch would be blamed on it."""
     world = World(careful=True, batch_records=2)

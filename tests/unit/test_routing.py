@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from bisupervised.schemas.records import Outgoing, Route
 from bisupervised.streams.routing import DEFAULT_MESSAGE_BYTES, Router
 
@@ -66,6 +67,22 @@ async def test_records_without_a_key_are_spread_by_their_source() -> None:
     made = await router(4, {"out-results": 3, "out-fallback": 1})
     assert [made.partition(outcome("results", None), source) for source in range(4)] == [0, 1, 2, 0]
     assert [made.partition(outcome("fallback", b"foobar"), source) for source in range(4)] == [0, 0, 0, 0]
+
+
+async def test_what_can_be_reached_is_ones_own_partition_or_every_one_of_a_hashed_topic() -> None:
+    made = await router(2, {"out-results": 2, "out-fallback": 3})
+    reachable = {TopicPartition("out-results", 1), *(TopicPartition("out-fallback", number) for number in range(3))}
+    assert set(made.reachable(1)) == reachable
+    assert len(made.reachable(1)) == len(reachable)
+
+
+async def test_whatever_goes_out_goes_where_it_was_said_to_be_reachable() -> None:
+    made = await router(4, {"out-results": 4, "out-fallback": 7})
+    for source in range(4):
+        for key in (None, *MURMUR2):
+            for to, topic in made.topics.items():
+                place = TopicPartition(topic, made.partition(outcome(to, key), source))
+                assert place in made.reachable(source)
 
 
 def test_an_empty_key_is_a_key() -> None:

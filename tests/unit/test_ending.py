@@ -1,0 +1,430 @@
+"""What is said again of a transaction that has ended, over a coordinator that is played. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    InvalidProducerEpoch,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnknownError,
+)
+from bisupervised.streams.connection import Connection
+from bisupervised.streams.ending import LastTransaction, Reachable, _DescribeRequest, _DescribeResponse
+from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import ExactlyOnce, Lost, Outbox, OutboxPolicy
+from bisupervised.streams.routing import Router
+from support.virtual_time import on_virtual_time
+
+A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), TopicPartition("__consumer_offsets", 3)
+PLAIN_MS, COMMITTED_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS = 15_000, 14_991, 14_992, 14_993, 14_994
+VERSIONS = {22: (0, 5), 24: (0, 5), 25: (0, 4), 26: (0, 5), 65: (0, 0)}
+
+REQUEST = (
+    b"\x02"  # transactional_ids: 1
+    + b"\x05g:t0"
+    + b"\x00"  # no tagged fields
+)
+
+RESPONSE = (
+    b"\x00\x00\x00\x00"  # throttle_time_ms
+    + b"\x02"  # transaction_states: 1
+    + b"\x00\x00"  # error_code
+    + b"\x05g:t0"
+    + b"\x08Ongoing"
+    + b"\x00\x00\x3a\x98"  # transaction_timeout_ms
+    + b"\x00\x00\x00\x00\x00\x00\x00\x09"  # transaction_start_time_ms
+    + b"\x00\x00\x00\x00\x00\x00\x00\x01"  # producer_id
+    + b"\x00\x05"  # producer_epoch
+    + b"\x02"  # topics: 1
+    + b"\x08results"
+    + b"\x02\x00\x00\x00\x04"  # partitions: [4]
+    + b"\x00"  # no tagged fields
+    + b"\x00"  # no tagged fields
+    + b"\x00"  # no tagged fields
+)
+
+
+class FakeCoordinator:
+    """A client, and the coordinator at its other end: states and fencing as Kafka has them."""
+
+    def __init__(
+        self, state: str = "NotFound", timeout_ms: int = PLAIN_MS, places: Iterable[TopicPartition] = ()
+    ) -> None:
+        self.state = state
+        self.timeout_ms = timeout_ms
+        self.epoch = 5
+        self.places = set(places)
+        self.said: list[tuple[Any, ...]] = []  #: requests that change something, and went through
+        self.errors: dict[int, deque[int]] = {}  #: codes that the next requests of an API are answered with
+        self.lookups: deque[Exception] = deque()
+        self.versions = dict(VERSIONS)
+        self.overtaken = False  #: the producer commits its open transaction just before it is fenced
+
+    async def coordinator_lookup(self, kind: CoordinationType, key: str) -> int:
+        assert (kind, key) == (CoordinationType.TRANSACTION, "g:t:0")
+        if self.lookups:
+            raise self.lookups.popleft()
+        return 5
+
+    async def send(self, node: int, request: Any, *, group: ConnectionGroup) -> Any:
+        assert (node, group) == (5, ConnectionGroup.COORDINATION)
+        made = request.prepare(self.versions)
+        codes = self.errors.get(made.API_KEY)
+        code = codes.popleft() if codes else None
+        answers = {65: self._described, 22: self._fence, 24: self._add, 25: self._add_offsets, 26: self._end}
+        return answers[made.API_KEY](made, code)
+
+    def _described(self, made: Any, code: int | None) -> Any:
+        if code is None:
+            code = 105 if self.state == "NotFound" else 0
+        topics: list[Any] = [(topic, [number], {}) for topic, number in sorted(self.places)]
+        told: tuple[Any, ...] = (code, "g:t:0", self.state, self.timeout_ms, 0, 1, self.epoch, topics, {})
+        self._go_on()
+        return made.RESPONSE_TYPE(0, [told], {})
+
+    def _go_on(self) -> None:
+        if self.state.startswith("Prepare"):
+            self.state, self.places = self.state.replace("Prepare", "Complete"), set()
+
+    def _fence(self, made: Any, code: int | None) -> Any:
+        if self.overtaken and self.state == "Ongoing":
+            self.state, self.places = "CompleteCommit", set()
+        if code is None and self.state == "Ongoing":
+            self.state, code = "PrepareAbort", 51
+            self.epoch += 1
+        if code is None:
+            self.state, self.timeout_ms = "Empty", made.transaction_timeout_ms
+            self.epoch += 1
+            self.said.append(("fence", made.transaction_timeout_ms))
+        return made.RESPONSE_TYPE(0, code or 0, 1, self.epoch)
+
+    def _add(self, made: Any, code: int | None) -> Any:
+        places = {TopicPartition(topic, number) for topic, numbers in made.topics for number in numbers}
+        if code is None:
+            self._begin(made, places)
+            self.said.append(("add", frozenset(places)))
+        of_others = 55 if code else 0  # not attempted, because of the one
+        errors = [(topic, [(number, code or 0 if topic == A.topic else of_others)]) for topic, number in sorted(places)]
+        return made.RESPONSE_TYPE(0, errors)
+
+    def _add_offsets(self, made: Any, code: int | None) -> Any:
+        if code is None:
+            self._begin(made, {OFFSETS})
+            self.said.append(("offsets", made.group_id))
+        return made.RESPONSE_TYPE(0, code or 0)
+
+    def _begin(self, made: Any, places: set[TopicPartition]) -> None:
+        assert (made.transactional_id, made.producer_id, made.producer_epoch) == ("g:t:0", 1, self.epoch)
+        self.state = "Ongoing"
+        self.places |= places
+
+    def _end(self, made: Any, code: int | None) -> Any:
+        if code is None:
+            assert (made.producer_id, made.producer_epoch, self.state) == (1, self.epoch, "Ongoing")
+            self.state = "PrepareCommit" if made.transaction_result else "PrepareAbort"
+            self.said.append(("end", made.transaction_result))
+        return made.RESPONSE_TYPE(0, code or 0)
+
+
+def last_transaction(timeout_s: float = 15.0) -> LastTransaction:
+    return LastTransaction("g:t:0", "g", timeout_s)
+
+
+async def reachable() -> list[TopicPartition]:
+    return [A, B]
+
+
+async def say(fake: FakeCoordinator, last: LastTransaction | None = None, places: Reachable = reachable) -> list[Any]:
+    """What is said to the coordinator."""
+    client: Any = fake
+    await (last or last_transaction()).end_again(client, places)
+    return fake.said
+
+
+COMMIT = [("fence", COMMITTED_MS), ("add", frozenset({A, B})), ("offsets", "g"), ("end", True)]
+ABORT_OFFSET = [("fence", ABORTED_MS), ("offsets", "g"), ("end", False)]
+
+
+def test_the_request_and_the_response_are_kafkas() -> None:
+    made = _DescribeRequest("g:t0").prepare(VERSIONS)
+    assert made.encode() == REQUEST
+    rest = BytesIO(RESPONSE + b"next")
+    ((*told,),) = _DescribeResponse.decode(rest).transactions
+    assert told == [0, "g:t0", "Ongoing", 15_000, 9, 1, 5, [("results", [4], {})], {}]
+    assert rest.read() == b"next"
+
+
+@pytest.mark.parametrize(
+    ("state", "timeout_ms", "expected"),
+    [
+        ("CompleteCommit", PLAIN_MS, COMMIT),
+        ("PrepareCommit", PLAIN_MS, COMMIT),
+        ("CompleteAbort", PLAIN_MS, ABORT_OFFSET),
+        ("PrepareAbort", PLAIN_MS, ABORT_OFFSET),
+        ("CompleteAbort", COMMITTED_MS, ABORT_OFFSET),  # the broker aborted what an owner left open that said commit
+        ("Empty", COMMITTED_MS, COMMIT),  # an owner fenced the one before and got no further
+        ("Empty", ABORTED_MS, ABORT_OFFSET),
+        ("Empty", AFTER_COMMIT_MS, COMMIT),  # said, and then a producer was opened that did nothing
+        ("Empty", AFTER_ABORT_MS, ABORT_OFFSET),
+        ("Empty", PLAIN_MS, []),
+        ("Dead", PLAIN_MS, []),
+        ("NotFound", PLAIN_MS, []),
+    ],
+)
+@on_virtual_time
+async def test_how_it_ended_is_said_again(state: str, timeout_ms: int, expected: list[Any]) -> None:
+    fake = FakeCoordinator(state, timeout_ms)
+    assert await say(fake) == expected
+    assert not expected or fake.state in {"CompleteCommit", "CompleteAbort"}, "its end is waited for"
+
+
+@pytest.mark.parametrize("timeout_ms", [PLAIN_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS])
+@on_virtual_time
+async def test_an_open_transaction_is_aborted_in_its_own_partitions(timeout_ms: int) -> None:
+    """Another one may hold records of a commit before."""
+    fake = FakeCoordinator("Ongoing", timeout_ms, places=[B, OFFSETS])
+    assert await say(fake) == [("fence", ABORTED_MS), ("add", frozenset({B})), ("offsets", "g"), ("end", False)]
+
+
+@on_virtual_time
+async def test_what_was_seen_open_is_remembered_until_it_is_said() -> None:
+    fake = FakeCoordinator("Ongoing", places=[B, TopicPartition("a topic we have no more", 0)])
+    last = last_transaction()
+
+    async def unreachable() -> list[TopicPartition]:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await say(fake, last, unreachable)
+    assert fake.state == "Empty"
+    assert ("add", frozenset({B})) in await say(fake, last)
+    fake.said.clear()
+    assert await say(fake, last) == ABORT_OFFSET, "and no longer"
+
+
+@on_virtual_time
+async def test_one_that_ends_just_before_it_is_fenced_loses_nothing() -> None:
+    """Whether it was committed, nobody saw. Its records are not aborted; its offset is, so they may come twice."""
+    fake = FakeCoordinator("Ongoing", places=[A, B, OFFSETS])
+    fake.overtaken = True
+    assert await say(fake) == ABORT_OFFSET
+
+
+@on_virtual_time
+async def test_an_owner_that_was_saying_commit_is_helped_to_its_end() -> None:
+    """To fence it would abort what it says is committed."""
+    fake = FakeCoordinator("Ongoing", COMMITTED_MS, [A])
+    assert await say(fake) == [("end", True), *COMMIT]
+
+
+@on_virtual_time
+async def test_one_that_was_helped_by_another_already_is_looked_at_again() -> None:
+    fake = FakeCoordinator("Ongoing", COMMITTED_MS, [A])
+    fake.errors[26] = deque([47, 48, 49])
+    assert await say(fake) == [("end", True), *COMMIT]
+
+
+@pytest.mark.parametrize("key", VERSIONS)
+@on_virtual_time
+async def test_a_coordinator_that_is_not_ready_is_asked_again(key: int) -> None:
+    fake = FakeCoordinator("CompleteCommit")
+    fake.errors[key] = deque([14, 15, 16] if key == 22 else [14, 15, 16, 51])
+    fake.lookups.append(GroupCoordinatorNotAvailableError())
+    assert await say(fake) == COMMIT
+    assert not fake.errors[key]
+
+
+@on_virtual_time
+async def test_one_that_opens_under_the_fence_is_looked_at_again() -> None:
+    fake = FakeCoordinator("CompleteCommit")
+    fake.errors[22] = deque([51])
+    assert await say(fake) == COMMIT
+
+
+@on_virtual_time
+async def test_a_broker_that_cannot_describe_is_told_nothing() -> None:
+    fake = FakeCoordinator("CompleteCommit")
+    del fake.versions[65]
+    assert await say(fake) == []
+
+
+@on_virtual_time
+async def test_what_is_not_allowed_is_named() -> None:
+    fake = FakeCoordinator("CompleteCommit")
+    fake.errors[65] = deque([53])
+    with pytest.raises(TransactionalIdAuthorizationFailed, match="g:t:0"):
+        await say(fake)
+    fake.errors[24] = deque([29])
+    with pytest.raises(TopicAuthorizationFailedError, match="results"):
+        await say(fake)
+
+
+@pytest.mark.parametrize(("code", "error"), [(47, InvalidProducerEpoch), (1234, UnknownError)])
+@on_virtual_time
+async def test_other_errors_are_raised(code: int, error: type[Exception]) -> None:
+    fake = FakeCoordinator("CompleteCommit")
+    fake.errors[24] = deque([code])
+    with pytest.raises(error):
+        await say(fake)
+
+
+@pytest.mark.parametrize("timeout_s", [0.001, 0.02, 10.001, 10.002, 15.0, 900.0])
+@on_virtual_time
+async def test_a_timeout_tells_what_was_said_and_is_no_longer_than_asked_for(timeout_s: float) -> None:
+    """A broker may have a longest. What stands in the settings is no mark."""
+    last = last_transaction(timeout_s)
+    plain_ms = last.timeout_ms
+    assert plain_ms % 10 == 0
+    assert plain_ms <= max(20, timeout_s * 1000)
+    told = {}
+    for state in ("CompleteCommit", "CompleteAbort", "NotFound"):
+        fake = FakeCoordinator(state)
+        await say(fake, last)
+        told[state] = last.timeout_ms % 10
+        assert 0 < last.timeout_ms <= plain_ms
+        assert 0 < fake.timeout_ms <= plain_ms or not fake.said
+    assert told == {"CompleteCommit": 3, "CompleteAbort": 4, "NotFound": 0}
+
+
+# who says it
+
+
+class FakeLedger:
+    """Writes down in which order it was asked."""
+
+    def __init__(self, done: list[Any]) -> None:
+        self.done = done
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+        self.done.append(("end again", set(await reachable())))
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0, 1, 2} if topic == "fallback" else {0, 1}
+
+
+async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new producer makes the coordinator forget."""
+    done: list[Any] = []
+
+    async def started(outbox: Outbox) -> None:
+        done.append("open")
+        outbox._producer = FakeProducer()
+
+    monkeypatch.setattr(Outbox, "open", started)
+    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
+    router = Router({"results": "results", "fallback": "fallback"}, 2)
+    await ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeLedger(done)).open()
+    fallbacks = {TopicPartition("fallback", number) for number in range(3)}
+    assert done == [("end again", {TopicPartition("results", 1), *fallbacks}), "open"]
+
+
+class FakeProducer:
+    """A producer whose transactions go through, over connections that break."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self._sender = SimpleNamespace(_coordinators={CoordinationType.TRANSACTION: 1})
+        self.client = SimpleNamespace(_conns={})
+        self.connect()
+
+    def connect(self) -> None:
+        self.connected = True
+        self.client._conns[1, ConnectionGroup.COORDINATION] = SimpleNamespace(connected=lambda: self.connected)
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+    async def begin_transaction(self) -> None: ...
+    async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None: ...
+
+    async def partitions_for(self, _topic: str) -> set[int]:
+        return {0, 1}
+
+    async def commit_transaction(self) -> None:
+        self.commits += 1
+
+
+class Opened(ExactlyOnce):
+    """Tells the producers it makes."""
+
+    made: list[FakeProducer]
+
+    def _make_producer(self) -> FakeProducer:
+        self.made.append(FakeProducer())
+        return self.made[-1]
+
+
+async def opened(ledger: Any) -> Opened:
+    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
+    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, 2), ledger)
+    outbox.made = []
+    await outbox.open()
+    return outbox
+
+
+class PlayedLedger(FakeLedger):
+    """Over a played coordinator."""
+
+    def __init__(self, fake: FakeCoordinator) -> None:
+        super().__init__([])
+        self.client: Any = fake
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+        await last.end_again(self.client, reachable)
+
+
+@on_virtual_time
+async def test_the_producer_that_follows_carries_what_was_said() -> None:
+    outbox = await opened(PlayedLedger(FakeCoordinator("CompleteCommit")))
+    made: Any = ExactlyOnce._make_producer(outbox)
+    assert made._txn_manager.transaction_timeout_ms == AFTER_COMMIT_MS
+    await made.stop()
+
+
+@on_virtual_time
+async def test_a_coordinator_that_went_away_is_told_again_before_anything_is_sent() -> None:
+    ledger = FakeLedger([])
+    outbox = await opened(ledger)
+    (producer,) = outbox.made
+    await outbox.send([], Progress(1))
+    producer.connect()
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(2))
+    assert producer.commits == 1
+    await outbox.open()
+    assert len(ledger.done) == 2
+    await outbox.send([], Progress(2))
+    assert [producer.commits for producer in outbox.made] == [1, 1]
+
+
+@on_virtual_time
+async def test_so_is_one_that_has_not_come_back() -> None:
+    outbox = await opened(FakeLedger([]))
+    outbox.made[0].connected = False
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(1))
+
+
+@on_virtual_time
+async def test_a_connection_that_nobody_used_may_end() -> None:
+    outbox = await opened(FakeLedger([]))
+    (producer,) = outbox.made
+    producer.connected = False
+    await asyncio.sleep(540.0)
+    await outbox.send([], Progress(1))
+    producer.connect()  # as the client does for that transaction
+    await outbox.send([], Progress(2))
+    assert producer.commits == 2
+    producer.connect()
+    with pytest.raises(Lost, match="went away"):
+        await outbox.send([], Progress(3))
