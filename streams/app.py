@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import faust
+import uvloop
 from faust.app import BootStrategy
 from mode import Service
 
@@ -178,7 +179,7 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     app = create_app(settings, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it writes terminal codes even into a log file

@@ -199,8 +199,9 @@ class Outbox(ABC):
         open_parcels: dict[tuple[Route, int], _Parcel] = {}
         parcels: list[_Parcel] = []
         culprits: dict[int, KafkaError] = {}
+        source, partition_of = self._source.partition, self._router.partition
         for index, outcome in enumerate(outcomes):
-            partition = self._router.partition(outcome, self._source.partition)
+            partition = partition_of(outcome, source)
             place = (outcome.to, partition)
             parcel = open_parcels.get(place)
             if parcel is None or not _append(parcel, outcome):
@@ -217,9 +218,10 @@ class Outbox(ABC):
 
 
 def _append(parcel: _Parcel, outcome: Outgoing) -> bool:
-    added = parcel.builder.append(
-        timestamp=outcome.timestamp, key=outcome.key, value=outcome.value, headers=list(outcome.headers)
-    )
+    headers = outcome.headers
+    if type(headers) is not list:  # the client's compiled code takes nothing else
+        headers = list(headers)
+    added = parcel.builder.append(timestamp=outcome.timestamp, key=outcome.key, value=outcome.value, headers=headers)
     return added is not None
 
 

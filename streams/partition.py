@@ -26,6 +26,9 @@ from .window import Plan, Window, WindowPolicy
 
 log = logging.getLogger(__name__)
 
+#: seconds over which a few outcomes at once are no load yet
+_BURST_S = 0.05
+
 #: what a person does about an offset that a transaction holds for ever
 _END_IT = (
     "find it with `kafka-transactions.sh find-hanging` and end it with `kafka-transactions.sh abort`: then the offset "
@@ -45,7 +48,7 @@ class PartitionPolicy:
     caution: CautionPolicy
     commit_interval_s: float  #: seconds between two transactions under load
     drain_s: float  #: seconds that what is in flight gets when the partition is taken away
-    loaded_records: int = 500  #: a transaction of so many records means load
+    loaded_per_s: float = 2_000.0  #: so many outcomes a second mean load
     idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
     missing_s: float = 120.0  #: seconds for which a committed offset may be missing before the partition is stopped
     reopen_s: float = 0.5  #: seconds before a lost producer is opened again; lets a zombie learn that it is one
@@ -110,7 +113,7 @@ class Partition:
         self._releasing = False
         self._deadline = float("inf")
         self._limit: int | None = None
-        self._committed_at = clock()
+        self._committed_at = self._committed_before = clock()
         self._last_size = 0
         self._arming = False
         self._own_commit: int | None = None  # the last offset that this owner committed
@@ -282,7 +285,8 @@ class Partition:
 
     async def _pace(self) -> None:
         """As soon as something is ready, but under load at most once in a commit interval."""
-        loaded = self._last_size >= self._policy.loaded_records
+        over_s = max(self._committed_at - self._committed_before, _BURST_S)
+        loaded = self._last_size >= self._policy.loaded_per_s * over_s
         rest = self._committed_at + self._policy.commit_interval_s - self._clock()
         if loaded and rest > 0 and not self._releasing:
             await asyncio.sleep(rest)
@@ -292,7 +296,7 @@ class Partition:
         plan = self._plan(window, last=last)
         if plan is None:
             return True
-        self._committed_at = self._clock()
+        self._committed_before, self._committed_at = self._committed_at, self._clock()
         self._last_size = len(plan.slots)
         try:
             await self._outbox.send(plan.outcomes, plan.progress)

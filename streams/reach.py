@@ -32,9 +32,10 @@ class Reach:
         """Commits say it."""
         return self._ahead > 0
 
-    def inherits(self, offset: int) -> bool:
-        """A former owner may have handed this out."""
-        return offset < self._inherited
+    @property
+    def inherited(self) -> int:
+        """A former owner may have handed out what is before this offset."""
+        return self._inherited
 
     def allows(self, offset: int) -> bool:
         """A commit says already that this may be handed out."""

@@ -158,29 +158,32 @@ class Window:
 
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
+        fresh: list[Slot] = []
+        inherited, ordered, restored = self._reach.inherited, self._ordered, self._restored
         for record in records:
             offset, key = record.offset, record.key
             if offset < self.position:
                 continue
             size = len(record.value or b"") + len(key or b"") + _RECORD_BYTES
-            slot = Slot(record, offset, size, self._reach.inherits(offset), True)
+            slot = Slot(record, offset, size, offset < inherited, True)
             self._slots.append(slot)
             self.position = offset + 1
-            if offset in self._restored:
-                self._restored.discard(offset)
-                self._done(slot)
+            if offset in restored:
+                restored.discard(offset)
+                self._forget(slot)
                 self._finished += 1
                 continue
-            self.unfinished += 1
-            self.bytes += size
-            self._pending.append(slot)
-            if key is not None and self._ordered:
-                self._queue_up(slot, key)
+            fresh.append(slot)
+            if key is not None and ordered:
+                if key in self._followers:
+                    self._queue_up(slot, key)
+                else:
+                    self._followers[key] = None  # most keys come once in a while: no queue is made for them
+        self._pending.extend(fresh)
+        self.unfinished += len(fresh)
+        self.bytes += sum([slot.size for slot in fresh])
 
     def _queue_up(self, slot: Slot, key: bytes) -> None:
-        if key not in self._followers:
-            self._followers[key] = None  # most keys come once in a while: no queue is made for them
-            return
         slot.leads = False
         waiting = self._followers[key]
         if waiting is None:
@@ -320,14 +323,18 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
+        ready, followers, ordered = self._ready, self._followers, self._ordered
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
             slot.state = ANSWERED
             if slot.leads:
-                self._ready.append(slot)
+                ready.append(slot)
                 key = slot.record.key
-                if key is not None and self._ordered:
-                    self._follow(key)
+                if key is not None and ordered:
+                    if followers[key]:
+                        self._follow(key)
+                    else:
+                        del followers[key]
 
     def _follow(self, key: bytes) -> None:
         """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
@@ -425,12 +432,15 @@ class Window:
         self.committed_progress = plan.progress
         self._reach.committed(plan.progress)
         for slot in plan.slots:
-            self._done(slot)
+            slot.state = DONE
         self.bytes -= sum([slot.size for slot in plan.slots])
         self.unfinished -= len(plan.slots)
         while self._slots and self._slots[0].state == DONE:
             self._slots.popleft()
             self._finished -= 1
+        if self._finished:  # a slow record may keep thousands in the window, uncounted: not with their bytes
+            for slot in plan.slots:
+                self._forget(slot)
         if self._restored:
             self._restored = {place for place in self._restored if place >= self.position}
         if plan.arms:
@@ -438,8 +448,7 @@ class Window:
         self._caution.committed(len(plan.slots))
 
     @staticmethod
-    def _done(slot: Slot) -> None:
-        # a slow record may keep thousands of these in the window, uncounted: they must not keep their bytes
+    def _forget(slot: Slot) -> None:
         slot.state = DONE
         slot.outcome = None
         del slot.record

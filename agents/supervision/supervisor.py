@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -19,9 +18,8 @@ class Supervisor:
 
     def trusts(self, score: float | None) -> TypeGuard[float]:
         """Whether the answer with this score may be used. A missing score and NaN never are trusted."""
-        return score is not None and not math.isnan(score) and not score < self.threshold
+        return score is not None and score >= self.threshold  # which NaN is not
 
     def trusted(self, scores: ArrayLike) -> NDArray[np.bool_]:
         """The same over an array (n,) of scores; NaN stands for a missing one."""
-        known = np.asarray(scores, dtype=np.float64)
-        return ~np.isnan(known) & ~(known < self.threshold)
+        return np.asarray(scores, dtype=np.float64) >= self.threshold

@@ -152,7 +152,7 @@ async def test_outcomes_and_offset_leave_together_as_soon_as_they_are_ready() ->
 @on_virtual_time
 async def test_under_load_at_most_one_transaction_in_a_commit_interval() -> None:
     broker = ScriptedBroker(ours(0))
-    owner = Owner(broker, loaded_records=1, commit_interval_s=1.0)
+    owner = Owner(broker, loaded_per_s=1.0, commit_interval_s=1.0)
     leases = [await owner.take(offset) for offset in range(50)]
     for lease in leases:
         owner.resolve(lease)
