@@ -20,6 +20,7 @@ from faust.app import BootStrategy
 from mode import Service
 
 from ..agents.agents import Agent
+from ..agents.heap import without_collecting
 from .channel import BatchChannel
 from .logs import configure
 from .monitor import Monitor
@@ -127,7 +128,8 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
     facts = _run(preflight(settings, flow))
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
-    stages = [_stage(app, settings, step, facts) for step in flow]
+    with without_collecting():
+        stages = [_stage(app, settings, step, facts) for step in flow]
     app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
     face = make_face(settings, agents, app.telemetry)
 

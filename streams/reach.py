@@ -10,6 +10,9 @@ too low. In the metadata it stands where planes that run the user's code keep th
     others    left by a version that did not say: as far as a window reaches
 
 Versions that do not know of it read all of these, and ignore them on the planes in question.
+
+How far ahead? Far enough that nobody waits for a commit: twice what was handed out between the last two, where that is
+more than what is allowed at least.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ class Reach:
     """One partition's. Offsets only: the window asks, the partition commits."""
 
     def __init__(self, ahead: int, start: Progress) -> None:
-        """`ahead`: offsets that a commit allows beyond the last record handed out; 0 where nobody needs to know."""
-        self._ahead = ahead
+        """`ahead`: offsets that a commit allows at least beyond the last record handed out; 0 where nobody needs to
+        know.
+        """
+        self._least = self._ahead = ahead
         self._inherited = _reached(start) if ahead else start.offset
-        self._handed = start.offset
+        self._handed = self._handed_before = start.offset  # now, and when the last commit went through
         self._limit = start.offset
 
     @property
@@ -62,11 +67,15 @@ class Reach:
 
     def committed(self, progress: Progress) -> None:
         """It is known beyond this process now."""
-        self._limit = max(self._limit, _reached(progress)) if self._ahead else self._limit
+        if self.told:
+            self._limit = max(self._limit, _reached(progress))
+            self._ahead = max(self._least, 2 * (self._handed - self._handed_before))
+            self._handed_before = self._handed
 
     def _target(self, position: int, following: int | None) -> int:
         first = max(self._handed, following or 0)  # offsets have holes: what follows may be far ahead
-        return max(self._inherited, min(position, first + self._ahead))
+        # never less than what was allowed before, for that may be handed out by now
+        return max(self._inherited, self._limit, min(position, first + self._ahead))
 
 
 def _named(offsets: int) -> str:

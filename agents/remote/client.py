@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, NamedTuple
 
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
+from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .endpoint import Endpoint
 from .gate import Gate, Permit
@@ -189,7 +188,7 @@ class RemoteClient:
         self.protocol.raise_for(response)
         paid = asked.most  # of an answer that cannot be read, nobody knows what it has cost
         try:
-            with _without_collecting():
+            with without_collecting():
                 reply = self.protocol.read(response, asked.inputs)
             paid = self._policy.price.of(asked.inputs, reply.usage, asked.most)
         finally:
@@ -214,20 +213,6 @@ class RemoteClient:
         if self._clock() + wait_s >= ends:
             raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
         return wait_s
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Nothing made of JSON is cyclic garbage, and to look for some while a large answer is read holds up the loop:
-    300,000 small lists in it make Python go through all that the worker has, again and again.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _log_retry(error: RemoteFailure, attempt: int, wait_s: float, key: str) -> None:

@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 from .recording import Recording
 
@@ -170,6 +169,8 @@ def _scale(scores: Floats) -> Scale:
 
 def _weights(design: Floats, correct: NDArray[np.bool_]) -> tuple[float, ...]:
     """Logistic regression of `correct` (n,) on `design` (n, terms) with a ridge penalty on all but the constant."""
+    from scipy.optimize import minimize  # here, for it takes a while: a worker fits nothing
+
     n, terms = design.shape
     penalty = np.full(terms, RIDGE / n)
     penalty[0] = 0.0

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from bisupervised.agents.supervision import joint
 from bisupervised.agents.supervision.joint import JointModel, Scale, fit_joint
 from bisupervised.agents.supervision.recording import Recording, Side
 from scipy.optimize import minimize
@@ -94,7 +93,7 @@ def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch
     def two_steps(*args: Any, options: dict[str, Any], **kwargs: Any) -> Any:
         return minimize(*args, options={**options, "maxiter": 2}, **kwargs)
 
-    monkeypatch.setattr(joint, "minimize", two_steps)
+    monkeypatch.setattr("scipy.optimize.minimize", two_steps)
     with pytest.raises(ValueError, match="cannot be fitted"):
         fit_joint(two_models(600))
 

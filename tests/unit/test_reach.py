@@ -50,6 +50,27 @@ def test_nothing_is_handed_out_before_a_commit_says_so() -> None:
     assert offsets(made.take(9, 0.0)) == [4, 5, 6, 7]
 
 
+def test_a_commit_allows_twice_what_went_out_since_the_last_so_that_nobody_waits_for_it() -> None:
+    made = window()
+    made.add(log(*range(100)))
+    phases, handed_out = [], 0
+    for _ in range(5):
+        phases.append(commit(made).phase)
+        handed_out += len(offsets(made.take(100, 0.0)))
+    assert phases == ["a4", "a8", "a16", "a24", "a40"]  # the offset stays: nothing is answered
+    assert handed_out == 40
+
+
+def test_a_commit_never_says_less_than_may_have_gone_out_by_the_one_before() -> None:
+    made = window()
+    made.add(log(*range(100)))
+    for _ in range(3):
+        commit(made)
+        made.take(100, 0.0)
+    assert [commit(made).phase for _ in range(4)] == ["a24", "a32", "a32", "a32"]
+    assert offsets(made.take(100, 0.0)) == list(range(16, 32))
+
+
 def test_a_hole_wider_than_what_a_commit_allows_stops_nobody() -> None:
     made = window()
     made.add(log(0, 500))
