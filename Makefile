@@ -25,10 +25,10 @@ demo-questions: setup  ## the second example: text in, text out, a chat model, l
 	@$(BIN)/bisupervised demo --example questions
 
 test: setup lint  ## every check but the long ones, the quick ones first
-	$(BIN)/python -m pytest tests/unit tests/contract tests/property
+	$(BIN)/python -m pytest -n auto tests/unit tests/contract tests/property
 	$(BIN)/python -m pytest tests/packaging
 	$(BIN)/python scripts/wheel.py test
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests/integration
 	$(BIN)/python -m pytest tests/chaos
 
 lint: setup  ## ruff, mypy --strict, the order of the layers
