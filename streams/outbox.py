@@ -299,7 +299,7 @@ class ExactlyOnce(Outbox):
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         self._check_line(producer)
         await producer.begin_transaction()
-        # one after the other: side by side, the broker was busy with the one when the other came, and put it off by 100 ms
+        # one after the other: side by side, the broker was still at work on the one and put the other off by 100 ms
         await self._deliver(producer, outcomes)
         offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
         await producer.send_offsets_to_transaction(offsets, self._policy.group)
