@@ -85,7 +85,7 @@ class Sizes:
     """How long it all takes."""
 
     records: int = 400_000  #: of a candidate with share 1
-    rounds: int = 5
+    rounds: int = 3
 
 
 SMOKE = Sizes(4000, 1)

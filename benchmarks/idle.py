@@ -33,7 +33,7 @@ class Sizes:
     """How long it all takes."""
 
     shape: Shape = MINILM
-    runs: int = 5
+    runs: int = 3
     settle_s: float = 8.0  #: seconds after the first result in which the last positions are committed
     watched_s: float = 20.0  #: seconds of idleness
 

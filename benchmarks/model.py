@@ -34,7 +34,7 @@ class Sizes:
     """How long it all takes."""
 
     shape: Shape = MINILM
-    rounds: int = 5
+    rounds: int = 3
     batches: int = 60  #: a round
     batch_size: int = 32
     threads: int = 1  #: of torch
