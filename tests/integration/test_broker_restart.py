@@ -26,7 +26,8 @@ def test_a_stop_and_a_crash_of_the_broker(setup: Setup, own_broker: Broker, deli
         delay_s=6.0,  # what is doubtful stays a backlog until the broker has been away
         local={"batch_size": 16},
         remote={"in_flight": 4},
-        stream={"delivery": delivery},
+        # a transaction that the restarted broker never answers is given up while the test still waits
+        stream={"delivery": delivery, "watchdog_s": 40.0},
     )
     sent = pipeline.send(mixed(INPUTS))
     worker = pipeline.worker()
