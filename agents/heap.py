@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def settle_heap() -> None:
+    """What is there before the first record lives as long as the worker: Python need not go through it again, which
+    would hold up the event loop for as long as there are modules and models.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @contextmanager
 def without_collecting() -> Iterator[None]:
     """While very many objects are made that stay, or that refer to nothing in a circle.

@@ -151,7 +151,7 @@ class Local:
 
     def _outcome(self, record: Incoming, request: Request, answer: Answer | Exception, latency_ms: float) -> Outgoing:
         try:
-            if type(answer) is Answer:
+            if not isinstance(answer, Exception):
                 return self._judge(record, request, answer, latency_ms)
         except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
             answer = error
@@ -160,15 +160,15 @@ class Local:
 
     def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
         # one of these runs per event: plain construction only, no copies of frozen values
-        supervisor, score = self._supervisor, answer.score
-        source = Source(record.topic, record.partition, record.offset)
-        if not supervisor.trusts(score):
+        supervisor = self._supervisor
+        source = source_of(record)
+        if not supervisor.trusts(answer.score):
             return forward(record, "doubtful", self._doubt(source, request, answer, latency_ms))
         result = Result(
             source,
             answer.prediction,
             "local",
-            score,
+            answer.score,
             supervisor.threshold,
             id=request.id,
             supervisor=supervisor.name,

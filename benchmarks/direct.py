@@ -7,13 +7,13 @@ supervision, no page and no reload here.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from bisupervised.agents.agents import Agent
+from bisupervised.agents.heap import settle_heap
 from bisupervised.streams.batch import Batch
 from bisupervised.streams.plane import DataPlane
 from bisupervised.streams.preflight import preflight
@@ -65,8 +65,7 @@ async def run(settings: Settings) -> None:
         DirectInbox(agent),
         FallbackSubstitute(step.agent, step.facts),
     )
-    gc.collect()
-    gc.freeze()  # as a worker does before the first record
+    settle_heap()
     await plane.run()
 
 

@@ -7,7 +7,6 @@ exit codes, services, the command line `faust -A`. What was refused, with figure
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from faust.app import BootStrategy
 from mode import Service
 
 from ..agents.agents import Agent
-from ..agents.heap import without_collecting
+from ..agents.heap import settle_heap, without_collecting
 from .channel import BatchChannel
 from .logs import configure
 from .monitor import Monitor
@@ -90,7 +89,7 @@ class Planes(Service):
         for stage in self._stages:
             await stage.agent.warm_up()
             self._face.health.loaded(stage.plane.policy.name)
-        _settle_heap()
+        settle_heap()
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
@@ -189,14 +188,6 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
         worker.execute_from_commandline()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-
-
-def _settle_heap() -> None:
-    """What is there before the first record lives as long as the worker: Python need not go through it again, which
-    would hold up the event loop for as long as there are modules and models.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _run(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -28,7 +28,7 @@ class Reach:
         know.
         """
         self._least = self._ahead = ahead
-        self._inherited = _reached(start) if ahead else start.offset
+        self.inherited = _reached(start) if ahead else start.offset  #: below, a former owner may have handed out
         self._handed = self._handed_before = start.offset  # now, and when the last commit went through
         self._limit = start.offset
 
@@ -36,11 +36,6 @@ class Reach:
     def told(self) -> bool:
         """Commits say it."""
         return self._ahead > 0
-
-    @property
-    def inherited(self) -> int:
-        """A former owner may have handed out what is before this offset."""
-        return self._inherited
 
     def allows(self, offset: int) -> bool:
         """A commit says already that this may be handed out."""
@@ -62,7 +57,7 @@ class Reach:
 
     def closing_phase(self, offset: int, position: int, asked: int) -> str:
         """What the last commit says: records are unfinished that may have been asked, the last one before `asked`."""
-        until = max(asked, self._inherited) if position < self._inherited else asked
+        until = max(asked, self.inherited) if position < self.inherited else asked
         return _named(until - offset) if until > offset else "c"
 
     def committed(self, progress: Progress) -> None:
@@ -75,7 +70,7 @@ class Reach:
     def _target(self, position: int, following: int | None) -> int:
         first = max(self._handed, following or 0)  # offsets have holes: what follows may be far ahead
         # never less than what was allowed before, for that may be handed out by now
-        return max(self._inherited, self._limit, min(position, first + self._ahead))
+        return max(self.inherited, self._limit, min(position, first + self._ahead))
 
 
 def _named(offsets: int) -> str:

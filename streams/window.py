@@ -126,7 +126,6 @@ class Window:
         on_give_up: Callable[[Incoming], Outgoing],
     ) -> None:
         self._policy = policy
-        self._ordered = policy.ordering == "key"
         self._caution = caution
         self._reach = Reach(policy.ahead, start)
         self._topic_id = start.topic_id
@@ -159,7 +158,7 @@ class Window:
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
         fresh: list[Slot] = []
-        inherited, ordered, restored = self._reach.inherited, self._ordered, self._restored
+        ordered, inherited = self._policy.ordering == "key", self._reach.inherited
         for record in records:
             offset, key = record.offset, record.key
             if offset < self.position:
@@ -168,22 +167,22 @@ class Window:
             slot = Slot(record, offset, size, offset < inherited, True)
             self._slots.append(slot)
             self.position = offset + 1
-            if offset in restored:
-                restored.discard(offset)
+            if offset in self._restored:
+                self._restored.discard(offset)
                 self._forget(slot)
                 self._finished += 1
                 continue
             fresh.append(slot)
             if key is not None and ordered:
-                if key in self._followers:
-                    self._queue_up(slot, key)
-                else:
-                    self._followers[key] = None  # most keys come once in a while: no queue is made for them
+                self._queue_up(slot, key)
         self._pending.extend(fresh)
         self.unfinished += len(fresh)
         self.bytes += sum([slot.size for slot in fresh])
 
     def _queue_up(self, slot: Slot, key: bytes) -> None:
+        if key not in self._followers:
+            self._followers[key] = None  # most keys come once in a while: no queue is made for them
+            return
         slot.leads = False
         waiting = self._followers[key]
         if waiting is None:
@@ -323,18 +322,15 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
-        ready, followers, ordered = self._ready, self._followers, self._ordered
+        ordered = self._policy.ordering == "key"
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
             slot.state = ANSWERED
             if slot.leads:
-                ready.append(slot)
+                self._ready.append(slot)
                 key = slot.record.key
                 if key is not None and ordered:
-                    if followers[key]:
-                        self._follow(key)
-                    else:
-                        del followers[key]
+                    self._follow(key)
 
     def _follow(self, key: bytes) -> None:
         """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
