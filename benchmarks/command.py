@@ -6,7 +6,7 @@ import argparse
 import json
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,10 +40,15 @@ def command(
         report = measure(broker.bootstrap_servers, sizes[asked.smoke], Path(folder), say)
     write(asked.out, asdict(report))  # type: ignore[call-overload]  # a dataclass, which no TypeVar can say
     say.print(as_table(report))
-    missed = [] if asked.smoke else faults(report)
-    if missed:
-        say.print(f"missed: {', '.join(missed)}")
-    return int(bool(missed))
+    faulty = [] if asked.smoke else faults(report)
+    if faulty:
+        say.print(f"missed: {', '.join(faulty)}")
+    return int(bool(faulty))
+
+
+def missed(held: Mapping[str, bool]) -> list[str]:
+    """The names of the targets that were not met."""
+    return [name for name, kept in held.items() if not kept]
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:

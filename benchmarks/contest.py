@@ -172,6 +172,7 @@ class Contest:
     def __init__(self, servers: str, folder: Path) -> None:
         self._servers = servers
         self._folder = folder
+        _, self._settings = settings_for(servers, folder)  # how to reach the broker
         self._broker = broker_process(servers)
         self._inputs: dict[int, str] = {}  # topic with so many requests
 
@@ -266,7 +267,7 @@ class Contest:
 
     def _weigh(self, candidate: Candidate, number: int, records: int, place: _Place, costs: Costs) -> Run:
         """Read what came of it, and see that it is right."""
-        found = asyncio.run(topics.outcomes(self._servers, place.results, place.doubtful, PARTITIONS))
+        found = asyncio.run(topics.outcomes(self._settings, place.results, place.doubtful))
         if wrong := job.faults(records, found, decides=candidate.decides):
             raise ContestError(f"{candidate.name}: of {records:,} requests, {', '.join(wrong)}")
         read = [] if place.requests in self._inputs.values() else [place.requests]

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import orjson
 from bisupervised.streams.tools.reading import partitions_of, reader
 from bisupervised.streams.topics import create_topics
-from bisupervised.streams.topology import AGENTS
 from rich.console import Console
 from rich.table import Table
 
-from .command import command
+from .command import command, missed
 from .minilm import MINILM, SMALL, Shape, export, texts
 from .spread import Spread, spread
 from .worker import PATIENCE_S, Worker, produce, settings_for
@@ -90,7 +89,7 @@ async def _live(servers: str, sizes: Sizes, folder: Path, model: Path) -> Run:
             async with asyncio.timeout(PATIENCE_S):
                 await consumer.getone()
             first_result_s, start_cpu_s = time.time() - started, worker.cpu_s
-            worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+            worker.wait_until_owning(PARTITIONS)
             await asyncio.sleep(sizes.settle_s)
             before_s, began = worker.cpu_s, time.monotonic()
             await asyncio.sleep(sizes.watched_s)
@@ -112,7 +111,7 @@ def as_table(report: Report) -> Table:
 def faults(report: Report) -> list[str]:
     """Targets that were missed."""
     held = {"cpu_share": report.cpu_share.median < 0.02, "first_result_s": report.first_result_s.median < 5.0}
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:

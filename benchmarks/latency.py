@@ -23,11 +23,10 @@ from bisupervised.streams import metrics
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.tools.reading import partitions_of, reader
 from bisupervised.streams.topics import create_topics
-from bisupervised.streams.topology import AGENTS
 from rich.console import Console
 from rich.table import Table
 
-from .command import command
+from .command import command, missed
 from .spread import Spread, spread
 from .worker import Worker, settings_for
 
@@ -126,7 +125,7 @@ def _behind_worker(servers: str, sizes: Sizes, folder: Path, delivery: Delivery)
     path, settings = settings_for(servers, folder, PARTITIONS, stream={"delivery": delivery})
     asyncio.run(create_topics(settings))
     with Worker(path) as worker:
-        worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+        worker.wait_until_owning(PARTITIONS)
         before = worker.total(metrics.TRANSACTIONS, agent="local")
         run = asyncio.run(_stream(settings, sizes, settings.topics.results))
         transactions = worker.total(metrics.TRANSACTIONS, agent="local") - before
@@ -220,7 +219,7 @@ def faults(report: Report) -> list[str]:
             f"latency_{delivery}_lost": added.lost == 0,
             f"latency_{delivery}_repeated": added.repeated == 0 or delivery == "at_least_once",
         }
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:

@@ -19,11 +19,10 @@ from typing import Any, NamedTuple
 
 from bisupervised.streams import metrics
 from bisupervised.streams.topics import create_topics
-from bisupervised.streams.topology import AGENTS
 from rich.console import Console
 from rich.table import Table
 
-from .command import command
+from .command import command, missed
 from .remote import server
 from .traffic import LOCAL, Outcomes, mixed, outcomes
 from .worker import Worker, produce, settings_for
@@ -82,7 +81,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
         say.print(f"{sizes.events:,} events are written …")
         asyncio.run(produce(settings, mixed(sizes.events, sizes.padding)))
         with Worker(path) as worker:
-            worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+            worker.wait_until_owning(PARTITIONS)
             say.print("they go through while the remote is down …")
             began = time.monotonic()
             down = watch(worker, lambda: worker.total(metrics.RECORDS, agent="local"), sizes.events, sizes.every_s)
@@ -159,7 +158,7 @@ def as_table(report: Report) -> Table:
 def faults(report: Report) -> list[str]:
     """Targets that were missed."""
     held = {"memory_growth": report.memory_growth <= 0.05, "outcomes": report.outcomes.exact}
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:

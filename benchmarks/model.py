@@ -19,7 +19,7 @@ from bisupervised.streams.topics import create_topics
 from rich.console import Console
 from rich.table import Table
 
-from .command import command
+from .command import command, missed
 from .minilm import CALLS, MINILM, MODEL, SMALL, Call, Shape, export, read_calls, texts
 from .process import ROOT, environment_with
 from .spread import Spread, ratios, spread
@@ -137,7 +137,7 @@ def faults(report: Report) -> list[str]:
         "model_vs_torch": report.model_vs_torch.median >= 0.95,
         "answered": report.answered == report.records,
     }
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:

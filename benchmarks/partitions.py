@@ -57,7 +57,7 @@ def cost(servers: str, partitions: int, records: int, folder: Path) -> Cost:
     asyncio.run(create_topics(settings))
     values = [orjson.dumps({"id": number, "input": "x" * 270}) for number in range(records)]
     with Worker(path, "local") as worker:
-        owned_s = worker.wait_for("partition_acquired", partitions)
+        owned_s = worker.wait_until_owning(partitions)
         worker.suspend()
         asyncio.run(produce(settings, values))
         before_s, began = worker.cpu_s, time.monotonic()

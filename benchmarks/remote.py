@@ -34,6 +34,7 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Headers, Incoming,
 from rich.console import Console
 from rich.table import Table
 
+from .command import missed
 from .fleet import FleetPolicy, Found, simulate
 
 ROOT = Path(__file__).parents[1]
@@ -275,7 +276,7 @@ def faults(report: Report) -> list[str]:
         "fleet_windows_over_limit": report.fleet_windows_over_limit == 0,
         "fleet_limit_used": report.fleet_limit_used >= 0.97,
     }
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:
@@ -289,10 +290,10 @@ def main() -> int:
     told.out.parent.mkdir(parents=True, exist_ok=True)
     told.out.write_text(json.dumps(asdict(report), indent=2))
     say.print(as_table(report))
-    missed = [] if told.smoke else faults(report)
-    if missed:
-        say.print(f"missed: {', '.join(missed)}")
-    return int(bool(missed))
+    faulty = [] if told.smoke else faults(report)
+    if faulty:
+        say.print(f"missed: {', '.join(faulty)}")
+    return int(bool(faulty))
 
 
 if __name__ == "__main__":

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 from aiokafka.partitioner import murmur2
 from bisupervised.streams.broker import BrokerError
+from bisupervised.streams.settings import Settings
+from bisupervised.streams.tools.reading import read_all
 
 from .job import Outcome
 
@@ -45,21 +47,23 @@ async def make(client: AIOKafkaAdminClient, partitions: int, *names: str) -> Non
 
 async def fill(servers: str, topic: str, partitions: int, requests: Iterable[tuple[bytes, bytes]]) -> None:
     """Send requests, each to the partition that its key has by Kafka's own partitioner."""
-    producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=_BATCH_BYTES)
-    await producer.start()
-    try:
-        batches = {number: producer.create_batch() for number in range(partitions)}
-        for key, value in requests:
-            number = _hash(key) % partitions
-            if batches[number].append(timestamp=None, key=key, value=value) is None:
-                await producer.send_batch(batches[number], topic, partition=number)
-                batches[number] = producer.create_batch()
-                batches[number].append(timestamp=None, key=key, value=value)
-        acks = [await producer.send_batch(batch, topic, partition=number) for number, batch in batches.items()]
-        await asyncio.gather(*acks)
-        await producer.flush()
-    finally:
-        await producer.stop()
+    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=_BATCH_BYTES) as producer:
+        await send(producer, topic, ((_hash(key) % partitions, key, value) for key, value in requests))
+
+
+async def send(producer: AIOKafkaProducer, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
+    """Partition, key and value of each, acknowledged. By batches: record by record costs four times as much."""
+    batches: dict[int, Any] = {}
+    acks = []
+    for number, key, value in records:
+        batch = batches.get(number)
+        if batch is None or batch.append(timestamp=None, key=key, value=value) is None:  # it is full
+            if batch is not None:
+                acks.append(await producer.send_batch(batch, topic, partition=number))
+            batches[number] = batch = producer.create_batch()
+            batch.append(timestamp=None, key=key, value=value)
+    acks += [await producer.send_batch(batch, topic, partition=number) for number, batch in batches.items()]
+    await asyncio.gather(*acks)
 
 
 @lru_cache(maxsize=65_536)
@@ -76,31 +80,14 @@ async def committed(client: AIOKafkaAdminClient, group: str) -> int:
     return sum(max(0, stored.offset) for stored in offsets.values())
 
 
-async def outcomes(servers: str, results: str, doubtful: str, partitions: int) -> list[Outcome]:
-    """All that both topics hold, read committed."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-        max_partition_fetch_bytes=4 * 2**20,
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for topic in (results, doubtful) for number in range(partitions)]
-        consumer.assign(places)
-        async with asyncio.timeout(_READ_S):
-            return await _all(consumer, places, doubtful)
-    finally:
-        await consumer.stop()
-
-
-async def _all(consumer: Any, places: Sequence[TopicPartition], doubtful: str) -> list[Outcome]:  # noqa: ANN401  # aiokafka has no types
-    """Up to where no partition has more; a transaction that is open would be waited for."""
-    ends = await consumer.end_offsets(places)
+async def outcomes(settings: Settings, results: str, doubtful: str) -> list[Outcome]:
+    """All that both topics hold, read committed. A transaction that is open would be waited for."""
     found: list[Outcome] = []
-    left = list(places)
-    while left:
-        for place, records in (await consumer.getmany(timeout_ms=100)).items():
-            found += [Outcome(place.topic == doubtful, record.value, record.timestamp) for record in records]
-        left = [place for place in left if await consumer.position(place) < ends[place]]
+
+    def take(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+        found.append(Outcome(record.topic == doubtful, record.value, record.timestamp))
+
+    async with asyncio.timeout(_READ_S):
+        for topic in (results, doubtful):
+            await read_all(settings, topic, take)
     return found

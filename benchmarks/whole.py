@@ -21,11 +21,10 @@ import psutil
 from aiohttp import ClientSession
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.topics import create_topics
-from bisupervised.streams.topology import AGENTS
 from rich.console import Console
 from rich.table import Table
 
-from .command import command
+from .command import command, missed
 from .remote import log_of, server
 from .traffic import DOUBTFUL_ONE_IN, LOCAL, Outcomes, mixed, outcomes
 from .worker import Worker, producer_of, put, settings_for
@@ -99,7 +98,7 @@ def _run(servers: str, sizes: Sizes, in_flight: int, folder: Path) -> Run:
         asyncio.run(create_topics(settings))
         alone = len(asyncio.run(log_of(url)))
         with Worker(path) as worker:
-            worker.wait_for("partition_acquired", PARTITIONS * len(AGENTS))
+            worker.wait_until_owning(PARTITIONS)
             worker_cpu, machine_cpu = asyncio.run(_feed(settings, worker, events, allowed_per_s * sizes.faster))
             worker.wait_until(lambda: worker.outcomes >= events, "the end of its backlog")
         calls = asyncio.run(log_of(url))[alone:]
@@ -182,7 +181,7 @@ def faults(report: Report) -> list[str]:
         "remote_efficiency": report.remote_efficiency is not None and report.remote_efficiency >= 0.95,
         "outcomes": all(run.outcomes.exact for run in report.runs),
     }
-    return [name for name, kept in held.items() if not kept]
+    return missed(held)
 
 
 def main() -> int:

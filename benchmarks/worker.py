@@ -19,11 +19,11 @@ from aiokafka import AIOKafkaProducer
 from bisupervised.streams import metrics
 from bisupervised.streams.settings import Settings
 from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topics import admin_client
-from bisupervised.streams.topology import AgentName, group_of
+from bisupervised.streams.topology import AGENTS, AgentName, group_of
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
+from . import topics
 from .process import ROOT, Process
 
 #: seconds that a worker may take for what it is waited for
@@ -66,6 +66,7 @@ class Worker(Process):
         command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
         log = config.with_suffix(f".{uuid4().hex[:4]}.log")
         chosen = ["--agents", ",".join(agents)] if agents else []
+        self._agents = agents or AGENTS
         super().__init__([*command, *chosen], log, PYTHONPATH=str(ROOT), **environment)
 
     @property
@@ -100,6 +101,10 @@ class Worker(Process):
         self.wait_until(lambda: self.said.count(f'"{action}"') >= count, f"{count} x {action}", 0.02)
         return time.monotonic() - self.began
 
+    def wait_until_owning(self, partitions: int) -> float:
+        """Until each of its agents owns so many, all there are. Returns the seconds since it was started."""
+        return self.wait_for("partition_acquired", partitions * len(self._agents))
+
     def wait_until(
         self, holds: Callable[[], bool], what: str, every_s: float = 0.5, patience_s: float = PATIENCE_S
     ) -> None:
@@ -121,9 +126,8 @@ def wait_until_answered(settings: Settings, records: int, agent: AgentName = "lo
 
 
 async def _answered(settings: Settings, agent: AgentName) -> int:
-    async with admin_client(settings) as admin:
-        committed = await admin.list_consumer_group_offsets(group_of(settings, agent))
-    return sum(max(0, stored.offset) for stored in committed.values())
+    async with topics.admin(settings.kafka.bootstrap_servers) as client:
+        return await topics.committed(client, group_of(settings, agent))
 
 
 def _seconds(logged: str) -> float:
@@ -145,17 +149,7 @@ def producer_of(settings: Settings) -> AIOKafkaProducer:
 
 
 async def put(producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes]) -> None:
-    """The same, acknowledged. By batches, for sending record by record costs four times as much."""
-    topic, partitions = settings.topics.requests, settings.topics.partitions
-    batches = [producer.create_batch() for _ in range(partitions)]
-    acks = []
-    for number, value in enumerate(values):
-        partition = number % partitions
-        if batches[partition].append(key=None, value=value, timestamp=None) is None:  # it is full
-            acks.append(await producer.send_batch(batches[partition], topic, partition=partition))
-            batches[partition] = producer.create_batch()
-            batches[partition].append(key=None, value=value, timestamp=None)
-    for partition, batch in enumerate(batches):
-        if batch.record_count():
-            acks.append(await producer.send_batch(batch, topic, partition=partition))
-    await asyncio.gather(*acks)
+    """The same, acknowledged."""
+    names = settings.topics
+    placed = ((number % names.partitions, None, value) for number, value in enumerate(values))
+    await topics.send(producer, names.requests, placed)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import subprocess
-import sys
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from rich.table import Table
+from support.benchmarks import smoke
 
 from benchmarks.bench import BENCHMARKS, HEADLINES, PAGE, Told, as_markdown, figures, fill, markdown
 
@@ -19,13 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_one_benchmark_alone(tmp_path: Path) -> None:
-    out, page = tmp_path / "bench.json", tmp_path / "page.md"
+    page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
-    command = [sys.executable, "-m", "benchmarks.bench", "--smoke", "--only", "partitions"]
-    command += ["--out", str(out), "--page", str(page)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    found = json.loads(out.read_text())
+    found, _ = smoke("bench", tmp_path, "--only", "partitions", "--page", page)
     assert [cost["partitions"] for cost in found["partitions"]["partition_costs"]] == [4, 8]
     assert found["versions"]["python"] == platform.python_version()
     assert found["machine"]["cores"] >= 1

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import orjson
 import pytest
+from support.benchmarks import smoke
 
 from benchmarks import job
 from benchmarks.contest import (
@@ -40,11 +39,7 @@ ARGUMENTS = ("servers", "group", "requests", "results", "doubtful", "transaction
 
 @pytest.mark.timeout(300)
 def test_it_measures_everyone_who_is_there_and_counts_each_outcome(tmp_path: Path) -> None:
-    out = tmp_path / "contest.json"
-    command = [sys.executable, "-m", "benchmarks.contest", "--smoke", "--out", str(out)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    report = json.loads(out.read_text())
+    report, _ = smoke("contest", tmp_path, timeout_s=300.0)
     runs = {run["candidate"]: run for run in report["contest_runs"]}
     assert runs.keys() >= {OURS, DIRECT, BARE, FAUST, TWO_WORKERS.name}
     assert {OURS: 4000, DIRECT: 4000, BARE: 8000, FAUST: 200, TWO_WORKERS.name: 4000}.items() <= {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from bisupervised.streams.broker import Broker
 from rich.console import Console
+from support.benchmarks import smoke
 
 from benchmarks import latency, memory, model, whole
 from benchmarks.latency import Arrived
@@ -18,19 +17,14 @@ from benchmarks.minilm import Call, texts
 from benchmarks.spread import Spread
 from benchmarks.traffic import Outcomes
 
-ROOT = Path(__file__).parents[2]
 SAY = Console(quiet=True)
 
 
 def test_idleness_as_a_command(tmp_path: Path) -> None:
-    out = tmp_path / "idle.json"
-    command = [sys.executable, "-m", "benchmarks.idle", "--smoke", "--out", str(out)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    report = json.loads(out.read_text())
+    report, said = smoke("idle", tmp_path)
     assert report["cpu_share"]["median"] > 0
     assert 0 < report["loaded_s"]["median"] < report["first_result_s"]["median"]
-    assert "start to first result" in run.stdout
+    assert "start to first result" in said
 
 
 def test_the_model_is_asked_the_same_by_the_worker_and_alone(broker: Broker, tmp_path: Path) -> None:

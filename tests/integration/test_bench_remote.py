@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.benchmarks import smoke
 
 from benchmarks.remote import Sizes, efficiency, weigh
 from benchmarks.server import FixedWindow, TokenBucket
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_it_measures_everything_and_writes_it_down(tmp_path: Path) -> None:
-    out = tmp_path / "remote.json"
-    command = [sys.executable, "-m", "benchmarks.remote", "--smoke", "--out", str(out)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    report = json.loads(out.read_text())
+    report, _ = smoke("remote", tmp_path)
     shares = ("limit_used_token_bucket", "limit_used_fixed_window", "concurrency_efficiency")
     assert all(0.1 < report[share] <= 1.0 for share in shares), report
     assert report["too_many_requests"] >= 0
