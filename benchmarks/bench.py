@@ -19,13 +19,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from bisupervised.streams.broker import Broker
 from rich.console import Console
 from rich.table import Table
 
 from .command import write
 from .machine import machine, versions
 from .process import ROOT
+from .service import in_service
 
 #: modules of this package, in the order in which they run
 BENCHMARKS = ("contest", "model", "latency", "whole", "memory", "idle", "partitions")
@@ -67,7 +67,7 @@ class Told:
 def run(names: Sequence[str], say: Console, *, smoke: bool) -> list[Told]:
     """One after the other."""
     told = []
-    with Broker() as broker:
+    with in_service(say, smoke=smoke) as broker:
         for name in names:
             say.rule(name)
             told.append(_run(name, broker.bootstrap_servers, say, smoke=smoke))

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bisupervised.streams.broker import Broker
 from rich.console import Console
 from rich.table import Table
 
 from .process import ROOT
+from .service import in_service
 
 Sizes = TypeVar("Sizes")
 Report = TypeVar("Report")
@@ -36,7 +36,7 @@ def command(
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
     say = Console()
-    with tempfile.TemporaryDirectory() as folder, Broker() as broker:
+    with tempfile.TemporaryDirectory() as folder, in_service(say, smoke=asked.smoke) as broker:
         report = measure(broker.bootstrap_servers, sizes[asked.smoke], Path(folder), say)
     write(asked.out, asdict(report))  # type: ignore[call-overload]  # a dataclass, which no TypeVar can say
     say.print(as_table(report))

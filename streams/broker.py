@@ -44,7 +44,6 @@ START_TIMEOUT_S = 120.0  # after kill -9 with gigabytes of log, recovery alone m
 JVM_OPTIONS = (
     "-Xmx384m",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # a broker that lives for minutes never earns back the second compiler
     "-XX:+ExitOnOutOfMemoryError",
     "--enable-native-access=ALL-UNNAMED",  # the compression codecs; without it each prints a warning
     "--sun-misc-unsafe-memory-access=allow",
@@ -52,6 +51,7 @@ JVM_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
+_FIRST_COMPILER_ALONE = "-XX:TieredStopAtLevel=1"
 
 
 class PortUnavailable(BrokerError):
@@ -80,12 +80,20 @@ class Broker:
         data_dir: kept, for the next broker on it; without one, a temporary folder that `stop` removes.
         port: 0 takes a free one, which later starts of the same object keep.
         properties: server properties that go before the ones chosen here.
+        lasting: it will be at work for long. Then Java's second compiler is worth its time, and makes it half as dear;
+            a broker that lives for minutes never earns that back.
     """
 
     def __init__(
-        self, data_dir: Path | None = None, port: int = 0, *, properties: Mapping[str, str] | None = None
+        self,
+        data_dir: Path | None = None,
+        port: int = 0,
+        *,
+        properties: Mapping[str, str] | None = None,
+        lasting: bool = False,
     ) -> None:
         self.port = port
+        self._java_options = JVM_OPTIONS if lasting else (*JVM_OPTIONS, _FIRST_COMPILER_ALONE)
         self._data_dir = data_dir
         self._temporary: Path | None = None
         self._properties = dict(properties or {})
@@ -135,7 +143,7 @@ class Broker:
         """Return once the broker answers; if it does not, raise a BrokerError and leave no process behind."""
         if self.running:
             raise BrokerError(f"the broker is running already, on {self.bootstrap_servers}")
-        java = (java_binary(), "-cp", ":".join(map(str, fetch_jars(progress))), *JVM_OPTIONS)
+        java = (java_binary(), "-cp", ":".join(map(str, fetch_jars(progress))), *self._java_options)
         self.port = claim_port(self.port)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim = claim_folder(self.data_dir)

@@ -1,0 +1,71 @@
+"""The broker of the benchmarks: the embedded one, as if it had been in service for long.
+
+What is measured is what stands beside a broker. One that has just been started takes twice as long for all it does, for
+its code is being compiled meanwhile, on the same cores: so it is busied first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from bisupervised.streams.broker import Broker
+from rich.console import Console
+
+from . import topics
+
+#: seconds after which it gets no faster
+_WARM_UP_S = 60.0
+_PARTITIONS = 4
+_TOPIC, _GROUP = "warm-up", "warm-up"
+
+
+@contextmanager
+def in_service(say: Console, *, smoke: bool) -> Iterator[Broker]:
+    """A broker of one's own. For a smoke run, one that has just been started."""
+    with Broker(lasting=not smoke) as broker:
+        if not smoke:
+            say.print(f"{_WARM_UP_S:g} s for the broker to warm up …")
+            asyncio.run(_busy(broker.bootstrap_servers))
+        yield broker
+
+
+async def _busy(servers: str) -> None:
+    """Small transactions and plain commits, one after the other in every partition, and all of it read."""
+    async with topics.admin(servers) as client:
+        await topics.make(client, _PARTITIONS, _TOPIC)
+    until = time.monotonic() + _WARM_UP_S
+    writing = [_in_transactions(servers, number, until) for number in range(_PARTITIONS)]
+    await asyncio.gather(_plainly(servers, until), *writing)
+    async with topics.admin(servers) as client:
+        await client.delete_topics([_TOPIC])
+
+
+async def _in_transactions(servers: str, number: int, until: float) -> None:
+    place = TopicPartition(_TOPIC, number)
+    async with AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"{_GROUP}-{number}") as producer:
+        sent = 0
+        while time.monotonic() < until:
+            async with producer.transaction():
+                await producer.send_and_wait(_TOPIC, b"x" * 300, partition=number)
+                sent += 1
+                await producer.send_offsets_to_transaction({place: sent}, f"{_GROUP}-{number}")
+
+
+async def _plainly(servers: str, until: float) -> None:
+    reader = AIOKafkaConsumer(
+        _TOPIC,
+        bootstrap_servers=servers,
+        group_id=_GROUP,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    async with reader, AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
+        while time.monotonic() < until:
+            await producer.send_and_wait(_TOPIC, b"x" * 300, partition=0)
+            await reader.getmany(timeout_ms=10)
+            await reader.commit()
