@@ -55,6 +55,12 @@ class Process:
         return cpu_s(self.process)
 
     @property
+    def wanted_s(self) -> float:
+        """Seconds for which its main thread was at work, or waited for a core to be free. On Linux alone."""
+        ran_ns, waited_ns, _ = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
+        return (int(ran_ns) + int(waited_ns)) / 1e9
+
+    @property
     def memory_mb(self) -> float:
         """Resident."""
         return float(self.process.memory_info().rss) / 2**20

@@ -1,6 +1,7 @@
 """The last step: outcomes and the offset leave together. Every send and every commit of the product is here.
 
-`ExactlyOnce` does it in one transaction; `AtLeastOnce` sends, waits for every acknowledgement, then commits.
+`ExactlyOnce` does it in one transaction; `AtLeastOnce` sends, waits for every acknowledgement, and commits beside the
+next send.
 
 How it can fail, and what the caller may believe:
 
@@ -144,14 +145,18 @@ class Outbox(ABC):
         if self._discarding:
             await asyncio.wait(self._discarding)
 
-    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
-        """Send and commit, all or nothing. Raises `Refused`, `Lost` or `NotAllowed`."""
+    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
+        """Send, and commit this progress or that of the send before; without outcomes, this one.
+
+        Returns what is committed now, None for nothing new. Raises `Refused`, `Lost` or `NotAllowed`.
+        """
         if self._producer is None:
             raise Lost("no producer is open")
         async with self._watched():
-            await self._transact(self._producer, outcomes, progress)
+            committed = await self._transact(self._producer, outcomes, progress)
         self.transactions += 1
         self.records += len(outcomes)
+        return committed
 
     @property
     def _batch_bytes(self) -> int:
@@ -166,7 +171,9 @@ class Outbox(ABC):
         return False
 
     @abstractmethod
-    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None: ...
+    async def _transact(
+        self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress
+    ) -> Progress | None: ...
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
@@ -294,7 +301,7 @@ class ExactlyOnce(Outbox):
         epoch = self._producer._txn_manager.producer_epoch  # noqa: SLF001  # no public call tells it
         return bool(epoch > 0)
 
-    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> Progress:
         self._check_line(producer)
         await producer.begin_transaction()
         # one after the other: side by side, the broker was still at work on the one and put the other off by 100 ms
@@ -302,6 +309,7 @@ class ExactlyOnce(Outbox):
         offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
         await producer.send_offsets_to_transaction(offsets, self._policy.group)
         await producer.commit_transaction()
+        return progress
 
     def _check_line(self, producer: AIOKafkaProducer) -> None:
         """A coordinator that went away may have lost the markers of our last transaction: they are said again first.
@@ -323,13 +331,22 @@ def _line(producer: AIOKafkaProducer) -> object:
 
 
 class AtLeastOnce(Outbox):
-    """For brokers without transactions: every acknowledgement first, then the offset."""
+    """For brokers without transactions: every acknowledgement first, then the offset.
+
+    It goes beside the records of the next send, so that no record waits for the offset of others.
+    """
 
     def __init__(
         self, policy: OutboxPolicy, source: TopicPartition, router: Router, consumer: AIOKafkaConsumer
     ) -> None:
         super().__init__(policy, source, router)
         self._consumer = consumer
+        self._owed: Progress | None = None  # acknowledged, and not committed
+
+    async def open(self) -> None:
+        """Start a producer. What was acknowledged and not committed is forgotten: who sent it may send it again."""
+        self._owed = None
+        await super().open()
 
     def _make_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -339,6 +356,17 @@ class AtLeastOnce(Outbox):
             max_batch_size=self._batch_bytes,
         )
 
-    async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> None:
-        await self._deliver(producer, outcomes)
-        await self._consumer.commit({self._source: OffsetAndMetadata(progress.offset, progress.metadata())})
+    async def _transact(
+        self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress
+    ) -> Progress | None:
+        due, self._owed = (self._owed, progress) if outcomes else (progress, None)
+        # both to their end, whatever becomes of the other: nothing is on the way when it is asked what is stored
+        ends = await asyncio.gather(self._deliver(producer, outcomes), self._commit(due), return_exceptions=True)
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error
+        return due
+
+    async def _commit(self, progress: Progress | None) -> None:
+        if progress is not None:
+            await self._consumer.commit({self._source: OffsetAndMetadata(progress.offset, progress.metadata())})

@@ -26,8 +26,10 @@ from .window import Plan, Window, WindowPolicy
 
 log = logging.getLogger(__name__)
 
-#: seconds over which a few outcomes at once are no load yet
+#: seconds over which the load is taken at least: a few outcomes at once are none yet
 _BURST_S = 0.05
+#: seconds for which progress waits for a next send to be committed beside, before it is committed alone
+_ALONE_S = 0.05
 
 #: what a person does about an offset that a transaction holds for ever
 _END_IT = (
@@ -46,9 +48,10 @@ class PartitionPolicy:
 
     window: WindowPolicy
     caution: CautionPolicy
-    commit_interval_s: float  #: seconds between two transactions under load
+    commit_interval_s: float  #: seconds between two transactions under full load
     drain_s: float  #: seconds that what is in flight gets when the partition is taken away
-    loaded_per_s: float = 2_000.0  #: so many outcomes a second mean load
+    loaded_per_s: float = 1_000.0  #: outcomes a second that mean full load; with fewer the interval is shorter
+    unhurried_s: float = 0.0  #: seconds between two transactions at least, load or not
     idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
     missing_s: float = 120.0  #: seconds for which a committed offset may be missing before the partition is stopped
     reopen_s: float = 0.5  #: seconds before a lost producer is opened again; lets a zombie learn that it is one
@@ -77,6 +80,21 @@ class Substitute(Protocol):
 def uncounted(outcomes: Sequence[Outgoing]) -> None:
     """Nobody hears of what is committed."""
     return
+
+
+class _Load:
+    """How many outcomes leave in a second."""
+
+    def __init__(self, now: float) -> None:
+        self.per_s = 0.0
+        self._since = now
+        self._outcomes = 0
+
+    def add(self, outcomes: int, now: float) -> None:
+        self._outcomes += outcomes
+        if now - self._since >= _BURST_S:
+            self.per_s = self._outcomes / (now - self._since)
+            self._since, self._outcomes = now, 0
 
 
 class Partition:
@@ -113,9 +131,10 @@ class Partition:
         self._releasing = False
         self._deadline = float("inf")
         self._limit: int | None = None
-        self._committed_at = self._committed_before = clock()
-        self._last_size = 0
+        self._flushed_at = clock()
+        self._load = _Load(clock())
         self._arming = False
+        self._sent: list[Plan] = []  # on their way, or waiting for the next send to commit them too; the oldest first
         self._own_commit: int | None = None  # the last offset that this owner committed
         self._first_owner = False  # nobody owned it before us, so there may be no offset yet
         self._missing_since: float | None = None
@@ -218,6 +237,7 @@ class Partition:
         window.committed(opening)
         self._own_commit = opening.progress.offset
         self._limit = None
+        self._sent.clear()
         self._substituted.clear()  # what another owner or another life of the window refused comes as new
         return window
 
@@ -268,13 +288,23 @@ class Partition:
             if not await self._flush(window):
                 return False
             await self._pace()
-        return await self._flush(window, last=True)
+        return await self._end(window)
+
+    async def _end(self, window: Window) -> bool:
+        """The last flushes. What was sent is committed first: what the last commit says depends on it."""
+        ours = True
+        while ours and self._sent:
+            ours = await self._flush(window)
+        ours = ours and await self._flush(window, last=True)
+        while ours and self._sent:
+            ours = await self._flush(window, last=True)
+        return ours
 
     def _drained(self, window: Window) -> bool:
         return self._releasing and (window.held == 0 or self._clock() >= self._deadline)
 
     async def _idle(self) -> None:
-        timeout = self._policy.idle_commit_s
+        timeout = _ALONE_S if self._sent else self._policy.idle_commit_s
         if self._releasing:
             timeout = min(timeout, max(0.0, self._deadline - self._clock()))
         try:
@@ -284,35 +314,44 @@ class Partition:
             return
 
     async def _pace(self) -> None:
-        """As soon as something is ready, but under load at most once in a commit interval."""
-        over_s = max(self._committed_at - self._committed_before, _BURST_S)
-        loaded = self._last_size >= self._policy.loaded_per_s * over_s
-        rest = self._committed_at + self._policy.commit_interval_s - self._clock()
-        if loaded and rest > 0 and not self._releasing:
-            await asyncio.sleep(rest)
+        """The more comes, the longer until the next transaction, for each costs as much as a hundred records.
+
+        Squared: while little comes, nobody else needs the time.
+        """
+        load = min(1.0, self._load.per_s / self._policy.loaded_per_s)
+        interval_s = max(self._policy.unhurried_s, load**2 * self._policy.commit_interval_s)
+        rest_s = self._flushed_at + interval_s - self._clock()
+        if rest_s > 0 and not self._releasing:
+            await asyncio.sleep(rest_s)
 
     async def _flush(self, window: Window, *, last: bool = False) -> bool:
-        """One transaction, if there is anything to say. False when what is committed is no longer ours."""
+        """One send, if there is anything to say. False when what is committed is no longer ours."""
         plan = self._plan(window, last=last)
         if plan is None:
             return True
-        self._committed_before, self._committed_at = self._committed_at, self._clock()
-        self._last_size = len(plan.slots)
+        self._flushed_at = self._clock()
+        self._load.add(len(plan.slots), self._flushed_at)
+        self._sent.append(plan)
         try:
-            await self._outbox.send(plan.outcomes, plan.progress)
+            committed = await self._outbox.send(plan.outcomes, plan.progress)
         except Refused as refusal:
-            window.rolled_back(plan)
+            window.rolled_back(self._sent.pop())
             self._isolate(plan, refusal)
-            return await self._recover(window, Plan([], window.committed_progress))
+            return await self._recover(window)
         except Lost as error:
             log.warning("%s: %s", self.tp, error, extra={"action": "transaction_lost"})
-            return await self._recover(window, plan)
-        self._went_through(window, plan)
+            return await self._recover(window)
+        if committed is not None:
+            self._went_through(window, committed)
+        if window.ready:
+            self._wake.set()
         return True
 
     def _plan(self, window: Window, *, last: bool) -> Plan | None:
         """What to commit now, None when there is nothing to say."""
         plan = window.plan(self._limit)
+        if self._sent and not plan.slots:
+            return Plan([], self._sent[-1].progress)  # as it was said then: the window does not know yet
         if last:
             return window.closing(plan)
         if plan.slots or plan.progress.offset != window.committed_progress.offset or window.wants_reach:
@@ -320,16 +359,18 @@ class Partition:
         self._arming = self._arming and window.wants_arming
         return window.arming() if self._arming else None
 
-    def _went_through(self, window: Window, plan: Plan) -> None:
-        self._on_committed(plan.outcomes)  # first: the window forgets them
-        window.committed(plan)
-        self._own_commit = plan.progress.offset
-        self._arming = self._arming and not plan.arms
-        self._substituted.difference_update(slot.offset for slot in plan.slots)
+    def _went_through(self, window: Window, committed: Progress) -> None:
+        """This is what is stored now: all that was sent up to there is done."""
+        last = max(index for index, plan in enumerate(self._sent) if plan.progress == committed)
+        for plan in self._sent[: last + 1]:
+            self._on_committed(plan.outcomes)  # first: the window forgets them
+            window.committed(plan)
+            self._arming = self._arming and not plan.arms
+            self._substituted.difference_update(slot.offset for slot in plan.slots)
+        del self._sent[: last + 1]
+        self._own_commit = committed.offset
         if self._limit is not None:
             self._limit = self._limit * 2 if self._limit < self._policy.window.records else None
-        if window.ready:
-            self._wake.set()
         self._on_progress()
 
     def _isolate(self, plan: Plan, refusal: Refused) -> None:
@@ -349,8 +390,8 @@ class Partition:
                 slot.outcome = self._substitute.refused(slot.record, detail)
         self._wake.set()
 
-    async def _recover(self, window: Window, plan: Plan) -> bool:
-        """Open a new producer and ask the broker what it has: the state before `plan`, after it, or another."""
+    async def _recover(self, window: Window) -> bool:
+        """Open a new producer and ask the broker what it has: the state before what was sent, one after, or another."""
         self.recoveries += 1
         while not self._releasing:
             try:
@@ -360,19 +401,20 @@ class Partition:
             except Lost as error:
                 log.warning("%s: %s; again", self.tp, error, extra={"action": "recover_failed"})
                 continue
-            return self._settle(window, plan, stored)
+            return self._settle(window, stored)
         return False
 
-    def _settle(self, window: Window, plan: Plan, stored: Progress | None) -> bool:
+    def _settle(self, window: Window, stored: Progress | None) -> bool:
         if stored == window.committed_progress:
-            window.rolled_back(plan)
             self._arming = False
-        elif stored == plan.progress:
-            self._went_through(window, plan)
+        elif stored is not None and any(plan.progress == stored for plan in self._sent):
+            self._went_through(window, stored)
         else:
             log.warning("%s: another owner went on from here", self.tp, extra={"action": "progress_differs"})
             window.close()
             self.window = None
             return False
+        while self._sent:
+            window.rolled_back(self._sent.pop())
         self._wake.set()
         return True

@@ -226,7 +226,7 @@ class Local(_Table):
         default=1_000,
         description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
     )
-    batch_wait_ms: _Milliseconds = Field(default=5, description="milliseconds to wait for a fuller batch")
+    batch_wait_ms: _Milliseconds = Field(default=2, description="milliseconds to wait for a fuller batch")
     predict_timeout_s: _Seconds = Field(
         default=60.0, description="seconds one batch may take before the worker counts as hung"
     )

@@ -58,7 +58,8 @@ def test_all_three_agents_answer_each_event_once(broker: Broker, tmp_path: Path)
     assert run.outcomes.exact
     assert run.outcomes.inputs > 500
     assert run.reached_per_s > 0
-    assert run.worker_cpu > 0
+    assert run.busy.worker > 0
+    assert 0 < run.busy.loop <= 1.01
 
 
 def test_nothing_is_lost_while_the_remote_is_down(broker: Broker, tmp_path: Path) -> None:
@@ -96,7 +97,8 @@ def test_what_is_lost_or_repeated_is_counted_and_the_beginning_left_out() -> Non
 
 def test_where_the_cpu_is_full_efficiency_is_not_judged() -> None:
     counted = Outcomes(1, 1, 1)
-    free, full = (whole.Run(8, 50.0, 800.0, 400.0, 0.5, cpu, 0.5, counted) for cpu in (0.5, 0.95))
+    shares = (whole.Busy(0.9, loop, 0.5) for loop in (0.94, 0.96))
+    free, full = (whole.Run(8, 50.0, 800.0, 400.0, 0.5, busy, counted) for busy in shares)
     assert not free.cpu_full
     assert full.cpu_full
     assert whole.faults(whole.Report(0.96, [full])) == []

@@ -72,16 +72,18 @@ class ScriptedBroker:
     def discard(self) -> None:
         self.discarded += 1
 
-    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         await asyncio.sleep(0)
         self.sizes.append(len(outcomes))
         reaction = self.script.pop(0) if self.script else None
         if reaction is not None:
-            return reaction(self, outcomes, progress)
+            reaction(self, outcomes, progress)
+            return progress
         culprits = {i: self.refuses[o.value] for i, o in enumerate(outcomes) if o.value in self.refuses}
         if culprits:
             raise Refused(culprits if self.tells or len(outcomes) == 1 else {})
-        return self.store(outcomes, progress)
+        self.store(outcomes, progress)
+        return progress
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
         if self.progress_fails:
@@ -90,6 +92,35 @@ class ScriptedBroker:
 
     async def topic_id(self, topic: str) -> str:
         return self.topic
+
+
+@dataclass
+class LaggingBroker(ScriptedBroker):
+    """As it is reached at least once: what is committed is the progress of the send before."""
+
+    owed: Progress | None = None
+
+    async def open(self) -> None:
+        self.owed = None
+        await super().open()
+
+    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+        """The records arrive; the progress is stored beside the next ones, or without any."""
+        due, self.owed = (self.owed, progress) if outcomes else (progress, None)
+        self.sent += [outcome.value for outcome in outcomes]
+        if due is not None:
+            super().store([], due)
+
+    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
+        due = self.owed if outcomes else progress
+        await super().send(outcomes, progress)
+        return due
+
+
+def arrived_uncommitted(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    """The connection breaks when the records have arrived; no progress is stored."""
+    broker.sent += [outcome.value for outcome in outcomes]
+    raise Lost("beside the records")
 
 
 class Substitutes:

@@ -187,10 +187,11 @@ class Outbox:
     async def open(self) -> None:
         await self.broker.open()
 
-    async def send(self, outcomes: Any, progress: Progress) -> None:
-        await self.broker.send(outcomes, progress)
+    async def send(self, outcomes: Any, progress: Progress) -> Progress | None:
+        committed = await self.broker.send(outcomes, progress)
         self.records += len(outcomes)
         self.transactions += 1
+        return committed
 
     def discard(self) -> None:
         self.broker.discard()

@@ -11,8 +11,10 @@ from bisupervised.streams.permission import NotAllowed
 from support.partitions import (
     BAD_TIME,
     TOO_LARGE,
+    LaggingBroker,
     Owner,
     ScriptedBroker,
+    arrived_uncommitted,
     lost_after,
     lost_before,
 )
@@ -163,6 +165,42 @@ async def test_under_load_at_most_one_transaction_in_a_commit_interval() -> None
     await owner.release()
 
 
+@pytest.mark.parametrize(
+    ("per_s", "least", "most"), [(10, 10, 10), (30, 30, 30), (70, 16, 24), (100, 9, 12), (1000, 9, 12)]
+)
+def test_the_more_comes_the_longer_until_the_next_transaction(per_s: int, least: int, most: int) -> None:
+    """Up to the commit interval, at the rate that is full load."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = ScriptedBroker(ours(0))
+        owner = Owner(broker, loaded_per_s=100.0, commit_interval_s=0.1)
+        await owner.acquired.wait()
+        for offset in range(5 * per_s):
+            if offset == per_s:  # the first second does not count
+                broker.commits.clear()
+            owner.resolve(await owner.take(offset))
+            await asyncio.sleep(1 / per_s)
+        assert least <= len(broker.commits) / 4 <= most
+        await owner.release()
+        assert broker.sent == values(*range(5 * per_s))
+
+    scenario()
+
+
+@on_virtual_time
+async def test_who_is_in_no_hurry_commits_so_often_at_most() -> None:
+    broker = ScriptedBroker(ours(0))
+    owner = Owner(broker, loaded_per_s=1e9, unhurried_s=0.05)
+    for offset in range(100):
+        owner.resolve(await owner.take(offset))
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert broker.sent == values(*range(100))
+    assert 19 <= len(broker.commits) - 1 <= 22
+    await owner.release()
+
+
 @on_virtual_time
 async def test_a_position_that_moves_without_records_is_committed_when_idle() -> None:
     broker = ScriptedBroker(ours(0))
@@ -281,6 +319,118 @@ async def test_metadata_that_became_foreign_stops_it(caplog: pytest.LogCaptureFi
     await owner.task
     assert owner.partition.stopped == "not ours"
     assert broker.sent == []
+
+
+# progress that is committed beside the next send
+
+
+@on_virtual_time
+async def test_progress_is_committed_with_the_next_send_or_alone_where_there_is_none() -> None:
+    broker = LaggingBroker(ours(0))
+    owner = Owner(broker)
+    first, second = await owner.take(0), await owner.take(1)
+    owner.resolve(first)
+    owner.resolve(second)
+    await asyncio.sleep(0.5)
+    assert broker.sent == values(0, 1)
+    assert broker.stored == ours(2)
+    assert owner.told == values(0, 1), "told when it is committed"
+    await owner.release()
+    assert broker.stored == ours(2, phase="c")
+
+
+@on_virtual_time
+async def test_one_send_goes_out_while_the_one_before_is_not_committed() -> None:
+    broker = LaggingBroker(ours(0))
+    owner = Owner(broker, unhurried_s=1.0)
+    leases = [await owner.take(offset) for offset in range(3)]
+    for lease in leases:
+        owner.resolve(lease)
+        await asyncio.sleep(1.0)
+    assert broker.commits == [ours(0), ours(1), ours(2)]
+    assert broker.sizes == [0, 1, 1, 1]
+    assert owner.told == values(0, 1)
+    await owner.release()
+    assert owner.told == values(0, 1, 2)
+
+
+@pytest.mark.parametrize(("ends", "again"), [(lost_before, []), (arrived_uncommitted, [1])])
+def test_all_that_is_not_committed_is_sent_again(ends: object, again: list[int]) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = LaggingBroker(ours(0), script=[None, None, ends])  # type: ignore[list-item]  # one of two functions
+        owner = Owner(broker, unhurried_s=1.0)
+        first, second = await owner.take(0), await owner.take(1)
+        owner.resolve(first)
+        await asyncio.sleep(0.5)
+        owner.resolve(second)
+        await asyncio.sleep(5.0)
+        assert broker.sent == values(0, *again, 0, 1)
+        assert owner.told == values(0, 1)
+        assert broker.stored == ours(2)
+        await owner.release()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_what_the_broker_says_is_committed_is_not_sent_again() -> None:
+    """The progress of the send before was stored, and then the connection broke."""
+    broker = LaggingBroker(ours(0), script=[None, None, lost_after])
+    owner = Owner(broker, unhurried_s=1.0)
+    first, second = await owner.take(0), await owner.take(1)
+    owner.resolve(first)
+    await asyncio.sleep(0.5)
+    owner.resolve(second)
+    await asyncio.sleep(5.0)
+    assert broker.sent == values(0, 1, 1)
+    assert owner.told == values(0, 1)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_refusal_leaves_the_send_before_as_it_was() -> None:
+    broker = LaggingBroker(ours(0), refuses={b"answer 1": TOO_LARGE})
+    owner = Owner(broker, unhurried_s=1.0)
+    first, second = await owner.take(0), await owner.take(1)
+    owner.resolve(first)
+    await asyncio.sleep(0.5)
+    owner.resolve(second)
+    await asyncio.sleep(5.0)
+    assert broker.sent == [*values(0, 0), b"too large 1"]  # once more: at least once
+    assert broker.stored == ours(2)
+    await owner.release()
+
+
+@pytest.mark.parametrize("phase", ["b", "B"])
+def test_a_careful_owner_says_the_same_and_tries_nothing_before_it_is_committed(phase: str) -> None:
+    """No input that was answered is left as one that was being tried."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        said = []
+        for broker in (ScriptedBroker(ours(0, phase=phase)), LaggingBroker(ours(0, phase=phase))):
+            owner = Owner(broker, careful=True)
+            await owner.answer(0)
+            await owner.answer(1)
+            assert broker.sent == values(0, 1)
+            await owner.release()
+            said.append(broker.commits)
+        assert said[0] == said[1]
+
+    scenario()
+
+
+@on_virtual_time
+async def test_a_release_commits_what_the_last_send_left() -> None:
+    broker = LaggingBroker(ours(0))
+    owner = Owner(broker, drain_s=10.0)
+    lease = await owner.take(0)
+    owner.partition.release()
+    owner.resolve(lease)
+    await owner.task
+    assert broker.sent == values(0)
+    assert broker.stored == ours(1, phase="c")
 
 
 # what the broker refuses

@@ -1,0 +1,131 @@
+"""Sending without transactions, over a producer and a consumer that are played. Time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
+from aiokafka.structs import OffsetAndMetadata
+from bisupervised.schemas.records import Outgoing
+from bisupervised.streams.connection import Connection
+from bisupervised.streams.marks import Progress
+from bisupervised.streams.outbox import AtLeastOnce, Lost, OutboxPolicy, Refused
+from bisupervised.streams.routing import Router
+from support.virtual_time import on_virtual_time
+
+SOURCE = TopicPartition("requests", 0)
+POLICY = OutboxPolicy(Connection("nowhere"), "shop-local", 15.0, 5.0, watchdog_s=10.0)
+
+
+class Builder:
+    """A record batch without bounds."""
+
+    def append(self, **record: Any) -> object:
+        return record
+
+    def size(self) -> int:
+        return 10
+
+
+class Wire:
+    """Producer and consumer in one; `done` is the order in which things come to their end."""
+
+    def __init__(self, send_s: float = 0.0, commit_s: float = 0.0, *fails: KafkaError) -> None:
+        self.done: list[str] = []
+        self.committed: list[int] = []
+        self._send_s, self._commit_s, self._fails = send_s, commit_s, list(fails)
+
+    def create_batch(self) -> Builder:
+        return Builder()
+
+    async def send_batch(self, builder: Builder, topic: str, partition: int) -> asyncio.Task[None]:
+        return asyncio.create_task(self._arrive())
+
+    async def _arrive(self) -> None:
+        await asyncio.sleep(self._send_s)
+        self.done.append("records")
+        if self._fails:
+            raise self._fails.pop(0)
+
+    async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        await asyncio.sleep(self._commit_s)
+        self.done.append("offset")
+        if self._fails:
+            raise self._fails.pop(0)
+        self.committed.append(offsets[SOURCE].offset)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+
+async def outbox(wire: Any) -> AtLeastOnce:
+    router = Router({"results": "results"}, 1, {"results": 1000})
+    await router.learn(wire)
+    made = AtLeastOnce(POLICY, SOURCE, router, wire)
+    made._producer = wire
+    return made
+
+
+OUTCOME = Outgoing("results", None, b"x", (), 0)
+
+
+@on_virtual_time
+async def test_an_offset_is_committed_after_its_records_arrived_and_beside_the_next_ones() -> None:
+    wire = Wire(send_s=1.0, commit_s=0.5)
+    made = await outbox(wire)
+    began = asyncio.get_running_loop().time()
+    assert await made.send([OUTCOME], Progress(1)) is None
+    assert wire.committed == []
+    assert await made.send([OUTCOME], Progress(2)) == Progress(1)
+    assert wire.done == ["records", "offset", "records"]
+    assert wire.committed == [1]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(2.0), "side by side"
+
+
+@on_virtual_time
+async def test_with_nothing_to_send_all_that_arrived_is_committed() -> None:
+    wire = Wire()
+    made = await outbox(wire)
+    await made.send([OUTCOME], Progress(1))
+    assert await made.send([], Progress(3)) == Progress(3)
+    assert await made.send([OUTCOME], Progress(4)) is None, "nothing is owed any more"
+    assert wire.committed == [3]
+
+
+@pytest.mark.parametrize(("send_s", "commit_s"), [(0.1, 1.0), (1.0, 0.1)])
+def test_what_fails_beside_the_other_is_told_when_both_have_ended(send_s: float, commit_s: float) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        wire = Wire(send_s, commit_s)
+        made = await outbox(wire)
+        await made.send([OUTCOME], Progress(1))
+        wire._fails = [CommitFailedError()]
+        with pytest.raises(Lost):
+            await made.send([OUTCOME], Progress(2))
+        assert sorted(wire.done) == ["offset", "records", "records"]
+
+    scenario()
+
+
+@on_virtual_time
+async def test_refused_records_do_not_hide_that_the_offset_before_was_committed() -> None:
+    wire = Wire(send_s=0.1, commit_s=1.0)
+    made = await outbox(wire)
+    await made.send([OUTCOME], Progress(1))
+    wire._fails = [MessageSizeTooLargeError()]
+    with pytest.raises(Refused):
+        await made.send([OUTCOME], Progress(2))
+    assert wire.committed == [1]
+
+
+@on_virtual_time
+async def test_a_commit_without_an_answer_is_given_up() -> None:
+    wire = Wire(commit_s=100.0)
+    made = await outbox(wire)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Lost):
+        await made.send([], Progress(1))
+    assert asyncio.get_running_loop().time() - began == pytest.approx(10.0)
