@@ -304,7 +304,7 @@ class ExactlyOnce(Outbox):
     async def _transact(self, producer: AIOKafkaProducer, outcomes: Sequence[Outgoing], progress: Progress) -> Progress:
         self._check_line(producer)
         await producer.begin_transaction()
-        # one after the other: side by side, the broker was still at work on the one and put the other off by 100 ms
+        # one after the other: of two that it verifies at once the broker refuses one, and the client waits 100 ms
         await self._deliver(producer, outcomes)
         offsets = {self._source: OffsetAndMetadata(progress.offset, progress.metadata())}
         await producer.send_offsets_to_transaction(offsets, self._policy.group)

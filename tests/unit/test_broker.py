@@ -118,6 +118,10 @@ class TestSettings:
         settings = broker.server_properties(9092, 9093)
         assert settings["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
 
+    def test_only_a_lasting_broker_is_compiled_in_full(self) -> None:
+        assert "-XX:TieredStopAtLevel=1" in Broker()._java_options
+        assert "-XX:TieredStopAtLevel=1" not in Broker(lasting=True)._java_options
+
     def test_own_properties_go_first(self, tmp_path: Path) -> None:
         mine = Broker(tmp_path, 9092, properties={"group.initial.rebalance.delay.ms": "500"})
         written = mine._write_properties().read_text().splitlines()
