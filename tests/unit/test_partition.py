@@ -324,6 +324,15 @@ async def test_metadata_that_became_foreign_stops_it(caplog: pytest.LogCaptureFi
 # progress that is committed beside the next send
 
 
+async def two_sends(owner: Owner) -> None:
+    """One outcome, another before the first is committed, and time for all that follows."""
+    first, second = await owner.take(0), await owner.take(1)
+    owner.resolve(first)
+    await asyncio.sleep(0.5)
+    owner.resolve(second)
+    await asyncio.sleep(5.0)
+
+
 @on_virtual_time
 async def test_progress_is_committed_with_the_next_send_or_alone_where_there_is_none() -> None:
     broker = LaggingBroker(ours(0))
@@ -360,11 +369,7 @@ def test_all_that_is_not_committed_is_sent_again(ends: object, again: list[int])
     async def scenario() -> None:
         broker = LaggingBroker(ours(0), script=[None, None, ends])  # type: ignore[list-item]  # one of two functions
         owner = Owner(broker, unhurried_s=1.0)
-        first, second = await owner.take(0), await owner.take(1)
-        owner.resolve(first)
-        await asyncio.sleep(0.5)
-        owner.resolve(second)
-        await asyncio.sleep(5.0)
+        await two_sends(owner)
         assert broker.sent == values(0, *again, 0, 1)
         assert owner.told == values(0, 1)
         assert broker.stored == ours(2)
@@ -378,11 +383,7 @@ async def test_what_the_broker_says_is_committed_is_not_sent_again() -> None:
     """The progress of the send before was stored, and then the connection broke."""
     broker = LaggingBroker(ours(0), script=[None, None, lost_after])
     owner = Owner(broker, unhurried_s=1.0)
-    first, second = await owner.take(0), await owner.take(1)
-    owner.resolve(first)
-    await asyncio.sleep(0.5)
-    owner.resolve(second)
-    await asyncio.sleep(5.0)
+    await two_sends(owner)
     assert broker.sent == values(0, 1, 1)
     assert owner.told == values(0, 1)
     await owner.release()
@@ -392,11 +393,7 @@ async def test_what_the_broker_says_is_committed_is_not_sent_again() -> None:
 async def test_a_refusal_leaves_the_send_before_as_it_was() -> None:
     broker = LaggingBroker(ours(0), refuses={b"answer 1": TOO_LARGE})
     owner = Owner(broker, unhurried_s=1.0)
-    first, second = await owner.take(0), await owner.take(1)
-    owner.resolve(first)
-    await asyncio.sleep(0.5)
-    owner.resolve(second)
-    await asyncio.sleep(5.0)
+    await two_sends(owner)
     assert broker.sent == [*values(0, 0), b"too large 1"]  # once more: at least once
     assert broker.stored == ours(2)
     await owner.release()
