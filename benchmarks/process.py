@@ -56,8 +56,11 @@ class Process:
 
     @property
     def wanted_s(self) -> float:
-        """Seconds for which its main thread was at work, or waited for a core to be free. On Linux alone."""
-        ran_ns, waited_ns, _ = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
+        """Seconds for which its main thread was at work or waited for a free core; CPU time where nobody tells."""
+        told = Path(f"/proc/{self.process.pid}/schedstat")
+        if not told.exists():  # beyond Linux
+            return self.cpu_s
+        ran_ns, waited_ns, _ = told.read_text().split()
         return (int(ran_ns) + int(waited_ns)) / 1e9
 
     @property

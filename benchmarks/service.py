@@ -20,7 +20,7 @@ from . import topics
 #: seconds after which it gets no faster
 _WARM_UP_S = 60.0
 _PARTITIONS = 4
-_TOPIC, _GROUP = "warm-up", "warm-up"
+_NAME = "warm-up"
 
 
 @contextmanager
@@ -36,36 +36,36 @@ def in_service(say: Console, *, smoke: bool) -> Iterator[Broker]:
 async def _busy(servers: str) -> None:
     """Small transactions and plain commits, one after the other in every partition, and all of it read."""
     async with topics.admin(servers) as client:
-        await topics.make(client, _PARTITIONS, _TOPIC)
+        await topics.make(client, _PARTITIONS, _NAME)
     until = time.monotonic() + _WARM_UP_S
     writing = [_in_transactions(servers, number, until) for number in range(_PARTITIONS)]
     await asyncio.gather(_plainly(servers, until), *writing)
     async with topics.admin(servers) as client:
-        await client.delete_topics([_TOPIC])
+        await client.delete_topics([_NAME])
 
 
 async def _in_transactions(servers: str, number: int, until: float) -> None:
-    place = TopicPartition(_TOPIC, number)
-    async with AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"{_GROUP}-{number}") as producer:
+    place = TopicPartition(_NAME, number)
+    async with AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"{_NAME}-{number}") as producer:
         sent = 0
         while time.monotonic() < until:
             async with producer.transaction():
-                await producer.send_and_wait(_TOPIC, b"x" * 300, partition=number)
+                await producer.send_and_wait(_NAME, b"x" * 300, partition=number)
                 sent += 1
-                await producer.send_offsets_to_transaction({place: sent}, f"{_GROUP}-{number}")
+                await producer.send_offsets_to_transaction({place: sent}, f"{_NAME}-{number}")
 
 
 async def _plainly(servers: str, until: float) -> None:
     reader = AIOKafkaConsumer(
-        _TOPIC,
+        _NAME,
         bootstrap_servers=servers,
-        group_id=_GROUP,
+        group_id=_NAME,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
     )
     async with reader, AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
         while time.monotonic() < until:
-            await producer.send_and_wait(_TOPIC, b"x" * 300, partition=0)
+            await producer.send_and_wait(_NAME, b"x" * 300, partition=0)
             await reader.getmany(timeout_ms=10)
             await reader.commit()

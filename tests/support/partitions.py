@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
@@ -22,15 +22,15 @@ TP = TopicPartition("requests", 0)
 TOO_LARGE = MessageSizeTooLargeError("too large")
 BAD_TIME = InvalidTimestampError("bad time")
 
-Reaction = Callable[["ScriptedBroker", Sequence[Outgoing], Progress], None]
+Reaction = Callable[["ScriptedBroker", Sequence[Outgoing], Progress], NoReturn]
 
 
-def lost_before(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+def lost_before(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> NoReturn:
     """The connection breaks, and nothing was committed."""
     raise Lost("before the commit")
 
 
-def lost_after(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+def lost_after(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> NoReturn:
     """The connection breaks, and everything was committed."""
     broker.store(outcomes, progress)
     raise Lost("after the commit")
@@ -55,11 +55,12 @@ class ScriptedBroker:
     opened: int = 0
     discarded: int = 0
 
-    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
-        """A transaction goes through; metadata is kept as the string it is."""
+    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
+        """A transaction goes through; metadata is kept as the string it is. Returns what is committed now."""
         self.stored = decode(progress.offset, progress.metadata())
         self.commits.append(self.stored)
         self.sent += [outcome.value for outcome in outcomes]
+        return progress
 
     async def open(self) -> None:
         self.opened += 1
@@ -78,12 +79,10 @@ class ScriptedBroker:
         reaction = self.script.pop(0) if self.script else None
         if reaction is not None:
             reaction(self, outcomes, progress)
-            return progress
         culprits = {i: self.refuses[o.value] for i, o in enumerate(outcomes) if o.value in self.refuses}
         if culprits:
             raise Refused(culprits if self.tells or len(outcomes) == 1 else {})
-        self.store(outcomes, progress)
-        return progress
+        return self.store(outcomes, progress)
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
         if self.progress_fails:
@@ -104,20 +103,14 @@ class LaggingBroker(ScriptedBroker):
         self.owed = None
         await super().open()
 
-    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+    def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         """The records arrive; the progress is stored beside the next ones, or without any."""
         due, self.owed = (self.owed, progress) if outcomes else (progress, None)
         self.sent += [outcome.value for outcome in outcomes]
-        if due is not None:
-            super().store([], due)
-
-    async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
-        due = self.owed if outcomes else progress
-        await super().send(outcomes, progress)
-        return due
+        return super().store([], due) if due is not None else None
 
 
-def arrived_uncommitted(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> None:
+def arrived_uncommitted(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> NoReturn:
     """The connection breaks when the records have arrived; no progress is stored."""
     broker.sent += [outcome.value for outcome in outcomes]
     raise Lost("beside the records")

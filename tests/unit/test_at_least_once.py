@@ -60,6 +60,12 @@ class Wire:
     async def partitions_for(self, topic: str) -> set[int]:
         return {0}
 
+    async def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
 
 async def outbox(wire: Any) -> AtLeastOnce:
     router = Router({"results": "results"}, 1, {"results": 1000})
@@ -119,6 +125,18 @@ async def test_refused_records_do_not_hide_that_the_offset_before_was_committed(
     with pytest.raises(Refused):
         await made.send([OUTCOME], Progress(2))
     assert wire.committed == [1]
+
+
+@on_virtual_time
+async def test_after_a_loss_nothing_is_owed_for_it_may_have_been_sent_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    made = await outbox(wire)
+    monkeypatch.setattr(made, "_make_producer", lambda: wire)
+    await made.send([OUTCOME], Progress(1))
+    await made.open()
+    assert await made.send([OUTCOME], Progress(2)) is None
+    assert wire.committed == []
+    await made.close()
 
 
 @on_virtual_time

@@ -430,6 +430,21 @@ async def test_a_release_commits_what_the_last_send_left() -> None:
     assert broker.stored == ours(1, phase="c")
 
 
+@on_virtual_time
+async def test_the_very_last_send_is_committed_too() -> None:
+    """Its outcome comes while the partition rests after a commit, and with it the release."""
+    broker = LaggingBroker(ours(0))
+    owner = Owner(broker, unhurried_s=1.0)
+    first, second = await owner.take(0), await owner.take(1)
+    owner.resolve(first)
+    await asyncio.sleep(1.5)
+    assert broker.stored == ours(1)
+    owner.resolve(second)
+    await owner.release()
+    assert broker.sent == values(0, 1)
+    assert broker.stored == ours(2, phase="c")
+
+
 # what the broker refuses
 
 
