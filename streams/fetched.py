@@ -1,6 +1,7 @@
-"""A fetched record with what the product reads of it. The client makes an object twice as dear of each.
+"""What the client's fetcher has no place to say: which record it makes, and how long it waits now.
 
-The client has no place to say so, but for its fetcher's own class. Measured on 300-byte records: 0.7 µs instead of 1.3.
+A record has what the product reads of it; the client makes an object twice as dear of each. Measured on 300-byte
+records: 0.7 µs instead of 1.3.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
 
 
@@ -39,3 +40,8 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
 def fetch_lean() -> None:
     """From now on, every consumer of this process gives `Fetched`."""
     fetcher.PartitionRecords = _Records
+
+
+def wait_at_broker(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
+    """From its next fetch on, a broker that has no records answers after so long; one under way is not changed."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds  # noqa: SLF001  # an option of its making only

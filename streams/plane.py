@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from ..schemas.records import Incoming, Outgoing
 from .batch import Batch
-from .fetched import fetch_lean
+from .fetched import fetch_lean, wait_at_broker
 from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 _POLL_MS = 100
 #: share of a bound at which a paused partition is resumed
 _RESUME_SHARE = 0.5
+#: milliseconds that a fetch may wait at the broker for records; less while a partition is paused, for one that is
+#: resumed meanwhile is not in that fetch, and the client sends no second one
+_WAIT_MS, _HASTY_MS = 500, 20
 #: seconds after the drain deadline in which the last transaction may end
 _LAST_FLUSH_S = 5.0
 
@@ -163,6 +166,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._on_committed = on_committed
         self._unreadable = unreadable
         self._held = False
+        self._relieving = False  # a partition is paused that is to be resumed
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
         self._rotation: deque[TopicPartition] = deque()
@@ -225,6 +229,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             heartbeat_interval_ms=int(min(policy.session_timeout_s / 3, 1.0) * 1000),
             rebalance_timeout_ms=int(policy.rebalance_timeout_s * 1000),
             request_timeout_ms=int(policy.request_timeout_s * 1000),
+            fetch_max_wait_ms=_WAIT_MS,
             max_poll_records=policy.fetch_records,
         )
 
@@ -434,6 +439,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._inbox.offer(Batch(leases, self._clock, self.pump))
         for owned in self._owned.values():
             owned.partition.wake_if_ready()
+        if self._relieving:
+            self._relieve()
 
     @property
     def _batch_records(self) -> int:
@@ -527,12 +534,22 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._tell_held(held)
         for owned in self._owned.values():
             partition, window = owned.partition, owned.partition.window
-            if window is None:
-                continue
-            if not partition.paused and (held or window.full() or not partition.taking):
+            if window is not None and not partition.paused and (held or window.full() or not partition.taking):
                 self._pause(partition)
-            elif partition.paused and partition.taking and not held and not window.full(_RESUME_SHARE):
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Resume what is half empty: wherever something became of records, for the next fetch may be a while."""
+        if self._held:
+            self._relieving = False
+            return
+        partitions = [owned.partition for owned in self._owned.values()]
+        for partition in partitions:
+            window = partition.window
+            if partition.paused and partition.taking and window is not None and not window.full(_RESUME_SHARE):
                 self._resume(partition)
+        self._relieving = any(partition.paused and partition.stopped is None for partition in partitions)
+        wait_at_broker(self._consumer, _HASTY_MS if self._relieving else _WAIT_MS)
 
     def _tell_held(self, held: bool) -> None:  # noqa: FBT001  # a state, and the only argument
         self._held = held

@@ -236,6 +236,41 @@ async def test_a_full_window_pauses_and_half_empty_it_is_resumed() -> None:
 
 
 @on_virtual_time
+async def test_one_that_was_full_does_not_wait_until_a_fetch_for_others_has_ended() -> None:
+    world = World(window=window_policy(pending=8))
+    world.consumer.fetch = 4
+    world.consumer.write(A, *range(40))
+    await world.own(A, B)  # nothing is written to B: a fetch for B alone waits at the broker
+    pauses = []
+    began = asyncio.get_running_loop().time()
+    for _ in range(10):
+        pauses.append(A in world.consumer.paused)
+        batch = await world.next_batch()
+        batch.resolve(answers(batch.records))
+    assert any(pauses)
+    assert asyncio.get_running_loop().time() - began < 0.1
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_fetch_waits_long_once_nothing_is_paused_that_could_be_resumed() -> None:
+    world = World(window=window_policy(records=2))
+    world.consumer.write(A, 0, 1)
+    await world.own(A, B)
+    await asyncio.sleep(0.2)
+    assert A in world.consumer.paused
+    assert world.consumer.wait_ms < 50
+    await world.answer_all()
+    assert world.consumer.wait_ms == 500
+    world.unreadable[2] = "of version 9"
+    world.consumer.write(A, 2)
+    await asyncio.sleep(1.0)
+    assert A in world.consumer.paused  # stopped, until a person acts
+    assert world.consumer.wait_ms == 500
+    await world.stop()
+
+
+@on_virtual_time
 async def test_while_the_agent_is_not_hungry_every_partition_is_paused_and_the_backlog_stays() -> None:
     world = World()
     world.consumer.fetch = 2
