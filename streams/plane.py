@@ -174,6 +174,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()  # more records
         self._crash: asyncio.Future[None] | None = None
         self._consumer: Any = None  # AIOKafkaConsumer, which has no types
         self._ledger = Ledger(policy.outbox.connection, policy.outbox.group)
@@ -353,6 +354,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Fetch for ever. The fetch is never cancelled while we stay: the client would stop counting polls."""
         fetched_at = self._clock()
         while not self._stopping.is_set():
+            await self._until_wanted()
             try:
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
@@ -379,6 +381,19 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             await self._advance()
             self.pump()
             self._govern()
+
+    async def _until_wanted(self) -> None:
+        """Until the agent will soon want more, or it is time to look around. What is unpacked before only gets cold."""
+        self._wanted.clear()
+        if self._provided():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_MS / 1000):
+                    await self._wanted.wait()
+
+    def _provided(self) -> bool:
+        """The next two batches are there."""
+        windows = (owned.partition.window for owned in self._owned.values())
+        return sum(window.pending for window in windows if window is not None) >= 2 * self._batch_records
 
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         owned = self._owned.get(tp)
@@ -441,6 +456,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             owned.partition.wake_if_ready()
         if self._relieving:
             self._relieve()
+        if not self._wanted.is_set() and not self._provided():
+            self._wanted.set()
 
     @property
     def _batch_records(self) -> int:

@@ -43,7 +43,8 @@ class FakeConsumer:
         self.told: list[tuple[Any, ...]] = []
         self.errors: deque[Exception] = deque()  # raised by the next fetches
         self.strays: dict[TopicPartition, list[Record]] = {}  # returned by the next fetch, whatever is paused
-        self.fetch = 100
+        self.fetch = 100  # records of one partition in a fetch
+        self.polls = 0  # times it was asked for records
         self.listener: Any = None
         self.stopped = False
         self.offsets: Callable[[str], int] = lambda which: 0
@@ -68,7 +69,7 @@ class FakeConsumer:
     @property
     def wait_ms(self) -> int:
         """How long the next fetch may wait for records."""
-        return self._fetcher._fetch_max_wait_ms
+        return int(self._fetcher._fetch_max_wait_ms)
 
     # told by the plane
 
@@ -108,6 +109,7 @@ class FakeConsumer:
         return {tp: self.offsets("end") for tp in tps}
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        self.polls += 1
         if self.errors:
             self._fetched()  # the client drops what it had for other partitions, and has moved their positions
             raise self.errors.popleft()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
@@ -20,16 +21,6 @@ SOURCE = TopicPartition("requests", 0)
 POLICY = OutboxPolicy(Connection("nowhere"), "shop-local", 15.0, 5.0, watchdog_s=10.0)
 
 
-class Builder:
-    """A record batch without bounds."""
-
-    def append(self, **record: Any) -> object:
-        return record
-
-    def size(self) -> int:
-        return 10
-
-
 class Wire:
     """Producer and consumer in one; `done` is the order in which things come to their end."""
 
@@ -38,10 +29,10 @@ class Wire:
         self.committed: list[int] = []
         self._send_s, self._commit_s, self._fails = send_s, commit_s, list(fails)
 
-    def create_batch(self) -> Builder:
-        return Builder()
+    def create_batch(self) -> Any:
+        return BatchBuilder(1 << 20, 0, key_serializer=None, value_serializer=None)
 
-    async def send_batch(self, builder: Builder, topic: str, partition: int) -> asyncio.Task[None]:
+    async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Task[None]:
         return asyncio.create_task(self._arrive())
 
     async def _arrive(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -15,6 +16,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
 from bisupervised.streams.ending import LastTransaction, Reachable
@@ -80,14 +82,8 @@ class RefusingProducer:
     async def partitions_for(self, _topic: str) -> set[int]:
         return {0}
 
-    def create_batch(self) -> RefusingProducer:
-        return self
-
-    def append(self, **_record: object) -> object:
-        return object()
-
-    def size(self) -> int:
-        return 1
+    def create_batch(self) -> Any:
+        return BatchBuilder(1 << 20, 0, key_serializer=None, value_serializer=None)
 
     async def send_batch(self, _batch: object, topic: str, *, partition: int) -> asyncio.Future[None]:
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()

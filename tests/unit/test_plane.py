@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 from aiokafka import TopicPartition
@@ -232,6 +232,34 @@ async def test_a_full_window_pauses_and_half_empty_it_is_resumed() -> None:
     assert stored is not None
     assert stored.offset == 12
     assert len(world.brokers[A].sent) == 12
+    await world.stop()
+
+
+@on_virtual_time
+async def test_nothing_more_is_fetched_while_the_next_two_batches_are_there() -> None:
+    world = World(batch_records=4)
+    world.consumer.fetch = 4
+    world.consumer.write(A, *range(40))
+    await world.own(A)
+    await world.next_batch()
+    fetched = []
+    for _ in range(4):
+        await world.next_batch()
+        await asyncio.sleep(0.01)
+        fetched.append(world.plane.counters.fetched)
+    assert [later - earlier for earlier, later in pairwise(fetched)] == [4, 4, 4]  # a batch taken, a batch fetched
+    await world.stop()
+
+
+@on_virtual_time
+async def test_with_an_agent_that_takes_nothing_the_client_is_polled_all_the_same() -> None:
+    world = World(batch_records=1)
+    world.consumer.fetch = 1
+    world.consumer.write(A, *range(20))
+    await world.own(A)
+    polls = world.consumer.polls
+    await asyncio.sleep(1.0)
+    assert world.consumer.polls - polls in (10, 11)
     await world.stop()
 
 
