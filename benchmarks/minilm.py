@@ -92,6 +92,12 @@ def export(shape: Shape, path: Path) -> None:
     torch.export.save(program, path)
 
 
+def save_weights(shape: Shape, path: Path) -> None:
+    """Write the weights of the same model alone."""
+    torch.manual_seed(0)
+    torch.save(Encoder(shape).state_dict(), path)
+
+
 def texts(count: int, seed: int = 0) -> list[list[int]]:
     """Token ids of texts as short messages are: half of them under 20 tokens, few long. The first tells its number."""
     chance = np.random.default_rng(seed)
@@ -110,6 +116,28 @@ class Call:
     began: float  #: seconds, on a clock that all processes share
     ended: float
     numbers: list[int]  #: which texts
+
+
+class Own:
+    """The model as most people have theirs: a module of their own code, and a file of weights."""
+
+    def __init__(self, shape: Shape = MINILM) -> None:
+        with torch.device("meta"):
+            self._module = Encoder(shape).eval()
+        self._module.load_state_dict(torch.load(os.environ[MODEL], weights_only=True), assign=True)
+
+    def __call__(self, inputs: Sequence[list[int]]) -> torch.Tensor:
+        """Logits of two classes."""
+        with torch.inference_mode():
+            logits: torch.Tensor = self._module(torch.from_numpy(_padded(inputs)))
+        return logits
+
+
+class SmallOwn(Own):
+    """The same for a smoke run."""
+
+    def __init__(self) -> None:
+        super().__init__(SMALL)
 
 
 class Written:

@@ -37,7 +37,7 @@ from .window import Lease, Window
 log = logging.getLogger(__name__)
 
 #: milliseconds one fetch may wait; also how often an idle plane looks around
-_POLL_MS = 100
+_POLL_MS = 200
 #: share of a bound at which a paused partition is resumed
 _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker for records; less while a partition is paused, for one that is

@@ -24,6 +24,7 @@ def test_idleness_as_a_command(tmp_path: Path) -> None:
     report, said = smoke("idle", tmp_path)
     assert report["cpu_share"]["median"] > 0
     assert 0 < report["loaded_s"]["median"] < report["first_result_s"]["median"]
+    assert 0 < report["own_loaded_s"]["median"] < report["own_first_result_s"]["median"]
     assert "start to first result" in said
 
 
