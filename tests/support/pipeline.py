@@ -87,6 +87,7 @@ class Remote:
         self.calls = 0  #: calls begun
         self.began: list[float] = []  #: when they began, seconds on a clock of their own
         self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
+        self.answered_inputs = 0  #: inputs of these calls
         self.traces: list[dict[str, str]] = []  #: the trace context of each call
         self.under_way = 0
         self.most_under_way = 0
@@ -153,6 +154,7 @@ class Remote:
         finally:
             self.under_way -= 1
         self.answered[asked.headers["Idempotency-Key"]] += 1
+        self.answered_inputs += body["inputs"][0]["shape"][0]
         return web.Response(body=orjson.dumps(_reply(body)), content_type="application/json")
 
 
