@@ -159,32 +159,30 @@ class Window:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
         fresh: list[Slot] = []
         ordered, inherited = self._policy.ordering == "key", self._reach.inherited
-        slots, restored, followers, position = self._slots, self._restored, self._followers, self.position
         for record in records:
-            offset, key, value = record.offset, record.key, record.value
-            if offset < position:
+            offset, key = record.offset, record.key
+            if offset < self.position:
                 continue
-            position = offset + 1
-            size = _RECORD_BYTES + (len(value) if value else 0) + (len(key) if key else 0)
+            size = len(record.value or b"") + len(key or b"") + _RECORD_BYTES
             slot = Slot(record, offset, size, offset < inherited, True)
-            slots.append(slot)
-            if restored and offset in restored:
-                restored.discard(offset)
+            self._slots.append(slot)
+            self.position = offset + 1
+            if offset in self._restored:
+                self._restored.discard(offset)
                 self._forget(slot)
                 self._finished += 1
                 continue
             fresh.append(slot)
-            if ordered and key is not None:
-                if key in followers:
-                    self._queue_up(slot, key)
-                else:
-                    followers[key] = None  # most keys come once in a while: no queue is made for them
-        self.position = position
+            if key is not None and ordered:
+                self._queue_up(slot, key)
         self._pending.extend(fresh)
         self.unfinished += len(fresh)
         self.bytes += sum([slot.size for slot in fresh])
 
     def _queue_up(self, slot: Slot, key: bytes) -> None:
+        if key not in self._followers:
+            self._followers[key] = None  # most keys come once in a while: no queue is made for them
+            return
         slot.leads = False
         waiting = self._followers[key]
         if waiting is None:
@@ -324,27 +322,26 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
-        ready, followers, ordered = self._ready, self._followers, self._policy.ordering == "key"
+        ordered = self._policy.ordering == "key"
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
             slot.state = ANSWERED
             if slot.leads:
-                ready.append(slot)
+                self._ready.append(slot)
                 key = slot.record.key
-                if ordered and key is not None:
-                    waiting = followers.pop(key)
-                    if waiting:
-                        self._follow(key, waiting)
+                if key is not None and ordered:
+                    self._follow(key)
 
-    def _follow(self, key: bytes, waiting: deque[Slot]) -> None:
+    def _follow(self, key: bytes) -> None:
         """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
+        waiting = self._followers[key]
         while waiting:
             slot = waiting.popleft()
             if slot.state != ANSWERED:
                 slot.leads = True
-                self._followers[key] = waiting
                 return
             self._ready.append(slot)
+        del self._followers[key]
 
     def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
