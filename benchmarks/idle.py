@@ -71,14 +71,13 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
     program, weights = folder / "minilm.pt2", folder / "minilm.weights"
     export(sizes.shape, program)
     save_weights(sizes.shape, weights)
-    own = "benchmarks.minilm:" + ("Own" if sizes.shape is MINILM else "SmallOwn")
     starts, shares, own_starts = [], [], []
     for number in range(sizes.runs):
         say.print(f"workers {number + 1} of {sizes.runs}: the first result, then {sizes.watched_s:g} s of nothing …")
         start, share = asyncio.run(_live(servers, sizes, folder, str(program)))
         starts.append(start)
         shares.append(share)
-        own_starts.append(asyncio.run(_begin(servers, folder, own, weights)))
+        own_starts.append(asyncio.run(_begin(servers, folder, weights)))
     return Report(
         cpu_share=spread(shares),
         loaded_s=spread([start.loaded_s for start in starts]),
@@ -100,8 +99,9 @@ async def _live(servers: str, sizes: Sizes, folder: Path, model: str) -> tuple[S
         return start, (worker.cpu_s - before_s) / (time.monotonic() - began)
 
 
-async def _begin(servers: str, folder: Path, model: str, weights: Path) -> Start:
-    async with _started(servers, folder, model, **{MODEL: str(weights)}) as (_, start):
+async def _begin(servers: str, folder: Path, weights: Path) -> Start:
+    """How one began whose model is a callable."""
+    async with _started(servers, folder, "benchmarks.minilm:Own", **{MODEL: str(weights)}) as (_, start):
         return start
 
 

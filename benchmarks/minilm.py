@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +93,9 @@ def export(shape: Shape, path: Path) -> None:
 
 
 def save_weights(shape: Shape, path: Path) -> None:
-    """Write the weights of the same model alone."""
+    """Write the weights of the same model alone, and its shape."""
     torch.manual_seed(0)
-    torch.save(Encoder(shape).state_dict(), path)
+    torch.save((asdict(shape), Encoder(shape).state_dict()), path)
 
 
 def texts(count: int, seed: int = 0) -> list[list[int]]:
@@ -121,23 +121,15 @@ class Call:
 class Own:
     """The model as most people have theirs: a module of their own code, and a file of weights."""
 
-    def __init__(self, shape: Shape = MINILM) -> None:
+    def __init__(self) -> None:
+        shape, weights = torch.load(os.environ[MODEL], weights_only=True)
         with torch.device("meta"):
-            self._module = Encoder(shape).eval()
-        self._module.load_state_dict(torch.load(os.environ[MODEL], weights_only=True), assign=True)
+            self._module = Encoder(Shape(**shape)).eval()
+        self._module.load_state_dict(weights, assign=True)
 
     def __call__(self, inputs: Sequence[list[int]]) -> torch.Tensor:
         """Logits of two classes."""
-        with torch.inference_mode():
-            logits: torch.Tensor = self._module(torch.from_numpy(_padded(inputs)))
-        return logits
-
-
-class SmallOwn(Own):
-    """The same for a smoke run."""
-
-    def __init__(self) -> None:
-        super().__init__(SMALL)
+        return _logits(self._module, inputs)
 
 
 class Written:
@@ -150,11 +142,16 @@ class Written:
     def __call__(self, inputs: Sequence[list[int]]) -> torch.Tensor:
         """Logits of two classes."""
         began = time.monotonic()
-        with torch.inference_mode():
-            logits: torch.Tensor = self._module(torch.from_numpy(_padded(inputs)))
+        logits = _logits(self._module, inputs)
         call = Call(began, time.monotonic(), [ids[0] - 1 for ids in inputs])
         self._calls.write(orjson.dumps(call) + b"\n")
         return logits
+
+
+def _logits(module: nn.Module, inputs: Sequence[list[int]]) -> torch.Tensor:
+    with torch.inference_mode():
+        logits: torch.Tensor = module(torch.from_numpy(_padded(inputs)))
+    return logits
 
 
 def _padded(inputs: Sequence[list[int]]) -> NDArray[np.int64]:
