@@ -28,7 +28,9 @@ def test_calls_in_flight_end_and_are_not_paid_twice(setup: Setup) -> None:
     assert time.monotonic() - began < AROUND_S, "nothing was left to wait for"
     paid = dict(remote.answered)
     assert len(paid) >= 4
-    assert len(pipeline.records("answers")) == remote.answered_inputs, "what ended was committed, all of it"
+    answers = pipeline.records("answers")
+    assert len(answers) >= 4 * 2
+    assert len(answers) == remote.answered_inputs, "what ended was committed, all of it"
     pipeline.ready_worker()
     outcomes = pipeline.settle(sent)
     check_exactly_once(sent, outcomes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from aiokafka.producer.message_accumulator import BatchBuilder
 from bisupervised.schemas.records import Headers
 
 
@@ -20,6 +21,11 @@ class Record:
     timestamp: int = 1_700_000_000_123
     key: bytes | None = b"key"
     headers: Headers = ()
+
+
+def record_batch(size: int = 1 << 20) -> Any:
+    """A record batch as a producer makes it, of so many bytes at most."""
+    return BatchBuilder(size, 0, key_serializer=None, value_serializer=None)
 
 
 def request(model_input: Any, offset: int = 0, *, headers: Headers = (), **fields: Any) -> Record:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
 from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import AtLeastOnce, Lost, OutboxPolicy, Refused
 from bisupervised.streams.routing import Router
+from support.records import record_batch
 from support.virtual_time import on_virtual_time
 
 SOURCE = TopicPartition("requests", 0)
@@ -24,15 +25,19 @@ POLICY = OutboxPolicy(Connection("nowhere"), "shop-local", 15.0, 5.0, watchdog_s
 class Wire:
     """Producer and consumer in one; `done` is the order in which things come to their end."""
 
+    batch_bytes = 1 << 20
+
     def __init__(self, send_s: float = 0.0, commit_s: float = 0.0, *fails: KafkaError) -> None:
         self.done: list[str] = []
         self.committed: list[int] = []
+        self.batches: list[Any] = []  # as they were sent
         self._send_s, self._commit_s, self._fails = send_s, commit_s, list(fails)
 
     def create_batch(self) -> Any:
-        return BatchBuilder(1 << 20, 0, key_serializer=None, value_serializer=None)
+        return record_batch(self.batch_bytes)
 
     async def send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Task[None]:
+        self.batches.append(batch)
         return asyncio.create_task(self._arrive())
 
     async def _arrive(self) -> None:
@@ -116,6 +121,23 @@ async def test_refused_records_do_not_hide_that_the_offset_before_was_committed(
     with pytest.raises(Refused):
         await made.send([OUTCOME], Progress(2))
     assert wire.committed == [1]
+
+
+@on_virtual_time
+async def test_record_batches_hold_every_outcome_in_order_and_know_how_many() -> None:
+    """The broker takes a batch only where its count and its records agree, and the next one only where it follows."""
+    wire = Wire()
+    wire.batch_bytes = 400
+    made = await outbox(wire)
+    values = [b"%d" % number * 40 for number in range(10)]
+    await made.send([Outgoing("results", b"key", value, (), 1) for value in values], Progress(1))
+    read = [list(DefaultRecordBatch(bytes(batch._build()))) for batch in wire.batches]
+    assert [batch.record_count() for batch in wire.batches] == [len(records) for records in read]
+    assert len(read) > 1
+    assert [record.value for records in read for record in records] == values
+    assert [[record.offset for record in records] for records in read] == [
+        list(range(len(records))) for records in read
+    ]
 
 
 @on_virtual_time

@@ -16,7 +16,6 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-from aiokafka.producer.message_accumulator import BatchBuilder
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.connection import Connection
 from bisupervised.streams.ending import LastTransaction, Reachable
@@ -24,6 +23,7 @@ from bisupervised.streams.marks import Progress
 from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
 from bisupervised.streams.permission import NotAllowed, denial
 from bisupervised.streams.routing import Router
+from support.records import record_batch
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ class RefusingProducer:
         return {0}
 
     def create_batch(self) -> Any:
-        return BatchBuilder(1 << 20, 0, key_serializer=None, value_serializer=None)
+        return record_batch()
 
     async def send_batch(self, _batch: object, topic: str, *, partition: int) -> asyncio.Future[None]:
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
