@@ -29,6 +29,7 @@ from .preflight import TopicFacts, preflight
 from .reload import Reloader, Reloading
 from .settings import Settings
 from .settings_file import Source
+from .severed import notice_severed
 from .stage import Stage
 from .substitute import FallbackSubstitute
 from .supervision import Supervision
@@ -180,6 +181,7 @@ def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     app = create_app(settings, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
+    notice_severed()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)

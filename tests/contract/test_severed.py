@@ -1,0 +1,95 @@
+"""A real socket on the worker's event loop, reset by the other side while the client still writes to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import uvloop
+from aiokafka import conn
+from aiokafka.conn import CloseReason, create_conn
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
+from bisupervised.streams.severed import notice_severed
+
+API_VERSIONS, METADATA = 18, 3
+ROUNDS = 20
+
+
+@pytest.fixture(autouse=True)
+def client_class() -> Iterator[None]:
+    """The client's own, put back afterwards: the process is shared."""
+    before = conn.AIOKafkaConnection
+    yield
+    conn.AIOKafkaConnection = before
+
+
+class Peer:
+    """As much of a broker as lets a client in, then answers nothing, and ends the connection as a crash does."""
+
+    def __init__(self) -> None:
+        self.closed: list[CloseReason] = []
+        self._accepted: asyncio.StreamWriter | None = None
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._accepted = writer
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        _, _, correlation_id = struct.unpack(">hhi", (await reader.readexactly(size))[:8])
+        keys = [(API_VERSIONS, 0, 0), (METADATA, 0, 0)]
+        answer = struct.pack(">ihi", correlation_id, 0, len(keys)) + b"".join(struct.pack(">hhh", *key) for key in keys)
+        writer.write(struct.pack(">i", len(answer)) + answer)
+
+    def reset(self) -> None:
+        assert self._accepted is not None
+        linger = struct.pack("ii", 1, 0)
+        self._accepted.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self._accepted.transport.abort()
+
+    def on_close(self, connection: Any, reason: CloseReason) -> None:
+        self.closed.append(reason)
+
+
+async def write_until_it_fails(connection: Any) -> tuple[BaseException, list[Awaitable[Any]]]:
+    """What the failing write raised, and the answers that the writes before it wait for."""
+    answers: list[Awaitable[Any]] = []
+    while True:
+        try:
+            answers.append(connection.send(MetadataRequest(["t"])))
+        except Exception as error:
+            return error, answers
+        await asyncio.sleep(0)
+
+
+async def severed() -> tuple[BaseException, list[Any], list[CloseReason]]:
+    peer = Peer()
+    server = await asyncio.start_server(peer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        connection = await create_conn("127.0.0.1", port, on_close=peer.on_close)
+        asyncio.get_running_loop().call_later(0.005, peer.reset)
+        error, answers = await write_until_it_fails(connection)
+        return error, await asyncio.gather(*answers, return_exceptions=True), peer.closed
+
+
+def on_the_workers_loop(played: Callable[[], Awaitable[Any]]) -> Any:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(played())  # type: ignore[arg-type]  # a coroutine
+
+
+def test_a_write_to_it_tells_that_the_connection_is_broken() -> None:
+    notice_severed()
+    for _ in range(ROUNDS):
+        error, answers, closed = on_the_workers_loop(severed)
+        assert isinstance(error, KafkaConnectionError), error
+        assert answers
+        assert {type(answer) for answer in answers} == {KafkaConnectionError}
+        assert closed == [CloseReason.CONNECTION_BROKEN]
+
+
+def test_why_it_is_needed_the_clients_own_takes_it_for_a_fault_in_the_program() -> None:
+    """Once this fails, `severed.py` can go."""
+    assert any(isinstance(on_the_workers_loop(severed)[0], RuntimeError) for _ in range(ROUNDS))
