@@ -1,6 +1,7 @@
-"""A fetched record with what the product reads of it. The client makes an object twice as dear of each.
+"""What the client's fetcher has no place to say: which record it makes, how long it waits now, whether it still lives.
 
-The client has no place to say so, but for its fetcher's own class. Measured on 300-byte records: 0.7 µs instead of 1.3.
+A record has what the product reads of it; the client makes an object twice as dear of each. Measured on 300-byte
+records: 0.7 µs instead of 1.3.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
+from aiokafka.errors import KafkaError
 
 
 class Fetched(msgspec.Struct, frozen=True, gc=False):
@@ -39,3 +41,15 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
 def fetch_lean() -> None:
     """From now on, every consumer of this process gives `Fetched`."""
     fetcher.PartitionRecords = _Records
+
+
+def wait_at_broker(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
+    """From its next fetch on, a broker that has no records answers after so long; one under way is not changed."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds  # noqa: SLF001  # an option of its making only
+
+
+def check_client(consumer: AIOKafkaConsumer) -> None:
+    """Raises `KafkaError` where a task has ended that fetching needs: the client itself says that nothing comes."""
+    for task in (consumer._fetcher.error_future, consumer._client._sync_task):  # noqa: SLF001  # nothing public tells
+        if task.done():
+            raise KafkaError("the client has stopped fetching") from (None if task.cancelled() else task.exception())

@@ -151,10 +151,10 @@ class Outbox(ABC):
             task.add_done_callback(self._discarding.discard)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, or leave it to itself where that does not end."""
         self.discard()
         if self._discarding:
-            await asyncio.wait(self._discarding)
+            await asyncio.wait(self._discarding, timeout=2 * _DISCARD_S)
 
     async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         """Send, and commit this progress or that of the send before; without outcomes, this one.

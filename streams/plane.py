@@ -25,7 +25,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from ..schemas.records import Incoming, Outgoing
 from .batch import Batch
-from .fetched import fetch_lean
+from .fetched import check_client, fetch_lean, wait_at_broker
 from .ledger import Ledger
 from .lenient import read_any_header
 from .outbox import AtLeastOnce, ExactlyOnce, Lost, Outbox, OutboxPolicy
@@ -37,11 +37,16 @@ from .window import Lease, Window
 log = logging.getLogger(__name__)
 
 #: milliseconds one fetch may wait; also how often an idle plane looks around
-_POLL_MS = 100
+_POLL_MS = 200
 #: share of a bound at which a paused partition is resumed
 _RESUME_SHARE = 0.5
+#: milliseconds that a fetch may wait at the broker for records; less while a partition is paused, for one that is
+#: resumed meanwhile is not in that fetch, and the client sends no second one
+_WAIT_MS, _HASTY_MS = 500, 20
 #: seconds after the drain deadline in which the last transaction may end
 _LAST_FLUSH_S = 5.0
+#: seconds in which the client may leave the group and end: it waits for a broker that is gone, or for a rebalance
+_LEAVE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._on_committed = on_committed
         self._unreadable = unreadable
         self._held = False
+        self._relieving = False  # a partition is paused that is to be resumed
         self._clock = clock
         self._owned: dict[TopicPartition, _Owned] = {}
         self._rotation: deque[TopicPartition] = deque()
@@ -170,6 +176,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._waiting_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = asyncio.Event()
+        self._wanted = asyncio.Event()  # more records
         self._crash: asyncio.Future[None] | None = None
         self._consumer: Any = None  # AIOKafkaConsumer, which has no types
         self._ledger = Ledger(policy.outbox.connection, policy.outbox.group)
@@ -206,11 +213,20 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         # a fetch waits out a rebalance; the group is being left, so nothing is lost by ending it
         await asyncio.wait({polling}, timeout=2 * _POLL_MS / 1000)
         polling.cancel()
+        leaving = asyncio.create_task(self._leave(polling))
+        await asyncio.wait({leaving}, timeout=_LEAVE_S)
+        if leaving.done():
+            leaving.result()
+        else:
+            text = "%s: the client does not end; the broker gives its partitions away without its word"
+            log.warning(text, self.policy.name, extra={"action": "leave_failed"})
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _leave(self, polling: asyncio.Task[None]) -> None:
         await asyncio.wait({polling})
         await self._consumer.stop()
         await self._ledger.close()
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _make_consumer(self) -> AIOKafkaConsumer:
         policy = self.policy
@@ -225,6 +241,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             heartbeat_interval_ms=int(min(policy.session_timeout_s / 3, 1.0) * 1000),
             rebalance_timeout_ms=int(policy.rebalance_timeout_s * 1000),
             request_timeout_ms=int(policy.request_timeout_s * 1000),
+            fetch_max_wait_ms=_WAIT_MS,
             max_poll_records=policy.fetch_records,
         )
 
@@ -348,6 +365,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Fetch for ever. The fetch is never cancelled while we stay: the client would stop counting polls."""
         fetched_at = self._clock()
         while not self._stopping.is_set():
+            await self._until_wanted()
+            check_client(self._consumer)  # a new process mends what it raises, waiting does not
             try:
                 fetched = await self._consumer.getmany(timeout_ms=_POLL_MS)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
@@ -374,6 +393,19 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             await self._advance()
             self.pump()
             self._govern()
+
+    async def _until_wanted(self) -> None:
+        """Until the agent will soon want more, or it is time to look around. What is unpacked before only gets cold."""
+        self._wanted.clear()
+        if self._provided():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_MS / 1000):
+                    await self._wanted.wait()
+
+    def _provided(self) -> bool:
+        """The next two batches are there."""
+        windows = (owned.partition.window for owned in self._owned.values())
+        return sum(window.pending for window in windows if window is not None) >= 2 * self._batch_records
 
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         owned = self._owned.get(tp)
@@ -434,6 +466,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._inbox.offer(Batch(leases, self._clock, self.pump))
         for owned in self._owned.values():
             owned.partition.wake_if_ready()
+        if self._relieving:
+            self._relieve()
+        if not self._wanted.is_set() and not self._provided():
+            self._wanted.set()
 
     @property
     def _batch_records(self) -> int:
@@ -527,12 +563,22 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._tell_held(held)
         for owned in self._owned.values():
             partition, window = owned.partition, owned.partition.window
-            if window is None:
-                continue
-            if not partition.paused and (held or window.full() or not partition.taking):
+            if window is not None and not partition.paused and (held or window.full() or not partition.taking):
                 self._pause(partition)
-            elif partition.paused and partition.taking and not held and not window.full(_RESUME_SHARE):
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Resume what is half empty: wherever something became of records, for the next fetch may be a while."""
+        if self._held:
+            self._relieving = False
+            return
+        partitions = [owned.partition for owned in self._owned.values()]
+        for partition in partitions:
+            window = partition.window
+            if partition.paused and partition.taking and window is not None and not window.full(_RESUME_SHARE):
                 self._resume(partition)
+        self._relieving = any(partition.paused and partition.stopped is None for partition in partitions)
+        wait_at_broker(self._consumer, _HASTY_MS if self._relieving else _WAIT_MS)
 
     def _tell_held(self, held: bool) -> None:  # noqa: FBT001  # a state, and the only argument
         self._held = held

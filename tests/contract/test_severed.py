@@ -59,7 +59,7 @@ async def write_until_it_fails(connection: Any) -> tuple[BaseException, list[Awa
     while True:
         try:
             answers.append(connection.send(MetadataRequest(["t"])))
-        except Exception as error:
+        except (KafkaConnectionError, RuntimeError) as error:
             return error, answers
         await asyncio.sleep(0)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -41,11 +43,19 @@ class FakeConsumer:
         self.told: list[tuple[Any, ...]] = []
         self.errors: deque[Exception] = deque()  # raised by the next fetches
         self.strays: dict[TopicPartition, list[Record]] = {}  # returned by the next fetch, whatever is paused
-        self.fetch = 100
+        self.fetch = 100  # records of one partition in a fetch
+        self.polls = 0  # times it was asked for records
         self.listener: Any = None
         self.stopped = False
         self.offsets: Callable[[str], int] = lambda which: 0
         self._more = asyncio.Event()
+        self.fetching: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # done when it has ended
+        self.updating: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # the same of metadata
+        self.leaves = asyncio.Event()  # it may end
+        self.leaves.set()
+        self._fetcher = SimpleNamespace(_fetch_max_wait_ms=500, error_future=self.fetching)  # where aiokafka keeps them
+        self._client = SimpleNamespace(_sync_task=self.updating)  # as above
+        self._asked: tuple[set[TopicPartition], float] = (set(), 0.0)  # what the fetch under way is for, and its end
 
     # told by the test
 
@@ -61,11 +71,17 @@ class FakeConsumer:
         self.paused.clear()
         await self.listener.on_partitions_assigned(set(tps))
 
+    @property
+    def wait_ms(self) -> int:
+        """How long the next fetch may wait for records."""
+        return int(self._fetcher._fetch_max_wait_ms)
+
     # told by the plane
 
     async def start(self) -> None: ...
 
     async def stop(self) -> None:
+        await self.leaves.wait()
         self.stopped = True
 
     def subscribe(self, topics: list[str], listener: Any) -> None:
@@ -99,25 +115,32 @@ class FakeConsumer:
         return {tp: self.offsets("end") for tp in tps}
 
     async def getmany(self, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
+        self.polls += 1
         if self.errors:
             self._fetched()  # the client drops what it had for other partitions, and has moved their positions
             raise self.errors.popleft()
         fetched, self.strays = self.strays or self._fetched(), {}
-        if not fetched:
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_ms / 1000
+        while not fetched and now() < deadline:
             self._more.clear()
-            try:
-                async with asyncio.timeout(timeout_ms / 1000):
+            with suppress(TimeoutError):
+                _, answered_at = self._asked
+                async with asyncio.timeout_at(min(deadline, answered_at)):
                     await self._more.wait()
-            except TimeoutError:
-                return {}
             fetched = self._fetched()
         await asyncio.sleep(0)
         return fetched
 
     def _fetched(self) -> dict[TopicPartition, list[Record]]:
         fetched = {}
+        now = asyncio.get_running_loop().time()
+        asked, until = self._asked
+        if now >= until or not asked & self.positions.keys():  # one fetch at a time, and it waits for records
+            asked = {tp for tp, position in self.positions.items() if tp not in self.paused and position >= 0}
+            self._asked = asked, now + self._fetcher._fetch_max_wait_ms / 1000
         for tp, position in self.positions.items():
-            if tp in self.paused or position < 0:
+            if tp not in asked or tp in self.paused or position < 0:
                 continue
             found = [record for record in self.logs[tp] if record.offset >= position][: self.fetch]
             if found:
@@ -125,6 +148,8 @@ class FakeConsumer:
                 self.positions[tp] = found[-1].offset + 1
             if not found or found[-1] is self.logs[tp][-1]:
                 self.positions[tp] = max(self.positions[tp], self.ends.get(tp, 0))
+        if fetched:
+            self._asked = set(), 0.0
         return fetched
 
 

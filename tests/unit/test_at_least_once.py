@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -160,3 +161,20 @@ async def test_a_commit_without_an_answer_is_given_up() -> None:
     with pytest.raises(Lost):
         await made.send([], Progress(1))
     assert asyncio.get_running_loop().time() - began == pytest.approx(10.0)
+
+
+class Stuck(Wire):
+    """A producer whose connections never end, and that does not hear when it is told not to wait for them."""
+
+    async def stop(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600.0)
+        await asyncio.sleep(3600.0)
+
+
+@on_virtual_time
+async def test_closing_does_not_wait_for_a_producer_that_does_not_end() -> None:
+    made = await outbox(Stuck())
+    began = asyncio.get_running_loop().time()
+    await made.close()
+    assert asyncio.get_running_loop().time() - began < 10.0

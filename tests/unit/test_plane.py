@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 from aiokafka import TopicPartition
@@ -236,6 +236,69 @@ async def test_a_full_window_pauses_and_half_empty_it_is_resumed() -> None:
 
 
 @on_virtual_time
+async def test_nothing_more_is_fetched_while_the_next_two_batches_are_there() -> None:
+    world = World(batch_records=4)
+    world.consumer.fetch = 4
+    world.consumer.write(A, *range(40))
+    await world.own(A)
+    await world.next_batch()
+    fetched = []
+    for _ in range(4):
+        await world.next_batch()
+        await asyncio.sleep(0.01)
+        fetched.append(world.plane.counters.fetched)
+    assert [later - earlier for earlier, later in pairwise(fetched)] == [4, 4, 4]  # a batch taken, a batch fetched
+    await world.stop()
+
+
+@on_virtual_time
+async def test_with_an_agent_that_takes_nothing_the_client_is_polled_all_the_same() -> None:
+    world = World(batch_records=1)
+    world.consumer.fetch = 1
+    world.consumer.write(A, *range(20))
+    await world.own(A)
+    polls = world.consumer.polls
+    await asyncio.sleep(1.0)
+    assert 4 <= world.consumer.polls - polls <= 6
+    await world.stop()
+
+
+@on_virtual_time
+async def test_one_that_was_full_does_not_wait_until_a_fetch_for_others_has_ended() -> None:
+    world = World(window=window_policy(pending=8))
+    world.consumer.fetch = 4
+    world.consumer.write(A, *range(40))
+    await world.own(A, B)  # nothing is written to B: a fetch for B alone waits at the broker
+    pauses = []
+    began = asyncio.get_running_loop().time()
+    for _ in range(10):
+        pauses.append(A in world.consumer.paused)
+        batch = await world.next_batch()
+        batch.resolve(answers(batch.records))
+    assert any(pauses)
+    assert asyncio.get_running_loop().time() - began < 0.1
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_fetch_waits_long_once_nothing_is_paused_that_could_be_resumed() -> None:
+    world = World(window=window_policy(records=2))
+    world.consumer.write(A, 0, 1)
+    await world.own(A, B)
+    await asyncio.sleep(0.2)
+    assert A in world.consumer.paused
+    assert world.consumer.wait_ms < 50
+    await world.answer_all()
+    assert world.consumer.wait_ms == 500
+    world.unreadable[2] = "of version 9"
+    world.consumer.write(A, 2)
+    await asyncio.sleep(1.0)
+    assert A in world.consumer.paused  # stopped, until a person acts
+    assert world.consumer.wait_ms == 500
+    await world.stop()
+
+
+@on_virtual_time
 async def test_while_the_agent_is_not_hungry_every_partition_is_paused_and_the_backlog_stays() -> None:
     world = World()
     world.consumer.fetch = 2
@@ -407,6 +470,23 @@ async def test_a_client_that_only_fails_ends_the_plane() -> None:
     with pytest.raises(KafkaConnectionError):
         await asyncio.wait_for(world.task, 120.0)
     assert world.consumer.stopped
+
+
+@pytest.mark.parametrize("task", ["fetching", "updating"])
+def test_a_client_whose_own_tasks_have_ended_ends_the_plane(task: str) -> None:
+    """It would answer every fetch with nothing, for ever."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        world = World()
+        await world.own(A)
+        getattr(world.consumer, task).set_exception(RuntimeError("the handler is closed"))
+        with pytest.raises(KafkaError, match="stopped fetching") as raised:
+            await asyncio.wait_for(world.task, 1.0)
+        assert isinstance(raised.value.__cause__, RuntimeError)
+        assert world.consumer.stopped
+
+    scenario()
 
 
 # handing out
@@ -690,6 +770,20 @@ async def test_stopping_gives_up_what_does_not_end() -> None:
     await world.stop()
     assert 2.9 < asyncio.get_running_loop().time() - began < 4.0
     assert world.plane.counters.abandoned == 1
+
+
+@on_virtual_time
+async def test_stopping_does_not_wait_for_a_client_that_does_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    world.consumer.leaves.clear()
+    (await world.next_batch()).resolve(answers(world.consumer.logs[A]))
+    began = asyncio.get_running_loop().time()
+    await world.stop()
+    assert asyncio.get_running_loop().time() - began < 15.0
+    assert world.brokers[A].sent == [b"answer 0"]
+    assert "leave_failed" in actions(caplog)
 
 
 # telling
