@@ -404,8 +404,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     def _provided(self) -> bool:
         """The next two batches are there."""
-        windows = (owned.partition.window for owned in self._owned.values())
-        return sum(window.pending for window in windows if window is not None) >= 2 * self._batch_records
+        partitions = (owned.partition for owned in self._owned.values())
+        pending = sum(p.window.pending for p in partitions if p.taking and p.window is not None)
+        return pending >= 2 * self._batch_records
 
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         owned = self._owned.get(tp)

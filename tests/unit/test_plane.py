@@ -264,6 +264,23 @@ async def test_with_an_agent_that_takes_nothing_the_client_is_polled_all_the_sam
 
 
 @on_virtual_time
+async def test_what_a_stopped_partition_holds_keeps_nobody_from_fetching() -> None:
+    world = World(batch_records=4)
+    world.unreadable[100] = "of another version"
+    world.consumer.write(A, *range(20), 100)
+    await world.own(A, B)
+    assert world.plane.standings()[0].state == "stopped"
+    world.consumer.fetch = 4
+    world.consumer.write(B, *range(40))
+    began = asyncio.get_running_loop().time()
+    for _ in range(10):
+        with await world.next_batch() as batch:
+            batch.resolve(answers(batch.records))
+    assert asyncio.get_running_loop().time() - began < 0.1
+    await world.stop()
+
+
+@on_virtual_time
 async def test_one_that_was_full_does_not_wait_until_a_fetch_for_others_has_ended() -> None:
     world = World(window=window_policy(pending=8))
     world.consumer.fetch = 4
