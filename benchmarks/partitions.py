@@ -2,7 +2,8 @@
 
 For each number of partitions: one worker with the agent `local`, a model that costs nothing, 300-byte requests. Exactly
 once keeps a transactional producer for each partition. Told are the seconds until all partitions are owned, records
-answered a second, CPU time a record, and memory at the end.
+answered a second, CPU time a record, and memory at the end. Then the same with a backlog in one of them alone, which is
+how every backlog ends.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from bisupervised.streams.settings import Settings
 from bisupervised.streams.topics import create_topics
 from rich.console import Console
 from rich.table import Table
 
+from . import topics
 from .command import command
-from .worker import Worker, produce, settings_for, wait_until_answered
+from .worker import Worker, producer_of, settings_for, wait_until_answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,11 @@ class Sizes:
     """What is tried."""
 
     partitions: tuple[int, ...] = (4, 32, 128)
+    lopsided: int = 4  #: of so many, one has the whole backlog
     records: int = 50_000
 
 
-SMOKE = Sizes((4, 8), 1000)
+SMOKE = Sizes((4, 8), records=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Cost:
     """What a number of partitions costs a worker."""
 
     partitions: int
+    filled: int  #: of these, with a backlog
     owned_s: float  #: seconds from the start of the process until it owns them all
     per_s: float  #: records answered a second, behind a backlog
     cpu_us: float  #: CPU time of the worker, microseconds a record
@@ -51,7 +56,7 @@ class Report:
     partition_costs: tuple[Cost, ...]
 
 
-def cost(servers: str, partitions: int, records: int, folder: Path) -> Cost:
+def cost(servers: str, partitions: int, filled: int, records: int, folder: Path) -> Cost:
     """Let a backlog pile up behind a worker that stands still, for less than its session lasts; then time it."""
     path, settings = settings_for(servers, folder, partitions)
     asyncio.run(create_topics(settings))
@@ -59,13 +64,19 @@ def cost(servers: str, partitions: int, records: int, folder: Path) -> Cost:
     with Worker(path, "local") as worker:
         owned_s = worker.wait_until_owning(partitions)
         worker.suspend()
-        asyncio.run(produce(settings, values))
+        asyncio.run(_fill(settings, filled, values))
         before_s, began = worker.cpu_s, time.monotonic()
         worker.resume()
         wait_until_answered(settings, records)
         took_s = time.monotonic() - began
         cpu_s = worker.cpu_s - before_s
-        return Cost(partitions, owned_s, records / took_s, cpu_s / records * 1e6, worker.memory_mb)
+        return Cost(partitions, filled, owned_s, records / took_s, cpu_s / records * 1e6, worker.memory_mb)
+
+
+async def _fill(settings: Settings, partitions: int, values: list[bytes]) -> None:
+    async with producer_of(settings) as producer:
+        placed = ((number % partitions, None, value) for number, value in enumerate(values))
+        await topics.send(producer, settings.topics.requests, placed)
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
@@ -73,17 +84,20 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
     costs = []
     for partitions in sizes.partitions:
         say.print(f"{partitions} partitions …")
-        costs.append(cost(servers, partitions, sizes.records, folder))
+        costs.append(cost(servers, partitions, partitions, sizes.records, folder))
+    say.print(f"one of {sizes.lopsided} partitions …")
+    costs.append(cost(servers, sizes.lopsided, 1, sizes.records, folder))
     return Report(tuple(costs))
 
 
 def as_table(report: Report) -> Table:
     """The report for people."""
-    columns = ("partitions", "owned after", "records/s", "CPU, µs a record", "memory, MB")
+    columns = ("partitions", "with a backlog", "owned after", "records/s", "CPU, µs a record", "memory, MB")
     table = Table(*columns, title="Many partitions, one worker, exactly once")
     for row in report.partition_costs:
         table.add_row(
             str(row.partitions),
+            str(row.filled),
             f"{row.owned_s:.1f} s",
             f"{row.per_s:,.0f}",
             f"{row.cpu_us:.0f}",

@@ -20,7 +20,7 @@ def test_one_benchmark_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench -->\nold\n<!-- end of bench -->\nafter\n")
     found, _ = smoke("bench", tmp_path, "--only", "partitions", "--page", page)
-    assert [cost["partitions"] for cost in found["partitions"]["partition_costs"]] == [4, 8]
+    assert [cost["partitions"] for cost in found["partitions"]["partition_costs"]] == [4, 8, 4]
     assert found["versions"]["python"] == platform.python_version()
     assert found["machine"]["cores"] >= 1
     text = page.read_text()
