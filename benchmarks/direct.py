@@ -1,7 +1,7 @@
 """`python -m benchmarks.direct CONFIG`: the agent `local` behind its data plane, without Faust.
 
-What the agents' channel costs is the difference between this and `bisupervised worker --agents local`. There is no
-supervision, no page and no reload here.
+What the agents' channel costs is the difference between this and `bisupervised worker --agents local`, which has the
+same event loop. There is no supervision, no page, no count of what was committed and no reload here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import uvloop
 from bisupervised.agents.agents import Agent
 from bisupervised.agents.heap import settle_heap
 from bisupervised.streams.batch import Batch
@@ -64,10 +65,12 @@ async def run(settings: Settings) -> None:
         make_router(settings, step, facts),
         DirectInbox(agent),
         FallbackSubstitute(step.agent, step.facts),
+        hungry=lambda: agent.hungry,
+        appetite=lambda: agent.appetite,
     )
     settle_heap()
     await plane.run()
 
 
 if __name__ == "__main__":
-    asyncio.run(run(load_settings(Path(sys.argv[1]), {})))
+    uvloop.run(run(load_settings(Path(sys.argv[1]), {})))
