@@ -43,7 +43,7 @@ _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker for records; less while a partition is paused, for one that is
 #: resumed meanwhile is not in that fetch, and the client sends no second one
 _WAIT_MS, _HASTY_MS = 500, 20
-#: seconds after the drain deadline in which the last transaction may end
+#: seconds after the drain deadline in which the last transaction may end, and then what was cancelled
 _LAST_FLUSH_S = 5.0
 #: seconds in which the client may leave the group and end: it waits for a broker that is gone, or for a rebalance
 _LEAVE_S = 10.0
@@ -315,7 +315,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 self._resume(partition)
 
     async def _release(self, tps: list[TopicPartition]) -> None:
-        """Drain and let go. Ends by the drain deadline and the time of one more transaction."""
+        """Drain and let go. Ends by the drain deadline and twice the time of one more transaction, whatever happens."""
         leaving = [self._owned[tp] for tp in tps]
         if not leaving:
             return
@@ -327,7 +327,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late)
+            await asyncio.wait(late, timeout=_LAST_FLUSH_S)
         await asyncio.gather(*(self._forget(owned) for owned in leaving))
         self._tell_owned()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import chain, pairwise
 
 import pytest
@@ -107,6 +108,22 @@ async def test_a_rebalance_waits_for_an_acquisition_no_longer_than_for_a_drain()
     await world.own(B)
     assert 2.0 <= asyncio.get_running_loop().time() - before < 8.0
     await world.stop()
+
+
+@on_virtual_time
+async def test_nobody_waits_for_an_acquisition_that_does_not_hear_that_it_is_over() -> None:
+    async def deaf() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600.0)
+        await asyncio.sleep(3600.0)
+
+    world = World(drain_s=2.0)
+    world.brokers[A].open = deaf  # type: ignore[method-assign]  # a client that does not end
+    await world.own(A)
+    began = asyncio.get_running_loop().time()
+    await world.stop()
+    assert asyncio.get_running_loop().time() - began < 15.0
+    assert world.plane.statistics()["partitions"] == {}
 
 
 @on_virtual_time
