@@ -24,6 +24,7 @@ from rich.table import Table
 
 from .command import command, missed
 from .remote import server
+from .spread import Spread, spread
 from .traffic import LOCAL, Outcomes, mixed, outcomes
 from .worker import Worker, produce, settings_for
 
@@ -41,12 +42,13 @@ class Sizes:
     """How long it all takes."""
 
     events: int = 1_000_000
+    runs: int = 3
     padding: int = 150  #: bytes of an event that nobody reads
     every_s: float = 1.0  #: seconds between two looks at the worker
     remote_batch: int = 64  #: inputs a call
 
 
-SMOKE = Sizes(events=2_000, every_s=0.05, remote_batch=8)
+SMOKE = Sizes(events=2_000, runs=1, every_s=0.05, remote_batch=8)
 
 
 class Sample(NamedTuple):
@@ -57,11 +59,11 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What is written to `build/memory.json`."""
+class Life:
+    """One worker with all the events."""
 
-    memory_growth: float  #: while the remote is down: the end over the time after the warm-up, less 1
-    memory_growth_draining: float  #: the same while the remote is back
+    growth: float  #: while the remote is down: the end over the time after the warm-up, less 1
+    growth_draining: float  #: the same while the remote is back
     warm_mb: float  #: after the warm-up
     most_mb: float  #: while the remote is down, after the warm-up
     most_draining_mb: float
@@ -71,7 +73,41 @@ class Report:
     outcomes: Outcomes
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/memory.json`, of several lives; in each the same."""
+
+    memory_growth: Spread
+    memory_growth_draining: Spread
+    warm_mb: Spread
+    most_mb: Spread
+    most_draining_mb: Spread
+    down_s: Spread
+    draining_s: Spread
+    waited: Spread
+    outcomes: tuple[Outcomes, ...]
+
+
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
+    """One worker after the other, each with topics of its own: a share of some megabytes jumps from one to the next."""
+    lives = []
+    for number in range(sizes.runs):
+        say.print(f"worker {number + 1} of {sizes.runs}:")
+        lives.append(live(servers, sizes, folder, say))
+    return Report(
+        memory_growth=spread([life.growth for life in lives]),
+        memory_growth_draining=spread([life.growth_draining for life in lives]),
+        warm_mb=spread([life.warm_mb for life in lives]),
+        most_mb=spread([life.most_mb for life in lives]),
+        most_draining_mb=spread([life.most_draining_mb for life in lives]),
+        down_s=spread([life.down_s for life in lives]),
+        draining_s=spread([life.draining_s for life in lives]),
+        waited=spread([life.waited for life in lives]),
+        outcomes=tuple(life.outcomes for life in lives),
+    )
+
+
+def live(servers: str, sizes: Sizes, folder: Path, say: Console) -> Life:
     """Down, then back, then count."""
     with socket.socket() as held:  # bound, so that nobody else gets the port; nobody listens, so it refuses
         held.bind(("127.0.0.1", 0))
@@ -93,9 +129,9 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
             ended = time.monotonic()
     say.print("all outcomes are read …")
     counted = asyncio.run(outcomes(settings, sizes.events))
-    return Report(
-        memory_growth=growth(down),
-        memory_growth_draining=growth(draining),
+    return Life(
+        growth=growth(down),
+        growth_draining=growth(draining),
         warm_mb=median([sample.mb for sample in _compared(down)[0]]),
         most_mb=max(sample.mb for sample in warm(down)),
         most_draining_mb=max(sample.mb for sample in draining),
@@ -143,21 +179,26 @@ def _compared(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 def as_table(report: Report) -> Table:
     """The report for people."""
-    told = report.outcomes
-    table = Table("", "measured", "target", title=f"A worker's memory over {told.inputs:,} events")
-    table.add_row("growth while the remote is down", f"{report.memory_growth:+.1%}", "≤ 5 %")
-    table.add_row("growth while it is back", f"{report.memory_growth_draining:+.1%}", "")
-    table.add_row("memory after the warm-up, at most", f"{report.warm_mb:.0f} MB, {report.most_mb:.0f} MB", "")
-    table.add_row("at most while it is back", f"{report.most_draining_mb:.0f} MB", "")
-    table.add_row("remote down", f"{report.down_s:,.0f} s", "")
-    table.add_row(f"until {report.waited:,} had been asked", f"{report.draining_s:,.0f} s", "")
-    table.add_row("inputs, outcomes, inputs that have one", f"{told.inputs:,}, {told.records:,}, {told.sources:,}", "=")
+    events = report.outcomes[0].inputs
+    table = Table("", "measured", "target", title=f"A worker's memory over {events:,} events")
+    table.add_row("growth while the remote is down", report.memory_growth.percent, "≤ 5 %")
+    table.add_row("growth while it is back", report.memory_growth_draining.percent, "")
+    table.add_row("memory after the warm-up, MB", str(report.warm_mb), "")
+    table.add_row("at most while the remote is down, MB", str(report.most_mb), "")
+    table.add_row("at most while it is back, MB", str(report.most_draining_mb), "")
+    table.add_row("remote down, s", str(report.down_s), "")
+    table.add_row("events that waited for it", str(report.waited), "")
+    table.add_row("until they had been asked, s", str(report.draining_s), "")
+    for told in report.outcomes:
+        row = f"{told.inputs:,}, {told.records:,}, {told.sources:,}"
+        table.add_row("inputs, outcomes, inputs that have one", row, "=")
     return table
 
 
 def faults(report: Report) -> list[str]:
     """Targets that were missed."""
-    held = {"memory_growth": report.memory_growth <= 0.05, "outcomes": report.outcomes.exact}
+    exact = all(told.exact for told in report.outcomes)
+    held = {"memory_growth": report.memory_growth.median <= 0.05, "outcomes": exact}
     return missed(held)
 
 
