@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, NamedTuple
@@ -22,9 +23,12 @@ from .price import Bounded, Price
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
-from .transport import Transport
+from .transport import Response, Transport
 
 log = logging.getLogger(__name__)
+
+#: bytes of an answer from which on the event loop needs milliseconds to read it, and up to tens of them
+_LARGE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class RemoteClient:
         self._clock = clock
         self._sleep = sleep
         self._random = random
+        self._reading_large = asyncio.Lock()
 
     async def ask(
         self,
@@ -185,6 +190,24 @@ class RemoteClient:
         url = self._policy.url.rstrip("/") + asked.call.path
         response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
         permit.heard(response.headers, response.status)
+        async with self._in_turn(response):
+            reply = self._read(response, permit, asked, bill)
+        permit.used(reply.usage)
+        self.meter.used(reply.usage)
+        span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
+        return reply
+
+    @asynccontextmanager
+    async def _in_turn(self, response: Response) -> AsyncIterator[None]:
+        """No two large answers are read in a row: the event loop has its other work between, and before what comes."""
+        if len(response.body) < _LARGE_BYTES:
+            yield
+            return
+        async with self._reading_large:
+            yield
+            await asyncio.sleep(0)
+
+    def _read(self, response: Response, permit: Permit, asked: _Asked, bill: Bill) -> Reply:
         self.protocol.raise_for(response)
         paid = asked.most  # of an answer that cannot be read, nobody knows what it has cost
         try:
@@ -194,9 +217,6 @@ class RemoteClient:
         finally:
             permit.money = paid
             bill.cost += paid / NANO / asked.inputs
-        permit.used(reply.usage)
-        self.meter.used(reply.usage)
-        span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
         return reply
 
     def _most_answer_tokens(self, asked: int) -> int:

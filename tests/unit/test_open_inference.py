@@ -129,6 +129,7 @@ def test_a_remote_that_scores_itself_is_asked_for_both_outputs() -> None:
     ("response", "answers"),
     [
         (scored(["Rome", "é"], [2], [-3.5, 2]), [Answer("Rome", -3.5), Answer("é", 2.0)]),
+        (scored(["Rome, Italy", "a, b, c"], [2], [1, 0]), [Answer("Rome, Italy", 1.0), Answer("a, b, c", 0.0)]),
         (scored([7, 0.5], [2, 1], [0.5, 0.25], [2, 1]), [Answer(7, 0.5), Answer(0.5, 0.25)]),
         (scored([["a", "b"], ["c", "d"]], [2, 2], [[1], [0]]), [Answer(["a", "b"], 1.0), Answer(["c", "d"], 0.0)]),
         (scored(["a", "b"], [2], [None, 0.5]), [Answer("a", None), Answer("b", 0.5)]),
@@ -188,6 +189,7 @@ def _holding(data: bytes) -> bytes:
         (Response(200, {}, _holding(b"[" * 100_000)), "cannot be read"),
         (Response(200, {}, _holding(b"[" * 400 + b"1,1,1,1" + b"]" * 400)), "no answer"),
         (Response(200, {}, _holding(b'{"0": 0.5}')), "no list of"),
+        (Response(200, {}, _holding(b'{"0": 0.5, "1": 1, "2": 0, "3": 1, "4": 1}')), "no list of"),
         (answered([{}] * 4, [2, 2]), "no answer"),
         (answered([0.5] * 4, [2, 2], name="logits"), r"missing; there are \['logits'\]"),
         (answered([0.5] * 4, [2, 2], outputs=None), "cannot be read"),
@@ -236,7 +238,7 @@ def test_a_success_is_no_failure() -> None:
     OpenInference("big").raise_for(Response(200, {}, b""))
 
 
-@pytest.mark.parametrize("unit", [b"1e300,", b"[],", b"{},", b"0,"])
+@pytest.mark.parametrize("unit", [b"1e300,", b"[],", b"{},", b"0,", b'{"a":[]},', b'"a,b",'])
 def test_data_of_another_size_than_its_shape_is_not_parsed(unit: bytes) -> None:
     """A MiB of numbers such as 1e300 took more than a second, with the event loop waiting."""
     body = _holding(b"[" + unit * (2**20 // len(unit)) + b"0]")

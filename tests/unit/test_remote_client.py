@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from bisupervised.agents.remote.breaker import BreakerPolicy
@@ -277,6 +278,33 @@ async def test_while_an_answer_is_read_nothing_is_collected_and_afterwards_again
     with suppress(InvalidAnswer):
         await made.ask(INPUTS, "a-key", None, Bill())
     assert (seen, gc.isenabled()) == ([False], True)
+
+
+@pytest.mark.parametrize(("padding", "between"), [(0, 0), (100_000, 1)])
+async def test_between_two_large_answers_the_event_loop_has_its_turn(
+    padding: int, between: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = Response(200, {}, GOOD.body + b" " * padding)
+    made, _ = client([answer] * 4, Clock())
+    turns, read_at, done_at = 0, list[int](), list[int]()
+    read = OpenInference.read
+
+    def watched(self: OpenInference, response: Response, asked: int) -> Reply:
+        read_at.append(turns)
+        return read(self, response, asked)
+
+    async def ask(key: str) -> None:
+        await made.ask(INPUTS, key, None, Bill())
+        done_at.append(turns)
+
+    monkeypatch.setattr(OpenInference, "read", watched)
+    asking = asyncio.gather(*(ask(f"key {number}") for number in range(4)))
+    while not asking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert [later - earlier >= between for earlier, later in pairwise(read_at)] == [True] * 3
+    assert (len(set(read_at)) == 1) is not bool(between)
+    assert [done - begun for begun, done in zip(read_at, done_at, strict=True)] == [between] * 4
 
 
 async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again() -> None:

@@ -52,6 +52,7 @@ class _Answered(msgspec.Struct):
 
 
 _answered = msgspec.json.Decoder(_Answered)
+_pieces = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,13 @@ def _named(document: _Answered, name: str) -> _Output | None:
 
 def _elements(output: _Output) -> list[Any]:
     """The data, parsed only where it can be as many elements as the shape says: each but the last has a comma, and
-    only a text has others.
+    only what has quotes has others; that is cut into pieces first, for 100,000 objects take tens of milliseconds.
 
     By orjson, for msgspec takes 8 µs for a number such as 1e300, and a hostile server sends many of them.
     """
-    raw = bytes(output.data)
-    surplus = raw.count(b",") + 1 - math.prod(output.shape)
-    if surplus < 0 or (surplus and b'"' not in raw) or not raw.startswith(b"["):
+    raw, wanted = bytes(output.data), math.prod(output.shape)
+    surplus = raw.count(b",") + 1 - wanted if raw.startswith(b"[") else -1
+    if surplus < 0 or (surplus and (b'"' not in raw or len(_pieces.decode(raw)) != wanted)):
         raise ValueError(f"it holds no list of {output.shape} elements")
     found: list[Any] = orjson.loads(raw)
     return found
