@@ -72,7 +72,8 @@ async def severed() -> tuple[BaseException, list[Any], list[CloseReason]]:
         connection = await create_conn("127.0.0.1", port, on_close=peer.on_close)
         asyncio.get_running_loop().call_later(0.005, peer.reset)
         error, answers = await write_until_it_fails(connection)
-        return error, await asyncio.gather(*answers, return_exceptions=True), peer.closed
+        closed = list(peer.closed)  # by then, so that the next request opens another one
+        return error, await asyncio.gather(*answers, return_exceptions=True), closed
 
 
 def on_the_workers_loop(played: Callable[[], Awaitable[Any]]) -> Any:
