@@ -75,17 +75,10 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is written to `build/memory.json`, of several lives; in each the same."""
+    """What is written to `build/memory.json`."""
 
-    memory_growth: Spread
-    memory_growth_draining: Spread
-    warm_mb: Spread
-    most_mb: Spread
-    most_draining_mb: Spread
-    down_s: Spread
-    draining_s: Spread
-    waited: Spread
-    outcomes: tuple[Outcomes, ...]
+    memory_growth: Spread  #: while the remote is down, over the lives
+    lives: tuple[Life, ...]
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
@@ -94,17 +87,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
     for number in range(sizes.runs):
         say.print(f"worker {number + 1} of {sizes.runs}:")
         lives.append(live(servers, sizes, folder, say))
-    return Report(
-        memory_growth=spread([life.growth for life in lives]),
-        memory_growth_draining=spread([life.growth_draining for life in lives]),
-        warm_mb=spread([life.warm_mb for life in lives]),
-        most_mb=spread([life.most_mb for life in lives]),
-        most_draining_mb=spread([life.most_draining_mb for life in lives]),
-        down_s=spread([life.down_s for life in lives]),
-        draining_s=spread([life.draining_s for life in lives]),
-        waited=spread([life.waited for life in lives]),
-        outcomes=tuple(life.outcomes for life in lives),
-    )
+    return Report(spread([life.growth for life in lives]), tuple(lives))
 
 
 def live(servers: str, sizes: Sizes, folder: Path, say: Console) -> Life:
@@ -179,17 +162,17 @@ def _compared(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 def as_table(report: Report) -> Table:
     """The report for people."""
-    events = report.outcomes[0].inputs
-    table = Table("", "measured", "target", title=f"A worker's memory over {events:,} events")
+    lives = report.lives
+    table = Table("", "measured", "target", title=f"A worker's memory over {lives[0].outcomes.inputs:,} events")
     table.add_row("growth while the remote is down", report.memory_growth.percent, "≤ 5 %")
-    table.add_row("growth while it is back", report.memory_growth_draining.percent, "")
-    table.add_row("memory after the warm-up, MB", str(report.warm_mb), "")
-    table.add_row("at most while the remote is down, MB", str(report.most_mb), "")
-    table.add_row("at most while it is back, MB", str(report.most_draining_mb), "")
-    table.add_row("remote down, s", str(report.down_s), "")
-    table.add_row("events that waited for it", str(report.waited), "")
-    table.add_row("until they had been asked, s", str(report.draining_s), "")
-    for told in report.outcomes:
+    table.add_row("growth while it is back", spread([life.growth_draining for life in lives]).percent, "")
+    table.add_row("memory after the warm-up, MB", str(spread([life.warm_mb for life in lives])), "")
+    table.add_row("at most while the remote is down, MB", str(spread([life.most_mb for life in lives])), "")
+    table.add_row("at most while it is back, MB", str(spread([life.most_draining_mb for life in lives])), "")
+    table.add_row("remote down, s", str(spread([life.down_s for life in lives])), "")
+    table.add_row("events that waited for it", str(spread([life.waited for life in lives])), "")
+    table.add_row("until they had been asked, s", str(spread([life.draining_s for life in lives])), "")
+    for told in (life.outcomes for life in lives):
         row = f"{told.inputs:,}, {told.records:,}, {told.sources:,}"
         table.add_row("inputs, outcomes, inputs that have one", row, "=")
     return table
@@ -197,7 +180,7 @@ def as_table(report: Report) -> Table:
 
 def faults(report: Report) -> list[str]:
     """Targets that were missed."""
-    exact = all(told.exact for told in report.outcomes)
+    exact = all(life.outcomes.exact for life in report.lives)
     held = {"memory_growth": report.memory_growth.median <= 0.05, "outcomes": exact}
     return missed(held)
 

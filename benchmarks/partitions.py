@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from bisupervised.streams.settings import Settings
 from bisupervised.streams.topics import create_topics
 from rich.console import Console
 from rich.table import Table
 
-from . import topics
 from .command import command
-from .worker import Worker, producer_of, settings_for, wait_until_answered
+from .worker import Worker, produce, settings_for, wait_until_answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +62,13 @@ def cost(servers: str, partitions: int, filled: int, records: int, folder: Path)
     with Worker(path, "local") as worker:
         owned_s = worker.wait_until_owning(partitions)
         worker.suspend()
-        asyncio.run(_fill(settings, filled, values))
+        asyncio.run(produce(settings, values, filled))
         before_s, began = worker.cpu_s, time.monotonic()
         worker.resume()
         wait_until_answered(settings, records)
         took_s = time.monotonic() - began
         cpu_s = worker.cpu_s - before_s
         return Cost(partitions, filled, owned_s, records / took_s, cpu_s / records * 1e6, worker.memory_mb)
-
-
-async def _fill(settings: Settings, partitions: int, values: list[bytes]) -> None:
-    async with producer_of(settings) as producer:
-        placed = ((number % partitions, None, value) for number, value in enumerate(values))
-        await topics.send(producer, settings.topics.requests, placed)
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:

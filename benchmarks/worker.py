@@ -135,10 +135,10 @@ def _seconds(logged: str) -> float:
     return datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
 
 
-async def produce(settings: Settings, values: Iterable[bytes]) -> None:
-    """Put requests into all partitions in turn."""
+async def produce(settings: Settings, values: Iterable[bytes], partitions: int | None = None) -> None:
+    """Put requests into so many partitions in turn, or into all."""
     async with producer_of(settings) as producer:
-        await put(producer, settings, values)
+        await put(producer, settings, values, partitions)
 
 
 def producer_of(settings: Settings) -> AIOKafkaProducer:
@@ -148,8 +148,10 @@ def producer_of(settings: Settings) -> AIOKafkaProducer:
     )
 
 
-async def put(producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes]) -> None:
+async def put(
+    producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes], partitions: int | None = None
+) -> None:
     """The same, acknowledged."""
     names = settings.topics
-    placed = ((number % names.partitions, None, value) for number, value in enumerate(values))
+    placed = ((number % (partitions or names.partitions), None, value) for number, value in enumerate(values))
     await topics.send(producer, names.requests, placed)
