@@ -535,8 +535,9 @@ class Pipeline:
             while missing:
                 alive = any(worker.running for worker in self.workers)
                 fetched = [r for rs in (await consumer.getmany(timeout_ms=200)).values() for r in rs]
-                found += [_outcome(roles[record.topic], record) for record in fetched]
-                missing -= {outcome.place for outcome in found}
+                fresh = [_outcome(roles[record.topic], record) for record in fetched]
+                missing -= {outcome.place for outcome in fresh}
+                found += fresh
                 assert alive or fetched or not missing, f"no worker lives; no outcome of {self._some(missing)}"
                 assert time.monotonic() < deadline or not missing, f"no outcome of {self._some(missing)}"
         return found
