@@ -163,7 +163,7 @@ class Stream(_Table):
         default="earliest", description="where a partition without a committed offset starts"
     )
     commit_interval_ms: _Count = Field(
-        default=100, description="milliseconds between two transactions under load, at most"
+        default=100, description="milliseconds between two transactions, under load or behind a remote call"
     )
     window_records: Annotated[_Count, Field(le=MOST_WINDOW_RECORDS)] = Field(
         default=10_000, description="records of one partition that may be unfinished or done out of order"

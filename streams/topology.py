@@ -60,9 +60,6 @@ from .window import WindowPolicy
 AgentName = Literal["local", "remote", "remote_supervisor"]
 AGENTS: tuple[AgentName, ...] = get_args(AgentName)
 
-#: seconds between two transactions of the agents behind a remote call, at least. A transaction costs as much CPU time
-#: as several calls, and what they carry has waited for a call: back to back, they kept the next calls waiting
-_UNHURRIED_S = 0.05
 #: answers judged at once; judging is arithmetic
 _JUDGED_AT_ONCE = 1000
 
@@ -171,11 +168,14 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         suspects=stream.window_records,
         enabled=step.runs_user_code,
     )
+    interval_s = stream.commit_interval_ms / 1000
     return PartitionPolicy(
         window=window,
         caution=caution,
-        commit_interval_s=stream.commit_interval_ms / 1000,
-        unhurried_s=0.0 if step.agent == "local" else min(_UNHURRIED_S, stream.commit_interval_ms / 1000),
+        commit_interval_s=interval_s,
+        # what a transaction behind a remote call carries has waited for the call, and it costs as much CPU time as
+        # several calls: back to back, transactions kept the next calls waiting
+        unhurried_s=0.0 if step.agent == "local" else interval_s,
         drain_s=stream.drain_s,
     )
 

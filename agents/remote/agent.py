@@ -76,6 +76,7 @@ class Remote:
         paid twice.
         """
         self._client = client
+        self._shaped = client.protocol if isinstance(client.protocol, Shaped) else None  # asked once: it is slow
         self._batch = batch or BatchPolicy()
         self._accepts_local = accepts_local
         self._tracing = tracing or Tracing()
@@ -174,8 +175,7 @@ class Remote:
         return self._client.endpoint
 
     def _shape_of(self, question: Question) -> Hashable:
-        protocol = self._client.protocol
-        return protocol.shape_of(question.input) if isinstance(protocol, Shaped) else None
+        return None if self._shaped is None else self._shaped.shape_of(question.input)
 
     async def close(self) -> None:
         await self._client.close()

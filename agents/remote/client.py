@@ -90,6 +90,7 @@ class RemoteClient:
     ) -> None:
         self._transport = transport
         self.protocol = protocol
+        self._bounded = protocol if isinstance(protocol, Bounded) else None  # asked once: it is slow
         self.gate = gate or Gate(clock=clock)
         self.meter = Meter(clock)
         self.endpoint = endpoint
@@ -220,9 +221,9 @@ class RemoteClient:
         return reply
 
     def _most_answer_tokens(self, asked: int) -> int:
-        if isinstance(self.protocol, Bounded):
-            return self.protocol.most_answer_tokens(asked)
-        return asked * self._policy.most_answer_tokens
+        if self._bounded is None:
+            return asked * self._policy.most_answer_tokens
+        return self._bounded.most_answer_tokens(asked)
 
     def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
         """Seconds until the next try. Raises where there is none: the error, or `Timeout` if it would come too late."""

@@ -80,3 +80,14 @@ def test_only_the_remote_agent_commits_how_far_it_hands_out(
     policies = {name: topology.plane_policy(settings, step) for name, step in topology.steps(settings).items()}
     found = {name: policy.partition.window.ahead for name, policy in policies.items()}
     assert found == {"local": 0, "remote": ahead, "remote_supervisor": 0}
+
+
+def test_transactions_behind_a_remote_call_are_the_commit_interval_apart(tmp_path: Path) -> None:
+    made = settings(tmp_path, "logits", "max_softmax", more="[stream]\ncommit_interval_ms = 70")
+    policies = {name: topology.plane_policy(made, step).partition for name, step in topology.steps(made).items()}
+    assert {name: policy.commit_interval_s for name, policy in policies.items()} == dict.fromkeys(policies, 0.07)
+    assert {name: policy.unhurried_s for name, policy in policies.items()} == {
+        "local": 0.0,
+        "remote": 0.07,
+        "remote_supervisor": 0.07,
+    }
