@@ -2,9 +2,9 @@
 
 So many calls in flight, and the latency that one call has, allow so many calls a second, and five times as many events.
 Events come a fifth faster than that, from beginning to end, so every agent is at work all the time and the remote never
-lacks any. What is reached is read off the server's log, over the middle of the run. Where the worker's event loop is
-always at work or waiting for a core, or the whole machine has none left, that is the limit, not the pipeline; such runs
-are marked and not judged.
+lacks any. What is reached is read off the server's log, over the middle of the run. Where in the median of several runs
+the worker's event loop is always at work or waiting for a core, or the whole machine has none left, that is the limit,
+not the pipeline; so many calls in flight are marked then and not judged.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from rich.table import Table
 
 from .command import command, missed
 from .remote import log_of, server
+from .spread import Spread, spread
 from .traffic import DOUBTFUL_ONE_IN, LOCAL, Outcomes, mixed, outcomes
 from .worker import Worker, producer_of, put, settings_for
 
@@ -41,15 +42,16 @@ LOOP_FULL, MACHINE_FULL = 0.95, 0.95
 class Sizes:
     """How long it all takes."""
 
-    in_flight: tuple[int, ...] = (16, 64, 256)  #: calls at once, a run each
+    in_flight: tuple[int, ...] = (16, 64, 256)  #: calls at once
+    rounds: int = 3  #: runs of each
     latency_s: float = 0.05  #: seconds that the server takes for a call
     seconds: float = 30.0  #: a run, where all that is allowed is reached
-    most_events: int = 120_000  #: a run, for what the CPU limits
+    most_events: int = 60_000  #: a run, for what the CPU limits
     faster: float = 1.2  #: how much faster than allowed events come
     calls: int = 100  #: one after the other, for the latency of one
 
 
-SMOKE = Sizes((8,), seconds=3.0, calls=5)
+SMOKE = Sizes((8,), rounds=1, seconds=3.0, calls=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,28 +75,59 @@ class Run:
     busy: Busy
     outcomes: Outcomes
 
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What the runs with so many calls in flight come to."""
+
+    in_flight: int
+    latency_ms: Spread
+    allowed_per_s: Spread
+    reached_per_s: Spread
+    efficiency: Spread
+    worker: Spread
+    loop: Spread
+    machine: Spread
+
     @property
     def cpu_full(self) -> bool:
         """The CPU was the limit."""
-        return self.busy.loop >= LOOP_FULL or self.busy.machine >= MACHINE_FULL
+        return self.loop.median >= LOOP_FULL or self.machine.median >= MACHINE_FULL
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What is written to `build/whole.json`."""
 
-    remote_efficiency: float | None  #: the lowest of the runs that the CPU did not limit; None where it limited all
+    remote_efficiency: float | None  #: the lowest median of a level that the CPU did not limit; None: it limited all
+    levels: list[Level]
     runs: list[Run]
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """A run for each number of calls in flight."""
+    """Several runs for each number of calls in flight, in turns."""
     runs = []
-    for in_flight in sizes.in_flight:
-        say.print(f"three agents, {in_flight} calls in flight …")
-        runs.append(_run(servers, sizes, in_flight, folder))
-    judged = [run.efficiency for run in runs if not run.cpu_full]
-    return Report(min(judged, default=None), runs)
+    for number in range(sizes.rounds):
+        for in_flight in sizes.in_flight:
+            say.print(f"three agents, {in_flight} calls in flight, {number + 1} of {sizes.rounds} …")
+            runs.append(_run(servers, sizes, in_flight, folder))
+    levels = [level_of([run for run in runs if run.in_flight == in_flight]) for in_flight in sizes.in_flight]
+    judged = [level.efficiency.median for level in levels if not level.cpu_full]
+    return Report(min(judged, default=None), levels, runs)
+
+
+def level_of(runs: Sequence[Run]) -> Level:
+    """Of runs with equally many calls in flight, at least one."""
+    return Level(
+        runs[0].in_flight,
+        spread([run.latency_ms for run in runs]),
+        spread([run.allowed_per_s for run in runs]),
+        spread([run.reached_per_s for run in runs]),
+        spread([run.efficiency for run in runs]),
+        spread([run.busy.worker for run in runs]),
+        spread([run.busy.loop for run in runs]),
+        spread([run.busy.machine for run in runs]),
+    )
 
 
 def _run(servers: str, sizes: Sizes, in_flight: int, folder: Path) -> Run:
@@ -172,16 +205,16 @@ def as_table(report: Report) -> Table:
     shares = ("efficiency", "CPU worker", "its loop", "CPU machine")
     for name in ("in flight", "a call, ms", "events/s allowed", "reached", *shares):
         table.add_column(name)
-    for run in report.runs:
+    for level in report.levels:
         table.add_row(
-            f"{run.in_flight}{'*' if run.cpu_full else ''}",
-            f"{run.latency_ms:.1f}",
-            f"{run.allowed_per_s:,.0f}",
-            f"{run.reached_per_s:,.0f}",
-            f"{run.efficiency:.3f}",
-            f"{run.busy.worker:.0%}",
-            f"{run.busy.loop:.0%}",
-            f"{run.busy.machine:.0%}",
+            f"{level.in_flight}{'*' if level.cpu_full else ''}",
+            str(level.latency_ms),
+            str(level.allowed_per_s),
+            str(level.reached_per_s),
+            level.efficiency.percent,
+            level.worker.percent,
+            level.loop.percent,
+            level.machine.percent,
         )
     return table
 

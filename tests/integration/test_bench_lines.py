@@ -18,6 +18,7 @@ from benchmarks.spread import Spread
 from benchmarks.traffic import Outcomes
 
 SAY = Console(quiet=True)
+OUTCOMES = Outcomes(1, 1, 1)
 
 
 def test_idleness_as_a_command(tmp_path: Path) -> None:
@@ -97,15 +98,20 @@ def test_what_is_lost_or_repeated_is_counted_and_the_beginning_left_out() -> Non
     assert (run.lost, run.repeated) == (1, 1)
 
 
-def test_where_the_cpu_is_full_efficiency_is_not_judged() -> None:
-    counted = Outcomes(1, 1, 1)
-    shares = (whole.Busy(0.9, loop, 0.5) for loop in (0.94, 0.96))
-    free, full = (whole.Run(8, 50.0, 800.0, 400.0, 0.5, busy, counted) for busy in shares)
+def test_where_the_cpu_is_full_in_the_middle_of_the_runs_efficiency_is_not_judged() -> None:
+    free, full = (
+        whole.level_of([whole.Run(8, 50.0, 800.0, 400.0, 0.5, whole.Busy(0.9, loop, 0.5), OUTCOMES) for loop in loops])
+        for loops in ((0.94, 0.94, 0.96), (0.94, 0.96, 0.96))
+    )
     assert not free.cpu_full
     assert full.cpu_full
-    assert whole.faults(whole.Report(0.96, [full])) == []
-    assert whole.faults(whole.Report(None, [full])) == ["remote_efficiency"]
-    assert whole.faults(whole.Report(0.5, [free])) == ["remote_efficiency"]
+    assert whole.faults(whole.Report(0.96, [full], [])) == []
+    assert whole.faults(whole.Report(None, [full], [])) == ["remote_efficiency"]
+    assert whole.faults(whole.Report(0.5, [free], [])) == ["remote_efficiency"]
+
+
+def test_a_machine_without_a_free_core_is_full_too() -> None:
+    assert whole.level_of([whole.Run(8, 50.0, 800.0, 400.0, 0.5, whole.Busy(0.1, 0.1, 0.96), OUTCOMES)]).cpu_full
 
 
 def test_outcomes_are_exact_where_each_input_has_one() -> None:
