@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: seconds over which the load is taken at least: a few outcomes at once are none yet
 _BURST_S = 0.05
+#: weight of the newest in what a send is thought to take
+_NEWEST = 0.1
 #: seconds for which progress waits for a next send to be committed beside, before it is committed alone
 _ALONE_S = 0.05
 
@@ -132,6 +134,7 @@ class Partition:
         self._deadline = float("inf")
         self._limit: int | None = None
         self._flushed_at = clock()
+        self._took_s = 0.0  # what a send takes, of late
         self._load = _Load(clock())
         self._arming = False
         self._sent: list[Plan] = []  # on their way, or waiting for the next send to commit them too; the oldest first
@@ -316,10 +319,12 @@ class Partition:
     async def _pace(self) -> None:
         """The more comes, the longer until the next transaction, for each costs as much as a hundred records.
 
-        Squared: while little comes, nobody else needs the time.
+        Squared: while little comes, nobody else needs the time. But after each, a pause as long as they take: those of
+        several partitions wait for each other at the broker, and back to back all of them take longer.
         """
+        most_s = self._policy.commit_interval_s
         load = min(1.0, self._load.per_s / self._policy.loaded_per_s)
-        interval_s = max(self._policy.unhurried_s, load**2 * self._policy.commit_interval_s)
+        interval_s = max(self._policy.unhurried_s, load**2 * most_s, min(2 * self._took_s, most_s))
         rest_s = self._flushed_at + interval_s - self._clock()
         if rest_s > 0 and not self._releasing:
             await asyncio.sleep(rest_s)
@@ -334,6 +339,7 @@ class Partition:
         self._sent.append(plan)
         try:
             committed = await self._outbox.send(plan.outcomes, plan.progress)
+            self._took_s += _NEWEST * (self._clock() - self._flushed_at - self._took_s)
         except Refused as refusal:
             window.rolled_back(self._sent.pop())
             self._isolate(plan, refusal)

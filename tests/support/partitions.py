@@ -54,6 +54,7 @@ class ScriptedBroker:
     commits: list[Progress] = field(default_factory=list)
     opened: int = 0
     discarded: int = 0
+    takes_s: float = 0.0  # each send
 
     def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         """A transaction goes through; metadata is kept as the string it is. Returns what is committed now."""
@@ -74,7 +75,7 @@ class ScriptedBroker:
         self.discarded += 1
 
     async def send(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.takes_s)
         self.sizes.append(len(outcomes))
         reaction = self.script.pop(0) if self.script else None
         if reaction is not None:

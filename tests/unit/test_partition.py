@@ -188,6 +188,28 @@ def test_the_more_comes_the_longer_until_the_next_transaction(per_s: int, least:
     scenario()
 
 
+@pytest.mark.parametrize(("commit_interval_s", "least", "most"), [(0.1, 16, 18), (0.04, 24, 26), (0.01, 32, 34)])
+def test_after_each_transaction_comes_a_pause_as_long_as_they_take(
+    commit_interval_s: float, least: int, most: int
+) -> None:
+    """Up to the commit interval. They take 30 ms here."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        broker = ScriptedBroker(ours(0), takes_s=0.03)
+        owner = Owner(broker, loaded_per_s=1e9, commit_interval_s=commit_interval_s)
+        for offset in range(400):
+            if offset == 200:  # what they take is known by now
+                broker.commits.clear()
+            owner.resolve(await owner.take(offset))
+            await asyncio.sleep(0.005)
+        assert least <= len(broker.commits) <= most
+        await owner.release()
+        assert broker.sent == values(*range(400))
+
+    scenario()
+
+
 @on_virtual_time
 async def test_who_is_in_no_hurry_commits_so_often_at_most() -> None:
     broker = ScriptedBroker(ours(0))
