@@ -2,8 +2,8 @@
 
 For each number of partitions: one worker with the agent `local`, a model that costs nothing, 300-byte requests. Exactly
 once keeps a transactional producer for each partition. Told are the seconds until all partitions are owned, records
-answered a second, CPU time a record, and memory at the end. Then the same with a backlog in one of them alone, which is
-how every backlog ends.
+answered a second, CPU time a record, and connections and memory at the end. Then the same with a backlog in one of them
+alone, which is how every backlog ends.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Cost:
     owned_s: float  #: seconds from the start of the process until it owns them all
     per_s: float  #: records answered a second, behind a backlog
     cpu_us: float  #: CPU time of the worker, microseconds a record
+    connections: int  #: to the broker, at the end
     memory_mb: float  #: resident, at the end
 
 
@@ -68,7 +69,8 @@ def cost(servers: str, partitions: int, filled: int, records: int, folder: Path)
         wait_until_answered(settings, records)
         took_s = time.monotonic() - began
         cpu_s = worker.cpu_s - before_s
-        return Cost(partitions, filled, owned_s, records / took_s, cpu_s / records * 1e6, worker.memory_mb)
+        held = (worker.connections, worker.memory_mb)
+        return Cost(partitions, filled, owned_s, records / took_s, cpu_s / records * 1e6, *held)
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
@@ -84,8 +86,10 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 def as_table(report: Report) -> Table:
     """The report for people."""
-    columns = ("partitions", "with a backlog", "owned after", "records/s", "CPU, µs a record", "memory, MB")
-    table = Table(*columns, title="Many partitions, one worker, exactly once")
+    figures = ("records/s", "CPU, µs a record", "connections", "memory, MB")
+    table = Table(
+        "partitions", "with a backlog", "owned after", *figures, title="Many partitions, one worker, exactly once"
+    )
     for row in report.partition_costs:
         table.add_row(
             str(row.partitions),
@@ -93,6 +97,7 @@ def as_table(report: Report) -> Table:
             f"{row.owned_s:.1f} s",
             f"{row.per_s:,.0f}",
             f"{row.cpu_us:.0f}",
+            str(row.connections),
             f"{row.memory_mb:.0f}",
         )
     return table

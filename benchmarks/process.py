@@ -68,6 +68,11 @@ class Process:
         """Resident."""
         return float(self.process.memory_info().rss) / 2**20
 
+    @property
+    def connections(self) -> int:
+        """TCP connections that it has."""
+        return sum(held.status == psutil.CONN_ESTABLISHED for held in self.process.net_connections("tcp"))
+
     def suspend(self) -> None:
         """Stand still; for less than its session lasts."""
         self.process.suspend()

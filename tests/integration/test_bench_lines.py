@@ -35,8 +35,11 @@ def test_the_model_is_asked_the_same_by_the_worker_and_alone(broker: Broker, tmp
     assert report.worker_per_s.median > 0
     assert 0 < report.asked_share.median < 1
     assert report.model_vs_torch.median == report.worker_per_s.median / report.torch_per_s.median
-    [asked], [again] = ([path.read_bytes() for path in tmp_path.glob(f"*.{side}")] for side in ("worker", "torch"))
-    assert _numbers(asked) == _numbers(again)
+    assert report.model_vs_itself.median > 0
+    [asked], [again], [alone] = (
+        [path.read_bytes() for path in tmp_path.glob(f"*.{side}")] for side in ("worker", "again", "torch")
+    )
+    assert _numbers(asked) == _numbers(again) == _numbers(alone)
 
 
 def _numbers(written: bytes) -> list[list[int]]:

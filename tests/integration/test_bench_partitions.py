@@ -19,6 +19,7 @@ def test_it_measures_each_number_of_partitions_and_one_alone(tmp_path: Path) -> 
     assert [(cost["partitions"], cost["filled"]) for cost in costs] == [(4, 4), (8, 8), (4, 1)]
     for cost in costs:
         assert min(cost["owned_s"], cost["per_s"], cost["memory_mb"]) > 0, cost
+        assert cost["connections"] > cost["partitions"], "each has a producer"
 
 
 class Producer:
