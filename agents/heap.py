@@ -6,20 +6,13 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: a search for garbage comes with so many new objects that can refer to others, and each twentieth goes further back
-_NEW, _SEARCHES = 10_000, 20
-
 
 def settle_heap() -> None:
     """What is there before the first record lives as long as the worker: Python need not go through it again, which
     would hold up the event loop for as long as there are modules and models.
-
-    Nor need it search with each 700 new objects, as it does by itself. They are the parsed JSON of a third of a batch,
-    in use and no garbage, and it took a twentieth of the local path's time.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW, _SEARCHES)
 
 
 @contextmanager

@@ -26,4 +26,6 @@ def setup(broker: Broker, tmp_path: Path) -> Iterator[Setup]:
         yield make
         for pipeline in made:  # pytest shows this where the test has failed
             for worker in pipeline.workers:
-                print(f"--- {worker.log.name}, {worker!r}\n{worker.tail(60)}")
+                print(f"--- {worker.log.name}, {worker!r}")
+                worker.abort()  # one that still runs may hang: where?
+                print(worker.tail(120))

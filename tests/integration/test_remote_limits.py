@@ -135,10 +135,12 @@ def test_two_workers_keep_one_limit(setup: Setup) -> None:
     sent = pipeline.send([request(n) for n in range(500)])
     first = pipeline.ready_worker()
     wait_until(lambda: remote.calls > 50, "calls of one worker", explain=first.tail)
+    remote.longest_stall_s = 0.0  # from here on
     second = pipeline.worker()
     second.wait_for("partition_acquired")
     outcomes = pipeline.settle(sent)
     check_exactly_once(sent, outcomes)
     fullest = max(sum(began <= later < began + 1.0 for later in remote.began) for began in remote.began)
-    assert fullest <= 55, "50 a second, and what a busy machine makes of it"
+    # calls that waited while the server had no core come with those of the next second
+    assert fullest <= 55 + 50 * remote.longest_stall_s, "50 a second, and what a busy machine makes of it"
     assert remote.began[-1] - remote.began[0] > 500 / 50 - 1.0

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -39,6 +39,7 @@ TESTS = Path(__file__).parents[1]
 LOCAL_THRESHOLD, REMOTE_THRESHOLD = 0.8, 0.7
 #: seconds; generous, for a wait ends as soon as what it waits for is there
 PATIENCE_S = 60.0
+_TICK_S = 0.005
 AGENTS = 3
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -91,6 +92,7 @@ class Remote:
         self.traces: list[dict[str, str]] = []  #: the trace context of each call
         self.under_way = 0
         self.most_under_way = 0
+        self.longest_stall_s = 0.0  #: for so long its thread had no core, or was busy; calls that came are late by it
         self.port = 0
         self._gate = threading.Event()
         self._gate.set()
@@ -134,8 +136,16 @@ class Remote:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.port = runner.addresses[0][1]
         self._ready.set()
+        ticking = asyncio.create_task(self._tick())
         await self._end.wait()
+        ticking.cancel()
         await runner.cleanup()
+
+    async def _tick(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(_TICK_S)
+            self.longest_stall_s = max(self.longest_stall_s, time.monotonic() - began - _TICK_S)
 
     async def _infer(self, asked: web.Request) -> web.Response:
         self.calls += 1
@@ -214,6 +224,12 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
+    def abort(self) -> None:
+        """End it; where each of its threads was goes to its log. Returns at once where it has ended."""
+        self.process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(5.0)
+
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit status. Raises `subprocess.TimeoutExpired`."""
         return self.process.wait(timeout_s)
@@ -254,7 +270,7 @@ class Worker:
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BISUPERVISED_")}
-    return kept | {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"}
+    return kept | {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 def _documents(log: Path) -> Iterator[dict[str, Any]]:
