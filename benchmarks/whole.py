@@ -100,7 +100,6 @@ class Report:
     """What is written to `build/whole.json`."""
 
     remote_efficiency: float | None  #: the lowest median of a level that the CPU did not limit; None: it limited all
-    levels: list[Level]
     runs: list[Run]
 
 
@@ -111,9 +110,16 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
         for in_flight in sizes.in_flight:
             say.print(f"three agents, {in_flight} calls in flight, {number + 1} of {sizes.rounds} …")
             runs.append(_run(servers, sizes, in_flight, folder))
-    levels = [level_of([run for run in runs if run.in_flight == in_flight]) for in_flight in sizes.in_flight]
-    judged = [level.efficiency.median for level in levels if not level.cpu_full]
-    return Report(min(judged, default=None), levels, runs)
+    judged = [level.efficiency.median for level in levels(runs) if not level.cpu_full]
+    return Report(min(judged, default=None), runs)
+
+
+def levels(runs: Sequence[Run]) -> list[Level]:
+    """By calls in flight, the fewest first."""
+    return [
+        level_of([run for run in runs if run.in_flight == in_flight])
+        for in_flight in sorted({run.in_flight for run in runs})
+    ]
 
 
 def level_of(runs: Sequence[Run]) -> Level:
@@ -205,7 +211,7 @@ def as_table(report: Report) -> Table:
     shares = ("efficiency", "CPU worker", "its loop", "CPU machine")
     for name in ("in flight", "a call, ms", "events/s allowed", "reached", *shares):
         table.add_column(name)
-    for level in report.levels:
+    for level in levels(report.runs):
         table.add_row(
             f"{level.in_flight}{'*' if level.cpu_full else ''}",
             str(level.latency_ms),

@@ -339,7 +339,6 @@ class Partition:
         self._sent.append(plan)
         try:
             committed = await self._outbox.send(plan.outcomes, plan.progress)
-            self._took_s += _NEWEST * (self._clock() - self._flushed_at - self._took_s)
         except Refused as refusal:
             window.rolled_back(self._sent.pop())
             self._isolate(plan, refusal)
@@ -347,6 +346,7 @@ class Partition:
         except Lost as error:
             log.warning("%s: %s", self.tp, error, extra={"action": "transaction_lost"})
             return await self._recover(window)
+        self._took_s += _NEWEST * (self._clock() - self._flushed_at - self._took_s)
         if committed is not None:
             self._went_through(window, committed)
         if window.ready:

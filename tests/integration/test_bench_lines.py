@@ -108,9 +108,9 @@ def test_where_the_cpu_is_full_in_the_middle_of_the_runs_efficiency_is_not_judge
     )
     assert not free.cpu_full
     assert full.cpu_full
-    assert whole.faults(whole.Report(0.96, [full], [])) == []
-    assert whole.faults(whole.Report(None, [full], [])) == ["remote_efficiency"]
-    assert whole.faults(whole.Report(0.5, [free], [])) == ["remote_efficiency"]
+    assert whole.faults(whole.Report(0.96, [])) == []
+    assert whole.faults(whole.Report(None, [])) == ["remote_efficiency"]
+    assert whole.faults(whole.Report(0.5, [])) == ["remote_efficiency"]
 
 
 def test_a_machine_without_a_free_core_is_full_too() -> None:
