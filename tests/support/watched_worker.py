@@ -76,7 +76,8 @@ class Watch:
         self._loop_thread = threading.get_ident()
         threading.Thread(target=self._look, name="watch", daemon=True).start()
         while True:
-            began, before = time.monotonic(), spent()
+            before = spent()  # first: what the machine takes while it is read is neither's
+            began = time.monotonic()
             self._beat_at, self._stack = began, ""
             await asyncio.sleep(BEAT_S)
             elapsed_s = time.monotonic() - began
