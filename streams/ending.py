@@ -224,6 +224,15 @@ class LastTransaction:
             await asyncio.sleep(_AGAIN_S)
 
 
+async def producer_of(client: AIOKafkaClient, transactional_id: str) -> Producer | None:
+    """Who has this transactional id, when its last transaction has ended; None where the broker does not tell.
+
+    Raises `KafkaError`; waits without end for a coordinator that is not ready.
+    """
+    last = await _Coordinator(client, transactional_id).settled()
+    return None if last is None else last.producer
+
+
 class _Coordinator:
     """The requests to the coordinator of one transactional id. Each waits for one that is not ready."""
 

@@ -31,6 +31,7 @@ from aiokafka.structs import OffsetAndMetadata
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import Headers
 from ..connection import connection
+from ..ending import producer_of
 from ..settings import Settings
 from ..topics import admin_client
 
@@ -38,6 +39,8 @@ _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 #: seconds until a coordinator that is being made is asked for again
 _ASK_AGAIN_S = 0.1
+#: seconds for the question who has our name
+_ASK_S = 5.0
 #: bytes of the largest record that the client lets through: what is too large, the broker says
 _CLIENT_BYTES = 256 * 1024 * 1024
 
@@ -145,13 +148,29 @@ class Job:
         try:
             async with asyncio.timeout(self._settings.stream.watchdog_s):
                 yield
-        except _FENCED as error:
-            raise Superseded(
-                f"another run of {self.group} took over; this one has ended, and sent nothing since"
-            ) from error
         except (KafkaError, OSError, TimeoutError, AssertionError) as error:  # aiokafka asserts on a failed transaction
+            if isinstance(error, _FENCED) or await self._followed():
+                raise Superseded(
+                    f"another run of {self.group} took over; this one has ended, and sent nothing since"
+                ) from error
             why = str(error) or type(error).__name__
             raise Interrupted(f"{self.group} was interrupted ({why}): run it again, and it goes on") from error
+
+    async def _followed(self) -> bool:
+        """Another run has our name by now.
+
+        The broker (Kafka 4.4.0) does not always say so: asked to end a transaction while it fences its producer, it
+        was seen to answer that it failed, error -1.
+        """
+        producer = self._producer
+        if producer is None:
+            return False
+        ours = producer._txn_manager  # noqa: SLF001  # no public call tells which producer it is
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_ASK_S):
+                now = await producer_of(producer.client, self.group)
+                return now is not None and ours.has_pid() and now != (ours.producer_id, ours.producer_epoch)
+        return False
 
 
 def _forget(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
