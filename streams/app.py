@@ -26,6 +26,7 @@ from .monitor import Monitor
 from .observation import Observation
 from .plane import DataPlane
 from .preflight import TopicFacts, preflight
+from .pulse import Pulse
 from .reload import Reloader, Reloading
 from .settings import Settings
 from .settings_file import Source
@@ -48,8 +49,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: exit status of a process whose inference thread hangs (EX_SOFTWARE)
+#: exit status of a process whose inference thread or event loop hangs (EX_SOFTWARE)
 HUNG_EXIT = 70
+#: session timeouts that the event loop may stand still: after one of them the broker gives its partitions away
+_STILL = 2.0
 
 
 class _Boot(BootStrategy):
@@ -76,12 +79,14 @@ class Planes(Service):
         stages: Sequence[Stage],
         monitor: Monitor,
         face: Face,
+        pulse: Pulse,
         **kwargs: Any,  # noqa: ANN401  # for mode
     ) -> None:
         super().__init__(**kwargs)
         self._stages = stages
         self._monitor = monitor
         self._face = face
+        self._pulse = pulse
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
@@ -91,6 +96,7 @@ class Planes(Service):
             await stage.agent.warm_up()
             self._face.health.loaded(stage.plane.policy.name)
         settle_heap()
+        self.add_future(self._pulse.run())
         for stage in self._stages:
             task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
             task.add_done_callback(self._ended)
@@ -132,11 +138,12 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
         stages = [_stage(app, settings, step, facts) for step in flow]
     app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
     face = make_face(settings, agents, app.telemetry)
+    pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, app.telemetry, face, **kwargs)
+            super().__init__(stages, app.telemetry, face, pulse, **kwargs)
 
     if source is not None:
         _reload_from(source, settings, app, [stage.agent for stage in stages])
@@ -202,6 +209,5 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _end_process() -> None:
-    """An inference thread that hangs cannot be ended alone."""
-    logging.shutdown()
+    """A thread that hangs cannot be ended alone. Every line of the log has been flushed."""
     os._exit(HUNG_EXIT)
