@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 #: seconds between two beats, and between two looks
 _BEAT_S = 1.0
+_STDERR = 2
 #: seconds for the log line: what stands still may hold the lock of the log
 _TELL_S = 2.0
 
@@ -58,7 +59,7 @@ class Pulse:
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(_BEAT_S):
             if self.look():
-                faulthandler.dump_traceback()  # of all threads; it waits for nobody
+                faulthandler.dump_traceback(_STDERR)  # of all threads; it waits for nobody
                 telling = threading.Thread(target=self._tell, daemon=True)
                 telling.start()
                 telling.join(_TELL_S)
