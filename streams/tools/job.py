@@ -166,10 +166,12 @@ class Job:
         if producer is None:
             return False
         ours = producer._txn_manager  # noqa: SLF001  # no public call tells which producer it is
+        if not ours.has_pid():  # it never had the name
+            return False
         with suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(_ASK_S):
                 now = await producer_of(producer.client, self.group)
-                return now is not None and ours.has_pid() and now != (ours.producer_id, ours.producer_epoch)
+                return now is not None and now != (ours.producer_id, ours.producer_epoch)
         return False
 
 

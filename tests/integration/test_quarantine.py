@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 from support.models import HANGS, KILLS
-from support.pipeline import Pipeline, Sent, Setup, check_exactly_once, request
+from support.pipeline import HUNG, Pipeline, Sent, Setup, check_exactly_once, request
 
-HUNG = 70
 #: unclean deaths until a record is given up: normal, batch by batch, and two tries alone
 MOST_DEATHS = 5
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
-from support.pipeline import Setup, check_exactly_once, request
+from support.pipeline import HUNG, Setup, check_exactly_once, request
 
-HUNG = 70
 #: the broker's least; after two of them the worker ends
 SESSION_S = 6.0
 

@@ -39,8 +39,11 @@ TESTS = Path(__file__).parents[1]
 LOCAL_THRESHOLD, REMOTE_THRESHOLD = 0.8, 0.7
 #: seconds; generous, for a wait ends as soon as what it waits for is there
 PATIENCE_S = 60.0
+#: seconds between two looks at how long the remote's thread had no turn
 _TICK_S = 0.005
 AGENTS = 3
+#: exit status of a worker in which something hangs
+HUNG = 70
 
 Tables = Mapping[str, Mapping[str, Any]]
 
