@@ -24,8 +24,8 @@ from uuid import uuid4
 
 import numpy as np
 import psutil
-from bisupervised.streams.topics import create_topics
-from bisupervised.streams.topology import group_of
+from bisupervised.streams.flow import group_of
+from bisupervised.streams.topics.creating import create_topics
 from rich.console import Console
 from rich.table import Table
 

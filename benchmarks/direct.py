@@ -15,13 +15,14 @@ from pathlib import Path
 import uvloop
 from bisupervised.agents.agents import Agent
 from bisupervised.agents.heap import settle_heap
-from bisupervised.streams.batch import Batch
-from bisupervised.streams.plane import DataPlane
-from bisupervised.streams.preflight import preflight
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.substitute import FallbackSubstitute
-from bisupervised.streams.topology import make_agent, make_router, plane_policy, steps
+from bisupervised.streams.flow import steps
+from bisupervised.streams.plane.batch import Batch
+from bisupervised.streams.plane.plane import DataPlane
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.worker.making import make_agent, make_router, plane_policy
+from bisupervised.streams.worker.preflight import preflight
+from bisupervised.streams.worker.substitute import FallbackSubstitute
 
 
 class DirectInbox:

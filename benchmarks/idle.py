@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orjson
-from bisupervised.streams.tools.reading import partitions_of, reader
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.topics.creating import create_topics
+from bisupervised.streams.topics.reading import partitions_of, reader
 from rich.console import Console
 from rich.table import Table
 

@@ -19,10 +19,10 @@ from typing import Literal
 import numpy as np
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from bisupervised.streams import metrics
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.tools.reading import partitions_of, reader
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.telemetry import metrics
+from bisupervised.streams.topics.creating import create_topics
+from bisupervised.streams.topics.reading import partitions_of, reader
 from rich.console import Console
 from rich.table import Table
 

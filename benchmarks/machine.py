@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
-from bisupervised.streams.kafka_jars import KafkaRelease
+from bisupervised.streams.sandbox.kafka_jars import KafkaRelease
 
 from scripts import peers
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from bisupervised.streams import metrics
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.telemetry import metrics
+from bisupervised.streams.topics.creating import create_topics
 from rich.console import Console
 from rich.table import Table
 

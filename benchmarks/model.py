@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.topics.creating import create_topics
 from rich.console import Console
 from rich.table import Table
 

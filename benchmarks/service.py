@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from rich.console import Console
 
 from . import topics

@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 from aiokafka.partitioner import murmur2
-from bisupervised.streams.broker import BrokerError
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.tools.reading import read_all
+from bisupervised.streams.sandbox.broker import BrokerError
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.reading import read_all
 
 from .job import Outcome
 

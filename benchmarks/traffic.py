@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 from bisupervised.schemas.codec import decode_facts, decode_result
 from bisupervised.schemas.records import Source
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.tools.reading import read_all
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.reading import read_all
 from numpy.typing import NDArray
 
 #: one of so many requests is doubtful

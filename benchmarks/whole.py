@@ -20,8 +20,8 @@ from statistics import median
 
 import psutil
 from aiohttp import ClientSession
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.creating import create_topics
 from rich.console import Console
 from rich.table import Table
 

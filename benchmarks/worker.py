@@ -16,10 +16,10 @@ import numpy as np
 import orjson
 import tomli_w
 from aiokafka import AIOKafkaProducer
-from bisupervised.streams import metrics
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import AGENTS, AgentName, group_of
+from bisupervised.streams.flow import AGENTS, AgentName, group_of
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.telemetry import metrics
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bisupervised.streams.kafka_jars import download, sha256_of
+from bisupervised.streams.sandbox.kafka_jars import download, sha256_of
 
 TARGET = Path(__file__).resolve().parents[1] / "streams" / "kafka.json"
 

@@ -149,7 +149,7 @@ def install_package() -> None:
 
 
 def fetch_jars() -> None:
-    subprocess.run([PYTHON, "-u", "-m", "bisupervised.streams.kafka_jars"], check=True)
+    subprocess.run([PYTHON, "-u", "-m", "bisupervised.streams.sandbox.kafka_jars"], check=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bisupervised.streams import metrics
+from bisupervised.streams.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "<!-- made by scripts/tables.py -->\n"

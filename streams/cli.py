@@ -17,27 +17,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..schemas.errors import BiSupervisedError, ConfigurationError
-from .manual import OPTIONS, OVERVIEW, PAGES, page_of
-from .release import release
+from .commands.manual import OPTIONS, OVERVIEW, PAGES, page_of
+from .console.options import DONE, FAILED, INTERRUPTED, MISUSED, Config, Json
+from .flow import parse_agents
+from .telemetry.release import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .settings import Settings
-    from .topology import AgentName
+    from .flow import AgentName
+    from .settings.tables import Settings
 
 AGENTS: tuple[AgentName, ...] = ("local", "remote", "remote_supervisor")
-
-DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-
-Config = Annotated[
-    Path | None,
-    Parameter(
-        name=("--config", "-c"),
-        help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
-    ),
-]
-Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
 
 
 app = App(
@@ -52,7 +43,7 @@ app = App(
 topics = App(name="topics", help="Make the topics.", **page_of("topics"))
 app.command(topics)
 topics.command(
-    f"{__package__}.acls_command:acls",
+    f"{__package__}.commands.acls:acls",
     name="acls",
     help="Print what a worker must be allowed to do at a broker that asks, as arguments of kafka-acls.sh.",
 )
@@ -69,7 +60,7 @@ _OFFLINE = {
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 app.command(
-    f"{__package__}.schema_command:schema",
+    f"{__package__}.commands.schema:schema",
     name="schema",
     help="Print an interface document: AsyncAPI for a configuration, or the JSON Schema of a record.",
     **page_of("schema"),
@@ -103,8 +94,8 @@ def worker(
     """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out."""
     chosen, faults = parse_agents(agents)
     settings = _settings(config, faults)
-    from .app import run_worker
-    from .settings_file import Source
+    from .settings.file import Source
+    from .worker.app import run_worker
 
     return run_worker(settings, chosen, Source(config))
 
@@ -112,8 +103,8 @@ def worker(
 def create(*, config: Config = None, json: Json = False) -> int:
     """Make what is missing of the topics, the budget's too where there is one. Existing topics are left as they are."""
     settings = _settings(config)
-    from .offline.output import tell
-    from .topics import create_topics
+    from .console.output import tell
+    from .topics.creating import create_topics
 
     # what it would say about an unreachable broker, the error below says better
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
@@ -143,8 +134,9 @@ def check(
     pay
         With --connect, also make one call of the remote, which may cost money.
     """
-    from .check import as_document, run_check
-    from .offline.output import tell
+    from .commands.check import run_check
+    from .commands.findings import as_document
+    from .console.output import tell
 
     if pay and not connect:
         raise ConfigurationError(["--pay: only goes with --connect"])
@@ -169,8 +161,8 @@ def config(*, out: Path | None = None) -> int:
     out
         File to write it to instead.
     """
-    from .example import example
-    from .offline.output import writing
+    from .console.output import writing
+    from .settings.example import example
 
     if out is None:
         sys.stdout.write(example())
@@ -194,7 +186,7 @@ def broker(
     data
         Folder that keeps its data; a temporary one by default.
     """
-    from .broker import run_broker
+    from .sandbox.broker import run_broker
 
     return run_broker(port, data)
 
@@ -235,20 +227,9 @@ topics.command(create, help_epilogue=PAGES["topics"].as_markdown())
 app["--help"].group = app["--version"].group = OPTIONS
 
 
-def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
-    """The agents named in `text`, in the order records meet them, and what is wrong with it."""
-    named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
-    unknown = [name for name in named if name not in AGENTS]
-    faults = []
-    if unknown or not named:
-        got = f" (got {', '.join(map(repr, unknown))})" if unknown else ""
-        faults.append(f"--agents: must be some of {', '.join(AGENTS)}{got}")
-    return tuple(name for name in AGENTS if name in named), faults
-
-
 def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
     """The settings. Raises `ConfigurationError` with their faults and those of the command line together."""
-    from .settings_file import load_settings
+    from .settings.file import load_settings
 
     try:
         settings = load_settings(config)

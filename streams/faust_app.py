@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .app import create_app
-from .settings_file import Source
+from .settings.file import Source
+from .worker.app import create_app
 
 _config = os.environ.get("BISUPERVISED_CONFIG")
 _source = Source(Path(_config) if _config else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bisupervised.schemas
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from blockbuster import blockbuster_ctx
 
 TESTS = Path(__file__).parent

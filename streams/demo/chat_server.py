@@ -21,7 +21,7 @@ import orjson
 from aiohttp import web
 from cyclopts import App
 
-from ..model_server import Latency, Limit, Meter, TokenBucket, on_first_line, until_stopped
+from ..sandbox.model_server import Latency, Limit, Meter, TokenBucket, on_first_line, until_stopped
 from .questions import words
 
 MODEL = "scripted"

@@ -19,12 +19,13 @@ from rich.console import Console
 
 from ...schemas.codec import decode_facts, decode_result
 from ...schemas.errors import BiSupervisedError
-from ..broker import Broker, BrokerError
-from ..downstream import read_meter, stream
-from ..processes import Process, interruptible, page_of, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings
-from ..settings_file import load_settings
-from ..topics import create_topics
+from ..console.signals import interruptible, run_coroutine
+from ..sandbox.broker import Broker, BrokerError
+from ..sandbox.end_to_end import read_meter, stream
+from ..sandbox.processes import Process, page_of, start_server, start_worker, wait_until_ready
+from ..settings.file import load_settings
+from ..settings.tables import Settings
+from ..topics.creating import create_topics
 from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
 
 if TYPE_CHECKING:

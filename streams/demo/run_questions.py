@@ -16,11 +16,12 @@ from ...agents.answers import read_tokens
 from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
 from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
-from ..broker import Broker, BrokerError
-from ..downstream import read_meter, stream
-from ..processes import Process, interruptible, page_of, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings_file import load_settings
-from ..topics import create_topics
+from ..console.signals import interruptible, run_coroutine
+from ..sandbox.broker import Broker, BrokerError
+from ..sandbox.end_to_end import read_meter, stream
+from ..sandbox.processes import Process, page_of, start_server, start_worker, wait_until_ready
+from ..settings.file import load_settings
+from ..topics.creating import create_topics
 from .chat_server import completion, likelihood
 from .questions import MODEL_VARIABLE, Question, load, make_split, side, train
 from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
@@ -29,7 +30,7 @@ from .run import CALLS_PER_SECOND, IN_FLIGHT, LATENCY_MS, PRICE, from_fallback, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..settings import Settings
+    from ..settings.tables import Settings
 
 #: share of the questions that the local supervisor should defer
 REMOTE_FRACTION = 0.45

@@ -1,1 +1,4 @@
-"""Commands over recorded predictions: what a user asks before the first paid call."""
+"""Commands over recorded predictions: curve, calibration, rehearsal, rejudging, the paper's tables.
+
+What a recording is, and how one is read, is in `recordings/`. The science is in `agents/supervision`.
+"""

@@ -11,10 +11,10 @@ from cyclopts import Parameter, validators
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
-from ..settings_file import load_settings
-from .options import RecordingOptions
-from .output import tell, working, writing
-from .recordings import Recorded
+from ..console.output import tell, working, writing
+from ..settings.file import load_settings
+from .recordings.options import RecordingOptions
+from .recordings.pairs import Recorded
 
 if TYPE_CHECKING:
     from .rules import Rule
@@ -282,7 +282,7 @@ def recording(
     if out.suffix != ".jsonl":
         raise ConfigurationError([f"--out: must end in .jsonl (got {str(out)!r})"])
     settings = load_settings(config)
-    from .topics_recording import run_recording
+    from .recordings.from_topics import run_recording
 
     return run_recording(settings, labels, out, (id_column, source_column, truth_column), as_document=json)
 

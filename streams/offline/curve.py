@@ -13,7 +13,7 @@ from ...agents.supervision.arbitration import cross_validated, judged
 from ...agents.supervision.curve import Curve, Point, oracle, request_accuracy
 from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError
-from .output import writing
+from ..console.output import writing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

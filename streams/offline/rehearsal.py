@@ -21,16 +21,17 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
 from ...schemas.codec import decode_facts, decode_result
-from ..broker import Broker, BrokerError
-from ..connection import connection
-from ..downstream import read_meter, stream
-from ..processes import ProcessError, interruptible, run_coroutine, start_server, start_worker, wait_until_ready
-from ..settings import Settings
-from ..settings_file import load_settings
-from ..topics import create_topics
+from ..console.output import as_text, progress_console, tell, writing
+from ..console.signals import interruptible, run_coroutine
+from ..sandbox.broker import Broker, BrokerError
+from ..sandbox.end_to_end import read_meter, stream
+from ..sandbox.processes import ProcessError, start_server, start_worker, wait_until_ready
+from ..settings.broker import connection
+from ..settings.file import load_settings
+from ..settings.tables import Settings
+from ..topics.creating import create_topics
 from . import recorded
-from .output import as_text, progress_console, tell, writing
-from .recordings import Recorded
+from .recordings.pairs import Recorded
 from .rehearsal_report import Bill, Outcome, Report, as_json, as_table, make_report
 from .rules import Rule
 

@@ -23,11 +23,11 @@ from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.codec import decode_facts, decode_result, header
 from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequest
 from ...schemas.records import REASON_HEADER, Incoming, Outgoing, Source
-from ..processes import run_coroutine
-from ..settings import Settings
-from .output import progress_bar, progress_console, tell, working
+from ..console.output import progress_bar, progress_console, tell, working
+from ..console.signals import run_coroutine
+from ..settings.tables import Settings
+from .recordings.from_topics import read_all
 from .rewriting import Rewriting, Targets, rewrite
-from .topics_recording import read_all
 
 TRUSTED, UNKNOWN = "trusted", "not judged yet"
 

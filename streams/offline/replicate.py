@@ -20,8 +20,8 @@ from ...agents.supervision.evaluation import Evaluation, evaluate
 from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.supervisor import Supervisor
 from ...schemas.errors import BiSupervisedError
-from .columns import Columns, Where
-from .recordings import read_recording
+from .recordings.columns import Columns, Where
+from .recordings.pairs import read_recording
 
 #: the paper's tables were made on the coarse grid, its plots on the fine one
 TABLE_GRID, PLOT_GRID = 101, 1001

@@ -18,14 +18,14 @@ from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import Incoming, Outgoing, Route
-from ..connection import connection
-from ..ledger import Ledger
-from ..marks import Progress
-from ..outbox import ExactlyOnce, Lost, OutboxError, OutboxPolicy, Refused
-from ..preflight import message_bytes
-from ..routing import Router
-from ..settings import Settings
-from ..topics import admin_client, count_partitions
+from ..kafka.errors import Lost, OutboxError
+from ..plane.coordinator import Ledger
+from ..plane.marks import Progress
+from ..plane.outbox import ExactlyOnce, OutboxPolicy, Refused
+from ..plane.routing import Router
+from ..settings.broker import connection
+from ..settings.tables import Settings
+from ..topics.admin import admin_client, count_partitions, message_bytes
 
 #: milliseconds one fetch may wait
 _POLL_MS = 200

@@ -14,15 +14,14 @@ from cyclopts import Parameter, validators
 
 from ...schemas.codec import facts_of
 from ...schemas.errors import ConfigurationError, Reason
-from ..offline.output import as_text, progress_console
-from ..processes import run_coroutine
-from ..settings_file import load_settings
-from ..topics import counted
-from .reading import read_all
+from ..console.output import as_text, counted, progress_console
+from ..console.signals import run_coroutine
+from ..settings.file import load_settings
+from ..topics.reading import read_all
+from .points_in_time import since_ms
+from .record_lines import as_document, fallback_line, lines_console, told_fallback
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay
-from .since import since_ms
-from .telling import as_document, fallback_line, lines_console, told_fallback
 
 DONE, FAILED = 0, 1
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
@@ -76,7 +75,7 @@ def fallback_list(
 
 def fallback_reason(record: Any) -> str:  # noqa: ANN401  # aiokafka has no types
     """For counting: printable whatever the record says."""
-    from .telling import plain, reason_of
+    from .record_lines import plain, reason_of
 
     return plain(reason_of(record))
 

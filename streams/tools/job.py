@@ -30,10 +30,10 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import Headers
-from ..connection import connection
-from ..ending import producer_of
-from ..settings import Settings
-from ..topics import admin_client
+from ..kafka.last_transaction import producer_of
+from ..settings.broker import connection
+from ..settings.tables import Settings
+from ..topics.admin import admin_client
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)

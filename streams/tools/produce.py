@@ -11,16 +11,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
-from ..connection import connection
-from ..offline.output import as_text as json_text
-from ..offline.output import progress_bar, progress_console
-from ..processes import run_coroutine
-from ..settings import Settings
-from ..topics import counted
-from ..topology import request_format
-from .reading import partitions_of
+from ..console.output import as_text as json_text
+from ..console.output import counted, progress_bar, progress_console
+from ..console.signals import run_coroutine
+from ..flow import request_format
+from ..settings.broker import connection
+from ..settings.tables import Settings
+from ..topics.reading import partitions_of
+from .record_lines import lines_console, plain
 from .rows import Row, RowsError, read_rows
-from .telling import lines_console, plain
 
 DONE, FAILED = 0, 1
 #: bad rows that are named one by one

@@ -16,11 +16,11 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
-from ..connection import connection
-from ..ledger import Ledger
-from ..settings import Settings
+from ..plane.coordinator import Ledger
+from ..settings.broker import connection
+from ..settings.tables import Settings
+from ..topics.reading import partitions_of, read_at, reader, retention_ms
 from .job import Job, Send
-from .reading import partitions_of, read_at, reader, retention_ms
 from .replay import Counts, Mark, ReplayError, Taken, Wish, again, decode_mark, encode_mark, take
 
 #: records in one transaction, at most

@@ -6,9 +6,9 @@ from typing import Literal
 
 import orjson
 
-from ..settings import Settings
-from .reading import partitions_of, reader
-from .telling import as_document, fallback_line, lines_console, result_line
+from ..settings.tables import Settings
+from ..topics.reading import partitions_of, reader
+from .record_lines import as_document, fallback_line, lines_console, result_line
 
 
 async def run_tail(

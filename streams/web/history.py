@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...agents.histogram import Buckets
-from ..monitor import WorkerView
+from ..telemetry.monitor import WorkerView
 
 #: seconds between two samples, and over which a rate is taken
 TICK_S, RATE_S = 1.0, 5.0

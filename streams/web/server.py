@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from ..exposition import CONTENT_TYPE
+from ..telemetry.exposition import CONTENT_TYPE
 from .pictures import Gallery
 from .security import AccessPolicy, guard
 from .status import About, last_fallbacks, status, whole_values

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from ..monitor import WorkerView
-from ..plane import Standing
-from ..stage import StageView
+from ..plane.plane import Standing
+from ..telemetry.monitor import WorkerView
+from ..telemetry.stage import StageView
 from .history import History, edges
 
 #: fallback records shown, the newest first

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ..health import Health
-from ..monitor import Monitor, WorkerView
+from ..telemetry.health import Health
+from ..telemetry.monitor import Monitor, WorkerView
 from .history import TICK_S, History, sample
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bisupervised.streams.broker import Broker
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.sandbox.broker import Broker
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.creating import create_topics
 
 HERE = Path(__file__).parent
 SESSION_TIMEOUT_S = 6.0  #: the shortest a broker allows

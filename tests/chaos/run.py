@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bisupervised.streams.broker import interrupted_by
+from bisupervised.streams.console.signals import interrupted_by
 from cluster import Cluster, running
 from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console

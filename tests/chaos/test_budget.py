@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Worker, check_exactly_once, remote_and_pipeline, request
 
 CALLS = 1500

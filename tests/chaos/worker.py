@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.app import run_worker
-from bisupervised.streams.outbox import Outbox
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.plane.outbox import Outbox
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.worker.app import run_worker
 
 _deliver = Outbox._deliver
 

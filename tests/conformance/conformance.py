@@ -23,8 +23,8 @@ from bisupervised.agents.remote.transport import AiohttpTransport
 from bisupervised.schemas.codec import RequestFormat, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
-from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.worker.protocols import make_protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.tools.job import Interrupted, Job
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "remote" / "open_inference.toml"

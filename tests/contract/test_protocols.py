@@ -20,9 +20,9 @@ from bisupervised.agents.remote.transport import AiohttpTransport, Response, Scr
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Source
-from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.worker.protocols import make_protocol
 from support.far_end import KEY, Asked, answer, serve
 from support.records import Record, request
 from support.remote import Clock

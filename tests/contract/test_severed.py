@@ -14,7 +14,7 @@ from aiokafka import conn
 from aiokafka.conn import CloseReason, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
-from bisupervised.streams.severed import notice_severed
+from bisupervised.streams.kafka.client import notice_severed
 
 API_VERSIONS, METADATA = 18, 3
 ROUNDS = 20

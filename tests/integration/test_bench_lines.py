@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from rich.console import Console
 from support.benchmarks import smoke
 

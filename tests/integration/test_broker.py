@@ -15,13 +15,13 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from bisupervised.streams import broker as broker_module
-from bisupervised.streams import kafka_jars
-from bisupervised.streams.broker import Broker, FolderInUse, JarsUnavailable, PortUnavailable, StartFailed
+from bisupervised.streams.sandbox import broker as broker_module
+from bisupervised.streams.sandbox import kafka_jars
+from bisupervised.streams.sandbox.broker import Broker, FolderInUse, JarsUnavailable, PortUnavailable, StartFailed
 
 COMMAND = """
 import sys, pathlib
-from bisupervised.streams.broker import run_broker
+from bisupervised.streams.sandbox.broker import run_broker
 sys.exit(run_broker(0, pathlib.Path(sys.argv[1])))
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Setup, check_at_least_once, check_exactly_once, check_kinds, mixed, wait_until
 
 INPUTS = 2100

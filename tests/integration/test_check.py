@@ -15,13 +15,14 @@ import pytest
 from aiohttp import web
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from bisupervised.streams import cli
-from bisupervised.streams.broker import Broker
-from bisupervised.streams.check import Finding, look
-from bisupervised.streams.check_remote import look_at_remote
-from bisupervised.streams.example import toml
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.commands.check import look
+from bisupervised.streams.commands.check_remote import look_at_remote
+from bisupervised.streams.commands.findings import Finding
+from bisupervised.streams.sandbox.broker import Broker
+from bisupervised.streams.settings.example import toml
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.creating import create_topics
 from support.pipeline import Remote
 
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
@@ -378,7 +379,7 @@ async def test_a_check_that_breaks_does_not_keep_the_others_from_running(
     def broken(_: Settings) -> AsyncIterator[Finding]:
         raise RuntimeError("what nobody thought of")
 
-    monkeypatch.setattr("bisupervised.streams.check_kafka.look_at_broker", broken)
+    monkeypatch.setattr("bisupervised.streams.commands.check_kafka.look_at_broker", broken)
     lines = await found(await settings_of(tmp_path, prefix, nobody(), f"http://{nobody()}"))
     assert lines[0] == ("broker", "fault", "could not be looked at: RuntimeError: what nobody thought of")
     assert {about for about, _, _ in lines} == {"broker", "topics", "model", "remote"}

@@ -16,14 +16,15 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams import ending
-from bisupervised.streams.broker import Broker
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.ending import LastTransaction
-from bisupervised.streams.ledger import Ledger
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import ExactlyOnce, OutboxPolicy, Unsettled
-from bisupervised.streams.routing import Router
+from bisupervised.streams.kafka import last_transaction as ending
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.errors import Unsettled
+from bisupervised.streams.kafka.last_transaction import LastTransaction
+from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Pipeline, Setup
 
 BEFORE, AFTER = Progress(1, frozenset({4}), "n"), Progress(2, frozenset({5}), "b")

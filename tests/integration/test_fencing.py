@@ -9,11 +9,12 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.ledger import Ledger
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
-from bisupervised.streams.routing import Router
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.routing import Router
 from support.pipeline import Pipeline, Setup, check_exactly_once, mixed, request, wait_until
 
 

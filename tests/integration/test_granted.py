@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bisupervised.streams import cli
-from bisupervised.streams.check_kafka import look_at_broker
+from bisupervised.streams.commands.check_kafka import look_at_broker
 from support.grants import Grant, grant, parsed
 from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, wait_until
 from support.secured import USER, Secured, secured_broker

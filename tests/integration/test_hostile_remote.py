@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import psutil
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from support.hostile import BY_NAME, MIB, MOST_BYTES, PATIENCE_S, TRICKS
 from support.pipeline import REMOTE_THRESHOLD, Outcome, Pipeline, Sent, Worker, tally
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from support.browser import chromium, console_errors, look, missing, required
 from support.pipeline import Pipeline, Sent, Worker, mixed, remote_and_pipeline, request, wait_until
 from support.views import BUDGET

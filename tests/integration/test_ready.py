@@ -8,7 +8,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from bisupervised.streams.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import PATIENCE_S, Setup, Worker, request, wait_until
 
 

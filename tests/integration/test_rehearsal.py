@@ -13,11 +13,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from bisupervised.agents.supervision.joint import JointModel, fit_joint
 from bisupervised.agents.supervision.recording import Recording
 from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
-from bisupervised.streams.broker import Broker
-from bisupervised.streams.offline.recordings import Recorded, read_recording
+from bisupervised.streams.offline.recordings.pairs import Recorded, read_recording
 from bisupervised.streams.offline.rehearsal import Conditions, rehearse
 from bisupervised.streams.offline.rehearsal_report import Report
 from bisupervised.streams.offline.rules import Expected, FromFile, TwoThresholds
+from bisupervised.streams.sandbox.broker import Broker
 from rich.console import Console
 from support.recordings import NEEDS_DATA, files
 

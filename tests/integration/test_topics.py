@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from bisupervised.streams.broker import Broker
-from bisupervised.streams.settings import Kafka as KafkaSettings
-from bisupervised.streams.settings import Local, Remote, Settings, Topics
-from bisupervised.streams.topics import BrokerUnreachable, TopicsRefused, create_topics
+from bisupervised.streams.kafka.errors import BrokerUnreachable
+from bisupervised.streams.sandbox.broker import Broker
+from bisupervised.streams.settings.tables import Kafka as KafkaSettings
+from bisupervised.streams.settings.tables import Local, Remote, Settings, Topics
+from bisupervised.streams.topics.creating import TopicsRefused, create_topics
 
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from bisupervised.schemas.errors import BiSupervisedError
 from bisupervised.streams import cli
-from bisupervised.streams.offline.columns import Where
-from bisupervised.streams.offline.recordings import read_recording
-from bisupervised.streams.offline.topics_recording import read_topics
+from bisupervised.streams.offline.recordings.columns import Where
+from bisupervised.streams.offline.recordings.from_topics import read_topics
+from bisupervised.streams.offline.recordings.pairs import read_recording
 from support.pipeline import Sent, Setup, mixed
 
 INPUTS = 90

@@ -15,10 +15,10 @@ import orjson
 import pytest
 import trustme
 import yaml
-from bisupervised.streams.connection import connection
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import KNOWN, load_settings
-from bisupervised.streams.topology import AGENTS, group_of, steps
+from bisupervised.streams.flow import AGENTS, group_of, steps
+from bisupervised.streams.settings.broker import connection
+from bisupervised.streams.settings.file import KNOWN, load_settings
+from bisupervised.streams.settings.tables import Settings
 from jsonschema import Draft202012Validator, ValidationError
 from kubernetes_validate.utils import SchemaNotFoundError
 

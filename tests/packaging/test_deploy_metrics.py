@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.metrics import METRICS, table
+from bisupervised.streams.telemetry.metrics import METRICS, table
 from support.promql import alerts_in, grouping_in, series_in
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from bisupervised.streams import cli
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

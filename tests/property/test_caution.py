@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bisupervised.streams.caution import Caution, CautionPolicy
-from bisupervised.streams.marks import Progress, decode
-from bisupervised.streams.window import Lease, Plan, Window
+from bisupervised.streams.plane.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.marks import Progress, decode
+from bisupervised.streams.plane.window import Lease, Plan, Window
 from hypothesis import given
 from hypothesis import strategies as st
 from support.windows import answers, given_up, log, window_policy

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from bisupervised.streams.offline.recordings import Recorded, read_recording
+from bisupervised.streams.offline.recordings.pairs import Recorded, read_recording
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from bisupervised.streams.caution import Caution, CautionPolicy
-from bisupervised.streams.marks import METADATA_CHARS, SPAN, Progress, decode
-from bisupervised.streams.window import Lease, Ordering, Plan, Window, WindowPolicy
+from bisupervised.streams.plane.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.marks import METADATA_CHARS, SPAN, Progress, decode
+from bisupervised.streams.plane.window import Lease, Ordering, Plan, Window, WindowPolicy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

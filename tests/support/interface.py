@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 from bisupervised.schemas import jsonschema
 from bisupervised.schemas.records import FACTS_HEADER
-from bisupervised.streams import asyncapi
-from bisupervised.streams.settings import Settings
+from bisupervised.streams.commands import asyncapi
+from bisupervised.streams.settings.tables import Settings
 from jsonschema import Draft7Validator, Draft202012Validator
 
 

@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from bisupervised.schemas.records import Incoming, Outgoing
-from bisupervised.streams.caution import CautionPolicy
-from bisupervised.streams.marks import Progress, decode
-from bisupervised.streams.outbox import Lost, Refused
-from bisupervised.streams.partition import Partition, PartitionPolicy
-from bisupervised.streams.window import Lease
+from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.plane.caution import CautionPolicy
+from bisupervised.streams.plane.marks import Progress, decode
+from bisupervised.streams.plane.outbox import Refused
+from bisupervised.streams.plane.partition import Partition, PartitionPolicy
+from bisupervised.streams.plane.window import Lease
 from support.windows import TOPIC_ID, answer, log, window_policy
 
 TP = TopicPartition("requests", 0)

@@ -30,9 +30,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topics import create_topics
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.topics.creating import create_topics
 from support.models import FINE, REMOTE, rows
 
 TESTS = Path(__file__).parents[1]

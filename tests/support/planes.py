@@ -11,15 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
-from bisupervised.streams.batch import Batch
-from bisupervised.streams.caution import CautionPolicy
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import OutboxPolicy
-from bisupervised.streams.partition import PartitionPolicy
-from bisupervised.streams.plane import DataPlane, PlanePolicy
-from bisupervised.streams.routing import Router
-from bisupervised.streams.window import WindowPolicy
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.plane.batch import Batch
+from bisupervised.streams.plane.caution import CautionPolicy
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import OutboxPolicy
+from bisupervised.streams.plane.partition import PartitionPolicy
+from bisupervised.streams.plane.plane import DataPlane, PlanePolicy
+from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.window import WindowPolicy
 from support.partitions import ScriptedBroker, Substitutes
 from support.records import Record
 from support.windows import TOPIC_ID, answers, window_policy

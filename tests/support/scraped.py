@@ -11,11 +11,11 @@ from typing import Any, cast
 import faust
 from aiohttp import web
 from bisupervised.agents.agents import LocalAgent
-from bisupervised.streams.app import create_app
-from bisupervised.streams.exposition import render
-from bisupervised.streams.logs import configure
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import AGENTS, AgentName
+from bisupervised.streams.flow import AGENTS, AgentName
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.telemetry.exposition import render
+from bisupervised.streams.telemetry.logs import configure
+from bisupervised.streams.worker.app import create_app
 from mode import Service
 from support.crashing_agent import crash
 

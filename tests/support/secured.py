@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-from bisupervised.streams.broker import HOST, Broker, free_port, new_cluster_id
+from bisupervised.streams.sandbox.broker import HOST, Broker, free_port, new_cluster_id
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,

@@ -11,10 +11,10 @@ from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.streams.monitor import WorkerView
-from bisupervised.streams.observation import Observation
-from bisupervised.streams.plane import Standing
-from bisupervised.streams.stage import StageView
+from bisupervised.streams.plane.plane import Standing
+from bisupervised.streams.telemetry.monitor import WorkerView
+from bisupervised.streams.telemetry.observation import Observation
+from bisupervised.streams.telemetry.stage import StageView
 from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
 
 NOW_MS = REQUESTED_MS + 500.0

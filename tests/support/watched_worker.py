@@ -27,8 +27,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bisupervised.streams import app
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.worker import app
 
 BEAT_S = 0.01
 #: a beat later than this has its stack told, seconds

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bisupervised.schemas.records import Incoming, Outgoing
-from bisupervised.streams.caution import Caution, CautionPolicy
-from bisupervised.streams.marks import Progress, decode
-from bisupervised.streams.window import Lease, Ordering, Plan, Window, WindowPolicy
+from bisupervised.streams.plane.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.marks import Progress, decode
+from bisupervised.streams.plane.window import Lease, Ordering, Plan, Window, WindowPolicy
 from support.records import Record
 
 TOPIC_ID = "0123456789abcdef" * 2

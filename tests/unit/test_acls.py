@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 from bisupervised.streams import cli
-from bisupervised.streams.acls import Acl, creation_acls, worker_acls
-from bisupervised.streams.ledger import Ledger
-from bisupervised.streams.outbox import ExactlyOnce
-from bisupervised.streams.routing import Router
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import AGENTS, plane_policy, steps
+from bisupervised.streams.commands.acls import Acl, creation_acls, worker_acls
+from bisupervised.streams.flow import AGENTS, steps
+from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.plane.outbox import ExactlyOnce
+from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.worker.making import plane_policy
 
 TOML = """
 name = "shop"

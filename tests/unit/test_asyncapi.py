@@ -10,10 +10,11 @@ import pytest
 from bisupervised.schemas import jsonschema
 from bisupervised.schemas.errors import REASONS
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Result
-from bisupervised.streams import asyncapi, cli
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import group_of, steps
+from bisupervised.streams import cli
+from bisupervised.streams.commands import asyncapi
+from bisupervised.streams.flow import group_of, steps
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
 from jsonschema import Draft7Validator, ValidationError
 
 #: see README.md beside it
@@ -226,5 +227,5 @@ def test_a_missing_or_stale_file_is_told_and_written_anew(elsewhere: Path) -> No
     assert asyncapi.main([]) is None
     assert asyncapi.main(["--check"]) is None
     elsewhere.write_bytes(b"{}")
-    assert "python -m bisupervised.streams.asyncapi" in (asyncapi.main(["--check"]) or "")
+    assert "python -m bisupervised.streams.commands.asyncapi" in (asyncapi.main(["--check"]) or "")
     assert "usage" in (asyncapi.main(["--chekc"]) or "")

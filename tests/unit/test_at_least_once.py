@@ -12,10 +12,11 @@ from aiokafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeEr
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import AtLeastOnce, Lost, OutboxPolicy, Refused
-from bisupervised.streams.routing import Router
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import AtLeastOnce, OutboxPolicy, Refused
+from bisupervised.streams.plane.routing import Router
 from support.records import record_batch
 from support.virtual_time import on_virtual_time
 

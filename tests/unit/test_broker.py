@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bisupervised.streams import broker, kafka_jars
-from bisupervised.streams.broker import Broker, BrokerError, ExtraMissing, JarsUnavailable, PortUnavailable
-from bisupervised.streams.kafka_jars import JarStore, KafkaRelease
+from bisupervised.streams.sandbox import broker, kafka_jars
+from bisupervised.streams.sandbox.broker import Broker, BrokerError, ExtraMissing, JarsUnavailable, PortUnavailable
+from bisupervised.streams.sandbox.kafka_jars import JarStore, KafkaRelease
 
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
 

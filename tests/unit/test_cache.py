@@ -6,8 +6,8 @@ import pytest
 from bisupervised.agents.remote.cache import AnswerCache, CachePolicy, digest_of
 from bisupervised.agents.remote.client import RemoteAnswer
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
-from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.settings import Remote
+from bisupervised.streams.settings.tables import Remote
+from bisupervised.streams.worker.protocols import make_protocol
 
 
 def answer(prediction: Any = 1) -> RemoteAnswer:

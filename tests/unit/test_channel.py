@@ -8,11 +8,11 @@ from typing import Any
 
 import faust
 import pytest
-from bisupervised.streams.app import _App, _Boot
-from bisupervised.streams.batch import Batch
-from bisupervised.streams.channel import BatchChannel
-from bisupervised.streams.supervision import Supervision
-from bisupervised.streams.window import Window
+from bisupervised.streams.plane.batch import Batch
+from bisupervised.streams.plane.window import Window
+from bisupervised.streams.worker.app import _App, _Boot
+from bisupervised.streams.worker.channel import BatchChannel
+from bisupervised.streams.worker.restarts import Supervision
 from support.virtual_time import VirtualTimeLoop
 from support.windows import answers, log, make_window, window_policy
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import cli
-from bisupervised.streams.settings_file import Source
-from bisupervised.streams.topics import BrokerUnreachable
+from bisupervised.streams.kafka.errors import BrokerUnreachable
+from bisupervised.streams.settings.file import Source
 
 GOOD = """
 [local]
@@ -43,7 +43,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
         calls.append((settings, agents))
         return 7
 
-    monkeypatch.setitem(sys.modules, "bisupervised.streams.app", SimpleNamespace(run_worker=run_worker))
+    monkeypatch.setitem(sys.modules, "bisupervised.streams.worker.app", SimpleNamespace(run_worker=run_worker))
     return calls
 
 
@@ -153,7 +153,7 @@ def test_topics_prints_a_line_each(
     async def create_topics(_: Any) -> list[str]:
         return ["requests: made, 4 partitions", "odd [name]: exists"]
 
-    monkeypatch.setattr("bisupervised.streams.topics.create_topics", create_topics)
+    monkeypatch.setattr("bisupervised.streams.topics.creating.create_topics", create_topics)
     assert cli.run(["topics", "create", "--config", str(config)]) == 0
     assert capsys.readouterr().out == "requests: made, 4 partitions\nodd [name]: exists\n"
     assert cli.run(["topics", "create", "--json", "--config", str(config)]) == 0
@@ -196,7 +196,7 @@ def test_an_error_is_a_line_and_an_exit_code(
     def run_worker(*_: Any) -> int:
         raise raised
 
-    monkeypatch.setitem(sys.modules, "bisupervised.streams.app", SimpleNamespace(run_worker=run_worker))
+    monkeypatch.setitem(sys.modules, "bisupervised.streams.worker.app", SimpleNamespace(run_worker=run_worker))
     assert cli.run(["worker", "--config", str(config)]) == code
     assert capsys.readouterr().err.strip() == said
 
@@ -208,7 +208,7 @@ def test_broker_gets_its_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
         asked.append((port, data))
         return 0
 
-    monkeypatch.setattr("bisupervised.streams.broker.run_broker", run_broker)
+    monkeypatch.setattr("bisupervised.streams.sandbox.broker.run_broker", run_broker)
     assert cli.run(["broker", "--port", "0", "--data", str(tmp_path)]) == 0
     assert cli.run(["broker"]) == 0
     assert asked == [(0, tmp_path), (9092, None)]

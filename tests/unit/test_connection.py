@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import trustme
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.connection import connection, connection_faults
-from bisupervised.streams.settings import Kafka
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.broker import connection, connection_faults
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Kafka
 from pydantic import SecretStr
 
 CANARY = "canary-secret"

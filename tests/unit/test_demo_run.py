@@ -10,7 +10,7 @@ from bisupervised.schemas.records import Facts, Result, Source, Verdict
 from bisupervised.streams.demo import run
 from bisupervised.streams.demo.digits import FEATURES, LABELS, Models, Thresholds, load_split
 from bisupervised.streams.demo.report import Outcome
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
 from support.records import Record, request
 
 SOURCE = Source("requests", 0, 7)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bisupervised.streams.demo.report import Outcome
-from bisupervised.streams.downstream import Downstream
+from bisupervised.streams.sandbox.end_to_end import Downstream
 
 
 def test_the_first_outcome_of_an_event_moves_the_clock_and_all_are_kept() -> None:

@@ -19,11 +19,13 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     UnknownError,
 )
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.ending import LastTransaction, Reachable, _DescribeRequest, _DescribeResponse
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import ExactlyOnce, Lost, Outbox, OutboxPolicy
-from bisupervised.streams.routing import Router
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.kafka.requests import _DescribeRequest, _DescribeResponse
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import ExactlyOnce, Outbox, OutboxPolicy
+from bisupervised.streams.plane.routing import Router
 from support.virtual_time import on_virtual_time
 
 A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), TopicPartition("__consumer_offsets", 3)

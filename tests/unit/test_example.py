@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from bisupervised.streams import cli
-from bisupervised.streams.example import example, toml
-from bisupervised.streams.protocols import TABLES
-from bisupervised.streams.settings_file import KNOWN, SECRETS, all_tables, load_settings
+from bisupervised.streams.settings.example import example, toml
+from bisupervised.streams.settings.file import KNOWN, SECRETS, all_tables, load_settings
+from bisupervised.streams.settings.protocols import TABLES
 
 FILE = Path(__file__).parents[2] / "examples" / "bisupervised.toml"
 OPTION = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.streams import metrics
-from bisupervised.streams.exposition import render
-from bisupervised.streams.monitor import WorkerView
+from bisupervised.streams.telemetry import metrics
+from bisupervised.streams.telemetry.exposition import render
+from bisupervised.streams.telemetry.monitor import WorkerView
 from prometheus_client.parser import text_string_to_metric_families
 from support.outcomes import REQUESTED_MS
 from support.views import remote_stage, stage, standing, whole_worker, worker

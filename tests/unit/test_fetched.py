@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from bisupervised.streams.fetched import Fetched, fetch_lean
+from bisupervised.streams.kafka.records import Fetched, fetch_lean
 
 TP = TopicPartition("requests", 3)
 RECORDS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [

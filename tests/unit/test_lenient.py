@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
-from bisupervised.streams.lenient import _Records, read_any_header
+from bisupervised.streams.kafka.records import _ForgivingRecords, read_any_header
 
 
 class NotText(str):
@@ -38,7 +38,7 @@ def test_they_are_read_with_a_replacement_and_all_else_as_it_is(compression: int
     raw = written(compression)
     with pytest.raises((UnicodeDecodeError, ValueError)):
         read(raw * 2, fetcher.MemoryRecords)
-    found = read(raw * 2, _Records)
+    found = read(raw * 2, _ForgivingRecords)
     assert [record.offset for record in found] == [*range(20), *range(20)]
     assert list(found[3].headers) == [("a\ufffd", b"\xff"), ("none", None)]
     assert {(record.key, record.value, record.timestamp) for record in found} == {(b"key", b"value", 7)}
@@ -49,5 +49,5 @@ def test_it_is_taken_once_and_told_once(monkeypatch: pytest.MonkeyPatch, caplog:
     monkeypatch.setattr(fetcher, "MemoryRecords", fetcher.MemoryRecords)
     read_any_header()
     read_any_header()
-    assert fetcher.MemoryRecords is _Records
+    assert fetcher.MemoryRecords is _ForgivingRecords
     assert [getattr(line, "action", "") for line in caplog.records] == ["header_name_damaged"]

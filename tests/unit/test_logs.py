@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from bisupervised.streams.logs import configure
+from bisupervised.streams.telemetry.logs import configure
 
 LIBRARIES = ("aiokafka", "faust", "mode")
 log = logging.getLogger("bisupervised.streams.test")

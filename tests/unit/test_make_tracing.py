@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bisupervised.agents.remote.endpoint import Endpoint
 from bisupervised.agents.tracing import Tracing
-from bisupervised.streams import tracing
+from bisupervised.streams.telemetry import tracing
 
 pytestmark = pytest.mark.unit
 
@@ -32,7 +32,7 @@ def test_spans_that_are_asked_for_and_cannot_be_made_are_missed_in_the_log(
             raise ModuleNotFoundError(name)
         return found(name)
 
-    monkeypatch.setattr("bisupervised.streams.tracing.find_spec", without)
+    monkeypatch.setattr("bisupervised.streams.telemetry.tracing.find_spec", without)
     assert type(tracing.make_tracing("mine", Endpoint(), WANTED)) is Tracing
     assert [vars(record)["action"] for record in caplog.records] == ["tracing_unavailable"]
 
@@ -40,7 +40,7 @@ def test_spans_that_are_asked_for_and_cannot_be_made_are_missed_in_the_log(
 PROGRAM = """
 import os
 from bisupervised.agents.remote.endpoint import Endpoint
-from bisupervised.streams.tracing import make_tracing
+from bisupervised.streams.telemetry.tracing import make_tracing
 first, second = (make_tracing("mine", Endpoint()) for _ in range(2))
 from opentelemetry.trace import get_tracer_provider
 provider = get_tracer_provider()

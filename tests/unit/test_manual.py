@@ -11,7 +11,7 @@ import threading
 
 import pytest
 from bisupervised.streams import cli
-from bisupervised.streams.manual import OVERVIEW, PAGES
+from bisupervised.streams.commands.manual import OVERVIEW, PAGES
 
 ESCAPE = "\x1b["
 #: known here for whoever registers them

@@ -11,7 +11,15 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.streams.demo import models
-from bisupervised.streams.model_server import MOST_BODY_BYTES, Latency, Limit, Meter, Service, TokenBucket, make_app
+from bisupervised.streams.sandbox.model_server import (
+    MOST_BODY_BYTES,
+    Latency,
+    Limit,
+    Meter,
+    Service,
+    TokenBucket,
+    make_app,
+)
 
 Client = TestClient[Any, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.agents import Agent
-from bisupervised.streams.monitor import Monitor
-from bisupervised.streams.observation import Observation
-from bisupervised.streams.stage import Stage
+from bisupervised.streams.telemetry.monitor import Monitor
+from bisupervised.streams.telemetry.observation import Observation
+from bisupervised.streams.telemetry.stage import Stage
 from support.outcomes import REQUESTED_MS, answered
 from support.planes import A, World
 from support.virtual_time import on_virtual_time

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bisupervised.schemas.records import Outgoing, Verdict
-from bisupervised.streams.observation import LAST_FALLBACKS, VALUE_BYTES, Observation
+from bisupervised.streams.telemetry.observation import LAST_FALLBACKS, VALUE_BYTES, Observation
 from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
 
 pytestmark = pytest.mark.unit

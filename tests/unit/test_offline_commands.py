@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from bisupervised.agents.supervision.thresholds import read_thresholds
 from bisupervised.streams import cli
-from bisupervised.streams.offline import curve, output
+from bisupervised.streams.console import output
+from bisupervised.streams.offline import curve
 from bisupervised.streams.offline.replicate import VALUES
 from support.recordings import DATA, NEEDS_DATA
 from support.samples import drawn

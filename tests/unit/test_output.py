@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from bisupervised.streams.offline.output import progress_bar
+from bisupervised.streams.console.output import progress_bar
 from rich.console import Console
 
 

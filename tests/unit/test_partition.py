@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from bisupervised.streams.marks import MarksError, Progress
-from bisupervised.streams.outbox import Lost, Unsettled
-from bisupervised.streams.permission import NotAllowed
+from bisupervised.streams.kafka.errors import Lost, NotAllowed, Unsettled
+from bisupervised.streams.plane.marks import MarksError, Progress
 from support.partitions import (
     BAD_TIME,
     TOO_LARGE,

@@ -17,12 +17,12 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.connection import Connection
-from bisupervised.streams.ending import LastTransaction, Reachable
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import ExactlyOnce, Lost, OutboxPolicy
-from bisupervised.streams.permission import NotAllowed, denial
-from bisupervised.streams.routing import Router
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.errors import Lost, NotAllowed, denial
+from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.routing import Router
 from support.records import record_batch
 
 

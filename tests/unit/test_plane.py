@@ -16,9 +16,8 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
-from bisupervised.streams.marks import Progress
-from bisupervised.streams.outbox import Lost
-from bisupervised.streams.permission import NotAllowed
+from bisupervised.streams.kafka.errors import Lost, NotAllowed
+from bisupervised.streams.plane.marks import Progress
 from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
 from support.virtual_time import on_virtual_time

@@ -7,7 +7,7 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from bisupervised.streams.processes import interruptible
+from bisupervised.streams.console.signals import interruptible
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

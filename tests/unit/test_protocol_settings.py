@@ -15,11 +15,11 @@ from bisupervised.schemas.codec import encode_facts
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
-from bisupervised.streams.protocols import make_protocol
-from bisupervised.streams.secret import one_word
-from bisupervised.streams.settings import Remote, Settings
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import make_agent
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.secret import one_word
+from bisupervised.streams.settings.tables import Remote, Settings
+from bisupervised.streams.worker.making import make_agent
+from bisupervised.streams.worker.protocols import make_protocol
 from support.records import Record
 from support.remotes import answered, chat_completion, choice
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisupervised.streams.pulse import Pulse
+from bisupervised.streams.worker.pulse import Pulse
 
 
 def pulse_of_3_s() -> Pulse:

@@ -13,7 +13,7 @@ from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import RateLimited
 from bisupervised.streams.demo.chat_server import WRONG, Service, completion, likelihood, make_app
 from bisupervised.streams.demo.questions import MODEL_VARIABLE, Question, answerer, load, make_split, side, train, words
-from bisupervised.streams.model_server import Limit, Meter
+from bisupervised.streams.sandbox.model_server import Limit, Meter
 
 
 @pytest.mark.parametrize(

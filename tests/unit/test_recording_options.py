@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.offline.options import RecordingOptions
+from bisupervised.streams.offline.recordings.options import RecordingOptions
 from cyclopts import App, CycloptsError
 
 

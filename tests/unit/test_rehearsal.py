@@ -16,7 +16,7 @@ from bisupervised.streams import cli
 from bisupervised.streams.offline import recorded, rehearsal
 from bisupervised.streams.offline.rehearsal_report import Bill, Outcome, Report, as_json, make_report
 from bisupervised.streams.offline.rules import TwoThresholds
-from bisupervised.streams.settings_file import load_settings
+from bisupervised.streams.settings.file import load_settings
 from support.records import Record, request
 
 SOURCE = Source("requests", 0, 7)

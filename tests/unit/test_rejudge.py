@@ -20,7 +20,7 @@ from bisupervised.streams.offline.rejudge import (
     targets_of,
 )
 from bisupervised.streams.offline.rewriting import Rewriting, Targets
-from bisupervised.streams.settings import Settings
+from bisupervised.streams.settings.tables import Settings
 from support.records import Record
 from support.thresholds import thresholds, thresholds_file
 

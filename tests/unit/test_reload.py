@@ -11,11 +11,11 @@ import pytest
 from bisupervised.agents.agents import Agent, RemoteSupervisorAgent
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.agents.terms import Terms
-from bisupervised.streams.reload import Reloader, compare, merged
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import Source, load_settings
-from bisupervised.streams.thresholds import version_of
-from bisupervised.streams.topology import make_agent, terms_of
+from bisupervised.streams.settings.file import Source, load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.settings.thresholds_file import version_of
+from bisupervised.streams.worker.making import make_agent, terms_of
+from bisupervised.streams.worker.reload import Reloader, compare, merged
 
 TABLES: dict[str, dict[str, Any]] = {
     "topics": {"partitions": 2},

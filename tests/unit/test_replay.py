@@ -6,12 +6,12 @@ from aiokafka import TopicPartition
 from bisupervised.schemas.codec import decode_facts, fall_back, header, publish, without_value
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Replayed, Result, Source, Verdict
+from bisupervised.streams.console.output import counted
 from bisupervised.streams.tools.commands import told_replay
+from bisupervised.streams.tools.points_in_time import since_ms
+from bisupervised.streams.tools.record_lines import fallback_line, plain, told_fallback
 from bisupervised.streams.tools.replay import Counts, Mark, ReplayError, Wish, again, decode_mark, encode_mark, judge
 from bisupervised.streams.tools.replay_run import Replay, checked
-from bisupervised.streams.tools.since import since_ms
-from bisupervised.streams.tools.telling import fallback_line, plain, told_fallback
-from bisupervised.streams.topics import counted
 from support.records import Record
 
 HEADERS = [("a", b"\xff"), ("a", b"2"), ("b", b"")]

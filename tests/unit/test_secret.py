@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.secret import secret, secret_faults, secret_keys, take_written, variable
+from bisupervised.streams.settings.secret import secret, secret_faults, secret_keys, take_written, variable
 from pydantic import BaseModel, SecretStr
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.secret import one_word
-from bisupervised.streams.settings import Settings
-from bisupervised.streams.settings_file import KNOWN, load_settings
+from bisupervised.streams.settings.file import KNOWN, load_settings
+from bisupervised.streams.settings.secret import one_word
+from bisupervised.streams.settings.tables import Settings
 
 LINES = {
     "local": {"model": "model = 'my_model:load'", "threshold": "threshold = 0.9"},

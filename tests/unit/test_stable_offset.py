@@ -9,8 +9,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
-from bisupervised.streams.outbox import Lost, Unsettled
-from bisupervised.streams.stable_offset import stable_offset
+from bisupervised.streams.kafka.errors import Lost, Unsettled
+from bisupervised.streams.kafka.requests import stable_offset
 
 TP = TopicPartition("requests", 3)
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.settings_file import load_settings
-from bisupervised.streams.topology import make_agent
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.worker.making import make_agent
 
 MADE = Thresholds(
     version="v7",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
-from bisupervised.streams.topic_id import _MetadataRequest, _MetadataRequestStruct, _MetadataResponse, topic_id
+from bisupervised.streams.kafka.requests import _MetadataRequest, _MetadataRequestStruct, _MetadataResponse, topic_id
 
 IDENTITY = bytes(range(16))
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.records import Facts, Result, Source, Verdict
-from bisupervised.streams.offline.labels import Labels, read_labels
-from bisupervised.streams.offline.tables import RecordingError
-from bisupervised.streams.offline.topics_recording import Topics, joined, told_counts
+from bisupervised.streams.offline.recordings.from_topics import Topics, joined, told_counts
+from bisupervised.streams.offline.recordings.labels import Labels, read_labels
+from bisupervised.streams.offline.recordings.tables import RecordingError
 from support.records import Record, request
 
 

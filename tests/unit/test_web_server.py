@@ -10,8 +10,8 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer, unused_port
-from bisupervised.streams.health import Health, HealthPolicy
-from bisupervised.streams.monitor import WorkerView
+from bisupervised.streams.telemetry.health import Health, HealthPolicy
+from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.web import server as module
 from bisupervised.streams.web.security import AccessPolicy
 from bisupervised.streams.web.server import WebPolicy, WebServer, read_static

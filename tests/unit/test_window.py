@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Iterable
 
 import pytest
-from bisupervised.streams.marks import SPAN, Progress
-from bisupervised.streams.window import Lease, Window
+from bisupervised.streams.plane.marks import SPAN, Progress
+from bisupervised.streams.plane.window import Lease, Window
 from support.records import Record
 from support.windows import (
     TOPIC_ID,

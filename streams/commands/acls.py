@@ -1,0 +1,107 @@
+"""What a worker must be allowed to do, for brokers that ask: read off the flow, as `kafka-acls.sh` takes it.
+
+What needs which operation is Kafka's own list ("Authorization", operations and protocols). The tests hold the topics
+and groups here to those that the agents are given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from cyclopts import Parameter
+
+from ...schemas.errors import ConfigurationError
+from ..console.options import DONE
+from ..flow import AGENTS, AgentName, group_of, parse_agents, steps, topic_configs
+from ..settings.file import load_settings
+
+if TYPE_CHECKING:
+    from ..settings.tables import Settings
+
+Resource = Literal["topic", "group", "transactional-id", "cluster"]
+
+
+class Acl(NamedTuple):
+    """Operations on one resource; `prefixed`: on all whose names begin so."""
+
+    resource: Resource
+    name: str
+    operations: tuple[str, ...]
+    prefixed: bool = False
+
+
+def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> list[Acl]:
+    """What a worker with these agents needs, and nothing else."""
+    found = []
+    for step in (step for step in steps(settings).values() if step.agent in agents):
+        group = group_of(settings, step.agent)
+        found.append(Acl("topic", step.topic, ("Read", "Describe")))
+        found += [
+            # the largest record a topic takes is asked for; where that is refused, Kafka's default is assumed
+            Acl("topic", settings.topics.name_of(route), ("Write", "Describe", "DescribeConfigs"))
+            for route in step.routes
+        ]
+        if step.agent == "remote" and settings.budget.limited:
+            found.append(Acl("topic", settings.topics.budget, ("Read", "Write", "Describe", "DescribeConfigs")))
+        found.append(Acl("group", group, ("Read", "Describe")))
+        if settings.stream.delivery == "exactly_once":
+            # one id for each input partition: GROUP:TOPIC:PARTITION
+            found.append(Acl("transactional-id", f"{group}:{step.topic}:", ("Write", "Describe"), prefixed=True))
+    if settings.stream.delivery == "at_least_once":
+        # its producers are idempotent without a transaction; Kafka 3 and later let whoever may write do that
+        found.append(Acl("cluster", "kafka-cluster", ("IdempotentWrite",)))
+    return _merged(found)
+
+
+def creation_acls(settings: Settings) -> list[Acl]:
+    """What `topics create` needs."""
+    return [Acl("topic", name, ("Create", "Describe")) for name in topic_configs(settings)]
+
+
+def _merged(found: Iterable[Acl]) -> list[Acl]:
+    """One for each resource: a topic between two agents is written by one and read by the other."""
+    operations: dict[tuple[Resource, str, bool], tuple[str, ...]] = {}
+    for resource, name, more, prefixed in found:
+        known = operations.get((resource, name, prefixed), ())
+        operations[resource, name, prefixed] = known + tuple(one for one in more if one not in known)
+    return [Acl(resource, name, all_of, prefixed) for (resource, name, prefixed), all_of in operations.items()]
+
+
+def command(acl: Acl, principal: str) -> str:
+    """The arguments of `kafka-acls.sh` that grant it."""
+    subject = "--cluster" if acl.resource == "cluster" else f"--{acl.resource} {acl.name}"
+    operations = " ".join(f"--operation {operation}" for operation in acl.operations)
+    pattern = " --resource-pattern-type prefixed" if acl.prefixed else ""
+    return f"--add --allow-principal {principal} {operations} {subject}{pattern}"
+
+
+def acls(
+    *,
+    config: Annotated[Path | None, Parameter(name=("--config", "-c"))] = None,
+    agents: str = ",".join(AGENTS),
+    principal: str = "User:bisupervised",
+    creation: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Print what a worker must be allowed to do at a broker that asks, as arguments of `kafka-acls.sh`, a line each.
+
+    Parameters
+    ----------
+    config
+        TOML file with the settings.
+    agents
+        Which agents the worker runs, separated by commas.
+    principal
+        Who it is to the broker.
+    creation
+        What `topics create` needs instead.
+    """
+    chosen, faults = parse_agents(agents)
+    if faults:
+        raise ConfigurationError(faults)
+    settings = load_settings(config)
+    needed = creation_acls(settings) if creation else worker_acls(settings, chosen)
+    sys.stdout.writelines(f"{command(acl, principal)}\n" for acl in needed)
+    return DONE

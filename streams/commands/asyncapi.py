@@ -1,0 +1,249 @@
+"""The AsyncAPI 3 document: topics, records, headers and who reads and writes what, for one configuration.
+
+Made of what the worker itself runs on: the structs of `schemas`, the headers it names, and the flow of `topology`.
+`python -m bisupervised.streams.commands.asyncapi [--check]` writes the one for the default settings to
+`schemas/asyncapi.json`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from ...schemas import jsonschema
+from ...schemas.errors import REASONS
+from ...schemas.records import FACTS_HEADER, REASON_HEADER, VERSION, Facts, Result
+from ..flow import group_of, steps, topic_configs
+from ..settings.tables import Local, Remote, Settings
+
+if TYPE_CHECKING:
+    from ..flow import Step
+
+FILE = Path(jsonschema.__file__).parent / "asyncapi.json"
+#: the version of AsyncAPI, and of its Kafka bindings
+ASYNCAPI, BINDINGS = "3.0.0", "0.5.0"
+
+_JSON = "application/json"
+_REF = "#/components/schemas/{name}"
+#: role of a topic -> the name of its message, and what it is
+_MESSAGES = {
+    "requests": ("request", "An event to be answered. Its value is the user's own JSON."),
+    "doubtful": (
+        "doubtful",
+        "A request that the local supervisor does not trust: key, value, headers and timestamp of the request, and "
+        "what is known so far in a header.",
+    ),
+    "answers": (
+        "answer",
+        "The same with the remote's answer in that header: paid for, not yet judged. It can be judged again.",
+    ),
+    "results": ("result", "One answer that its supervisor trusted."),
+    "fallback": (
+        "fallback",
+        "A request that was not answered, byte for byte, with the reason. The value is JSON unless the request's was "
+        "not; it is empty where it was too large to carry (`value_omitted` in the header says so).",
+    ),
+}
+_DOES = {
+    "local": "answers with the local model",
+    "remote": "asks the remote model",
+    "remote_supervisor": "judges remote answers",
+}
+
+
+def defaults() -> Settings:
+    """The settings as they are where nobody set anything; the models, which somebody must name, stand for any."""
+    local = Local(model="module:callable", threshold=0.5)
+    return Settings(local=local, remote=Remote(url="http://127.0.0.1:8080", model="model", threshold=0.5))
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The document for these settings."""
+    flow = steps(settings).values()
+    return {
+        "asyncapi": ASYNCAPI,
+        "info": _info(settings),
+        "defaultContentType": _JSON,
+        "servers": _servers(settings),
+        "channels": {role: _channel(settings, role) for role in _MESSAGES},
+        "operations": {name: operation for step in flow for name, operation in _operations(settings, step)},
+        "components": {
+            "messages": {name: _message(settings, role) for role, (name, _) in _MESSAGES.items()},
+            "schemas": _schemas(settings),
+        },
+    }
+
+
+def _info(settings: Settings) -> dict[str, Any]:
+    once = "exactly" if settings.stream.delivery == "exactly_once" else "at least"
+    return {
+        "title": "BiSupervised on Kafka",
+        "version": str(VERSION),
+        "description": f"Every record of `requests` ends as {once} one record in `results` or `fallback`. The version "
+        "is the one of the records, `v` in `Facts` and `Result`; docs/interfaces.md says what it promises.",
+        "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+    }
+
+
+def _servers(settings: Settings) -> dict[str, Any]:
+    hosts = [server.strip() for server in settings.kafka.bootstrap_servers.split(",")]
+    protocol = "kafka" if settings.kafka.security_protocol == "PLAINTEXT" else "kafka-secure"
+    return {f"kafka{number}": {"host": host, "protocol": protocol} for number, host in enumerate(hosts, start=1)}
+
+
+def _channel(settings: Settings, role: str) -> dict[str, Any]:
+    (name, what), topics = _MESSAGES[role], settings.topics
+    address = getattr(topics, role)
+    binding = {
+        "topic": address,
+        "partitions": topics.partitions,
+        "replicas": topics.replication_factor,
+        "topicConfiguration": _configuration(settings, role),
+        "bindingVersion": BINDINGS,
+    }
+    return {
+        "address": address,
+        "description": what,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "bindings": {"kafka": binding},
+    }
+
+
+def _configuration(settings: Settings, role: str) -> dict[str, Any]:
+    """As `topics create` sets it. The bindings want numbers, and a list of policies."""
+    configs = topic_configs(settings)[getattr(settings.topics, role)]
+    return {
+        key: value.split(",") if key == "cleanup.policy" else int(value)
+        for key, value in configs.items()
+        if key in ("cleanup.policy", "retention.ms", "max.message.bytes")
+    }
+
+
+def _operations(settings: Settings, step: Step) -> list[tuple[str, dict[str, Any]]]:
+    """What one agent reads and writes."""
+    roles = {getattr(settings.topics, role): role for role in _MESSAGES}
+    read = _operation(step, "receive", roles[step.topic])
+    read["bindings"] = {
+        "kafka": {
+            "groupId": {"type": "string", "const": group_of(settings, step.agent)},
+            "bindingVersion": BINDINGS,
+        }
+    }
+    writes = [(f"{step.agent}_writes_{role}", _operation(step, "send", role)) for role in step.routes]
+    return [(f"{step.agent}_reads_{roles[step.topic]}", read), *writes]
+
+
+def _operation(step: Step, action: str, role: str) -> dict[str, Any]:
+    name, _ = _MESSAGES[role]
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{role}"},
+        "summary": f"The agent `{step.agent}`, which {_DOES[step.agent]}.",
+        "messages": [{"$ref": f"#/channels/{role}/messages/{name}"}],
+    }
+
+
+def _message(settings: Settings, role: str) -> dict[str, Any]:
+    name, what = _MESSAGES[role]
+    raw = role == "fallback"  # what could not be parsed ends there as well
+    payload = {"results": "Result", "fallback": "AnyBytes"}.get(role, "Request")
+    return {
+        "name": name,
+        "title": name.capitalize(),
+        "description": what,
+        "contentType": "application/octet-stream" if raw else _JSON,
+        "headers": _headers(settings, role),
+        "payload": {"$ref": _REF.format(name=payload)},
+        "bindings": {"kafka": {"key": _key(), "bindingVersion": BINDINGS}},
+    }
+
+
+def _key() -> dict[str, Any]:
+    return {
+        "type": ["string", "null"],
+        "description": "The request's key, byte for byte; any bytes, or none. Records of one key keep their order.",
+    }
+
+
+def _headers(settings: Settings, role: str) -> dict[str, Any]:
+    """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
+    described = {name: _header(text) for name, text in jsonschema.headers().items()}
+    facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
+    if role == "results":
+        return {"type": "object", "properties": described, "additionalProperties": False}
+    found = {**_deadline(settings, role), **described}
+    required = []
+    if role != "requests":
+        found[FACTS_HEADER] = facts
+        required.append(FACTS_HEADER)
+    if role == "fallback":
+        found[REASON_HEADER] = reason | {"enum": list(REASONS)}
+        required.append(REASON_HEADER)
+    return {"type": "object", "properties": found, "required": required, "additionalProperties": True}
+
+
+def _header(text: str) -> dict[str, Any]:
+    described = {"type": "string", "description": text}
+    struct = jsonschema.struct_in(text)
+    if struct is None:
+        return described
+    return described | {"contentMediaType": _JSON, "contentSchema": {"$ref": _REF.format(name=struct.__name__)}}
+
+
+def _deadline(settings: Settings, role: str) -> dict[str, Any]:
+    name = settings.request.deadline_header
+    if not name:
+        return {}
+    text = "milliseconds since epoch after which no call is paid; wins over the field of the value"
+    form = {"pattern": "^[0-9]+$"} if role == "requests" else {}  # further on it is what the user sent
+    return {name: {"type": "string", **form, "description": text}}
+
+
+def _schemas(settings: Settings) -> dict[str, Any]:
+    held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
+    return {
+        **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result]))),
+        "Request": _request(settings),
+        "AnyBytes": {"description": "The value of the request, whatever it is."},
+    }
+
+
+def _request(settings: Settings) -> dict[str, Any]:
+    """What a request must look like: with no field for the input, any JSON."""
+    request = settings.request
+    fields: dict[str, dict[str, Any]] = {}
+    if request.id:
+        fields[request.id] = {"description": "the user's own id; a string or an integer is kept, for correlation only"}
+    if request.deadline_ms:
+        fields[request.deadline_ms] = {
+            "type": ["integer", "string", "null"],
+            "description": "milliseconds since epoch after which no call is paid",
+        }
+    if not request.input:
+        return {"description": "Any JSON value; the whole of it is the model's input.", "properties": fields}
+    fields[request.input] = {"description": "the model's input, any JSON value"}
+    return {"type": "object", "properties": fields, "required": [request.input], "additionalProperties": True}
+
+
+def rendered(settings: Settings) -> bytes:
+    """The document as it is written and printed."""
+    return orjson.dumps(document(settings), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def main(arguments: list[str]) -> str | None:
+    """Write the file, or with `--check` say whether it is stale."""
+    current = rendered(defaults())
+    if arguments == ["--check"]:
+        stale = not FILE.is_file() or FILE.read_bytes() != current
+        return f"not current: {FILE.name}; run python -m bisupervised.streams.commands.asyncapi" if stale else None
+    if arguments:
+        return "usage: python -m bisupervised.streams.commands.asyncapi [--check]"
+    FILE.write_bytes(current)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""`bisupervised check --connect`: tries broker, topics, model and remote, and says what it found.
+
+Every check runs, also where an earlier one failed. What broker and remote say is in `check_kafka.py` and
+`check_remote.py`; here is the model, and how it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from ...schemas.errors import BiSupervisedError
+from ..console.output import tell, working
+from .findings import Finding, Level, as_document, fault, note, ok
+
+if TYPE_CHECKING:
+    from ..settings.tables import Settings
+
+_STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red"}
+
+
+def run_check(settings: Settings, *, pay: bool, as_json: bool) -> int:
+    """Look at everything, and tell. The answer is the exit code: 0, or 1 where there is a fault."""
+    # what they would say about an unreachable broker, the findings say better
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    hung: list[bool] = []
+    findings = asyncio.run(_told(settings, lambda: hung.append(True), pay=pay, as_json=as_json))
+    if as_json:
+        tell(as_document(findings), (), (), as_json=True)
+    code = int(any(finding.level == "fault" for finding in findings))
+    if hung:  # a thread that hangs would keep this process from ending
+        sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+async def _told(settings: Settings, on_hang: Callable[[], None], *, pay: bool, as_json: bool) -> list[Finding]:
+    """Lines come as they are found; a document comes at the end."""
+    console, findings = Console(highlight=False, soft_wrap=True), []
+    with working("looking") as status:
+        async for finding in look(settings, on_hang, pay=pay, doing=lambda about: status.update(f"  {about}")):
+            findings.append(finding)
+            if not as_json:
+                console.print(Text(finding.as_line(), style=_STYLES[finding.level]))
+    return findings
+
+
+async def look(
+    settings: Settings, on_hang: Callable[[], None], *, pay: bool, doing: Callable[[str], object] = lambda _: None
+) -> AsyncIterator[Finding]:
+    """All checks, one after the other; `doing` is told what is under way. With `pay`, one remote call is made."""
+    from .check_kafka import look_at_broker, look_at_topics
+    from .check_remote import look_at_remote
+
+    looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
+        ("broker", lambda: look_at_broker(settings)),
+        ("topics", lambda: look_at_topics(settings)),
+        ("model", lambda: look_at_model(settings, on_hang)),
+        ("remote", lambda: look_at_remote(settings, pay=pay)),
+    )
+    for about, looked in looks:
+        doing(about)
+        try:
+            async for finding in looked():
+                yield finding
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
+            yield fault(about, f"could not be looked at: {type(error).__name__}: {error}")
+
+
+async def look_at_model(settings: Settings, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:
+    """Load it as the worker would, and predict the warm-up inputs."""
+    from ..worker.making import make_agent
+
+    began = time.monotonic()
+    try:
+        agent = await asyncio.to_thread(make_agent, settings, "local", on_hang)
+    except BiSupervisedError as error:
+        for line in getattr(error, "faults", (str(error),)):
+            yield fault("model", line)
+        return
+    yield ok("model", f"{settings.local.model} loads, in {time.monotonic() - began:.1f} s")
+    inputs = settings.local.warm_up
+    if not inputs:
+        yield note("model", "nothing was predicted: [local] warm_up holds no inputs")
+        await agent.close()
+        return
+    try:
+        await agent.warm_up()
+        yield ok("model", f"answers the inputs of [local] warm_up, {len(inputs)} in all")
+    except Exception as error:  # noqa: BLE001  # a model may raise anything, and the other checks go on
+        yield fault("model", f"fails on the inputs of [local] warm_up: {type(error).__name__}: {error}")
+    finally:
+        await agent.close()

@@ -1,0 +1,182 @@
+"""What `check --connect` asks the broker: who is there, whether transactions work, what the topics are like."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
+
+from ..console.output import counted
+from ..flow import group_of
+from ..kafka.errors import BrokerUnreachable
+from ..settings.broker import connection
+from ..topics.admin import admin_client, configured
+from .findings import Finding, fault, note, ok
+
+if TYPE_CHECKING:
+    from ..settings.tables import Settings
+
+#: TxnOffsetCommit in this version is what came with Kafka 2.5 and what exactly once relies on
+_TXN_OFFSET_COMMIT, _SINCE_2_5 = 28, 3
+_ROLES = ("requests", "doubtful", "answers", "results", "fallback")
+_MS_PER_HOUR = 3_600_000
+_PERIOD_HOURS = {"hour": 1, "day": 24, "month": 31 * 24}
+
+
+async def look_at_broker(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether one answers, what it speaks, and whether it lets us use transactions."""
+    try:
+        async with admin_client(settings) as admin:
+            nodes = (await admin.describe_cluster())["brokers"]
+            client = admin._client  # noqa: SLF001  # the admin client itself cannot ask for the versions
+            told = await client.send(client.get_random_node(), ApiVersionRequest())
+    except BrokerUnreachable as error:
+        yield fault("broker", str(error))
+        return
+    yield ok("broker", f"{settings.kafka.bootstrap_servers} answers: {counted(len(nodes), 'broker')}")
+    versions = {key: highest for key, _, highest in told.api_versions}
+    exactly_once = settings.stream.delivery == "exactly_once"
+    if versions.get(_TXN_OFFSET_COMMIT, -1) >= _SINCE_2_5:
+        yield ok("broker", "speaks the protocol of Kafka 2.5 or later")
+    elif exactly_once:
+        yield fault("broker", 'is older than Kafka 2.5; set [stream] delivery = "at_least_once", or take a newer one')
+    else:
+        yield note("broker", 'is older than Kafka 2.5, which is enough for delivery = "at_least_once"')
+    if exactly_once:
+        yield await _transactions(settings)
+
+
+async def _transactions(settings: Settings) -> Finding:
+    """Begin one as a worker does, and leave nothing behind but an id that the broker forgets by itself."""
+    producer = AIOKafkaProducer(
+        **connection(settings.kafka).options(),
+        # one that a broker with ACLs allows, for it begins as the worker's do; no partition has this one
+        transactional_id=f"{group_of(settings, 'local')}:{settings.topics.requests}:check-{uuid.uuid4().hex[:8]}",
+        transaction_timeout_ms=round(settings.stream.transaction_timeout_s * 1000),
+        request_timeout_ms=round(settings.kafka.request_timeout_s * 1000),
+    )
+    try:
+        async with asyncio.timeout(settings.kafka.request_timeout_s):
+            await producer.start()
+            await producer.begin_transaction()
+            await producer.abort_transaction()
+    except (KafkaError, OSError, TimeoutError) as error:
+        why = str(error) or type(error).__name__
+        return fault("broker", f'transactions do not work: {why}; [stream] delivery = "at_least_once" needs none')
+    finally:
+        await producer.stop()
+    return ok("broker", "transactions work")
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """What the broker says of one."""
+
+    role: str
+    name: str
+    partitions: int
+    replicas: int  #: of the partition that has fewest
+    configs: Mapping[str, str]
+
+    def number(self, config: str, default: int) -> int:
+        return int(self.configs.get(config, default))
+
+
+async def look_at_topics(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether all are there, and fit each other and the settings."""
+    roles = (*_ROLES, "budget") if settings.budget.limited else _ROLES
+    names = {role: getattr(settings.topics, role) for role in roles}
+    try:
+        async with admin_client(settings) as admin:
+            topics = await _describe(admin, names)
+    except BrokerUnreachable:
+        yield fault("topics", "could not be looked at: no broker answers")
+        return
+    for role in (role for role in roles if role not in topics):
+        yield fault("topics", f"{names[role]}: is missing; make it: bisupervised topics create")
+    for topic in topics.values():
+        notes = () if topic.role == "budget" else _notes(topic, topics, settings)
+        found = [*_faults(topic, settings), *notes]
+        for finding in found:
+            yield finding
+        if not found:
+            yield ok("topics", f"{topic.name}: {counted(topic.partitions, 'partition')}")
+    if "doubtful" in topics:
+        for finding in _fewer_calls(topics["doubtful"], settings):
+            yield finding
+
+
+async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
+    there = set(await admin.list_topics())  # first: asking about a missing topic may make it
+    roles = {name: role for role, name in names.items() if name in there}
+    described = await admin.describe_topics(list(roles)) if roles else []
+    configs = {name: await configured(admin, name) for name in roles}
+    found = {}
+    for topic in described:
+        name, partitions = topic["topic"], topic["partitions"]
+        replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
+        found[roles[name]] = _Topic(roles[name], name, len(partitions), replicas, configs[name])
+    return {role: found[role] for role in names if role in found}
+
+
+def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    insync = topic.number("min.insync.replicas", 1)
+    if topic.replicas < insync:
+        text = f"{topic.name}: {counted(topic.replicas, 'replica')}, and min.insync.replicas = {insync}: "
+        yield fault("topics", text + "nothing can be written to it")
+    if topic.role in ("doubtful", "answers") and "compact" in topic.configs.get("cleanup.policy", ""):
+        text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
+        yield fault("topics", text + "set it to delete")
+    if topic.role == "budget":
+        yield from _forgetting(topic, settings)
+    largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)
+    if largest > settings.stream.window_bytes:
+        text = f"{topic.name}: max.message.bytes = {largest} is more than [stream] window_bytes = "
+        yield fault("topics", f"{text}{settings.stream.window_bytes}")
+
+
+def _forgetting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """What is spent must be known until its period ends."""
+    if "compact" in topic.configs.get("cleanup.policy", ""):
+        yield fault("topics", f"{topic.name}: cleanup.policy = compact would forget what is spent; set it to delete")
+    kept_ms = topic.number("retention.ms", -1)
+    if 0 <= kept_ms < _PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
+        text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, less than a {settings.budget.per}: "
+        yield fault("topics", text + "what is spent would be forgotten")
+
+
+def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> Iterator[Finding]:
+    wanted = settings.topics
+    first = topics.get("requests", topic)
+    if topic.partitions != first.partitions:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and {first.name} has {first.partitions}: "
+        yield note("topics", text + "records change partitions by the hash of their key")
+    elif topic.partitions != wanted.partitions:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, [topics] partitions says {wanted.partitions}"
+        yield note("topics", text)
+    kept_ms, wanted_ms = topic.number("retention.ms", -1), round(wanted.retention_hours * _MS_PER_HOUR)
+    if 0 <= kept_ms < wanted_ms:
+        text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, [topics] retention_hours says "
+        yield note("topics", f"{text}{wanted.retention_hours:g}: what is not read by then is lost")
+    accepts, takes = (t.number("max.message.bytes", wanted.max_message_bytes) for t in (topic, first))
+    if accepts < takes:
+        text = f"{topic.name}: max.message.bytes = {accepts}, and {first.name} takes {takes}: "
+        yield note("topics", text + "larger records will fall back as too_large")
+    if topic.replicas < wanted.replication_factor:
+        text = f"{topic.name}: {counted(topic.replicas, 'replica')}, [topics] replication_factor says "
+        yield note("topics", f"{text}{wanted.replication_factor}")
+
+
+def _fewer_calls(doubtful: _Topic, settings: Settings) -> Iterator[Finding]:
+    """A worker has its partitions' share of each limit, and needs at least one call of it."""
+    remote = settings.remote
+    for key, limit in (("in_flight", remote.in_flight), ("requests_per_minute", remote.requests_per_minute)):
+        if 0 < limit < doubtful.partitions:
+            text = f"{doubtful.name}: {counted(doubtful.partitions, 'partition')}, and [remote] {key} is only {limit:g}"
+            yield fault("topics", text + ": it must be at least as many")

@@ -1,0 +1,42 @@
+"""`bisupervised schema`: the interface documents on stdout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from ...schemas import jsonschema
+from ..settings.file import load_settings
+from .asyncapi import defaults, rendered
+
+DONE = 0
+
+
+def schema(
+    document: Literal["asyncapi", "facts", "result"],
+    *,
+    config: Annotated[
+        Path | None,
+        Parameter(
+            name=("--config", "-c"),
+            help="TOML file that names the topics, for asyncapi; the defaults where none is given.",
+        ),
+    ] = None,
+) -> int:
+    """Print an interface document as JSON.
+
+    Parameters
+    ----------
+    document
+        asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts: the JSON Schema of the
+        header `bisupervised`; result: the JSON Schema of the value of a result.
+    """
+    if document == "asyncapi":
+        text = rendered(defaults() if config is None else load_settings(config))
+    else:
+        text = jsonschema.rendered(document)
+    sys.stdout.write(text.decode())
+    return DONE

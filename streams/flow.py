@@ -1,0 +1,157 @@
+"""Who reads what and writes what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ..schemas.codec import RequestFormat, facts_of, foreign_version
+from ..schemas.errors import Reason
+from ..schemas.records import VERSION, Facts, Incoming, Route, Source
+from .settings.tables import Settings
+
+AgentName = Literal["local", "remote", "remote_supervisor"]
+
+
+AGENTS: tuple[AgentName, ...] = get_args(AgentName)
+
+
+#: answers judged at once; judging is arithmetic
+_JUDGED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One agent's place in the flow."""
+
+    agent: AgentName
+    topic: str  #: read by it
+    routes: tuple[Route, ...]  #: written by it
+    batch_records: int  #: most records it gets at once
+    batch_wait_s: float  #: seconds a record waits for others
+    runs_user_code: bool  #: its inputs could kill the process
+    facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
+    unreadable: Callable[[Incoming], str | None] | None  #: why only another worker can read it; None where we can
+
+
+def steps(settings: Settings) -> dict[AgentName, Step]:
+    """The flow, in its order."""
+    topics, local, remote = settings.topics, settings.local, settings.remote
+    flow = (
+        Step(
+            "local",
+            topics.requests,
+            ("results", "doubtful", "fallback"),
+            local.batch_size,
+            local.batch_wait_ms / 1000,
+            True,
+            request_facts,
+            None,  # a header of ours on a request is from another life
+        ),
+        Step(
+            "remote",
+            topics.doubtful,
+            ("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
+            remote.batch_size,
+            remote.batch_wait_ms / 1000,
+            False,
+            facts_of,
+            _of_another_version,
+        ),
+        Step(
+            "remote_supervisor",
+            topics.answers,
+            ("results", "fallback"),
+            _JUDGED_AT_ONCE,
+            0.0,
+            False,
+            facts_of,
+            _of_another_version,
+        ),
+    )
+    return {step.agent: step for step in flow}
+
+
+def _of_another_version(record: Incoming) -> str | None:
+    version = foreign_version(record)
+    if version is None:
+        return None
+    return (
+        f"the record is of version {version}, and this worker reads {VERSION} and its neighbours; nothing is lost: it "
+        "waits for a worker that reads it. Workers are upgraded one record version at a time (docs/interfaces.md)"
+    )
+
+
+def group_of(settings: Settings, agent: AgentName) -> str:
+    """The consumer group of an agent; its transactional ids begin with it."""
+    return f"{settings.name}-{agent.replace('_', '-')}"
+
+
+def request_format(settings: Settings) -> RequestFormat:
+    """Which parts of a request mean what."""
+    request = settings.request
+    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
+
+
+def accepts_local(settings: Settings) -> frozenset[Reason]:
+    """For which reasons the local answer is taken without trust, where no call was made."""
+    switched_on = {
+        "remote_error": settings.remote.while_open == "accept_local",
+        "budget": settings.budget.limited and settings.budget.when_spent == "accept_local",
+    }
+    return frozenset(get_args(Reason)) & {reason for reason, on in switched_on.items() if on}
+
+
+def topics_of(settings: Settings, step: Step) -> list[str]:
+    """The topics a step reads and writes."""
+    budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
+    return [step.topic, *budget, *(settings.topics.name_of(route) for route in step.routes)]
+
+
+def request_facts(record: Incoming) -> Facts:
+    """Of a request nothing is known but where it came from; a header of ours on it is from another life."""
+    return Facts(Source(record.topic, record.partition, record.offset))
+
+
+_MS_PER_HOUR = 3_600_000
+
+
+_MS_PER_DAY = 24 * _MS_PER_HOUR
+
+
+#: days for which the budget's topic is kept: more than a month, the longest period
+_BUDGET_DAYS = 40
+
+
+def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
+    """How each topic is configured, by its name, as the broker spells it."""
+    topics = settings.topics
+    shared = {
+        "min.insync.replicas": str(topics.min_insync_replicas),
+        "retention.ms": str(round(topics.retention_hours * _MS_PER_HOUR)),
+        "max.message.bytes": str(topics.max_message_bytes),
+    }
+    # nothing here is the latest value of a key: a compacted internal topic would drop records not yet read
+    internal = shared | {"cleanup.policy": "delete"}
+    configs = {
+        topics.requests: shared,
+        topics.doubtful: internal,
+        topics.answers: internal,
+        topics.results: shared,
+        topics.fallback: shared,
+    }
+    if settings.budget.limited:
+        configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
+    return configs
+
+
+def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
+    """The agents named in `text`, in the order records meet them, and what is wrong with it."""
+    named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    unknown = [name for name in named if name not in AGENTS]
+    faults = []
+    if unknown or not named:
+        got = f" (got {', '.join(map(repr, unknown))})" if unknown else ""
+        faults.append(f"--agents: must be some of {', '.join(AGENTS)}{got}")
+    return tuple(name for name in AGENTS if name in named), faults

@@ -1,0 +1,260 @@
+"""The last transaction of a transactional id is ended once more by whoever takes over: Kafka may have lost its markers.
+
+After a broker's kill -9 a coordinator of Kafka 4.4.0 was seen to call a transaction complete whose markers it had not
+written, to some of its partitions or to all ([chaos](../docs/chaos.md)). Its records and its offset then hang: nobody
+sees them, until the next marker of the same producer id ends them, and ends them as *that* transaction does. So it is
+said again, before anything else, how they end. `LastTransaction.end_again`:
+
+    describe ─▶ fence, and write down how it ended ─▶ add its partitions ─▶ end it that way ─▶ wait for the markers
+
+**How it ended** is what the coordinator says before we become its producer, for that makes it forget. We may die half
+way, another may take over, and the markers may be lost once more; so the ending is written where the next owner looks:
+into the last digit of the transaction's timeout, which Kafka keeps for a transactional id and every new producer sets
+(`_SAYS` while it is said, `_SAID` by the producer that is opened after that, 0 where there was nothing to say).
+
+**What may be said, for which partitions.** To commit records that should not be makes some come twice; to abort records
+that should be committed loses them; with an offset it is the other way round. So:
+
+- after a commit, every partition that can be reached is committed, and the offset. The transactions of one producer id
+  follow one another, none of ours is aborted but by a new owner, and that ended it before it wrote anything: what hangs
+  now is of transactions that were to be committed.
+- after an abort, the offset is aborted, and those partitions alone that the transaction was seen to have while it was
+  open. The others may hang from a commit before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    KafkaError,
+    NotCoordinatorError,
+    TransactionalIdAuthorizationFailed,
+    UnknownError,
+    for_code,
+)
+from aiokafka.protocol.api import Request, Response
+from aiokafka.protocol.transaction import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse_v0,
+    EndTxnRequest,
+    InitProducerIdRequest,
+)
+
+from .requests import _DescribeRequest, _DescribeResponse
+
+Reachable = Callable[[], Awaitable[Iterable[TopicPartition]]]
+
+#: milliseconds to which a timeout is rounded; what is left over is a mark
+_TICK_MS = 10
+#: marks of a producer that says again whether the last transaction is committed, and of the ordinary one after it
+_SAYS, _SAID = {True: 1, False: 2}, {True: 3, False: 4}
+#: how a transaction ended before a producer with this mark was opened
+_MARKED = {mark: committed for marks in (_SAYS, _SAID) for committed, mark in marks.items()}
+#: seconds until a coordinator that is not ready yet is asked again
+_AGAIN_S = 0.01
+_NOT_FOUND = 105  # TRANSACTIONAL_ID_NOT_FOUND, which the client does not know
+_NOT_ATTEMPTED = 55  # said of partitions beside the one with the error
+_OVERTAKEN = (InvalidTxnState, InvalidProducerEpoch, InvalidProducerIdMapping)
+_NOT_READY = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
+
+
+class Producer(NamedTuple):
+    """Who may write under a transactional id."""
+
+    id: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a coordinator says of the last transaction of a transactional id."""
+
+    state: str
+    mark: int  #: last digit of the timeout
+    producer: Producer
+    partitions: frozenset[TopicPartition]  #: of a transaction that is open or about to end
+
+    @property
+    def pending(self) -> bool:
+        """The coordinator is about to end it, or to fence its producer."""
+        return self.state.startswith("Prepare")
+
+    @property
+    def open(self) -> bool:
+        """Its producer has not ended it."""
+        return self.state == "Ongoing"
+
+    @property
+    def interrupted_commit(self) -> bool:
+        """An owner was saying again that it is committed, and got no further."""
+        return self.open and self.mark == _SAYS[True]
+
+    @property
+    def committed(self) -> bool | None:
+        """How it ended, and an open one is going to; None where there was none, or nobody knows any more."""
+        match self.state:
+            case "CompleteCommit":
+                return True
+            case "CompleteAbort" | "Ongoing":
+                return False
+            case "Empty":
+                return _MARKED.get(self.mark)
+        return None
+
+
+class LastTransaction:
+    """The last transaction of one transactional id, whoever began it."""
+
+    def __init__(self, transactional_id: str, group: str, timeout_s: float) -> None:
+        self._transactional_id = transactional_id
+        self._group = group
+        self._timeout_ms = max(2, int(timeout_s * 1000) // _TICK_MS) * _TICK_MS
+        self._said: bool | None = None
+        self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
+
+    @property
+    def timeout_ms(self) -> int:
+        """Of the producer to be opened now."""
+        return self._timeout_ms if self._said is None else self._marked(_SAID[self._said])
+
+    def _marked(self, mark: int) -> int:
+        return self._timeout_ms - _TICK_MS + mark  # no longer than asked for: a broker may have a longest
+
+    async def end_again(self, client: AIOKafkaClient, reachable: Reachable) -> None:
+        """End it as it ended, in every partition where that is known, and wait until the coordinator has done so.
+
+        Costs one question where there was no transaction. Whoever had the id can write nothing after this, if there
+        was one. Raises `KafkaError`; waits without end for a coordinator that is not ready.
+        """
+        coordinator = _Coordinator(client, self._transactional_id)
+        committed, producer = await self._taken_over(coordinator)
+        if producer is None:
+            self._said = None
+            return
+        places = set(await reachable())
+        await coordinator.add(producer, places if committed else places & self._seen_open, self._group)
+        await coordinator.end(producer, committed=committed)
+        await coordinator.settled()
+        self._said = committed
+        self._seen_open = frozenset()
+
+    async def _taken_over(self, coordinator: _Coordinator) -> tuple[bool, Producer | None]:
+        """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
+        while True:
+            last = await coordinator.settled()
+            if last is None or last.committed is None:
+                return False, None
+            if last.interrupted_commit:
+                with suppress(*_OVERTAKEN):
+                    await coordinator.end(last.producer, committed=True)  # to fence would abort it
+            else:
+                producer = await coordinator.fence(self._marked(_SAYS[last.committed]))
+                if last.open:  # not fenced but followed: it ended just before, nobody saw how
+                    self._seen_open = last.partitions if producer is None else frozenset()
+                if producer is not None:
+                    return last.committed, producer
+            await asyncio.sleep(_AGAIN_S)
+
+
+async def producer_of(client: AIOKafkaClient, transactional_id: str) -> Producer | None:
+    """Who has this transactional id, when its last transaction has ended; None where the broker does not tell.
+
+    Raises `KafkaError`; waits without end for a coordinator that is not ready.
+    """
+    last = await _Coordinator(client, transactional_id).settled()
+    return None if last is None else last.producer
+
+
+class _Coordinator:
+    """The requests to the coordinator of one transactional id. Each waits for one that is not ready."""
+
+    def __init__(self, client: AIOKafkaClient, transactional_id: str) -> None:
+        self._client = client
+        self._id = transactional_id
+
+    async def settled(self) -> Described | None:
+        """The last transaction, when it is not about to end any more; None where there was none or nobody can tell."""
+        while True:
+            last = await self._described()
+            if last is None or not last.pending:
+                return last
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _described(self) -> Described | None:
+        try:
+            response = await self._asked(_DescribeRequest(self._id))
+        except (IncompatibleBrokerVersion, NotImplementedError):  # a broker before 3.0
+            return None
+        ((code, _, state, timeout_ms, _, *producer, topics, _),) = response.transactions
+        if code == _NOT_FOUND:
+            return None
+        partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
+        return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
+
+    async def fence(self, timeout_ms: int) -> Producer | None:
+        """Become the producer. None where a transaction is open: it is aborted now, and its producer fenced."""
+        try:
+            response = await self._asked(InitProducerIdRequest(self._id, timeout_ms), again=_NOT_READY)
+        except ConcurrentTransactions:
+            return None
+        return Producer(response.producer_id, response.producer_epoch)
+
+    async def add(self, producer: Producer, places: Iterable[TopicPartition], group: str) -> None:
+        """Begin a transaction over these partitions and the group's offsets."""
+        topics = defaultdict(list)
+        for tp in sorted(places):
+            topics[tp.topic].append(tp.partition)
+        if topics:
+            await self._asked(AddPartitionsToTxnRequest(self._id, *producer, list(topics.items())))
+        await self._asked(AddOffsetsToTxnRequest(self._id, *producer, group))
+
+    async def end(self, producer: Producer, *, committed: bool) -> None:
+        """Commit or abort what this producer has open."""
+        await self._asked(EndTxnRequest(self._id, *producer, committed))
+
+    async def _asked(
+        self, request: Request, again: tuple[type[KafkaError], ...] = (*_NOT_READY, ConcurrentTransactions)
+    ) -> Response:
+        while True:
+            try:
+                node = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, self._id)
+                response = await self._client.send(node, request, group=ConnectionGroup.COORDINATION)
+                _raise_for(response)
+            except again:
+                await asyncio.sleep(_AGAIN_S)
+            except TransactionalIdAuthorizationFailed as error:
+                raise TransactionalIdAuthorizationFailed(self._id) from error  # the client does not say which
+            else:
+                return response
+
+
+def _raise_for(response: Response) -> None:
+    for code, topic in _codes(response):
+        if code not in (0, _NOT_FOUND, _NOT_ATTEMPTED):
+            error = for_code(code)
+            raise error(f"error {code}") if error is UnknownError else error(topic)
+
+
+def _codes(response: Response) -> Iterator[tuple[int, str]]:
+    """Every error code of a response, and the topic that it is about."""
+    if isinstance(response, _DescribeResponse):
+        return ((code, "") for code, *_ in response.transactions)
+    if isinstance(response, AddPartitionsToTxnResponse_v0):
+        return ((code, topic) for topic, partitions in response.errors for _, code in partitions)
+    return iter([(response.error_code, "")])

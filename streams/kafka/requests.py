@@ -1,0 +1,274 @@
+"""Ask the broker for a topic's id. The client speaks no version of the metadata request that carries it."""
+
+from __future__ import annotations
+
+import uuid
+from io import BytesIO
+from typing import Any, TypeAlias
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import OffsetFetchRequest_v1, OffsetFetchRequest_v2, OffsetFetchRequest_v3
+from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+
+from .errors import Unsettled
+
+
+class _Uuid:
+    """Sixteen bytes on the wire."""
+
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+    @classmethod
+    def repr(cls, value: bytes) -> str:
+        return value.hex()
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString("utf-8")),
+                ("port", Int32),
+                ("rack", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString("utf-8")),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("topic_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]  # as above
+    API_KEY = 3
+    API_VERSION = 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", _Uuid),
+                ("name", CompactString("utf-8")),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_operations", Boolean),
+        ("include_topic_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]  # as above
+    API_KEY = 3
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def build(self, request_struct_class: type[_MetadataRequestStruct]) -> _MetadataRequestStruct:
+        return request_struct_class([(bytes(16), self._topic, {})], False, False, False, {})
+
+
+async def topic_id(client: AIOKafkaClient, topic: str) -> str:
+    """The id of a topic, 32 hexadecimal digits; '' where the broker (before 2.8) has none.
+
+    Raises `KafkaError`.
+    """
+    try:
+        response: Any = await client.send(client.get_random_node(), _MetadataRequest(topic))
+    except (IncompatibleBrokerVersion, NotImplementedError):
+        return ""
+    for error_code, name, identity, *_ in response.topics:
+        if name == topic:
+            if error_code:
+                raise KafkaError(f"no metadata of topic {topic!r}: error {error_code}")
+            return uuid.UUID(bytes=identity).hex if any(identity) else ""
+    raise KafkaError(f"the broker said nothing of topic {topic!r}")
+
+
+class _DescribeResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 65
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "transactions",
+            CompactArray(
+                ("error_code", Int16),
+                ("transactional_id", CompactString("utf-8")),
+                ("state", CompactString("utf-8")),
+                ("timeout_ms", Int32),
+                ("start_time_ms", Int64),
+                ("producer_id", Int64),
+                ("producer_epoch", Int16),
+                (
+                    "topics",
+                    CompactArray(
+                        ("topic", CompactString("utf-8")),
+                        ("partitions", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeRequestStruct(RequestStruct):  # type: ignore[misc]  # as above
+    API_KEY = 65
+    API_VERSION = 0
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _DescribeResponse
+    SCHEMA = Schema(
+        ("transactional_ids", CompactArray(CompactString("utf-8"))),
+        ("tags", TaggedFields),
+    )
+
+
+class _DescribeRequest(Request[_DescribeRequestStruct]):  # type: ignore[misc]  # as above
+    """DescribeTransactions, which the client does not have. From Kafka 3.0 on."""
+
+    API_KEY = 65
+
+    def __init__(self, transactional_id: str) -> None:
+        self._transactional_id = transactional_id
+
+    def build(self, request_struct_class: type[_DescribeRequestStruct]) -> _DescribeRequestStruct:
+        return request_struct_class([self._transactional_id], {})
+
+
+_UNSTABLE = 88  # UNSTABLE_OFFSET_COMMIT, which the client does not know
+
+
+class _OffsetFetchResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _OffsetFetchRequestStruct(RequestStruct):  # type: ignore[misc]  # as above
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _OffsetFetchResponse
+    SCHEMA = Schema(
+        ("group", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                ("partitions", CompactArray(Int32)),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+_Structs: TypeAlias = OffsetFetchRequest_v1 | OffsetFetchRequest_v2 | OffsetFetchRequest_v3 | _OffsetFetchRequestStruct
+
+
+class _OffsetFetchRequest(Request[_Structs]):  # type: ignore[misc]  # as above
+    API_KEY = 9
+
+    def __init__(self, group: str, tp: TopicPartition) -> None:
+        self._group = group
+        self._tp = tp
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        topic, partition = self._tp
+        if request_struct_class is _OffsetFetchRequestStruct:
+            return request_struct_class(self._group, [(topic, [partition], {})], True, {})
+        return request_struct_class(self._group, [(topic, [partition])])
+
+
+async def stable_offset(client: AIOKafkaClient, group: str, tp: TopicPartition) -> tuple[int, str | None] | None:
+    """The committed offset of a partition and its metadata; None where there is none.
+
+    Raises `Unsettled` while a transaction hangs on it, and `KafkaError`.
+    """
+    node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+    response: Any = await client.send(node, _OffsetFetchRequest(group, tp), group=ConnectionGroup.COORDINATION)
+    _raise_for(getattr(response, "error_code", 0))  # version 1 has none for the whole
+    for _, partitions, *_ in response.topics:
+        for _, offset, *_, metadata, error_code in (_without_tags(told) for told in partitions):
+            _raise_for(error_code)
+            return None if offset < 0 else (offset, metadata)
+    return None
+
+
+def _without_tags(told: tuple[Any, ...]) -> tuple[Any, ...]:
+    return told[:-1] if isinstance(told[-1], dict) else told
+
+
+def _raise_for(error_code: int) -> None:
+    if error_code == _UNSTABLE:
+        raise Unsettled
+    error = for_code(error_code)
+    if error is not NoError:
+        raise error

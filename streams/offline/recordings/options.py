@@ -1,0 +1,96 @@
+"""Command-line options that every command over recordings shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from .columns import Columns, Where
+
+if TYPE_CHECKING:
+    from .pairs import Recorded
+
+Column = Annotated[str | None, Parameter(show_default=False)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingOptions:
+    """Where recorded predictions are, and which columns of them are what.
+
+    Parameters
+    ----------
+    local
+        Predictions of the local model: .csv, .jsonl or .parquet.
+    remote
+        Predictions of the remote model, for the same inputs; may be the same file.
+    id_column
+        Column by which rows pair up; "" pairs them by position.
+    score_column
+        Column with the score.
+    correct_column
+        Column that says whether the answer is right: true, 1, yes or false, 0, no.
+    prediction_column
+        Column with the answer.
+    truth_column
+        Column with the right answer, where no column says whether it is right.
+    local_id_column
+        The same for the local file alone.
+    local_score_column
+        The same for the local file alone.
+    local_correct_column
+        The same for the local file alone.
+    local_prediction_column
+        The same for the local file alone.
+    local_truth_column
+        The same for the local file alone.
+    remote_id_column
+        The same for the remote file alone.
+    remote_score_column
+        The same for the remote file alone.
+    remote_correct_column
+        The same for the remote file alone.
+    remote_prediction_column
+        The same for the remote file alone.
+    remote_truth_column
+        The same for the remote file alone.
+    where
+        COLUMN=VALUE: only the rows with this value, such as is_possible=True.
+    """
+
+    local: Path
+    remote: Path
+    id_column: Column = None
+    score_column: Column = None
+    correct_column: Column = None
+    prediction_column: Column = None
+    truth_column: Column = None
+    local_id_column: Column = None
+    local_score_column: Column = None
+    local_correct_column: Column = None
+    local_prediction_column: Column = None
+    local_truth_column: Column = None
+    remote_id_column: Column = None
+    remote_score_column: Column = None
+    remote_correct_column: Column = None
+    remote_prediction_column: Column = None
+    remote_truth_column: Column = None
+    where: Column = None
+
+    def read(self) -> Recorded:
+        """The recording. Raises `RecordingError`."""
+        from .pairs import read_recording  # here, for it needs numpy: `--help` must not
+
+        where = None if self.where is None else Where.parse(self.where)
+        return read_recording(self.local, self.remote, self._columns("local"), self._columns("remote"), where)
+
+    def _columns(self, side: str) -> Columns:
+        return Columns(**{role: self._column(side, role) for role in ("id", "score", "correct", "prediction", "truth")})
+
+    def _column(self, side: str, role: str) -> str | None:
+        own: str | None = getattr(self, f"{side}_{role}_column")
+        shared: str | None = getattr(self, f"{role}_column")
+        return shared if own is None else own

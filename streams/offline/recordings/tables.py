@@ -1,0 +1,222 @@
+"""Columns of a file: CSV, JSON Lines or Parquet, told apart by the end of its name.
+
+Columns are read in bulk; the line of a row is looked up only where something is wrong with it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ....schemas.errors import BiSupervisedError
+
+#: rows that are taken apart at a time: all at once would hold every cell of the file, needed or not
+_CHUNK = 50_000
+
+
+class RecordingError(BiSupervisedError):
+    """A recording cannot be read. The message names the file, the row and the column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Some columns of a file, as the file holds them: text from CSV, any value from JSON Lines and Parquet."""
+
+    path: Path
+    columns: dict[str, list[Any]]  #: by name, all of one length
+    line: Callable[[int], str]  #: where a row is, as an editor counts: row 0 -> "line 2"
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns.values()), default=0)
+
+    def place(self, row: int, column: str) -> str:
+        """How a person finds a cell."""
+        return f"{self.path}, {self.line(row)}, column {column!r}"
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a file; of JSON Lines those of the first row, for a column is needed in every row.
+
+    Raises `RecordingError` where it cannot be read or has none.
+    """
+    with _told(path):
+        names = _format(path).names(path)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise RecordingError(f"{path}: several columns are called {', '.join(map(repr, repeated))}")
+    return names
+
+
+def read_table(path: Path, names: Sequence[str]) -> Table:
+    """These columns, all rows. Raises `RecordingError` where the file is not what its name says."""
+    with _told(path):
+        columns = _format(path).read(path, list(names))
+    return Table(path, columns, lambda row: _format(path).line(path, row))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}, line {_undecodable_line(path)}: is not UTF-8 text") from error
+
+
+def _undecodable_line(path: Path) -> int:
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return error.object[: error.start].count(b"\n") + 1
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    names: Callable[[Path], list[str]]
+    read: Callable[[Path, list[str]], dict[str, list[Any]]]
+    line: Callable[[Path, int], str]
+
+
+def _format(path: Path) -> _Format:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise RecordingError(f"{path}: its name must end in one of {', '.join(_FORMATS)}") from None
+
+
+# CSV: a header, then a row a record; quoted cells may hold line breaks, blank lines are nothing
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig", newline="") as lines:  # -sig: spreadsheets begin with a byte order mark
+        reader = csv.reader(lines, strict=True)
+        try:
+            yield reader
+        except csv.Error as error:
+            raise RecordingError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+
+
+def _csv_names(path: Path) -> list[str]:
+    with _csv(path) as reader:
+        names: list[str] = next(reader, [])
+    if not names:
+        raise RecordingError(f"{path}: has no header: the first line names the columns")
+    return names
+
+
+def _read_csv(path: Path, names: list[str]) -> dict[str, list[Any]]:
+    columns: list[list[Any]] = [[] for _ in names]
+    with _csv(path) as reader:
+        header = next(reader)
+        picked = [itemgetter(header.index(name)) for name in names]
+        while rows := list(islice(reader, _CHUNK)):
+            widths = set(map(len, rows))
+            if 0 in widths:
+                rows = [row for row in rows if row]
+            if widths - {0, len(header)}:
+                _refuse_ragged(path, len(header))
+            for column, pick in zip(columns, picked, strict=True):
+                column.extend(map(pick, rows))
+    return dict(zip(names, columns, strict=True))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Every row that is not blank, the header first, with the line it begins on."""
+    with _csv(path) as reader:
+        begins = 1
+        for row in reader:
+            if row:
+                yield begins, row
+            begins = reader.line_num + 1
+
+
+def _refuse_ragged(path: Path, width: int) -> None:
+    for line, row in _csv_rows(path):
+        if len(row) != width:
+            raise RecordingError(f"{path}, line {line}: has {len(row)} cells where the header has {width}")
+
+
+def _csv_line(path: Path, row: int) -> str:
+    return f"line {next(islice(_csv_rows(path), row + 1, None))[0]}"
+
+
+# JSON Lines: an object a line
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every object, with its line. Raises `RecordingError` at a line that is none."""
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.isspace():
+                yield number, _json_object(path, number, line)
+
+
+def _json_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise RecordingError(f"{path}, line {number}: is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise RecordingError(f'{path}, line {number}: is not an object, as in {{"score": 0.9}}')
+    return row
+
+
+def _json_names(path: Path) -> list[str]:
+    for _, row in _json_rows(path):
+        return list(row)
+    raise RecordingError(f"{path}: holds no rows")
+
+
+def _read_json(path: Path, names: list[str]) -> dict[str, list[Any]]:
+    columns: list[list[Any]] = [[] for _ in names]
+    rows = (row for _, row in _json_rows(path))
+    while chunk := list(islice(rows, _CHUNK)):
+        for name, column in zip(names, columns, strict=True):
+            column.extend([row.get(name) for row in chunk])  # an absent one is told as an empty one is
+    return dict(zip(names, columns, strict=True))
+
+
+def _json_line(path: Path, row: int) -> str:
+    return f"line {next(islice(_json_rows(path), row, None))[0]}"
+
+
+# Parquet: rows are counted from 1, for there are no lines
+
+
+def _parquet(path: Path) -> Any:  # noqa: ANN401  # pyarrow is optional
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise RecordingError(f"{path}: needs pyarrow: pip install 'bisupervised[parquet]'") from error
+    try:
+        return parquet.ParquetFile(path)
+    except ArrowException as error:
+        raise RecordingError(f"{path}: is not Parquet: {error}") from error
+
+
+def _parquet_names(path: Path) -> list[str]:
+    with _parquet(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def _read_parquet(path: Path, names: list[str]) -> dict[str, list[Any]]:
+    with _parquet(path) as file:
+        table = file.read(columns=names)
+    return {name: table.column(name).to_pylist() for name in names}
+
+
+_CSV = _Format(_csv_names, _read_csv, _csv_line)
+_JSON = _Format(_json_names, _read_json, _json_line)
+_PARQUET = _Format(_parquet_names, _read_parquet, lambda _, row: f"row {row + 1}")
+_FORMATS = {".csv": _CSV, ".jsonl": _JSON, ".ndjson": _JSON, ".parquet": _PARQUET}

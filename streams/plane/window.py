@@ -1,0 +1,462 @@
+"""The window: which records of a partition are fetched, held by an agent, answered, sent.
+
+It knows no Kafka client and does no I/O, so that every order of events can be tried on it. A record goes through
+
+    PENDING ─▶ HELD ─▶ ANSWERED ─▶ SENT ─▶ (committed, and forgotten below the watermark)
+       ▲         │          ▲        │
+       └─ given ─┘          └ rolled ┘
+          back                back
+
+The **watermark** is the first fetched record without a committed outcome; above it, **marks** say which are done.
+Contiguity is over fetched records: transaction markers and compaction leave holes in the offsets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
+from typing import Literal
+
+import msgspec
+
+from ...schemas.records import Incoming, Outgoing
+from .caution import Caution
+from .marks import SPAN, Progress
+from .write_ahead import Reach
+
+PENDING, HELD, ANSWERED, SENT, DONE = range(5)
+#: what a record costs besides its bytes, a rough constant
+_RECORD_BYTES = 200
+
+Ordering = Literal["key", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPolicy:
+    """The bounds of one partition's window."""
+
+    records: int  #: most records without a committed outcome
+    bytes: int  #: most bytes of theirs
+    pending: int  #: most records that no agent has taken yet
+    max_tries: int  #: times a record is tried alone by an agent that raises
+    ordering: Ordering = "key"  #: 'key': outcomes of one key are sent in the order of their offsets
+    redelivery_delay_s: float = 0.1  #: seconds between a failure and the next try
+    ahead: int = 0  #: offsets handed out before the next commit, where commits say how far (`reach.py`); 0 elsewhere
+
+
+class Slot(msgspec.Struct, gc=False):  # refers to nothing that refers back, and there are thousands
+    """One fetched record and what has become of it."""
+
+    record: Incoming
+    offset: int
+    size: int  #: bytes, roughly
+    called: bool  #: a call may have been made for it
+    leads: bool  #: no record of its key before it waits for its outcome
+    state: int = PENDING
+    tries: int = 0
+    outcome: Outgoing | None = None
+
+
+class Lease:
+    """The right to answer some records, once, while their window is open.
+
+    Whatever arrives for a closed window or for a lease that has ended is discarded and counted.
+    """
+
+    __slots__ = ("_window", "ended", "slots")
+
+    def __init__(self, window: Window, slots: list[Slot]) -> None:
+        self._window = window
+        self.slots = slots
+        self.ended = False
+
+    @property
+    def open(self) -> bool:
+        """An outcome would count."""
+        return not self.ended and not self._window.closed
+
+    def resolve(self, outcomes: Sequence[Outgoing]) -> None:
+        """One outcome per record, in order. Raises `ValueError` for a different number."""
+        if len(outcomes) != len(self.slots):
+            raise ValueError(f"{len(self.slots)} records need as many outcomes, not {len(outcomes)}")
+        if self._end():
+            self._window.answer(self.slots, outcomes)
+
+    def release(self, *, failed: bool, alone: bool, now: float) -> None:
+        """Give the records back, to be delivered again.
+
+        `failed`: the agent raised on them; `alone`: there was one record and nothing else in the batch, so it
+        is the one to blame.
+        """
+        if self._end():
+            self._window.give_back(self.slots, failed=failed, alone=alone, now=now)
+
+    def _end(self) -> bool:
+        first, self.ended = not self.ended, True
+        if first and not self._window.closed:
+            return True
+        self._window.discarded += len(self.slots)
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One transaction: the outcomes it sends and what it commits."""
+
+    slots: list[Slot]
+    progress: Progress
+    arms: bool = False  #: it sends nothing, and says that the next batch is tried
+
+    @property
+    def outcomes(self) -> list[Outgoing]:
+        """One for each slot, in their order."""
+        return [slot.outcome for slot in self.slots if slot.outcome is not None]
+
+
+class Window:
+    """The records of one partition between the fetch and the commit."""
+
+    def __init__(
+        self,
+        policy: WindowPolicy,
+        start: Progress,
+        caution: Caution,
+        on_give_up: Callable[[Incoming], Outgoing],
+    ) -> None:
+        self._policy = policy
+        self._caution = caution
+        self._reach = Reach(policy.ahead, start)
+        self._topic_id = start.topic_id
+        self._give_up = on_give_up
+        self._slots: deque[Slot] = deque()
+        self._pending: deque[Slot] = deque()
+        self._suspects: deque[list[Slot]] = deque()
+        self._suspects_due = 0.0
+        self._ready: list[Slot] = []
+        self._followers: dict[bytes, deque[Slot] | None] = {}  # what waits behind the first record of its key
+        self._restored = set(start.done)  # done, and not fetched yet
+        self._held = 0
+        self._finished = 0  # slots still in the deque that are SENT or DONE
+        self.committed_progress = start  #: what the last commit stored
+        self.position = start.offset  #: next offset to fetch
+        self.bytes = 0  #: bytes of records without a committed outcome
+        self.unfinished = 0  #: records without a committed outcome
+        self.discarded = 0  #: records answered after their lease or window had ended
+        self.faults = 0  #: times an agent raised on records of this window
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Window {self.committed_progress.offset}..{self.position} unfinished={self.unfinished} "
+            f"pending={self.pending} held={self._held} ready={len(self._ready)} phase={self._caution.phase}>"
+        )
+
+    # fetching
+
+    def add(self, records: Iterable[Incoming]) -> None:
+        """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
+        fresh: list[Slot] = []
+        ordered, inherited = self._policy.ordering == "key", self._reach.inherited
+        for record in records:
+            offset, key = record.offset, record.key
+            if offset < self.position:
+                continue
+            size = len(record.value or b"") + len(key or b"") + _RECORD_BYTES
+            slot = Slot(record, offset, size, offset < inherited, True)
+            self._slots.append(slot)
+            self.position = offset + 1
+            if offset in self._restored:
+                self._restored.discard(offset)
+                self._forget(slot)
+                self._finished += 1
+                continue
+            fresh.append(slot)
+            if key is not None and ordered:
+                self._queue_up(slot, key)
+        self._pending.extend(fresh)
+        self.unfinished += len(fresh)
+        self.bytes += sum([slot.size for slot in fresh])
+
+    def _queue_up(self, slot: Slot, key: bytes) -> None:
+        if key not in self._followers:
+            self._followers[key] = None  # most keys come once in a while: no queue is made for them
+            return
+        slot.leads = False
+        waiting = self._followers[key]
+        if waiting is None:
+            self._followers[key] = deque((slot,))
+        else:
+            waiting.append(slot)
+
+    def advance(self, position: int) -> None:
+        """The consumer has read up to `position`; what lies between was no record."""
+        self.position = max(self.position, position)
+
+    @property
+    def watermark(self) -> int:
+        """The first offset whose record has no outcome that has been sent; all below may be committed."""
+        for slot in self._slots:
+            if slot.state < SENT:
+                return slot.offset
+        return self.position
+
+    @property
+    def span(self) -> int:
+        """Offsets from the first record kept to the next one to fetch."""
+        return self.position - self._slots[0].offset if self._slots else 0
+
+    @property
+    def pending(self) -> int:
+        """Records that no agent holds."""
+        return len(self._pending) + sum(len(run) for run in self._suspects)
+
+    @property
+    def held(self) -> int:
+        """Records that an agent holds."""
+        return self._held
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """Timestamp of the first record without a committed outcome, milliseconds since epoch; None without one."""
+        return next((slot.record.timestamp for slot in self._slots if slot.state != DONE), None)
+
+    def full(self, share: float = 1.0) -> bool:
+        """True when a bound, or this share of it, is reached: fetch no more."""
+        policy = self._policy
+        return (
+            self.unfinished >= policy.records * share
+            or self.bytes >= policy.bytes * share
+            or self.pending >= policy.pending * share
+            or self.span >= SPAN * share
+        )
+
+    # handing out
+
+    @property
+    def alone(self) -> bool:
+        """The next batch must hold records of this window only."""
+        return self._caution.careful or bool(self._suspects)
+
+    @property
+    def armed(self) -> bool:
+        """The next batch is tried under a phase that is committed: nothing else may be in flight with it."""
+        return self._caution.armed
+
+    @property
+    def wants_arming(self) -> bool:
+        """A batch could be tried, if its phase were committed first."""
+        caution = self._caution
+        return caution.careful and not caution.armed and not caution.exhausted and self._untouched
+
+    @property
+    def _untouched(self) -> bool:
+        return self.pending == self.unfinished > 0
+
+    def due(self, now: float) -> bool:
+        """True when something may be handed out now."""
+        if self._caution.careful:
+            ready = self._caution.armed or self._caution.exhausted
+            return ready and self._untouched and self._is_due(now)
+        fresh = self._following is not None and self._reach.allows(self._following)
+        return fresh or (bool(self._suspects) and self._is_due(now))
+
+    def available(self, most: int) -> int:
+        """Records that no agent holds and that may be handed out by what is committed; no more than `most` count."""
+        if not self._reach.told:
+            return self.pending
+        allowed = takewhile(lambda slot: self._reach.allows(slot.offset), islice(self._pending, most))
+        return sum(1 for _ in allowed) + sum(len(run) for run in self._suspects)
+
+    @property
+    def wants_reach(self) -> bool:
+        """More could be handed out, if a commit said so first."""
+        return self._reach.wants(self.position, self._following)
+
+    @property
+    def _following(self) -> int | None:
+        return self._pending[0].offset if self._pending else None
+
+    def _is_due(self, now: float) -> bool:
+        return not self._suspects or now >= self._suspects_due
+
+    def take(self, limit: int, now: float) -> Lease | None:
+        """Hand out at most `limit` records, None when nothing is due. Runs that failed before come first, alone."""
+        if self.closed or not self.due(now):
+            return None
+        if self._caution.careful:
+            limit = min(limit, self._caution.batch)
+        slots = self._next_run(limit, now)
+        if self._caution.exhausted:
+            self._abandon(slots[0])
+            return None
+        for slot in slots:
+            slot.state = HELD
+        self._held += len(slots)
+        return Lease(self, slots)
+
+    def _next_run(self, limit: int, now: float) -> list[Slot]:
+        if self._suspects and now >= self._suspects_due:
+            run = self._suspects.popleft()
+            if len(run) > limit:
+                self._suspects.appendleft(run[limit:])
+            return run[:limit]
+        pending = self._pending
+        if not self._reach.told:
+            return [pending.popleft() for _ in range(min(limit, len(pending)))]
+        allowed: list[Slot] = []
+        while pending and len(allowed) < limit and self._reach.allows(pending[0].offset):
+            allowed.append(pending.popleft())
+        if allowed:
+            self._reach.handed_out(allowed[-1].offset)
+        return allowed
+
+    def _abandon(self, slot: Slot) -> None:
+        slot.state = HELD
+        self._held += 1
+        self.answer([slot], [self._give_up(slot.record)])
+
+    # answers
+
+    def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
+        """Held records have their outcomes; what the order of keys allows becomes ready to send."""
+        self._held -= len(slots)
+        ordered = self._policy.ordering == "key"
+        for slot, outcome in zip(slots, outcomes, strict=True):
+            slot.outcome = outcome
+            slot.state = ANSWERED
+            if slot.leads:
+                self._ready.append(slot)
+                key = slot.record.key
+                if key is not None and ordered:
+                    self._follow(key)
+
+    def _follow(self, key: bytes) -> None:
+        """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
+        waiting = self._followers[key]
+        while waiting:
+            slot = waiting.popleft()
+            if slot.state != ANSWERED:
+                slot.leads = True
+                return
+            self._ready.append(slot)
+        del self._followers[key]
+
+    def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
+        """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
+        self._held -= len(slots)
+        for slot in slots:
+            slot.state = PENDING
+        if not failed:
+            self._suspects.appendleft(slots)
+            return
+        self.faults += 1
+        self._suspects_due = now + self._policy.redelivery_delay_s
+        if alone:
+            self._try_again(slots[0])
+            return
+        half = (len(slots) + 1) // 2
+        self._suspects.extendleft(run for run in (slots[half:], slots[:half]) if run)
+
+    def _try_again(self, slot: Slot) -> None:
+        slot.tries += 1
+        if slot.tries < self._policy.max_tries:
+            self._suspects.appendleft([slot])
+            return
+        slot.state = HELD
+        self._held += 1
+        self.answer([slot], [self._give_up(slot.record)])
+
+    # sending
+
+    @property
+    def ready(self) -> int:
+        """Outcomes that may be sent."""
+        return len(self._ready)
+
+    def plan(self, limit: int | None = None) -> Plan:
+        """What the next transaction sends (the first `limit` outcomes that are ready) and commits."""
+        horizon = self.watermark + SPAN
+        fitting = [slot for slot in self._ready if slot.offset < horizon]
+        slots = fitting if limit is None else fitting[:limit]
+        for slot in slots:
+            slot.state = SENT
+        self._ready = [] if len(slots) == len(self._ready) else [s for s in self._ready if s.state != SENT]
+        self._finished += len(slots)
+        return Plan(slots, self.progress(self._phase_after(len(slots))))
+
+    def _phase_after(self, records: int) -> str:
+        if self._reach.told:
+            return self._reach.phase(self.watermark, self.position, self._following)
+        return self._caution.phase_after(records)
+
+    def arming(self) -> Plan:
+        """The transaction that makes the next batch the one to blame."""
+        return Plan([], self.progress(self._caution.armed_phase), arms=True)
+
+    def closing(self, plan: Plan) -> Plan:
+        """The same transaction as the last one. With nothing held, the next owner need not be more careful."""
+        if self._reach.told:
+            phase = self._reach.closing_phase(self.watermark, self.position, self._called_until())
+            return Plan(plan.slots, self.progress(phase))
+        if self._held:
+            return plan
+        phase = self._caution.closing_phase if not plan.slots else self._caution.phase_after(len(plan.slots))
+        return Plan(plan.slots, self.progress("c" if phase == "n" else phase))
+
+    def _called_until(self) -> int:
+        """The end of what is unfinished and may have been asked."""
+        asked = (slot.offset + 1 for slot in self._slots if slot.state == HELD or (slot.state < SENT and slot.called))
+        return max(asked, default=0)
+
+    def progress(self, phase: str | None = None) -> Progress:
+        """What a commit would store now."""
+        offset = self.watermark
+        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self._topic_id)
+
+    def _marks(self, offset: int) -> frozenset[int]:
+        below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))
+        if below == self._finished and not self._restored:
+            return frozenset()
+        marks = {slot.offset for slot in self._slots if slot.state >= SENT and slot.offset > offset}
+        marks.update(place for place in self._restored if place >= offset)
+        return frozenset(marks)
+
+    def committed(self, plan: Plan) -> None:
+        """The transaction of `plan` went through."""
+        self.committed_progress = plan.progress
+        self._reach.committed(plan.progress)
+        for slot in plan.slots:
+            slot.state = DONE
+        self.bytes -= sum([slot.size for slot in plan.slots])
+        self.unfinished -= len(plan.slots)
+        while self._slots and self._slots[0].state == DONE:
+            self._slots.popleft()
+            self._finished -= 1
+        if self._finished:  # a slow record may keep thousands in the window, uncounted: not with their bytes
+            for slot in plan.slots:
+                self._forget(slot)
+        if self._restored:
+            self._restored = {place for place in self._restored if place >= self.position}
+        if plan.arms:
+            self._caution.arm()
+        self._caution.committed(len(plan.slots))
+
+    @staticmethod
+    def _forget(slot: Slot) -> None:
+        slot.state = DONE
+        slot.outcome = None
+        del slot.record
+
+    def rolled_back(self, plan: Plan) -> None:
+        """The transaction of `plan` did not go through: its outcomes are ready again, in the same order."""
+        for slot in plan.slots:
+            slot.state = ANSWERED
+        self._finished -= len(plan.slots)
+        self._ready[:0] = plan.slots
+
+    def close(self) -> int:
+        """End every lease. Returns how many records are abandoned without an outcome."""
+        self.closed = True
+        return self.unfinished

@@ -1,0 +1,117 @@
+"""`[kafka]`: from the settings to a connection, and what is wrong with them."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from ...schemas.errors import ConfigurationError
+from ..kafka.connection import Connection
+from .secret import secret
+from .tables import Kafka
+
+#: how the keys begin that `connection_faults` looks at together
+SECURITY = ("security_", "sasl_", "ssl_")
+
+
+def connection(kafka: Kafka) -> Connection:
+    """The connection that the settings describe. Files are read now. Raises `ConfigurationError`."""
+    faults = connection_faults(kafka)
+    if faults:
+        raise ConfigurationError(faults)
+    protocol = kafka.security_protocol
+    context = _ssl_context(kafka) if _encrypted(kafka) else None
+    if not _authenticates(kafka):
+        return Connection(kafka.bootstrap_servers, protocol, ssl_context=context)
+    password = secret(kafka, "sasl_password") or ""
+    return Connection(kafka.bootstrap_servers, protocol, kafka.sasl_mechanism, kafka.sasl_username, password, context)
+
+
+def _encrypted(kafka: Kafka) -> bool:
+    return kafka.security_protocol in ("SSL", "SASL_SSL")
+
+
+def _authenticates(kafka: Kafka) -> bool:
+    return kafka.security_protocol.startswith("SASL_")
+
+
+def connection_faults(kafka: Kafka) -> list[str]:
+    """What is wrong with the settings about encryption and identity, a line each. Reads the files."""
+    return _unused(kafka) + _sasl_faults(kafka) + _ssl_faults(kafka)
+
+
+def _unused(kafka: Kafka) -> list[str]:
+    """Set, and without effect: whoever wrote it believes in a protection that is not there."""
+    sasl = ("sasl_username", "sasl_password", "sasl_password_file")
+    tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
+    idle: tuple[str, ...] = () if _authenticates(kafka) else sasl
+    idle += () if _encrypted(kafka) else tls
+    return [
+        f"[kafka] {key}: has no effect with security_protocol = {kafka.security_protocol!r}"
+        for key in idle
+        if getattr(kafka, key)
+    ]
+
+
+def _sasl_faults(kafka: Kafka) -> list[str]:
+    if not _authenticates(kafka):
+        return []
+    faults = [] if kafka.sasl_username else ["[kafka] sasl_username: is missing: the user to log in as"]
+    try:
+        if secret(kafka, "sasl_password") is None:
+            faults.append(
+                "[kafka] sasl_password_file: is missing: a file with the password; or set "
+                "BISUPERVISED_KAFKA__SASL_PASSWORD"
+            )
+    except ValueError as error:
+        faults.append(f"[kafka] sasl_password_file: {error}")
+    return faults
+
+
+def _ssl_faults(kafka: Kafka) -> list[str]:
+    if not _encrypted(kafka):
+        return []
+    faults = [
+        f"[kafka] {key}: cannot be read: {fault}"
+        for key in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
+        if (fault := _unreadable(getattr(kafka, key)))
+    ]
+    if kafka.ssl_key_file and not kafka.ssl_certificate_file:
+        faults.append("[kafka] ssl_certificate_file: is missing: the certificate that belongs to ssl_key_file")
+    try:
+        if not faults:
+            _ssl_context(kafka)
+    except ValueError as error:
+        faults.append(f"[kafka] {error}")
+    return faults
+
+
+def _unreadable(path: str) -> str:
+    try:
+        if path:
+            Path(path).read_bytes()
+    except OSError as error:
+        return error.strerror or "no such file"
+    return ""
+
+
+def _ssl_context(kafka: Kafka) -> ssl.SSLContext:
+    """Certificates and host names are always checked. Raises `ValueError` that names the key, and no secret."""
+    try:
+        context = ssl.create_default_context(cafile=kafka.ssl_ca_file or None)
+    except (ssl.SSLError, OSError):
+        raise ValueError("ssl_ca_file: holds no certificate in PEM form") from None
+    if not kafka.ssl_certificate_file:
+        return context
+    try:
+        password = secret(kafka, "ssl_key_password")
+    except ValueError as error:
+        raise ValueError(f"ssl_key_password_file: {error}") from None
+    try:
+        # a callable, for without one OpenSSL would ask for the password at the terminal
+        context.load_cert_chain(kafka.ssl_certificate_file, kafka.ssl_key_file or None, lambda: password or "")
+    except (ssl.SSLError, OSError):
+        raise ValueError(
+            "ssl_key_file: does not open with that password, or does not belong to ssl_certificate_file"
+        ) from None
+    return context

@@ -1,0 +1,218 @@
+"""Reading the settings: one TOML file, overridden by the environment, every fault told at once.
+
+`BISUPERVISED_<TABLE>__<KEY>` overrides a key of the file (`BISUPERVISED_LOCAL__THRESHOLD=0.9`); lists are
+written as JSON there. Nothing is skipped with a warning: a key that is not known here refuses to start.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from ...schemas.errors import ConfigurationError
+from .broker import SECURITY, connection_faults
+from .faults import told, unknown_variable
+from .fit import contradictions
+from .fit_protocol import unfit_for_protocol
+from .place import place_of
+from .protocols import TABLES
+from .secret import secret_faults, secret_keys, take_written, word_faults
+from .tables import Settings
+from .thresholds_file import with_thresholds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+    from .place import Place
+
+ENV_PREFIX = "BISUPERVISED_"
+ENV_DELIMITER = "__"
+
+
+def table_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The table that a key holds, also where it may be left out; None for a key with a plain value."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def all_tables(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, type[BaseModel]]:
+    """Every table of the file by its name, as in `remote.tei`, the outer before the inner; '' is the file itself."""
+    tables = {prefix: model}
+    for name, field in model.model_fields.items():
+        inner = table_of(field)
+        if inner is not None:
+            tables |= all_tables(inner, f"{prefix}.{name}" if prefix else name)
+    return tables
+
+
+def _known_keys() -> dict[str, dict[str, str]]:
+    """Every key as written in the file, by table, with its description; what has no table is under ''."""
+    return {
+        name: {field.alias or key: field.description or "" for key, field in table.model_fields.items()}
+        for name, table in all_tables().items()
+    }
+
+
+KNOWN = _known_keys()
+SECRETS = secret_keys(all_tables())
+#: stands in for what is required and missing, so that the rest can still be checked; never leaves this module
+_STAND_IN: dict[str, dict[str, Any]] = {
+    "local": {"model": "module:callable", "threshold": 0.5},
+    "remote": {"url": "http://127.0.0.1", "model": "model", "threshold": 0.5},
+}
+
+
+class _Environment(EnvSettingsSource):
+    """The overrides of one environment, which is handed in and not read from the process."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        super().__init__(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
+        self.env_vars = {name.lower(): value for name, value in env.items()}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401  # as the base
+        """Leave text that is not JSON as it stands: validation then names its key with all other faults."""
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+
+
+def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+    """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
+
+    Raises `ConfigurationError` with every fault at once, one line each.
+    """
+    env = os.environ if env is None else env
+    written = _read(path)
+    faults = take_written(written, SECRETS)
+    document, unread = with_thresholds(_merged(written, _Environment(env)()))
+    faults += unread
+    origins, unknown = _variables(env)
+    faults += unknown
+    faulty: frozenset[Place] = frozenset()
+    try:
+        settings = Settings(**document)
+    except ValidationError as error:
+        faults += told(_errors(error), KNOWN, origins)
+        faulty = _places(error)
+        settings = _settled(document, faulty)
+    faults += contradictions(settings, faulty) + unfit_for_protocol(settings, faulty)
+    faults += secret_faults(settings, SECRETS)
+    faults += word_faults(settings.remote, ("remote", "api_key")) + word_faults(settings.web, ("web", "token"))
+    if not any(table == "kafka" and key.startswith(SECURITY) for table, key in faulty):
+        faults += connection_faults(settings.kafka)
+    if faults and path is None:
+        faults.append("--config: no file was named; `bisupervised config > my.toml` begins one")
+    if faults:
+        raise ConfigurationError(list(dict.fromkeys(faults)))  # a secret that cannot be read has two to tell of it
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the settings of a worker come from, to be read again: a file (None: no file), under the environment."""
+
+    path: Path | None
+
+    def load(self) -> Settings:
+        """Raises `ConfigurationError`."""
+        return load_settings(self.path)
+
+
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    """Its faults, without the defaults that depend on what is faulty."""
+    found = error.errors(include_url=False)
+    return [fault for fault in found if fault["type"] != "default_factory_not_called"]
+
+
+def _places(error: ValidationError) -> frozenset[Place]:
+    """What is faulty; of a faulty table, every key."""
+    faulty = frozenset(place_of(fault["loc"], KNOWN) for fault in _errors(error))
+    return faulty | {(table, key) for _, table in faulty if table in KNOWN for key in KNOWN[table]}
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    """The file's document. Raises `ConfigurationError` where there is nothing to check."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError([f"{path}: is not UTF-8 text (at line {line})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{path}: is not TOML: {error}"]) from error
+
+
+def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """The file under the environment. Every table is there, so that each missing key is named."""
+    merged = _over({table: {} for table in KNOWN if table and "." not in table} | document, overrides)
+    remote = merged["remote"]
+    if isinstance(remote, dict) and remote.get("protocol") in TABLES:
+        remote.setdefault(remote["protocol"], {})
+    return merged
+
+
+def _over(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides win; where both have a table, key by key."""
+    merged = dict(document)
+    for name, override in overrides.items():
+        both_tables = isinstance(override, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _over(merged[name], override) if both_tables else override
+    return merged
+
+
+def _variables(env: Mapping[str, str]) -> tuple[dict[Place, str], list[str]]:
+    """Which variable gave which key, and a fault for each that names no table.
+
+    Variables without the double underscore are left alone: they may belong to somebody else.
+    """
+    origins: dict[Place, str] = {}
+    faults = []
+    for variable in (name for name in env if name.upper().startswith(ENV_PREFIX)):
+        table, nested, key = variable[len(ENV_PREFIX) :].lower().partition(ENV_DELIMITER)
+        if nested and table not in KNOWN:
+            faults.append(unknown_variable(variable, table, KNOWN))
+        outer, deeper, inner = key.partition(ENV_DELIMITER)
+        place = (f"{table}.{outer}", inner) if deeper else (table, key)
+        origins[place if nested else ("", table)] = variable
+    return origins, faults
+
+
+def _settled(document: dict[str, Any], faulty: frozenset[Place]) -> Settings:
+    """The settings without what is faulty, so that contradictions among the rest are found too.
+
+    What does not hold without that is left out as well, and not told: it may be right once that is.
+    """
+    while True:
+        try:
+            return Settings(**_without(document, faulty))
+        except ValidationError as error:
+            if _places(error) <= faulty:
+                raise
+            faulty |= _places(error)
+
+
+def _without(document: dict[str, Any], faulty: frozenset[Place]) -> dict[str, Any]:
+    broken = {table for table, _ in faulty}  # of the tables inside tables, whole ones are left out
+    settled: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict) and name in KNOWN:
+            kept = {key: inner for key, inner in value.items() if f"{name}.{key}" not in broken}
+            settled[name] = {key: inner for key, inner in kept.items() if (name, key) not in faulty}
+        elif ("", name) not in faulty:
+            settled[name] = value
+    for table, stand_in in _STAND_IN.items():
+        settled[table] = stand_in | settled.get(table, {})
+    return settled

@@ -1,0 +1,188 @@
+"""Settings that are right alone and do not fit together."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...agents.answers import unfit
+from ...agents.supervision.arbitration import JOINT
+from .place import Place
+from .protocols import bounds_answers
+from .tables import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """Two settings that must agree. Keys in `_ms` and `_hours` are compared in seconds."""
+
+    subject: Place
+    holds: Callable[[float, float], bool]
+    text: str  #: how the subject must stand to the other
+    other: Place
+
+
+def _none_or_at_least(value: float, least: float) -> bool:
+    return not value or value >= least
+
+
+_RULES = (
+    # a worker that is slower to join than to be given up could never join
+    _Rule(("kafka", "session_timeout_s"), operator.le, "at most", ("kafka", "rebalance_timeout_s")),
+    # the worker must not give up before its request does
+    _Rule(("stream", "watchdog_s"), operator.gt, "above", ("kafka", "request_timeout_s")),
+    # what waits for the remote must not be deleted meanwhile
+    _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "terminal_cool_down_s")),
+    _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "deadline_s")),
+    _Rule(("stream", "fetch_records"), operator.le, "at most", ("stream", "window_records")),
+    _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
+    _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
+    _Rule(("stream", "window_bytes"), operator.ge, "at least", ("topics", "max_message_bytes")),
+    _Rule(("stream", "commit_interval_ms"), operator.lt, "below", ("stream", "transaction_timeout_s")),
+    _Rule(("local", "batch_size"), operator.le, "at most", ("stream", "window_records")),
+    _Rule(("local", "batch_wait_ms"), operator.lt, "below", ("local", "predict_timeout_s")),
+    _Rule(("remote", "batch_size"), operator.le, "at most", ("stream", "window_records")),
+    _Rule(("remote", "batch_wait_ms"), operator.lt, "below", ("remote", "timeout_s")),
+    _Rule(("remote", "deadline_s"), operator.ge, "at least", ("remote", "timeout_s")),
+    # a worker has its partitions' share of these, and needs at least one call
+    _Rule(("remote", "in_flight"), operator.ge, "at least", ("topics", "partitions")),
+    _Rule(("remote", "requests_per_minute"), _none_or_at_least, "0 or at least", ("topics", "partitions")),
+    _Rule(("remote", "terminal_cool_down_s"), operator.ge, "at least", ("remote", "breaker_cool_down_s")),
+    _Rule(("remote", "backoff_first_s"), operator.le, "at most", ("remote", "backoff_most_s")),
+)
+
+
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
+
+
+def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """Settings that are right alone and cannot work together. Those in `faulty` are reported already."""
+    broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
+    return (
+        [_broken(rule, settings) for rule in broken]
+        + _unfit_scores(settings, faulty)
+        + _shared_topics(settings, faulty)
+        + _shared_output(settings, faulty)
+        + _no_joint_model(settings)
+        + _unknown_costs(settings, faulty)
+        + _shared_fields(settings)
+        + _labels(settings)
+        + _shared_header(settings)
+    )
+
+
+def _value(settings: Settings, place: Place) -> float:
+    value: float = getattr(getattr(settings, place[0]), place[1])
+    return value
+
+
+def _holds(rule: _Rule, settings: Settings) -> bool:
+    left, right = (_value(settings, place) * _unit_s(place[1]) for place in (rule.subject, rule.other))
+    return rule.holds(left, right)
+
+
+def _unit_s(key: str) -> float:
+    if key.endswith("_ms"):
+        return 1 / 1000
+    return 3600 if key.endswith("_hours") else 1
+
+
+def _broken(rule: _Rule, settings: Settings) -> str:
+    (table, key), (other_table, other_key) = rule.subject, rule.other
+    other = other_key if other_table == table else f"[{other_table}] {other_key}"
+    left, right = _value(settings, rule.subject), _value(settings, rule.other)
+    return f"[{table}] {key}: must be {rule.text} {other} (got {left} and {right})"
+
+
+def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    local, remote = settings.local, settings.remote
+    found = {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+    if remote.protocol == "open_inference":  # the others have no [remote] output
+        found["remote"] = unfit(remote.output, remote.own_score, 1, remote.temperature)
+    return [
+        f"[{table}] {key}: {text}"
+        for table, faults in found.items()
+        if not {(table, name) for name in ("output", "supervisor", "samples", "temperature")} & faulty
+        for key, text in faults
+    ]
+
+
+def _no_joint_model(settings: Settings) -> list[str]:
+    """Both are fitted on labelled data, and what is fitted stands in the thresholds file."""
+    if settings.thresholds.file:
+        return []
+    needing = {"supervisor": settings.remote.supervisor == JOINT, "arbitration": settings.remote.arbitration}
+    return [
+        f"[remote] {key}: needs a joint model: name in [thresholds] file what `bisupervised calibrate --joint "
+        "--arbitration --out FILE` wrote"
+        for key, needed in needing.items()
+        if needed
+    ]
+
+
+def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """A budget of money needs to know before a call what it can cost at most."""
+    remote, budget = settings.remote, settings.budget
+    prices = ("price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens")
+    keys = {("budget", "money"), *(("remote", name) for name in (*prices, "most_answer_tokens"))}
+    if not budget.money or keys & faulty:
+        return []
+    if not any(getattr(remote, name) for name in prices):
+        return [f"[budget] money: needs a price: set [remote] {' or '.join(prices)}"]
+    bounded = remote.most_answer_tokens or bounds_answers(remote.protocol)
+    if remote.price_per_million_completion_tokens and not bounded:
+        return ["[remote] most_answer_tokens: is missing: [budget] money must know what a call can cost at most"]
+    if budget.money < remote.price_per_call:
+        got = f"(got {budget.money} and {remote.price_per_call})"
+        return [f"[budget] money: must be at least [remote] price_per_call {got}"]
+    return []
+
+
+def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    first: dict[str, str] = {}
+    shared = []
+    for role in (role for role in _TOPIC_ROLES if ("topics", role) not in faulty):
+        name = getattr(settings.topics, role)
+        if name in first:
+            shared.append(f"[topics] {role}: must differ from {first[name]} (got {name!r} for both)")
+        first.setdefault(name, role)
+    return shared
+
+
+def _shared_output(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """One tensor cannot hold both the predictions and their scores."""
+    remote = settings.remote
+    if remote.output != "scored" or {("remote", "output_name"), ("remote", "score_output")} & faulty:
+        return []
+    same = remote.score_output == remote.output_name
+    return [f"[remote] score_output: must differ from output_name (got {remote.score_output!r} for both)"] * same
+
+
+def _shared_fields(settings: Settings) -> list[str]:
+    """A field of a request cannot be two things. '' is no field, and `input = ''` the whole value."""
+    request = settings.request
+    fields = (("id", request.id, "input"), ("deadline_ms", request.deadline_ms, "input"))
+    shared = [(key, name, other) for key, name, other in fields if name and name == request.input]
+    if request.deadline_ms and request.deadline_ms == request.id:
+        shared.append(("deadline_ms", request.deadline_ms, "id"))
+    return [f"[request] {key}: must differ from {other} (got {name!r} for both)" for key, name, other in shared]
+
+
+def _labels(settings: Settings) -> list[str]:
+    """Names of classes, each once, where there are classes."""
+    tables = (("local", settings.local.labels), ("remote", settings.remote.labels))
+    faults = [
+        f"[{table}] labels: must differ from each other" for table, labels in tables if len(set(labels)) < len(labels)
+    ]
+    if settings.local.labels and settings.local.output not in ("logits", "probabilities"):
+        faults.append(f'[local] labels: have no use with output = "{settings.local.output}", which has no classes')
+    return faults
+
+
+def _shared_header(settings: Settings) -> list[str]:
+    """The header that carries the key would be lost to the key, or the key to it."""
+    remote = settings.remote
+    if remote.api_key_header.lower() not in {name.lower() for name in remote.headers}:
+        return []
+    return [f"[remote] headers: must not hold {remote.api_key_header}, which is [remote] api_key_header"]

@@ -1,0 +1,109 @@
+"""Settings that are right alone and do not fit the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...agents.remote.protocols.generic_json import INPUTS
+from ...agents.remote.protocols.templates import names_in, parse, parse_json
+from .place import Place
+from .protocol_tables import ChatOptions, GenericOptions
+from .protocols import AGREEMENT, PROTOCOLS, TABLES, _asks_singly
+from .tables import Remote, Settings
+
+
+def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """What is right alone and does not fit the protocol. Whatever is in `faulty` is reported already."""
+    remote = settings.remote
+    if {("", "remote"), ("remote", "protocol")} & faulty:
+        return []
+    faults = _of_others(remote)
+    faults += [] if ("remote", "send") in faulty else _unsendable(remote)
+    faults += [] if ("remote", "batch_size") in faulty else _too_many(remote)
+    known = {table for table, _ in faulty}
+    if remote.protocol == "openai_chat" and ("remote", "supervisor") not in faulty and _CHAT not in known:
+        faults += _unsampled(remote)
+    return faults
+
+
+def _of_others(remote: Remote) -> list[str]:
+    """Keys that were given, in vain."""
+    faults = [
+        f'[remote] {key}: belongs to protocol = "{owner}" (protocol is "{remote.protocol}")'
+        for key, owner in _KEYS.items()
+        if key in remote.model_fields_set and owner != remote.protocol and key not in TABLES
+    ]
+    faults += [
+        f'[remote.{key}]: belongs to protocol = "{key}" (protocol is "{remote.protocol}")'
+        for key in TABLES
+        if key in remote.model_fields_set and key != remote.protocol
+    ]
+    if remote.options and remote.protocol in PROTOCOLS:
+        faults.append(f'[remote.options]: are for a protocol of your own (protocol is "{remote.protocol}")')
+    return faults
+
+
+def _unsendable(remote: Remote) -> list[str]:
+    count = len(remote.send)
+    if remote.protocol == "open_inference" and count:
+        return ['[remote] send: protocol = "open_inference" sends the model\'s input alone']
+    if remote.protocol == "tei" and count > 2:
+        return [f'[remote] send: protocol = "tei" takes one field, or two for a pair (got {count})']
+    allowed = set(remote.send or ("input",))
+    faults = [fault for key, names in _templates(remote) for fault in _unlisted(key, names - allowed, remote.send)]
+    return faults + _beside_inputs(remote.generic_json)
+
+
+def _templates(remote: Remote) -> list[tuple[str, frozenset[str]]]:
+    """Each key that holds templates, and the fields that they name."""
+    chat, generic = remote.openai_chat, remote.generic_json
+    if remote.protocol == "openai_chat" and chat is not None:
+        return [(f"[{_CHAT}] prompt", parse(chat.prompt).names), (f"[{_CHAT}] system", parse(chat.system).names)]
+    if remote.protocol == "openai_chat":
+        return [(f"[{_CHAT}] prompt", frozenset({"input"}))]
+    if remote.protocol == "generic_json" and generic is not None:
+        body, item = names_in(parse_json(generic.body)), names_in(parse_json(generic.item))
+        return [("[remote.generic_json] item", item) if INPUTS in body else ("[remote.generic_json] body", body)]
+    return []
+
+
+def _beside_inputs(generic: GenericOptions | None) -> list[str]:
+    names = names_in(parse_json(generic.body)) if generic is not None else frozenset()
+    others = ", ".join(f"{{{name}}}" for name in sorted(names - {INPUTS}))
+    if INPUTS not in names or not others:
+        return []
+    return [f"[remote.generic_json] body: is made once for all {{{INPUTS}}} and cannot name {others}; item can"]
+
+
+def _unlisted(key: str, names: frozenset[str] | set[str], send: Sequence[str]) -> list[str]:
+    listed = f"only {', '.join(send)}" if send else "only the model's input, which is {input}"
+    fields = ", ".join(f"{{{name}}}" for name in sorted(names))
+    return [f"{key}: names {fields}, and [remote] send lets out {listed}"] if names else []
+
+
+def _too_many(remote: Remote) -> list[str]:
+    if remote.batch_size == 1 or not _asks_singly(remote.protocol, remote.generic_json):
+        return []
+    return [f"[remote] batch_size: must be 1: a call takes one input (got {remote.batch_size})"]
+
+
+def _unsampled(remote: Remote) -> list[str]:
+    options = remote.openai_chat or ChatOptions()
+    if remote.own_score != AGREEMENT:
+        several = f'[{_CHAT}] samples: must be 1 unless [remote] supervisor = "agreement" (got {options.samples})'
+        return [several] if options.samples > 1 else []
+    faults = []
+    if options.samples < 2:
+        faults.append(f'[{_CHAT}] samples: must be at least 2 for [remote] supervisor = "agreement" (got 1)')
+    if options.temperature == 0:
+        faults.append(f'[{_CHAT}] temperature: must be more than 0 for [remote] supervisor = "agreement" (got 0)')
+    return faults
+
+
+#: keys of [remote] that mean something to one protocol only
+_KEYS = dict.fromkeys(
+    ("input_name", "datatype", "output_name", "output", "score_output", "temperature"), "open_inference"
+)
+
+
+_CHAT = "remote.openai_chat"

@@ -1,0 +1,64 @@
+"""From `[remote]` to the protocol that is spoken, and what does not fit it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...agents.remote.price import Bounded
+from ...agents.remote.protocols.generic_json import INPUTS, GenericJson
+from ...agents.remote.protocols.open_inference import OpenInference
+from ...agents.remote.protocols.openai_chat import OpenAIChat
+from ...agents.remote.protocols.tei import Tei
+from ...agents.remote.protocols.templates import names_in, parse_json
+from ...agents.supervision.scores import fitting
+from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
+
+if TYPE_CHECKING:
+    pass
+
+PROTOCOLS = ("open_inference", "openai_chat", "tei", "generic_json")
+#: the tables inside [remote], by protocol
+TABLES: dict[str, type[ChatOptions | TeiOptions | GenericOptions]] = {
+    "openai_chat": ChatOptions,
+    "tei": TeiOptions,
+    "generic_json": GenericOptions,
+}
+#: inputs of one call where [remote] batch_size is not set
+_BATCH_SIZE = 8
+AGREEMENT = "agreement"
+
+
+def own_scores(protocol: str, output: str) -> list[str] | None:
+    """The names of the scores that its answers can be given; None where the remote gives one of its own."""
+    if protocol == "openai_chat":
+        return sorted([*fitting("tokens"), AGREEMENT])
+    if protocol == "tei" or (protocol == "open_inference" and output != "scored"):
+        return fitting("classes")
+    return None
+
+
+def usual_score(protocol: str) -> str:
+    """The name of that score where [remote] says none."""
+    return {"open_inference": "max_softmax", "tei": "max_softmax", "openai_chat": "token_mean"}.get(protocol, "score")
+
+
+def needs_model(protocol: str) -> bool:
+    """Whether the server must be told which of its models is asked."""
+    return protocol in ("open_inference", "openai_chat")
+
+
+def bounds_answers(protocol: str) -> bool:
+    """Whether it knows itself how long an answer can be. One of your own is not asked: it is made later."""
+    known = {"open_inference": OpenInference, "openai_chat": OpenAIChat, "tei": Tei, "generic_json": GenericJson}
+    return issubclass(known.get(protocol, object), Bounded)
+
+
+def usual_batch_size(data: dict[str, Any]) -> int:
+    """Inputs in one call, from what is known of [remote]."""
+    return 1 if _asks_singly(data.get("protocol"), data.get("generic_json")) else _BATCH_SIZE
+
+
+def _asks_singly(protocol: str | None, generic: GenericOptions | None) -> bool:
+    if protocol == "generic_json":
+        return generic is not None and INPUTS not in names_in(parse_json(generic.body))
+    return protocol == "openai_chat"

@@ -1,0 +1,520 @@
+"""The settings: what every key of the configuration means, its default and its bounds.
+
+`settings_file.py` reads them from a file and the environment, `example.py` writes an example of all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ...agents.answers import Output, scores_for
+from ...agents.remote.budget import Per
+from ...agents.supervision.arbitration import JOINT
+from ...agents.supervision.scores import SCORES
+from ..kafka.connection import Mechanism, SecurityProtocol
+from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
+from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_score
+from .values import (
+    MODULE_CALLABLE,
+    Count,
+    address,
+    header_name,
+    http_url,
+    kafka_name,
+    model_name,
+    no_boolean,
+    parsed_threshold,
+    picture_shape,
+    plain_headers,
+    servers,
+    upper,
+)
+
+if TYPE_CHECKING:
+    from ...schemas.records import Route
+
+#: the done-marks of a window must fit into 4,096 characters of commit metadata
+MOST_WINDOW_RECORDS = 24_000
+#: `transaction.max.timeout.ms` of a broker as it comes, seconds
+MOST_TRANSACTION_S = 900
+
+
+def _protocol_name(name: str) -> str:
+    if name in PROTOCOLS or MODULE_CALLABLE.fullmatch(name):
+        return name
+    raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
+
+
+_Finite = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
+_Positive = Annotated[_Finite, Field(gt=0)]
+_Seconds = _Positive
+_NotNegative = Annotated[_Finite, Field(ge=0)]
+_Count = Count
+_WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
+_Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
+_Topic = Annotated[str, AfterValidator(kafka_name)]
+_Name = Annotated[str, Field(min_length=1)]
+_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]
+
+
+class _Table(BaseModel):
+    """One table of the file: frozen, and closed to keys that are not listed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Kafka(_Table):
+    """How to reach the broker, and how long it may take."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(servers)] = Field(
+        default="127.0.0.1:9092", description="brokers to ask first, host:port, separated by commas"
+    )
+    security_protocol: Annotated[SecurityProtocol, BeforeValidator(upper)] = Field(
+        default="PLAINTEXT",
+        description="PLAINTEXT, SSL (encrypted), SASL_PLAINTEXT (with a password), or SASL_SSL (both)",
+    )
+    sasl_mechanism: Annotated[Mechanism, BeforeValidator(upper)] = Field(
+        default="SCRAM-SHA-512", description="how the password is shown: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    sasl_username: str = Field(default="", description="user to log in as, with SASL")
+    sasl_password: SecretStr | None = Field(default=None, description="its password, from the environment only")
+    sasl_password_file: str = Field(default="", description="file that holds its password; '' for none")
+    ssl_ca_file: str = Field(
+        default="", description="certificates (PEM) that the broker's is checked against; '' takes the system's"
+    )
+    ssl_certificate_file: str = Field(
+        default="", description="certificate (PEM) to show to the broker, its key included or not; '' for none"
+    )
+    ssl_key_file: str = Field(default="", description="key (PEM) of that certificate, where it is a file of its own")
+    ssl_key_password: SecretStr | None = Field(
+        default=None, description="password of that key, from the environment only"
+    )
+    ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
+    session_timeout_s: _Seconds = Field(
+        default=10.0,
+        description="seconds without a heartbeat after which the broker gives a worker's partitions away",
+    )
+    rebalance_timeout_s: _Seconds = Field(
+        default=60.0, description="seconds a worker has to join a rebalance, draining included"
+    )
+    request_timeout_s: _Seconds = Field(default=30.0, description="seconds to wait for one answer of the broker")
+
+
+class Topics(_Table):
+    """Names of the topics, and how `topics create` makes them."""
+
+    requests: _Topic = Field(default="requests", description="topic that events are read from")
+    doubtful: _Topic = Field(
+        default="doubtful", description="internal topic: inputs the local supervisor does not trust"
+    )
+    answers: _Topic = Field(
+        default="answers", description="internal topic: remote answers that are paid and not yet judged"
+    )
+    results: _Topic = Field(default="results", description="topic that trusted answers are written to")
+    fallback: _Topic = Field(default="fallback", description="topic for what cannot be answered, each with its reason")
+    budget: _Topic = Field(
+        default="budget", description="internal topic of one partition: who may spend what, where there is a [budget]"
+    )
+    partitions: _Count = Field(
+        default=4, description="partitions of each topic: the most workers that can share the work"
+    )
+    replication_factor: _Count = Field(default=1, description="copies of each partition, 3 on a production cluster")
+    min_insync_replicas: _Count = Field(
+        default=1, description="copies that must have a record before it counts as written"
+    )
+    retention_hours: _Seconds = Field(default=168.0, description="hours that records are kept")
+    max_message_bytes: _Count = Field(
+        default=1_048_588, description="bytes of the largest batch of records a topic accepts"
+    )
+
+    def name_of(self, route: Route) -> str:
+        """The topic that an outcome of this route is written to."""
+        return {
+            "results": self.results,
+            "doubtful": self.doubtful,
+            "answers": self.answers,
+            "fallback": self.fallback,
+        }[route]
+
+
+class Stream(_Table):
+    """How records are moved: the promise, the order and the bounds."""
+
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        default="exactly_once", description="exactly_once, or at_least_once for brokers without transactions"
+    )
+    ordering: Literal["key", "none"] = Field(
+        default="key", description="key: records of one key leave in order; none: as they finish"
+    )
+    start: Literal["earliest", "latest"] = Field(
+        default="earliest", description="where a partition without a committed offset starts"
+    )
+    commit_interval_ms: _Count = Field(
+        default=100, description="milliseconds between two transactions, under load or behind a remote call"
+    )
+    window_records: Annotated[_Count, Field(le=MOST_WINDOW_RECORDS)] = Field(
+        default=10_000, description="records of one partition that may be unfinished or done out of order"
+    )
+    window_bytes: _Count = Field(default=67_108_864, description="bytes of the records that one partition may hold")
+    drain_s: _NotNegative = Field(default=10.0, description="seconds that work in flight gets on a rebalance or a stop")
+    max_tries: _Count = Field(default=3, description="times an agent may fail on a record before it goes to fallback")
+    transaction_timeout_s: Annotated[_Seconds, Field(le=MOST_TRANSACTION_S)] = Field(
+        default=15.0,
+        description="seconds after which the broker aborts a transaction that a dead worker left open",
+    )
+    watchdog_s: _Seconds = Field(
+        default=60.0, description="seconds without progress of a broker call before the worker gives up"
+    )
+    fetch_records: _Count = Field(default=2_000, description="records taken from the consumer at once")
+
+
+class Request(_Table):
+    """Which parts of a request mean what. Names are top-level fields of its JSON value; '' means none."""
+
+    input: str = Field(default="input", description="field with the model's input; '' takes the whole value")
+    id: str = Field(default="id", description="field with the user's id; '' where there is none")
+    deadline_ms: str = Field(
+        default="deadline_ms", description="field with the deadline, milliseconds since epoch; '' for none"
+    )
+    deadline_header: str = Field(
+        default="bisupervised-deadline-ms",
+        description="header with the deadline, which wins over the field; '' for none",
+    )
+
+
+class Local(_Table):
+    """The small model that answers first, and its supervisor."""
+
+    model: Annotated[str, AfterValidator(model_name)] = Field(
+        examples=["my_model:Sentiment"],
+        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
+    )
+    labels: tuple[str, ...] = Field(
+        default=(), description="names of the classes, in the model's order; [] answers with numbers"
+    )
+    output: Output = Field(
+        default="logits",
+        description="what the model returns for each input: logits, probabilities, scored (a pair of prediction and "
+        "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers)",
+    )
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    samples: _Count = Field(
+        default=1,
+        description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
+        "a callable without a torch module must be stochastic by itself",
+    )
+    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
+    version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
+    batch_size: _Count = Field(default=1_000, description="inputs predicted at once, at most")
+    batch_ms: _Count = Field(
+        default=1_000,
+        description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
+    )
+    batch_wait_ms: _Milliseconds = Field(default=2, description="milliseconds to wait for a fuller batch")
+    predict_timeout_s: _Seconds = Field(
+        default=60.0, description="seconds one batch may take before the worker counts as hung"
+    )
+    warm_up: tuple[Any, ...] = Field(default=(), description="inputs to predict once before the first record")
+
+    @field_validator("supervisor")
+    @classmethod
+    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
+        output = info.data.get("output")  # missing where it is faulty itself
+        if output == "scored" or name in SCORES:  # whether the two fit is asked later, by `unfit`
+            return name
+        raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
+
+    @field_validator("threshold", mode="wrap")
+    @classmethod
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
+        return parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+
+
+class Remote(_Table):
+    """The large model behind a network, and its supervisor."""
+
+    url: Annotated[str, AfterValidator(http_url)] = Field(
+        examples=["http://127.0.0.1:8080"], description="base address, such as http://127.0.0.1:8080"
+    )
+    protocol: Annotated[str, AfterValidator(_protocol_name)] = Field(
+        default="open_inference",
+        description=f"what the server speaks: {', '.join(PROTOCOLS)}, or module:callable for one of your own",
+    )
+    # None stands for not given, and ends as ''
+    model: str = Field(
+        default=None, validate_default=True, examples=["large"], description="the server's name for its model"
+    )
+    send: tuple[_Name, ...] = Field(
+        default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
+    )
+    input_name: _Name = Field(default="input", description="name of the input tensor")
+    datatype: Literal[
+        "BOOL",
+        "UINT8",
+        "UINT16",
+        "UINT32",
+        "UINT64",
+        "INT8",
+        "INT16",
+        "INT32",
+        "INT64",
+        "FP16",
+        "FP32",
+        "FP64",
+        "BYTES",
+    ] = Field(default="FP32", description="type of the input tensor's elements")
+    output_name: _Name = Field(default="probabilities", description="name of the output tensor to read")
+    output: Literal["logits", "probabilities", "scored"] = Field(
+        default="probabilities",
+        description="what that tensor holds: logits, probabilities, or predictions that score_output scores",
+    )
+    score_output: _Name = Field(
+        default="score", description='name of the tensor with one score an input, where output = "scored"'
+    )
+    labels: tuple[str, ...] = Field(
+        default=(), description="names of the classes, in the model's order; [] answers with numbers"
+    )
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    supervisor: _Name = Field(
+        default_factory=lambda data: usual_score(data.get("protocol", "")),
+        description="name of the score that judges an answer",
+    )
+    joint_of: _Name = Field(
+        default_factory=lambda data: usual_score(data.get("protocol", "")),
+        description="the remote's own score, where the supervisor is joint: it reads that one",
+    )
+    arbitration: bool = Field(
+        default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
+    )
+    threshold: float = Field(examples=[0.6], description="score below this is rejected and goes to fallback")
+    openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
+    tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
+    generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
+    options: dict[str, Any] = Field(default={}, description="table that a protocol of your own is made with")
+    api_key: SecretStr | None = Field(default=None, description="the key to the server, from the environment only")
+    api_key_file: str = Field(default="", description="file that holds the key to the server; '' for none")
+    api_key_header: Annotated[str, AfterValidator(header_name)] = Field(
+        default="authorization", description="header that carries the key"
+    )
+    api_key_scheme: str = Field(default="Bearer", description="word before the key in that header; '' for none")
+    headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
+        default={}, repr=False, description="further headers of every call"
+    )
+    batch_size: _Count = Field(
+        default_factory=usual_batch_size,
+        description="inputs in one call, at most; 8, or 1 where the protocol takes one a call",
+    )
+    batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
+    batch_bytes: _Count = Field(
+        default=1_000_000, description="bytes of the requests in one call, at most; one alone may be larger"
+    )
+    in_flight: _Count = Field(
+        default=32,
+        description="calls of the whole fleet that may be under way at once; a worker has its partitions' share",
+    )
+    requests_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="calls of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    tokens_per_minute: _NotNegative = Field(
+        default=0.0,
+        description="tokens of the whole fleet in a minute, at most; 0 leaves it to the server's headers",
+    )
+    limit_window_s: _Seconds = Field(
+        default=60.0, description="seconds over which the server counts calls and tokens against their limits"
+    )
+    breaker_failures: _Count = Field(
+        default=5, description="failed calls in a row after which the remote counts as down and calls stop"
+    )
+    breaker_cool_down_s: _Seconds = Field(
+        default=10.0, description="seconds without calls before one tries whether the remote is back"
+    )
+    terminal_cool_down_s: _Seconds = Field(
+        default=600.0,
+        description="the same, in seconds, after the remote refused the key or said that the quota is spent",
+    )
+    while_open: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to records while the remote is down: they wait in Kafka; they fall back as "
+        "remote_error; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
+    timeout_s: _Seconds = Field(default=30.0, description="seconds one try may take")
+    deadline_s: _Seconds = Field(
+        default=120.0,
+        description="seconds all tries of one call may take together, not counting while the remote is down",
+    )
+    tries: _Count = Field(default=6, description="times a call is tried, the first included")
+    backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
+    backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
+    price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
+    price_per_million_prompt_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server reads cost beside that"
+    )
+    price_per_million_completion_tokens: _NotNegative = Field(
+        default=0.0, description="what a million tokens that the server writes cost beside that"
+    )
+    most_answer_tokens: _WholeNumber = Field(
+        default=0,
+        description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
+    )
+    cache_records: _WholeNumber = Field(
+        default=0,
+        description="answers that a worker keeps in memory, so that equal inputs are not paid twice; 0 keeps none",
+    )
+    cache_bytes: _Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
+    cache_hours: _Positive = Field(default=24.0, description="hours for which an answer is kept, at most")
+    max_response_bytes: _Count = Field(
+        default=1_048_576,
+        description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
+        "worker for about 50 ms a MiB",
+    )
+
+    @property
+    def own_score(self) -> str:
+        """Name of the score that is read off the remote's answer, whoever judges it."""
+        return self.joint_of if self.supervisor == JOINT else self.supervisor
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, name: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # whatever the file held
+        if name or not needs_model(info.data.get("protocol", "")):
+            return "" if name is None else name
+        raise PydanticCustomError("missing" if name is None else "string_too_short", "must not be empty")
+
+    @field_validator("supervisor", "joint_of")
+    @classmethod
+    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
+        joint = name == JOINT and info.field_name == "supervisor"
+        own = own_scores(info.data.get("protocol", ""), info.data.get("output", ""))
+        if joint or own is None or name in own:
+            return name
+        raise ValueError(f"must be one of {', '.join(own)}")
+
+    @field_validator("threshold", mode="wrap")
+    @classmethod
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
+        free = own_scores(info.data.get("protocol", ""), info.data.get("output", "")) is None
+        return parsed_threshold(value, parse, free=free)
+
+
+class Budget(_Table):
+    """The most that the remote may cost. What is spent is agreed on in a topic, for the whole fleet."""
+
+    money: _NotNegative = Field(
+        default=0.0, description="of the currency of the prices, that a period may cost; 0 for no such limit"
+    )
+    calls: _WholeNumber = Field(
+        default=0, description="calls that a period may have, each try counted; 0 for no such limit"
+    )
+    per: Per = Field(default="day", description="hour, day or month: calendar periods, UTC")
+    when_spent: Literal["wait", "fallback", "accept_local"] = Field(
+        default="wait",
+        description="what happens to doubtful records then: they wait in Kafka for the next period; they fall back as "
+        "budget; or the local answer becomes a result with trusted = false, outside every guarantee",
+    )
+    lease_share: Annotated[_Positive, Field(le=1)] = Field(
+        default=0.01, description="share of it that a worker takes at a time, and that its death may forfeit"
+    )
+
+    @property
+    def limited(self) -> bool:
+        """There is a budget."""
+        return bool(self.money or self.calls)
+
+
+class Thresholds(_Table):
+    """Where the thresholds come from."""
+
+    file: str = Field(
+        default="", description="file of `bisupervised calibrate`, which gives both thresholds; '' for none"
+    )
+    version: str = Field(
+        default="", description="name under which records say which thresholds judged them; '' takes a digest of them"
+    )
+
+
+class Web(_Table):
+    """The worker's page, its health and its metrics."""
+
+    enabled: bool = Field(default=True, description="true serves the page, /live, /ready and /metrics")
+    host: Annotated[str, AfterValidator(address)] = Field(
+        default="127.0.0.1",
+        description="address to listen on; beyond loopback, what shows records needs a token",
+    )
+    port: Annotated[int, BeforeValidator(no_boolean), Field(ge=0, le=65535)] = Field(
+        default=8080,
+        description="port to listen on; where it is taken, one of the next 19; 0 takes a free one",
+    )
+    hosts: tuple[_Name, ...] = Field(
+        default=(), description="names that people reach the page by, besides localhost and its address"
+    )
+    token: SecretStr | None = Field(
+        default=None, description="what one must know to see records, from the environment only"
+    )
+    token_file: str = Field(default="", description="file that holds that token; '' for none")
+    image_shape: Annotated[tuple[_Count, ...], AfterValidator(picture_shape)] = Field(
+        default=(),
+        description="height and width, and 3 where it has colours, of the picture that an input is when it is a flat "
+        "list of numbers; empty for none",
+    )
+    stalled_s: _Seconds = Field(
+        default=150.0,
+        description="seconds in which a partition with unfinished records must finish one; else /ready fails",
+    )
+
+
+class Log(_Table):
+    """What the worker writes about itself."""
+
+    level: _Level = Field(default="INFO", description="least severity that is written")
+    # the attribute cannot be called `json`: pydantic's models have a method of that name
+    as_json: bool = Field(default=False, alias="json", description="true writes one JSON object a line")
+
+
+class Settings(BaseSettings):
+    """All settings of a worker. Build it with `load_settings`, or directly in tests."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    name: _Topic = Field(default="bisupervised", description="prefix of consumer groups and transactional ids")
+    kafka: Kafka = Field(default=Kafka(), description="how to reach the broker")
+    topics: Topics = Field(default=Topics(), description="names of the topics, and how they are made")
+    stream: Stream = Field(default=Stream(), description="how records are moved")
+    request: Request = Field(default=Request(), description="which parts of a request mean what")
+    local: Local = Field(description="the small model that answers first")
+    remote: Remote = Field(description="the large model behind a network")
+    budget: Budget = Field(default=Budget(), description="the most that the remote may cost")
+    thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
+    web: Web = Field(default=Web(), description="the worker's page, its health and its metrics")
+    log: Log = Field(default=Log(), description="what the worker writes about itself")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing behind the caller's back: `load_settings` says which file and which environment."""
+        return (init_settings,)

@@ -1,0 +1,80 @@
+"""What a thresholds file means for the settings: it gives both thresholds, their version and the scores' names."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...agents.supervision.thresholds import Thresholds, read_thresholds
+from ...schemas.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .tables import Settings
+
+Values = dict[tuple[str, str], Any]  # by table and key
+
+
+def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The document with what its `[thresholds] file` gives, and what contradicts that file."""
+    named = _table(document, "thresholds").get("file")
+    if not isinstance(named, str) or not named:
+        return document, []
+    try:
+        made = read_thresholds(Path(named))
+    except ConfigurationError as error:
+        faults = [f"[thresholds] file: {fault}" for fault in error.faults]
+        return _filled(document, {("local", "threshold"): 0.0, ("remote", "threshold"): 0.0}), faults
+    return _filled(document, _gives(made) | _names(made)), _contradictions(document, made)
+
+
+def _gives(made: Thresholds) -> Values:
+    return {
+        ("local", "threshold"): made.local.threshold,
+        ("remote", "threshold"): made.remote.threshold,
+        ("thresholds", "version"): made.version,
+    }
+
+
+def _names(made: Thresholds) -> Values:
+    names: Values = {
+        ("local", "supervisor"): made.local.score,
+        ("remote", "supervisor"): made.remote.score,
+        ("remote", "arbitration"): made.arbitration,
+    }
+    return names | ({("remote", "joint_of"): made.joint_of} if made.joint_of else {})
+
+
+def _filled(document: dict[str, Any], values: Values) -> dict[str, Any]:
+    """What the document says itself stays: where the two differ, it is a fault."""
+    filled = dict(document)
+    for (table, key), value in values.items():
+        there = filled.get(table, {})
+        if isinstance(there, dict):
+            filled[table] = {key: value} | there
+    return filled
+
+
+def _contradictions(document: dict[str, Any], made: Thresholds) -> list[str]:
+    faults = [
+        f"[{table}] {key}: must be left out, for [thresholds] file gives it"
+        for table, key in _gives(made)
+        if key in _table(document, table)
+    ]
+    for (table, key), wanted in _names(made).items():
+        name = _table(document, table).get(key, wanted)
+        if name != wanted:
+            faults.append(f"[{table}] {key}: must be {wanted!r}, as [thresholds] file was made for (got {name!r})")
+    return faults
+
+
+def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
+    table = document.get(name)
+    return table if isinstance(table, dict) else {}
+
+
+def version_of(settings: Settings) -> str:
+    """The name under which records say which thresholds judged them. Without one, a digest of what judges."""
+    local, remote = settings.local, settings.remote
+    judges = (local.supervisor, local.threshold, remote.supervisor, remote.threshold, remote.arbitration)
+    return settings.thresholds.version or f"digest-{hashlib.sha256(repr(judges).encode()).hexdigest()[:8]}"

@@ -1,0 +1,120 @@
+"""Values that the tables of the settings share."""
+
+from __future__ import annotations
+
+import math
+import re
+from ipaddress import ip_address
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
+
+#: a torch.export file, or TorchScript under either of its usual names
+MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
+_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def address(value: str) -> str:
+    """An IP address, or localhost."""
+    if value == "localhost":
+        return value
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("must be an IP address, or localhost") from None
+
+
+def picture_shape(value: tuple[int, ...]) -> tuple[int, ...]:
+    """Height and width, and 3 where there are colours; or nothing."""
+    if value and not (len(value) == 2 or (len(value) == 3 and value[2] == 3)):
+        raise ValueError("must be [height, width] or [height, width, 3]")
+    return value
+
+
+def no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    """Refuse true and false as numbers: pydantic would read `threshold = true` as 1.0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
+Integer = Annotated[int, BeforeValidator(no_boolean)]
+Count = Annotated[int, BeforeValidator(no_boolean), Field(ge=1)]
+
+
+def kafka_name(value: str) -> str:
+    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def servers(value: str) -> str:
+    for server in value.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("must be host:port, several separated by commas")
+    return value
+
+
+def http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise ValueError("must be a URL such as http://127.0.0.1:8080")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry a user or a password: it is written to logs")
+    return value.rstrip("/")
+
+
+def model_name(value: str) -> str:
+    if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):
+        return value
+    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
+
+
+def upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    return value.upper() if isinstance(value, str) else value
+
+
+def parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as below
+    """A probability unless `free`, where the user's own score sets the scale."""
+    try:
+        threshold: float = parse(no_boolean(value))
+    except ValueError:
+        threshold = math.nan
+    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
+        return threshold
+    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
+
+
+VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
+
+
+#: headers that carry keys: they are set as one, so that they are kept secret
+_CARRIERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def plain_headers(headers: dict[str, str]) -> dict[str, str]:
+    """The same. Raises `ValueError` for what is no header, and for one that carries a key."""
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name) or not value.isprintable():
+            raise ValueError("must be names and values of HTTP headers")
+        if name.lower() in _CARRIERS:
+            raise ValueError(f"must not hold {name.lower()}: set {VARIABLE}, api_key_header and api_key_scheme")
+    return headers
+
+
+def header_name(name: str) -> str:
+    """The same. Raises `ValueError` for what is no name of a header."""
+    if not _HEADER.fullmatch(name):
+        raise ValueError("must be the name of an HTTP header")
+    return name

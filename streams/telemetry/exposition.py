@@ -1,0 +1,212 @@
+"""`/metrics`: a worker's view in Prometheus's text format. Nothing is counted here; a scrape reads what is there."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.registry import Collector
+
+from ...agents.histogram import Buckets
+from ...agents.remote.endpoint import Endpoint
+from ...agents.remote.meter import Meter
+from ..plane.plane import Standing
+from . import metrics as m
+from .monitor import WorkerView
+from .release import release
+from .stage import StageView
+
+__all__ = ["CONTENT_TYPE", "render"]
+
+#: states of the breaker, of which one is 1
+BREAKER_STATES = ("closed", "open", "probing", "stopped")
+#: counters of `DataPlane.statistics`
+_PLANE = {
+    m.FETCHED: "fetched",
+    m.BATCHES: "batches",
+    m.TRANSACTIONS: "transactions",
+    m.RECOVERIES: "recoveries",
+    m.REBALANCES: "rebalances",
+    m.ABANDONED: "abandoned",
+    m.DISCARDED: "discarded",
+    m.FAULTS: "faults",
+}
+#: what a partition shows of its standing
+_STANDING: dict[m.Metric, Callable[[StageView, Standing, float], float | None]] = {
+    m.UNFINISHED: lambda view, standing, now_ms: standing.unfinished,
+    m.LAG: lambda view, standing, now_ms: view.lag(standing),
+    m.OLDEST: lambda view, standing, now_ms: _age_s(standing, now_ms),
+    m.PAUSED: lambda view, standing, now_ms: standing.state == "paused",
+    m.STOPPED: lambda view, standing, now_ms: standing.state == "stopped",
+}
+
+
+def render(view: WorkerView) -> bytes:
+    """The body of `/metrics`, of type `CONTENT_TYPE`."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once(view))
+    return generate_latest(registry)
+
+
+class _Once(Collector):
+    """The families of one view."""
+
+    def __init__(self, view: WorkerView) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Family]:
+        sheet = Sheet()
+        _worker(sheet, self._view)
+        for stage in self._view.stages:
+            _outcomes(sheet, stage)
+            _plane(sheet, stage)
+            _partitions(sheet, stage, self._view.now_ms)
+            _agent(sheet, stage)
+            if "meter" in stage.measured:
+                _remote(sheet, stage)
+        _saved(sheet, self._view)
+        yield from sheet.families.values()
+
+
+class Sheet:
+    """Samples by metric, as they come."""
+
+    def __init__(self) -> None:
+        self.families: dict[m.Metric, Any] = {}
+
+    def put(self, metric: m.Metric, value: float | None, *labels: str) -> None:
+        """One sample; nothing where there is no value."""
+        if value is not None:
+            self._family(metric).add_metric(labels, float(value))
+
+    def histogram(self, metric: m.Metric, buckets: Buckets, *labels: str) -> None:
+        """The samples of a histogram."""
+        cumulated, seen = [], 0
+        for bound, count in zip((*map(_bound, buckets.bounds), "+Inf"), buckets.counts, strict=True):
+            seen += count
+            cumulated.append((bound, float(seen)))
+        self._family(metric).add_metric(labels, cumulated, buckets.total)
+
+    def _family(self, metric: m.Metric) -> Any:  # noqa: ANN401  # the families share no type with add_metric
+        family = self.families.get(metric)
+        if family is None:
+            make = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "histogram": HistogramMetricFamily}
+            family = self.families[metric] = make[metric.kind](metric.name, metric.help, labels=metric.labels)
+        return family
+
+
+def _bound(bound: float) -> str:
+    return f"{float(bound)!r}"
+
+
+def _worker(sheet: Sheet, view: WorkerView) -> None:
+    sheet.put(m.BUILD, 1, release(), platform.python_version())
+    sheet.put(m.STARTED, view.started_ms / 1000.0)
+    sheet.put(m.LOOP_LAG, view.loop_lag_s)
+
+
+def _outcomes(sheet: Sheet, stage: StageView) -> None:
+    agent, seen = stage.agent, stage.outcomes
+    for route, count in seen["routes"].items():
+        if route not in ("results", "fallback"):
+            sheet.put(m.RECORDS, count, agent, route, "", "")
+    for reason, count in seen["reasons"].items():
+        sheet.put(m.RECORDS, count, agent, "fallback", reason, "")
+    for answered_by, count in seen["answered_by"].items():
+        sheet.put(m.RECORDS, count, agent, "results", "", answered_by)
+    sheet.put(m.UNTRUSTED, seen["untrusted"], agent)
+    for outcome, buckets in seen["latency"].items():
+        if buckets.count:
+            sheet.histogram(m.LATENCY, buckets, agent, outcome)
+    if seen["last_ms"] is not None:
+        sheet.put(m.LAST_COMMIT, seen["last_ms"] / 1000.0, agent)
+
+
+def _plane(sheet: Sheet, stage: StageView) -> None:
+    for metric, name in _PLANE.items():
+        sheet.put(metric, stage.plane[name], stage.agent)
+
+
+def _partitions(sheet: Sheet, stage: StageView, now_ms: float) -> None:
+    for standing in stage.standings:
+        for metric, of in _STANDING.items():
+            value = of(stage, standing, now_ms)
+            sheet.put(metric, value, stage.agent, standing.topic, str(standing.partition))
+
+
+def _age_s(standing: Standing, now_ms: float) -> float:
+    return 0.0 if standing.oldest_ms is None else max(0.0, (now_ms - standing.oldest_ms) / 1000.0)
+
+
+def _agent(sheet: Sheet, stage: StageView) -> None:
+    sheet.put(m.RESTARTS, stage.restarts, stage.agent)
+    if "predict" in stage.measured:
+        sheet.histogram(m.PREDICT, stage.measured["predict"], stage.agent)
+
+
+def _remote(sheet: Sheet, stage: StageView) -> None:
+    told, meter, end = stage.told, stage.measured["meter"], stage.measured["endpoint"]
+    _calls(sheet, meter, end)
+    sheet.put(m.REPEATED, told.get("remote_calls_repeated"))
+    _cache(sheet, told.get("cache"))
+    sheet.put(m.ASKED, stage.outcomes["asked"])
+    sheet.put(m.COST, stage.outcomes["cost"])
+    sheet.put(m.IN_FLIGHT, told.get("in_flight"))
+    sheet.put(m.WAITING, told.get("waiting"))
+    _limits(sheet, told.get("limits", {}))
+    _breaker(sheet, told.get("breaker", {}))
+    _budget(sheet, told.get("budget", {}))
+
+
+def _calls(sheet: Sheet, meter: Meter, end: Endpoint) -> None:
+    labels = (end.operation, end.provider, end.model, end.address, str(end.port or ""))
+    for error, buckets in meter.durations.items():
+        sheet.histogram(m.CALL_DURATION, buckets, *labels, error)
+    for kind, buckets in meter.tokens.items():
+        if buckets.count:
+            sheet.histogram(m.TOKENS, buckets, *labels, kind)
+    for reason, count in meter.statistics()["retries"].items():
+        sheet.put(m.RETRIES, count, reason)
+
+
+def _cache(sheet: Sheet, cache: Mapping[str, Any] | None) -> None:
+    if cache is not None:
+        sheet.put(m.CACHED, cache["hits"] + cache["shared"])
+
+
+def _limits(sheet: Sheet, limits: Mapping[str, Any]) -> None:
+    sheet.put(m.SHARE, limits.get("share"))
+    sheet.put(m.IN_FLIGHT_LIMIT, limits.get("in_flight"))
+    for kind in ("requests", "tokens"):
+        sheet.put(m.LIMIT, limits.get(f"{kind}_per_minute"), kind)
+        sheet.put(m.PACE, limits.get(f"{kind}_pace"), kind)
+
+
+def _breaker(sheet: Sheet, breaker: Mapping[str, Any]) -> None:
+    if breaker:
+        for state in BREAKER_STATES:
+            sheet.put(m.BREAKER, state == breaker["state"], state)
+        sheet.put(m.BREAKER_OPENED, breaker["opened"])
+        sheet.put(m.BREAKER_PROBES, breaker["probes"])
+
+
+def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
+    sheet.put(m.BUDGET_SPENT, budget.get("spent"))
+    for unit in ("money", "calls"):
+        told = budget.get(unit, {})
+        if told.get("budget"):  # 0 is no limit
+            sheet.put(m.BUDGET_LIMIT, told["budget"], unit)
+            sheet.put(m.BUDGET_USED, told["leased"], unit)
+            sheet.put(m.BUDGET_LEFT, max(0.0, told["budget"] - told["leased"]), unit)
+            sheet.put(m.BUDGET_CHARGED, told["charged"], unit)
+
+
+def _saved(sheet: Sheet, view: WorkerView) -> None:
+    for stage in view.stages:
+        if stage.agent == "local":
+            sheet.put(m.SAVED, stage.outcomes["answered_by"].get("local", 0) * view.unit_cost)

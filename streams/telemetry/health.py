@@ -1,0 +1,103 @@
+"""Whether a worker is ready: its models are loaded, the broker answers, no partition stands still.
+
+No I/O, no clock of its own: what is seen is told with `now`, in seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..plane.plane import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class HealthPolicy:
+    """How long something may last before it counts as a fault."""
+
+    stalled_s: float  #: seconds in which a partition with unfinished records must finish one
+    silent_s: float = 20.0  #: seconds since the broker last answered; it is asked every few
+
+
+@dataclass(slots=True)
+class _Trace:
+    """A partition as it was when it last moved."""
+
+    sent: int
+    moved_at: float
+    standing: Standing
+
+
+class Health:
+    """What speaks against being ready, one sentence each."""
+
+    def __init__(self, policy: HealthPolicy, agents: Iterable[str]) -> None:
+        self._policy = policy
+        self._loading = set(agents)
+        self._heard: dict[str, float | None] = dict.fromkeys(agents)
+        self._traces: dict[tuple[str, int], _Trace] = {}
+        self._failed: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Health loading={sorted(self._loading)} partitions={len(self._traces)} failed={self._failed}>"
+
+    def loaded(self, agent: str) -> None:
+        """Its model is loaded and has answered once; agents without a model are loaded at once."""
+        self._loading.discard(agent)
+
+    def answered(self, agent: str, now: float) -> None:
+        """The broker has answered the plane of this agent."""
+        self._heard[agent] = now
+
+    def failed(self, reason: str) -> None:
+        """A plane has failed, and the worker ends."""
+        self._failed = reason
+
+    def seen(self, standings: Iterable[Standing], now: float) -> None:
+        """How every assigned partition stands; those not named are not ours any more."""
+        self._traces = {(new.topic, new.partition): self._trace(new, now) for new in standings}
+
+    def _trace(self, new: Standing, now: float) -> _Trace:
+        old = self._traces.get((new.topic, new.partition))
+        idle = new.state != "acquiring" and not new.unfinished
+        if (
+            old is None
+            or idle
+            or new.sent != old.sent
+            or (old.standing.state == "acquiring") != (new.state == "acquiring")
+        ):
+            return _Trace(new.sent, now, new)
+        return _Trace(old.sent, old.moved_at, new)
+
+    @property
+    def alive(self) -> bool:
+        """False once a plane has failed: a new process is needed."""
+        return self._failed is None
+
+    def reasons(self, now: float) -> list[str]:
+        """Why the worker is not ready; empty when it is."""
+        found = [self._failed] if self._failed is not None else []
+        found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
+        if not self._loading:
+            found += self._silence(now)
+        return found + [reason for trace in self._traces.values() for reason in self._stall(trace, now)]
+
+    def _silence(self, now: float) -> list[str]:
+        found = [f"the broker has not answered {agent} yet" for agent, at in self._heard.items() if at is None]
+        silent = {agent: now - at for agent, at in self._heard.items() if at is not None}
+        return found + [
+            f"the broker has not answered {agent} for {seconds:.0f} s"
+            for agent, seconds in silent.items()
+            if seconds > self._policy.silent_s
+        ]
+
+    def _stall(self, trace: _Trace, now: float) -> list[str]:
+        standing, seconds = trace.standing, now - trace.moved_at
+        name = f"{standing.topic}-{standing.partition}"
+        if standing.stopped is not None:
+            return [f"{name} is stopped: {standing.stopped}"]
+        if seconds <= self._policy.stalled_s:
+            return []
+        if standing.state == "acquiring":
+            return [f"{name} could not be acquired for {seconds:.0f} s"]
+        return [f"{name} has {standing.unfinished} unfinished records and has finished none for {seconds:.0f} s"]

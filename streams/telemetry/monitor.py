@@ -1,0 +1,90 @@
+"""What a worker looks like from outside: the page and the metrics read `view`, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ...agents.remote.agent import wall_ms
+from ..kafka.errors import Lost
+from .stage import Stage, StageView
+
+log = logging.getLogger(__name__)
+
+#: seconds between two looks at the event loop, and how many are remembered
+_LOOK_S = 0.5
+_LOOKS = 60
+#: looks between two questions to the broker: where the partitions end
+_LOOKS_A_QUESTION = 10
+
+
+class WorkerView(NamedTuple):
+    """A worker at one moment."""
+
+    stages: list[StageView]
+    now_ms: float  #: the moment, milliseconds since epoch
+    started_ms: float  #: when the worker started
+    loop_lag_s: float  #: the longest that the event loop was late of late, seconds
+    price_per_call: float  #: of the settings
+
+    @property
+    def unit_cost(self) -> float:
+        """What asking about one input costs: by those asked about so far, failed calls included, or the price of the
+        settings.
+        """
+        asked = sum(stage.outcomes["asked"] for stage in self.stages)
+        cost: float = sum(stage.outcomes["cost"] for stage in self.stages)
+        return cost / asked if asked else self.price_per_call
+
+
+class Monitor:
+    """Looks at the stages of a worker, and measures what nobody else does: the loop's lag, where partitions end."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        price_per_call: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], float] = wall_ms,
+    ) -> None:
+        self._stages = stages
+        self._price = price_per_call
+        self._clock = clock
+        self._now_ms = now_ms
+        self._started_ms = now_ms()
+        self._late: deque[float] = deque(maxlen=_LOOKS)
+        self.answered: dict[str, float] = {}  #: by agent: when the broker last answered it, on the clock
+
+    def __repr__(self) -> str:
+        return f"<Monitor of {[stage.plane.policy.name for stage in self._stages]}>"
+
+    async def run(self) -> None:
+        """Measure for ever."""
+        await asyncio.gather(self._watch_loop(), *(self._ask(stage) for stage in self._stages))
+
+    async def _watch_loop(self) -> None:
+        while True:
+            due = self._clock() + _LOOK_S
+            await asyncio.sleep(_LOOK_S)
+            self._late.append(max(0.0, self._clock() - due))
+
+    async def _ask(self, stage: Stage) -> None:
+        while True:
+            try:
+                await stage.measure()
+                self.answered[stage.plane.policy.name] = self._clock()
+            except Lost as error:
+                log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
+            except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it
+                log.exception("cannot look at %s", stage.plane.policy.name, extra={"action": "look_failed"})
+            await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
+
+    def view(self) -> WorkerView:
+        """As the worker is now."""
+        views = [stage.view() for stage in self._stages]
+        return WorkerView(views, self._now_ms(), self._started_ms, max(self._late, default=0.0), self._price)

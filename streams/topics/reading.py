@@ -1,0 +1,102 @@
+"""Reading topics for people and tools: committed records only, no group, nothing left behind on the broker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from ...schemas.errors import BiSupervisedError
+from ..kafka.errors import BrokerUnreachable
+from ..settings.broker import connection
+from ..settings.tables import Settings
+from .admin import admin_client, configured, count_partitions
+
+#: bytes fetched of one partition at once
+_FETCH_BYTES = 1024 * 1024
+
+
+class TopicMissing(BiSupervisedError):
+    """A topic is not there. The message names it."""
+
+
+async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic. Raises `BrokerUnreachable` and `TopicMissing`."""
+    async with admin_client(settings) as admin:
+        counted = await count_partitions(admin, [topic])
+    if topic not in counted:
+        raise TopicMissing(f"there is no topic {topic}: `bisupervised topics create` makes those of the configuration")
+    return [TopicPartition(topic, number) for number in range(counted[topic])]
+
+
+async def retention_ms(settings: Settings, topic: str) -> int | None:
+    """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
+    async with admin_client(settings) as admin:
+        kept = int((await configured(admin, topic, "retention.ms")).get("retention.ms", -1))
+    return kept if kept >= 0 else None
+
+
+@asynccontextmanager
+async def reader(
+    settings: Settings, places: Collection[TopicPartition], **options: str | int
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of these partitions, at their beginning. `options` are aiokafka's. Raises `BrokerUnreachable`."""
+    usual: dict[str, str | int] = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": _FETCH_BYTES}
+    consumer = AIOKafkaConsumer(
+        **connection(settings.kafka).options(),
+        **(usual | options),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+    )
+    try:
+        await consumer.start()
+        if places:
+            consumer.assign(list(places))
+        yield consumer
+    except KafkaError as error:
+        raise BrokerUnreachable(f"{settings.kafka.bootstrap_servers}: the broker was lost: {error!r}") from error
+    finally:
+        await consumer.stop()
+
+
+async def read_all(settings: Settings, topic: str, take: Callable[[Any], object]) -> None:
+    """Give every record that the topic holds now to `take`."""
+    places = await partitions_of(settings, topic)
+    async with reader(settings, places) as consumer:
+        await read_to_the_end(consumer, places, {topic: take})
+
+
+async def read_to_the_end(
+    consumer: AIOKafkaConsumer,
+    places: Sequence[TopicPartition],
+    takes: Mapping[str, Callable[[Any], object]],
+    tell: Callable[[int, int], object] = lambda *_: None,
+) -> None:
+    """Give every record of these assigned places, from the beginning to where they end now, to what takes those of
+    its topic. `tell` hears how many offsets of how many are done.
+    """
+    await consumer.seek_to_beginning(*places)
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    total = sum(ends[place] - begins[place] for place in places)
+    while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
+        tell(total - left, total)
+        for place, records in (await consumer.getmany(timeout_ms=200)).items():
+            for record in records:
+                if record.offset < ends[place]:
+                    takes[place.topic](record)
+
+
+async def read_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:  # noqa: ANN401  # aiokafka has no types
+    """The one record at an offset; None where it is not there any more."""
+    consumer.assign([place])
+    begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
+    if not begin <= offset < end:
+        return None
+    consumer.seek(place, offset)
+    while await consumer.position(place) <= offset:
+        for records in (await consumer.getmany(place, timeout_ms=200, max_records=1)).values():
+            return records[0] if records[0].offset == offset else None
+    return None

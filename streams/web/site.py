@@ -1,0 +1,48 @@
+"""What a worker shows of itself, made from the settings: health always, the server where it is enabled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..settings.secret import one_word
+from ..settings.tables import Settings
+from ..telemetry.exposition import render
+from ..telemetry.health import Health, HealthPolicy
+from ..telemetry.monitor import Monitor
+from ..telemetry.release import release
+from .security import AccessPolicy
+from .server import WebPolicy, WebServer, read_static
+from .status import About
+from .watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Started before anything can take long, stopped last."""
+
+    health: Health
+    server: WebServer | None  #: None where it is switched off
+
+    async def start(self) -> None:
+        """Listen."""
+        if self.server is not None:
+            await self.server.start()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self.server is not None:
+            await self.server.stop()
+
+
+def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Face:
+    """Raises `ValueError` where the token cannot be read."""
+    web = settings.web
+    health = Health(HealthPolicy(web.stalled_s), agents)
+    if not web.enabled:
+        return Face(health, None)
+    access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), one_word(web, "token"))
+    policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
+    about = About(settings.name, release(), tuple(agents))
+    watch = Watch(monitor, health)
+    return Face(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))

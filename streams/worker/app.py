@@ -1,0 +1,206 @@
+"""The application: a `faust.App` that runs the agents. Kafka is the data plane's; Faust never touches it.
+
+What Faust provides: agents and their supervision (a crash restarts an agent), the worker with its signals and
+exit codes, services, the command line `faust -A`. What was refused, with figures, is in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import faust
+import uvloop
+from faust.app import BootStrategy
+from mode import Service
+
+from ...agents.agents import Agent
+from ...agents.heap import settle_heap, without_collecting
+from ..flow import AGENTS, AgentName, Step, steps
+from ..kafka.client import notice_severed
+from ..plane.plane import DataPlane
+from ..settings.file import Source
+from ..settings.tables import Settings
+from ..telemetry.logs import configure
+from ..telemetry.monitor import Monitor
+from ..telemetry.observation import Observation
+from ..telemetry.stage import Stage
+from ..web.site import Face, make_face
+from .channel import BatchChannel
+from .making import make_agent, make_router, plane_policy
+from .preflight import TopicFacts, preflight
+from .pulse import Pulse
+from .reload import Reloader, Reloading
+from .restarts import Supervision
+from .substitute import FallbackSubstitute
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: exit status of a process whose inference thread or event loop hangs (EX_SOFTWARE)
+HUNG_EXIT = 70
+#: session timeouts that the event loop may stand still: after one of them the broker gives its partitions away
+_STILL = 2.0
+
+
+class _Boot(BootStrategy):
+    """Faust without its own Kafka client and without its web server."""
+
+    enable_kafka = False
+    enable_web = False
+
+
+class _App(faust.App):
+    """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
+
+    telemetry: Monitor  #: what is seen of the worker
+
+    def _create_directories(self) -> None:
+        return
+
+
+class Planes(Service):
+    """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        monitor: Monitor,
+        face: Face,
+        pulse: Pulse,
+        **kwargs: Any,  # noqa: ANN401  # for mode
+    ) -> None:
+        super().__init__(**kwargs)
+        self._stages = stages
+        self._monitor = monitor
+        self._face = face
+        self._pulse = pulse
+        self._running: list[asyncio.Task[None]] = []
+
+    async def on_start(self) -> None:
+        """Show ourselves, warm the agents up, then begin to read."""
+        await self._face.start()
+        for stage in self._stages:
+            await stage.agent.warm_up()
+            self._face.health.loaded(stage.plane.policy.name)
+        settle_heap()
+        self.add_future(self._pulse.run())
+        for stage in self._stages:
+            task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
+            task.add_done_callback(self._ended)
+            self._running.append(task)
+        self.add_future(self._monitor.run())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._face.health.failed(f"a data plane has failed: {type(error).__name__}")
+            self.add_future(self.crash(error))
+
+    async def on_stop(self) -> None:
+        """All at once: drain, leave the group; then let go of models and connections."""
+        for stage in self._stages:
+            stage.plane.stop()
+        if self._running:
+            await asyncio.wait(self._running)
+        for stage in self._stages:
+            await stage.agent.close()
+            told = stage.plane.statistics() | stage.agent.statistics()
+            log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
+        await self._face.stop()
+
+
+def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
+    """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
+
+    With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
+
+    Call it where no event loop runs: it asks the broker for the topics, and loads the model.
+    Raises `ConfigurationError` and `BrokerUnreachable`.
+    """
+    flow = [step for step in steps(settings).values() if step.agent in agents]
+    facts = _run(preflight(settings, flow))
+    app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
+    app.boot_strategy = _Boot(app)
+    with without_collecting():
+        stages = [_stage(app, settings, step, facts) for step in flow]
+    app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
+    face = make_face(settings, agents, app.telemetry)
+    pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
+
+    @app.service
+    class _Planes(Planes):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(stages, app.telemetry, face, pulse, **kwargs)
+
+    if source is not None:
+        _reload_from(source, settings, app, [stage.agent for stage in stages])
+    return app
+
+
+def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Sequence[Agent]) -> None:
+    reloader = Reloader(source, settings, agents)
+
+    @app.service
+    class _Reloading(Reloading):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(reloader, **kwargs)
+
+
+def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
+    """Channel, plane and agent of one step, tied together."""
+    channel = BatchChannel(app)
+    agent = make_agent(settings, step.agent, on_hang=_end_process)
+    observation = Observation(step.agent)
+    plane = DataPlane(
+        plane_policy(settings, step),
+        make_router(settings, step, facts),
+        channel,
+        FallbackSubstitute(step.agent, step.facts),
+        hungry=lambda: agent.hungry,
+        appetite=lambda: agent.appetite,
+        on_leaving=agent.leaves,
+        on_owned=agent.owns,
+        on_committed=observation.committed,
+        unreadable=step.unreadable,
+    )
+    actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
+    return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
+
+
+def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> int:
+    """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
+    configure(settings.log.level, as_json=settings.log.as_json)
+    # until the application hears it, it would end the worker; what changes until then is found at the first look
+    if source is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    app = create_app(settings, agents, source)
+    log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
+    notice_severed()
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it writes terminal codes even into a log file
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    # not asyncio.run: it would leave this thread without an event loop, and Faust looks for one
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
+
+
+def _end_process() -> None:
+    """A thread that hangs cannot be ended alone. Every line of the log has been flushed."""
+    os._exit(HUNG_EXIT)

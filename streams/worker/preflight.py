@@ -1,0 +1,63 @@
+"""Before anything starts: are the topics there, how many partitions have they, how large may a record be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.fetch import FetchRequest
+
+from ...schemas.errors import ConfigurationError
+from ..flow import topics_of
+from ..kafka.errors import NotAllowed
+from ..settings.tables import Settings
+from ..topics.admin import admin_client, count_partitions, message_bytes
+
+if TYPE_CHECKING:
+    from ..flow import Step
+
+_NO_OFFSET = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What the broker says of the topics."""
+
+    partitions: dict[str, int]  #: partitions of each topic
+    message_bytes: dict[str, int]  #: bytes of the largest record batch a topic accepts
+
+
+async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
+    """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, and `BrokerUnreachable`."""
+    wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
+    async with admin_client(settings) as admin:
+        partitions = await count_partitions(admin, wanted)
+        missing = [name for name in wanted if name not in partitions]
+        if missing:
+            raise ConfigurationError([_missing(settings, name) for name in missing])
+        if denied := [str(NotAllowed("Read", "topic", s.topic)) for s in flow if not await _may_read(admin, s.topic)]:
+            raise ConfigurationError(denied)
+        limits = {name: await message_bytes(admin, name) for name in wanted}
+    return TopicFacts(partitions, limits)
+
+
+def _missing(settings: Settings, name: str) -> str:
+    fault = f"[topics] {name}: the broker has no such topic; run: bisupervised topics create"
+    if settings.kafka.security_protocol == "PLAINTEXT":
+        return fault
+    return f"{fault} (or does not show it to us: `bisupervised topics acls` prints what to grant)"
+
+
+async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka has no types
+    """Found later, at a first commit, that we may not would leave a partition that was owned and has no offset, as if
+    that had been lost.
+
+    Whoever may read is told that there is no such offset, or another leader: no record is fetched.
+    """
+    client = admin._client  # noqa: SLF001  # the admin client itself cannot fetch
+    partitions = [(0, _NO_OFFSET, 1)]
+    told = await client.send(client.get_random_node(), FetchRequest(0, 0, 1, 1, [(topic, partitions)]))
+    codes = [code for _, answers in told.topics for _, code, *_ in answers]
+    return TopicAuthorizationFailedError.errno not in codes

@@ -1,0 +1,96 @@
+"""From `[remote]` to the protocol that is spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...agents.answers import ClassReading
+from ...agents.remote.protocol import RemoteProtocol
+from ...agents.remote.protocols.custom import load_protocol
+from ...agents.remote.protocols.generic_json import GenericJson
+from ...agents.remote.protocols.open_inference import OpenInference
+from ...agents.remote.protocols.openai_chat import OpenAIChat
+from ...agents.remote.protocols.tei import Tei
+from ...agents.remote.protocols.templates import parse, parse_json
+from ..settings.protocol_tables import ChatOptions, TeiOptions
+from ..settings.protocols import AGREEMENT
+from ..settings.tables import Remote
+
+
+def make_protocol(remote: Remote) -> RemoteProtocol:
+    """What speaks to the remote. Raises `ConfigurationError` where it is the user's own and cannot be loaded."""
+    makers: dict[str, Callable[[Remote], RemoteProtocol]] = {
+        "open_inference": _open_inference,
+        "openai_chat": _openai_chat,
+        "tei": _tei,
+        "generic_json": _generic_json,
+    }
+    if remote.protocol in makers:
+        return makers[remote.protocol](remote)
+    return load_protocol(remote.protocol, remote.options)
+
+
+def _open_inference(remote: Remote) -> OpenInference:
+    reading = ClassReading(remote.output == "logits", remote.labels, remote.own_score, remote.temperature)
+    scored_by = remote.score_output if remote.output == "scored" else ""
+    return OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading, scored_by)
+
+
+def _openai_chat(remote: Remote) -> OpenAIChat:
+    options = remote.openai_chat or ChatOptions()
+    return OpenAIChat(
+        remote.model,
+        prompt=parse(options.prompt),
+        system=parse(options.system) if options.system else None,
+        fields=remote.send,
+        labels=remote.labels,
+        score=remote.own_score if remote.own_score != AGREEMENT else "",
+        samples=options.samples,
+        samples_by=options.samples_by,
+        response_format=options.response_format,
+        json_schema=options.json_schema,
+        answer_path=options.answer_path,
+        path=options.path,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        max_tokens_field=options.max_tokens_field,
+        seed=options.seed,
+        top_logprobs=options.top_logprobs,
+        extra=options.extra,
+    )
+
+
+def _tei(remote: Remote) -> Tei:
+    options = remote.tei or TeiOptions()
+    return Tei(
+        remote.model or "tei",
+        fields=remote.send,
+        labels=remote.labels,
+        score=remote.own_score,
+        raw_scores=options.raw_scores,
+        truncate=options.truncate,
+        path=options.path,
+    )
+
+
+def _generic_json(remote: Remote) -> GenericJson:
+    options = remote.generic_json
+    if options is None:  # load_settings tells it; here, for settings that were built otherwise
+        raise ValueError("[remote.generic_json] is missing")
+    return GenericJson(
+        parse_json(options.body),
+        options.prediction,
+        model=remote.model or "remote",
+        path=options.path,
+        method=options.method,
+        item=parse_json(options.item),
+        fields=remote.send,
+        labels=remote.labels,
+        answers=options.answers,
+        score=options.score or None,
+        transform=options.transform,
+        require=options.require,
+        model_path=options.model_path or None,
+        prompt_tokens=options.prompt_tokens or None,
+        completion_tokens=options.completion_tokens or None,
+    )

@@ -1,0 +1,94 @@
+"""What the settings of a score become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bisupervised.agents.answers import ClassReading
+from bisupervised.agents.remote.cache import CachePolicy
+from bisupervised.agents.remote.protocols.open_inference import OpenInference
+from bisupervised.streams import flow
+from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.worker import making
+
+TOML = """
+[local]
+model = "support.models:steady"
+threshold = 0.5
+output = "{output}"
+supervisor = "{supervisor}"
+{more}
+[remote]
+url = "http://127.0.0.1"
+model = "large"
+output = "logits"
+supervisor = "pcs"
+temperature = 3
+threshold = 0.5
+"""
+
+
+def settings(folder: Path, output: str, supervisor: str, more: str = "") -> Settings:
+    path = folder / "settings.toml"
+    path.write_text(TOML.format(output=output, supervisor=supervisor, more=more))
+    return load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    ("output", "supervisor", "more", "reading", "samples"),
+    [
+        ("logits", "softmax_entropy", "temperature = 2", ClassReading(True, (), "softmax_entropy", 2.0), 1),
+        ("probabilities", "agreement", "samples = 7", ClassReading(False, (), "agreement"), 7),
+        ("tokens", "token_first", "", ClassReading(False, (), "token_first"), 1),
+    ],
+)
+def test_the_local_model_is_read_as_the_settings_say(
+    tmp_path: Path, output: str, supervisor: str, more: str, reading: ClassReading, samples: int
+) -> None:
+    local = making._local(settings(tmp_path, output, supervisor, more), on_hang=lambda: None)
+    assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
+    assert local._supervisor.name == supervisor
+    local.close()
+
+
+@pytest.fixture
+def usual(tmp_path: Path) -> Settings:
+    return settings(tmp_path, "logits", "pcs")
+
+
+async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
+    protocol = making._remote(usual)._client.protocol
+    assert isinstance(protocol, OpenInference)
+    assert protocol.reading == ClassReading(True, (), "pcs", 3.0)
+
+
+async def test_nothing_is_kept_unless_the_settings_say_so(usual: Settings) -> None:
+    assert making._remote(usual)._reuse is None
+    kept = usual.remote.model_copy(update={"cache_records": 9, "cache_bytes": 500, "cache_hours": 0.5})
+    reuse = making._remote(usual.model_copy(update={"remote": kept}))._reuse
+    assert reuse is not None
+    assert reuse.cache._policy == CachePolicy(9, 500, 1800.0)
+
+
+@pytest.mark.parametrize(("in_flight", "batch", "ahead"), [(32, 8, 64), (8, 1, 2), (4, 8, 8)])
+def test_only_the_remote_agent_commits_how_far_it_hands_out(
+    usual: Settings, in_flight: int, batch: int, ahead: int
+) -> None:
+    remote = usual.remote.model_copy(update={"in_flight": in_flight, "batch_size": batch})
+    settings = usual.model_copy(update={"remote": remote})
+    policies = {name: making.plane_policy(settings, step) for name, step in flow.steps(settings).items()}
+    found = {name: policy.partition.window.ahead for name, policy in policies.items()}
+    assert found == {"local": 0, "remote": ahead, "remote_supervisor": 0}
+
+
+def test_transactions_behind_a_remote_call_are_the_commit_interval_apart(tmp_path: Path) -> None:
+    made = settings(tmp_path, "logits", "max_softmax", more="[stream]\ncommit_interval_ms = 70")
+    policies = {name: making.plane_policy(made, step).partition for name, step in flow.steps(made).items()}
+    assert {name: policy.commit_interval_s for name, policy in policies.items()} == dict.fromkeys(policies, 0.07)
+    assert {name: policy.unhurried_s for name, policy in policies.items()} == {
+        "local": 0.0,
+        "remote": 0.07,
+        "remote_supervisor": 0.07,
+    }
