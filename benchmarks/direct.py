@@ -17,12 +17,14 @@ from bisupervised.agents.agents import Agent
 from bisupervised.agents.heap import settle_heap
 from bisupervised.streams.flow import steps
 from bisupervised.streams.plane.batch import Batch
+from bisupervised.streams.plane.clients import KafkaClients
 from bisupervised.streams.plane.plane import DataPlane
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.worker.making import make_agent, make_router, plane_policy
 from bisupervised.streams.worker.preflight import preflight
-from bisupervised.streams.worker.substitute import FallbackSubstitute
+from bisupervised.streams.worker.served_agent import ServedAgent
 
 
 class DirectInbox:
@@ -61,14 +63,9 @@ async def run(settings: Settings) -> None:
     step = steps(settings)["local"]
     facts = await preflight(settings, [step])
     agent = make_agent(settings, "local", on_hang=lambda: os._exit(1))
-    plane = DataPlane(
-        plane_policy(settings, step),
-        make_router(settings, step, facts),
-        DirectInbox(agent),
-        FallbackSubstitute(step.agent, step.facts),
-        hungry=lambda: agent.hungry,
-        appetite=lambda: agent.appetite,
-    )
+    policy = plane_policy(settings, step)
+    clients = KafkaClients(policy, make_router(settings, step, facts))
+    plane = DataPlane(policy, ServedAgent(agent, DirectInbox(agent), step, Observation(step.agent)), clients)
     settle_heap()
     await plane.run()
 

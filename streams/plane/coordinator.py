@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
@@ -26,6 +26,14 @@ T = TypeVar("T")
 
 #: seconds for one question
 ANSWER_S = 10.0
+
+
+class Asked(Protocol):
+    """What is asked about committed progress."""
+
+    async def progress(self, tp: TopicPartition) -> Progress | None: ...
+    async def topic_id(self, topic: str) -> str: ...
+    async def close(self) -> None: ...
 
 
 class Ledger:

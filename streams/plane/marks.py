@@ -3,7 +3,7 @@
 Kafka keeps a string of up to 4,096 characters beside each committed offset. Ours reads `1;<topic id>;<phase>;<marks>`:
 
 - the id of the topic, so that marks of a recreated topic are refused;
-- the phase of the owner (`caution.py`), or how far records may have been handed out (`reach.py`);
+- the phase of the owner (`caution.py`), or how far records may have been handed out (`write_ahead.py`);
 - a bitmap of the offsets after the committed one whose outcome has been sent, base64, trailing zeros cut.
 
 The technique is that of Confluent's Parallel Consumer, here inside a transaction.

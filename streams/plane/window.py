@@ -22,9 +22,9 @@ from typing import Literal
 import msgspec
 
 from ...schemas.records import Incoming, Outgoing
-from .caution import Caution
+from .caution import Caution, CautionPolicy
 from .marks import SPAN, Progress
-from .write_ahead import Reach
+from .write_ahead import WriteAhead
 
 PENDING, HELD, ANSWERED, SENT, DONE = range(5)
 #: what a record costs besides its bytes, a rough constant
@@ -43,7 +43,9 @@ class WindowPolicy:
     max_tries: int  #: times a record is tried alone by an agent that raises
     ordering: Ordering = "key"  #: 'key': outcomes of one key are sent in the order of their offsets
     redelivery_delay_s: float = 0.1  #: seconds between a failure and the next try
-    ahead: int = 0  #: offsets handed out before the next commit, where commits say how far (`reach.py`); 0 elsewhere
+    ahead: int = (
+        0  #: offsets handed out before the next commit, where commits say how far (`write_ahead.py`); 0 elsewhere
+    )
 
 
 class Slot(msgspec.Struct, gc=False):  # refers to nothing that refers back, and there are thousands
@@ -127,7 +129,7 @@ class Window:
     ) -> None:
         self._policy = policy
         self._caution = caution
-        self._reach = Reach(policy.ahead, start)
+        self._write_ahead = WriteAhead(policy.ahead, start)
         self._topic_id = start.topic_id
         self._give_up = on_give_up
         self._slots: deque[Slot] = deque()
@@ -158,7 +160,7 @@ class Window:
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
         fresh: list[Slot] = []
-        ordered, inherited = self._policy.ordering == "key", self._reach.inherited
+        ordered, inherited = self._policy.ordering == "key", self._write_ahead.inherited
         for record in records:
             offset, key = record.offset, record.key
             if offset < self.position:
@@ -259,20 +261,20 @@ class Window:
         if self._caution.careful:
             ready = self._caution.armed or self._caution.exhausted
             return ready and self._untouched and self._is_due(now)
-        fresh = self._following is not None and self._reach.allows(self._following)
+        fresh = self._following is not None and self._write_ahead.allows(self._following)
         return fresh or (bool(self._suspects) and self._is_due(now))
 
     def available(self, most: int) -> int:
         """Records that no agent holds and that may be handed out by what is committed; no more than `most` count."""
-        if not self._reach.told:
+        if not self._write_ahead.told:
             return self.pending
-        allowed = takewhile(lambda slot: self._reach.allows(slot.offset), islice(self._pending, most))
+        allowed = takewhile(lambda slot: self._write_ahead.allows(slot.offset), islice(self._pending, most))
         return sum(1 for _ in allowed) + sum(len(run) for run in self._suspects)
 
     @property
-    def wants_reach(self) -> bool:
+    def wants_write_ahead(self) -> bool:
         """More could be handed out, if a commit said so first."""
-        return self._reach.wants(self.position, self._following)
+        return self._write_ahead.wants(self.position, self._following)
 
     @property
     def _following(self) -> int | None:
@@ -303,13 +305,13 @@ class Window:
                 self._suspects.appendleft(run[limit:])
             return run[:limit]
         pending = self._pending
-        if not self._reach.told:
+        if not self._write_ahead.told:
             return [pending.popleft() for _ in range(min(limit, len(pending)))]
         allowed: list[Slot] = []
-        while pending and len(allowed) < limit and self._reach.allows(pending[0].offset):
+        while pending and len(allowed) < limit and self._write_ahead.allows(pending[0].offset):
             allowed.append(pending.popleft())
         if allowed:
-            self._reach.handed_out(allowed[-1].offset)
+            self._write_ahead.handed_out(allowed[-1].offset)
         return allowed
 
     def _abandon(self, slot: Slot) -> None:
@@ -387,8 +389,8 @@ class Window:
         return Plan(slots, self.progress(self._phase_after(len(slots))))
 
     def _phase_after(self, records: int) -> str:
-        if self._reach.told:
-            return self._reach.phase(self.watermark, self.position, self._following)
+        if self._write_ahead.told:
+            return self._write_ahead.phase(self.watermark, self.position, self._following)
         return self._caution.phase_after(records)
 
     def arming(self) -> Plan:
@@ -397,8 +399,8 @@ class Window:
 
     def closing(self, plan: Plan) -> Plan:
         """The same transaction as the last one. With nothing held, the next owner need not be more careful."""
-        if self._reach.told:
-            phase = self._reach.closing_phase(self.watermark, self.position, self._called_until())
+        if self._write_ahead.told:
+            phase = self._write_ahead.closing_phase(self.watermark, self.position, self._called_until())
             return Plan(plan.slots, self.progress(phase))
         if self._held:
             return plan
@@ -426,7 +428,7 @@ class Window:
     def committed(self, plan: Plan) -> None:
         """The transaction of `plan` went through."""
         self.committed_progress = plan.progress
-        self._reach.committed(plan.progress)
+        self._write_ahead.committed(plan.progress)
         for slot in plan.slots:
             slot.state = DONE
         self.bytes -= sum([slot.size for slot in plan.slots])
@@ -460,3 +462,15 @@ class Window:
         """End every lease. Returns how many records are abandoned without an outcome."""
         self.closed = True
         return self.unfinished
+
+
+class NoWindow(Window):
+    """In the place of a window, before the first one and between two: it holds nothing, and nothing is due."""
+
+    def __init__(self, policy: WindowPolicy) -> None:
+        super().__init__(policy, Progress(0), Caution(CautionPolicy(0, 0, 0, enabled=False)), _nothing_to_give_up)
+        self.closed = True
+
+
+def _nothing_to_give_up(record: Incoming) -> Outgoing:
+    raise AssertionError(f"offset {record.offset} is in no window")

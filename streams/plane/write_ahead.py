@@ -1,9 +1,9 @@
-"""How far records have been handed out, as the commits of one partition say it: so it is known who is asked again.
+"""How far records may have been handed out, committed before they are: so it is known who is asked again.
 
 A call costs money, and a crash between answer and commit makes it a second time. So an owner commits how far it will
-hand out *before* it does. After an unclean end the next one knows: what is unfinished below may have been asked
-before, and nothing above was. That is an upper bound, for a record may be handed out and not asked yet; it is never
-too low. In the metadata it stands where planes that run the user's code keep their phase (`caution.py`):
+hand out *before* it does. After an unclean end, the next owner knows: what is unfinished below may have been asked
+before, and nothing above was. That is an upper bound, because a record may be handed out and not asked yet. It is
+never too low. The metadata holds it where planes that run the user's code keep their phase (`caution.py`):
 
     a<k>      k offsets from the committed one on may have been handed out
     c         closed well: nothing unfinished was asked
@@ -11,8 +11,8 @@ too low. In the metadata it stands where planes that run the user's code keep th
 
 Versions that do not know of it read all of these, and ignore them on the planes in question.
 
-How far ahead? Far enough that nobody waits for a commit: twice what was handed out between the last two, where that is
-more than what is allowed at least.
+How far ahead? Far enough that nobody waits for a commit: twice what was handed out between the last two commits, or
+the least that is allowed where that is more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from .marks import SPAN, Progress
 
 
-class Reach:
+class WriteAhead:
     """One partition's. Offsets only: the window asks, the partition commits."""
 
     def __init__(self, ahead: int, start: Progress) -> None:
@@ -28,7 +28,7 @@ class Reach:
         know.
         """
         self._least = self._ahead = ahead
-        self.inherited = _reached(start) if ahead else start.offset  #: below, a former owner may have handed out
+        self.inherited = _allowed_until(start) if ahead else start.offset  #: below, a former owner may have handed out
         self._handed = self._handed_before = start.offset  # now, and when the last commit went through
         self._limit = start.offset
 
@@ -63,7 +63,7 @@ class Reach:
     def committed(self, progress: Progress) -> None:
         """It is known beyond this process now."""
         if self.told:
-            self._limit = max(self._limit, _reached(progress))
+            self._limit = max(self._limit, _allowed_until(progress))
             self._ahead = max(self._least, 2 * (self._handed - self._handed_before))
             self._handed_before = self._handed
 
@@ -77,7 +77,7 @@ def _named(offsets: int) -> str:
     return f"a{max(0, offsets)}"
 
 
-def _reached(progress: Progress) -> int:
+def _allowed_until(progress: Progress) -> int:
     if progress.phase == "c":
         return progress.offset
     return progress.offset + (int(progress.phase[1:]) if progress.phase.startswith("a") else SPAN)

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from ...agents.histogram import Buckets
 from ...agents.remote.endpoint import Endpoint
 from ...agents.remote.meter import Meter
-from ..plane.plane import Standing
+from ..plane.standing import Standing
 from . import metrics as m
 from .monitor import WorkerView
 from .release import release

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..plane.plane import Standing
+from ..plane.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)

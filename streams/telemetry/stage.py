@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...agents.agents import Agent
-from ..plane.plane import DataPlane, Standing
+from ..plane.plane import DataPlane
+from ..plane.standing import Standing
 from .observation import Observation
 
 

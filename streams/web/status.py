@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ..plane.plane import Standing
+from ..plane.standing import Standing
 from ..telemetry.monitor import WorkerView
 from ..telemetry.stage import StageView
 from .history import History, edges

@@ -22,6 +22,7 @@ from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
 from ..flow import AGENTS, AgentName, Step, steps
 from ..kafka.client import notice_severed
+from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Source
 from ..settings.tables import Settings
@@ -36,7 +37,7 @@ from .preflight import TopicFacts, preflight
 from .pulse import Pulse
 from .reload import Reloader, Reloading
 from .restarts import Supervision
-from .substitute import FallbackSubstitute
+from .served_agent import ServedAgent
 
 T = TypeVar("T")
 
@@ -157,18 +158,9 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
     channel = BatchChannel(app)
     agent = make_agent(settings, step.agent, on_hang=_end_process)
     observation = Observation(step.agent)
-    plane = DataPlane(
-        plane_policy(settings, step),
-        make_router(settings, step, facts),
-        channel,
-        FallbackSubstitute(step.agent, step.facts),
-        hungry=lambda: agent.hungry,
-        appetite=lambda: agent.appetite,
-        on_leaving=agent.leaves,
-        on_owned=agent.owns,
-        on_committed=observation.committed,
-        unreadable=step.unreadable,
-    )
+    policy = plane_policy(settings, step)
+    clients = KafkaClients(policy, make_router(settings, step, facts))
+    plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
     return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 

@@ -40,8 +40,9 @@ from ...schemas.errors import ConfigurationError
 from ..flow import AgentName, Step, accepts_local, group_of, request_format
 from ..plane.caution import CautionPolicy
 from ..plane.outbox import OutboxPolicy
+from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
-from ..plane.plane import PlanePolicy
+from ..plane.policy import PlanePolicy
 from ..plane.routing import Router
 from ..plane.window import WindowPolicy
 from ..settings.broker import connection
@@ -97,15 +98,10 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
         enabled=step.runs_user_code,
     )
     interval_s = stream.commit_interval_ms / 1000
-    return PartitionPolicy(
-        window=window,
-        caution=caution,
-        commit_interval_s=interval_s,
-        # what a transaction behind a remote call carries has waited for the call, and it costs as much CPU time as
-        # several calls: back to back, transactions kept the next calls waiting
-        unhurried_s=0.0 if step.agent == "local" else interval_s,
-        drain_s=stream.drain_s,
-    )
+    # what a transaction behind a remote call carries has waited for the call, and it costs as much CPU time as several
+    # calls: back to back, transactions kept the next calls waiting
+    pacing = PacingPolicy(interval_s, unhurried_s=0.0 if step.agent == "local" else interval_s)
+    return PartitionPolicy(window, caution, pacing, stream.drain_s)
 
 
 def _ahead(settings: Settings) -> int:

@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from bisupervised.schemas.codec import decode_facts, decode_result, encode_facts
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source, Verdict
 from bisupervised.streams import cli
+from bisupervised.streams.console import options
 from support.pipeline import Pipeline, Sent, Setup, Worker, mixed, wait_until
 from support.thresholds import thresholds_file
 
@@ -73,7 +74,7 @@ def test_a_report_and_records_of_what_would_change_without_a_call(
     assert "low_confidence" in told
     assert "trusted" in told
 
-    assert cli.run(words(pipeline, milder, *into(pipeline))) == cli.MISUSED
+    assert cli.run(words(pipeline, milder, *into(pipeline))) == options.MISUSED
     assert "the broker has no such topic" in capsys.readouterr().err
     make(pipeline, ROLES)
     assert cli.run(words(pipeline, milder, *into(pipeline), "--json")) == 0
@@ -144,5 +145,5 @@ def test_two_runs_at_once_are_one(setup: Setup, tmp_path: Path) -> None:
     first = pipeline.start(command)
     wait_until(lambda: written(pipeline) > 0, "records", alive=lambda: first.running, explain=first.tail)
     finish(pipeline, command)
-    assert first.wait(60.0) in (cli.DONE, cli.FAILED)
+    assert first.wait(60.0) in (options.DONE, options.FAILED)
     assert sources(pipeline) == Counter({Source("requests", 0, number): 1 for number in range(2000)})

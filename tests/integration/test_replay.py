@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from bisupervised.schemas.codec import OUR_HEADERS, fall_back, header
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Source
 from bisupervised.streams import cli
+from bisupervised.streams.console import options
 from support.pipeline import Pipeline, Sent, Setup, Worker, request, wait_until
 from support.records import Record
 
@@ -213,7 +214,7 @@ def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
         assert len(pipeline.records("requests")) < CHOSEN
         assert cli.run(words) == 0
         first.signal(signal.SIGCONT)
-        assert first.wait() == cli.FAILED, first.tail()
+        assert first.wait() == options.FAILED, first.tail()
         assert "another run" in first.tail()
         assert "took over" in first.tail()
         assert "Traceback" not in first.tail(), first.tail(200)
@@ -230,7 +231,7 @@ def test_two_runs_at_once_are_one(setup: Setup) -> None:
     with as_process(pipeline, words) as first:
         grown(pipeline, first, 0)
         with as_process(pipeline, words) as second:
-            assert (second.wait(), first.wait()) == (cli.DONE, cli.FAILED), first.tail() + second.tail()
+            assert (second.wait(), first.wait()) == (options.DONE, options.FAILED), first.tail() + second.tail()
             assert "took over" in first.tail()
     wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
@@ -244,10 +245,10 @@ def test_a_run_with_other_options_is_refused_and_disturbs_nobody(
     pipeline.send(sent, "fallback")
     with as_process(pipeline, replay(pipeline, "one", "--reason", "timeout")) as run:
         grown(pipeline, run, 0)
-        assert cli.run(replay(pipeline, "one", "--reason", "budget")) == cli.FAILED
+        assert cli.run(replay(pipeline, "one", "--reason", "budget")) == options.FAILED
         assert "was begun as --reason timeout" in capsys.readouterr().err
         assert run.running, "it was refused when the run had ended"
-        assert run.wait() == cli.DONE, run.tail()
+        assert run.wait() == options.DONE, run.tail()
     wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 

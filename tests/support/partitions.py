@@ -14,6 +14,7 @@ from bisupervised.streams.kafka.errors import Lost
 from bisupervised.streams.plane.caution import CautionPolicy
 from bisupervised.streams.plane.marks import Progress, decode
 from bisupervised.streams.plane.outbox import Refused
+from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
 from bisupervised.streams.plane.window import Lease
 from support.windows import TOPIC_ID, answer, log, window_policy
@@ -94,6 +95,8 @@ class ScriptedBroker:
     async def topic_id(self, topic: str) -> str:
         return self.topic
 
+    async def close(self) -> None: ...
+
 
 @dataclass
 class LaggingBroker(ScriptedBroker):
@@ -137,57 +140,58 @@ class Substitutes:
 def partition_policy(**changed: Any) -> PartitionPolicy:
     """Default paces, no caution unless asked for."""
     caution = CautionPolicy(tries=3, batch=4, suspects=10, enabled=changed.pop("careful", False))
-    made: dict[str, Any] = {"window": window_policy(), "caution": caution, "commit_interval_s": 0.1, "drain_s": 10.0}
+    paces = {
+        name: changed.pop(name) for name in ("commit_interval_s", "loaded_per_s", "unhurried_s") if name in changed
+    }
+    pacing = PacingPolicy(**({"commit_interval_s": 0.1} | paces))
+    made: dict[str, Any] = {"window": window_policy(), "caution": caution, "pacing": pacing, "drain_s": 10.0}
     made |= changed
     return PartitionPolicy(**made)
 
 
 class Owner:
-    """A partition that runs in its task, with records fetched and taken by hand."""
+    """A partition that runs in its task, with records fetched and taken by hand: the plane is the test."""
 
     def __init__(self, broker: ScriptedBroker, **policy: Any) -> None:
         loop = asyncio.get_running_loop()
         self.broker = broker
-        self.acquired = asyncio.Event()
+        self.owned = asyncio.Event()
         self.acquisitions = 0
-        self.progressed = 0
+        self.progressions = 0
         self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         outbox: Any = broker
-        self.partition = Partition(
-            TP,
-            partition_policy(**policy),
-            outbox,
-            broker,
-            Substitutes(),
-            first_offset=self._first_offset,
-            on_acquired=self._on_acquired,
-            on_progress=self._on_progress,
-            on_committed=lambda outcomes: self.told.extend(outcome.value for outcome in outcomes),
-            clock=loop.time,
-        )
+        self.partition = Partition(TP, partition_policy(**policy), outbox, broker, Substitutes(), self, loop.time)
         self.task = asyncio.create_task(self.partition.run())
 
-    async def _first_offset(self, tp: TopicPartition) -> int:
+    async def first_offset(self, tp: TopicPartition) -> int:
         return 40
 
-    def _on_acquired(self, partition: Partition) -> None:
+    def acquired(self, tp: TopicPartition) -> None:
+        self.partition.resume()
         self.acquisitions += 1
-        self.acquired.set()
+        self.owned.set()
 
-    def _on_progress(self) -> None:
-        self.progressed += 1
+    def unwanted(self, tp: TopicPartition) -> None: ...
+
+    def progressed(self) -> None:
+        self.progressions += 1
+
+    def committed(self, outcomes: Sequence[Outgoing]) -> None:
+        self.told.extend(outcome.value for outcome in outcomes)
+
+    def failed(self, error: BaseException) -> None:
+        raise AssertionError("the test holds the task") from error
 
     async def take(self, *offsets: int) -> Lease:
         """Wait for ownership, fetch these offsets, hand them out."""
-        await self.acquired.wait()
-        window = self.partition.window
-        assert window is not None
-        self.partition.add(log(*offsets))
-        if window.wants_arming:
-            self.partition.arm()
-            while not window.armed:  # noqa: ASYNC110  # nobody tells a fake plane
+        await self.owned.wait()
+        partition = self.partition
+        partition.add(log(*offsets))
+        if partition.wants_arming:
+            partition.arm()
+            while not partition.armed:  # noqa: ASYNC110  # nobody tells a fake plane
                 await asyncio.sleep(0.01)
-        lease = window.take(len(offsets), 0.0)
+        lease = partition.take(len(offsets), 0.0)
         assert lease is not None
         return lease
 

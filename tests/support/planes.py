@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from aiokafka import TopicPartition
+from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.caution import CautionPolicy
 from bisupervised.streams.plane.marks import Progress
 from bisupervised.streams.plane.outbox import OutboxPolicy
+from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import PartitionPolicy
-from bisupervised.streams.plane.plane import DataPlane, PlanePolicy
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.plane import DataPlane
+from bisupervised.streams.plane.policy import PlanePolicy
 from bisupervised.streams.plane.window import WindowPolicy
 from support.partitions import ScriptedBroker, Substitutes
 from support.records import Record
@@ -225,6 +227,52 @@ class Outbox:
         self.closed = True
 
 
+class FakeAgent:
+    """What the plane asks of its agent, answered as the test says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.inbox = world.inbox
+        self.substitute = Substitutes()
+
+    @property
+    def hungry(self) -> bool:
+        return self._world.hungry
+
+    @property
+    def appetite(self) -> int | None:
+        return self._world.appetite
+
+    def unreadable(self, record: Incoming) -> str | None:
+        return self._world.unreadable.get(record.offset)
+
+    def leaves(self) -> None:
+        self._world.left()
+
+    def owns(self, owned: int, partitions: int) -> None:
+        self._world.shares.append((owned, partitions))
+        self._world.told()
+
+    def committed(self, outcomes: Sequence[Outgoing]) -> None:
+        self._world.committed.extend(outcome.value for outcome in outcomes)
+
+
+class FakeClients:
+    """The consumer of the test, and an outbox over the scripted broker of each partition."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.coordinator = world.ledger
+
+    def make_consumer(self) -> Any:
+        return self._world.consumer
+
+    def make_outbox(self, tp: TopicPartition) -> Any:
+        made = Outbox(self._world.brokers[tp])
+        self._world.outboxes.append(made)
+        return made
+
+
 @dataclass
 class World:
     """The plane, and everything around it."""
@@ -249,38 +297,8 @@ class World:
         self.told: Callable[[], object] = lambda: None  #: called when it is
         self.left: Callable[[], None] = lambda: None  #: called when partitions are about to go
         self.unreadable: dict[int, str] = {}  #: offsets that only another worker can read, and why
-        self.plane = self._make_plane()
+        self.plane = DataPlane(self._policy(), FakeAgent(self), FakeClients(self), asyncio.get_running_loop().time)
         self.task = asyncio.create_task(self.plane.run())
-
-    def _make_plane(self) -> DataPlane:
-        world = self
-
-        class Plane(DataPlane):
-            def _make_consumer(self) -> Any:
-                return world.consumer
-
-            def _make_outbox(self, tp: TopicPartition) -> Any:
-                made = Outbox(world.brokers[tp])
-                world.outboxes.append(made)
-                return made
-
-        clock = asyncio.get_running_loop().time
-        plane = Plane(
-            self._policy(),
-            Router({}, 2),
-            self.inbox,
-            Substitutes(),
-            hungry=lambda: self.hungry,
-            appetite=lambda: self.appetite,
-            on_leaving=lambda: self.left(),
-            on_owned=self._hear,
-            on_committed=lambda outcomes: self.committed.extend(outcome.value for outcome in outcomes),
-            unreadable=lambda record: self.unreadable.get(record.offset),
-            clock=clock,
-        )
-        ledger: Any = self.ledger
-        plane._ledger = ledger
-        return plane
 
     def _policy(self) -> PlanePolicy:
         caution = CautionPolicy(3, self.batch_records, 10, enabled=self.careful)
@@ -288,7 +306,7 @@ class World:
             name="local",
             topic="requests",
             outbox=OutboxPolicy(Connection("nowhere:9092"), "group", 15.0, 30.0, 60.0),
-            partition=PartitionPolicy(self.window, caution, 0.1, self.drain_s),
+            partition=PartitionPolicy(self.window, caution, PacingPolicy(0.1), self.drain_s),
             delivery="exactly_once",
             start=self.start,
             batch_records=self.batch_records,
@@ -298,10 +316,6 @@ class World:
             rebalance_timeout_s=60.0,
             request_timeout_s=30.0,
         )
-
-    def _hear(self, owned: int, partitions: int) -> None:
-        self.shares.append((owned, partitions))
-        self.told()
 
     async def own(self, *tps: TopicPartition) -> None:
         """Partitions are assigned and acquired."""

@@ -11,7 +11,7 @@ from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.streams.plane.plane import Standing
+from bisupervised.streams.plane.standing import Standing
 from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.telemetry.stage import StageView

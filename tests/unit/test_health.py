@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bisupervised.streams.plane.plane import Standing
+from bisupervised.streams.plane.standing import Standing
 from bisupervised.streams.telemetry.health import Health, HealthPolicy
 
 POLICY = HealthPolicy(stalled_s=30.0, silent_s=20.0)

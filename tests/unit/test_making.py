@@ -86,8 +86,8 @@ def test_only_the_remote_agent_commits_how_far_it_hands_out(
 def test_transactions_behind_a_remote_call_are_the_commit_interval_apart(tmp_path: Path) -> None:
     made = settings(tmp_path, "logits", "max_softmax", more="[stream]\ncommit_interval_ms = 70")
     policies = {name: making.plane_policy(made, step).partition for name, step in flow.steps(made).items()}
-    assert {name: policy.commit_interval_s for name, policy in policies.items()} == dict.fromkeys(policies, 0.07)
-    assert {name: policy.unhurried_s for name, policy in policies.items()} == {
+    assert {name: policy.pacing.commit_interval_s for name, policy in policies.items()} == dict.fromkeys(policies, 0.07)
+    assert {name: policy.pacing.unhurried_s for name, policy in policies.items()} == {
         "local": 0.0,
         "remote": 0.07,
         "remote_supervisor": 0.07,

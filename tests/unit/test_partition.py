@@ -40,10 +40,9 @@ def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_the_phase_is_committed_before_anything_is_fetched() -> None:
     broker = ScriptedBroker(ours(7, 9, phase="n"))
     owner = Owner(broker, careful=True)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     assert broker.commits == [ours(7, 9, phase="b")]
-    assert owner.partition.window is not None
-    assert owner.partition.window.position == 7
+    assert owner.partition.position == 7
     await owner.release()
 
 
@@ -51,7 +50,7 @@ async def test_the_phase_is_committed_before_anything_is_fetched() -> None:
 async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None:
     broker = ScriptedBroker()
     owner = Owner(broker)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     assert broker.commits == [ours(40)]
     await owner.release()
     assert broker.stored == ours(40, phase="c")
@@ -61,7 +60,7 @@ async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None
 async def test_it_is_acquired_again_and_again_until_the_broker_answers() -> None:
     broker = ScriptedBroker(ours(0), open_fails=2, progress_fails=[Lost("away")], script=[lost_before, lost_after])
     owner = Owner(broker)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     assert broker.opened == 6
     await owner.answer(0)
     assert broker.sent == values(0)
@@ -74,7 +73,7 @@ async def test_acquiring_ends_when_the_partition_is_taken_away() -> None:
     owner = Owner(broker)
     await asyncio.sleep(5.0)
     await owner.release()
-    assert not owner.acquired.is_set()
+    assert not owner.owned.is_set()
     assert broker.discarded == 1
 
 
@@ -146,7 +145,7 @@ async def test_outcomes_and_offset_leave_together_as_soon_as_they_are_ready() ->
     await asyncio.sleep(0.01)
     assert broker.stored == ours(3)
     assert asyncio.get_running_loop().time() < began + 0.1
-    assert owner.progressed == 2
+    assert owner.progressions == 2
     await owner.release()
 
 
@@ -174,7 +173,7 @@ def test_the_more_comes_the_longer_until_the_next_transaction(per_s: int, least:
     async def scenario() -> None:
         broker = ScriptedBroker(ours(0))
         owner = Owner(broker, loaded_per_s=100.0, commit_interval_s=0.1)
-        await owner.acquired.wait()
+        await owner.owned.wait()
         for offset in range(5 * per_s):
             if offset == per_s:  # the first second does not count
                 broker.commits.clear()
@@ -226,11 +225,10 @@ async def test_who_is_in_no_hurry_commits_so_often_at_most() -> None:
 async def test_a_position_that_moves_without_records_is_committed_when_idle() -> None:
     broker = ScriptedBroker(ours(0))
     owner = Owner(broker, idle_commit_s=5.0)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     await asyncio.sleep(60.0)
     assert len(broker.commits) == 1  # nothing to say, nothing said
-    assert owner.partition.window is not None
-    owner.partition.window.advance(3)
+    owner.partition.advance(3)
     await asyncio.sleep(5.1)
     assert broker.stored == ours(3)
     await owner.release()
@@ -255,9 +253,8 @@ async def test_lost_after_the_commit_is_not_sent_again() -> None:
     await owner.answer(0, 1)
     assert broker.sent == values(0, 1)
     assert broker.stored == ours(2)
-    assert owner.progressed == 1
-    assert owner.partition.window is not None
-    assert owner.partition.window.unfinished == 0
+    assert owner.progressions == 1
+    assert owner.partition.unfinished == 0
     await owner.release()
 
 
@@ -318,8 +315,8 @@ async def test_where_another_owner_went_on_it_begins_anew(caplog: pytest.LogCapt
     held = await owner.take(2)
     owner.resolve(old)
     broker.stored = ours(5, 6)  # somebody else
-    owner.acquired.clear()
-    await owner.acquired.wait()
+    owner.owned.clear()
+    await owner.owned.wait()
     assert "progress_differs" in actions(caplog)
     assert owner.acquisitions == 2
     assert broker.sent == []
@@ -540,9 +537,9 @@ async def test_a_record_refused_in_another_life_of_the_window_is_no_refused_subs
     lease = await owner.take(0)
     owner.resolve(lease)
     await asyncio.sleep(0.4)
-    owner.acquired.clear()
+    owner.owned.clear()
     broker.stored = ours(0, phase="b")  # somebody else was here and went
-    await owner.acquired.wait()
+    await owner.owned.wait()
     await owner.answer(0)
     assert owner.partition.stopped is None
     assert broker.sent == [b"too large 0"]
@@ -554,11 +551,11 @@ async def test_refused_and_meanwhile_another_owner() -> None:
     broker = ScriptedBroker(ours(0), refuses={b"answer 0": TOO_LARGE})
     owner = Owner(broker)
     lease = await owner.take(0)
-    owner.acquired.clear()
+    owner.owned.clear()
     owner.resolve(lease)
     await asyncio.sleep(0.1)
     broker.stored = ours(1)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     await owner.answer(1)
     assert broker.sent == values(1)
     await owner.release()
@@ -615,7 +612,7 @@ async def test_records_nobody_held_do_not_delay_the_release() -> None:
 async def test_a_last_commit_that_is_lost_ends_it_all_the_same() -> None:
     broker = ScriptedBroker(ours(0), script=[None, lost_before])
     owner = Owner(broker)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     await asyncio.wait_for(owner.release(), 5.0)
     assert broker.stored == ours(0)
 
@@ -641,9 +638,8 @@ async def test_a_cancelled_owner_closes_its_window() -> None:
     owner.task.cancel()
     await asyncio.wait({owner.task})
     owner.resolve(lease)
-    assert owner.partition.window is not None
-    assert owner.partition.window.closed
-    assert owner.partition.window.discarded == 1
+    assert owner.partition._window.closed
+    assert owner.partition.discarded == 1
     assert broker.discarded == 1
 
 
@@ -660,7 +656,7 @@ async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCa
         owner.task.cancel()  # as good as dead: nothing more is said
         await asyncio.wait({owner.task})
     owner = Owner(broker, careful=True)
-    await owner.acquired.wait()
+    await owner.owned.wait()
     with pytest.raises(AssertionError):
         await owner.take(0)  # it is not handed out
     owner.partition.wake_if_ready()
@@ -678,11 +674,10 @@ async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_beli
     broker = ScriptedBroker(None, epoch=1)
     owner = Owner(broker)
     await asyncio.sleep(10.0)
-    assert not owner.acquired.is_set()
+    assert not owner.owned.is_set()
     broker.stored = ours(7)
     await asyncio.sleep(10.0)
-    assert owner.partition.window is not None
-    assert owner.partition.window.position == 7
+    assert owner.partition.position == 7
     await owner.release()
 
 
@@ -692,7 +687,7 @@ async def test_an_offset_that_stays_missing_stops_the_partition(caplog: pytest.L
     await asyncio.wait({owner.task})
     assert owner.partition.stopped is not None
     assert "partition_stopped" in actions(caplog)
-    assert not owner.acquired.is_set()
+    assert not owner.owned.is_set()
 
 
 @on_virtual_time
@@ -718,10 +713,9 @@ async def test_an_offset_that_a_transaction_may_still_change_is_waited_for() -> 
     broker = ScriptedBroker(ours(7), progress_fails=[Unsettled() for _ in range(20)])
     owner = Owner(broker)
     await asyncio.sleep(5.0)
-    assert not owner.acquired.is_set()
+    assert not owner.owned.is_set()
     await asyncio.sleep(10.0)
-    assert owner.partition.window is not None
-    assert owner.partition.window.position == 7
+    assert owner.partition.position == 7
     assert broker.progress_fails == []
     await owner.release()
 
@@ -733,7 +727,7 @@ async def test_an_offset_that_stays_unsettled_stops_the_partition(caplog: pytest
     owner = Owner(broker)
     await asyncio.sleep(60.0)
     assert owner.partition.stopped is None
-    await owner.acquired.wait()
+    await owner.owned.wait()
     broker.progress_fails = [Unsettled() for _ in range(1000)]
     owner.resolve(await owner.take(7))
     await asyncio.sleep(100.0)

@@ -10,6 +10,7 @@ from bisupervised.schemas.codec import decode_facts, encode_facts, encode_result
 from bisupervised.schemas.errors import ConfigurationError, Reason
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Outgoing, Result, Source, Verdict
 from bisupervised.streams import cli
+from bisupervised.streams.console import options
 from bisupervised.streams.offline.rejudge import (
     Change,
     Decisions,
@@ -169,7 +170,7 @@ def test_the_records_are_complete() -> None:
 def test_a_thresholds_file_that_is_not_there_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "c.toml"
     config.write_text('[local]\nmodel="a:b"\nthreshold=0.5\n[remote]\nurl="http://x"\nmodel="m"\nthreshold=0.5\n')
-    assert cli.run(["rejudge", "--config", str(config), "--thresholds", str(tmp_path / "none.json")]) == cli.MISUSED
+    assert cli.run(["rejudge", "--config", str(config), "--thresholds", str(tmp_path / "none.json")]) == options.MISUSED
     assert "cannot read the thresholds file" in capsys.readouterr().err
     words = ["rejudge", "--config", str(config), "--thresholds", str(thresholds_file(tmp_path)), "--results", "x"]
-    assert cli.run(words) == cli.MISUSED
+    assert cli.run(words) == options.MISUSED

@@ -42,10 +42,10 @@ def test_nothing_is_handed_out_before_a_commit_says_so() -> None:
     made = window()
     made.add(log(*range(10)))
     assert made.take(9, 0.0) is None
-    assert made.wants_reach
+    assert made.wants_write_ahead
     assert commit(made).phase == "a4"
     assert offsets(made.take(9, 0.0)) == [0, 1, 2, 3]
-    assert made.wants_reach
+    assert made.wants_write_ahead
     assert commit(made).phase == "a8"
     assert offsets(made.take(9, 0.0)) == [4, 5, 6, 7]
 
@@ -89,7 +89,7 @@ def test_markers_behind_the_last_record_do_not_hide_that_more_is_wanted() -> Non
     made.advance(4)
     commit(made)  # allows what lies below 4, where no record is
     made.add(log(9))
-    assert made.wants_reach
+    assert made.wants_write_ahead
     commit(made)
     assert offsets(made.take(1, 0.0)) == [9]
 

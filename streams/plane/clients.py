@@ -1,0 +1,49 @@
+"""The Kafka clients of one plane: its consumer, its outboxes, and what knows committed progress."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from ..kafka.records import fetch_lean
+from .coordinator import Ledger
+from .outbox import AtLeastOnce, ExactlyOnce, Outbox
+from .policy import PlanePolicy
+from .routing import Router
+
+#: milliseconds that a fetch may wait at the broker for records
+FETCH_WAIT_MS = 500
+
+
+class KafkaClients:
+    """Makes the real ones. Nothing connects before it is started."""
+
+    def __init__(self, policy: PlanePolicy, router: Router) -> None:
+        self._policy = policy
+        self._router = router
+        self._consumer: AIOKafkaConsumer | None = None
+        self.coordinator = Ledger(policy.outbox.connection, policy.outbox.group)
+
+    def make_consumer(self) -> AIOKafkaConsumer:
+        """The consumer of this plane. Called once, in a running event loop."""
+        policy = self._policy
+        fetch_lean()
+        self._consumer = AIOKafkaConsumer(
+            **policy.outbox.connection.options(),
+            group_id=policy.outbox.group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=int(policy.session_timeout_s * 1000),
+            heartbeat_interval_ms=int(min(policy.session_timeout_s / 3, 1.0) * 1000),
+            rebalance_timeout_ms=int(policy.rebalance_timeout_s * 1000),
+            request_timeout_ms=int(policy.request_timeout_s * 1000),
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_poll_records=policy.fetch_records,
+        )
+        return self._consumer
+
+    def make_outbox(self, tp: TopicPartition) -> Outbox:
+        """An outbox for one partition. At least once, it commits through the consumer."""
+        if self._policy.delivery == "exactly_once":
+            return ExactlyOnce(self._policy.outbox, tp, self._router, self.coordinator)
+        return AtLeastOnce(self._policy.outbox, tp, self._router, self._consumer)

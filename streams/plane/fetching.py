@@ -1,0 +1,222 @@
+"""Fetching: what the consumer is told, and what becomes of what it returns.
+
+A partition that is full is paused, and resumed when it is half empty: the backlog stays in Kafka. So it is with all of
+them while the agent is not hungry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from ..kafka.errors import Lost
+from ..kafka.records import check_client, read_any_header, wait_at_broker
+from .clients import FETCH_WAIT_MS
+from .partition import Partition
+from .policy import PlanePolicy
+from .ports import AgentPort, Clients
+from .standing import Counters
+from .state import State
+
+log = logging.getLogger(__name__)
+
+#: share of a bound at which a paused partition is resumed
+_RESUME_SHARE = 0.5
+#: milliseconds that a fetch may wait at the broker while a partition is paused: one that is resumed meanwhile is not in
+#: that fetch, and the client sends no second one
+_HASTY_MS = 20
+
+
+class Fetching:
+    """The consumer of a plane, from its start to its end."""
+
+    def __init__(
+        self,
+        policy: PlanePolicy,
+        clients: Clients,
+        partitions: Mapping[TopicPartition, Partition],
+        agent: AgentPort,
+        counters: Counters,
+    ) -> None:
+        """`partitions`: those owned, as they are at any time."""
+        self._policy = policy
+        self._clients = clients
+        self._consumer: Any = None  # AIOKafkaConsumer, which has no types; None until it has started
+        self._partitions = partitions
+        self._agent = agent
+        self._counters = counters
+        self._holding = False  # the agent is not hungry
+        self._relieving = False  # a partition is not fetched for that is to be soon
+
+    async def start(self, listener: ConsumerRebalanceListener) -> None:
+        """Join the group; `listener` hears of rebalances. Raises `KafkaError`."""
+        consumer = self._clients.make_consumer()
+        await consumer.start()
+        self._consumer = consumer  # only now may it be asked where partitions end
+        consumer.subscribe([self._policy.topic], listener=listener)
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        await self._consumer.stop()
+
+    # where to fetch from
+
+    def prepare(self, tp: TopicPartition) -> None:
+        """One that is assigned and not acquired: nothing is fetched, and the client looks for no position itself."""
+        self._consumer.pause(tp)
+        self._consumer.seek(tp, 0)
+
+    def acquired(self, tp: TopicPartition) -> None:
+        """Fetch from where the partition begins, unless the agent is not hungry."""
+        partition = self._partitions.get(tp)
+        if partition is None or partition.position is None:
+            return
+        self._consumer.seek(tp, partition.position)
+        if self._holding:
+            self._pause(partition)
+        else:
+            self._resume(partition)
+
+    def unwanted(self, tp: TopicPartition) -> None:
+        """Fetch no more of it."""
+        with suppress(KafkaError):  # taken away this very moment
+            self._consumer.pause(tp)
+
+    async def first_offset(self, tp: TopicPartition) -> int:
+        """Where a group begins that has never committed. Raises `Lost`."""
+        ask = self._consumer.beginning_offsets if self._policy.start == "earliest" else self._consumer.end_offsets
+        try:
+            offsets = await ask([tp])
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell the {self._policy.start} offset: {error!r}") from error
+        return int(offsets[tp])
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Where the owned partitions end, as the broker says now; partition 0 where none is owned. Raises `Lost`."""
+        if self._consumer is None:
+            raise Lost("the consumer has not been started")
+        places = list(self._partitions) or [TopicPartition(self._policy.topic, 0)]
+        try:
+            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell where {self._policy.topic} ends: {error!r}") from error
+        return ends
+
+    def partitions_in_all(self) -> int:
+        """Partitions of the topic, as far as the client knows now: some may be added."""
+        known = self._consumer.partitions_for_topic(self._policy.topic) or ()
+        return max(len(known), len(self._partitions))
+
+    # fetching
+
+    def check(self) -> None:
+        """Raises `KafkaError` where the client itself has ended: a new process mends that, waiting does not."""
+        check_client(self._consumer)
+
+    async def fetch(self, timeout_ms: int) -> None:
+        """One fetch, into the windows. Raises `KafkaError`."""
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
+            self._misplaced(error)
+            return
+        except UnicodeDecodeError:
+            read_any_header()
+            self.rewind()
+            return
+        for tp, records in fetched.items():
+            self._arrived(tp, records)
+        await self._advance()
+
+    def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
+        partition = self._partitions.get(tp)
+        if partition is not None and partition.state is State.RUNNING:
+            readable = self._readable(partition, records)
+            self._counters.fetched += len(readable)
+            partition.add(readable)
+
+    def _readable(self, partition: Partition, records: list[Any]) -> list[Any]:
+        """The records up to the first that only another worker can read: there the partition stops, loudly."""
+        unreadable = self._agent.unreadable
+        if unreadable is None:
+            return records
+        for index, record in enumerate(records):
+            reason = unreadable(record)
+            if reason is not None:
+                partition.stop(f"offset {record.offset}: {reason}")
+                return records[:index]
+        return records
+
+    def rewind(self) -> None:
+        """Fetch again from where the windows end: a fetch that raised may have dropped another partition's records."""
+        for tp, partition in self._partitions.items():
+            if partition.taking:
+                with suppress(KafkaError):  # taken away this very moment
+                    self._consumer.seek(tp, partition.position)
+
+    async def _advance(self) -> None:
+        """Positions move without records, too: over transaction markers and what was aborted."""
+        for tp, partition in list(self._partitions.items()):
+            if partition.state is State.RUNNING:
+                advance = partition.advance  # of this window: there may be another when the position comes
+                with suppress(KafkaError):  # taken away this very moment
+                    advance(await self._consumer.position(tp))
+
+    def _misplaced(self, error: KafkaError) -> None:
+        """A committed offset that the topic does not have any more stops that partition, loudly."""
+        place = error.args[0] if error.args else None
+        for tp in list(place) if isinstance(place, dict) else [place]:
+            partition = self._partitions.get(tp)
+            if partition is not None and partition.taking:
+                partition.stop(
+                    f"the topic has no record at the committed offset ({error!r}): records were deleted before they "
+                    "were read, or the topic was made anew; reset the group's offsets to go on"
+                )
+
+    # backpressure
+
+    def govern(self) -> None:
+        """Pause what is full, or everything while the agent is not hungry; resume what is half empty."""
+        holding = not self._agent.hungry
+        if holding != self._holding:
+            self._tell_holding(holding)
+        for partition in self._partitions.values():
+            if partition.state is State.RUNNING and (holding or partition.full()):
+                self._pause(partition)
+        self._relieve()
+
+    def relieve(self) -> None:
+        """Something became of records: what is half empty by now need not wait for the next fetch."""
+        if self._relieving:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        if self._holding:
+            self._relieving = False
+            return
+        partitions = self._partitions.values()
+        for partition in partitions:
+            if partition.state is State.PAUSED and not partition.full(_RESUME_SHARE):
+                self._resume(partition)
+        self._relieving = any(partition.state in (State.PAUSED, State.ACQUIRING) for partition in partitions)
+        wait_at_broker(self._consumer, _HASTY_MS if self._relieving else FETCH_WAIT_MS)
+
+    def _tell_holding(self, holding: bool) -> None:  # noqa: FBT001  # a state, and the only argument
+        self._holding = holding
+        text = "%s takes nothing for now: partitions are paused" if holding else "%s takes records again"
+        unfinished = sum(partition.unfinished for partition in self._partitions.values())
+        facts = {"action": "partitions_paused" if holding else "partitions_resumed", "unfinished": unfinished}
+        log.info(text, self._policy.name, extra=facts)
+
+    def _pause(self, partition: Partition) -> None:
+        self._consumer.pause(partition.tp)
+        partition.pause()
+
+    def _resume(self, partition: Partition) -> None:
+        self._consumer.resume(partition.tp)
+        partition.resume()

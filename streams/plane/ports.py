@@ -1,0 +1,115 @@
+"""What the parts of a plane ask of each other, and of who stands around it.
+
+    AgentPort   what a plane asks of the agent that it serves
+    PlanePort   what a partition asks of its plane
+    Clients     the Kafka clients of a plane: its consumer, its outboxes, what knows committed progress
+
+The worker gives a plane its agent and its clients (`worker/`); tests give it fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+
+from ...schemas.records import Incoming, Outgoing
+from .batch import Batch
+from .coordinator import Asked
+from .outbox import Outbox
+
+
+class Inbox(Protocol):
+    """Where batches go. A full inbox says no."""
+
+    def offer(self, batch: Batch) -> bool:
+        """Take the batch and answer True, or leave it and answer False."""
+
+    @property
+    def full(self) -> bool:
+        """True when `offer` would say no."""
+
+    on_taken: Callable[[], None]  #: called when the agent has taken a batch
+
+
+class Substitute(Protocol):
+    """Makes the fallback record for a record that no agent can answer, or that the broker refuses."""
+
+    def failed(self, record: Incoming, detail: str) -> Outgoing:
+        """After the last try: `model_error`."""
+
+    def too_large(self, record: Incoming, detail: str) -> Outgoing:
+        """For an outcome larger than its topic accepts: `too_large`, without the value."""
+
+    def refused(self, record: Incoming, detail: str) -> Outgoing:
+        """For an outcome the broker refuses for another cause: `invalid_request`."""
+
+
+class AgentPort(Protocol):
+    """What a plane asks of the agent that it serves."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where its batches go."""
+
+    @property
+    def substitute(self) -> Substitute:
+        """Who answers in its place."""
+
+    @property
+    def hungry(self) -> bool:
+        """More is to be fetched. False: partitions are paused, and the backlog stays in Kafka."""
+
+    @property
+    def appetite(self) -> int | None:
+        """Most records that it wants at once; None for as many as the policy says."""
+
+    @property
+    def unreadable(self) -> Callable[[Incoming], str | None] | None:
+        """Says why a record is another worker's to read, None where it is ours. None: all are ours."""
+
+    def leaves(self) -> None:
+        """Partitions are about to go: what only waits may be given back."""
+
+    def owns(self, owned: int, partitions: int) -> None:
+        """So many partitions of how many in all are owned now."""
+
+    def committed(self, outcomes: Sequence[Outgoing]) -> None:
+        """These outcomes left in one transaction."""
+
+
+class PlanePort(Protocol):
+    """What a partition asks of its plane."""
+
+    async def first_offset(self, tp: TopicPartition) -> int:
+        """Where a group begins that has never committed. Raises `Lost`."""
+
+    def acquired(self, tp: TopicPartition) -> None:
+        """It may be fetched from its position on."""
+
+    def unwanted(self, tp: TopicPartition) -> None:
+        """Nothing more is to be fetched of it: it has stopped, or is being released."""
+
+    def progressed(self) -> None:
+        """Something is committed: more may be handed out."""
+
+    def committed(self, outcomes: Sequence[Outgoing]) -> None:
+        """These outcomes left in one transaction."""
+
+    def failed(self, error: BaseException) -> None:
+        """Its task raised what cannot be mended here."""
+
+
+class Clients(Protocol):
+    """The Kafka clients of one plane. Making one does no I/O."""
+
+    @property
+    def coordinator(self) -> Asked:
+        """Tells what the group has committed."""
+
+    def make_consumer(self) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types
+        """The consumer of this plane. Called once, in a running event loop."""
+
+    def make_outbox(self, tp: TopicPartition) -> Outbox:
+        """An outbox for one partition. Called after `make_consumer`."""
