@@ -1,7 +1,7 @@
 """One assigned partition, from its acquisition to its release.
 
     acquire: open the outbox (fences the former owner) ─▶ read what is committed ─▶ commit our phase ─▶ seek, resume
-    flush:   plan ─▶ send and commit in one transaction ─▶ forget          again and again
+    serve:   flush (`committing.py`), as often as `pacing.py` allows       again and again
     release: take nothing new ─▶ wait for what is held ─▶ last flush ─▶ close
 
 All of it runs in one task, outside the rebalance callback, where no heartbeats are sent. Where it stands is its
@@ -21,9 +21,10 @@ from aiokafka import TopicPartition
 from ...schemas.records import Incoming, Outgoing
 from ..kafka.errors import Lost
 from .caution import Caution, CautionPolicy
+from .committing import Committing
 from .coordinator import Asked
-from .marks import MarksError, Progress
-from .outbox import Outbox, Refused
+from .marks import MarksError
+from .outbox import Outbox
 from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
 from .standing import Standing
@@ -71,21 +72,35 @@ class Partition:
         self._substitute = substitute
         self._plane = plane
         self._clock = clock
-        self._taking_over = TakingOver(tp, outbox, coordinator, plane.first_offset, clock, policy.missing_s)
-        self._pacing = Pacing(policy.pacing, clock())
-        self._window: Window = NoWindow(policy.window)
         self._wake = asyncio.Event()
         self._deadline = float("inf")
-        self._limit: int | None = None  # most outcomes of the next transaction, after a refusal
-        self._arming = False
-        self._sent: list[Plan] = []  # on their way, or waiting for the next send to commit them too; the oldest first
-        self._substituted: set[int] = set()
+        self._pacing = Pacing(policy.pacing, clock())
+        self._taking_over = TakingOver(tp, outbox, coordinator, plane.first_offset, clock, policy.missing_s)
+        self._committing = self._commits(NoWindow(policy.window))
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
-        self.recoveries = 0  #: times a lost producer was opened again
 
     def __repr__(self) -> str:
         state = "stopped" if self.stopped else "acquiring" if self.position is None else repr(self._window)
         return f"<Partition {self.tp.topic}-{self.tp.partition} {state}>"
+
+    def _commits(self, window: Window) -> Committing:
+        return Committing(
+            window=window,
+            outbox=self._outbox,
+            taking_over=self._taking_over,
+            substitute=self._substitute,
+            plane=self._plane,
+            pacing=self._pacing,
+            wake=self._wake,
+            given_up=lambda: self._releasing,
+            clock=self._clock,
+            reopen_s=self._policy.reopen_s,
+            most=self._policy.window.records,
+        )
+
+    @property
+    def _window(self) -> Window:
+        return self._committing.window
 
     # asked by the plane
 
@@ -113,6 +128,11 @@ class Partition:
     def discarded(self) -> int:
         """Records of the present window that were answered after their lease had ended."""
         return self._window.discarded
+
+    @property
+    def recoveries(self) -> int:
+        """Times a lost producer was opened again."""
+        return self._taking_over.recoveries
 
     def full(self, share: float = 1.0) -> bool:
         """A bound of the window, or this share of it, is reached: fetch no more."""
@@ -195,7 +215,7 @@ class Partition:
     @property
     def arming(self) -> bool:
         """The commit that arms is on its way."""
-        return self._arming
+        return self._committing.arming
 
     @property
     def wants_arming(self) -> bool:
@@ -212,7 +232,7 @@ class Partition:
 
     def arm(self) -> None:
         """It is this partition's turn to try a batch that may kill the process: commit that first."""
-        self._arming = True
+        self._committing.arming = True
         self._wake.set()
 
     # its task
@@ -236,8 +256,16 @@ class Partition:
 
     async def _own(self) -> None:
         while await self._acquire():
-            if await self._serve(self._window):
+            if await self._serve(self._committing):
                 return
+            if self._window.closed:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Another owner went on from here: what this window knows is of the past."""
+        self._committing = self._commits(NoWindow(self._policy.window))
+        if self.taking:
+            self.state = self.state.to(State.ACQUIRING)
 
     # acquiring
 
@@ -245,7 +273,7 @@ class Partition:
         """Take over, again and again until the broker answers. False when the partition is given up meanwhile."""
         while not self._releasing:
             try:
-                self._window = await self._take_over()
+                self._committing = self._commits(await self._take_over())
             except Lost as error:
                 log.warning("%s: %s; again", self.tp, error, extra={"action": "acquire_failed"})
                 await asyncio.sleep(self._policy.reopen_s)
@@ -265,42 +293,30 @@ class Partition:
         await self._outbox.send([], opening.progress)
         window.committed(opening)
         self._taking_over.committed(opening.progress.offset)
-        self._limit = None
-        self._sent.clear()
-        self._substituted.clear()  # what another owner or another life of the window refused comes as new
         return window
 
     def _give_up(self, record: Incoming) -> Outgoing:
         log.error("%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"})
         return self._substitute.failed(record, "the agent failed on this record every time it was tried")
 
-    # flushing
+    # serving
 
-    async def _serve(self, window: Window) -> bool:
+    async def _serve(self, committing: Committing) -> bool:
         """Flush until released (True) or until the committed state is not ours any more (False)."""
-        while not self._drained(window):
+        while not self._drained:
             await self._idle()
             self._wake.clear()
-            if not await self._flush(window):
+            if not await committing.flush():
                 return False
             await self._pace()
-        return await self._end(window)
+        return await committing.end()
 
-    async def _end(self, window: Window) -> bool:
-        """The last flushes. What was sent is committed first: what the last commit says depends on it."""
-        ours = True
-        while ours and self._sent:
-            ours = await self._flush(window)
-        ours = ours and await self._flush(window, last=True)
-        while ours and self._sent:
-            ours = await self._flush(window, last=True)
-        return ours
-
-    def _drained(self, window: Window) -> bool:
-        return self._releasing and (window.held == 0 or self._clock() >= self._deadline)
+    @property
+    def _drained(self) -> bool:
+        return self._releasing and (self.held == 0 or self._clock() >= self._deadline)
 
     async def _idle(self) -> None:
-        timeout = _ALONE_S if self._sent else self._policy.idle_commit_s
+        timeout = _ALONE_S if self._committing.owes else self._policy.idle_commit_s
         if self._releasing:
             timeout = min(timeout, max(0.0, self._deadline - self._clock()))
         try:
@@ -313,105 +329,3 @@ class Partition:
         rest_s = self._pacing.rest_s(self._clock())
         if rest_s > 0 and not self._releasing:
             await asyncio.sleep(rest_s)
-
-    async def _flush(self, window: Window, *, last: bool = False) -> bool:
-        """One send, if there is anything to say. False when what is committed is no longer ours."""
-        plan = self._plan(window, last=last)
-        if plan is None:
-            return True
-        self._pacing.begins(len(plan.slots), self._clock())
-        self._sent.append(plan)
-        try:
-            committed = await self._outbox.send(plan.outcomes, plan.progress)
-        except Refused as refusal:
-            window.rolled_back(self._sent.pop())
-            self._isolate(plan, refusal)
-            return await self._recover(window)
-        except Lost as error:
-            log.warning("%s: %s", self.tp, error, extra={"action": "transaction_lost"})
-            return await self._recover(window)
-        self._pacing.went_through(self._clock())
-        if committed is not None:
-            self._went_through(window, committed)
-        if window.ready:
-            self._wake.set()
-        return True
-
-    def _plan(self, window: Window, *, last: bool) -> Plan | None:
-        """What to commit now, None when there is nothing to say."""
-        plan = window.plan(self._limit)
-        if self._sent and not plan.slots:
-            return Plan([], self._sent[-1].progress)  # as it was said then: the window does not know yet
-        if last:
-            return window.closing(plan)
-        if plan.slots or plan.progress.offset != window.committed_progress.offset or window.wants_write_ahead:
-            return plan
-        self._arming = self._arming and window.wants_arming
-        return window.arming() if self._arming else None
-
-    def _went_through(self, window: Window, committed: Progress) -> None:
-        """This is what is stored now: all that was sent up to there is done."""
-        last = max(index for index, plan in enumerate(self._sent) if plan.progress == committed)
-        for plan in self._sent[: last + 1]:
-            self._plane.committed(plan.outcomes)  # first: the window forgets them
-            window.committed(plan)
-            self._arming = self._arming and not plan.arms
-            self._substituted.difference_update(slot.offset for slot in plan.slots)
-        del self._sent[: last + 1]
-        self._taking_over.committed(committed.offset)
-        if self._limit is not None:
-            self._limit = self._limit * 2 if self._limit < self._policy.window.records else None
-        self._plane.progressed()
-
-    def _isolate(self, plan: Plan, refusal: Refused) -> None:
-        """Put the refused records aside as fallback; where they are not known, look in half as many next time."""
-        if not refusal.culprits:
-            self._limit = max(1, len(plan.slots) // 2)
-        for index, error in refusal.culprits.items():
-            slot = plan.slots[index]
-            if slot.offset in self._substituted:
-                raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error!r}")
-            self._substituted.add(slot.offset)
-            log.error("%s offset %d: %r", self.tp, slot.offset, error, extra={"action": "record_refused"})
-            detail = f"the broker refuses the {plan.outcomes[index].to} record: {type(error).__name__}"
-            if refusal.too_large(index):
-                slot.outcome = self._substitute.too_large(slot.record, detail)
-            else:
-                slot.outcome = self._substitute.refused(slot.record, detail)
-        self._wake.set()
-
-    # recovering
-
-    async def _recover(self, window: Window) -> bool:
-        """Open a new producer and ask the broker what it has: the state before what was sent, one after, or another."""
-        self.recoveries += 1
-        while not self._releasing:
-            try:
-                await asyncio.sleep(self._policy.reopen_s)
-                stored = await self._taking_over.again()
-            except Lost as error:
-                log.warning("%s: %s; again", self.tp, error, extra={"action": "recover_failed"})
-                continue
-            return self._settle(window, stored)
-        return False
-
-    def _settle(self, window: Window, stored: Progress | None) -> bool:
-        if stored == window.committed_progress:
-            self._arming = False
-        elif stored is not None and any(plan.progress == stored for plan in self._sent):
-            self._went_through(window, stored)
-        else:
-            log.warning("%s: another owner went on from here", self.tp, extra={"action": "progress_differs"})
-            self._begin_anew()
-            return False
-        while self._sent:
-            window.rolled_back(self._sent.pop())
-        self._wake.set()
-        return True
-
-    def _begin_anew(self) -> None:
-        """What this window knows is of the past: another owner was here."""
-        self._window.close()
-        self._window = NoWindow(self._policy.window)
-        if self.taking:
-            self.state = self.state.to(State.ACQUIRING)

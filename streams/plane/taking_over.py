@@ -38,6 +38,7 @@ class TakingOver:
     first_offset: Callable[[TopicPartition], Awaitable[int]]  #: where a group begins that has never committed
     clock: Callable[[], float]
     missing_s: float  #: seconds for which a committed offset may be missing before the partition is stopped
+    recoveries: int = 0  #: times a lost producer was opened again
     _own_commit: int | None = None  # the last offset that this owner committed
     _first_owner: bool = False  # nobody owned it before us, so there may be no offset yet
     _missing_since: float | None = None

@@ -1,0 +1,162 @@
+"""Committing one window: its outcomes and its progress leave together, again and again, and nothing leaves twice.
+
+flush:    plan ─▶ send and commit in one transaction ─▶ forget
+refused:  put the refused records aside as fallback, recover, send again
+lost:     recover: open a new producer, and ask the broker which of what was sent it has
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..kafka.errors import Lost
+from .marks import Progress
+from .outbox import Outbox, Refused
+from .pacing import Pacing
+from .ports import PlanePort, Substitute
+from .taking_over import PartitionStopped, TakingOver
+from .window import Plan, Window
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Committing:
+    """The commits of one window. Its owner says when; what is committed is told to the window and to the plane."""
+
+    window: Window
+    outbox: Outbox
+    taking_over: TakingOver
+    substitute: Substitute
+    plane: PlanePort
+    pacing: Pacing
+    wake: asyncio.Event  #: set where there is more to commit at once
+    given_up: Callable[[], bool]  #: nobody waits for a recovery any more
+    clock: Callable[[], float]
+    reopen_s: float  #: seconds before a lost producer is opened again
+    most: int  #: outcomes of a transaction from which on it needs no limit
+    arming: bool = False  #: the next commit that has nothing to send says that a batch is tried
+    _limit: int | None = None  # most outcomes of the next transaction, after a refusal
+    _sent: list[Plan] = field(default_factory=list)  # not known to be committed; the oldest first
+    _substituted: set[int] = field(default_factory=set)
+
+    @property
+    def owes(self) -> bool:
+        """Something was sent that waits for the next send to be committed, too."""
+        return bool(self._sent)
+
+    async def flush(self, *, last: bool = False) -> bool:
+        """One send, if there is anything to say. False when what is committed is no longer ours, or is not known.
+
+        Where another owner went on from here, the window is closed. Raises `PartitionStopped`, `MarksError`,
+        `NotAllowed`.
+        """
+        plan = self._plan(last=last)
+        if plan is None:
+            return True
+        self.pacing.begins(len(plan.slots), self.clock())
+        self._sent.append(plan)
+        try:
+            committed = await self.outbox.send(plan.outcomes, plan.progress)
+        except Refused as refusal:
+            self.window.rolled_back(self._sent.pop())
+            self._isolate(plan, refusal)
+            return await self._recover()
+        except Lost as error:
+            log.warning("%s: %s", self.taking_over.tp, error, extra={"action": "transaction_lost"})
+            return await self._recover()
+        self.pacing.went_through(self.clock())
+        if committed is not None:
+            self._went_through(committed)
+        if self.window.ready:
+            self.wake.set()
+        return True
+
+    async def end(self) -> bool:
+        """The last flushes. What was sent is committed first: what the last commit says depends on it."""
+        ours = True
+        while ours and self._sent:
+            ours = await self.flush()
+        ours = ours and await self.flush(last=True)
+        while ours and self._sent:
+            ours = await self.flush(last=True)
+        return ours
+
+    def _plan(self, *, last: bool) -> Plan | None:
+        """What to commit now, None when there is nothing to say."""
+        window = self.window
+        plan = window.plan(self._limit)
+        if self._sent and not plan.slots:
+            return Plan([], self._sent[-1].progress)  # as it was said then: the window does not know yet
+        if last:
+            return window.closing(plan)
+        if plan.slots or plan.progress.offset != window.committed_progress.offset or window.wants_write_ahead:
+            return plan
+        self.arming = self.arming and window.wants_arming
+        return window.arming() if self.arming else None
+
+    def _went_through(self, committed: Progress) -> None:
+        """This is what is stored now: all that was sent up to there is done."""
+        last = max(index for index, plan in enumerate(self._sent) if plan.progress == committed)
+        for plan in self._sent[: last + 1]:
+            self.plane.committed(plan.outcomes)  # first: the window forgets them
+            self.window.committed(plan)
+            self.arming = self.arming and not plan.arms
+            self._substituted.difference_update(slot.offset for slot in plan.slots)
+        del self._sent[: last + 1]
+        self.taking_over.committed(committed.offset)
+        if self._limit is not None:
+            self._limit = self._limit * 2 if self._limit < self.most else None
+        self.plane.progressed()
+
+    # refused
+
+    def _isolate(self, plan: Plan, refusal: Refused) -> None:
+        """Put the refused records aside as fallback; where they are not known, look in half as many next time."""
+        if not refusal.culprits:
+            self._limit = max(1, len(plan.slots) // 2)
+        for index, error in refusal.culprits.items():
+            slot = plan.slots[index]
+            if slot.offset in self._substituted:
+                raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error!r}")
+            self._substituted.add(slot.offset)
+            log.error("%s offset %d: %r", self.taking_over.tp, slot.offset, error, extra={"action": "record_refused"})
+            detail = f"the broker refuses the {plan.outcomes[index].to} record: {type(error).__name__}"
+            made = self.substitute.too_large if refusal.too_large(index) else self.substitute.refused
+            slot.outcome = made(slot.record, detail)
+        self.wake.set()
+
+    # lost
+
+    async def _recover(self) -> bool:
+        """Open a new producer and ask the broker what it has: the state before what was sent, one after, or another."""
+        self.taking_over.recoveries += 1
+        while not self.given_up():
+            try:
+                await asyncio.sleep(self.reopen_s)
+                stored = await self.taking_over.again()
+            except Lost as error:
+                log.warning("%s: %s; again", self.taking_over.tp, error, extra={"action": "recover_failed"})
+                continue
+            return self._settle(stored)
+        return False
+
+    def _settle(self, stored: Progress | None) -> bool:
+        """Send again what the broker does not have. False where another owner went on."""
+        if stored == self.window.committed_progress:
+            self.arming = False
+        elif stored is not None and any(plan.progress == stored for plan in self._sent):
+            self._went_through(stored)
+        else:
+            log.warning(
+                "%s: another owner went on from here", self.taking_over.tp, extra={"action": "progress_differs"}
+            )
+            self.window.close()
+            return False
+        while self._sent:
+            self.window.rolled_back(self._sent.pop())
+        self.wake.set()
+        return True
