@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ...schemas.records import Incoming, Outgoing
-from .window import Lease, Slot
+from .slots import Lease, Slot
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from .marks import Progress
 from .outbox import Outbox, Refused
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
+from .slots import Plan
 from .taking_over import PartitionStopped, TakingOver
-from .window import Plan, Window
+from .window import Window
 
 log = logging.getLogger(__name__)
 

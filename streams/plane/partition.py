@@ -27,10 +27,11 @@ from .marks import MarksError
 from .outbox import Outbox
 from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
+from .slots import Lease, Plan
 from .standing import Standing
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
-from .window import Lease, NoWindow, Plan, Window, WindowPolicy
+from .window import NoWindow, Window, WindowPolicy
 
 log = logging.getLogger(__name__)
 

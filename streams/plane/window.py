@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Literal
 
-import msgspec
-
 from ...schemas.records import Incoming, Outgoing
 from .caution import Caution, CautionPolicy
+from .key_order import KeyOrder
 from .marks import SPAN, Progress
+from .slots import ANSWERED, DONE, HELD, PENDING, SENT, Lease, Plan, Slot
 from .write_ahead import WriteAhead
 
-PENDING, HELD, ANSWERED, SENT, DONE = range(5)
 #: what a record costs besides its bytes, a rough constant
 _RECORD_BYTES = 200
 
@@ -43,78 +42,8 @@ class WindowPolicy:
     max_tries: int  #: times a record is tried alone by an agent that raises
     ordering: Ordering = "key"  #: 'key': outcomes of one key are sent in the order of their offsets
     redelivery_delay_s: float = 0.1  #: seconds between a failure and the next try
-    ahead: int = (
-        0  #: offsets handed out before the next commit, where commits say how far (`write_ahead.py`); 0 elsewhere
-    )
-
-
-class Slot(msgspec.Struct, gc=False):  # refers to nothing that refers back, and there are thousands
-    """One fetched record and what has become of it."""
-
-    record: Incoming
-    offset: int
-    size: int  #: bytes, roughly
-    called: bool  #: a call may have been made for it
-    leads: bool  #: no record of its key before it waits for its outcome
-    state: int = PENDING
-    tries: int = 0
-    outcome: Outgoing | None = None
-
-
-class Lease:
-    """The right to answer some records, once, while their window is open.
-
-    Whatever arrives for a closed window or for a lease that has ended is discarded and counted.
-    """
-
-    __slots__ = ("_window", "ended", "slots")
-
-    def __init__(self, window: Window, slots: list[Slot]) -> None:
-        self._window = window
-        self.slots = slots
-        self.ended = False
-
-    @property
-    def open(self) -> bool:
-        """An outcome would count."""
-        return not self.ended and not self._window.closed
-
-    def resolve(self, outcomes: Sequence[Outgoing]) -> None:
-        """One outcome per record, in order. Raises `ValueError` for a different number."""
-        if len(outcomes) != len(self.slots):
-            raise ValueError(f"{len(self.slots)} records need as many outcomes, not {len(outcomes)}")
-        if self._end():
-            self._window.answer(self.slots, outcomes)
-
-    def release(self, *, failed: bool, alone: bool, now: float) -> None:
-        """Give the records back, to be delivered again.
-
-        `failed`: the agent raised on them; `alone`: there was one record and nothing else in the batch, so it
-        is the one to blame.
-        """
-        if self._end():
-            self._window.give_back(self.slots, failed=failed, alone=alone, now=now)
-
-    def _end(self) -> bool:
-        first, self.ended = not self.ended, True
-        if first and not self._window.closed:
-            return True
-        self._window.discarded += len(self.slots)
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One transaction: the outcomes it sends and what it commits."""
-
-    slots: list[Slot]
-    progress: Progress
-    arms: bool = False  #: it sends nothing, and says that the next batch is tried
-
-    @property
-    def outcomes(self) -> list[Outgoing]:
-        """One for each slot, in their order."""
-        return [slot.outcome for slot in self.slots if slot.outcome is not None]
+    #: offsets handed out before the next commit, where commits say how far (`write_ahead.py`); 0 elsewhere
+    ahead: int = 0
 
 
 class Window:
@@ -137,7 +66,7 @@ class Window:
         self._suspects: deque[list[Slot]] = deque()
         self._suspects_due = 0.0
         self._ready: list[Slot] = []
-        self._followers: dict[bytes, deque[Slot] | None] = {}  # what waits behind the first record of its key
+        self._keys = KeyOrder() if policy.ordering == "key" else None
         self._restored = set(start.done)  # done, and not fetched yet
         self._held = 0
         self._finished = 0  # slots still in the deque that are SENT or DONE
@@ -160,7 +89,7 @@ class Window:
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
         fresh: list[Slot] = []
-        ordered, inherited = self._policy.ordering == "key", self._write_ahead.inherited
+        keys, inherited = self._keys, self._write_ahead.inherited
         for record in records:
             offset, key = record.offset, record.key
             if offset < self.position:
@@ -175,22 +104,11 @@ class Window:
                 self._finished += 1
                 continue
             fresh.append(slot)
-            if key is not None and ordered:
-                self._queue_up(slot, key)
+            if key is not None and keys is not None:
+                keys.add(slot, key)
         self._pending.extend(fresh)
         self.unfinished += len(fresh)
         self.bytes += sum([slot.size for slot in fresh])
-
-    def _queue_up(self, slot: Slot, key: bytes) -> None:
-        if key not in self._followers:
-            self._followers[key] = None  # most keys come once in a while: no queue is made for them
-            return
-        slot.leads = False
-        waiting = self._followers[key]
-        if waiting is None:
-            self._followers[key] = deque((slot,))
-        else:
-            waiting.append(slot)
 
     def advance(self, position: int) -> None:
         """The consumer has read up to `position`; what lies between was no record."""
@@ -324,26 +242,15 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
-        ordered = self._policy.ordering == "key"
+        ready, keys = self._ready, self._keys
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
             slot.state = ANSWERED
             if slot.leads:
-                self._ready.append(slot)
+                ready.append(slot)
                 key = slot.record.key
-                if key is not None and ordered:
-                    self._follow(key)
-
-    def _follow(self, key: bytes) -> None:
-        """The first record of this key is ready: so are those behind it that have their outcomes; the next leads."""
-        waiting = self._followers[key]
-        while waiting:
-            slot = waiting.popleft()
-            if slot.state != ANSWERED:
-                slot.leads = True
-                return
-            self._ready.append(slot)
-        del self._followers[key]
+                if key is not None and keys is not None:
+                    ready.extend(keys.behind(key))
 
     def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
@@ -365,10 +272,8 @@ class Window:
         slot.tries += 1
         if slot.tries < self._policy.max_tries:
             self._suspects.appendleft([slot])
-            return
-        slot.state = HELD
-        self._held += 1
-        self.answer([slot], [self._give_up(slot.record)])
+        else:
+            self._abandon(slot)
 
     # sending
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from bisupervised.streams.plane.caution import Caution, CautionPolicy
 from bisupervised.streams.plane.marks import Progress, decode
-from bisupervised.streams.plane.window import Lease, Plan, Window
+from bisupervised.streams.plane.slots import Lease, Plan
+from bisupervised.streams.plane.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
 from support.windows import answers, given_up, log, window_policy

@@ -16,7 +16,7 @@ from bisupervised.streams.plane.marks import Progress, decode
 from bisupervised.streams.plane.outbox import Refused
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
-from bisupervised.streams.plane.window import Lease
+from bisupervised.streams.plane.slots import Lease
 from support.windows import TOPIC_ID, answer, log, window_policy
 
 TP = TopicPartition("requests", 0)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.plane.caution import Caution, CautionPolicy
 from bisupervised.streams.plane.marks import Progress, decode
-from bisupervised.streams.plane.window import Lease, Ordering, Plan, Window, WindowPolicy
+from bisupervised.streams.plane.slots import Lease, Plan
+from bisupervised.streams.plane.window import Ordering, Window, WindowPolicy
 from support.records import Record
 
 TOPIC_ID = "0123456789abcdef" * 2

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 import pytest
 from bisupervised.streams.plane.marks import SPAN, Progress
-from bisupervised.streams.plane.window import Lease, Window
+from bisupervised.streams.plane.slots import Lease
+from bisupervised.streams.plane.window import Window
 from support.records import Record
 from support.windows import (
     TOPIC_ID,

@@ -7,7 +7,8 @@ from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.caution import Caution, CautionPolicy
 from bisupervised.streams.plane.marks import SPAN, Progress, decode
-from bisupervised.streams.plane.window import Lease, Window, WindowPolicy
+from bisupervised.streams.plane.slots import Lease
+from bisupervised.streams.plane.window import Window, WindowPolicy
 from support.windows import TOPIC_ID, given_up, log, offsets, resolve
 
 CALM = CautionPolicy(tries=3, batch=4, suspects=20, enabled=False)
