@@ -3,8 +3,8 @@
 An agent takes consumed records and returns one outcome for each, in order. Who has met one has met all:
 
     local               Local.decide              requests -> results | doubtful | fallback
-    remote              Remote.answer             doubtful -> answers | fallback
+    remote              Remote.answer             doubtful -> answers | results | fallback
     remote supervisor   RemoteSupervisor.judge    answers  -> results | fallback
 
-Imports `schemas` only. Fetching, sending and committing are the data plane's.
+Imports `schemas` only. Fetching, sending and committing are the data plane's; `agents.py` ties the two together.
 """

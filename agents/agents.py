@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
 from .in_flight import InFlight
-from .local import Local
+from .local.agent import Local
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
 from .terms import Terms

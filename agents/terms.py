@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .remote.limits import LimitsPolicy
+from .remote.limiting.limits import LimitsPolicy
 from .supervision.joint import JointModel
 from .supervision.supervisor import Supervisor
 

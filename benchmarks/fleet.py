@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from bisupervised.agents.remote.limits import Limits, LimitsPolicy
+from bisupervised.agents.remote.limiting.limits import Limits, LimitsPolicy
 
 #: seconds by which clocks differ, and by how much they run fast or slow
 SKEW_S, DRIFT = 1.0, 200e-6

@@ -26,7 +26,7 @@ from bisupervised.agents.agents import RemoteAgent
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.transport import AiohttpTransport
 from bisupervised.schemas.codec import RequestFormat, encode_facts

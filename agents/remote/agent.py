@@ -23,7 +23,7 @@ from .endpoint import Endpoint
 from .gate import Gate
 from .meter import Meter
 from .retry import CircuitOpen, OutOfTime, Refused
-from .reuse import Flight, Reuse
+from .reusing.reuse import Flight, Reuse
 from .sending import outbound
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from ..tracing import UNTRACED, CallSpan, CallTrace
 from .endpoint import Endpoint
 from .gate import Gate, Permit
 from .meter import Meter
-from .price import Bounded, Price
 from .protocol import Call, RemoteProtocol, Reply
 from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
+from .spending.price import Bounded, Price
 from .transport import Response, Transport
 
 log = logging.getLogger(__name__)

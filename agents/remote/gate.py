@@ -1,7 +1,7 @@
 """The gate in front of the remote: limits and breaker decide, calls wait here for their turn.
 
 One queue, first come first served. Its head goes as soon as both say so; nobody passes it, so that a large call is
-not starved by small ones. What is decided is in `limits.py` and `breaker.py`; here is who waits, and for how long.
+not starved by small ones. What is decided is in `limiting/` and `spending/`; here is who waits, and for how long.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, Self
 
 from ...schemas.budget import NOTHING, Amount
 from ...schemas.errors import BudgetSpent, RecordError, Rejected, RemoteFailure, Timeout
-from .breaker import Breaker, BreakerPolicy
-from .limits import Limits, LimitsPolicy
+from .limiting.breaker import Breaker, BreakerPolicy
+from .limiting.limits import Limits, LimitsPolicy
 from .protocol import Usage
-from .purse import Means, Purse, Reserved
 from .retry import CircuitOpen, Refused, Terminal, surely_free
+from .spending.purse import Means, Purse, Reserved
 
 log = logging.getLogger(__name__)
 

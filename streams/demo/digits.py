@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...agents.model import ModelPolicy, load_model
+from ...agents.local.model import ModelPolicy, load_model
 from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
 from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.scores import max_softmax, predictions

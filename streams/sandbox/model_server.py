@@ -27,7 +27,7 @@ from aiohttp import web
 from cyclopts import App, Parameter
 from numpy.typing import NDArray
 
-from ...agents.model import ModelPolicy, load_model
+from ...agents.local.model import ModelPolicy, load_model
 from ...schemas.errors import ConfigurationError
 
 HOST = "127.0.0.1"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...agents.remote.price import Bounded
 from ...agents.remote.protocols.generic_json import INPUTS, GenericJson
 from ...agents.remote.protocols.open_inference import OpenInference
 from ...agents.remote.protocols.openai_chat import OpenAIChat
 from ...agents.remote.protocols.tei import Tei
 from ...agents.remote.protocols.templates import names_in, parse_json
+from ...agents.remote.spending.price import Bounded
 from ...agents.supervision.scores import fitting
 from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
 

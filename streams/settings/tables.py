@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ...agents.answers import Output, scores_for
-from ...agents.remote.budget import Per
+from ...agents.remote.spending.budget import Per
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.scores import SCORES
 from ..kafka.connection import Mechanism, SecurityProtocol

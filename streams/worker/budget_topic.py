@@ -1,4 +1,4 @@
-"""The fleet's log of who may spend what: a topic of one partition. What it means is in `agents/remote/budget.py`.
+"""The fleet's log of who may spend what: a topic of one partition. What it means: `agents/remote/spending/budget.py`.
 
     purse ─▶ asks, gives back ─▶ topic ─▶ every worker's purse, in one order
 
@@ -17,7 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ...agents.remote.purse import Purse
+from ...agents.remote.spending.purse import Purse
 from ...schemas.budget import BudgetEntry, decode_entry, encode_entry
 from ..kafka.connection import Connection
 from ..kafka.errors import denial

@@ -12,23 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
-from ...agents.appetite import Appetite, AppetitePolicy
-from ...agents.local import Local
-from ...agents.model import ModelPolicy, load_model
+from ...agents.local.agent import Local
+from ...agents.local.appetite import Appetite, AppetitePolicy
+from ...agents.local.model import ModelPolicy, load_model
 from ...agents.remote.agent import Remote
 from ...agents.remote.batching import BatchPolicy
-from ...agents.remote.breaker import BreakerPolicy
-from ...agents.remote.budget import BudgetPolicy
-from ...agents.remote.cache import AnswerCache, CachePolicy
 from ...agents.remote.client import ClientPolicy, RemoteClient
 from ...agents.remote.credentials import Authorized
 from ...agents.remote.endpoint import Endpoint, endpoint
 from ...agents.remote.gate import Funds, Gate
-from ...agents.remote.limits import LimitsPolicy
-from ...agents.remote.price import Price
-from ...agents.remote.purse import Purse
+from ...agents.remote.limiting.breaker import BreakerPolicy
+from ...agents.remote.limiting.limits import LimitsPolicy
 from ...agents.remote.retry import RetryPolicy
-from ...agents.remote.reuse import Reuse
+from ...agents.remote.reusing.cache import AnswerCache, CachePolicy
+from ...agents.remote.reusing.reuse import Reuse
+from ...agents.remote.spending.budget import BudgetPolicy
+from ...agents.remote.spending.price import Price
+from ...agents.remote.spending.purse import Purse
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...agents.remote_supervisor import RemoteSupervisor
 from ...agents.supervision.supervisor import Supervisor

@@ -12,9 +12,9 @@ from typing import Protocol
 import pytest
 from aiohttp import web
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
-from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import Refused, RetryPolicy
+from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.transport import (
     AiohttpTransport,
     Response,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bisupervised.agents.remote.breaker import Breaker, BreakerPolicy
+from bisupervised.agents.remote.limiting.breaker import Breaker, BreakerPolicy
 from hypothesis import given
 from hypothesis import strategies as st
 

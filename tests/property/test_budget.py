@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from bisupervised.agents.remote.budget import BudgetPolicy
-from bisupervised.agents.remote.purse import Purse, Reserved
+from bisupervised.agents.remote.spending.budget import BudgetPolicy
+from bisupervised.agents.remote.spending.purse import Purse, Reserved
 from bisupervised.schemas.budget import NOTHING, Amount, BudgetEntry, decode_entry, encode_entry
 
 SCHEDULES = 10_000

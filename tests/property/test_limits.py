@@ -6,8 +6,8 @@ from bisect import bisect_left
 from itertools import pairwise
 from typing import NamedTuple
 
-from bisupervised.agents.remote.limits import Limits, LimitsPolicy
-from bisupervised.agents.remote.pace import Pace
+from bisupervised.agents.remote.limiting.limits import Limits, LimitsPolicy
+from bisupervised.agents.remote.limiting.pace import Pace
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from bisupervised.agents.remote.limits import Limits, LimitsPolicy
-from bisupervised.agents.remote.rate_headers import read_quotas
+from bisupervised.agents.remote.limiting.limits import Limits, LimitsPolicy
+from bisupervised.agents.remote.limiting.rate_headers import read_quotas
 from bisupervised.agents.remote.retry import retry_after_s
 from hypothesis import example, given
 from hypothesis import strategies as st

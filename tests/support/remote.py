@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.price import Price
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.protocol import RemoteProtocol
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
+from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Sent, Step
 
 

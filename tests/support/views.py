@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bisupervised.agents.histogram import Histogram
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.endpoint import endpoint
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.streams.plane.standing import Standing

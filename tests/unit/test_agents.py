@@ -10,9 +10,9 @@ from typing import Any, Self
 import pytest
 from bisupervised.agents.agents import RemoteAgent
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.limits import LimitsPolicy
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.agents.terms import Terms

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bisupervised.agents.appetite import Appetite, AppetitePolicy
+from bisupervised.agents.local.appetite import Appetite, AppetitePolicy
 
 
 def test_a_free_model_comes_to_the_largest_batch_step_by_step() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from bisupervised.agents.remote.breaker import Breaker, BreakerPolicy
+from bisupervised.agents.remote.limiting.breaker import Breaker, BreakerPolicy
 
 POLICY = BreakerPolicy(failures=3, cool_down_s=10.0, terminal_cool_down_s=600.0)
 

@@ -8,12 +8,12 @@ from itertools import count
 
 import msgspec
 import pytest
-from bisupervised.agents.remote.budget import BudgetPolicy, Ledger, Per
 from bisupervised.agents.remote.gate import Funds, Gate, Permit
-from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.agents.remote.purse import Purse
 from bisupervised.agents.remote.retry import NotSent, surely_free
+from bisupervised.agents.remote.spending.budget import BudgetPolicy, Ledger, Per
+from bisupervised.agents.remote.spending.price import Price
+from bisupervised.agents.remote.spending.purse import Purse
 from bisupervised.schemas.budget import NANO, NOTHING, Amount, BudgetEntry, decode_entry, encode_entry
 from bisupervised.schemas.errors import BudgetSpent, RemoteError, Timeout
 from support.virtual_time import on_virtual_time

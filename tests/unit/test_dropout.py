@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from bisupervised.agents.answers import Answer
-from bisupervised.agents.dropout import sampled
-from bisupervised.agents.model import Model, ModelPolicy, load_model
+from bisupervised.agents.local.dropout import sampled
+from bisupervised.agents.local.model import Model, ModelPolicy, load_model
 from bisupervised.schemas.errors import ConfigurationError, ModelError
 
 torch: Any = pytest.importorskip("torch")

@@ -7,10 +7,10 @@ import logging
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.limits import LimitsPolicy
-from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
+from bisupervised.agents.remote.limiting.pace import JITTER
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.retry import CircuitOpen, Refused, Terminal
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout

@@ -4,8 +4,8 @@ import math
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.limits import MOST_HOLD_S, Estimate, Limits, LimitsPolicy
-from bisupervised.agents.remote.pace import CATCH_UP_S, JITTER, Pace, _Log
+from bisupervised.agents.remote.limiting.limits import MOST_HOLD_S, Estimate, Limits, LimitsPolicy
+from bisupervised.agents.remote.limiting.pace import CATCH_UP_S, JITTER, Pace, _Log
 
 NOW = 1000.0
 

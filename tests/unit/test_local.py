@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading
-from bisupervised.agents.appetite import Appetite, AppetitePolicy
-from bisupervised.agents.local import Local
-from bisupervised.agents.model import Model
+from bisupervised.agents.local.agent import Local
+from bisupervised.agents.local.appetite import Appetite, AppetitePolicy
+from bisupervised.agents.local.model import Model
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result
 from bisupervised.schemas.errors import ModelError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
-from bisupervised.agents.remote.cache import CachePolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
+from bisupervised.agents.remote.reusing.cache import CachePolicy
 from bisupervised.streams import flow
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings

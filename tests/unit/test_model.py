@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bisupervised.agents.answers import Answer
-from bisupervised.agents.model import ModelPolicy, load_model
+from bisupervised.agents.local.model import ModelPolicy, load_model
 from bisupervised.schemas.errors import ConfigurationError, ModelError
 
 MODULE = """
@@ -377,7 +377,7 @@ def test_torch_is_not_imported_for_a_model_that_needs_none() -> None:
     import subprocess
 
     code = (
-        "import sys; from bisupervised.agents.model import *; "
+        "import sys; from bisupervised.agents.local.model import *; "
         "load_model(ModelPolicy('their_model:load')); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.agents.remote.rate_headers import Quota, Quotas, duration_s, read_quotas
+from bisupervised.agents.remote.limiting.rate_headers import Quota, Quotas, duration_s, read_quotas
 
 DATE = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from bisupervised.agents.remote.agent import Remote, idempotency_key
 from bisupervised.agents.remote.batching import BatchPolicy
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Slow
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result, encode_facts

@@ -7,11 +7,11 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.breaker import BreakerPolicy
 from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
 from bisupervised.agents.remote.gate import Gate, Permit
-from bisupervised.agents.remote.limits import LimitsPolicy
-from bisupervised.agents.remote.pace import JITTER
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
+from bisupervised.agents.remote.limiting.pace import JITTER
 from bisupervised.agents.remote.protocol import Reply
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat

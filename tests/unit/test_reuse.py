@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.cache import AnswerCache, CachePolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.price import Price
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
-from bisupervised.agents.remote.reuse import Reuse
+from bisupervised.agents.remote.reusing.cache import AnswerCache, CachePolicy
+from bisupervised.agents.remote.reusing.reuse import Reuse
+from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Incoming, Outgoing, Source, Verdict

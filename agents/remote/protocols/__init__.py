@@ -1,12 +1,5 @@
 """The ways to speak to a remote, one file each. Adapters without I/O: inputs to bytes, bytes to answers.
 
-open_inference   Open Inference Protocol v2: KServe, Seldon, MLServer, Triton
-openai_chat      chat completions: OpenAI, vLLM, Ollama, LiteLLM
-tei              Text Embeddings Inference, /predict
-generic_json     any server of JSON, by templates and paths
-custom           loads the user's own
-templates        prompts and bodies with fields in them
-json_paths       where in an answer something stands
-
-What they have in common is in `..protocol`.
+`custom.py` loads the user's own; `templates.py` and `json_paths.py` are for those whose words the settings give.
+What they have in common is `protocol.py`, a folder up; which settings make which is in `streams/worker/protocols.py`.
 """

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from ...schemas.budget import NOTHING, Amount, BudgetEntry
+from ....schemas.budget import NOTHING, Amount, BudgetEntry
 
 Per = Literal["hour", "day", "month"]
 _FORMATS: dict[Per, str] = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..schemas.errors import ConfigurationError, ModelError
+from ...schemas.errors import ConfigurationError, ModelError
 
 #: torch's layers of dropout; a TorchScript file knows them by these names only
 _LAYERS = frozenset(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"))

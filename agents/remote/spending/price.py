@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ...schemas.budget import NANO
-from .protocol import Usage
+from ....schemas.budget import NANO
+from ..protocol import Usage
 
 _MILLION = 1_000_000
 

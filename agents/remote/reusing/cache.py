@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from ...schemas.errors import InvalidRequest
+from ....schemas.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from .client import RemoteAnswer
-    from .protocol import RemoteProtocol
+    from ..client import RemoteAnswer
+    from ..protocol import RemoteProtocol
 
 #: bytes that an entry takes besides its answer, a rough constant
 _ENTRY_BYTES = 300

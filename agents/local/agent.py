@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..schemas.codec import Request, RequestFormat, decode_request, fall_back, forward, publish, source_of
-from ..schemas.errors import InvalidRequest, ModelError
-from ..schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
-from .answers import Answer
+from ...schemas.codec import Request, RequestFormat, decode_request, fall_back, forward, publish, source_of
+from ...schemas.errors import InvalidRequest, ModelError
+from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from ..answers import Answer
+from ..histogram import Histogram
+from ..supervision.supervisor import Supervisor
 from .appetite import Appetite
-from .histogram import Histogram
 from .model import Model
-from .supervision.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 

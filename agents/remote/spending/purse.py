@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
-from ...schemas.budget import NANO, NOTHING, Amount, BudgetEntry
+from ....schemas.budget import NANO, NOTHING, Amount, BudgetEntry
 from .budget import BudgetPolicy, Ledger
 
 #: share of the lease below which more is asked for, so that calls need not wait for the log

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..client import RemoteAnswer
+from ..protocol import RemoteProtocol
 from .cache import AnswerCache, digest_of
-from .client import RemoteAnswer
-from .protocol import RemoteProtocol
 
 #: what becomes of a call that others wait for: its answer, or None where none came
 Flight = asyncio.Future[RemoteAnswer | None]

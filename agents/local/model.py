@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..schemas.errors import ConfigurationError, ModelError
-from .answers import (
+from ...schemas.errors import ConfigurationError, ModelError
+from ..answers import (
     Answer,
     ClassReading,
     Output,
@@ -35,8 +35,8 @@ from .answers import (
     read_tokens,
     unfit,
 )
+from ..supervision.scores import SCORES
 from .dropout import sampled
-from .supervision.scores import SCORES
 
 EXPORTED = (".pt2",)
 TORCHSCRIPT = (".pt", ".ts")
