@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +15,7 @@ import msgspec
 from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back, forward, publish
 from ...schemas.errors import BudgetSpent, Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from ..clock import wall_ms
 from ..tracing import Tracing
 from .batching import BatchPolicy, Shaped, cut
 from .client import Bill, RemoteAnswer, RemoteClient
@@ -45,11 +45,6 @@ class Question:
     input: Any  #: what leaves for the remote
     called_before: bool = False  #: it may have been asked before, and the answer lost
     digest: bytes | None = None  #: under which its answer may be known; None where that is not asked
-
-
-def wall_ms() -> float:
-    """Milliseconds since epoch."""
-    return time.time() * 1000.0
 
 
 class Remote:

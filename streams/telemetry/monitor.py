@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ...agents.remote.agent import wall_ms
+from ...agents.clock import wall_ms
 from ..kafka.errors import Lost
 from .stage import Stage, StageView
 

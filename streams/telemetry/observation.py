@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from ...agents.clock import wall_ms
 from ...agents.histogram import Histogram
-from ...agents.remote.agent import wall_ms
 from ...schemas.records import Facts, Outgoing, Result
 
 #: fallback records that are remembered
