@@ -9,7 +9,19 @@ from typing import Protocol, Self
 from ..schemas.records import Incoming, Outgoing
 
 
-class Batch(Protocol):
+class Calls(Protocol):
+    """Who knows for which records the remote was called. A record is named by its position in `Batch.records`."""
+
+    def called_before(self, position: int) -> bool:
+        """A call may have been made for it, and the answer lost: by an owner that died, or by a rebalance."""
+        ...
+
+    def called(self, position: int) -> None:
+        """A call was made for it: whoever gets it again is to know."""
+        ...
+
+
+class Batch(Calls, Protocol):
     """Records on lease. Exactly one thing happens to them, whichever comes first:
 
     1. `resolve`: each has its outcome, and they are never seen again;
@@ -25,14 +37,6 @@ class Batch(Protocol):
     @property
     def wanted(self) -> bool:
         """False when every outcome would be ignored: the partitions are somebody else's by now."""
-        ...
-
-    def called_before(self, record: Incoming) -> bool:
-        """A call may have been made for it, and the answer lost: by an owner that died, or by a rebalance."""
-        ...
-
-    def called(self, record: Incoming) -> None:
-        """A call was made for it: whoever gets it again is to know."""
         ...
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:

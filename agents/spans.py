@@ -32,14 +32,14 @@ _propagator = TraceContextTextMapPropagator()
 Attributes = dict[str, str | int | float | bool]
 
 
-class _Batch(NamedTuple):
+class _OpenSpans(NamedTuple):
     """The spans that are open while a batch is answered."""
 
     whole: Span
-    records: Mapping[int, Span]  #: by the record's id()
+    records: Sequence[Span]  #: one for each, in their order
 
 
-_batch: ContextVar[_Batch | None] = ContextVar("batch", default=None)
+_open_spans: ContextVar[_OpenSpans | None] = ContextVar("open_spans", default=None)
 
 
 class Spans(Tracing):
@@ -53,33 +53,33 @@ class Spans(Tracing):
         """The same, with a span for each record and one for a batch of several."""
 
         async def traced(records: Sequence[Incoming], /, *args: P.args, **kwargs: P.kwargs) -> list[Outgoing]:
-            with self._open(name, records) as batch:
+            with self._open(name, records) as spans:
                 outcomes = await answer(records, *args, **kwargs)
-                for record, outcome in zip(records, outcomes, strict=False):
-                    batch.records[id(record)].set_attributes(_outcome_attributes(outcome))
+                for span, outcome in zip(spans.records, outcomes, strict=False):
+                    span.set_attributes(_outcome_attributes(outcome))
                 return outcomes
 
         return traced
 
-    def calls(self, records: Sequence[Incoming]) -> CallTrace:
-        """For the calls that ask about these records."""
-        return _Calls(self._tracer, self._endpoint, records)
+    def calls(self, records: Mapping[int, Incoming]) -> CallTrace:
+        """For the calls that ask about these records of a batch, by their positions in it."""
+        return _Calls(self._tracer, self._endpoint, list(records))
 
     @contextmanager
-    def _open(self, name: str, records: Sequence[Incoming]) -> Iterator[_Batch]:
-        spans = {id(record): self._begin(name, record) for record in records}
-        whole = next(iter(spans.values())) if len(spans) == 1 else self._begin_batch(name, list(spans.values()))
-        batch = _Batch(whole, spans)
-        token = _batch.set(batch)
+    def _open(self, name: str, records: Sequence[Incoming]) -> Iterator[_OpenSpans]:
+        spans = [self._begin(name, record) for record in records]
+        whole = spans[0] if len(spans) == 1 else self._begin_batch(name, spans)
+        opened = _OpenSpans(whole, spans)
+        token = _open_spans.set(opened)
         try:
-            yield batch
+            yield opened
         except BaseException as error:
-            for span in (*spans.values(), whole):
+            for span in (*spans, whole):
                 _fail(span, error)
             raise
         finally:
-            _batch.reset(token)
-            for span in spans.values():
+            _open_spans.reset(token)
+            for span in spans:
                 span.end()
             if len(spans) != 1:
                 whole.end()
@@ -111,10 +111,10 @@ def _parent(record: Incoming) -> Context:
 class _Calls:
     """Makes the calls about some records followable."""
 
-    def __init__(self, tracer: Tracer, endpoint: Endpoint, records: Sequence[Incoming]) -> None:
+    def __init__(self, tracer: Tracer, endpoint: Endpoint, positions: Sequence[int]) -> None:
         self._tracer = tracer
         self._endpoint = endpoint
-        self._records = records
+        self._positions = positions
 
     @contextmanager
     def call(self) -> Iterator[CallSpan]:
@@ -128,12 +128,12 @@ class _Calls:
             span.end()
 
     def _begin(self) -> Span:
-        end, batch = self._endpoint, _batch.get()
-        spans = [] if batch is None else [batch.records[id(record)] for record in self._records]
+        end, opened = self._endpoint, _open_spans.get()
+        spans = [] if opened is None else [opened.records[position] for position in self._positions]
         name = f"{end.operation} {end.model}".strip()
         if len(spans) == 1:
             return self._tracer.start_span(name, set_span_in_context(spans[0]), SpanKind.CLIENT, _asked(end))
-        parent = Context() if batch is None else set_span_in_context(batch.whole)
+        parent = Context() if opened is None else set_span_in_context(opened.whole)
         links = [Link(span.get_span_context()) for span in spans]
         return self._tracer.start_span(name, parent, SpanKind.CLIENT, _asked(end), links)
 

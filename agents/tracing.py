@@ -70,8 +70,10 @@ class Tracing:
         """The same, followable: what an agent does with its records."""
         return answer
 
-    def calls(self, records: Sequence[Incoming]) -> CallTrace:
-        """For the calls that ask about these records. Several records of different traces have no trace in common."""
-        contexts = {trace_of(record.headers) for record in records}
+    def calls(self, records: Mapping[int, Incoming]) -> CallTrace:
+        """For the calls that ask about these records of a batch, by their positions in it. Several records of different
+        traces have no trace in common.
+        """
+        contexts = {trace_of(record.headers) for record in records.values()}
         context = contexts.pop() if len(contexts) == 1 else None
         return UNTRACED if context is None else PassedOn(context.headers)

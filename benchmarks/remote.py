@@ -112,11 +112,11 @@ class _Batch:
     def release(self) -> None:
         """Nobody takes it back."""
 
-    def called_before(self, record: Incoming) -> bool:
+    def called_before(self, position: int) -> bool:
         """Each is delivered once."""
         return False
 
-    def called(self, record: Incoming) -> None:
+    def called(self, position: int) -> None:
         """Nobody asks."""
 
     def __enter__(self) -> Self:

@@ -8,14 +8,15 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import random as uniform
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
+from .asking import Bill, RemoteAnswer
 from .endpoint import Endpoint
 from .gate import Gate, Permit
 from .meter import Meter
@@ -43,34 +44,33 @@ class ClientPolicy:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent along; may hold a secret
 
 
-@dataclass(slots=True)
-class Bill:
-    """What an input has cost so far. Counted before a call can fail, so that nothing paid is hidden."""
-
-    calls: int = 0  #: calls made, failed ones included
-    cost: float = 0.0  #: of the calls that were answered, in the currency of the settings
-    ends: float = math.inf  #: on the client's clock: when the tries must be over, from the first call on
-
-
-class RemoteAnswer(NamedTuple):
-    """An answer and what it took."""
-
-    prediction: Any  #: any JSON value
-    score: float | None  #: higher is more trustworthy; None when there is none
-    model: str  #: "name@version" as far as the remote says so
-    latency_ms: float  #: milliseconds, retries and waits included
-
-
-class _Asked(NamedTuple):
-    """What is asked, and until when: the same for every try."""
+@dataclass(frozen=True, slots=True)
+class _Inquiry:
+    """What is asked, until when, and who pays: the same for every try."""
 
     call: Call
+    key: str  #: the idempotency key
     inputs: int  #: how many it asks about
     tokens: int  #: that it will take, as the protocol guesses
     most: int  #: nano-units of money that a try can cost
-    own: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
-    begin_by: float  #: on the client's clock: when the last try must have begun
+    deadline: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
+    latest: float  #: on the client's clock: when the last try must have begun
+    bill: Bill
     trace: CallTrace
+
+    @property
+    def begin_by(self) -> float:
+        """On the client's clock: when the next try must have begun."""
+        return min(self.latest, self.bill.ends)
+
+    @property
+    def ends(self) -> float:
+        """On the client's clock: when a try that has begun must be over."""
+        return min(self.deadline, self.bill.ends)
+
+    def is_billed(self, money: int) -> None:
+        """A try has cost so many nano-units: each input bears its share."""
+        self.bill.cost += money / NANO / self.inputs
 
 
 class RemoteClient:
@@ -119,12 +119,13 @@ class RemoteClient:
         """
         call = self.protocol.build(inputs)
         started = self._clock()
-        own = started + (math.inf if within_s is None else within_s)
-        begin_by = min(own, started + (math.inf if begin_within_s is None else begin_within_s))
+        deadline = started + (math.inf if within_s is None else within_s)
+        latest = min(deadline, started + (math.inf if begin_within_s is None else begin_within_s))
         most = self._policy.price.most(len(inputs), len(call.body), self._most_answer_tokens(len(inputs)))
-        asked = _Asked(call, len(inputs), self.protocol.estimate(inputs), most, own, begin_by, trace)
+        tokens = self.protocol.estimate(inputs)
+        inquiry = _Inquiry(call, idempotency_key, len(inputs), tokens, most, deadline, latest, bill, trace)
         keys = sample_keys(idempotency_key, call.samples)
-        replies = [await self._tries(asked, key, bill) for key in keys]
+        replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
         latency_ms = (self._clock() - started) * 1000.0
         return [RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms) for answer in reply.answers]
@@ -137,17 +138,18 @@ class RemoteClient:
         self.gate.close()
         await self._transport.close()
 
-    async def _tries(self, asked: _Asked, key: str, bill: Bill) -> Reply:
+    async def _tries(self, inquiry: _Inquiry) -> Reply:
         attempt = 0
         while True:
             try:
-                return await self._try(asked, key, bill)
+                return await self._try(inquiry)
             except RemoteFailure as error:
                 if self._remote_is_down(error):
-                    bill.ends = math.inf  # neither this try nor the time until the remote is back is held against it
+                    # neither this try nor the time until the remote is back is held against it
+                    inquiry.bill.ends = math.inf
                     continue
-                wait_s = self._wait_s(error, attempt, min(asked.begin_by, bill.ends))
-                _log_retry(error, attempt, wait_s, key)
+                wait_s = self._wait_s(error, attempt, inquiry.begin_by)
+                _log_retry(error, attempt, wait_s, inquiry.key)
                 self.meter.retried(error.reason)
             await self._sleep(wait_s)
             attempt += 1
@@ -163,36 +165,34 @@ class RemoteClient:
             raise CircuitOpen(str(error)) from error
         return True
 
-    async def _try(self, asked: _Asked, key: str, bill: Bill) -> Reply:
-        permit = await self._enter(asked, min(asked.begin_by, bill.ends))
-        with permit, self.meter.call(), asked.trace.call() as span:
-            if math.isinf(bill.ends):
-                bill.ends = self._clock() + self._policy.retry.deadline_s
-            bill.calls += 1
-            left_s = min(asked.own, bill.ends) - self._clock()
+    async def _try(self, inquiry: _Inquiry) -> Reply:
+        permit = await self._enter(inquiry)
+        with permit, self.meter.call(), inquiry.trace.call() as span:
+            if math.isinf(inquiry.bill.ends):
+                inquiry.bill.ends = self._clock() + self._policy.retry.deadline_s
+            inquiry.bill.calls += 1
+            left_s = inquiry.ends - self._clock()
             permit.impatient = left_s < self._policy.timeout_s
-            return await self._call(permit, span, asked, key, min(self._policy.timeout_s, left_s), bill)
+            return await self._call(permit, span, inquiry, min(self._policy.timeout_s, left_s))
 
-    async def _enter(self, asked: _Asked, ends: float) -> Permit:
+    async def _enter(self, inquiry: _Inquiry) -> Permit:
         """Wait for the turn of this call, no longer than it has time."""
-        left_s = ends - self._clock()
+        left_s = inquiry.begin_by - self._clock()
         if left_s <= 0:
             raise OutOfTime("the time for all tries is over")
         try:
             async with asyncio.timeout(None if math.isinf(left_s) else left_s):
-                return await self.gate.enter(asked.tokens, Amount(asked.most, 1))
+                return await self.gate.enter(inquiry.tokens, Amount(inquiry.most, 1))
         except TimeoutError as error:
             raise OutOfTime("the time was over before it was this call's turn") from error
 
-    async def _call(
-        self, permit: Permit, span: CallSpan, asked: _Asked, key: str, timeout_s: float, bill: Bill
-    ) -> Reply:
-        headers = {**self._policy.headers, **asked.call.headers, "idempotency-key": key, **span.headers}
-        url = self._policy.url.rstrip("/") + asked.call.path
-        response = await self._transport.post(url, asked.call.body, headers, timeout_s, method=asked.call.method)
+    async def _call(self, permit: Permit, span: CallSpan, inquiry: _Inquiry, timeout_s: float) -> Reply:
+        headers = {**self._policy.headers, **inquiry.call.headers, "idempotency-key": inquiry.key, **span.headers}
+        url = self._policy.url.rstrip("/") + inquiry.call.path
+        response = await self._transport.post(url, inquiry.call.body, headers, timeout_s, method=inquiry.call.method)
         permit.heard(response.headers, response.status)
         async with self._in_turn(response):
-            reply = self._read(response, permit, asked, bill)
+            reply = self._read(response, permit, inquiry)
         permit.used(reply.usage)
         self.meter.used(reply.usage)
         span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
@@ -208,16 +208,16 @@ class RemoteClient:
             yield
             await asyncio.sleep(0)
 
-    def _read(self, response: Response, permit: Permit, asked: _Asked, bill: Bill) -> Reply:
+    def _read(self, response: Response, permit: Permit, inquiry: _Inquiry) -> Reply:
         self.protocol.raise_for(response)
-        paid = asked.most  # of an answer that cannot be read, nobody knows what it has cost
+        paid = inquiry.most  # of an answer that cannot be read, nobody knows what it has cost
         try:
             with without_collecting():
-                reply = self.protocol.read(response, asked.inputs)
-            paid = self._policy.price.of(asked.inputs, reply.usage, asked.most)
+                reply = self.protocol.read(response, inquiry.inputs)
+            paid = self._policy.price.of(inquiry.inputs, reply.usage, inquiry.most)
         finally:
             permit.money = paid
-            bill.cost += paid / NANO / asked.inputs
+            inquiry.is_billed(paid)
         return reply
 
     def _most_answer_tokens(self, asked: int) -> int:

@@ -14,7 +14,8 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from ...agents.remote.client import Bill, ClientPolicy, RemoteClient
+from ...agents.remote.asking import Bill
+from ...agents.remote.client import ClientPolicy, RemoteClient
 from ...agents.remote.retry import RetryPolicy
 from ...agents.remote.sending import outbound
 from ...schemas.codec import Request

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ...schemas.records import Incoming, Outgoing
-from .slots import Lease, Slot
+from .slots import Lease
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class Batch:
         self._leases = leases
         self._clock = clock
         self._on_end = on_end
-        self._slots: dict[int, Slot] | None = None  # by the identity of the record, made where it is needed
-        self.records: Sequence[Incoming] = [slot.record for lease in leases for slot in lease.slots]
+        self._slots = [slot for lease in leases for slot in lease.slots]
+        self.records: Sequence[Incoming] = [slot.record for slot in self._slots]
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self.records)} from {len(self._leases)} partitions>"
@@ -36,19 +36,13 @@ class Batch:
         """False when every outcome would be discarded."""
         return any(lease.open for lease in self._leases)
 
-    def called_before(self, record: Incoming) -> bool:
-        """A call may have been made for it, and the answer lost: by an owner that died, or by a rebalance."""
-        return self._slot(record).called
+    def called_before(self, position: int) -> bool:
+        """A call may have been made for the record there, and the answer lost: by an owner that died or a rebalance."""
+        return self._slots[position].called
 
-    def called(self, record: Incoming) -> None:
-        """A call was made for it: whoever gets it again is to know."""
-        self._slot(record).called = True
-
-    def _slot(self, record: Incoming) -> Slot:
-        if self._slots is None:
-            slots = (slot for lease in self._leases for slot in lease.slots)
-            self._slots = {id(held): slot for held, slot in zip(self.records, slots, strict=True)}
-        return self._slots[id(record)]
+    def called(self, position: int) -> None:
+        """A call was made for the record there: whoever gets it again is to know."""
+        self._slots[position].called = True
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """One outcome per record, in order. Raises `ValueError` for a different number; nothing is resolved then."""

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
+from bisupervised.agents.remote.asking import Bill, RemoteAnswer
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
+from bisupervised.agents.remote.asking import Bill
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.protocols.generic_json import GenericJson

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import pytest
 from aiohttp import web
-from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteClient
+from bisupervised.agents.remote.asking import Bill
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import Refused, RetryPolicy
 from bisupervised.agents.remote.spending.price import Price

@@ -32,10 +32,10 @@ class Batch:
         self.ended = ""
         self.wanted = True
 
-    def called_before(self, record: Incoming) -> bool:
+    def called_before(self, position: int) -> bool:
         return False
 
-    def called(self, record: Incoming) -> None: ...
+    def called(self, position: int) -> None: ...
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         self.ended = outcomes[0].to

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from bisupervised.agents.remote.client import RemoteAnswer
+from bisupervised.agents.remote.asking import RemoteAnswer
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import AnswerCache, CachePolicy, digest_of
 from bisupervised.streams.settings.tables import Remote

@@ -22,10 +22,10 @@ class Lease:
         self.diary: list[str] = []
         self.wanted = True
 
-    def called_before(self, record: Incoming) -> bool:
+    def called_before(self, position: int) -> bool:
         return False
 
-    def called(self, record: Incoming) -> None: ...
+    def called(self, position: int) -> None: ...
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         if len(outcomes) != len(self.records):

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from bisupervised.agents.remote.client import Bill
+from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.endpoint import Endpoint, endpoint, error_type
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat

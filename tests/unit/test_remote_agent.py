@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from bisupervised.agents.remote.agent import Remote, idempotency_key
+from bisupervised.agents.remote.agent import Remote
+from bisupervised.agents.remote.asking import idempotency_key
 from bisupervised.agents.remote.batching import BatchPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate

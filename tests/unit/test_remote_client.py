@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.client import Bill, ClientPolicy, RemoteAnswer, RemoteClient
+from bisupervised.agents.remote.asking import Bill, RemoteAnswer
+from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate, Permit
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bisupervised.agents.answers import Answer
-from bisupervised.agents.remote.client import Bill
+from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.protocol import Reply, Usage
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.samples import agreed, sample_keys

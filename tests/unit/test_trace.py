@@ -111,4 +111,4 @@ def test_without_the_sdk_a_step_is_the_function_itself() -> None:
         return []
 
     assert Tracing().step("decide", answer) is answer  # type: ignore[arg-type]  # it is never called
-    assert Tracing().calls([]) is UNTRACED
+    assert Tracing().calls({}) is UNTRACED

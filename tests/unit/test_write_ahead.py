@@ -131,7 +131,7 @@ def test_a_clean_end_after_a_call_whose_answer_was_lost_says_so() -> None:
     made.add(log(0, 1, 2))
     commit(made)
     given_back = batch(made.take(9, 0.0))
-    given_back.called(given_back.records[1])
+    given_back.called(1)
     given_back.release()
     assert commit(made, last=True).phase == "a2"
 
@@ -149,11 +149,11 @@ def test_what_is_delivered_again_in_the_same_life_is_known() -> None:
     made.add(log(0, 1))
     commit(made)
     first = batch(made.take(9, 0.0))
-    assert [first.called_before(record) for record in first.records] == [False, False]
-    first.called(first.records[0])
+    assert [first.called_before(position) for position in range(2)] == [False, False]
+    first.called(0)
     first.release()
     again = batch(made.take(9, 0.0))
-    assert [again.called_before(record) for record in again.records] == [True, False]
+    assert [again.called_before(position) for position in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("phase", ["n", "b", "B"])

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from ....schemas.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from ..client import RemoteAnswer
-    from ..protocol import RemoteProtocol
+from ..asking import RemoteAnswer
+from ..protocol import RemoteProtocol
 
 #: bytes that an entry takes besides its answer, a rough constant
 _ENTRY_BYTES = 300

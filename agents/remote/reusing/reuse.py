@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from ..client import RemoteAnswer
+from ..asking import Question, RemoteAnswer
 from ..protocol import RemoteProtocol
 from .cache import AnswerCache, digest_of
 
 #: what becomes of a call that others wait for: its answer, or None where none came
 Flight = asyncio.Future[RemoteAnswer | None]
+
+
+class Sorted(NamedTuple):
+    """Questions by where their answers come from."""
+
+    known: list[tuple[Question, RemoteAnswer]]  #: the answer is there
+    under_way: list[tuple[Question, Flight]]  #: somebody asks for an equal input
+    unknown: list[Question]  #: ours to ask
 
 
 class Reuse:
@@ -38,22 +47,49 @@ class Reuse:
         """Under which its answer is kept; None where it cannot be asked."""
         return digest_of(self._protocol, model_input)
 
-    def known(self, digest: bytes) -> RemoteAnswer | None:
-        """The answer, where there is one."""
-        return self.cache.get(digest, self._clock())
+    def sort(self, questions: Iterable[Question]) -> Sorted:
+        """Where the answers come from. For what is unknown a flight begins in the same breath; see `leading`."""
+        found = Sorted([], [], [])
+        for question in questions:
+            if question.digest is None:
+                found.unknown.append(question)
+            elif (answer := self.cache.get(question.digest, self._clock())) is not None:
+                found.known.append((question, answer))
+            elif (flight := self.flight(question.digest)) is not None:
+                found.under_way.append((question, flight))
+            else:
+                self.lead(question.digest)
+                found.unknown.append(question)
+        return found
 
     def flight(self, digest: bytes) -> Flight | None:
         """The call that is under way for an equal input."""
         return self._flights.get(digest)
 
+    def flight_for(self, question: Question) -> Flight | None:
+        """The same, of a question."""
+        return None if question.digest is None else self.flight(question.digest)
+
     def lead(self, digest: bytes) -> None:
         """A call begins, and others may wait for it."""
         self._flights[digest] = asyncio.get_running_loop().create_future()
 
-    def answered(self, digest: bytes, answer: RemoteAnswer) -> None:
-        """A valid answer has come."""
-        self.cache.put(digest, answer, self._clock())
-        self._end(digest, answer)
+    @contextmanager
+    def leading(self, questions: Sequence[Question]) -> Iterator[None]:
+        """Around the calls for what `sort` found unknown: however they end, their flights land."""
+        led = [(question.digest, self.flight(question.digest)) for question in questions if question.digest is not None]
+        try:
+            yield
+        finally:
+            for digest, flight in led:
+                self.land(digest, flight)
+
+    def keep(self, answered: Iterable[tuple[Question, RemoteAnswer]]) -> None:
+        """Valid answers have come: those who wait have them, and they are known from now on."""
+        for question, answer in answered:
+            if question.digest is not None:
+                self.cache.put(question.digest, answer, self._clock())
+                self._end(question.digest, answer)
 
     def land(self, digest: bytes, flight: Flight | None) -> None:
         """The call is over. Where it brought no answer, those who wait hear that; a later call goes on."""
