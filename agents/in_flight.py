@@ -12,8 +12,6 @@ from .batches import Batch
 
 log = logging.getLogger(__name__)
 
-Answering = Callable[[Batch], Awaitable[list[Outgoing]]]
-
 
 class InFlight:
     """Runs `answer` for up to `limit` batches at a time.
@@ -23,7 +21,7 @@ class InFlight:
     that is cancelled before its first step never reaches.
     """
 
-    def __init__(self, answer: Answering, limit: int) -> None:
+    def __init__(self, answer: Callable[[Batch], Awaitable[list[Outgoing]]], limit: int) -> None:
         self._answer = answer
         self._limit = limit
         self._room = asyncio.Event()  # set when there may be room again

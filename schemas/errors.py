@@ -3,11 +3,8 @@
     BiSupervisedError
     ├── Rejected                 the record goes to `fallback`; trying again would not help
     │   ├── InvalidRequest       invalid_request   cannot be parsed, or lacks its input
-    │   ├── LowConfidence        low_confidence    the remote supervisor does not trust the answer
-    │   ├── NoConfidence         no_confidence     the model gave no usable score
     │   ├── InvalidAnswer        invalid_answer    the remote answered something that is no answer
-    │   ├── ModelError           model_error       the model raised, hung or killed the process
-    │   └── TooLarge             too_large         the broker refuses a record of this size
+    │   └── ModelError           model_error       the model raised, hung or killed the process
     ├── RemoteFailure            the remote call failed; trying again may help
     │   ├── RemoteError          remote_error      connection lost, 5xx
     │   ├── RateLimited          rate_limited      429
@@ -16,6 +13,9 @@
     └── ConfigurationError       never on the wire: refuses to start, lists every fault at once
 
 *Reject* and *retry* have different base classes, so that callers decide by class and never by text.
+
+Three reasons are no errors, but what a part decides without one: low_confidence and no_confidence of the remote
+supervisor, too_large of the data plane, where the broker takes no record of this size.
 """
 
 from __future__ import annotations
@@ -58,18 +58,6 @@ class InvalidRequest(Rejected):
     reason = "invalid_request"
 
 
-class LowConfidence(Rejected):
-    """The remote supervisor does not trust the remote answer."""
-
-    reason = "low_confidence"
-
-
-class NoConfidence(Rejected):
-    """The model gave no usable score. A missing score is never a high one."""
-
-    reason = "no_confidence"
-
-
 class InvalidAnswer(Rejected):
     """The remote returned something that is no answer to the question."""
 
@@ -80,12 +68,6 @@ class ModelError(Rejected):
     """The model raised on this input, hung on it, or it killed the process."""
 
     reason = "model_error"
-
-
-class TooLarge(Rejected):
-    """The outgoing record is larger than its topic accepts."""
-
-    reason = "too_large"
 
 
 class RemoteFailure(RecordError):

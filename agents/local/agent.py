@@ -21,7 +21,7 @@ from .model import Model
 log = logging.getLogger(__name__)
 
 #: bounds of the histogram of a batch's prediction, seconds
-PREDICT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+PREDICT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class _Hung(ModelError):
@@ -56,7 +56,7 @@ class Local:
         self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
-        self.durations = Histogram(PREDICT_S)  #: seconds that the model took for a batch
+        self.durations = Histogram(PREDICT_BOUNDS_S)  #: seconds that the model took for a batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     @property

@@ -20,10 +20,11 @@ from ...schemas.errors import ConfigurationError, ModelError
 #: torch's layers of dropout; a TorchScript file knows them by these names only
 _LAYERS = frozenset(("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout"))
 
-Call = Callable[[list[Any]], Any]
+#: a local model: takes a list of inputs
+ModelCall = Callable[[list[Any]], Any]
 
 
-def sampled(call: Call, name: str) -> Call:
+def sampled(call: ModelCall, name: str) -> ModelCall:
     """The same call with the dropout of its torch modules active.
 
     Its modules are those that it is, holds as an attribute or refers to by name. Raises `ConfigurationError` where they
@@ -46,7 +47,7 @@ def sampled(call: Call, name: str) -> Call:
     return _Sampled(call, layers, all(part.device.type == "cpu" for module in modules for part in module.parameters()))
 
 
-def _modules(call: Call) -> list[Any]:
+def _modules(call: ModelCall) -> list[Any]:
     torch = sys.modules.get("torch")  # whoever made a module has imported it
     return [] if torch is None else [value for value in _held(call) if isinstance(value, torch.nn.Module)]
 
@@ -73,7 +74,7 @@ def _can_drop(layer: Any) -> bool:  # noqa: ANN401 - torch is optional
 class _Sampled:
     """A call whose layers of dropout are active, and which makes sure that they were."""
 
-    call: Call
+    call: ModelCall
     layers: tuple[Any, ...]
     on_cpu: bool
 

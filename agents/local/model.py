@@ -13,7 +13,7 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -36,7 +36,7 @@ from ..answers import (
     unfit,
 )
 from ..supervision.scores import SCORES
-from .dropout import sampled
+from .dropout import ModelCall, sampled
 
 EXPORTED = (".pt2",)
 TORCHSCRIPT = (".pt", ".ts")
@@ -62,7 +62,7 @@ class ModelPolicy:
 class Model:
     """A loaded model. `predict` blocks: call it in a thread."""
 
-    call: Callable[[list[Any]], Any]  #: takes a list of inputs
+    call: ModelCall  #: takes a list of inputs
     name: str  #: "name@version" where the version is known
     output: Output
     reading: ClassReading
@@ -114,7 +114,7 @@ def _check_score(policy: ModelPolicy) -> None:
         raise ConfigurationError([f"{key}: {text}" for key, text in faults])
 
 
-def _model(policy: ModelPolicy, call: Callable[[list[Any]], Any], name: str, version: str) -> Model:
+def _model(policy: ModelPolicy, call: ModelCall, name: str, version: str) -> Model:
     version = policy.version or str(getattr(call, "version", "") or version)
     labels = policy.labels or tuple(getattr(call, "labels", ()))
     reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature)
@@ -123,7 +123,7 @@ def _model(policy: ModelPolicy, call: Callable[[list[Any]], Any], name: str, ver
     return Model(call, f"{name}@{version}" if version else name, policy.output, reading, policy.samples)
 
 
-def _load_callable(spec: str) -> Callable[[list[Any]], Any]:
+def _load_callable(spec: str) -> ModelCall:
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigurationError([f'{spec!r} is neither "module:callable" nor a path ending in .pt2, .pt or .ts'])
@@ -141,7 +141,7 @@ def _load_callable(spec: str) -> Callable[[list[Any]], Any]:
     return _callable_of(factory(), spec)
 
 
-def _callable_of(made: object, spec: str) -> Callable[[list[Any]], Any]:
+def _callable_of(made: object, spec: str) -> ModelCall:
     if not callable(made):
         kind = type(made).__name__
         raise ConfigurationError([f"{spec!r} returned a {kind}; it must return something to call with inputs"])
@@ -155,7 +155,7 @@ def _make_current_directory_importable() -> None:
         sys.path.insert(0, here)
 
 
-def _load_file(path: Path) -> Callable[[list[Any]], Any]:
+def _load_file(path: Path) -> ModelCall:
     if not path.is_file():
         raise ConfigurationError([f"there is no model file {str(path)!r}"])
     try:
@@ -221,7 +221,7 @@ def _nothing_unpickled() -> Iterator[None]:
             os.environ[_ENFORCE] = before
 
 
-def _on_tensors(torch: Any, module: Any, dtype: Any) -> Callable[[list[Any]], Any]:  # noqa: ANN401 - torch is optional
+def _on_tensors(torch: Any, module: Any, dtype: Any) -> ModelCall:  # noqa: ANN401 - torch is optional
     def call(inputs: list[Any]) -> Any:  # noqa: ANN401 - a tensor
         with torch.inference_mode():
             return module(torch.as_tensor(np.asarray(inputs)).to(dtype))

@@ -19,7 +19,7 @@ from .endpoint import Endpoint
 from .gate import Gate
 from .meter import Meter
 from .outcomes import answered, unanswered
-from .retry import OutOfTime, Refused
+from .retry import CallRefused, OutOfTime
 from .reusing.reuse import Flight, Reuse
 from .sending import outbound
 
@@ -213,4 +213,4 @@ def _some_have_longer(asking: Asking) -> bool:
 
 
 def _input_at_fault(error: RecordError) -> bool:
-    return isinstance(error, Rejected) or (isinstance(error, Refused) and error.input_at_fault)
+    return isinstance(error, Rejected) or (isinstance(error, CallRefused) and error.input_at_fault)

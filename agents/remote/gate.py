@@ -21,7 +21,7 @@ from ...schemas.errors import BudgetSpent, RecordError, Rejected, RemoteFailure,
 from .limiting.breaker import Breaker, BreakerPolicy
 from .limiting.limits import Limits, LimitsPolicy
 from .protocol import Usage
-from .retry import CircuitOpen, Refused, Terminal, surely_free
+from .retry import CallRefused, CircuitOpen, Terminal, surely_free
 from .spending.purse import Means, Purse, Reserved
 
 log = logging.getLogger(__name__)
@@ -277,7 +277,7 @@ class Gate:
             self.breaker.strange(ticket, now)
         elif isinstance(error, Terminal):
             self.breaker.stop(now)
-        elif isinstance(error, RemoteFailure) and not isinstance(error, Refused) and error.reason != "rate_limited":
+        elif isinstance(error, RemoteFailure) and not isinstance(error, CallRefused) and error.reason != "rate_limited":
             self.breaker.failed(ticket, now)
         elif error is None or isinstance(error, (RemoteFailure, Rejected)):
             self.breaker.succeeded(ticket)

@@ -15,8 +15,8 @@ from .endpoint import error_type
 from .protocol import Usage
 
 #: bounds of the histograms, as OpenTelemetry advises them: seconds, and tokens
-DURATION_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-TOKENS = tuple(4**power for power in range(14))
+DURATION_BOUNDS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+TOKEN_BOUNDS = tuple(4**power for power in range(14))
 
 
 class _Timed:
@@ -43,7 +43,7 @@ class Meter:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self._durations: dict[str, Histogram] = {}
-        self._tokens = {"input": Histogram(TOKENS), "output": Histogram(TOKENS)}
+        self._tokens = {"input": Histogram(TOKEN_BOUNDS), "output": Histogram(TOKEN_BOUNDS)}
         self._retries: Counter[str] = Counter()
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Meter:
 
     def ended(self, seconds: float, error: str) -> None:
         """A call has ended, with this error or, '', none."""
-        self._durations.setdefault(error, Histogram(DURATION_S)).observe(seconds)
+        self._durations.setdefault(error, Histogram(DURATION_BOUNDS_S)).observe(seconds)
 
     def retried(self, reason: str) -> None:
         """A call is made again, for this reason."""

@@ -71,7 +71,7 @@ class RemoteProtocol(Protocol):
     def raise_for(self, response: Response) -> None:
         """Raises the error that a response without success stands for, with the server's wish to wait.
 
-        `RemoteFailure` may be tried again, but for `Refused`, where the same call would be refused again, and
+        `RemoteFailure` may be tried again, but for `CallRefused`, where the same call would be refused again, and
         `Terminal`, where every call would be.
         """
         ...

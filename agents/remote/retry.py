@@ -3,7 +3,7 @@
 A response without success is classified once, by `failure`, and from then on by class:
 
     retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
-    reject     Refused: every other status; the same call would be refused again
+    reject     CallRefused: every other status; the same call would be refused again
     terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
                (404 and 405 among answers to others: the gate holds them against the input, as it would a reject)
 
@@ -43,7 +43,7 @@ class RetryPolicy:
     deadline_s: float = 120.0  #: seconds for all tries and waits, from the first call; not while the circuit is open
 
 
-class Refused(RemoteError):
+class CallRefused(RemoteError):
     """The remote refuses the call itself (4xx, a redirect): the same call would be refused again.
 
     Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from another
@@ -72,7 +72,7 @@ class CircuitOpen(RemoteError):
     """The remote is down, and the settings say not to wait for it. No call was made."""
 
 
-class NotSent(RemoteError):
+class NotConnected(RemoteError):
     """No connection came about, so the remote knows nothing of the call."""
 
 
@@ -90,19 +90,19 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
         return Terminal(text, may_be_input=status in _OF_ONE_INPUT)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
     if retry == "false":
-        return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+        return CallRefused(text, input_at_fault=status in _INPUT_AT_FAULT)
     if status == 429:
         return RateLimited(text, retry_after_s=wish)
     if status == 408:
         return Timeout(text, retry_after_s=wish)
     if status == 409 or status >= 500 or retry == "true":
         return RemoteError(text, retry_after_s=wish)
-    return Refused(text, input_at_fault=status in _INPUT_AT_FAULT)
+    return CallRefused(text, input_at_fault=status in _INPUT_AT_FAULT)
 
 
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
-    return isinstance(error, RemoteFailure) and not isinstance(error, (Refused, Terminal, CircuitOpen, OutOfTime))
+    return isinstance(error, RemoteFailure) and not isinstance(error, (CallRefused, Terminal, CircuitOpen, OutOfTime))
 
 
 def surely_free(error: BaseException | None, status: int | None) -> bool:
@@ -112,7 +112,7 @@ def surely_free(error: BaseException | None, status: int | None) -> bool:
     knows whether the model ran.
     """
     if status is None:
-        return isinstance(error, NotSent)
+        return isinstance(error, NotConnected)
     return status in _FREE_STATUSES or 300 <= status < 400
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
-from .retry import NotSent
+from .retry import NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -71,7 +71,7 @@ class AiohttpTransport:
         except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
             raise Timeout(f"no answer within {timeout_s:.3g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise NotSent(f"no connection: {type(error).__name__}: {error}") from error
+            raise NotConnected(f"no connection: {type(error).__name__}: {error}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
             raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
 
@@ -121,8 +121,8 @@ class Slow:
     response: Response = EMPTY
 
 
-Step = Response | Slow | RemoteFailure
-Script = Iterable[Step] | Callable[[Sent], Step]
+ScriptStep = Response | Slow | RemoteFailure
+Script = Iterable[ScriptStep] | Callable[[Sent], ScriptStep]
 
 
 class ScriptedTransport:
@@ -157,10 +157,10 @@ class ScriptedTransport:
         self.closed = True
 
 
-def _from(script: Iterable[Step]) -> Callable[[Sent], Step]:
+def _from(script: Iterable[ScriptStep]) -> Callable[[Sent], ScriptStep]:
     steps = iter(script)
 
-    def following(sent: Sent) -> Step:
+    def following(sent: Sent) -> ScriptStep:
         for step in steps:
             return step
         raise LookupError(f"the script has no answer to a call of {sent.url}")

@@ -65,11 +65,6 @@ class Curve:
         """The first point of the highest accuracy."""
         return self.point(int(self.accuracies.argmax()))
 
-    @property
-    def random(self) -> NDArray[np.float64]:
-        """(grid,), expected accuracy when as many inputs are deferred by chance."""
-        return self.local_accuracy + (self.remote_accuracy - self.local_accuracy) * self.fractions
-
 
 def request_accuracy(recording: Recording, grid: int, level: float | None = None) -> Curve:
     """The curve over `grid` cutoffs from 0 to 1: deferred is local score < sorted(local scores)[int(n · cutoff)].

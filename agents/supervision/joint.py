@@ -91,14 +91,6 @@ class JointModel(msgspec.Struct, frozen=True):
         terms = list(_terms(self.local(local), self.remote(remote), agreed))
         return _probability(self.local_weights, terms), _probability(self.remote_weights, terms)
 
-    def local_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
-        """The first of `both_correct`."""
-        return self.both_correct(local, remote, agreement)[0]
-
-    def remote_correct(self, local: ArrayLike, remote: ArrayLike, agreement: ArrayLike | None = None) -> Floats:
-        """The second of `both_correct`."""
-        return self.both_correct(local, remote, agreement)[1]
-
 
 def _terms(u: Floats, v: Floats, agreement: Floats | None) -> Iterator[Floats]:
     """The terms that the weights are for, (n,) each, from ranks (n,) and agreement (n,) as 0 or 1."""

@@ -57,7 +57,7 @@ class Second:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class ChosenJudge:
     """What the second supervisor sees of an input whose remote answer is there."""
 
     model: JointModel | None = None  #: None where it sees the remote's own score alone
@@ -80,7 +80,7 @@ class Calibration:
     local: float  #: first threshold
     remote: Found  #: second threshold, or why there is none
     parts: Parts  #: as recorded
-    judge: Judge = field(default_factory=Judge)
+    judge: ChosenJudge = field(default_factory=ChosenJudge)
 
     def evaluations(self) -> dict[PartName, Evaluation]:
         """What both supervisors do on each part; empty where there is no second threshold."""
@@ -111,7 +111,7 @@ def calibrate(
     """
     plain = parts["choose"]
     local = first_threshold(plain, first, plain)
-    judge = Judge()
+    judge = ChosenJudge()
     if joint or arbitration:
         judge = _fitted_judge(parts, local, second, joint=joint, arbitration=arbitration)
         local = first_threshold(judge.sees(plain), first, plain)
@@ -119,29 +119,29 @@ def calibrate(
     return Calibration(local, found, parts, judge)
 
 
-def _fitted_judge(parts: Parts, local: float, second: Second, *, joint: bool, arbitration: bool) -> Judge:
+def _fitted_judge(parts: Parts, local: float, second: Second, *, joint: bool, arbitration: bool) -> ChosenJudge:
     try:
         model = fit_joint(parts["fit"])
     except ValueError as error:  # too little to learn from: a remote that is nearly always right, say
-        return Judge(reasons=(f"no joint model: {error}",))
+        return ChosenJudge(reasons=(f"no joint model: {error}",))
     return choose_judge(model, parts["choose"], local, second, joint=joint, arbitration=arbitration)
 
 
 def choose_judge(
     model: JointModel, sample: Recording, local: float, second: Second, *, joint: bool, arbitration: bool
-) -> Judge:
+) -> ChosenJudge:
     """What earns its place on a sample that the model was not fitted on: arbitration first, then the joint score."""
     reasons: list[str] = []
     if arbitration:
-        worth = arbitration_worth_it(sample, Judge(model, arbitration=True).sees(sample), local)
+        worth = arbitration_worth_it(sample, ChosenJudge(model, arbitration=True).sees(sample), local)
         arbitration = _kept(worth, reasons)
     if joint:
-        plain = Judge(model, arbitration=arbitration).sees(sample)
+        plain = ChosenJudge(model, arbitration=arbitration).sees(sample)
         found = second_threshold(plain, plain, local, second)
         line = found.threshold if not isinstance(found, Infeasible) else float(np.median(plain.remote.scores))
-        worth = joint_worth_it(plain, Judge(model, joint=True, arbitration=arbitration).sees(sample), local, line)
+        worth = joint_worth_it(plain, ChosenJudge(model, joint=True, arbitration=arbitration).sees(sample), local, line)
         joint = _kept(worth, reasons)
-    return Judge(model if joint or arbitration else None, joint, arbitration, tuple(reasons))
+    return ChosenJudge(model if joint or arbitration else None, joint, arbitration, tuple(reasons))
 
 
 def _kept(worth: Worth, reasons: list[str]) -> bool:

@@ -19,7 +19,7 @@ from bisupervised.agents.remote.asking import Bill, RemoteAnswer
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, RetryPolicy
 from bisupervised.agents.remote.transport import AiohttpTransport
 from bisupervised.schemas.codec import RequestFormat, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
@@ -163,7 +163,7 @@ async def refused(url: str) -> str:
     bill = Bill()
     try:
         await ask(sentiment(url), ["too long"], bill)
-    except Refused as error:
+    except CallRefused as error:
         expect((error.input_at_fault, bill.calls), (True, 1))
         return str(error)
     raise AssertionError("answered")
@@ -237,12 +237,12 @@ async def broken(url: str) -> str:
 
 @check(LITELLM, "an input that is too long is refused")
 async def overflowing(url: str) -> str:
-    return await fails(chat(url, model="overflowing"), Refused, calls=1)
+    return await fails(chat(url, model="overflowing"), CallRefused, calls=1)
 
 
 @check(LITELLM, "a model that it does not have")
 async def no_deployment(url: str) -> str:
-    return await fails(chat(url, model="nothing"), Refused, calls=1)
+    return await fails(chat(url, model="nothing"), CallRefused, calls=1)
 
 
 @check(LITELLM, "no key is terminal")

@@ -16,7 +16,7 @@ from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.templates import parse_json
-from bisupervised.agents.remote.retry import CircuitOpen, Refused, RetryPolicy
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, RetryPolicy
 from bisupervised.agents.remote.transport import AiohttpTransport, Response, ScriptedTransport, Sent, Transport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
@@ -202,7 +202,7 @@ async def test_a_success_without_an_answer(far_end: FarEnd, settings: Settings, 
         ("refuse this", InvalidAnswer, "I cannot help"),
         ("a filtered one", InvalidAnswer, "filtered"),
         ("a neutral one", InvalidAnswer, "none of the 2 labels"),
-        ("far too long", Refused, "maximum context length"),
+        ("far too long", CallRefused, "maximum context length"),
         ("I am broke", CircuitOpen, "quota"),
     ],
 )

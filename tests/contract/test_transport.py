@@ -14,14 +14,14 @@ from aiohttp import web
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
-from bisupervised.agents.remote.retry import Refused, RetryPolicy
+from bisupervised.agents.remote.retry import CallRefused, RetryPolicy
 from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.transport import (
     AiohttpTransport,
     Response,
     ScriptedTransport,
+    ScriptStep,
     Slow,
-    Step,
     Transport,
 )
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
@@ -51,7 +51,7 @@ class Rig(Protocol):
     transport: Transport
     url: str
 
-    def plays(self, *steps: Step) -> None:
+    def plays(self, *steps: ScriptStep) -> None:
         """What the far end does, call by call."""
         ...
 
@@ -65,16 +65,16 @@ class ScriptedRig:
     def __init__(self) -> None:
         self._scripted = ScriptedTransport(self._following, max_response_bytes=MOST_BYTES)
         self.transport: Transport = self._scripted
-        self._steps: list[Step] = []
+        self._steps: list[ScriptStep] = []
 
-    def plays(self, *steps: Step) -> None:
+    def plays(self, *steps: ScriptStep) -> None:
         self._steps = list(steps)
 
     @property
     def got(self) -> Sequence[Got]:
         return [Got(sent.url.removeprefix(self.url), sent.body, sent.headers) for sent in self._scripted.sent]
 
-    def _following(self, sent: object) -> Step:
+    def _following(self, sent: object) -> ScriptStep:
         return self._steps.pop(0)
 
 
@@ -82,7 +82,7 @@ class ScriptedRig:
 class Server:
     """The far end of the real thing: an HTTP server that plays the script."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[ScriptStep] = field(default_factory=list)
     got: list[Got] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     redirected: int = 0
@@ -142,7 +142,7 @@ class RealRig:
         self.transport = transport
         self.url = url
 
-    def plays(self, *steps: Step) -> None:
+    def plays(self, *steps: ScriptStep) -> None:
         self.server.steps = list(steps)
 
     @property
@@ -386,7 +386,7 @@ def client(rig: Rig, clock: Clock, request: pytest.FixtureRequest) -> RemoteClie
     ids=["429", "500", "slow", "reset", "no HTTP", "cut short"],
 )
 async def test_a_failure_that_may_pass_is_tried_again_with_one_key(
-    rig: Rig, client: RemoteClient, clock: Clock, failure: Step, wait_s: float
+    rig: Rig, client: RemoteClient, clock: Clock, failure: ScriptStep, wait_s: float
 ) -> None:
     rig.plays(failure, GOOD)
     bill = Bill()
@@ -411,7 +411,7 @@ async def test_a_failure_that_may_pass_is_tried_again_with_one_key(
     ids=["429", "503", "slow", "reset"],
 )
 async def test_the_last_error_is_raised_when_the_tries_are_over(
-    rig: Rig, client: RemoteClient, step: Step, kind: type[Exception]
+    rig: Rig, client: RemoteClient, step: ScriptStep, kind: type[Exception]
 ) -> None:
     rig.plays(step, step, step)
     with pytest.raises(kind) as caught:
@@ -423,8 +423,8 @@ async def test_the_last_error_is_raised_when_the_tries_are_over(
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        (Response(302, {"Location": "/elsewhere"}, b""), Refused),
-        (Response(400, {}, b""), Refused),
+        (Response(302, {"Location": "/elsewhere"}, b""), CallRefused),
+        (Response(400, {}, b""), CallRefused),
         (Response(200, {}, b"\x00garbage"), InvalidAnswer),
         (Response(200, {}, b"x" * (MOST_BYTES + 1)), InvalidAnswer),
         (Response(204, {}, b""), InvalidAnswer),
@@ -433,7 +433,7 @@ async def test_the_last_error_is_raised_when_the_tries_are_over(
     ids=["redirect", "400", "garbage", "oversized", "nothing", "too few"],
 )
 async def test_what_would_come_again_is_asked_once(
-    rig: Rig, client: RemoteClient, step: Step, kind: type[Exception]
+    rig: Rig, client: RemoteClient, step: ScriptStep, kind: type[Exception]
 ) -> None:
     rig.plays(step)
     with pytest.raises(kind):

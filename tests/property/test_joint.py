@@ -62,8 +62,8 @@ def test_scores_of_any_range_do(seed: int, factor: float, shift: float) -> None:
     moved = Recording(
         Side(known.local.scores * factor + shift, known.local.correct, known.local.predictions), known.remote
     )
-    here = fit_joint(known).remote_correct(known.local.scores, known.remote.scores, known.agreement)
-    there = fit_joint(moved).remote_correct(moved.local.scores, moved.remote.scores, moved.agreement)
+    here = fit_joint(known).both_correct(known.local.scores, known.remote.scores, known.agreement)[1]
+    there = fit_joint(moved).both_correct(moved.local.scores, moved.remote.scores, moved.agreement)[1]
     assert there == pytest.approx(here, abs=1e-4)
 
 

@@ -13,7 +13,7 @@ from bisupervised.agents.remote.protocol import RemoteProtocol
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.spending.price import Price
-from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Sent, Step
+from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, ScriptStep, Sent
 
 
 class Clock:
@@ -55,7 +55,7 @@ def echo(sent: Sent) -> Response:
     return probabilities(inputs_of(sent))
 
 
-def spoiled_by(bad: Callable[[list[float]], bool], step: Step) -> Callable[[Sent], Step]:
+def spoiled_by(bad: Callable[[list[float]], bool], step: ScriptStep) -> Callable[[Sent], ScriptStep]:
     """A remote that takes this step when one of the inputs is bad, and echoes otherwise."""
     return lambda sent: step if any(map(bad, inputs_of(sent))) else echo(sent)
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from bisupervised.agents.remote.gate import Funds, Gate, Permit
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.agents.remote.retry import NotSent, surely_free
+from bisupervised.agents.remote.retry import NotConnected, surely_free
 from bisupervised.agents.remote.spending.budget import BudgetPolicy, Ledger, Per
 from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.spending.purse import Purse
@@ -178,7 +178,7 @@ def test_a_price_per_token_is_bounded_by_bytes_and_settled_by_usage() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "free"),
     [
-        (NotSent("refused"), None, True),
+        (NotConnected("refused"), None, True),
         (RemoteError("reset"), None, False),
         (Timeout("late"), None, False),
         (asyncio.CancelledError(), None, False),
@@ -258,7 +258,7 @@ async def test_a_failure_is_paid_for_unless_it_surely_was_not_billed() -> None:
         with pytest.raises(RemoteError):
             await call(through, RemoteError("slow down"), 429)
     with pytest.raises(RemoteError):
-        await call(through, NotSent("nobody there"), None)
+        await call(through, NotConnected("nobody there"), None)
     for _ in range(2):
         with pytest.raises(RemoteError):
             await call(through, RemoteError("reset"), None)

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
-from bisupervised.agents.remote.transport import Response, ScriptedTransport, Step
+from bisupervised.agents.remote.transport import Response, ScriptedTransport, ScriptStep
 from bisupervised.schemas.errors import RemoteError, RemoteFailure, Timeout
 
 KEY = "sk-canary/0123456789abcdef"
 OK = Response(200, {}, b"{}")
 
 
-async def sent(step: Step, key: str = KEY, **how: str) -> tuple[Response, ScriptedTransport, Authorized]:
+async def sent(step: ScriptStep, key: str = KEY, **how: str) -> tuple[Response, ScriptedTransport, Authorized]:
     inner = ScriptedTransport([step])
     keyed = Authorized(inner, key, **how)
     return await keyed.post("http://remote/x", b"body", {"a": "b"}, 3.0, method="PUT"), inner, keyed

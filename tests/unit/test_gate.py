@@ -12,7 +12,7 @@ from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.limiting.pace import JITTER
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.agents.remote.retry import CircuitOpen, Refused, Terminal
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, Terminal
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
 from support.virtual_time import on_virtual_time
 
@@ -185,7 +185,7 @@ async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [InvalidAnswer("garbage"), Refused("no", input_at_fault=True), RateLimited("slower"), None]
+    "error", [InvalidAnswer("garbage"), CallRefused("no", input_at_fault=True), RateLimited("slower"), None]
 )
 def test_a_remote_that_says_anything_is_up(error: BaseException | None) -> None:
     @on_virtual_time

@@ -10,7 +10,7 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.generic_json import TRANSFORMS, GenericJson
 from bisupervised.agents.remote.protocols.json_paths import find
 from bisupervised.agents.remote.protocols.templates import parse_json
-from bisupervised.agents.remote.retry import Refused, Terminal
+from bisupervised.agents.remote.retry import CallRefused, Terminal
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest
 
@@ -142,7 +142,7 @@ def test_a_body_that_cannot_be_read(body: bytes) -> None:
 
 
 def test_a_failure_is_classified_once() -> None:
-    with pytest.raises(Refused, match="422: told"):
+    with pytest.raises(CallRefused, match="422: told"):
         one().raise_for(Response(422, {}, b'{"detail": "told"}'))
     with pytest.raises(Terminal):
         one().raise_for(Response(401, {}, b""))

@@ -22,21 +22,21 @@ def test_a_law_that_is_known_is_found(model: JointModel) -> None:
     a, b = np.array([0.6, 0.6, 0.9, 0.9, 0.75]), np.array([0.6, 0.9, 0.6, 0.9, 0.95])
     agree = a * b / (a * b + (1 - a) * (1 - b))
     differ = (1 - a) * b / ((1 - a) * b + a * (1 - b))
-    assert model.remote_correct(a, b, np.ones(5)) == pytest.approx(agree, abs=0.08)
-    assert model.remote_correct(a, b, np.zeros(5)) == pytest.approx(differ, abs=0.08)
-    assert model.local_correct(a, b, np.zeros(5)) == pytest.approx(1 - differ, abs=0.08)
+    assert model.both_correct(a, b, np.ones(5))[1] == pytest.approx(agree, abs=0.08)
+    assert model.both_correct(a, b, np.zeros(5))[1] == pytest.approx(differ, abs=0.08)
+    assert model.both_correct(a, b, np.zeros(5))[0] == pytest.approx(1 - differ, abs=0.08)
 
 
 def test_each_score_speaks_for_its_own_answer(model: JointModel) -> None:
     grid, middle, differ = np.linspace(0.55, 0.95, 9), np.full(9, 0.75), np.zeros(9)
-    assert (np.diff(model.remote_correct(middle, grid, differ)) > 0).all()
-    assert (np.diff(model.remote_correct(grid, middle, differ)) < 0).all()
-    assert (np.diff(model.local_correct(grid, middle, differ)) > 0).all()
+    assert (np.diff(model.both_correct(middle, grid, differ)[1]) > 0).all()
+    assert (np.diff(model.both_correct(grid, middle, differ)[1]) < 0).all()
+    assert (np.diff(model.both_correct(grid, middle, differ)[0]) > 0).all()
 
 
 def test_estimates_are_calibrated_on_fresh_inputs(model: JointModel) -> None:
     fresh = two_models(20000, seed=1)
-    estimates = model.remote_correct(fresh.local.scores, fresh.remote.scores, fresh.agreement)
+    estimates = model.both_correct(fresh.local.scores, fresh.remote.scores, fresh.agreement)[1]
     for low in (0.1, 0.3, 0.5, 0.7, 0.9):
         inside = (estimates >= low) & (estimates < low + 0.1)
         assert abs(estimates[inside].mean() - fresh.remote.correct[inside].mean()) < 0.05
@@ -46,21 +46,21 @@ def test_a_score_beyond_all_that_was_seen_counts_as_the_outermost(model: JointMo
     seen = two_models(4000)
     extremes = [seen.remote.scores.min(), seen.remote.scores.max()]
     assert np.array_equal(
-        model.remote_correct([0.7, 0.7], [-math.inf, math.inf], [0, 0]),
-        model.remote_correct([0.7, 0.7], extremes, [0, 0]),
+        model.both_correct([0.7, 0.7], [-math.inf, math.inf], [0, 0])[1],
+        model.both_correct([0.7, 0.7], extremes, [0, 0])[1],
     )
 
 
 def test_a_missing_score_has_no_estimate(model: JointModel) -> None:
-    assert np.isnan(model.remote_correct([0.7, math.nan], [math.nan, 0.7], [1, 1])).all()
+    assert np.isnan(model.both_correct([0.7, math.nan], [math.nan, 0.7], [1, 1])[1]).all()
 
 
 def test_agreement_is_needed_where_it_was_fitted_and_ignored_where_not(model: JointModel) -> None:
     with pytest.raises(ValueError, match="needs to know which agree"):
-        model.remote_correct([0.7], [0.7])
+        model.both_correct([0.7], [0.7])[1]
     blind = fit_joint(two_models(600, known=False))
     assert not blind.agreement
-    assert np.array_equal(blind.remote_correct([0.7], [0.7]), blind.remote_correct([0.7], [0.7], [True]))
+    assert np.array_equal(blind.both_correct([0.7], [0.7])[1], blind.both_correct([0.7], [0.7], [True])[1])
 
 
 def one_class(right: bool) -> Recording:
@@ -101,7 +101,7 @@ def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_classes_that_can_be_told_apart_leave_weights_finite() -> None:
     known = two_models(600, known=False)
     apart = Recording(known.local, Side(known.remote.scores, known.remote.scores > 0.75))
-    estimates = fit_joint(apart).remote_correct(apart.local.scores, apart.remote.scores)
+    estimates = fit_joint(apart).both_correct(apart.local.scores, apart.remote.scores)[1]
     assert ((estimates > 0.5) == apart.remote.correct).mean() > 0.97
 
 

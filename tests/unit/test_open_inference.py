@@ -7,7 +7,7 @@ import orjson
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading
 from bisupervised.agents.remote.protocols.open_inference import DATATYPES, OpenInference
-from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.retry import CallRefused
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, RemoteFailure, Timeout
 
@@ -222,7 +222,7 @@ def test_a_failure_that_may_pass_has_its_class_and_the_servers_wish(status: int,
     [(400, True), (413, True), (422, True), (301, False)],
 )
 def test_a_refusal_tells_whose_fault_it_is(status: int, input_at_fault: bool) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CallRefused) as caught:
         OpenInference("big").raise_for(Response(status, {}, b""))
     assert caught.value.input_at_fault is input_at_fault
 

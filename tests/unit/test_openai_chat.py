@@ -9,7 +9,7 @@ from bisupervised.agents.answers import Answer
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
-from bisupervised.agents.remote.retry import Refused, Terminal, may_pass
+from bisupervised.agents.remote.retry import CallRefused, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
 from support.remotes import chat_completion, choice
@@ -232,12 +232,12 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(403), Terminal),
         (failed(402), Terminal),
         (failed(400, "no_db_connection"), Terminal),
-        (failed(400, "context_length_exceeded"), Refused),
+        (failed(400, "context_length_exceeded"), CallRefused),
         (failed(400, "content_filter"), InvalidAnswer),
         (failed(404, "model_not_found"), Terminal),
         (failed(500), RemoteError),
         (failed(529), RemoteError),
-        (failed(500, **{"x-should-retry": "false"}), Refused),
+        (failed(500, **{"x-should-retry": "false"}), CallRefused),
         (failed(400, **{"x-should-retry": "true"}), RemoteError),
         (failed(401, **{"x-should-retry": "true"}), Terminal),
     ],

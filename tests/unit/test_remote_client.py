@@ -16,8 +16,8 @@ from bisupervised.agents.remote.limiting.pace import JITTER
 from bisupervised.agents.remote.protocol import Reply
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
-from bisupervised.agents.remote.retry import CircuitOpen, OutOfTime, Refused, RetryPolicy, Terminal
-from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent, Slow, Step
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal
+from bisupervised.agents.remote.transport import Response, ScriptedTransport, ScriptStep, Sent, Slow
 from bisupervised.schemas.budget import NOTHING, Amount
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
 from support.remote import Clock, client, client_of, echo, probabilities
@@ -43,7 +43,7 @@ async def test_an_answer_at_the_first_try() -> None:
 
 
 @pytest.mark.parametrize("failure", [BROKEN, RemoteError("reset"), Slow(31.0), Response(408, {}, b"")])
-async def test_what_may_pass_is_tried_again_with_backoff(failure: Step) -> None:
+async def test_what_may_pass_is_tried_again_with_backoff(failure: ScriptStep) -> None:
     clock = Clock()
     made, transport = client([failure, failure, failure, GOOD], clock)
     bill = Bill()
@@ -77,9 +77,9 @@ async def test_after_the_last_try_its_error_is_raised() -> None:
 @pytest.mark.parametrize(
     ("response", "kind", "cost"),
     [
-        (Response(400, {}, b""), Refused, 0.0),
+        (Response(400, {}, b""), CallRefused, 0.0),
         (Response(401, {}, b""), CircuitOpen, 0.0),  # terminal; this gate does not wait
-        (Response(307, {"Location": "http://elsewhere"}, b""), Refused, 0.0),
+        (Response(307, {"Location": "http://elsewhere"}, b""), CallRefused, 0.0),
         (Response(200, {}, b"garbage"), InvalidAnswer, 2.0),
     ],
 )
@@ -130,7 +130,7 @@ async def test_no_try_begins_after_the_deadline() -> None:
 async def test_one_try_takes_no_longer_than_is_left() -> None:
     clock = Clock()
 
-    def step(sent: Sent) -> Step:
+    def step(sent: Sent) -> ScriptStep:
         clock.now += sent.timeout_s  # a server that lets every call run out
         return Slow(100.0)
 

@@ -162,7 +162,7 @@ def test_a_joint_rejection_names_its_score_and_keeps_the_remotes_own(model: Join
     outcome = judge_jointly(model, pair(SURE, UNSURE), 0.5)
     assert dict(outcome.headers)[REASON_HEADER] == b"low_confidence"
     facts = facts_in(outcome)
-    score = model.remote_correct([0.99], [0.55], [False])[0]
+    score = model.both_correct([0.99], [0.55], [False])[1][0]
     assert facts.detail == f"joint {score:.6g} is below 0.5"
     assert facts.remote is not None
     assert (facts.remote.supervisor, facts.remote.threshold, facts.remote.score) == ("joint", 0.5, 0.55)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from bisupervised.agents.remote.retry import (
+    CallRefused,
     CircuitOpen,
     OutOfTime,
-    Refused,
     RetryPolicy,
     Terminal,
     backoff_s,
@@ -80,8 +80,8 @@ def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float |
         (RemoteError("x"), True),
         (RateLimited("x"), True),
         (Timeout("x"), True),
-        (Refused("x", input_at_fault=True), False),
-        (Refused("x", input_at_fault=False), False),
+        (CallRefused("x", input_at_fault=True), False),
+        (CallRefused("x", input_at_fault=False), False),
         (Terminal("x"), False),
         (CircuitOpen("x"), False),
         (OutOfTime("x"), False),
@@ -95,7 +95,7 @@ def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None
 
 
 def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
-    assert Refused("x", input_at_fault=True).reason == "remote_error"
+    assert CallRefused("x", input_at_fault=True).reason == "remote_error"
 
 
 @pytest.mark.parametrize(
@@ -107,19 +107,19 @@ def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
         (429, {}, "rate_limit_exceeded", RateLimited),
         (500, {}, None, RemoteError),
         (529, {}, None, RemoteError),
-        (307, {}, None, Refused),
-        (400, {}, None, Refused),
+        (307, {}, None, CallRefused),
+        (400, {}, None, CallRefused),
         (404, {}, None, Terminal),
         (405, {}, None, Terminal),
-        (410, {}, None, Refused),
-        (422, {}, "insufficient", Refused),
+        (410, {}, None, CallRefused),
+        (422, {}, "insufficient", CallRefused),
         (401, {}, None, Terminal),
         (403, {}, None, Terminal),
         (429, {}, "insufficient_quota", Terminal),
         (400, {}, "insufficient_quota", Terminal),
         # the server's word wins, but for what only a person can mend
-        (500, {"x-should-retry": "false"}, None, Refused),
-        (429, {"x-should-retry": "False"}, None, Refused),
+        (500, {"x-should-retry": "false"}, None, CallRefused),
+        (429, {"x-should-retry": "False"}, None, CallRefused),
         (400, {"x-should-retry": "true"}, None, RemoteError),
         (429, {"x-should-retry": "true"}, None, RateLimited),
         (429, {"x-should-retry": "perhaps"}, None, RateLimited),

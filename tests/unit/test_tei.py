@@ -8,7 +8,7 @@ import pytest
 from bisupervised.agents.answers import Answer
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.tei import Tei
-from bisupervised.agents.remote.retry import Refused
+from bisupervised.agents.remote.retry import CallRefused
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
 
@@ -82,9 +82,9 @@ def test_what_is_no_answer_is_an_invalid_answer(response: Response, match: str) 
 @pytest.mark.parametrize(
     ("status", "error_type", "kind"),
     [
-        (400, "empty", Refused),
-        (413, "validation", Refused),
-        (422, "tokenizer", Refused),
+        (400, "empty", CallRefused),
+        (413, "validation", CallRefused),
+        (422, "tokenizer", CallRefused),
         (424, "backend", RemoteError),
         (429, "overloaded", RateLimited),
         (503, "unhealthy", RemoteError),
@@ -98,7 +98,7 @@ def test_a_failure_is_classified_once(status: int, error_type: str, kind: type[E
 
 
 def test_a_refused_batch_may_fare_better_in_halves() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(CallRefused) as caught:
         Tei().raise_for(Response(413, {}, b""))
     assert caught.value.input_at_fault
 
