@@ -17,7 +17,7 @@ from ...schemas import jsonschema
 from ...schemas.errors import REASONS
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, VERSION, Facts, Result
 from ..flow import group_of, steps, topic_configs
-from ..settings.tables import Local, Remote, Settings
+from ..settings.tables import LocalSettings, RemoteSettings, Settings
 
 if TYPE_CHECKING:
     from ..flow import Step
@@ -56,8 +56,8 @@ _DOES = {
 
 def defaults() -> Settings:
     """The settings as they are where nobody set anything; the models, which somebody must name, stand for any."""
-    local = Local(model="module:callable", threshold=0.5)
-    return Settings(local=local, remote=Remote(url="http://127.0.0.1:8080", model="model", threshold=0.5))
+    local = LocalSettings(model="module:callable", threshold=0.5)
+    return Settings(local=local, remote=RemoteSettings(url="http://127.0.0.1:8080", model="model", threshold=0.5))
 
 
 def document(settings: Settings) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ...schemas.errors import BiSupervisedError
+from ..console.options import DONE, FAILED
 from ..console.output import tell, working
 from .findings import Finding, Level, as_document, fault, note, ok
 
@@ -35,7 +36,7 @@ def run_check(settings: Settings, *, pay: bool, as_json: bool) -> int:
     findings = asyncio.run(_told(settings, lambda: hung.append(True), pay=pay, as_json=as_json))
     if as_json:
         tell(as_document(findings), (), (), as_json=True)
-    code = int(any(finding.level == "fault" for finding in findings))
+    code = FAILED if any(finding.level == "fault" for finding in findings) else DONE
     if hung:  # a thread that hangs would keep this process from ending
         sys.stdout.flush()
         os._exit(code)

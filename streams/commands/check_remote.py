@@ -26,7 +26,7 @@ from .findings import Finding, fault, note, ok
 
 if TYPE_CHECKING:
     from ...agents.remote.transport import Response, Transport
-    from ..settings.tables import Remote, Settings
+    from ..settings.tables import RemoteSettings, Settings
 
 #: seconds that one step may take
 PATIENCE_S = 10.0
@@ -63,7 +63,7 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
         await transport.close()
 
 
-def _protocol_faults(remote: Remote) -> list[str]:
+def _protocol_faults(remote: RemoteSettings) -> list[str]:
     """Why a protocol of the user's own cannot be loaded."""
     try:
         make_protocol(remote)
@@ -72,7 +72,7 @@ def _protocol_faults(remote: Remote) -> list[str]:
     return []
 
 
-async def _connect(remote: Remote) -> Finding:
+async def _connect(remote: RemoteSettings) -> Finding:
     parts = urlsplit(remote.url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -95,7 +95,7 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)  # its own text repeats the address
 
 
-def _probe(remote: Remote) -> _Probe | None:
+def _probe(remote: RemoteSettings) -> _Probe | None:
     if remote.protocol == "open_inference":
         return _Probe("/v2/health/ready", "whether it is ready")
     if remote.protocol == "openai_chat":
@@ -106,7 +106,7 @@ def _probe(remote: Remote) -> _Probe | None:
     return None
 
 
-async def _ask(transport: Transport, remote: Remote, probe: _Probe) -> AsyncIterator[Finding]:
+async def _ask(transport: Transport, remote: RemoteSettings, probe: _Probe) -> AsyncIterator[Finding]:
     response = await _get(transport, remote, probe.path)
     if isinstance(response, Finding):
         yield response
@@ -123,7 +123,7 @@ async def _ask(transport: Transport, remote: Remote, probe: _Probe) -> AsyncIter
         yield finding
 
 
-async def _get(transport: Transport, remote: Remote, path: str) -> Response | Finding:
+async def _get(transport: Transport, remote: RemoteSettings, path: str) -> Response | Finding:
     try:
         return await transport.post(
             remote.url + path, b"", remote.headers, min(PATIENCE_S, remote.timeout_s), method="GET"
@@ -144,7 +144,7 @@ def _refusal(response: Response, probe: _Probe) -> Finding | None:
     return fault("remote", f"is not ready: {status}")
 
 
-async def _model(transport: Transport, remote: Remote) -> AsyncIterator[Finding]:
+async def _model(transport: Transport, remote: RemoteSettings) -> AsyncIterator[Finding]:
     response = await _get(transport, remote, f"/v2/models/{quote(remote.model, safe='')}")
     if isinstance(response, Finding):
         yield response
@@ -158,7 +158,7 @@ async def _model(transport: Transport, remote: Remote) -> AsyncIterator[Finding]
             yield finding
 
 
-def _described(document: Any, remote: Remote) -> Iterator[Finding]:  # noqa: ANN401  # whatever a server says
+def _described(document: Any, remote: RemoteSettings) -> Iterator[Finding]:  # noqa: ANN401  # whatever a server says
     """A note where the tensors that the model says it has are not those of the settings."""
     there = _tensors(document, "inputs")
     if there and there.get(remote.input_name) != remote.datatype:
@@ -180,7 +180,7 @@ def _tensors(document: Any, side: str) -> dict[str, str]:  # noqa: ANN401  # wha
     return {str(tensor.get("name")): str(tensor.get("datatype")) for tensor in tensors}
 
 
-def _listed(response: Response, remote: Remote) -> Iterator[Finding]:
+def _listed(response: Response, remote: RemoteSettings) -> Iterator[Finding]:
     document = _json(response)
     data = document.get("data") if isinstance(document, dict) else None
     names = [entry.get("id") for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []

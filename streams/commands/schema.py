@@ -9,10 +9,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ...schemas import jsonschema
+from ..console.options import DONE
 from ..settings.file import load_settings
 from .asyncapi import defaults, rendered
-
-DONE = 0
 
 
 def schema(

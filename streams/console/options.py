@@ -1,4 +1,4 @@
-"""Exit codes, and the options that several commands have."""
+"""What commands have in common on the command line: their exit codes, and the options that most of them take."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-#: what was asked for is done; could not be done; the command line or the settings are wrong; Ctrl-C or SIGTERM
-DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-
+# `manual.py` says the same in words, at the end of every `--help`
+#: what was asked for is done
+DONE = 0
+#: it could not be done
+FAILED = 1
+#: the command line or the settings are wrong
+MISUSED = 2
+#: Ctrl-C or SIGTERM
+INTERRUPTED = 130
 
 Config = Annotated[
     Path | None,
@@ -18,6 +24,4 @@ Config = Annotated[
         help="TOML file with the settings. `BISUPERVISED_<TABLE>__<KEY>` in the environment overrides it.",
     ),
 ]
-
-
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]

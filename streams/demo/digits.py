@@ -71,7 +71,7 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
+class ThresholdPair:
     """Where the two supervisors draw the line: a score below it is not trusted."""
 
     local: float
@@ -174,7 +174,7 @@ def judge(path: Path, part: Part, *, logits: bool) -> Side:
     return Side(max_softmax(outputs, logits=logits), predicted == part.labels, predicted)
 
 
-def calibrate(models: Models, calibration: Part) -> Thresholds:
+def calibrate(models: Models, calibration: Part) -> ThresholdPair:
     """The thresholds, from digits that the models have not learned from: half for the first, half for the second.
 
     Raises `ValueError` where so few digits certify nothing.
@@ -187,4 +187,4 @@ def calibrate(models: Models, calibration: Part) -> Thresholds:
     found = clopper_pearson(recording[half:], line, FALSE_POSITIVE_RATE, DELTA)
     if isinstance(found, Infeasible):
         raise ValueError(f"these digits certify no second threshold: {found.reason}")
-    return Thresholds(line, found.threshold)
+    return ThresholdPair(line, found.threshold)

@@ -29,7 +29,7 @@ from ..topics.creating import create_topics
 from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
 
 if TYPE_CHECKING:
-    from .digits import Models, Split, Thresholds
+    from .digits import Models, Split, ThresholdPair
 
 #: what the remote takes for a call, in some currency, and how many calls it lets through
 PRICE = 0.002
@@ -115,7 +115,7 @@ def _verdict(report: Report, worker: Process, folder: Path, console: Console) ->
     return 0 if report.sound and not worker.returncode else 1
 
 
-def _models(folder: Path, seed: int, console: Console) -> tuple[Models, Split, Thresholds]:
+def _models(folder: Path, seed: int, console: Console) -> tuple[Models, Split, ThresholdPair]:
     from .digits import calibrate, load_split, make_models
 
     split = load_split(seed)
@@ -146,7 +146,7 @@ def _plan(split: Split, models: Models, rounds: int, seed: int) -> Plan:
     return Plan(events, truth, alone)
 
 
-def _toml(servers: str, url: str, models: Models, thresholds: Thresholds, seed: int) -> str:
+def _toml(servers: str, url: str, models: Models, thresholds: ThresholdPair, seed: int) -> str:
     """The configuration, as a user would write it. JSON's strings and lists are TOML's too."""
     from .digits import LABELS
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter, validators
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
+from ..console.options import DONE, FAILED
 from ..console.output import tell, working, writing
 from ..settings.file import load_settings
 from .recordings.options import RecordingOptions
@@ -18,8 +19,6 @@ from .recordings.pairs import Recorded
 
 if TYPE_CHECKING:
     from .rules import Rule
-
-DONE, FAILED = 0, 1
 
 
 def _finite(_: object, value: float | None) -> None:

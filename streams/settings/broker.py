@@ -8,13 +8,13 @@ from pathlib import Path
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection
 from .secret import secret
-from .tables import Kafka
+from .tables import KafkaSettings
 
 #: how the keys begin that `connection_faults` looks at together
 SECURITY = ("security_", "sasl_", "ssl_")
 
 
-def connection(kafka: Kafka) -> Connection:
+def connection(kafka: KafkaSettings) -> Connection:
     """The connection that the settings describe. Files are read now. Raises `ConfigurationError`."""
     faults = connection_faults(kafka)
     if faults:
@@ -27,20 +27,20 @@ def connection(kafka: Kafka) -> Connection:
     return Connection(kafka.bootstrap_servers, protocol, kafka.sasl_mechanism, kafka.sasl_username, password, context)
 
 
-def _encrypted(kafka: Kafka) -> bool:
+def _encrypted(kafka: KafkaSettings) -> bool:
     return kafka.security_protocol in ("SSL", "SASL_SSL")
 
 
-def _authenticates(kafka: Kafka) -> bool:
+def _authenticates(kafka: KafkaSettings) -> bool:
     return kafka.security_protocol.startswith("SASL_")
 
 
-def connection_faults(kafka: Kafka) -> list[str]:
+def connection_faults(kafka: KafkaSettings) -> list[str]:
     """What is wrong with the settings about encryption and identity, a line each. Reads the files."""
     return _unused(kafka) + _sasl_faults(kafka) + _ssl_faults(kafka)
 
 
-def _unused(kafka: Kafka) -> list[str]:
+def _unused(kafka: KafkaSettings) -> list[str]:
     """Set, and without effect: whoever wrote it believes in a protection that is not there."""
     sasl = ("sasl_username", "sasl_password", "sasl_password_file")
     tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
@@ -53,7 +53,7 @@ def _unused(kafka: Kafka) -> list[str]:
     ]
 
 
-def _sasl_faults(kafka: Kafka) -> list[str]:
+def _sasl_faults(kafka: KafkaSettings) -> list[str]:
     if not _authenticates(kafka):
         return []
     faults = [] if kafka.sasl_username else ["[kafka] sasl_username: is missing: the user to log in as"]
@@ -68,7 +68,7 @@ def _sasl_faults(kafka: Kafka) -> list[str]:
     return faults
 
 
-def _ssl_faults(kafka: Kafka) -> list[str]:
+def _ssl_faults(kafka: KafkaSettings) -> list[str]:
     if not _encrypted(kafka):
         return []
     faults = [
@@ -95,7 +95,7 @@ def _unreadable(path: str) -> str:
     return ""
 
 
-def _ssl_context(kafka: Kafka) -> ssl.SSLContext:
+def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
     """Certificates and host names are always checked. Raises `ValueError` that names the key, and no secret."""
     try:
         context = ssl.create_default_context(cafile=kafka.ssl_ca_file or None)

@@ -9,7 +9,7 @@ from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from .place import Place
 from .protocol_tables import ChatOptions, GenericOptions
 from .protocols import AGREEMENT, PROTOCOLS, TABLES, _asks_singly
-from .tables import Remote, Settings
+from .tables import RemoteSettings, Settings
 
 
 def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str]:
@@ -26,7 +26,7 @@ def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str
     return faults
 
 
-def _of_others(remote: Remote) -> list[str]:
+def _of_others(remote: RemoteSettings) -> list[str]:
     """Keys that were given, in vain."""
     faults = [
         f'[remote] {key}: belongs to protocol = "{owner}" (protocol is "{remote.protocol}")'
@@ -43,7 +43,7 @@ def _of_others(remote: Remote) -> list[str]:
     return faults
 
 
-def _unsendable(remote: Remote) -> list[str]:
+def _unsendable(remote: RemoteSettings) -> list[str]:
     count = len(remote.send)
     if remote.protocol == "open_inference" and count:
         return ['[remote] send: protocol = "open_inference" sends the model\'s input alone']
@@ -54,7 +54,7 @@ def _unsendable(remote: Remote) -> list[str]:
     return faults + _beside_inputs(remote.generic_json)
 
 
-def _templates(remote: Remote) -> list[tuple[str, frozenset[str]]]:
+def _templates(remote: RemoteSettings) -> list[tuple[str, frozenset[str]]]:
     """Each key that holds templates, and the fields that they name."""
     chat, generic = remote.openai_chat, remote.generic_json
     if remote.protocol == "openai_chat" and chat is not None:
@@ -81,13 +81,13 @@ def _unlisted(key: str, names: frozenset[str] | set[str], send: Sequence[str]) -
     return [f"{key}: names {fields}, and [remote] send lets out {listed}"] if names else []
 
 
-def _too_many(remote: Remote) -> list[str]:
+def _too_many(remote: RemoteSettings) -> list[str]:
     if remote.batch_size == 1 or not _asks_singly(remote.protocol, remote.generic_json):
         return []
     return [f"[remote] batch_size: must be 1: a call takes one input (got {remote.batch_size})"]
 
 
-def _unsampled(remote: Remote) -> list[str]:
+def _unsampled(remote: RemoteSettings) -> list[str]:
     options = remote.openai_chat or ChatOptions()
     if remote.own_score != AGREEMENT:
         several = f'[{_CHAT}] samples: must be 1 unless [remote] supervisor = "agreement" (got {options.samples})'

@@ -77,7 +77,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Kafka(_Table):
+class KafkaSettings(_Table):
     """How to reach the broker, and how long it may take."""
 
     bootstrap_servers: Annotated[str, AfterValidator(servers)] = Field(
@@ -114,7 +114,7 @@ class Kafka(_Table):
     request_timeout_s: _Seconds = Field(default=30.0, description="seconds to wait for one answer of the broker")
 
 
-class Topics(_Table):
+class TopicsSettings(_Table):
     """Names of the topics, and how `topics create` makes them."""
 
     requests: _Topic = Field(default="requests", description="topic that events are read from")
@@ -151,7 +151,7 @@ class Topics(_Table):
         }[route]
 
 
-class Stream(_Table):
+class StreamSettings(_Table):
     """How records are moved: the promise, the order and the bounds."""
 
     delivery: Literal["exactly_once", "at_least_once"] = Field(
@@ -182,7 +182,7 @@ class Stream(_Table):
     fetch_records: _Count = Field(default=2_000, description="records taken from the consumer at once")
 
 
-class Request(_Table):
+class RequestSettings(_Table):
     """Which parts of a request mean what. Names are top-level fields of its JSON value; '' means none."""
 
     input: str = Field(default="input", description="field with the model's input; '' takes the whole value")
@@ -196,7 +196,7 @@ class Request(_Table):
     )
 
 
-class Local(_Table):
+class LocalSettings(_Table):
     """The small model that answers first, and its supervisor."""
 
     model: Annotated[str, AfterValidator(model_name)] = Field(
@@ -247,7 +247,7 @@ class Local(_Table):
         return parsed_threshold(value, parse, free=info.data.get("output") == "scored")
 
 
-class Remote(_Table):
+class RemoteSettings(_Table):
     """The large model behind a network, and its supervisor."""
 
     url: Annotated[str, AfterValidator(http_url)] = Field(
@@ -416,7 +416,7 @@ class Remote(_Table):
         return parsed_threshold(value, parse, free=free)
 
 
-class Budget(_Table):
+class BudgetSettings(_Table):
     """The most that the remote may cost. What is spent is agreed on in a topic, for the whole fleet."""
 
     money: _NotNegative = Field(
@@ -441,7 +441,7 @@ class Budget(_Table):
         return bool(self.money or self.calls)
 
 
-class Thresholds(_Table):
+class ThresholdsSettings(_Table):
     """Where the thresholds come from."""
 
     file: str = Field(
@@ -452,7 +452,7 @@ class Thresholds(_Table):
     )
 
 
-class Web(_Table):
+class WebSettings(_Table):
     """The worker's page, its health and its metrics."""
 
     enabled: bool = Field(default=True, description="true serves the page, /live, /ready and /metrics")
@@ -482,7 +482,7 @@ class Web(_Table):
     )
 
 
-class Log(_Table):
+class LogSettings(_Table):
     """What the worker writes about itself."""
 
     level: _Level = Field(default="INFO", description="least severity that is written")
@@ -496,16 +496,16 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     name: _Topic = Field(default="bisupervised", description="prefix of consumer groups and transactional ids")
-    kafka: Kafka = Field(default=Kafka(), description="how to reach the broker")
-    topics: Topics = Field(default=Topics(), description="names of the topics, and how they are made")
-    stream: Stream = Field(default=Stream(), description="how records are moved")
-    request: Request = Field(default=Request(), description="which parts of a request mean what")
-    local: Local = Field(description="the small model that answers first")
-    remote: Remote = Field(description="the large model behind a network")
-    budget: Budget = Field(default=Budget(), description="the most that the remote may cost")
-    thresholds: Thresholds = Field(default=Thresholds(), description="where the thresholds come from")
-    web: Web = Field(default=Web(), description="the worker's page, its health and its metrics")
-    log: Log = Field(default=Log(), description="what the worker writes about itself")
+    kafka: KafkaSettings = Field(default=KafkaSettings(), description="how to reach the broker")
+    topics: TopicsSettings = Field(default=TopicsSettings(), description="names of the topics, and how they are made")
+    stream: StreamSettings = Field(default=StreamSettings(), description="how records are moved")
+    request: RequestSettings = Field(default=RequestSettings(), description="which parts of a request mean what")
+    local: LocalSettings = Field(description="the small model that answers first")
+    remote: RemoteSettings = Field(description="the large model behind a network")
+    budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")
+    thresholds: ThresholdsSettings = Field(default=ThresholdsSettings(), description="where the thresholds come from")
+    web: WebSettings = Field(default=WebSettings(), description="the worker's page, its health and its metrics")
+    log: LogSettings = Field(default=LogSettings(), description="what the worker writes about itself")
 
     @classmethod
     def settings_customise_sources(

@@ -19,7 +19,7 @@ from ..plane.standing import Standing
 from . import metrics as m
 from .monitor import WorkerView
 from .release import release
-from .stage import StageView
+from .running_step import StepView
 
 __all__ = ["CONTENT_TYPE", "render"]
 
@@ -37,7 +37,7 @@ _PLANE = {
     m.FAULTS: "faults",
 }
 #: what a partition shows of its standing
-_STANDING: dict[m.Metric, Callable[[StageView, Standing, float], float | None]] = {
+_STANDING: dict[m.Metric, Callable[[StepView, Standing, float], float | None]] = {
     m.UNFINISHED: lambda view, standing, now_ms: standing.unfinished,
     m.LAG: lambda view, standing, now_ms: view.lag(standing),
     m.OLDEST: lambda view, standing, now_ms: _age_s(standing, now_ms),
@@ -62,13 +62,13 @@ class _Once(Collector):
     def collect(self) -> Iterator[Family]:
         sheet = Sheet()
         _worker(sheet, self._view)
-        for stage in self._view.stages:
-            _outcomes(sheet, stage)
-            _plane(sheet, stage)
-            _partitions(sheet, stage, self._view.now_ms)
-            _agent(sheet, stage)
-            if "meter" in stage.measured:
-                _remote(sheet, stage)
+        for step in self._view.steps:
+            _outcomes(sheet, step)
+            _plane(sheet, step)
+            _partitions(sheet, step, self._view.now_ms)
+            _agent(sheet, step)
+            if "meter" in step.measured:
+                _remote(sheet, step)
         _saved(sheet, self._view)
         yield from sheet.families.values()
 
@@ -110,8 +110,8 @@ def _worker(sheet: Sheet, view: WorkerView) -> None:
     sheet.put(m.LOOP_LAG, view.loop_lag_s)
 
 
-def _outcomes(sheet: Sheet, stage: StageView) -> None:
-    agent, seen = stage.agent, stage.outcomes
+def _outcomes(sheet: Sheet, step: StepView) -> None:
+    agent, seen = step.agent, step.outcomes
     for route, count in seen["routes"].items():
         if route not in ("results", "fallback"):
             sheet.put(m.RECORDS, count, agent, route, "", "")
@@ -127,35 +127,35 @@ def _outcomes(sheet: Sheet, stage: StageView) -> None:
         sheet.put(m.LAST_COMMIT, seen["last_ms"] / 1000.0, agent)
 
 
-def _plane(sheet: Sheet, stage: StageView) -> None:
+def _plane(sheet: Sheet, step: StepView) -> None:
     for metric, name in _PLANE.items():
-        sheet.put(metric, stage.plane[name], stage.agent)
+        sheet.put(metric, step.plane[name], step.agent)
 
 
-def _partitions(sheet: Sheet, stage: StageView, now_ms: float) -> None:
-    for standing in stage.standings:
+def _partitions(sheet: Sheet, step: StepView, now_ms: float) -> None:
+    for standing in step.standings:
         for metric, of in _STANDING.items():
-            value = of(stage, standing, now_ms)
-            sheet.put(metric, value, stage.agent, standing.topic, str(standing.partition))
+            value = of(step, standing, now_ms)
+            sheet.put(metric, value, step.agent, standing.topic, str(standing.partition))
 
 
 def _age_s(standing: Standing, now_ms: float) -> float:
     return 0.0 if standing.oldest_ms is None else max(0.0, (now_ms - standing.oldest_ms) / 1000.0)
 
 
-def _agent(sheet: Sheet, stage: StageView) -> None:
-    sheet.put(m.RESTARTS, stage.restarts, stage.agent)
-    if "predict" in stage.measured:
-        sheet.histogram(m.PREDICT, stage.measured["predict"], stage.agent)
+def _agent(sheet: Sheet, step: StepView) -> None:
+    sheet.put(m.RESTARTS, step.restarts, step.agent)
+    if "predict" in step.measured:
+        sheet.histogram(m.PREDICT, step.measured["predict"], step.agent)
 
 
-def _remote(sheet: Sheet, stage: StageView) -> None:
-    told, meter, end = stage.told, stage.measured["meter"], stage.measured["endpoint"]
+def _remote(sheet: Sheet, step: StepView) -> None:
+    told, meter, end = step.told, step.measured["meter"], step.measured["endpoint"]
     _calls(sheet, meter, end)
     sheet.put(m.REPEATED, told.get("remote_calls_repeated"))
     _cache(sheet, told.get("cache"))
-    sheet.put(m.ASKED, stage.outcomes["asked"])
-    sheet.put(m.COST, stage.outcomes["cost"])
+    sheet.put(m.ASKED, step.outcomes["asked"])
+    sheet.put(m.COST, step.outcomes["cost"])
     sheet.put(m.IN_FLIGHT, told.get("in_flight"))
     sheet.put(m.WAITING, told.get("waiting"))
     _limits(sheet, told.get("limits", {}))
@@ -207,6 +207,6 @@ def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
 
 
 def _saved(sheet: Sheet, view: WorkerView) -> None:
-    for stage in view.stages:
-        if stage.agent == "local":
-            sheet.put(m.SAVED, stage.outcomes["answered_by"].get("local", 0) * view.unit_cost)
+    for step in view.steps:
+        if step.agent == "local":
+            sheet.put(m.SAVED, step.outcomes["answered_by"].get("local", 0) * view.unit_cost)

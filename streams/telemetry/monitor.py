@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...agents.clock import wall_ms
 from ..kafka.errors import Lost
-from .stage import Stage, StageView
+from .running_step import RunningStep, StepView
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _LOOKS_A_QUESTION = 10
 class WorkerView(NamedTuple):
     """A worker at one moment."""
 
-    stages: list[StageView]
+    steps: list[StepView]
     now_ms: float  #: the moment, milliseconds since epoch
     started_ms: float  #: when the worker started
     loop_lag_s: float  #: the longest that the event loop was late of late, seconds
@@ -36,23 +36,23 @@ class WorkerView(NamedTuple):
         """What asking about one input costs: by those asked about so far, failed calls included, or the price of the
         settings.
         """
-        asked = sum(stage.outcomes["asked"] for stage in self.stages)
-        cost: float = sum(stage.outcomes["cost"] for stage in self.stages)
+        asked = sum(step.outcomes["asked"] for step in self.steps)
+        cost: float = sum(step.outcomes["cost"] for step in self.steps)
         return cost / asked if asked else self.price_per_call
 
 
 class Monitor:
-    """Looks at the stages of a worker, and measures what nobody else does: the loop's lag, where partitions end."""
+    """Looks at the steps of a worker, and measures what nobody else does: the loop's lag, where partitions end."""
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        steps: Sequence[RunningStep],
         *,
         price_per_call: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
-        self._stages = stages
+        self._steps = steps
         self._price = price_per_call
         self._clock = clock
         self._now_ms = now_ms
@@ -61,11 +61,11 @@ class Monitor:
         self.answered: dict[str, float] = {}  #: by agent: when the broker last answered it, on the clock
 
     def __repr__(self) -> str:
-        return f"<Monitor of {[stage.plane.policy.name for stage in self._stages]}>"
+        return f"<Monitor of {[step.plane.policy.name for step in self._steps]}>"
 
     async def run(self) -> None:
         """Measure for ever."""
-        await asyncio.gather(self._watch_loop(), *(self._ask(stage) for stage in self._stages))
+        await asyncio.gather(self._watch_loop(), *(self._ask(step) for step in self._steps))
 
     async def _watch_loop(self) -> None:
         while True:
@@ -73,18 +73,18 @@ class Monitor:
             await asyncio.sleep(_LOOK_S)
             self._late.append(max(0.0, self._clock() - due))
 
-    async def _ask(self, stage: Stage) -> None:
+    async def _ask(self, step: RunningStep) -> None:
         while True:
             try:
-                await stage.measure()
-                self.answered[stage.plane.policy.name] = self._clock()
+                await step.measure()
+                self.answered[step.plane.policy.name] = self._clock()
             except Lost as error:
-                log.debug("%s: %s", stage.plane.policy.name, error, extra={"action": "ends_unknown"})
+                log.debug("%s: %s", step.plane.policy.name, error, extra={"action": "ends_unknown"})
             except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it
-                log.exception("cannot look at %s", stage.plane.policy.name, extra={"action": "look_failed"})
+                log.exception("cannot look at %s", step.plane.policy.name, extra={"action": "look_failed"})
             await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
 
     def view(self) -> WorkerView:
         """As the worker is now."""
-        views = [stage.view() for stage in self._stages]
+        views = [step.view() for step in self._steps]
         return WorkerView(views, self._now_ms(), self._started_ms, max(self._late, default=0.0), self._price)

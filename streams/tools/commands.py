@@ -14,6 +14,7 @@ from cyclopts import Parameter, validators
 
 from ...schemas.codec import facts_of
 from ...schemas.errors import ConfigurationError, Reason
+from ..console.options import DONE, FAILED
 from ..console.output import as_text, counted, progress_console
 from ..console.signals import run_coroutine
 from ..settings.file import load_settings
@@ -23,7 +24,6 @@ from .record_lines import as_document, fallback_line, lines_console, told_fallba
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay
 
-DONE, FAILED = 0, 1
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 Config = Annotated[Path | None, Parameter(name=("--config", "-c"), help="TOML file with the settings.")]

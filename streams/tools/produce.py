@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
+from ..console.options import DONE, FAILED
 from ..console.output import as_text as json_text
 from ..console.output import counted, progress_bar, progress_console
 from ..console.signals import run_coroutine
@@ -21,7 +22,6 @@ from ..topics.reading import partitions_of
 from .record_lines import lines_console, plain
 from .rows import Row, RowsError, read_rows
 
-DONE, FAILED = 0, 1
 #: bad rows that are named one by one
 _NAMED = 20
 #: records on their way at once

@@ -31,15 +31,15 @@ class Sample:
 
 def sample(view: WorkerView, now: float) -> Sample:
     """From what each agent has committed."""
-    told = {stage.agent: stage.outcomes for stage in view.stages}
+    told = {step.agent: step.outcomes for step in view.steps}
     latency = {kind: buckets for kind in KINDS if (buckets := _latency(told, kind)) is not None}
     return Sample(now, edges(view), {kind: _ended(told, kind) for kind in KINDS}, latency)
 
 
 def edges(view: WorkerView) -> dict[str, int]:
     """Records over each edge of the flow; `requests` is the first one."""
-    found = {f"{stage.agent}_{route}": n for stage in view.stages for route, n in stage.outcomes["routes"].items()}
-    requests = [sum(stage.outcomes["routes"].values()) for stage in view.stages if stage.agent == "local"]
+    found = {f"{step.agent}_{route}": n for step in view.steps for route, n in step.outcomes["routes"].items()}
+    requests = [sum(step.outcomes["routes"].values()) for step in view.steps if step.agent == "local"]
     return found | {"requests": requests[0]} if requests else found
 
 

@@ -18,7 +18,7 @@ from .watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Site:
     """Started before anything can take long, stopped last."""
 
     health: Health
@@ -35,14 +35,14 @@ class Face:
             await self.server.stop()
 
 
-def make_face(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Face:
+def make_site(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Site:
     """Raises `ValueError` where the token cannot be read."""
     web = settings.web
     health = Health(HealthPolicy(web.stalled_s), agents)
     if not web.enabled:
-        return Face(health, None)
+        return Site(health, None)
     access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), one_word(web, "token"))
     policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
     about = About(settings.name, release(), tuple(agents))
     watch = Watch(monitor, health)
-    return Face(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))
+    return Site(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))

@@ -11,7 +11,7 @@ import orjson
 
 from ..plane.standing import Standing
 from ..telemetry.monitor import WorkerView
-from ..telemetry.stage import StageView
+from ..telemetry.running_step import StepView
 from .history import History, edges
 
 #: fallback records shown, the newest first
@@ -46,12 +46,10 @@ def status(
         "rates": history.rates(),
         "counts": counts(view),
         "money": money(view),
-        "remote": next((stage.told for stage in view.stages if stage.agent == "remote"), None),
+        "remote": next((step.told for step in view.steps if step.agent == "remote"), None),
         "chart": history.chart(),
         "latency": history.percentiles(),
-        "partitions": [
-            _partition(stage, standing, view.now_ms) for stage in view.stages for standing in stage.standings
-        ],
+        "partitions": [_partition(step, standing, view.now_ms) for step in view.steps for standing in step.standings],
         "fallbacks": [_fallback(record, pictures) for record in last_fallbacks(view)],
     }
 
@@ -60,15 +58,15 @@ def counts(view: WorkerView) -> dict[str, Any]:
     """Records since the worker started: over each edge, by who answered, by reason."""
     reasons: Counter[str] = Counter()
     answered: Counter[str] = Counter(local=0, remote=0)
-    for stage in view.stages:
-        reasons.update(stage.outcomes["reasons"])
-        answered.update(stage.outcomes["answered_by"])
+    for step in view.steps:
+        reasons.update(step.outcomes["reasons"])
+        answered.update(step.outcomes["answered_by"])
     found = edges(view)
     return {
         "edges": found,
         "requests": found.get("requests"),
         "answered_by": answered,
-        "untrusted": sum(stage.outcomes["untrusted"] for stage in view.stages),
+        "untrusted": sum(step.outcomes["untrusted"] for step in view.steps),
         "fallback": reasons.total(),
         "reasons": dict(reasons.most_common()),
     }
@@ -80,7 +78,7 @@ def money(view: WorkerView) -> dict[str, Any]:
     Each input that the local model answered is saved; a doubtful one is not, though it may still wait for its call.
     None where this worker does not run the agent that knows.
     """
-    told, unit = {stage.agent: stage.outcomes for stage in view.stages}, view.unit_cost
+    told, unit = {step.agent: step.outcomes for step in view.steps}, view.unit_cost
     remote, local = told.get("remote"), told.get("local")
     asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
     kept = local["routes"].get("results", 0) if local else None
@@ -96,16 +94,16 @@ def money(view: WorkerView) -> dict[str, Any]:
     }
 
 
-def _partition(stage: StageView, standing: Standing, now_ms: float) -> dict[str, Any]:
+def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, Any]:
     """Age: seconds since the first unfinished record that was fetched was requested."""
     return {
-        "agent": stage.agent,
+        "agent": step.agent,
         "topic": standing.topic,
         "partition": standing.partition,
         "state": standing.state,
         "stopped": standing.stopped,
         "unfinished": standing.unfinished,
-        "lag": stage.lag(standing),
+        "lag": step.lag(standing),
         "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
         "sent": standing.sent,
     }
@@ -113,7 +111,7 @@ def _partition(stage: StageView, standing: Standing, now_ms: float) -> dict[str,
 
 def last_fallbacks(view: WorkerView) -> list[dict[str, Any]]:
     """The newest of all agents."""
-    found = [record for stage in view.stages for record in stage.outcomes["fallbacks"]]
+    found = [record for step in view.steps for record in step.outcomes["fallbacks"]]
     return sorted(found, key=lambda record: -record["at_ms"])[:FALLBACKS]
 
 

@@ -42,7 +42,7 @@ class Watch:
         now, self.view = self._clock(), self._monitor.view()
         for agent, at in self._monitor.answered.items():
             self.health.answered(agent, at)
-        self.health.seen([standing for stage in self.view.stages for standing in stage.standings], now)
+        self.health.seen([standing for step in self.view.steps for standing in step.standings], now)
         self.history.add(sample(self.view, now))
 
     def reasons(self) -> list[str]:

@@ -29,14 +29,14 @@ from ..settings.tables import Settings
 from ..telemetry.logs import configure
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
-from ..telemetry.stage import Stage
-from ..web.site import Face, make_face
+from ..telemetry.running_step import RunningStep
+from ..web.site import Site, make_site
 from .channel import BatchChannel
 from .making import make_agent, make_router, plane_policy
 from .preflight import TopicFacts, preflight
 from .pulse import Pulse
 from .reload import Reloader, Reloading
-from .restarts import Supervision
+from .restarts import AgentRestarts
 from .served_agent import ServedAgent
 
 T = TypeVar("T")
@@ -70,29 +70,29 @@ class Planes(Service):
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        steps: Sequence[RunningStep],
         monitor: Monitor,
-        face: Face,
+        site: Site,
         pulse: Pulse,
         **kwargs: Any,  # noqa: ANN401  # for mode
     ) -> None:
         super().__init__(**kwargs)
-        self._stages = stages
+        self._steps = steps
         self._monitor = monitor
-        self._face = face
+        self._site = site
         self._pulse = pulse
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
         """Show ourselves, warm the agents up, then begin to read."""
-        await self._face.start()
-        for stage in self._stages:
-            await stage.agent.warm_up()
-            self._face.health.loaded(stage.plane.policy.name)
+        await self._site.start()
+        for step in self._steps:
+            await step.agent.warm_up()
+            self._site.health.loaded(step.plane.policy.name)
         settle_heap()
         self.add_future(self._pulse.run())
-        for stage in self._stages:
-            task = asyncio.create_task(stage.plane.run(), name=f"plane {stage.plane.policy.name}")
+        for step in self._steps:
+            task = asyncio.create_task(step.plane.run(), name=f"plane {step.plane.policy.name}")
             task.add_done_callback(self._ended)
             self._running.append(task)
         self.add_future(self._monitor.run())
@@ -100,20 +100,20 @@ class Planes(Service):
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._face.health.failed(f"a data plane has failed: {type(error).__name__}")
+            self._site.health.failed(f"a data plane has failed: {type(error).__name__}")
             self.add_future(self.crash(error))
 
     async def on_stop(self) -> None:
         """All at once: drain, leave the group; then let go of models and connections."""
-        for stage in self._stages:
-            stage.plane.stop()
+        for step in self._steps:
+            step.plane.stop()
         if self._running:
             await asyncio.wait(self._running)
-        for stage in self._stages:
-            await stage.agent.close()
-            told = stage.plane.statistics() | stage.agent.statistics()
-            log.info("%s stopped: %s", stage.plane.policy.name, told, extra={"action": "plane_stopped"})
-        await self._face.stop()
+        for step in self._steps:
+            await step.agent.close()
+            told = step.plane.statistics() | step.agent.statistics()
+            log.info("%s stopped: %s", step.plane.policy.name, told, extra={"action": "plane_stopped"})
+        await self._site.stop()
 
 
 def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
@@ -129,18 +129,18 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        stages = [_stage(app, settings, step, facts) for step in flow]
-    app.telemetry = Monitor(stages, price_per_call=settings.remote.price_per_call)
-    face = make_face(settings, agents, app.telemetry)
+        running = [_stage(app, settings, step, facts) for step in flow]
+    app.telemetry = Monitor(running, price_per_call=settings.remote.price_per_call)
+    site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(stages, app.telemetry, face, pulse, **kwargs)
+            super().__init__(running, app.telemetry, site, pulse, **kwargs)
 
     if source is not None:
-        _reload_from(source, settings, app, [stage.agent for stage in stages])
+        _reload_from(source, settings, app, [step.agent for step in running])
     return app
 
 
@@ -153,7 +153,7 @@ def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Seq
             super().__init__(reloader, **kwargs)
 
 
-def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> Stage:
+def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> RunningStep:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(settings, step.agent, on_hang=_end_process)
@@ -161,8 +161,8 @@ def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) ->
     policy = plane_policy(settings, step)
     clients = KafkaClients(policy, make_router(settings, step, facts))
     plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
-    actor = app.agent(channel, name=step.agent, supervisor_strategy=Supervision)(agent.run)
-    return Stage(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
+    actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
+    return RunningStep(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
 def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> int:

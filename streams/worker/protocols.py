@@ -14,12 +14,12 @@ from ...agents.remote.protocols.tei import Tei
 from ...agents.remote.protocols.templates import parse, parse_json
 from ..settings.protocol_tables import ChatOptions, TeiOptions
 from ..settings.protocols import AGREEMENT
-from ..settings.tables import Remote
+from ..settings.tables import RemoteSettings
 
 
-def make_protocol(remote: Remote) -> RemoteProtocol:
+def make_protocol(remote: RemoteSettings) -> RemoteProtocol:
     """What speaks to the remote. Raises `ConfigurationError` where it is the user's own and cannot be loaded."""
-    makers: dict[str, Callable[[Remote], RemoteProtocol]] = {
+    makers: dict[str, Callable[[RemoteSettings], RemoteProtocol]] = {
         "open_inference": _open_inference,
         "openai_chat": _openai_chat,
         "tei": _tei,
@@ -30,13 +30,13 @@ def make_protocol(remote: Remote) -> RemoteProtocol:
     return load_protocol(remote.protocol, remote.options)
 
 
-def _open_inference(remote: Remote) -> OpenInference:
+def _open_inference(remote: RemoteSettings) -> OpenInference:
     reading = ClassReading(remote.output == "logits", remote.labels, remote.own_score, remote.temperature)
     scored_by = remote.score_output if remote.output == "scored" else ""
     return OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading, scored_by)
 
 
-def _openai_chat(remote: Remote) -> OpenAIChat:
+def _openai_chat(remote: RemoteSettings) -> OpenAIChat:
     options = remote.openai_chat or ChatOptions()
     return OpenAIChat(
         remote.model,
@@ -60,7 +60,7 @@ def _openai_chat(remote: Remote) -> OpenAIChat:
     )
 
 
-def _tei(remote: Remote) -> Tei:
+def _tei(remote: RemoteSettings) -> Tei:
     options = remote.tei or TeiOptions()
     return Tei(
         remote.model or "tei",
@@ -73,7 +73,7 @@ def _tei(remote: Remote) -> Tei:
     )
 
 
-def _generic_json(remote: Remote) -> GenericJson:
+def _generic_json(remote: RemoteSettings) -> GenericJson:
     options = remote.generic_json
     if options is None:  # load_settings tells it; here, for settings that were built otherwise
         raise ValueError("[remote.generic_json] is missing")

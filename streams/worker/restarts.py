@@ -18,7 +18,7 @@ from mode.utils.times import rate_limit
 _AGAIN_S = 0.01
 
 
-class Supervision(OneForOneSupervisor):
+class AgentRestarts(OneForOneSupervisor):
     """Restarts an agent that crashed; more than `max_restarts` at once, or as many a second, end the worker."""
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's supervisor

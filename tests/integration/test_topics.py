@@ -11,8 +11,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from bisupervised.streams.kafka.errors import BrokerUnreachable
 from bisupervised.streams.sandbox.broker import Broker
-from bisupervised.streams.settings.tables import Kafka as KafkaSettings
-from bisupervised.streams.settings.tables import Local, Remote, Settings, Topics
+from bisupervised.streams.settings.tables import (
+    KafkaSettings,
+    LocalSettings,
+    RemoteSettings,
+    Settings,
+    TopicsSettings,
+)
 from bisupervised.streams.topics.creating import TopicsRefused, create_topics
 
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
@@ -22,9 +27,9 @@ def settings_for(servers: str, prefix: str, **topics: Any) -> Settings:
     names = {role: f"{prefix}-{role}" for role in ROLES}
     return Settings(
         kafka=KafkaSettings(bootstrap_servers=servers, request_timeout_s=10.0),
-        topics=Topics(**(names | topics)),
-        local=Local(model="module:callable", threshold=0.5),
-        remote=Remote(url="http://127.0.0.1", model="model", threshold=0.5),
+        topics=TopicsSettings(**(names | topics)),
+        local=LocalSettings(model="module:callable", threshold=0.5),
+        remote=RemoteSettings(url="http://127.0.0.1", model="model", threshold=0.5),
     )
 
 

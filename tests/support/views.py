@@ -14,7 +14,7 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.streams.plane.standing import Standing
 from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.telemetry.observation import Observation
-from bisupervised.streams.telemetry.stage import StageView
+from bisupervised.streams.telemetry.running_step import StepView
 from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
 
 NOW_MS = REQUESTED_MS + 500.0
@@ -33,16 +33,16 @@ def standing(partition: int = 0, state: Any = "running", **fields: Any) -> Stand
     return Standing("requests", partition, state, stopped, 10, 5, REQUESTED_MS, 7)._replace(**fields)
 
 
-def stage(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, standings: Any = None) -> StageView:
-    """A stage that has committed these outcomes."""
+def step(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, standings: Any = None) -> StepView:
+    """A step that has committed these outcomes."""
     observation = Observation(agent, lambda: NOW_MS)
     observation.committed(outcomes)
     plane = {name: place for place, name in enumerate(PLANE, start=1)}
     found = [standing()] if standings is None else standings
-    return StageView(agent, observation.snapshot(), plane, found, {("requests", 0): 12}, told or {}, measured or {}, 2)
+    return StepView(agent, observation.snapshot(), plane, found, {("requests", 0): 12}, told or {}, measured or {}, 2)
 
 
-def remote_stage(*, budget: bool = True) -> StageView:
+def remote_step(*, budget: bool = True) -> StepView:
     """The remote agent with limits, one lost call, one answered, one retry."""
     meter = Meter(lambda: 0.0)
     meter.ended(0.3, "")
@@ -60,18 +60,18 @@ def remote_stage(*, budget: bool = True) -> StageView:
         "cache": {"hits": 2, "shared": 1},
     }
     measured = {"meter": meter, "endpoint": endpoint("openai_chat", "large", "https://models.example/v1")}
-    return stage("remote", paid(2.0), paid(4.0), told=told | ({"budget": BUDGET} if budget else {}), measured=measured)
+    return step("remote", paid(2.0), paid(4.0), told=told | ({"budget": BUDGET} if budget else {}), measured=measured)
 
 
-def worker(*stages: StageView, price: float = 0.0) -> WorkerView:
-    """A worker with these stages."""
-    return WorkerView(list(stages), NOW_MS, REQUESTED_MS - 1000.0, 0.25, price)
+def worker(*steps: StepView, price: float = 0.0) -> WorkerView:
+    """A worker with these steps."""
+    return WorkerView(list(steps), NOW_MS, REQUESTED_MS - 1000.0, 0.25, price)
 
 
 def whole_worker() -> WorkerView:
     """A worker with all three agents, in which every metric has a value."""
     predict = Histogram((0.1, 1.0))
     predict.observe(0.5)
-    local = stage("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
-    judge = stage("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
-    return worker(local, remote_stage(), judge)
+    local = step("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
+    judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
+    return worker(local, remote_step(), judge)

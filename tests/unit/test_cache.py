@@ -6,7 +6,7 @@ import pytest
 from bisupervised.agents.remote.asking import RemoteAnswer
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import AnswerCache, CachePolicy, digest_of
-from bisupervised.streams.settings.tables import Remote
+from bisupervised.streams.settings.tables import RemoteSettings
 from bisupervised.streams.worker.protocols import make_protocol
 
 
@@ -66,7 +66,7 @@ CHAT = {"url": "http://x", "protocol": "openai_chat", "model": "m", "threshold":
 def chat(**changed: Any) -> bytes | None:
     """The digest of one input under these settings."""
     top = {name: changed.pop(name) for name in ("model",) if name in changed}
-    return digest_of(make_protocol(Remote.model_validate({**CHAT, **top, "openai_chat": changed})), "how many?")
+    return digest_of(make_protocol(RemoteSettings.model_validate({**CHAT, **top, "openai_chat": changed})), "how many?")
 
 
 @pytest.mark.parametrize(

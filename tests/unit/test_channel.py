@@ -12,7 +12,7 @@ from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.window import Window
 from bisupervised.streams.worker.app import _App, _Boot
 from bisupervised.streams.worker.channel import BatchChannel
-from bisupervised.streams.worker.restarts import Supervision
+from bisupervised.streams.worker.restarts import AgentRestarts
 from support.virtual_time import VirtualTimeLoop
 from support.windows import answers, log, make_window, window_policy
 
@@ -55,7 +55,7 @@ def with_agent(body: Body) -> tuple[faust.App, BatchChannel]:
     """An app whose only agent has this body."""
     app = make_app()
     channel = BatchChannel(app)
-    app.agent(channel, name="tested", supervisor_strategy=Supervision)(body)
+    app.agent(channel, name="tested", supervisor_strategy=AgentRestarts)(body)
     return app, channel
 
 

@@ -10,7 +10,7 @@ import trustme
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.settings.broker import connection, connection_faults
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import Kafka
+from bisupervised.streams.settings.tables import KafkaSettings
 from pydantic import SecretStr
 
 CANARY = "canary-secret"
@@ -31,11 +31,16 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 
 def test_without_settings_nothing_but_the_address_is_told() -> None:
-    assert connection(Kafka()).options() == {"bootstrap_servers": "127.0.0.1:9092", "security_protocol": "PLAINTEXT"}
+    assert connection(KafkaSettings()).options() == {
+        "bootstrap_servers": "127.0.0.1:9092",
+        "security_protocol": "PLAINTEXT",
+    }
 
 
 def test_a_password_comes_from_a_file_and_the_environment_wins(files: dict[str, str]) -> None:
-    kafka = Kafka(security_protocol="SASL_PLAINTEXT", sasl_username="alice", sasl_password_file=files["password"])
+    kafka = KafkaSettings(
+        security_protocol="SASL_PLAINTEXT", sasl_username="alice", sasl_password_file=files["password"]
+    )
     options = connection(kafka).options()
     assert options["sasl_mechanism"] == "SCRAM-SHA-512"
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("alice", CANARY)
@@ -44,7 +49,7 @@ def test_a_password_comes_from_a_file_and_the_environment_wins(files: dict[str, 
 
 
 def test_certificates_are_checked_and_so_is_the_host(files: dict[str, str]) -> None:
-    kafka = Kafka(
+    kafka = KafkaSettings(
         security_protocol="SSL",
         ssl_ca_file=files["ca.pem"],
         ssl_certificate_file=files["client.pem"],
@@ -56,7 +61,7 @@ def test_certificates_are_checked_and_so_is_the_host(files: dict[str, str]) -> N
 
 
 def test_the_secret_is_in_no_repr(files: dict[str, str]) -> None:
-    kafka = Kafka(security_protocol="SASL_PLAINTEXT", sasl_username="alice", sasl_password=SecretStr(CANARY))
+    kafka = KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_username="alice", sasl_password=SecretStr(CANARY))
     assert CANARY not in repr(connection(kafka)) + repr(kafka) + str(kafka.model_dump())
 
 
@@ -84,7 +89,7 @@ def test_the_secret_is_in_no_repr(files: dict[str, str]) -> None:
     ],
 )
 def test_each_fault_says_what_to_mend(files: dict[str, str], keys: dict[str, Any], fault: str) -> None:
-    faults = connection_faults(Kafka(**{key: files.get(value, value) for key, value in keys.items()}))
+    faults = connection_faults(KafkaSettings(**{key: files.get(value, value) for key, value in keys.items()}))
     assert any(told.startswith(fault) for told in faults), faults
 
 

@@ -8,7 +8,7 @@ import pytest
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.records import Facts, Result, Source, Verdict
 from bisupervised.streams.demo import run
-from bisupervised.streams.demo.digits import FEATURES, LABELS, Models, Thresholds, load_split
+from bisupervised.streams.demo.digits import FEATURES, LABELS, Models, ThresholdPair, load_split
 from bisupervised.streams.demo.report import Outcome
 from bisupervised.streams.settings.file import load_settings
 from support.records import Record, request
@@ -23,7 +23,7 @@ def sent(outcome: Any) -> Record:
 
 def test_the_configuration_is_one_that_loads(tmp_path: Path) -> None:
     models = Models(Path('odd "folder"/local.pt2'), Path("remote.pt2"))
-    thresholds = Thresholds(local=0.1 + 0.2, remote=0.75)
+    thresholds = ThresholdPair(local=0.1 + 0.2, remote=0.75)
     config = tmp_path / "bisupervised.toml"
     config.write_text(run._toml("127.0.0.1:9", "http://127.0.0.1:8", models, thresholds, 3))
     settings = load_settings(config, {})

@@ -8,7 +8,7 @@ from bisupervised.streams.telemetry.exposition import render
 from bisupervised.streams.telemetry.monitor import WorkerView
 from prometheus_client.parser import text_string_to_metric_families
 from support.outcomes import REQUESTED_MS
-from support.views import remote_stage, stage, standing, whole_worker, worker
+from support.views import remote_step, standing, step, whole_worker, worker
 
 pytestmark = pytest.mark.unit
 
@@ -87,7 +87,7 @@ PLANE_METRICS = (
     ("state", "paused", "stopped"), [("running", 0, 0), ("paused", 1, 0), ("stopped", 0, 1), ("acquiring", 0, 0)]
 )
 def test_partitions_tell_how_they_stand(state: str, paused: int, stopped: int) -> None:
-    view = worker(stage("local", standings=[standing(state=state)]))
+    view = worker(step("local", standings=[standing(state=state)]))
     place = {"agent": "local", "topic": "requests", "partition": "0"}
     assert value(view, "bisupervised_partition_paused", **place) == paused
     assert value(view, "bisupervised_partition_stopped", **place) == stopped
@@ -98,18 +98,18 @@ def test_partitions_tell_how_they_stand(state: str, paused: int, stopped: int) -
 def test_lag_is_what_is_not_finished_fetched_or_not() -> None:
     place = {"agent": "local", "topic": "requests", "partition": "0"}
     for position, lag in ((10, 7.0), (12, 5.0), (20, 5.0), (None, None)):
-        view = worker(stage("local", standings=[standing(position=position)]))
+        view = worker(step("local", standings=[standing(position=position)]))
         assert value(view, "bisupervised_partition_lag_records", **place) == lag
 
 
 def test_lag_of_a_partition_whose_end_is_not_known_is_not_made_up() -> None:
-    view = worker(stage("local", standings=[standing(partition=3)]))
+    view = worker(step("local", standings=[standing(partition=3)]))
     place = {"agent": "local", "topic": "requests", "partition": "3"}
     assert value(view, "bisupervised_partition_lag_records", **place) is None
 
 
 def test_nothing_unfinished_is_no_age() -> None:
-    view = worker(stage("local", standings=[standing(oldest_ms=None, unfinished=0)]))
+    view = worker(step("local", standings=[standing(oldest_ms=None, unfinished=0)]))
     place = {"agent": "local", "topic": "requests", "partition": "0"}
     assert value(view, "bisupervised_partition_oldest_age_seconds", **place) == 0
 
@@ -141,7 +141,7 @@ def test_limits_breaker_and_budget() -> None:
 
 
 def test_without_a_budget_there_is_none_to_show() -> None:
-    assert "budget" not in render(worker(remote_stage(budget=False))).decode()
+    assert "budget" not in render(worker(remote_step(budget=False))).decode()
 
 
 def test_what_was_paid_twice_and_what_was_not_paid_again() -> None:
@@ -151,7 +151,7 @@ def test_what_was_paid_twice_and_what_was_not_paid_again() -> None:
 
 def test_saved_is_what_local_answers_would_have_cost_remotely() -> None:
     assert value(whole_worker(), "bisupervised_saved_cost") == 2 * 3.0, "at the mean cost"
-    alone = worker(whole_worker().stages[0], price=0.5)
+    alone = worker(whole_worker().steps[0], price=0.5)
     assert value(alone, "bisupervised_saved_cost") == 2 * 0.5, "at the price in the settings"
 
 

@@ -10,7 +10,7 @@ import pytest
 from bisupervised.agents.agents import Agent
 from bisupervised.streams.telemetry.monitor import Monitor
 from bisupervised.streams.telemetry.observation import Observation
-from bisupervised.streams.telemetry.stage import Stage
+from bisupervised.streams.telemetry.running_step import RunningStep
 from support.outcomes import REQUESTED_MS, answered
 from support.planes import A, World
 from support.virtual_time import on_virtual_time
@@ -25,19 +25,19 @@ class Idle(Agent):
         return {"waiting": 3}
 
 
-def staged(world: World) -> Stage:
+def running_step(world: World) -> RunningStep:
     observation = Observation("local", lambda: REQUESTED_MS)
     observation.committed([answered()])
-    return Stage(world.plane, Idle(), observation, lambda: 4)
+    return RunningStep(world.plane, Idle(), observation, lambda: 4)
 
 
 async def monitored(
-    stage: Stage,
+    step: RunningStep,
     seconds: float,
     meanwhile: Callable[[], object] = lambda: None,
     clock: Callable[[], float] | None = None,
 ) -> Monitor:
-    monitor = Monitor([stage], price_per_call=0.5, clock=clock or asyncio.get_running_loop().time, now_ms=lambda: 7.0)
+    monitor = Monitor([step], price_per_call=0.5, clock=clock or asyncio.get_running_loop().time, now_ms=lambda: 7.0)
     running = asyncio.create_task(monitor.run())
     await asyncio.sleep(seconds)
     meanwhile()
@@ -52,11 +52,11 @@ async def monitored(
 async def test_a_view_holds_what_every_part_tells() -> None:
     world = World()
     await world.own(A)
-    view = (await monitored(staged(world), 1.0)).view()
-    [stage] = view.stages
-    assert (stage.agent, stage.restarts, stage.told) == ("local", 4, {"waiting": 3})
-    assert stage.outcomes["answered_by"] == {"local": 1}
-    assert [standing.partition for standing in stage.standings] == [0]
+    view = (await monitored(running_step(world), 1.0)).view()
+    [step] = view.steps
+    assert (step.agent, step.restarts, step.told) == ("local", 4, {"waiting": 3})
+    assert step.outcomes["answered_by"] == {"local": 1}
+    assert [standing.partition for standing in step.standings] == [0]
     assert (view.now_ms, view.started_ms, view.price_per_call) == (7.0, 7.0, 0.5)
     await world.stop()
 
@@ -66,11 +66,11 @@ async def test_lag_is_known_once_the_broker_has_told_where_partitions_end() -> N
     world = World()
     world.consumer.offsets = lambda which: 5
     await world.own(A)
-    stage = staged(world)
-    [standing] = stage.view().standings
-    assert stage.view().lag(standing) is None
-    await monitored(stage, 1.0)
-    assert stage.view().lag(standing) == 5
+    step = running_step(world)
+    [standing] = step.view().standings
+    assert step.view().lag(standing) is None
+    await monitored(step, 1.0)
+    assert step.view().lag(standing) == 5
     await world.stop()
 
 
@@ -83,9 +83,9 @@ async def test_a_broker_that_does_not_tell_ends_nothing() -> None:
 
     world.consumer.offsets = away
     await world.own(A)
-    stage = staged(world)
-    await monitored(stage, 10.0, lambda: setattr(world.consumer, "offsets", lambda which: 5))
-    assert list(stage.ends.values()) == [5], "it is asked again"
+    step = running_step(world)
+    await monitored(step, 10.0, lambda: setattr(world.consumer, "offsets", lambda which: 5))
+    assert list(step.ends.values()) == [5], "it is asked again"
     await world.stop()
 
 
@@ -95,7 +95,7 @@ async def test_the_loop_is_late_when_its_time_passes_unseen() -> None:
     await world.own(A)
     loop, stolen = asyncio.get_running_loop(), [0.0]
     monitor = await monitored(
-        staged(world), 1.2, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
+        running_step(world), 1.2, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
     )
     assert monitor.view().loop_lag_s == pytest.approx(2.0)
     await world.stop()
@@ -107,7 +107,7 @@ async def test_an_old_delay_is_forgotten() -> None:
     await world.own(A)
     loop, stolen = asyncio.get_running_loop(), [0.0]
     monitor = await monitored(
-        staged(world), 40.0, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
+        running_step(world), 40.0, lambda: stolen.__setitem__(0, 2.0), clock=lambda: loop.time() + stolen[0]
     )
     assert monitor.view().loop_lag_s == pytest.approx(0.0)
     await world.stop()

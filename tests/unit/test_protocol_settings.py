@@ -17,7 +17,7 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.secret import one_word
-from bisupervised.streams.settings.tables import Remote, Settings
+from bisupervised.streams.settings.tables import RemoteSettings, Settings
 from bisupervised.streams.worker.making import make_agent
 from bisupervised.streams.worker.protocols import make_protocol
 from support.records import Record
@@ -98,7 +98,7 @@ async def test_a_joint_supervisor_leaves_a_protocol_its_own_score(remote: dict[s
     ("protocol", "own"), [("open_inference", "max_softmax"), ("openai_chat", "token_mean"), ("a.b:c", "score")]
 )
 def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -> None:
-    remote = Remote(url="http://127.0.0.1", protocol=protocol, model="m", supervisor="joint", threshold=0.5)
+    remote = RemoteSettings(url="http://127.0.0.1", protocol=protocol, model="m", supervisor="joint", threshold=0.5)
     assert remote.own_score == own
 
 

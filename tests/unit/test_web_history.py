@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from bisupervised.streams.web.history import History, sample
 from support.outcomes import answered, doubted, fallen, paid
-from support.views import stage, worker
+from support.views import step, worker
 
 
 def told(local: int, remote: int = 0, rejected: int = 0) -> object:
     return worker(
-        stage("local", *[answered()] * local, *[doubted()] * (remote + rejected)),
-        stage("remote", *[paid()] * (remote + rejected)),
-        stage("remote_supervisor", *[answered("remote")] * remote, *[fallen()] * rejected),
+        step("local", *[answered()] * local, *[doubted()] * (remote + rejected)),
+        step("remote", *[paid()] * (remote + rejected)),
+        step("remote_supervisor", *[answered("remote")] * remote, *[fallen()] * rejected),
     )
 
 

@@ -18,7 +18,7 @@ from bisupervised.streams.web.server import WebPolicy, WebServer, read_static
 from bisupervised.streams.web.status import About
 from bisupervised.streams.web.watch import Watch
 from support.outcomes import fallen
-from support.views import stage, standing, whole_worker, worker
+from support.views import standing, step, whole_worker, worker
 
 STATIC = read_static()
 SHOWN = orjson.dumps({"input": [[0.0] * 4] * 4})
@@ -112,7 +112,7 @@ async def test_not_ready_while_the_broker_is_gone() -> None:
 
 
 async def test_not_ready_while_a_partition_is_stopped() -> None:
-    view = worker(stage("local", standings=[standing(2, "stopped")]))
+    view = worker(step("local", standings=[standing(2, "stopped")]))
     async with asked(server(view)) as client:
         assert (await (await client.get("/ready")).json())["reasons"] == ["requests-2 is stopped: a reason"]
 
@@ -127,7 +127,7 @@ async def test_not_alive_after_a_plane_has_failed() -> None:
 
 
 async def test_a_picture_is_served_as_what_it_is_while_its_record_is_shown() -> None:
-    async with asked(server(worker(stage("remote", fallen(value=SHOWN))))) as client:
+    async with asked(server(worker(step("remote", fallen(value=SHOWN))))) as client:
         told = await (await client.get("/api/status")).json()
         response = await client.get(told["fallbacks"][0]["picture"])
         assert response.status == 200

@@ -8,7 +8,7 @@ from bisupervised.schemas.records import Verdict
 from bisupervised.streams.web.history import History, sample
 from bisupervised.streams.web.status import FALLBACKS, About, last_fallbacks, status, whole_values
 from support.outcomes import answered, doubted, fallen, paid
-from support.views import stage, standing, whole_worker, worker
+from support.views import standing, step, whole_worker, worker
 
 ABOUT = About("shop", "1.2.3", ("local", "remote", "remote_supervisor"))
 
@@ -50,12 +50,12 @@ def test_what_the_local_model_answered_is_saved_at_what_an_input_has_cost() -> N
 
 
 def test_before_the_first_call_the_price_of_the_settings_counts() -> None:
-    money = document(worker(stage("local", answered(), doubted()), stage("remote"), price=0.5))["money"]
+    money = document(worker(step("local", answered(), doubted()), step("remote"), price=0.5))["money"]
     assert (money["saved"], money["remote_only"], money["spent"]) == (0.5, 1.0, 0.0)
 
 
 def test_a_worker_with_some_agents_does_not_make_up_the_rest() -> None:
-    told = document(worker(stage("remote_supervisor", answered("remote"))))
+    told = document(worker(step("remote_supervisor", answered("remote"))))
     assert told["money"]["saved"] is told["money"]["spent"] is None
     assert told["remote"] is None
     assert told["counts"]["requests"] is None
@@ -70,7 +70,7 @@ def test_the_remote_shows_its_limits_its_breaker_and_its_budget() -> None:
 
 def test_each_partition_has_its_lag_and_age() -> None:
     stopped = standing(1, "stopped", position=None, unfinished=0, oldest_ms=None)
-    partitions = document(worker(stage("local", standings=[standing(), stopped])))["partitions"]
+    partitions = document(worker(step("local", standings=[standing(), stopped])))["partitions"]
     assert partitions[0]["lag"] == 5 + 2
     assert partitions[0]["age_s"] == pytest.approx(0.5)
     assert (partitions[1]["lag"], partitions[1]["age_s"], partitions[1]["stopped"]) == (None, None, "a reason")
@@ -78,7 +78,7 @@ def test_each_partition_has_its_lag_and_age() -> None:
 
 def test_the_last_fallback_records_are_told_with_reason_and_picture() -> None:
     verdict = Verdict({"label": "cat" * 200}, 0.25)
-    view = worker(stage("remote", *[fallen(offset=n, remote=verdict) for n in range(FALLBACKS + 5)]))
+    view = worker(step("remote", *[fallen(offset=n, remote=verdict) for n in range(FALLBACKS + 5)]))
     told = document(view, pictures={f"requests-0-{FALLBACKS + 4}": "abc"})["fallbacks"]
     assert len(told) == FALLBACKS
     assert told[0]["source"] == f"requests-0-{FALLBACKS + 4}"
@@ -91,5 +91,5 @@ def test_the_last_fallback_records_are_told_with_reason_and_picture() -> None:
 
 
 def test_a_value_that_was_cut_is_no_picture() -> None:
-    view = worker(stage("remote", fallen(offset=1, value=b"x" * 100_000), fallen(offset=2), paid()))
+    view = worker(step("remote", fallen(offset=1, value=b"x" * 100_000), fallen(offset=2), paid()))
     assert whole_values(last_fallbacks(view)) == {"requests-0-2": b"v"}

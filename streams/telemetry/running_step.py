@@ -1,4 +1,4 @@
-"""One agent, the plane that serves it, and what is seen of both."""
+"""A step of the flow as it runs in this worker: its agent, the plane that serves it, and what is seen of both."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..plane.standing import Standing
 from .observation import Observation
 
 
-class StageView(NamedTuple):
-    """A stage at one moment."""
+class StepView(NamedTuple):
+    """A step at one moment."""
 
     agent: str
     outcomes: Mapping[str, Any]  #: `Observation.snapshot`
@@ -36,7 +36,7 @@ class StageView(NamedTuple):
 
 
 @dataclass(slots=True)
-class Stage:
+class RunningStep:
     """One agent and the plane that serves it."""
 
     plane: DataPlane
@@ -49,9 +49,9 @@ class Stage:
         """Ask the broker where the partitions end. Raises `Lost`."""
         self.ends = {(tp.topic, tp.partition): offset for tp, offset in (await self.plane.ends()).items()}
 
-    def view(self) -> StageView:
+    def view(self) -> StepView:
         """As it is now."""
-        return StageView(
+        return StepView(
             self.plane.policy.name,
             self.observation.snapshot(),
             self.plane.statistics(),
