@@ -19,8 +19,7 @@ from bisupervised.streams.flow import steps
 from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.clients import KafkaClients
 from bisupervised.streams.plane.plane import DataPlane
-from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.settings.file import Configuration, load_configuration
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.worker.making import make_agent, make_router, plane_policy
 from bisupervised.streams.worker.preflight import preflight
@@ -58,12 +57,13 @@ async def _only(batch: Batch) -> AsyncIterator[Batch]:
     yield batch
 
 
-async def run(settings: Settings) -> None:
+async def run(configuration: Configuration) -> None:
     """Until the process is ended."""
+    settings = configuration.settings
     step = steps(settings)["local"]
-    facts = await preflight(settings, [step])
-    agent = make_agent(settings, "local", on_hang=lambda: os._exit(1))
-    policy = plane_policy(settings, step)
+    facts = await preflight(configuration, [step])
+    agent = make_agent(configuration, "local", on_hang=lambda: os._exit(1))
+    policy = plane_policy(configuration, step)
     clients = KafkaClients(policy, make_router(settings, step, facts))
     plane = DataPlane(policy, ServedAgent(agent, DirectInbox(agent), step, Observation(step.agent)), clients)
     settle_heap()
@@ -71,4 +71,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(load_settings(Path(sys.argv[1]), {})))
+    uvloop.run(run(load_configuration(Path(sys.argv[1]), {})))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .flow import AgentName
-    from .settings.tables import Settings
+    from .settings.file import Configuration
 
 AGENTS: tuple[AgentName, ...] = ("local", "remote", "remote_supervisor")
 
@@ -93,16 +93,16 @@ def worker(
 ) -> int:
     """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out."""
     chosen, faults = parse_agents(agents)
-    settings = _settings(config, faults)
-    from .settings.file import Source
+    configuration = _configuration(config, faults)
+    from .settings.file import ConfigurationFile
     from .worker.app import run_worker
 
-    return run_worker(settings, chosen, Source(config))
+    return run_worker(configuration, chosen, ConfigurationFile(config))
 
 
 def create(*, config: Config = None, json: Json = False) -> int:
     """Make what is missing of the topics, the budget's too where there is one. Existing topics are left as they are."""
-    settings = _settings(config)
+    settings = _configuration(config).settings
     from .console.output import tell
     from .topics.creating import create_topics
 
@@ -141,14 +141,14 @@ def check(
     if pay and not connect:
         raise ConfigurationError(["--pay: only goes with --connect"])
     try:
-        settings = _settings(config)
+        configuration = _configuration(config)
     except ConfigurationError as error:
         if not json:
             raise
         tell(as_document((), error.faults), (), (), as_json=True)
         return MISUSED
     if connect:
-        return run_check(settings, pay=pay, as_json=json)
+        return run_check(configuration, pay=pay, as_json=json)
     tell(as_document(()), (), ("ok",), as_json=json)
     return DONE
 
@@ -227,17 +227,17 @@ topics.command(create, help_epilogue=PAGES["topics"].as_markdown())
 app["--help"].group = app["--version"].group = OPTIONS
 
 
-def _settings(config: Path | None, faults: Sequence[str] = ()) -> Settings:
-    """The settings. Raises `ConfigurationError` with their faults and those of the command line together."""
-    from .settings.file import load_settings
+def _configuration(config: Path | None, faults: Sequence[str] = ()) -> Configuration:
+    """What a file says. Raises `ConfigurationError` with its faults and those of the command line together."""
+    from .settings.file import load_configuration
 
     try:
-        settings = load_settings(config)
+        configuration = load_configuration(config)
     except ConfigurationError as error:
         raise ConfigurationError([*faults, *error.faults]) from error
     if faults:
         raise ConfigurationError(faults)
-    return settings
+    return configuration
 
 
 def _say(text: str, *, error: bool = False) -> None:

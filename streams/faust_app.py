@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .settings.file import Source
+from .settings.file import ConfigurationFile
 from .worker.app import create_app
 
 _config = os.environ.get("BISUPERVISED_CONFIG")
-_source = Source(Path(_config) if _config else None)
+_source = ConfigurationFile(Path(_config) if _config else None)
 
 app = create_app(_source.load(), source=_source)

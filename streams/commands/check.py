@@ -23,17 +23,17 @@ from ..console.output import tell, working
 from .findings import Finding, Level, as_document, fault, note, ok
 
 if TYPE_CHECKING:
-    from ..settings.tables import Settings
+    from ..settings.file import Configuration
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red"}
 
 
-def run_check(settings: Settings, *, pay: bool, as_json: bool) -> int:
+def run_check(configuration: Configuration, *, pay: bool, as_json: bool) -> int:
     """Look at everything, and tell. The answer is the exit code: 0, or 1 where there is a fault."""
     # what they would say about an unreachable broker, the findings say better
     logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     hung: list[bool] = []
-    findings = asyncio.run(_told(settings, lambda: hung.append(True), pay=pay, as_json=as_json))
+    findings = asyncio.run(_told(configuration, lambda: hung.append(True), pay=pay, as_json=as_json))
     if as_json:
         tell(as_document(findings), (), (), as_json=True)
     code = FAILED if any(finding.level == "fault" for finding in findings) else DONE
@@ -43,11 +43,14 @@ def run_check(settings: Settings, *, pay: bool, as_json: bool) -> int:
     return code
 
 
-async def _told(settings: Settings, on_hang: Callable[[], None], *, pay: bool, as_json: bool) -> list[Finding]:
+async def _told(
+    configuration: Configuration, on_hang: Callable[[], None], *, pay: bool, as_json: bool
+) -> list[Finding]:
     """Lines come as they are found; a document comes at the end."""
     console, findings = Console(highlight=False, soft_wrap=True), []
     with working("looking") as status:
-        async for finding in look(settings, on_hang, pay=pay, doing=lambda about: status.update(f"  {about}")):
+        looking = look(configuration, on_hang, pay=pay, doing=lambda about: status.update(f"  {about}"))
+        async for finding in looking:
             findings.append(finding)
             if not as_json:
                 console.print(Text(finding.as_line(), style=_STYLES[finding.level]))
@@ -55,17 +58,21 @@ async def _told(settings: Settings, on_hang: Callable[[], None], *, pay: bool, a
 
 
 async def look(
-    settings: Settings, on_hang: Callable[[], None], *, pay: bool, doing: Callable[[str], object] = lambda _: None
+    configuration: Configuration,
+    on_hang: Callable[[], None],
+    *,
+    pay: bool,
+    doing: Callable[[str], object] = lambda _: None,
 ) -> AsyncIterator[Finding]:
     """All checks, one after the other; `doing` is told what is under way. With `pay`, one remote call is made."""
     from .check_kafka import look_at_broker, look_at_topics
     from .check_remote import look_at_remote
 
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
-        ("broker", lambda: look_at_broker(settings)),
-        ("topics", lambda: look_at_topics(settings)),
-        ("model", lambda: look_at_model(settings, on_hang)),
-        ("remote", lambda: look_at_remote(settings, pay=pay)),
+        ("broker", lambda: look_at_broker(configuration)),
+        ("topics", lambda: look_at_topics(configuration.settings)),
+        ("model", lambda: look_at_model(configuration, on_hang)),
+        ("remote", lambda: look_at_remote(configuration.settings, pay=pay)),
     )
     for about, looked in looks:
         doing(about)
@@ -76,19 +83,19 @@ async def look(
             yield fault(about, f"could not be looked at: {type(error).__name__}: {error}")
 
 
-async def look_at_model(settings: Settings, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:
+async def look_at_model(configuration: Configuration, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:
     """Load it as the worker would, and predict the warm-up inputs."""
     from ..worker.making import make_agent
 
-    began = time.monotonic()
+    local, began = configuration.settings.local, time.monotonic()
     try:
-        agent = await asyncio.to_thread(make_agent, settings, "local", on_hang)
+        agent = await asyncio.to_thread(make_agent, configuration, "local", on_hang)
     except BiSupervisedError as error:
         for line in getattr(error, "faults", (str(error),)):
             yield fault("model", line)
         return
-    yield ok("model", f"{settings.local.model} loads, in {time.monotonic() - began:.1f} s")
-    inputs = settings.local.warm_up
+    yield ok("model", f"{local.model} loads, in {time.monotonic() - began:.1f} s")
+    inputs = local.warm_up
     if not inputs:
         yield note("model", "nothing was predicted: [local] warm_up holds no inputs")
         await agent.close()

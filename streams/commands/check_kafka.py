@@ -15,11 +15,12 @@ from aiokafka.protocol.admin import ApiVersionRequest
 from ..console.output import counted
 from ..flow import group_of
 from ..kafka.errors import BrokerUnreachable
-from ..settings.broker import connection
 from ..topics.admin import admin_client, configured
 from .findings import Finding, fault, note, ok
 
 if TYPE_CHECKING:
+    from ..kafka.connection import Connection
+    from ..settings.file import Configuration
     from ..settings.tables import Settings
 
 #: TxnOffsetCommit in this version is what came with Kafka 2.5 and what exactly once relies on
@@ -29,8 +30,9 @@ _MS_PER_HOUR = 3_600_000
 _PERIOD_HOURS = {"hour": 1, "day": 24, "month": 31 * 24}
 
 
-async def look_at_broker(settings: Settings) -> AsyncIterator[Finding]:
+async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]:
     """Whether one answers, what it speaks, and whether it lets us use transactions."""
+    settings = configuration.settings
     try:
         async with admin_client(settings) as admin:
             nodes = (await admin.describe_cluster())["brokers"]
@@ -49,13 +51,13 @@ async def look_at_broker(settings: Settings) -> AsyncIterator[Finding]:
     else:
         yield note("broker", 'is older than Kafka 2.5, which is enough for delivery = "at_least_once"')
     if exactly_once:
-        yield await _transactions(settings)
+        yield await _transactions(settings, configuration.connection)
 
 
-async def _transactions(settings: Settings) -> Finding:
+async def _transactions(settings: Settings, connection: Connection) -> Finding:
     """Begin one as a worker does, and leave nothing behind but an id that the broker forgets by itself."""
     producer = AIOKafkaProducer(
-        **connection(settings.kafka).options(),
+        **connection.options(),
         # one that a broker with ACLs allows, for it begins as the worker's do; no partition has this one
         transactional_id=f"{group_of(settings, 'local')}:{settings.topics.requests}:check-{uuid.uuid4().hex[:8]}",
         transaction_timeout_ms=round(settings.stream.transaction_timeout_s * 1000),

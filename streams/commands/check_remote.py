@@ -48,7 +48,7 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
     yield reached
     if reached.level == "fault":
         return
-    transport = make_transport(settings)
+    transport = make_transport(settings.remote)
     try:
         probe = _probe(settings.remote)
         if probe is None:

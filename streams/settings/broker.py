@@ -1,4 +1,4 @@
-"""`[kafka]`: from the settings to a connection, and what is wrong with them."""
+"""`[kafka]`: from the settings to a connection, and what is wrong with what they say about encryption and identity."""
 
 from __future__ import annotations
 
@@ -6,25 +6,38 @@ import ssl
 from pathlib import Path
 
 from ...schemas.errors import ConfigurationError
-from ..kafka.connection import Connection
+from ..kafka.connection import Connection, Mechanism
 from .secret import secret
 from .tables import KafkaSettings
 
-#: how the keys begin that `connection_faults` looks at together
+#: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
 
 
 def connection(kafka: KafkaSettings) -> Connection:
     """The connection that the settings describe. Files are read now. Raises `ConfigurationError`."""
-    faults = connection_faults(kafka)
+    made, faults = read_connection(kafka)
     if faults:
         raise ConfigurationError(faults)
-    protocol = kafka.security_protocol
-    context = _ssl_context(kafka) if _encrypted(kafka) else None
-    if not _authenticates(kafka):
-        return Connection(kafka.bootstrap_servers, protocol, ssl_context=context)
-    password = secret(kafka, "sasl_password") or ""
-    return Connection(kafka.bootstrap_servers, protocol, kafka.sasl_mechanism, kafka.sasl_username, password, context)
+    return made
+
+
+def read_connection(kafka: KafkaSettings) -> tuple[Connection, list[str]]:
+    """The connection that the settings describe, and what is wrong with them, a line each. Files are read now.
+
+    With a fault the connection is not to be used: it lacks what could not be read.
+    """
+    mechanism, username, password, unknown = _identity(kafka)
+    context, unread = _encryption(kafka)
+    made = Connection(
+        kafka.bootstrap_servers,
+        kafka.security_protocol,
+        mechanism,
+        username,
+        password,
+        context,
+    )
+    return made, _unused(kafka) + unknown + unread
 
 
 def _encrypted(kafka: KafkaSettings) -> bool:
@@ -33,11 +46,6 @@ def _encrypted(kafka: KafkaSettings) -> bool:
 
 def _authenticates(kafka: KafkaSettings) -> bool:
     return kafka.security_protocol.startswith("SASL_")
-
-
-def connection_faults(kafka: KafkaSettings) -> list[str]:
-    """What is wrong with the settings about encryption and identity, a line each. Reads the files."""
-    return _unused(kafka) + _sasl_faults(kafka) + _ssl_faults(kafka)
 
 
 def _unused(kafka: KafkaSettings) -> list[str]:
@@ -53,24 +61,28 @@ def _unused(kafka: KafkaSettings) -> list[str]:
     ]
 
 
-def _sasl_faults(kafka: KafkaSettings) -> list[str]:
+def _identity(kafka: KafkaSettings) -> tuple[Mechanism | None, str, str, list[str]]:
+    """Mechanism, user and password of SASL, and what is wrong with them."""
     if not _authenticates(kafka):
-        return []
+        return None, "", "", []
     faults = [] if kafka.sasl_username else ["[kafka] sasl_username: is missing: the user to log in as"]
+    password = None
     try:
-        if secret(kafka, "sasl_password") is None:
+        password = secret(kafka, "sasl_password")
+        if password is None:
             faults.append(
                 "[kafka] sasl_password_file: is missing: a file with the password; or set "
                 "BISUPERVISED_KAFKA__SASL_PASSWORD"
             )
     except ValueError as error:
         faults.append(f"[kafka] sasl_password_file: {error}")
-    return faults
+    return kafka.sasl_mechanism, kafka.sasl_username, password or "", faults
 
 
-def _ssl_faults(kafka: KafkaSettings) -> list[str]:
+def _encryption(kafka: KafkaSettings) -> tuple[ssl.SSLContext | None, list[str]]:
+    """How to encrypt, and what is wrong with it; None where it is not wanted, or not possible."""
     if not _encrypted(kafka):
-        return []
+        return None, []
     faults = [
         f"[kafka] {key}: cannot be read: {fault}"
         for key in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
@@ -78,12 +90,12 @@ def _ssl_faults(kafka: KafkaSettings) -> list[str]:
     ]
     if kafka.ssl_key_file and not kafka.ssl_certificate_file:
         faults.append("[kafka] ssl_certificate_file: is missing: the certificate that belongs to ssl_key_file")
+    if faults:
+        return None, faults
     try:
-        if not faults:
-            _ssl_context(kafka)
+        return _ssl_context(kafka), []
     except ValueError as error:
-        faults.append(f"[kafka] {error}")
-    return faults
+        return None, [f"[kafka] {error}"]
 
 
 def _unreadable(path: str) -> str:

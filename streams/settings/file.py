@@ -1,4 +1,6 @@
-"""Reading the settings: one TOML file, overridden by the environment, every fault told at once.
+"""Reading a configuration: one TOML file, overridden by the environment, every fault told at once.
+
+    file ─▶ environment over it ─▶ thresholds file below it ─▶ settings, connection and terms
 
 `BISUPERVISED_<TABLE>__<KEY>` overrides a key of the file (`BISUPERVISED_LOCAL__THRESHOLD=0.9`); lists are
 written as JSON there. Nothing is skipped with a warning: a key that is not known here refuses to start.
@@ -15,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from ...schemas.errors import ConfigurationError
-from .broker import SECURITY, connection_faults
+from .broker import SECURITY, read_connection
 from .faults import told, unknown_variable
 from .fit import contradictions
 from .fit_protocol import unfit_for_protocol
@@ -23,6 +25,7 @@ from .place import place_of
 from .protocols import TABLES
 from .secret import secret_faults, secret_keys, take_written, word_faults
 from .tables import Settings
+from .terms import terms_of
 from .thresholds_file import with_thresholds
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
+    from ...agents.terms import Terms
+    from ..kafka.connection import Connection
     from .place import Place
 
 ENV_PREFIX = "BISUPERVISED_"
@@ -86,7 +91,32 @@ class _Environment(EnvSettingsSource):
             return value
 
 
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that one reading gave. What the settings name is read with them, once: nothing below reads it again."""
+
+    settings: Settings
+    connection: Connection  #: to the broker, with the certificates and the password that the settings name
+    terms: Terms  #: what a reload can change, with what only the thresholds file says
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationFile:
+    """Where a worker's configuration comes from, to be read again: a file (None: no file), under the environment."""
+
+    path: Path | None
+
+    def load(self) -> Configuration:
+        """Raises `ConfigurationError`."""
+        return load_configuration(self.path)
+
+
 def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+    """The settings alone, for who needs neither connection nor terms. Raises `ConfigurationError`, as below."""
+    return load_configuration(path, env).settings
+
+
+def load_configuration(path: Path | None, env: Mapping[str, str] | None = None) -> Configuration:
     """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
 
     Raises `ConfigurationError` with every fault at once, one line each.
@@ -94,38 +124,38 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     env = os.environ if env is None else env
     written = _read(path)
     faults = take_written(written, SECRETS)
-    document, unread = with_thresholds(_merged(written, _Environment(env)()))
-    faults += unread
+    document, thresholds, unread = with_thresholds(_merged(written, _Environment(env)()))
     origins, unknown = _variables(env)
-    faults += unknown
-    faulty: frozenset[Place] = frozenset()
-    try:
-        settings = Settings(**document)
-    except ValidationError as error:
-        faults += told(_errors(error), KNOWN, origins)
-        faulty = _places(error)
-        settings = _settled(document, faulty)
-    faults += contradictions(settings, faulty) + unfit_for_protocol(settings, faulty)
-    faults += secret_faults(settings, SECRETS)
-    faults += word_faults(settings.remote, ("remote", "api_key")) + word_faults(settings.web, ("web", "token"))
+    settings, faulty, invalid = _validated(document, origins)
+    connection, insecure = read_connection(settings.kafka)
+    faults += unread + unknown + invalid + _unfit(settings, faulty)
     if not any(table == "kafka" and key.startswith(SECURITY) for table, key in faulty):
-        faults += connection_faults(settings.kafka)
+        faults += insecure
     if faults and path is None:
         faults.append("--config: no file was named; `bisupervised config > my.toml` begins one")
     if faults:
         raise ConfigurationError(list(dict.fromkeys(faults)))  # a secret that cannot be read has two to tell of it
-    return settings
+    return Configuration(settings, connection, terms_of(settings, thresholds))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the settings of a worker come from, to be read again: a file (None: no file), under the environment."""
+def _validated(document: dict[str, Any], origins: Mapping[Place, str]) -> tuple[Settings, frozenset[Place], list[str]]:
+    """The settings, where they are faulty, and how; what is faulty has been left out of them."""
+    try:
+        return Settings(**document), frozenset(), []
+    except ValidationError as error:
+        faulty = _places(error)
+        return _settled(document, faulty), faulty, told(_errors(error), KNOWN, origins)
 
-    path: Path | None
 
-    def load(self) -> Settings:
-        """Raises `ConfigurationError`."""
-        return load_settings(self.path)
+def _unfit(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """What is right alone: keys that do not fit together, and secrets that cannot be had or used."""
+    return (
+        contradictions(settings, faulty)
+        + unfit_for_protocol(settings, faulty)
+        + secret_faults(settings, SECRETS)
+        + word_faults(settings.remote, ("remote", "api_key"))
+        + word_faults(settings.web, ("web", "token"))
+    )
 
 
 def _errors(error: ValidationError) -> list[ErrorDetails]:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from .tables import Settings
+#: what the file says, by table and key of the settings
+Values = dict[tuple[str, str], Any]
 
-Values = dict[tuple[str, str], Any]  # by table and key
+#: stands in for both thresholds where the file cannot be read, so that nobody is told that they are missing
+_STAND_IN: Values = {("local", "threshold"): 0.0, ("remote", "threshold"): 0.0}
 
 
-def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The document with what its `[thresholds] file` gives, and what contradicts that file."""
+def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], Thresholds | None, list[str]]:
+    """The document with what its `[thresholds] file` gives, that file's content, and what contradicts it."""
     named = _table(document, "thresholds").get("file")
     if not isinstance(named, str) or not named:
-        return document, []
+        return document, None, []
     try:
         made = read_thresholds(Path(named))
     except ConfigurationError as error:
-        faults = [f"[thresholds] file: {fault}" for fault in error.faults]
-        return _filled(document, {("local", "threshold"): 0.0, ("remote", "threshold"): 0.0}), faults
-    return _filled(document, _gives(made) | _names(made)), _contradictions(document, made)
+        return _filled(document, _STAND_IN), None, [f"[thresholds] file: {fault}" for fault in error.faults]
+    return _filled(document, _gives(made) | _names(made)), made, _contradictions(document, made)
 
 
 def _gives(made: Thresholds) -> Values:
@@ -71,10 +70,3 @@ def _contradictions(document: dict[str, Any], made: Thresholds) -> list[str]:
 def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
     table = document.get(name)
     return table if isinstance(table, dict) else {}
-
-
-def version_of(settings: Settings) -> str:
-    """The name under which records say which thresholds judged them. Without one, a digest of what judges."""
-    local, remote = settings.local, settings.remote
-    judges = (local.supervisor, local.threshold, remote.supervisor, remote.threshold, remote.arbitration)
-    return settings.thresholds.version or f"digest-{hashlib.sha256(repr(judges).encode()).hexdigest()[:8]}"

@@ -24,8 +24,7 @@ from ..flow import AGENTS, AgentName, Step, steps
 from ..kafka.client import notice_severed
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
-from ..settings.file import Source
-from ..settings.tables import Settings
+from ..settings.file import Configuration, ConfigurationFile
 from ..telemetry.logs import configure
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
@@ -116,7 +115,9 @@ class Planes(Service):
         await self._site.stop()
 
 
-def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> _App:
+def create_app(
+    configuration: Configuration, agents: Sequence[AgentName] = AGENTS, source: ConfigurationFile | None = None
+) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
 
     With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
@@ -124,12 +125,13 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
     Raises `ConfigurationError` and `BrokerUnreachable`.
     """
+    settings = configuration.settings
     flow = [step for step in steps(settings).values() if step.agent in agents]
-    facts = _run(preflight(settings, flow))
+    facts = _run(preflight(configuration, flow))
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        running = [_stage(app, settings, step, facts) for step in flow]
+        running = [_running_step(app, configuration, step, facts) for step in flow]
     app.telemetry = Monitor(running, price_per_call=settings.remote.price_per_call)
     site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
@@ -140,12 +142,14 @@ def create_app(settings: Settings, agents: Sequence[AgentName] = AGENTS, source:
             super().__init__(running, app.telemetry, site, pulse, **kwargs)
 
     if source is not None:
-        _reload_from(source, settings, app, [step.agent for step in running])
+        _reload_from(source, configuration, app, [step.agent for step in running])
     return app
 
 
-def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Sequence[Agent]) -> None:
-    reloader = Reloader(source, settings, agents)
+def _reload_from(
+    source: ConfigurationFile, configuration: Configuration, app: faust.App, agents: Sequence[Agent]
+) -> None:
+    reloader = Reloader(source, configuration, agents)
 
     @app.service
     class _Reloading(Reloading):
@@ -153,25 +157,28 @@ def _reload_from(source: Source, settings: Settings, app: faust.App, agents: Seq
             super().__init__(reloader, **kwargs)
 
 
-def _stage(app: faust.App, settings: Settings, step: Step, facts: TopicFacts) -> RunningStep:
+def _running_step(app: faust.App, configuration: Configuration, step: Step, facts: TopicFacts) -> RunningStep:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
-    agent = make_agent(settings, step.agent, on_hang=_end_process)
+    agent = make_agent(configuration, step.agent, on_hang=_end_process)
     observation = Observation(step.agent)
-    policy = plane_policy(settings, step)
-    clients = KafkaClients(policy, make_router(settings, step, facts))
+    policy = plane_policy(configuration, step)
+    clients = KafkaClients(policy, make_router(configuration.settings, step, facts))
     plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
     return RunningStep(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
 
 
-def run_worker(settings: Settings, agents: Sequence[AgentName] = AGENTS, source: Source | None = None) -> int:
+def run_worker(
+    configuration: Configuration, agents: Sequence[AgentName] = AGENTS, source: ConfigurationFile | None = None
+) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
-    configure(settings.log.level, as_json=settings.log.as_json)
+    told = configuration.settings.log
+    configure(told.level, as_json=told.as_json)
     # until the application hears it, it would end the worker; what changes until then is found at the first look
     if source is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    app = create_app(settings, agents, source)
+    app = create_app(configuration, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     notice_severed()
     loop = uvloop.new_event_loop()

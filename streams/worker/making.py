@@ -1,7 +1,12 @@
-"""Who reads what, and what each part is made of: from the settings to policies and agents.
+"""From a configuration to the parts of a worker: how each step's records are moved, and the agent that answers them.
 
-requests ─▶ local ─▶ results | doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results | fallback
-                  anything that cannot be answered, at any step ─▶ fallback
+    plane_policy   window, pace and transactions of a step
+    make_router    where its outcomes go
+    make_agent     local, remote or remote_supervisor
+                   remote = client (transport, protocol, gate, retries), cache, purse and its topic
+
+Nothing is read here but the user's model: certificates, passwords and thresholds came with the configuration. The key
+of the remote is the exception; it is read where the transport is made.
 """
 
 from __future__ import annotations
@@ -9,7 +14,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ...agents.local.agent import Local
@@ -22,7 +26,6 @@ from ...agents.remote.credentials import Authorized
 from ...agents.remote.endpoint import Endpoint, endpoint
 from ...agents.remote.gate import Funds, Gate
 from ...agents.remote.limiting.breaker import BreakerPolicy
-from ...agents.remote.limiting.limits import LimitsPolicy
 from ...agents.remote.retry import RetryPolicy
 from ...agents.remote.reusing.cache import AnswerCache, CachePolicy
 from ...agents.remote.reusing.reuse import Reuse
@@ -31,8 +34,6 @@ from ...agents.remote.spending.price import Price
 from ...agents.remote.spending.purse import Purse
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...agents.remote_supervisor import RemoteSupervisor
-from ...agents.supervision.supervisor import Supervisor
-from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...agents.terms import Terms
 from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
@@ -45,21 +46,21 @@ from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy
 from ..plane.routing import Router
 from ..plane.window import WindowPolicy
-from ..settings.broker import connection
+from ..settings.file import Configuration
 from ..settings.secret import one_word
-from ..settings.tables import Settings
-from ..settings.thresholds_file import version_of
+from ..settings.tables import BudgetSettings, RemoteSettings, Settings
 from ..telemetry.tracing import make_tracing
 from .budget_topic import BudgetTopic
 from .preflight import TopicFacts
 from .protocols import make_protocol
 
 
-def plane_policy(settings: Settings, step: Step) -> PlanePolicy:
+def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
     """How the records of this step are moved."""
+    settings = configuration.settings
     kafka, stream = settings.kafka, settings.stream
     outbox = OutboxPolicy(
-        connection=connection(kafka),
+        connection=configuration.connection,
         group=group_of(settings, step.agent),
         transaction_timeout_s=stream.transaction_timeout_s,
         request_timeout_s=kafka.request_timeout_s,
@@ -117,52 +118,25 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
     return Router(topics, facts.partitions[step.topic], limits)
 
 
-def make_agent(settings: Settings, name: AgentName, on_hang: Callable[[], None]) -> Agent:
-    """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails."""
-    tracing = make_tracing(settings.name, _endpoint(settings))
+def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
+    """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
+
+    `on_hang` is called where the model does not answer in time.
+    """
+    settings, terms = configuration.settings, configuration.terms
+    tracing = make_tracing(settings.name, _endpoint(settings.remote))
     if name == "remote":
-        remote = _remote(settings, tracing)
-        return RemoteAgent(remote, tracing, _budget_topic(settings, remote.gate))
+        remote = _remote(settings, terms, tracing)
+        return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))
     if name == "remote_supervisor":
-        return RemoteSupervisorAgent(_remote_supervisor(settings), tracing)
-    agent = LocalAgent(_local(settings, on_hang), settings.local.warm_up, tracing)
-    if faults := agent.objections(terms_of(settings)):
+        return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
+    agent = LocalAgent(_local(settings, terms, on_hang), settings.local.warm_up, tracing)
+    if faults := agent.objections(terms):
         raise ConfigurationError(faults)
     return agent
 
 
-def terms_of(settings: Settings) -> Terms:
-    """What can change while the worker runs. Raises `ConfigurationError` where the thresholds file is another now."""
-    local, remote = settings.local, settings.remote
-    made = _thresholds_file(settings)
-    return Terms(
-        version=version_of(settings),
-        local=Supervisor(local.supervisor, local.threshold),
-        remote=Supervisor(remote.supervisor, remote.threshold),
-        joint=made.joint if made else None,
-        arbitration=remote.arbitration,
-        local_model=made.local.model if made else "",
-        limits=_limits(settings),
-    )
-
-
-def _limits(settings: Settings) -> LimitsPolicy:
-    remote = settings.remote
-    return LimitsPolicy(remote.requests_per_minute, remote.tokens_per_minute, remote.in_flight, remote.limit_window_s)
-
-
-def _thresholds_file(settings: Settings) -> Thresholds | None:
-    """Read a second time, for what the settings have no place for."""
-    if not settings.thresholds.file:
-        return None
-    made = read_thresholds(Path(settings.thresholds.file))
-    known = (settings.thresholds.version, settings.local.threshold, settings.remote.threshold)
-    if (made.version, made.local.threshold, made.remote.threshold) != known:
-        raise ConfigurationError(["[thresholds] file: was replaced while it was read; try again"])
-    return made
-
-
-def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
+def _local(settings: Settings, terms: Terms, on_hang: Callable[[], None]) -> Local:
     local = settings.local
     policy = ModelPolicy(
         local.model,
@@ -175,25 +149,48 @@ def _local(settings: Settings, on_hang: Callable[[], None]) -> Local:
     )
     return Local(
         load_model(policy),
-        Supervisor(local.supervisor, local.threshold),
+        terms.local,
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
         appetite=Appetite(AppetitePolicy(local.batch_size, local.batch_ms / 1000)),
-        thresholds_version=version_of(settings),
+        thresholds_version=terms.version,
         on_hang=on_hang,
     )
 
 
-def _remote_supervisor(settings: Settings) -> RemoteSupervisor:
-    terms = terms_of(settings)
+def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
     return RemoteSupervisor(
         terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
     )
 
 
-def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
+def _remote(settings: Settings, terms: Terms, tracing: Tracing | None = None) -> Remote:
     remote = settings.remote
-    policy = ClientPolicy(
+    client = RemoteClient(
+        make_transport(remote),
+        make_protocol(remote),
+        _client_policy(remote),
+        gate=_gate(settings, terms),
+        endpoint=_endpoint(remote),
+    )
+    return Remote(
+        client,
+        request_format(settings),
+        supervisor=remote.own_score,
+        send=remote.send,
+        batch=BatchPolicy(remote.batch_bytes),
+        accepts_local=accepts_local(settings),
+        reuse=_reuse(remote, client),
+        tracing=tracing,
+    )
+
+
+def _endpoint(remote: RemoteSettings) -> Endpoint:
+    return endpoint(remote.protocol, remote.model, remote.url)
+
+
+def _client_policy(remote: RemoteSettings) -> ClientPolicy:
+    return ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,
         retry=RetryPolicy(remote.tries, remote.backoff_first_s, remote.backoff_most_s, remote.deadline_s),
@@ -205,40 +202,19 @@ def _remote(settings: Settings, tracing: Tracing | None = None) -> Remote:
         most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,
     )
-    client = RemoteClient(
-        make_transport(settings),
-        make_protocol(remote),
-        policy,
-        gate=_gate(settings),
-        endpoint=_endpoint(settings),
-    )
-    return Remote(
-        client,
-        request_format(settings),
-        supervisor=remote.own_score,
-        send=remote.send,
-        batch=BatchPolicy(remote.batch_bytes),
-        accepts_local=accepts_local(settings),
-        reuse=_reuse(settings, client),
-        tracing=tracing,
-    )
 
 
-def _endpoint(settings: Settings) -> Endpoint:
-    return endpoint(settings.remote.protocol, settings.remote.model, settings.remote.url)
-
-
-def _reuse(settings: Settings, client: RemoteClient) -> Reuse | None:
-    remote = settings.remote
+def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:
+    """Answers that are kept, where they are."""
     if not remote.cache_records:
         return None
     policy = CachePolicy(remote.cache_records, remote.cache_bytes, remote.cache_hours * 3600.0)
     return Reuse(AnswerCache(policy), client.protocol)
 
 
-def make_transport(settings: Settings) -> Transport:
-    """What carries calls to the remote, with the key where there is one."""
-    remote, key = settings.remote, one_word(settings.remote, "api_key")
+def make_transport(remote: RemoteSettings) -> Transport:
+    """What carries calls to the remote, with the key where there is one, which is read now."""
+    key = one_word(remote, "api_key")
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
     transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:
@@ -246,14 +222,14 @@ def make_transport(settings: Settings) -> Transport:
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
 
 
-def _gate(settings: Settings) -> Gate:
+def _gate(settings: Settings, terms: Terms) -> Gate:
     remote = settings.remote
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(_limits(settings), breaker, waits=remote.while_open == "wait", funds=_funds(settings))
+    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget))
 
 
-def _funds(settings: Settings) -> Funds | None:
-    budget = settings.budget
+def _funds(budget: BudgetSettings) -> Funds | None:
+    """What may be spent, and how much of it is this process's; None where nothing limits it."""
     if not budget.limited:
         return None
     limit = Amount(round(budget.money * NANO), budget.calls)
@@ -261,11 +237,12 @@ def _funds(settings: Settings) -> Funds | None:
     return Funds(purse, waits=budget.when_spent == "wait")
 
 
-def _budget_topic(settings: Settings, gate: Gate) -> BudgetTopic | None:
+def _budget_topic(configuration: Configuration, gate: Gate) -> BudgetTopic | None:
     """The log of the gate's purse, each told of the other."""
     if gate.funds is None:
         return None
-    reach, topic = connection(settings.kafka), settings.topics.budget
-    log = BudgetTopic(reach, topic, settings.name, gate.funds.purse, gate.funds_changed, now=gate.funds.now)
+    reach, settings = configuration.connection, configuration.settings
+    topic, purse = settings.topics.budget, gate.funds.purse
+    log = BudgetTopic(reach, topic, settings.name, purse, gate.funds_changed, now=gate.funds.now)
     gate.funds.on_need = log.need
     return log

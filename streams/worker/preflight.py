@@ -12,6 +12,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from ...schemas.errors import ConfigurationError
 from ..flow import topics_of
 from ..kafka.errors import NotAllowed
+from ..settings.file import Configuration
 from ..settings.tables import Settings
 from ..topics.admin import admin_client, count_partitions, message_bytes
 
@@ -29,8 +30,9 @@ class TopicFacts:
     message_bytes: dict[str, int]  #: bytes of the largest record batch a topic accepts
 
 
-async def preflight(settings: Settings, flow: Sequence[Step]) -> TopicFacts:
+async def preflight(configuration: Configuration, flow: Sequence[Step]) -> TopicFacts:
     """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, and `BrokerUnreachable`."""
+    settings = configuration.settings
     wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
     async with admin_client(settings) as admin:
         partitions = await count_partitions(admin, wanted)

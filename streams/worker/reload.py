@@ -18,12 +18,10 @@ from typing import Any
 from mode import Service
 
 from ...agents.agents import Agent
-from ...agents.terms import Terms
 from ...schemas.errors import ConfigurationError
-from ..settings.file import KNOWN, Source
+from ..settings.file import KNOWN, Configuration, ConfigurationFile
 from ..settings.place import Place, written
 from ..settings.tables import Settings
-from .making import terms_of
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +101,14 @@ class Reloader:
     """Tells the agents what has changed. `ask` may be called at any time on the event loop."""
 
     def __init__(
-        self, source: Source, settings: Settings, agents: Sequence[Agent], look_every_s: float = LOOK_EVERY_S
+        self,
+        source: ConfigurationFile,
+        running: Configuration,
+        agents: Sequence[Agent],
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
-        self.settings = settings  #: what runs
-        self._terms = terms_of(settings)
+        self.settings = running.settings  #: what runs
+        self._terms = running.terms
         self._source = source
         self._agents = agents
         self._look_every_s = look_every_s
@@ -150,27 +152,23 @@ class Reloader:
     async def reload(self, *, asked: bool) -> None:
         """Read, and take over what can be. Nothing is told twice, unless somebody asked."""
         try:
-            new, terms = await asyncio.to_thread(self._read)
-            faults = self._objections(new, terms)
+            new = await asyncio.to_thread(self._source.load)
+            faults = self._objections(new)
         except ConfigurationError as error:
             faults = list(error.faults)
         if faults:
             self._refuse(tuple(faults), asked=asked)
             return
-        change = compare(self.settings, new)
+        change = compare(self.settings, new.settings)
         if change.takes:
-            self._adopt(new, terms, change.takes)
+            self._adopt(new, change.takes)
         elif asked or self._refused:
             log.info("read the configuration: nothing to take over", extra={"action": "reload_unchanged"})
         self._refused = ()
         self._postpone(tuple(written(place, KNOWN) for place in change.waits), asked=asked)
 
-    def _read(self) -> tuple[Settings, Terms]:
-        new = self._source.load()
-        return new, terms_of(new)
-
-    def _objections(self, new: Settings, terms: Terms) -> list[str]:
-        takes = compare(self.settings, new).takes
+    def _objections(self, new: Configuration) -> list[str]:
+        takes, terms = compare(self.settings, new.settings).takes, new.terms
         if not takes & _THRESHOLDS:
             return []
         faults = [fault for agent in self._agents for fault in agent.objections(terms)]
@@ -181,10 +179,10 @@ class Reloader:
             )
         return faults
 
-    def _adopt(self, new: Settings, terms: Terms, takes: frozenset[Place]) -> None:
-        judged = terms if takes & _THRESHOLDS else self._terms
-        self._terms = replace(judged, limits=terms.limits)
-        self.settings = merged(self.settings, new, takes)
+    def _adopt(self, new: Configuration, takes: frozenset[Place]) -> None:
+        judged = new.terms if takes & _THRESHOLDS else self._terms
+        self._terms = replace(judged, limits=new.terms.limits)
+        self.settings = merged(self.settings, new.settings, takes)
         for agent in self._agents:
             agent.adopt(self._terms)
         keys = ", ".join(written(place, KNOWN) for place in sorted(takes))

@@ -15,7 +15,7 @@ from typing import Any
 
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.plane.outbox import Outbox
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.file import load_configuration
 from bisupervised.streams.worker.app import run_worker
 
 _deliver = Outbox._deliver
@@ -37,4 +37,4 @@ def lay_traps(folder: Path) -> None:
 
 if __name__ == "__main__":
     lay_traps(Path(sys.argv[2]))
-    sys.exit(run_worker(load_settings(Path(sys.argv[1]))))
+    sys.exit(run_worker(load_configuration(Path(sys.argv[1]))))

@@ -23,6 +23,7 @@ from bisupervised.streams.settings.example import toml
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics
+from support.configurations import configuration_of
 from support.pipeline import Remote
 
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
@@ -69,7 +70,7 @@ async def settings_of(*arguments: Any, env: Mapping[str, str] | None = None, **c
 
 async def found(settings: Settings, **options: Any) -> Lines:
     options = {"pay": False} | options
-    looked: list[Finding] = [finding async for finding in look(settings, lambda: None, **options)]
+    looked: list[Finding] = [finding async for finding in look(configuration_of(settings), lambda: None, **options)]
     return [(finding.about, finding.level, finding.text) for finding in looked]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from bisupervised.streams import cli
 from bisupervised.streams.commands.check_kafka import look_at_broker
+from support.configurations import configuration_of
 from support.grants import Grant, grant, parsed
 from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, wait_until
 from support.secured import USER, Secured, secured_broker
@@ -75,7 +76,7 @@ def test_what_it_prints_is_enough(asking: Secured, pipeline: Pipeline, delivery:
 
 def test_it_is_enough_for_the_check_too(pipeline: Pipeline) -> None:
     async def told() -> list[tuple[str, str]]:
-        return [(found.level, found.text) async for found in look_at_broker(pipeline.settings)]
+        return [(found.level, found.text) async for found in look_at_broker(configuration_of(pipeline.settings))]
 
     grant(pipeline.servers, printed(pipeline))
     lines = asyncio.run(told())

@@ -12,7 +12,7 @@ import faust
 from aiohttp import web
 from bisupervised.agents.agents import LocalAgent
 from bisupervised.streams.flow import AGENTS, AgentName
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.file import load_configuration
 from bisupervised.streams.telemetry.exposition import render
 from bisupervised.streams.telemetry.logs import configure
 from bisupervised.streams.worker.app import create_app
@@ -31,9 +31,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.crashing:
         LocalAgent.run = crash  # type: ignore[method-assign]  # this is what it is for
-    settings = load_settings(arguments.config)
-    configure(settings.log.level, as_json=True)
-    app = create_app(settings, cast("list[AgentName]", arguments.agents.split(",")))
+    configuration = load_configuration(arguments.config)
+    configure(configuration.settings.log.level, as_json=True)
+    app = create_app(configuration, cast("list[AgentName]", arguments.agents.split(",")))
 
     @app.service
     class _Metrics(Service):

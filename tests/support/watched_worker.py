@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.file import load_configuration
 from bisupervised.streams.worker import app
 
 BEAT_S = 0.01
@@ -116,7 +116,7 @@ if __name__ == "__main__":
     watching = Watch()
     watched(watching)
     try:
-        status = app.run_worker(load_settings(Path(sys.argv[1])))
+        status = app.run_worker(load_configuration(Path(sys.argv[1])))
     finally:
         Path(sys.argv[2]).write_text(json.dumps(watching.told()))
     sys.exit(status)

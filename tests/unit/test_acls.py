@@ -13,6 +13,7 @@ from bisupervised.streams.plane.routing import Router
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.making import plane_policy
+from support.configurations import configuration_of
 
 TOML = """
 name = "shop"
@@ -67,7 +68,7 @@ def test_a_worker_with_all_agents(settings: Settings) -> None:
 @pytest.mark.parametrize("agent", AGENTS)
 def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str) -> None:
     step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
-    policy = plane_policy(settings, step)
+    policy = plane_policy(configuration_of(settings), step)
     found = worker_acls(settings, [step.agent])
     assert [acl.name for acl in found if acl.resource == "group"] == [policy.outbox.group]
     readable = [acl.name for acl in found if acl.resource == "topic" and "Read" in acl.operations]
@@ -79,7 +80,7 @@ def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str)
 @pytest.mark.parametrize("agent", AGENTS)
 def test_transactional_ids_are_those_that_the_producers_have(settings: Settings, agent: str) -> None:
     step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
-    policy = plane_policy(settings, step).outbox
+    policy = plane_policy(configuration_of(settings), step).outbox
     ledger = Ledger(policy.connection, policy.group)
     outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, 8), ledger)
     (allowed,) = (acl for acl in worker_acls(settings, [step.agent]) if acl.resource == "transactional-id")

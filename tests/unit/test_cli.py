@@ -13,7 +13,7 @@ import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import cli
 from bisupervised.streams.kafka.errors import BrokerUnreachable
-from bisupervised.streams.settings.file import Source
+from bisupervised.streams.settings.file import ConfigurationFile
 
 GOOD = """
 [local]
@@ -38,9 +38,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
 
-    def run_worker(settings: Any, agents: Sequence[str], source: Source) -> int:
-        assert source.load() == settings, "it can be read again"
-        calls.append((settings, agents))
+    def run_worker(configuration: Any, agents: Sequence[str], source: ConfigurationFile) -> int:
+        assert source.load() == configuration, "it can be read again"
+        calls.append((configuration.settings, agents))
         return 7
 
     monkeypatch.setitem(sys.modules, "bisupervised.streams.worker.app", SimpleNamespace(run_worker=run_worker))

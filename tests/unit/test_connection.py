@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import trustme
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.settings.broker import connection, connection_faults
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.flow import steps
+from bisupervised.streams.settings.broker import connection, read_connection
+from bisupervised.streams.settings.file import load_configuration, load_settings
 from bisupervised.streams.settings.tables import KafkaSettings
+from bisupervised.streams.worker.making import plane_policy
 from pydantic import SecretStr
 
 CANARY = "canary-secret"
@@ -89,8 +91,24 @@ def test_the_secret_is_in_no_repr(files: dict[str, str]) -> None:
     ],
 )
 def test_each_fault_says_what_to_mend(files: dict[str, str], keys: dict[str, Any], fault: str) -> None:
-    faults = connection_faults(KafkaSettings(**{key: files.get(value, value) for key, value in keys.items()}))
+    _, faults = read_connection(KafkaSettings(**{key: files.get(value, value) for key, value in keys.items()}))
     assert any(told.startswith(fault) for told in faults), faults
+
+
+def test_a_configuration_has_the_connection_and_the_files_are_not_read_again(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    path = tmp_path / "config.toml"
+    broker = ["[kafka]", 'security_protocol = "SASL_SSL"', 'sasl_username = "alice"']
+    broker += [f"sasl_password_file = {files['password']!r}", f"ssl_ca_file = {files['ca.pem']!r}"]
+    path.write_text("\n".join([*broker, MINIMAL]))
+    configuration = load_configuration(path, {})
+    for file in files.values():
+        Path(file).unlink()
+    policies = [plane_policy(configuration, step) for step in steps(configuration.settings).values()]
+    assert all(policy.outbox.connection is configuration.connection for policy in policies)
+    assert configuration.connection.options()["sasl_plain_password"] == CANARY
+    assert configuration.connection.options()["ssl_context"].get_ca_certs()
 
 
 def test_all_of_them_come_with_the_other_faults(tmp_path: Path) -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
+from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import CachePolicy
 from bisupervised.streams import flow
+from bisupervised.streams.plane.plane import PlanePolicy
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker import making
+from support.configurations import configuration_of
 
 TOML = """
 [local]
@@ -47,7 +50,8 @@ def settings(folder: Path, output: str, supervisor: str, more: str = "") -> Sett
 def test_the_local_model_is_read_as_the_settings_say(
     tmp_path: Path, output: str, supervisor: str, more: str, reading: ClassReading, samples: int
 ) -> None:
-    local = making._local(settings(tmp_path, output, supervisor, more), on_hang=lambda: None)
+    given = configuration_of(settings(tmp_path, output, supervisor, more))
+    local = making._local(given.settings, given.terms, on_hang=lambda: None)
     assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
     assert local._supervisor.name == supervisor
     local.close()
@@ -58,18 +62,27 @@ def usual(tmp_path: Path) -> Settings:
     return settings(tmp_path, "logits", "pcs")
 
 
+def remote_of(settings: Settings) -> Remote:
+    return making._remote(settings, configuration_of(settings).terms)
+
+
 async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
-    protocol = making._remote(usual)._client.protocol
+    protocol = remote_of(usual)._client.protocol
     assert isinstance(protocol, OpenInference)
     assert protocol.reading == ClassReading(True, (), "pcs", 3.0)
 
 
 async def test_nothing_is_kept_unless_the_settings_say_so(usual: Settings) -> None:
-    assert making._remote(usual)._reuse is None
+    assert remote_of(usual)._reuse is None
     kept = usual.remote.model_copy(update={"cache_records": 9, "cache_bytes": 500, "cache_hours": 0.5})
-    reuse = making._remote(usual.model_copy(update={"remote": kept}))._reuse
+    reuse = remote_of(usual.model_copy(update={"remote": kept}))._reuse
     assert reuse is not None
     assert reuse.cache._policy == CachePolicy(9, 500, 1800.0)
+
+
+def policies_of(settings: Settings) -> dict[str, PlanePolicy]:
+    given = configuration_of(settings)
+    return {name: making.plane_policy(given, step) for name, step in flow.steps(settings).items()}
 
 
 @pytest.mark.parametrize(("in_flight", "batch", "ahead"), [(32, 8, 64), (8, 1, 2), (4, 8, 8)])
@@ -78,14 +91,13 @@ def test_only_the_remote_agent_commits_how_far_it_hands_out(
 ) -> None:
     remote = usual.remote.model_copy(update={"in_flight": in_flight, "batch_size": batch})
     settings = usual.model_copy(update={"remote": remote})
-    policies = {name: making.plane_policy(settings, step) for name, step in flow.steps(settings).items()}
-    found = {name: policy.partition.window.ahead for name, policy in policies.items()}
+    found = {name: policy.partition.window.ahead for name, policy in policies_of(settings).items()}
     assert found == {"local": 0, "remote": ahead, "remote_supervisor": 0}
 
 
 def test_transactions_behind_a_remote_call_are_the_commit_interval_apart(tmp_path: Path) -> None:
     made = settings(tmp_path, "logits", "max_softmax", more="[stream]\ncommit_interval_ms = 70")
-    policies = {name: making.plane_policy(made, step).partition for name, step in flow.steps(made).items()}
+    policies = {name: policy.partition for name, policy in policies_of(made).items()}
     assert {name: policy.pacing.commit_interval_s for name, policy in policies.items()} == dict.fromkeys(policies, 0.07)
     assert {name: policy.pacing.unhurried_s for name, policy in policies.items()} == {
         "local": 0.0,

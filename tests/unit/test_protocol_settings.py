@@ -20,6 +20,7 @@ from bisupervised.streams.settings.secret import one_word
 from bisupervised.streams.settings.tables import RemoteSettings, Settings
 from bisupervised.streams.worker.making import make_agent
 from bisupervised.streams.worker.protocols import make_protocol
+from support.configurations import configuration_of
 from support.records import Record
 from support.remotes import answered, chat_completion, choice
 
@@ -90,7 +91,7 @@ async def test_a_joint_supervisor_leaves_a_protocol_its_own_score(remote: dict[s
     settings = Settings.model_validate({"local": {"model": "my_model:load", "threshold": 0.5}, "remote": given})
     protocol: Any = make_protocol(settings.remote)
     assert own == (protocol.reading.score if isinstance(protocol, OpenInference) else protocol.score)
-    agent: Any = make_agent(settings, "remote", lambda: None)
+    agent: Any = make_agent(configuration_of(settings), "remote", lambda: None)
     assert agent._remote._supervisor == own, "what the answers' records say"
 
 
@@ -309,7 +310,7 @@ def test_a_file_without_a_key(tmp_path: Path, content: bytes) -> None:
 def test_the_key_is_shown_nowhere(tmp_path: Path, source: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     settings = _keyed(tmp_path, source)
-    agent: Any = make_agent(settings, "remote", lambda: None)
+    agent: Any = make_agent(configuration_of(settings), "remote", lambda: None)
     transport = agent._remote._client._transport
     assert isinstance(transport, Authorized)
     assert transport._key == KEY, "it is there"
@@ -329,7 +330,7 @@ def _keyed(folder: Path, source: str) -> Settings:
 
 async def test_a_worker_sends_what_the_settings_say(keyed_chat: Settings) -> None:
     transport = ScriptedTransport([answered(chat_completion(choice("yes")))])
-    agent: Any = make_agent(keyed_chat, "remote", lambda: None)
+    agent: Any = make_agent(configuration_of(keyed_chat), "remote", lambda: None)
     agent._remote._client._transport._inner = transport
     facts = (FACTS_HEADER, encode_facts(Facts(Source("requests", 0, 1))))
     record = Record(b'{"id": 1, "input": "a", "context": "b", "salary": "canary"}', headers=[facts])

@@ -11,10 +11,8 @@ import pytest
 from bisupervised.agents.agents import Agent, RemoteSupervisorAgent
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.agents.terms import Terms
-from bisupervised.streams.settings.file import Source, load_settings
-from bisupervised.streams.settings.tables import Settings
-from bisupervised.streams.settings.thresholds_file import version_of
-from bisupervised.streams.worker.making import make_agent, terms_of
+from bisupervised.streams.settings.file import Configuration, ConfigurationFile, load_configuration, load_settings
+from bisupervised.streams.worker.making import make_agent
 from bisupervised.streams.worker.reload import Reloader, compare, merged
 
 TABLES: dict[str, dict[str, Any]] = {
@@ -41,8 +39,13 @@ def path(tmp_path: Path) -> Path:
     return write(tmp_path / "bisupervised.toml")
 
 
-def changed(path: Path, **changes: dict[str, Any]) -> Settings:
-    return load_settings(write(path, **changes), {})
+def changed(path: Path, **changes: dict[str, Any]) -> Configuration:
+    return load_configuration(write(path, **changes), {})
+
+
+def reloader_of(path: Path, agents: Sequence[Agent]) -> Reloader:
+    """Of a worker that has been started with what the file says now."""
+    return Reloader(ConfigurationFile(path), load_configuration(path, {}), agents)
 
 
 class Listener(Agent):
@@ -95,13 +98,13 @@ def reload(reloader: Reloader, *, asked: bool) -> None:
 def test_what_is_taken_over_and_what_waits(
     path: Path, changes: dict[str, Any], takes: set[tuple[str, str]], waits: tuple[tuple[str, str], ...]
 ) -> None:
-    change = compare(load_settings(path, {}), changed(path, **changes))
+    change = compare(load_settings(path, {}), changed(path, **changes).settings)
     assert (set(change.takes), change.waits) == (takes, waits)
 
 
 def test_what_runs_is_the_old_settings_with_what_was_taken_over(path: Path) -> None:
     old = load_settings(path, {})
-    new = changed(path, local={"threshold": 0.8}, remote={"timeout_s": 9.0})
+    new = changed(path, local={"threshold": 0.8}, remote={"timeout_s": 9.0}).settings
     runs = merged(old, new, compare(old, new).takes)
     assert (runs.local.threshold, runs.remote.timeout_s) == (0.8, 30.0)
     assert compare(runs, new).waits == (("remote", "timeout_s"),), "told again at the next change"
@@ -109,10 +112,10 @@ def test_what_runs_is_the_old_settings_with_what_was_taken_over(path: Path) -> N
 
 def test_all_agents_are_told_the_same_at_once(path: Path) -> None:
     agents = [Listener(), Listener()]
-    reloader = Reloader(Source(path), load_settings(path, {}), agents)
+    reloader = reloader_of(path, agents)
     reload(reloader, asked=False)
     assert [agent.told for agent in agents] == [[], []], "nothing has changed"
-    expected = terms_of(changed(path, local={"threshold": 0.8}, remote={"requests_per_minute": 6000}))
+    expected = changed(path, local={"threshold": 0.8}, remote={"requests_per_minute": 6000}).terms
     reload(reloader, asked=False)
     assert [agent.told for agent in agents] == [[expected], [expected]]
     assert expected.local == Supervisor("max_softmax", 0.8)
@@ -121,17 +124,17 @@ def test_all_agents_are_told_the_same_at_once(path: Path) -> None:
 
 def test_thresholds_wait_for_their_model_while_limits_do_not(path: Path) -> None:
     agent = Listener()
-    before = load_settings(path, {})
-    reloader = Reloader(Source(path), before, [agent])
+    before = load_configuration(path, {})
+    reloader = Reloader(ConfigurationFile(path), before, [agent])
     write(path, local={"threshold": 0.8, "version": "2"}, remote={"in_flight": 4})
     reload(reloader, asked=False)
     (told,) = agent.told
-    assert (told.local.threshold, told.version, told.limits.in_flight) == (0.9, version_of(before), 4)
+    assert (told.local.threshold, told.version, told.limits.in_flight) == (0.9, before.terms.version, 4)
 
 
 def test_a_faulty_file_is_told_once_and_changes_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     agent = Listener()
-    reloader = Reloader(Source(path), load_settings(path, {}), [agent])
+    reloader = reloader_of(path, [agent])
     write(path, local={"threshold": 9}, remote={"in_flight": 1, "requests_per_minute": 6000})
     for asked in (False, False, True):
         reload(reloader, asked=asked)
@@ -147,7 +150,7 @@ def test_a_faulty_file_is_told_once_and_changes_nothing(path: Path, caplog: pyte
 
 def test_an_agent_that_objects_keeps_everybody_on_the_old_terms(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     agents = [Listener(), Listener(["of another model"])]
-    reloader = Reloader(Source(path), load_settings(path, {}), agents)
+    reloader = reloader_of(path, agents)
     write(path, remote={"threshold": 0.6})
     reload(reloader, asked=False)
     assert not agents[0].told
@@ -157,7 +160,7 @@ def test_an_agent_that_objects_keeps_everybody_on_the_old_terms(path: Path, capl
 def test_other_thresholds_under_the_same_name_are_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     agent = Listener()
     write(path, thresholds={"version": "mine"})
-    reloader = Reloader(Source(path), load_settings(path, {}), [agent])
+    reloader = reloader_of(path, [agent])
     write(path, thresholds={"version": "mine"}, local={"threshold": 0.8})
     reload(reloader, asked=False)
     assert not agent.told
@@ -169,7 +172,7 @@ def test_other_thresholds_under_the_same_name_are_refused(path: Path, caplog: py
 
 def test_what_needs_a_restart_is_named_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    reloader = Reloader(Source(path), load_settings(path, {}), [])
+    reloader = reloader_of(path, [])
     write(path, remote={"url": "http://127.0.0.1:2", "headers": {"x-team": "a"}})
     for _ in range(2):
         reload(reloader, asked=False)
@@ -186,17 +189,17 @@ def test_what_needs_a_restart_is_named_once(path: Path, caplog: pytest.LogCaptur
     [("local", "threshold", 0.8), ("remote", "threshold", 0.6), ("remote", "supervisor", "pcs")],
 )
 def test_without_a_name_other_thresholds_have_another_version(path: Path, table: str, key: str, value: Any) -> None:
-    first = version_of(load_settings(path, {}))
+    first = load_configuration(path, {}).terms.version
     assert first.startswith("digest-")
-    assert version_of(changed(path, **{table: {key: value}})) != first
-    assert version_of(changed(path, log={"json": True})) == first, "what does not judge does not count"
+    assert changed(path, **{table: {key: value}}).terms.version != first
+    assert changed(path, log={"json": True}).terms.version == first, "what does not judge does not count"
 
 
 def test_the_agents_judge_under_that_version(path: Path) -> None:
-    settings = load_settings(path, {})
-    agent = make_agent(settings, "remote_supervisor", lambda: None)
+    configuration = load_configuration(path, {})
+    agent = make_agent(configuration, "remote_supervisor", lambda: None)
     assert isinstance(agent, RemoteSupervisorAgent)
-    assert agent._judge._thresholds == version_of(settings)
-    new = terms_of(changed(path, remote={"threshold": 0.6}))
+    assert agent._judge._thresholds == configuration.terms.version
+    new = changed(path, remote={"threshold": 0.6}).terms
     agent.adopt(new)
     assert (agent._judge._supervisor, agent._judge._thresholds) == (new.remote, new.version)

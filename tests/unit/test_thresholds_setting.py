@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
 from bisupervised.schemas.errors import ConfigurationError
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.flow import AGENTS
+from bisupervised.streams.settings.file import load_configuration, load_settings
 from bisupervised.streams.worker.making import make_agent
 
 MADE = Thresholds(
@@ -70,13 +71,24 @@ def test_a_missing_file_is_one_fault_among_others(tmp_path: Path) -> None:
     assert told[1].startswith("[local] batch_size")
 
 
+def test_the_file_is_read_once(tmp_path: Path) -> None:
+    """Whatever becomes of it, a worker is made of what was read with its settings."""
+    made = msgspec.structs.replace(MADE, local=Line(0.5, "max_softmax", MODEL))
+    configuration = load_configuration(configured(tmp_path, made), {})
+    (tmp_path / "thresholds.json").unlink()
+    for name in AGENTS:
+        make_agent(configuration, name, lambda: None)
+    terms = configuration.terms
+    assert (terms.version, terms.local_model, terms.local.threshold, terms.remote.threshold) == ("v7", MODEL, 0.5, 0.7)
+
+
 @pytest.mark.parametrize(("model", "fits"), [("", True), (MODEL, True), ("another@2", False)])
 def test_thresholds_of_another_model_are_refused(tmp_path: Path, model: str, fits: bool) -> None:
     made = msgspec.structs.replace(MADE, local=Line(0.5, "max_softmax", model))
-    settings = load_settings(configured(tmp_path, made), {})
+    configuration = load_configuration(configured(tmp_path, made), {})
 
     def start() -> Any:
-        return make_agent(settings, "local", lambda: None)
+        return make_agent(configuration, "local", lambda: None)
 
     if fits:
         start()
