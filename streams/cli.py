@@ -19,17 +19,13 @@ from rich.markup import escape
 from ..schemas.errors import BiSupervisedError, ConfigurationError
 from .commands.manual import OPTIONS, OVERVIEW, PAGES, page_of
 from .console.options import DONE, FAILED, INTERRUPTED, MISUSED, Config, Json
-from .flow import parse_agents
+from .flow import AGENTS, parse_agents
 from .telemetry.release import release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .flow import AgentName
     from .settings.file import Configuration
-
-AGENTS: tuple[AgentName, ...] = ("local", "remote", "remote_supervisor")
-
 
 app = App(
     name="bisupervised",

@@ -1,24 +1,43 @@
-"""Who reads what and writes what."""
+"""Who reads what and writes what: the one place to see how records go from topic to topic.
+
+    requests ─▶ local ─┬─▶ results       what the local supervisor trusts
+                       └─▶ doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results
+    what cannot be answered, at any of the three ─▶ fallback
+
+    requests           the user's events
+    doubtful, answers  internal: what waits for the remote, and what it said and nobody has judged yet
+    results, fallback  every request ends as one record in one of them
+    budget             internal, where money or calls are limited: written and read by every remote agent
+
+Names of topics, groups and their configuration are made here, of the settings, for whoever needs them: the worker, the
+commands over topics, what a broker must allow, and the AsyncAPI document.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..schemas.codec import RequestFormat, facts_of, foreign_version
 from ..schemas.errors import Reason
 from ..schemas.records import VERSION, Facts, Incoming, Route, Source
-from .settings.tables import Settings
+
+if TYPE_CHECKING:
+    from .settings.tables import Settings  # the command line imports this file, and `--help` needs no settings
 
 AgentName = Literal["local", "remote", "remote_supervisor"]
-
-
+#: in the order records meet them
 AGENTS: tuple[AgentName, ...] = get_args(AgentName)
-
 
 #: answers judged at once; judging is arithmetic
 _JUDGED_AT_ONCE = 1000
+_MS_PER_HOUR = 3_600_000
+#: hours for which the budget's topic is kept: more than a month, the longest period
+_BUDGET_HOURS = 40 * 24
+
+
+# the steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +56,80 @@ class Step:
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
     """The flow, in its order."""
-    topics, local, remote = settings.topics, settings.local, settings.remote
-    flow = (
-        Step(
-            "local",
-            topics.requests,
-            ("results", "doubtful", "fallback"),
-            local.batch_size,
-            local.batch_wait_ms / 1000,
-            True,
-            request_facts,
-            None,  # a header of ours on a request is from another life
-        ),
-        Step(
-            "remote",
-            topics.doubtful,
-            ("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
-            remote.batch_size,
-            remote.batch_wait_ms / 1000,
-            False,
-            facts_of,
-            _of_another_version,
-        ),
-        Step(
-            "remote_supervisor",
-            topics.answers,
-            ("results", "fallback"),
-            _JUDGED_AT_ONCE,
-            0.0,
-            False,
-            facts_of,
-            _of_another_version,
-        ),
+    return {step.agent: step for step in (_local(settings), _remote(settings), _remote_supervisor(settings))}
+
+
+def _local(settings: Settings) -> Step:
+    return Step(
+        agent="local",
+        topic=settings.topics.requests,
+        routes=("results", "doubtful", "fallback"),
+        batch_records=settings.local.batch_size,
+        batch_wait_s=settings.local.batch_wait_ms / 1000,
+        runs_user_code=True,
+        facts=request_facts,
+        unreadable=None,  # a header of ours on a request is from another life
     )
-    return {step.agent: step for step in flow}
+
+
+def _remote(settings: Settings) -> Step:
+    return Step(
+        agent="remote",
+        topic=settings.topics.doubtful,
+        routes=("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
+        batch_records=settings.remote.batch_size,
+        batch_wait_s=settings.remote.batch_wait_ms / 1000,
+        runs_user_code=False,
+        facts=facts_of,
+        unreadable=_of_another_version,
+    )
+
+
+def _remote_supervisor(settings: Settings) -> Step:
+    return Step(
+        agent="remote_supervisor",
+        topic=settings.topics.answers,
+        routes=("results", "fallback"),
+        batch_records=_JUDGED_AT_ONCE,
+        batch_wait_s=0.0,
+        runs_user_code=False,
+        facts=facts_of,
+        unreadable=_of_another_version,
+    )
+
+
+def accepts_local(settings: Settings) -> frozenset[Reason]:
+    """For which reasons the local answer is taken without trust, where no call was made."""
+    switched_on = {
+        "remote_error": settings.remote.while_open == "accept_local",
+        "budget": settings.budget.limited and settings.budget.when_spent == "accept_local",
+    }
+    return frozenset(get_args(Reason)) & {reason for reason, on in switched_on.items() if on}
+
+
+def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
+    """The agents named in `text`, in the order records meet them, and what is wrong with it."""
+    named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    unknown = [name for name in named if name not in AGENTS]
+    faults = []
+    if unknown or not named:
+        got = f" (got {', '.join(map(repr, unknown))})" if unknown else ""
+        faults.append(f"--agents: must be some of {', '.join(AGENTS)}{got}")
+    return tuple(name for name in AGENTS if name in named), faults
+
+
+# what they read
+
+
+def request_format(settings: Settings) -> RequestFormat:
+    """Which parts of a request mean what."""
+    request = settings.request
+    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
+
+
+def request_facts(record: Incoming) -> Facts:
+    """Of a request nothing is known but where it came from; a header of ours on it is from another life."""
+    return Facts(Source(record.topic, record.partition, record.offset))
 
 
 def _of_another_version(record: Incoming) -> str | None:
@@ -83,45 +142,18 @@ def _of_another_version(record: Incoming) -> str | None:
     )
 
 
+# groups and topics
+
+
 def group_of(settings: Settings, agent: AgentName) -> str:
     """The consumer group of an agent; its transactional ids begin with it."""
     return f"{settings.name}-{agent.replace('_', '-')}"
-
-
-def request_format(settings: Settings) -> RequestFormat:
-    """Which parts of a request mean what."""
-    request = settings.request
-    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
-
-
-def accepts_local(settings: Settings) -> frozenset[Reason]:
-    """For which reasons the local answer is taken without trust, where no call was made."""
-    switched_on = {
-        "remote_error": settings.remote.while_open == "accept_local",
-        "budget": settings.budget.limited and settings.budget.when_spent == "accept_local",
-    }
-    return frozenset(get_args(Reason)) & {reason for reason, on in switched_on.items() if on}
 
 
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
     budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
     return [step.topic, *budget, *(settings.topics.name_of(route) for route in step.routes)]
-
-
-def request_facts(record: Incoming) -> Facts:
-    """Of a request nothing is known but where it came from; a header of ours on it is from another life."""
-    return Facts(Source(record.topic, record.partition, record.offset))
-
-
-_MS_PER_HOUR = 3_600_000
-
-
-_MS_PER_DAY = 24 * _MS_PER_HOUR
-
-
-#: days for which the budget's topic is kept: more than a month, the longest period
-_BUDGET_DAYS = 40
 
 
 def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
@@ -142,16 +174,5 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         topics.fallback: shared,
     }
     if settings.budget.limited:
-        configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_DAYS * _MS_PER_DAY)}
+        configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_HOURS * _MS_PER_HOUR)}
     return configs
-
-
-def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
-    """The agents named in `text`, in the order records meet them, and what is wrong with it."""
-    named = [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
-    unknown = [name for name in named if name not in AGENTS]
-    faults = []
-    if unknown or not named:
-        got = f" (got {', '.join(map(repr, unknown))})" if unknown else ""
-        faults.append(f"--agents: must be some of {', '.join(AGENTS)}{got}")
-    return tuple(name for name in AGENTS if name in named), faults

@@ -2,11 +2,11 @@
 
     plane_policy   window, pace and transactions of a step
     make_router    where its outcomes go
-    make_agent     local, remote or remote_supervisor
-                   remote = client (transport, protocol, gate, retries), cache, purse and its topic
+    make_agent     local: the model, what judges it, how much it takes at once
+                   remote: a client (transport, protocol, retries, gate), what is kept, what may be spent
+                   remote_supervisor: what judges the remote's answers
 
-Nothing is read here but the user's model: certificates, passwords and thresholds came with the configuration. The key
-of the remote is the exception; it is read where the transport is made.
+Only the user's model and the remote's key are read here: all else that the settings name came with the configuration.
 """
 
 from __future__ import annotations
@@ -48,11 +48,13 @@ from ..plane.routing import Router
 from ..plane.window import WindowPolicy
 from ..settings.file import Configuration
 from ..settings.secret import one_word
-from ..settings.tables import BudgetSettings, RemoteSettings, Settings
+from ..settings.tables import BudgetSettings, LocalSettings, RemoteSettings, Settings
 from ..telemetry.tracing import make_tracing
 from .budget_topic import BudgetTopic
 from .preflight import TopicFacts
 from .protocols import make_protocol
+
+# how records are moved
 
 
 def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
@@ -84,14 +86,6 @@ def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
 
 def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
     stream = settings.stream
-    window = WindowPolicy(
-        records=stream.window_records,
-        bytes=stream.window_bytes,
-        pending=max(stream.fetch_records, 4 * step.batch_records),
-        max_tries=stream.max_tries,
-        ordering=stream.ordering,
-        ahead=_ahead(settings) if step.agent == "remote" else 0,
-    )
     caution = CautionPolicy(
         tries=stream.max_tries,
         batch=step.batch_records,
@@ -102,7 +96,19 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
     # what a transaction behind a remote call carries has waited for the call, and it costs as much CPU time as several
     # calls: back to back, transactions kept the next calls waiting
     pacing = PacingPolicy(interval_s, unhurried_s=0.0 if step.agent == "local" else interval_s)
-    return PartitionPolicy(window, caution, pacing, stream.drain_s)
+    return PartitionPolicy(_window_policy(settings, step), caution, pacing, stream.drain_s)
+
+
+def _window_policy(settings: Settings, step: Step) -> WindowPolicy:
+    stream = settings.stream
+    return WindowPolicy(
+        records=stream.window_records,
+        bytes=stream.window_bytes,
+        pending=max(stream.fetch_records, 4 * step.batch_records),
+        max_tries=stream.max_tries,
+        ordering=stream.ordering,
+        ahead=_ahead(settings) if step.agent == "remote" else 0,
+    )
 
 
 def _ahead(settings: Settings) -> int:
@@ -118,19 +124,26 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
     return Router(topics, facts.partitions[step.topic], limits)
 
 
+# the agents
+
+
 def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
 
-    `on_hang` is called where the model does not answer in time.
+    `on_hang` is called, in a thread, where that model does not answer in time.
     """
     settings, terms = configuration.settings, configuration.terms
     tracing = make_tracing(settings.name, _endpoint(settings.remote))
+    if name == "local":
+        return _fitting(LocalAgent(_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
     if name == "remote":
         remote = _remote(settings, terms, tracing)
         return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))
-    if name == "remote_supervisor":
-        return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
-    agent = LocalAgent(_local(settings, terms, on_hang), settings.local.warm_up, tracing)
+    return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
+
+
+def _fitting(agent: LocalAgent, terms: Terms) -> LocalAgent:
+    """The same. Raises `ConfigurationError` where the thresholds were made for another model."""
     if faults := agent.objections(terms):
         raise ConfigurationError(faults)
     return agent
@@ -138,17 +151,8 @@ def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[
 
 def _local(settings: Settings, terms: Terms, on_hang: Callable[[], None]) -> Local:
     local = settings.local
-    policy = ModelPolicy(
-        local.model,
-        local.output,
-        local.labels,
-        local.version,
-        local.supervisor,
-        local.temperature,
-        local.samples,
-    )
     return Local(
-        load_model(policy),
+        load_model(_model_policy(local)),
         terms.local,
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
@@ -158,9 +162,15 @@ def _local(settings: Settings, terms: Terms, on_hang: Callable[[], None]) -> Loc
     )
 
 
-def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
-    return RemoteSupervisor(
-        terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
+def _model_policy(local: LocalSettings) -> ModelPolicy:
+    return ModelPolicy(
+        local.model,
+        local.output,
+        local.labels,
+        local.version,
+        local.supervisor,
+        local.temperature,
+        local.samples,
     )
 
 
@@ -185,8 +195,27 @@ def _remote(settings: Settings, terms: Terms, tracing: Tracing | None = None) ->
     )
 
 
+def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
+    return RemoteSupervisor(
+        terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
+    )
+
+
+# the parts of the remote agent
+
+
 def _endpoint(remote: RemoteSettings) -> Endpoint:
     return endpoint(remote.protocol, remote.model, remote.url)
+
+
+def make_transport(remote: RemoteSettings) -> Transport:
+    """What carries calls to the remote, with the key where there is one, which is read now."""
+    key = one_word(remote, "api_key")
+    # no bound of its own: `in_flight` bounds the calls, and can change while it runs
+    transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
+    if key is None:
+        return transport
+    return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
 
 
 def _client_policy(remote: RemoteSettings) -> ClientPolicy:
@@ -204,28 +233,18 @@ def _client_policy(remote: RemoteSettings) -> ClientPolicy:
     )
 
 
+def _gate(settings: Settings, terms: Terms) -> Gate:
+    remote = settings.remote
+    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
+    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget))
+
+
 def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:
     """Answers that are kept, where they are."""
     if not remote.cache_records:
         return None
     policy = CachePolicy(remote.cache_records, remote.cache_bytes, remote.cache_hours * 3600.0)
     return Reuse(AnswerCache(policy), client.protocol)
-
-
-def make_transport(remote: RemoteSettings) -> Transport:
-    """What carries calls to the remote, with the key where there is one, which is read now."""
-    key = one_word(remote, "api_key")
-    # no bound of its own: `in_flight` bounds the calls, and can change while it runs
-    transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
-    if key is None:
-        return transport
-    return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
-
-
-def _gate(settings: Settings, terms: Terms) -> Gate:
-    remote = settings.remote
-    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget))
 
 
 def _funds(budget: BudgetSettings) -> Funds | None:
