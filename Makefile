@@ -31,7 +31,7 @@ test: setup lint  ## every check but the long ones, the quick ones first
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests/integration
 	$(BIN)/python -m pytest tests/chaos
 
-lint: setup  ## ruff, mypy --strict, the order of the layers
+lint: setup  ## ruff, mypy --strict, which wing may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	@mkdir -p build/types/bisupervised
