@@ -8,6 +8,9 @@ from typing import TextIO
 
 import orjson
 
+#: where what Faust and mode say of our services goes, as the `logger` of each such class. By themselves they would take
+#: the logger of the class's module, and tell every start and stop among our own lines
+SERVICES = logging.getLogger("faust.services")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 #: loggers of libraries that tell every retry and every rebalance in their own words
 _NOISY = ("aiokafka", "faust", "mode")

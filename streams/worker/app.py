@@ -25,7 +25,7 @@ from ..kafka.client import notice_severed
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
-from ..telemetry.logs import configure
+from ..telemetry.logs import SERVICES, configure
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
 from ..telemetry.running_step import RunningStep
@@ -58,6 +58,7 @@ class _Boot(BootStrategy):
 class _App(faust.App):
     """Faust without tables, and so without folders for them in the working directory, which may be read-only."""
 
+    logger = SERVICES
     telemetry: Monitor  #: what is seen of the worker
 
     def _create_directories(self) -> None:
@@ -66,6 +67,8 @@ class _App(faust.App):
 
 class Planes(Service):
     """Runs the data planes for as long as the worker lives, and ends the worker where one fails."""
+
+    logger = SERVICES
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ from ...schemas.errors import ConfigurationError
 from ..settings.file import KNOWN, Configuration, ConfigurationFile
 from ..settings.place import Place, written
 from ..settings.tables import Settings
+from ..telemetry.logs import SERVICES
 
 log = logging.getLogger(__name__)
 
@@ -204,6 +205,8 @@ class Reloader:
 
 class Reloading(Service):
     """Runs the reloader for as long as the worker lives, and hears SIGHUP."""
+
+    logger = SERVICES
 
     def __init__(self, reloader: Reloader, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
         super().__init__(**kwargs)

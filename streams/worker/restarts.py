@@ -14,12 +14,16 @@ from mode.supervisors import OneForOneSupervisor
 from mode.types import ServiceT
 from mode.utils.times import rate_limit
 
+from ..telemetry.logs import SERVICES
+
 #: seconds until a supervisor that is busy is told again
 _AGAIN_S = 0.01
 
 
 class AgentRestarts(OneForOneSupervisor):
     """Restarts an agent that crashed; more than `max_restarts` at once, or as many a second, end the worker."""
+
+    logger = SERVICES
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's supervisor
         super().__init__(**kwargs)

@@ -58,6 +58,9 @@ def test_ctrl_c(setup: Setup) -> None:
     worker = pipeline.ready_worker()
     worker.signal(signal.SIGINT)
     assert worker.wait() == 0
+    told = {line["action"] for line in worker.told() if line["level"] == "INFO"}
+    assert told >= {"worker_started", "partition_acquired", "plane_stopped"}
+    assert {action for action in told if "." in action} == set(), "no library's name: Faust's words are no news"
     assert worker.actions()["plane_stopped"] == 3
 
 

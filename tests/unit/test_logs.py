@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 from collections.abc import Iterator
 
 import pytest
-from bisupervised.streams.telemetry.logs import configure
+from support.logs import LIBRARIES, logging_as_it_was, written
 
-LIBRARIES = ("aiokafka", "faust", "mode")
 log = logging.getLogger("bisupervised.streams.test")
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """What `configure` changes is the process's, so it is put back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-
-
-def written(level: str, *, as_json: bool) -> io.StringIO:
-    stream = io.StringIO()
-    # what pytest hangs in is put aside, not closed
-    logging.getLogger().handlers[:] = []
-    configure(level, as_json=as_json, stream=stream)
-    return stream
+def put_back() -> Iterator[None]:
+    with logging_as_it_was():
+        yield
 
 
 def test_a_line_has_time_level_action_and_text() -> None:
