@@ -1,6 +1,7 @@
-"""What is wrong with a configuration, in one line per fault. Pure functions; `settings.py` reads and asks.
+"""A fault of a configuration in words: one line each, in the user's terms, with what was probably meant.
 
-No line repeats a value that may be a secret: neither of a key that is called like one, nor of a key that is
+pydantic finds what is wrong with a value; `told` says it. What is right alone and does not fit is found, and said, in
+`fit.py`. No line repeats a value that may be a secret: neither of a key that is called like one, nor of a key that is
 not known here, nor one that holds a user or a password.
 """
 
@@ -16,11 +17,12 @@ from .place import Known, Place, place_of, written
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-
 #: longest value that a fault repeats, characters
 _GOT_CHARS = 60
 _SECRET = re.compile(r"pass|secret|token(?!s_)|credential|api_?key|auth|private|bearer|headers", re.IGNORECASE)
+#: by the end of a key
 _UNITS = {"_s": "seconds", "_ms": "milliseconds", "_hours": "hours", "_bytes": "bytes"}
+#: by pydantic's name of what is wrong
 _TEXTS: dict[str, str] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",

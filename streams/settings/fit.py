@@ -1,4 +1,8 @@
-"""Settings that are right alone and do not fit together."""
+"""Keys that are right alone and cannot work together, a line for each pair.
+
+Most are two numbers in an order, and stand in one table of rules. The others have a function each. What does not fit
+the protocol of the remote is in `fit_protocol.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,8 @@ from ...agents.supervision.arbitration import JOINT
 from .place import Place
 from .protocols import bounds_answers
 from .tables import Settings
+
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,6 @@ _RULES = (
 )
 
 
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
-
-
 def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """Settings that are right alone and cannot work together. Those in `faulty` are reported already."""
     broken = [rule for rule in _RULES if not {rule.subject, rule.other} & faulty and not _holds(rule, settings)]
@@ -72,14 +75,17 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     )
 
 
-def _value(settings: Settings, place: Place) -> float:
-    value: float = getattr(getattr(settings, place[0]), place[1])
-    return value
+# the rules
 
 
 def _holds(rule: _Rule, settings: Settings) -> bool:
     left, right = (_value(settings, place) * _unit_s(place[1]) for place in (rule.subject, rule.other))
     return rule.holds(left, right)
+
+
+def _value(settings: Settings, place: Place) -> float:
+    value: float = getattr(getattr(settings, place[0]), place[1])
+    return value
 
 
 def _unit_s(key: str) -> float:
@@ -95,7 +101,11 @@ def _broken(rule: _Rule, settings: Settings) -> str:
     return f"[{table}] {key}: must be {rule.text} {other} (got {left} and {right})"
 
 
+# scores and costs
+
+
 def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """Scores that cannot be computed of what the model gives."""
     local, remote = settings.local, settings.remote
     found = {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
     if remote.protocol == "open_inference":  # the others have no [remote] output
@@ -139,7 +149,11 @@ def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     return []
 
 
+# names that must differ
+
+
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """A topic with two roles would be read by those whom it is not for."""
     first: dict[str, str] = {}
     shared = []
     for role in (role for role in _TOPIC_ROLES if ("topics", role) not in faulty):

@@ -1,4 +1,7 @@
-"""Settings that are right alone and do not fit the protocol."""
+"""Keys of `[remote]` that are right alone and do not fit the protocol: of another one, or asking what it cannot do.
+
+A protocol of the user's own is judged by itself, when it is loaded.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,14 @@ from ...agents.remote.protocols.generic_json import INPUTS
 from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from .place import Place
 from .protocol_tables import ChatOptions, GenericOptions
-from .protocols import AGREEMENT, PROTOCOLS, TABLES, _asks_singly
+from .protocols import AGREEMENT, PROTOCOLS, TABLES, asks_singly
 from .tables import RemoteSettings, Settings
+
+#: keys of [remote] that mean something to one protocol only, and to which
+_KEYS = dict.fromkeys(
+    ("input_name", "datatype", "output_name", "output", "score_output", "temperature"), "open_inference"
+)
+_CHAT = "remote.openai_chat"
 
 
 def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str]:
@@ -44,6 +53,7 @@ def _of_others(remote: RemoteSettings) -> list[str]:
 
 
 def _unsendable(remote: RemoteSettings) -> list[str]:
+    """Fields that would be let out for nothing, and templates with fields that are not let out."""
     count = len(remote.send)
     if remote.protocol == "open_inference" and count:
         return ['[remote] send: protocol = "open_inference" sends the model\'s input alone']
@@ -68,6 +78,7 @@ def _templates(remote: RemoteSettings) -> list[tuple[str, frozenset[str]]]:
 
 
 def _beside_inputs(generic: GenericOptions | None) -> list[str]:
+    """A body that holds many inputs is made once, and cannot hold a field of each."""
     names = names_in(parse_json(generic.body)) if generic is not None else frozenset()
     others = ", ".join(f"{{{name}}}" for name in sorted(names - {INPUTS}))
     if INPUTS not in names or not others:
@@ -82,12 +93,13 @@ def _unlisted(key: str, names: frozenset[str] | set[str], send: Sequence[str]) -
 
 
 def _too_many(remote: RemoteSettings) -> list[str]:
-    if remote.batch_size == 1 or not _asks_singly(remote.protocol, remote.generic_json):
+    if remote.batch_size == 1 or not asks_singly(remote.protocol, remote.generic_json):
         return []
     return [f"[remote] batch_size: must be 1: a call takes one input (got {remote.batch_size})"]
 
 
 def _unsampled(remote: RemoteSettings) -> list[str]:
+    """Agreement needs several answers that can differ, and nothing else does."""
     options = remote.openai_chat or ChatOptions()
     if remote.own_score != AGREEMENT:
         several = f'[{_CHAT}] samples: must be 1 unless [remote] supervisor = "agreement" (got {options.samples})'
@@ -98,12 +110,3 @@ def _unsampled(remote: RemoteSettings) -> list[str]:
     if options.temperature == 0:
         faults.append(f'[{_CHAT}] temperature: must be more than 0 for [remote] supervisor = "agreement" (got 0)')
     return faults
-
-
-#: keys of [remote] that mean something to one protocol only
-_KEYS = dict.fromkeys(
-    ("input_name", "datatype", "output_name", "output", "score_output", "temperature"), "open_inference"
-)
-
-
-_CHAT = "remote.openai_chat"

@@ -1,19 +1,17 @@
-"""Where a setting stands in the file."""
+"""Where a setting stands in the file, as a table and a key, and how that looks to whoever reads about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-#: (table, key); table is '' for the keys above all tables
+#: (table, key); table is '' for the keys above all tables, and 'remote.tei' for a table inside one
 Place = tuple[str, str]
-
-
 #: table -> key -> its description; the tables themselves stand under ''
 Known = Mapping[str, Mapping[str, str]]
 
 
 def place_of(location: Sequence[str | int], known: Known) -> Place:
-    """The table and key of a location inside the document."""
+    """The place that pydantic's path through the document leads to; what is deeper counts as its key."""
     first = str(location[0])
     inside = ".".join(map(str, location[:2]))
     if len(location) > 2 and inside in known:

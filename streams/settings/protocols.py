@@ -1,8 +1,12 @@
-"""From `[remote]` to the protocol that is spoken, and what does not fit it."""
+"""The protocols that `[remote] protocol` may name, and what each means for other keys: scores, defaults, tables.
+
+A name that is not listed is `module:callable`, the user's own: nothing is known about it before it is loaded. The
+protocol itself is made in `worker/protocols.py`; what does not fit it is found in `fit_protocol.py`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...agents.remote.protocols.generic_json import INPUTS, GenericJson
 from ...agents.remote.protocols.open_inference import OpenInference
@@ -13,9 +17,6 @@ from ...agents.remote.spending.price import Bounded
 from ...agents.supervision.scores import fitting
 from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
 
-if TYPE_CHECKING:
-    pass
-
 PROTOCOLS = ("open_inference", "openai_chat", "tei", "generic_json")
 #: the tables inside [remote], by protocol
 TABLES: dict[str, type[ChatOptions | TeiOptions | GenericOptions]] = {
@@ -23,9 +24,10 @@ TABLES: dict[str, type[ChatOptions | TeiOptions | GenericOptions]] = {
     "tei": TeiOptions,
     "generic_json": GenericOptions,
 }
+#: name of the score that several answers to one question are given
+AGREEMENT = "agreement"
 #: inputs of one call where [remote] batch_size is not set
 _BATCH_SIZE = 8
-AGREEMENT = "agreement"
 
 
 def own_scores(protocol: str, output: str) -> list[str] | None:
@@ -55,10 +57,11 @@ def bounds_answers(protocol: str) -> bool:
 
 def usual_batch_size(data: dict[str, Any]) -> int:
     """Inputs in one call, from what is known of [remote]."""
-    return 1 if _asks_singly(data.get("protocol"), data.get("generic_json")) else _BATCH_SIZE
+    return 1 if asks_singly(data.get("protocol"), data.get("generic_json")) else _BATCH_SIZE
 
 
-def _asks_singly(protocol: str | None, generic: GenericOptions | None) -> bool:
+def asks_singly(protocol: str | None, generic: GenericOptions | None) -> bool:
+    """Whether a call takes one input, and no more."""
     if protocol == "generic_json":
         return generic is not None and INPUTS not in names_in(parse_json(generic.body))
     return protocol == "openai_chat"

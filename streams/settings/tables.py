@@ -1,6 +1,7 @@
 """The settings: what every key of the configuration means, its default and its bounds.
 
-`settings_file.py` reads them from a file and the environment, `example.py` writes an example of all of them.
+A table of the file is a class here; those of `[remote]` that belong to one protocol are in `protocol_tables.py`. Keys
+that must fit each other are judged in `fit.py`. `file.py` reads them all, `example.py` writes an example of them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usu
 from .values import (
     MODULE_CALLABLE,
     Count,
+    Number,
     address,
     header_name,
     http_url,
@@ -59,11 +61,9 @@ def _protocol_name(name: str) -> str:
     raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
 
 
-_Finite = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
-_Positive = Annotated[_Finite, Field(gt=0)]
+_Positive = Annotated[Number, Field(gt=0)]
 _Seconds = _Positive
-_NotNegative = Annotated[_Finite, Field(ge=0)]
-_Count = Count
+_NotNegative = Annotated[Number, Field(ge=0)]
 _WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Topic = Annotated[str, AfterValidator(kafka_name)]
@@ -129,15 +129,15 @@ class TopicsSettings(_Table):
     budget: _Topic = Field(
         default="budget", description="internal topic of one partition: who may spend what, where there is a [budget]"
     )
-    partitions: _Count = Field(
+    partitions: Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
-    replication_factor: _Count = Field(default=1, description="copies of each partition, 3 on a production cluster")
-    min_insync_replicas: _Count = Field(
+    replication_factor: Count = Field(default=1, description="copies of each partition, 3 on a production cluster")
+    min_insync_replicas: Count = Field(
         default=1, description="copies that must have a record before it counts as written"
     )
     retention_hours: _Seconds = Field(default=168.0, description="hours that records are kept")
-    max_message_bytes: _Count = Field(
+    max_message_bytes: Count = Field(
         default=1_048_588, description="bytes of the largest batch of records a topic accepts"
     )
 
@@ -163,15 +163,15 @@ class StreamSettings(_Table):
     start: Literal["earliest", "latest"] = Field(
         default="earliest", description="where a partition without a committed offset starts"
     )
-    commit_interval_ms: _Count = Field(
+    commit_interval_ms: Count = Field(
         default=100, description="milliseconds between two transactions, under load or behind a remote call"
     )
-    window_records: Annotated[_Count, Field(le=MOST_WINDOW_RECORDS)] = Field(
+    window_records: Annotated[Count, Field(le=MOST_WINDOW_RECORDS)] = Field(
         default=10_000, description="records of one partition that may be unfinished or done out of order"
     )
-    window_bytes: _Count = Field(default=67_108_864, description="bytes of the records that one partition may hold")
+    window_bytes: Count = Field(default=67_108_864, description="bytes of the records that one partition may hold")
     drain_s: _NotNegative = Field(default=10.0, description="seconds that work in flight gets on a rebalance or a stop")
-    max_tries: _Count = Field(default=3, description="times an agent may fail on a record before it goes to fallback")
+    max_tries: Count = Field(default=3, description="times an agent may fail on a record before it goes to fallback")
     transaction_timeout_s: Annotated[_Seconds, Field(le=MOST_TRANSACTION_S)] = Field(
         default=15.0,
         description="seconds after which the broker aborts a transaction that a dead worker left open",
@@ -179,7 +179,7 @@ class StreamSettings(_Table):
     watchdog_s: _Seconds = Field(
         default=60.0, description="seconds without progress of a broker call before the worker gives up"
     )
-    fetch_records: _Count = Field(default=2_000, description="records taken from the consumer at once")
+    fetch_records: Count = Field(default=2_000, description="records taken from the consumer at once")
 
 
 class RequestSettings(_Table):
@@ -214,7 +214,7 @@ class LocalSettings(_Table):
     temperature: _Positive = Field(
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
     )
-    samples: _Count = Field(
+    samples: Count = Field(
         default=1,
         description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
         "a callable without a torch module must be stochastic by itself",
@@ -222,8 +222,8 @@ class LocalSettings(_Table):
     supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
     threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
-    batch_size: _Count = Field(default=1_000, description="inputs predicted at once, at most")
-    batch_ms: _Count = Field(
+    batch_size: Count = Field(default=1_000, description="inputs predicted at once, at most")
+    batch_ms: Count = Field(
         default=1_000,
         description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
     )
@@ -319,15 +319,15 @@ class RemoteSettings(_Table):
     headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
         default={}, repr=False, description="further headers of every call"
     )
-    batch_size: _Count = Field(
+    batch_size: Count = Field(
         default_factory=usual_batch_size,
         description="inputs in one call, at most; 8, or 1 where the protocol takes one a call",
     )
     batch_wait_ms: _Milliseconds = Field(default=10, description="milliseconds to wait for a fuller batch")
-    batch_bytes: _Count = Field(
+    batch_bytes: Count = Field(
         default=1_000_000, description="bytes of the requests in one call, at most; one alone may be larger"
     )
-    in_flight: _Count = Field(
+    in_flight: Count = Field(
         default=32,
         description="calls of the whole fleet that may be under way at once; a worker has its partitions' share",
     )
@@ -342,7 +342,7 @@ class RemoteSettings(_Table):
     limit_window_s: _Seconds = Field(
         default=60.0, description="seconds over which the server counts calls and tokens against their limits"
     )
-    breaker_failures: _Count = Field(
+    breaker_failures: Count = Field(
         default=5, description="failed calls in a row after which the remote counts as down and calls stop"
     )
     breaker_cool_down_s: _Seconds = Field(
@@ -362,7 +362,7 @@ class RemoteSettings(_Table):
         default=120.0,
         description="seconds all tries of one call may take together, not counting while the remote is down",
     )
-    tries: _Count = Field(default=6, description="times a call is tried, the first included")
+    tries: Count = Field(default=6, description="times a call is tried, the first included")
     backoff_first_s: _NotNegative = Field(default=0.5, description="seconds to wait before the second try")
     backoff_most_s: _NotNegative = Field(default=8.0, description="seconds to wait between two tries, at most")
     price_per_call: _NotNegative = Field(default=0.0, description="what one call costs, in a currency of your choice")
@@ -380,9 +380,9 @@ class RemoteSettings(_Table):
         default=0,
         description="answers that a worker keeps in memory, so that equal inputs are not paid twice; 0 keeps none",
     )
-    cache_bytes: _Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
+    cache_bytes: Count = Field(default=67_108_864, description="bytes of the answers that are kept, at most")
     cache_hours: _Positive = Field(default=24.0, description="hours for which an answer is kept, at most")
-    max_response_bytes: _Count = Field(
+    max_response_bytes: Count = Field(
         default=1_048_576,
         description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
         "worker for about 50 ms a MiB",
@@ -471,7 +471,7 @@ class WebSettings(_Table):
         default=None, description="what one must know to see records, from the environment only"
     )
     token_file: str = Field(default="", description="file that holds that token; '' for none")
-    image_shape: Annotated[tuple[_Count, ...], AfterValidator(picture_shape)] = Field(
+    image_shape: Annotated[tuple[Count, ...], AfterValidator(picture_shape)] = Field(
         default=(),
         description="height and width, and 3 where it has colours, of the picture that an input is when it is a flat "
         "list of numbers; empty for none",

