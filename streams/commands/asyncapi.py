@@ -1,6 +1,6 @@
 """The AsyncAPI 3 document: topics, records, headers and who reads and writes what, for one configuration.
 
-Made of what the worker itself runs on: the structs of `schemas`, the headers it names, and the flow of `topology`.
+Made of what the worker itself runs on: the structs of `schemas`, the headers it names, and the steps of `flow.py`.
 `python -m bisupervised.streams.commands.asyncapi [--check]` writes the one for the default settings to
 `schemas/asyncapi.json`.
 """

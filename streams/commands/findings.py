@@ -1,4 +1,7 @@
-"""What a check found."""
+"""What `check --connect` finds: lines for people as they come, and one document for scripts.
+
+A check yields its findings one by one, as they are found; only a fault makes the command fail.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ Level = Literal["ok", "note", "fault"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. A fault would keep a worker from doing its work; a note is worth knowing."""
+    """One thing that was looked at."""
 
     about: str  #: broker, topics, model or remote
     level: Level
@@ -23,14 +26,17 @@ class Finding:
 
 
 def ok(about: str, text: str) -> Finding:
+    """As it should be."""
     return Finding(about, "ok", text)
 
 
 def note(about: str, text: str) -> Finding:
+    """Worth knowing; a worker would do its work."""
     return Finding(about, "note", text)
 
 
 def fault(about: str, text: str) -> Finding:
+    """A worker would not, until this is mended."""
     return Finding(about, "fault", text)
 
 

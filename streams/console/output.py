@@ -1,4 +1,7 @@
-"""How the commands over recordings tell: tables or JSON on stdout, what is under way on stderr, files written."""
+"""How commands tell: tables or JSON on stdout, what is under way on stderr, and files that are written.
+
+On stdout is what was asked for, and nothing else, so that it can be piped. Signs of life show on a terminal only.
+"""
 
 from __future__ import annotations
 

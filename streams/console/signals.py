@@ -1,4 +1,11 @@
-"""Ctrl-C and SIGTERM in commands: what runs ends in order, whatever it started is ended, too."""
+"""Ctrl-C and SIGTERM in commands: what runs ends in order, and whatever it started is ended, too.
+
+    interrupted_by   a block that signals interrupt
+    interruptible    a command that starts processes: all of them end with it
+    run_coroutine    a command on an event loop: signals cancel it, so that clients leave the broker in order
+
+All of them end as KeyboardInterrupt, which the command line turns into its exit code.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -69,6 +78,3 @@ async def _cancelled_by_signals(coroutine: Coroutine[Any, Any, T]) -> T:
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
-
-
-T = TypeVar("T")

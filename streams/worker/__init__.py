@@ -1,4 +1,5 @@
-"""The application: makes every part from the settings, ties them together, runs them under Faust.
+"""The application: makes every part of a configuration, ties them together, runs them under Faust.
 
-What parts do is in `plane/` and `agents/`; what can change while it runs is in `reload.py`.
+`app.py` is where all comes together; `making.py` makes the parts. What they do is in `plane/` and `agents/`. What can
+change while it runs is in `reload.py`.
 """

@@ -1,4 +1,7 @@
-"""Before anything starts: are the topics there, how many partitions have they, how large may a record be."""
+"""Before anything starts: are the topics there, may we read them, how many partitions have they, how large a record.
+
+All that is missing is told at once. What a worker later needs of the answers is in `TopicFacts`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from ..topics.admin import admin_client, count_partitions, message_bytes
 if TYPE_CHECKING:
     from ..flow import Step
 
+#: no partition holds a record there
 _NO_OFFSET = 2**62
 
 

@@ -1,4 +1,8 @@
-"""From `[remote]` to the protocol that is spoken."""
+"""From `[remote]` to the protocol that is spoken: one function for each that is built in, or the user's own, loaded.
+
+Which protocols there are, and the defaults that follow from the choice, is in `settings/protocols.py`. What each says
+on the wire is in `agents/remote/protocols/`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,8 @@ from ..settings.tables import RemoteSettings
 
 def make_protocol(remote: RemoteSettings) -> RemoteProtocol:
     """What speaks to the remote. Raises `ConfigurationError` where it is the user's own and cannot be loaded."""
-    makers: dict[str, Callable[[RemoteSettings], RemoteProtocol]] = {
-        "open_inference": _open_inference,
-        "openai_chat": _openai_chat,
-        "tei": _tei,
-        "generic_json": _generic_json,
-    }
-    if remote.protocol in makers:
-        return makers[remote.protocol](remote)
+    if remote.protocol in _MAKERS:
+        return _MAKERS[remote.protocol](remote)
     return load_protocol(remote.protocol, remote.options)
 
 
@@ -75,7 +73,7 @@ def _tei(remote: RemoteSettings) -> Tei:
 
 def _generic_json(remote: RemoteSettings) -> GenericJson:
     options = remote.generic_json
-    if options is None:  # load_settings tells it; here, for settings that were built otherwise
+    if options is None:  # reading a file tells it; here, for settings that were built otherwise
         raise ValueError("[remote.generic_json] is missing")
     return GenericJson(
         parse_json(options.body),
@@ -94,3 +92,11 @@ def _generic_json(remote: RemoteSettings) -> GenericJson:
         prompt_tokens=options.prompt_tokens or None,
         completion_tokens=options.completion_tokens or None,
     )
+
+
+_MAKERS: dict[str, Callable[[RemoteSettings], RemoteProtocol]] = {
+    "open_inference": _open_inference,
+    "openai_chat": _openai_chat,
+    "tei": _tei,
+    "generic_json": _generic_json,
+}
