@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds, signed, write_thresholds
+from bisupervised.agents.agents import RemoteSupervisorAgent
+from bisupervised.agents.supervision.thresholds import (
+    Line,
+    Target,
+    Thresholds,
+    read_thresholds,
+    signed,
+    write_thresholds,
+)
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.flow import AGENTS
-from bisupervised.streams.settings.file import load_configuration, load_settings
+from bisupervised.streams.settings import thresholds_file
+from bisupervised.streams.settings.file import ConfigurationFile, load_configuration, load_settings
 from bisupervised.streams.worker.making import make_agent
+from bisupervised.streams.worker.reload import Reloader
 
 MADE = Thresholds(
     version="v7",
@@ -80,6 +91,26 @@ def test_the_file_is_read_once(tmp_path: Path) -> None:
         make_agent(configuration, name, lambda: None)
     terms = configuration.terms
     assert (terms.version, terms.local_model, terms.local.threshold, terms.remote.threshold) == ("v7", MODEL, 0.5, 0.7)
+
+
+def test_a_reload_reads_it_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Thresholds:
+        read.append(path)
+        return read_thresholds(path)
+
+    monkeypatch.setattr(thresholds_file, "read_thresholds", counted)
+    source = ConfigurationFile(configured(tmp_path))
+    started = source.load()
+    agent = make_agent(started, "remote_supervisor", lambda: None)
+    reloader = Reloader(source, started, [agent])
+    assert len(read) == 1
+    configured(tmp_path, msgspec.structs.replace(MADE, version="v8", remote=Line(0.75, "max_softmax")))
+    asyncio.run(reloader.reload(asked=False))
+    assert len(read) == 2
+    assert isinstance(agent, RemoteSupervisorAgent)
+    assert (agent._judge._supervisor.threshold, agent._judge._thresholds) == (0.75, "v8")
 
 
 @pytest.mark.parametrize(("model", "fits"), [("", True), (MODEL, True), ("another@2", False)])
