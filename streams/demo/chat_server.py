@@ -21,7 +21,7 @@ import orjson
 from aiohttp import web
 from cyclopts import App
 
-from ..sandbox.model_server import Latency, Limit, Meter, TokenBucket, on_first_line, until_stopped
+from ..sandbox.model_server import CallMeter, Latency, Limit, TokenBucket, on_first_line, until_stopped
 from .questions import words
 
 MODEL = "scripted"
@@ -51,12 +51,12 @@ def likelihood(tokens: list[tuple[str, float]]) -> tuple[str, float]:
 
 
 @dataclass(slots=True)
-class Service:
+class ChatService:
     """The model and everything that a call to it meets."""
 
     limit: Limit = field(default_factory=Limit)
     latency: Latency = field(default_factory=Latency)
-    meter: Meter = field(default_factory=Meter)
+    meter: CallMeter = field(default_factory=CallMeter)
     chance: random.Random = field(default_factory=random.Random)
     bucket: TokenBucket = field(init=False)
 
@@ -107,7 +107,7 @@ def _json(document: object, *, status: int = 200, headers: dict[str, str] | None
     return web.Response(body=orjson.dumps(document), status=status, headers=headers, content_type="application/json")
 
 
-def make_app(service: Service) -> web.Application:
+def make_chat_app(service: ChatService) -> web.Application:
     """The application: chat completions and the bill."""
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", service.complete), web.get("/meter", service.bill)])
@@ -129,10 +129,10 @@ def run_server(
     seed: int | None = None,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    service = Service(
-        Limit(limit, burst), Latency(latency_ms / 1000, latency_spread), Meter(price), random.Random(seed)
+    service = ChatService(
+        Limit(limit, burst), Latency(latency_ms / 1000, latency_spread), CallMeter(price), random.Random(seed)
     )
-    asyncio.run(until_stopped(make_app(service), port, on_first_line))
+    asyncio.run(until_stopped(make_chat_app(service), port, on_first_line))
     return 0
 
 

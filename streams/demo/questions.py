@@ -17,6 +17,7 @@ import numpy as np
 
 from ...agents.supervision.recording import Side
 from .digits import one_thread
+from .thresholds import Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,20 +42,11 @@ Written = tuple[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class NumberQuestion:
     """A question and its right answer."""
 
     text: str
     answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What the model learns from, what the thresholds come from, and what neither has seen."""
-
-    training: list[Question]
-    calibration: list[Question]
-    held_out: list[Question]
 
 
 def words(number: int) -> str:
@@ -68,11 +60,11 @@ def words(number: int) -> str:
     return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")
 
 
-def make_split(seed: int) -> Split:
-    """The same split for the same seed; no number is in two parts."""
+def make_split(seed: int) -> Split[list[NumberQuestion]]:
+    """The same seed gives the same split. No number is in two parts."""
     chance = random.Random(seed)
     numbers = chance.sample(range(10_000), TRAINING + CALIBRATION + HELD_OUT)
-    made = [Question(chance.choice(_FORMS).format(number=number), words(number)) for number in numbers]
+    made = [NumberQuestion(chance.choice(_FORMS).format(number=number), words(number)) for number in numbers]
     return Split(made[:TRAINING], made[TRAINING : TRAINING + CALIBRATION], made[TRAINING + CALIBRATION :])
 
 
@@ -83,12 +75,12 @@ def _encoded(text: str) -> list[int]:
     return [0] * (_LONGEST_QUESTION - len(known)) + known[:_LONGEST_QUESTION]
 
 
-def _answer_of(question: Question) -> list[int]:
+def _answer_of(question: NumberQuestion) -> list[int]:
     known = [*(_WORD[word] for word in question.answer.split()), _END]
     return known + [0] * (_LONGEST_ANSWER - len(known))
 
 
-def train(questions: Sequence[Question], seed: int, path: Path) -> None:
+def train(questions: Sequence[NumberQuestion], seed: int, path: Path) -> None:
     """Train the small model, and save its weights."""
     torch = _torch()
     with one_thread(torch):
@@ -98,7 +90,7 @@ def train(questions: Sequence[Question], seed: int, path: Path) -> None:
     torch.save(net.state_dict(), path)
 
 
-def _trained(torch: Any, net: Any, questions: Sequence[Question]) -> Any:  # noqa: ANN401  # torch is optional
+def _trained(torch: Any, net: Any, questions: Sequence[NumberQuestion]) -> Any:  # noqa: ANN401  # torch is optional
     asked = torch.tensor([_encoded(question.text) for question in questions])
     answers = torch.tensor([_answer_of(question) for question in questions])
     optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
@@ -146,7 +138,7 @@ def _taught(torch: Any, net: Any, asked: Any, answers: Any) -> Any:  # noqa: ANN
     return net["says"](written)
 
 
-def load(path: Path) -> Callable[[list[Any]], list[Written]]:
+def load_answerer(path: Path) -> Callable[[list[Any]], list[Written]]:
     """The model: texts to what it writes to each."""
     torch = _torch()
     net = _net(torch)
@@ -181,10 +173,10 @@ def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> Written:
 
 def answerer() -> Callable[[list[Any]], list[Written]]:
     """The model as the settings name it: `bisupervised.streams.demo.questions:answerer`."""
-    return load(Path(os.environ[MODEL_VARIABLE]))
+    return load_answerer(Path(os.environ[MODEL_VARIABLE]))
 
 
-def side(questions: Sequence[Question], answers: Sequence[tuple[str, float | None]]) -> Side:
+def side(questions: Sequence[NumberQuestion], answers: Sequence[tuple[str, float | None]]) -> Side:
     """How sure a model was of each answer, and whether it was right."""
     correct = [text == question.answer for question, (text, _) in zip(questions, answers, strict=True)]
     return Side(np.array([score for _, score in answers], dtype=np.float64), np.array(correct))

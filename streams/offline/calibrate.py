@@ -16,7 +16,7 @@ from ...schemas.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CalibrationOptions:
     """What a user wants of both thresholds. Exactly one of the first three, and one of the next two."""
 
     remote_fraction: float | None = None
@@ -92,22 +92,24 @@ class Names:
     version: str = ""  #: of the thresholds; '' makes one of date and digest
 
 
-def calibrated(recording: Recording, wish: Wish, seed: int) -> Calibration:
-    """Both thresholds. Raises `ConfigurationError` for a wish that cannot be, or a sample too small to split."""
-    first, second, _ = wish.settled()
+def calibrated(recording: Recording, options: CalibrationOptions, seed: int) -> Calibration:
+    """Both thresholds. Raises `ConfigurationError` for a options that cannot be, or a sample too small to split."""
+    first, second, _ = options.settled()
     try:
-        shares = FITTED_SHARES if wish.joint or wish.arbitration else PLAIN_SHARES
+        shares = FITTED_SHARES if options.joint or options.arbitration else PLAIN_SHARES
         parts = split(recording, shares, seed)
-        return calibrate(parts, first, second, joint=wish.joint, arbitration=wish.arbitration)
+        return calibrate(parts, first, second, joint=options.joint, arbitration=options.arbitration)
     except ValueError as error:
         raise ConfigurationError([str(error)]) from error
 
 
-def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: str) -> Thresholds | None:
+def thresholds_of(
+    made: Calibration, options: CalibrationOptions, names: Names, seed: int, at: str
+) -> Thresholds | None:
     """The thresholds file; None where the target is infeasible."""
     if isinstance(made.remote, Infeasible):
         return None
-    _, second, words = wish.settled()
+    _, second, words = options.settled()
     parts = {name: Part(n=part.n, **part.rates()) for name, part in made.evaluations().items()}
     return signed(
         Thresholds(
@@ -127,9 +129,9 @@ def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: st
     )
 
 
-def as_json(made: Calibration, wish: Wish, thresholds: Thresholds | None) -> dict[str, Any]:
+def as_json(made: Calibration, options: CalibrationOptions, thresholds: Thresholds | None) -> dict[str, Any]:
     """What was found, or why nothing was."""
-    _, second, words = wish.settled()
+    _, second, words = options.settled()
     found = made.remote
     return {
         "feasible": not isinstance(found, Infeasible),
@@ -158,9 +160,9 @@ _ROLES = {
 }
 
 
-def as_table(made: Calibration, wish: Wish) -> Table:
+def as_table(made: Calibration, options: CalibrationOptions) -> Table:
     """What both thresholds do on each part of the sample."""
-    _, _, words = wish.settled()
+    _, _, words = options.settled()
     table = Table(title=f"Thresholds: {words}", title_justify="left")
     table.add_column("on the part that")
     for name in ("inputs", "remote", "accepted", "right", "FPR"):
@@ -171,9 +173,9 @@ def as_table(made: Calibration, wish: Wish) -> Table:
     return table
 
 
-def notes(made: Calibration, wish: Wish) -> list[str]:
+def notes(made: Calibration, options: CalibrationOptions) -> list[str]:
     """Both thresholds and what they promise, or why there is no second one; and what became of the joint supervisor."""
-    _, second, _ = wish.settled()
+    _, second, _ = options.settled()
     return [*_promise(made, second), *made.judge.reasons]
 
 

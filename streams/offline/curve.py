@@ -121,7 +121,7 @@ class CurveReport:
         table.add_row(name, *cells)
 
 
-def report_on(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
+def make_report(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
     """The curve of a recording, beside what the best possible routing would get.
 
     Raises `ValueError` where arbitration is asked for and there is too little to fit it on.

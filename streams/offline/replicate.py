@@ -118,7 +118,7 @@ def _files(case: Case, folder: Path) -> tuple[Path, Path]:
     return folder / f"{case.files}_local.csv", folder / f"{case.files}_remote.csv"
 
 
-def load(case: Case, folder: Path) -> Recording:
+def load_case(case: Case, folder: Path) -> Recording:
     """The recorded predictions of a case study."""
     local, remote = _files(case, folder)
     return read_recording(local, remote, case.local, case.remote, case.where).recording
@@ -147,7 +147,7 @@ def _value(text: str) -> float | str | None:
     return text if text == _INFEASIBLE else float(text) if text else None
 
 
-def table_of(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
+def second_table(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
     """The rows of the paper's second table for one case study."""
     points = operating_points(case, request_accuracy(recording, TABLE_GRID))
     for rate in _RATES:
@@ -215,7 +215,7 @@ def _first_question(case: Case, recording: Recording) -> Iterator[Figure]:
 
 
 def _second_question(case: Case, recording: Recording, reference: Mapping[Key, Row]) -> Iterator[Figure]:
-    ours = dict(table_of(case, recording))
+    ours = dict(second_table(case, recording))
     wanted = [key for key in reference if key[0] == case.name]
     for key in dict.fromkeys([*wanted, *ours]):
         known, made = reference.get(key, {}), ours.get(key, {})
@@ -258,7 +258,7 @@ def recomputed(folder: Path, begins: Callable[[str], object]) -> Replication:
     made = Replication([], [], sorted({name for name, _, _ in reference} - {case.name for case in cases}), [])
     for case in cases:
         begins(case.name)
-        recording = load(case, folder)
+        recording = load_case(case, folder)
         made.figures.extend(figures_of(case, recording, reference))
         try:
             made.more.append(beyond(case, recording))

@@ -38,15 +38,15 @@ class RewritingError(BiSupervisedError):
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """Topics for what comes out."""
+class OutputTopics:
+    """Where the outcomes go."""
 
     results: str
     fallback: str
 
     @property
     def topics(self) -> dict[Route, str]:
-        """By route."""
+        """The topics by route."""
         return {"results": self.results, "fallback": self.fallback}
 
 
@@ -57,12 +57,12 @@ class Rewriting:
     settings: Settings
     source: str  #: topic to read
     name: str  #: what is done to each record: a name for the kind, and a digest of all that it depends on
-    targets: Targets
+    outputs: OutputTopics
 
     @property
     def group(self) -> str:
         """The consumer group that keeps its progress."""
-        parts = " ".join((self.name, self.source, self.targets.results, self.targets.fallback))
+        parts = " ".join((self.name, self.source, self.outputs.results, self.outputs.fallback))
         return f"{self.settings.name}-{self.name}-{blake2b(parts.encode(), digest_size=6).hexdigest()}"
 
 
@@ -80,7 +80,7 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
         enable_auto_commit=False,
         max_poll_records=run.settings.stream.fetch_records,
     )
-    written: Counter[str] = Counter(dict.fromkeys(run.targets.topics.values(), 0))
+    written: Counter[str] = Counter(dict.fromkeys(run.outputs.topics.values(), 0))
     try:
         async with consumer:
             for partition in range(partitions):
@@ -97,14 +97,14 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
 
 async def _prepared(run: Rewriting) -> tuple[Router, int]:
     """Where records go, and how many partitions are to be read."""
-    wanted = [run.source, *run.targets.topics.values()]
+    wanted = [run.source, *run.outputs.topics.values()]
     async with admin_client(run.settings) as admin:
         partitions = await count_partitions(admin, wanted)
         missing = [topic for topic in wanted if topic not in partitions]
         if missing:
             raise ConfigurationError([f"{topic}: the broker has no such topic; make it first" for topic in missing])
-        limits = {route: await message_bytes(admin, topic) for route, topic in run.targets.topics.items()}
-    return Router(run.targets.topics, partitions[run.source], limits), partitions[run.source]
+        limits = {route: await message_bytes(admin, topic) for route, topic in run.outputs.topics.items()}
+    return Router(run.outputs.topics, partitions[run.source], limits), partitions[run.source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class _Place:
             await outbox.send(outcomes, progress)
         except Refused as error:
             raise RewritingError(
-                f"{error}; give {' and '.join(self.run.targets.topics.values())} the max.message.bytes of the system's "
+                f"{error}; give {' and '.join(self.run.outputs.topics.values())} the max.message.bytes of the system's "
                 "topics, and the same command goes on from there"
             ) from error
 

@@ -373,6 +373,7 @@ def answers(port: int) -> bool:
 
 
 def last_lines(log: Path, count: int = 20) -> str:
+    """The end of a log; `(none)` where it does not exist."""
     if not log.exists():
         return "(none)"
     return "\n".join(log.read_text(errors="replace").splitlines()[-count:])

@@ -23,10 +23,12 @@ from pathlib import Path
 
 import msgspec
 
+from ...schemas.errors import BiSupervisedError
+
 Progress = Callable[[str], None]
 
 
-class BrokerError(Exception):
+class BrokerError(BiSupervisedError):
     """The embedded broker cannot do what was asked of it."""
 
 

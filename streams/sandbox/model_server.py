@@ -78,7 +78,7 @@ class TokenBucket:
 
 
 @dataclass(slots=True)
-class Meter:
+class CallMeter:
     """The bill. A refused or invalid call costs nothing."""
 
     price: float = 0.0  #: of one call
@@ -99,7 +99,7 @@ class Meter:
         }
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class InputTensor(msgspec.Struct, frozen=True):
     """An input of the protocol. `data` is flat or nested; both are allowed."""
 
     name: str
@@ -108,21 +108,21 @@ class Tensor(msgspec.Struct, frozen=True):
     data: list[Any]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedOutput(msgspec.Struct, frozen=True):
     """An output that a call asks for by name."""
 
     name: str
 
 
-class Call(msgspec.Struct, frozen=True):
+class InferenceCall(msgspec.Struct, frozen=True):
     """The body of a call."""
 
-    inputs: list[Tensor]
+    inputs: list[InputTensor]
     id: str | None = None
-    outputs: list[Wanted] | None = None
+    outputs: list[WantedOutput] | None = None
 
 
-_call_decoder = msgspec.json.Decoder(Call)
+_call_decoder = msgspec.json.Decoder(InferenceCall)
 _NUMBERS = frozenset({"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 
 
@@ -130,7 +130,7 @@ _NUMBERS = frozenset({"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64",
 _DATATYPES = {"f": "FP64", "i": "INT64", "b": "BOOL", "U": "BYTES"}
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """This call is not answered: the HTTP status and why."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -139,7 +139,7 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Service:
+class ModelService:
     """The model and everything that a call to it meets. Frozen policies, and the state that they need."""
 
     predict: Predict
@@ -150,7 +150,7 @@ class Service:
     outputs: tuple[str, ...] = (OUTPUT,)  #: what the model puts out; of several, `predict` returns a mapping
     latency: Latency = field(default_factory=Latency)
     limit: Limit = field(default_factory=Limit)
-    meter: Meter = field(default_factory=Meter)
+    meter: CallMeter = field(default_factory=CallMeter)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: random.Random = field(default_factory=random.Random)
@@ -162,30 +162,30 @@ class Service:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     def rows(self, body: bytes) -> tuple[str | None, list[Any]]:
-        """The id and the inputs of a call. Raises `Refused`."""
+        """The id and the inputs of a call. Raises `CallRefused`."""
         try:
             call = _call_decoder.decode(body)
         except msgspec.DecodeError as error:
-            raise Refused(400, f"the body is not a call: {error}") from error
+            raise CallRefused(400, f"the body is not a call: {error}") from error
         if len(call.inputs) != 1 or call.inputs[0].name != INPUT:
-            raise Refused(400, f"the model takes one input, called {INPUT!r}")
+            raise CallRefused(400, f"the model takes one input, called {INPUT!r}")
         unknown = [output.name for output in call.outputs or () if output.name not in self.outputs]
         if unknown:
             there = " and ".join(map(repr, self.outputs))
-            raise Refused(400, f"there is no output {unknown[0]!r}; there is {there}")
+            raise CallRefused(400, f"there is no output {unknown[0]!r}; there is {there}")
         return call.id, _texts(call.inputs[0]) if self.texts else self._shaped(call.inputs[0])
 
-    def _shaped(self, tensor: Tensor) -> list[Any]:
+    def _shaped(self, tensor: InputTensor) -> list[Any]:
         if tensor.datatype not in _NUMBERS:
-            raise Refused(400, f"the input holds numbers, not {tensor.datatype!r}")
+            raise CallRefused(400, f"the input holds numbers, not {tensor.datatype!r}")
         try:
             values = np.asarray(tensor.data, dtype=np.float64).reshape(tensor.shape)
         except (ValueError, TypeError) as error:
-            raise Refused(400, f"the data are not {tensor.shape} numbers") from error
+            raise CallRefused(400, f"the data are not {tensor.shape} numbers") from error
         if values.ndim < 2 or not len(values):
-            raise Refused(400, f"the shape is [inputs, numbers], not {tensor.shape}")
+            raise CallRefused(400, f"the shape is [inputs, numbers], not {tensor.shape}")
         if self.features is not None and values.shape[1:] != (self.features,):
-            raise Refused(400, f"an input has {self.features} numbers, not {list(values.shape[1:])}")
+            raise CallRefused(400, f"an input has {self.features} numbers, not {list(values.shape[1:])}")
         return list(values)
 
     async def answer(self, rows: list[Any]) -> Any:  # noqa: ANN401  # an array or a tensor, as the model made it
@@ -196,22 +196,22 @@ class Service:
         return answered
 
 
-def _texts(tensor: Tensor) -> list[Any]:
-    """A text an input, whether the shape is [inputs] or [inputs, 1]. Raises `Refused`."""
+def _texts(tensor: InputTensor) -> list[Any]:
+    """A text an input, whether the shape is [inputs] or [inputs, 1]. Raises `CallRefused`."""
     if tensor.datatype != "BYTES":
-        raise Refused(400, f"the input holds texts, BYTES, not {tensor.datatype!r}")
+        raise CallRefused(400, f"the input holds texts, BYTES, not {tensor.datatype!r}")
     values = np.asarray(tensor.data, dtype=object).ravel()
     if tensor.shape not in ([len(values)], [len(values), 1]) or not len(values):
-        raise Refused(400, f"the shape is [inputs] with a text for each, not {tensor.shape}")
+        raise CallRefused(400, f"the shape is [inputs] with a text for each, not {tensor.shape}")
     if not all(isinstance(value, str) for value in values):
-        raise Refused(400, "the data are not texts alone")
+        raise CallRefused(400, "the data are not texts alone")
     return list(values)
 
 
-_SERVICE = web.AppKey("service", Service)
+_SERVICE = web.AppKey("service", ModelService)
 
 
-def make_app(service: Service) -> web.Application:
+def make_app(service: ModelService) -> web.Application:
     """The application of one model. It closes the service's thread when it is cleaned up."""
     app = web.Application(client_max_size=MOST_BODY_BYTES, middlewares=[_errors_as_json])
     app[_SERVICE] = service
@@ -241,7 +241,7 @@ async def _errors_as_json(
     meter = request.app[_SERVICE].meter
     try:
         return await handler(request)
-    except Refused as error:
+    except CallRefused as error:
         meter.invalid += 1
         return _json({"error": str(error)}, status=error.status)
     except web.HTTPException as error:
@@ -265,10 +265,10 @@ async def _meter(request: web.Request) -> web.Response:
     return _json(request.app[_SERVICE].meter.snapshot())
 
 
-def _asked(request: web.Request) -> Service:
+def _asked(request: web.Request) -> ModelService:
     service, asked = request.app[_SERVICE], request.match_info["model"]
     if asked != service.name:
-        raise Refused(404, f"there is no model {asked!r}; there is {service.name!r}")
+        raise CallRefused(404, f"there is no model {asked!r}; there is {service.name!r}")
     return service
 
 
@@ -324,12 +324,12 @@ def _output(name: str, values: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _reply(service: Service, identity: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+def _reply(service: ModelService, identity: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     reply = {"model_name": service.name, "model_version": service.version, "outputs": outputs}
     return reply if identity is None else {"id": identity, **reply}
 
 
-async def serve(service: Service, port: int, announce: Callable[[str], None]) -> None:
+async def serve(service: ModelService, port: int, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C. `announce` gets the line of JSON that says where."""
     await until_stopped(make_app(service), port, announce)
 
@@ -388,7 +388,7 @@ def run_server(
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    service = Service(
+    service = ModelService(
         predict=loaded.call,
         name=name,
         features=features,
@@ -396,7 +396,7 @@ def run_server(
         outputs=tuple(getattr(loaded.call, "outputs", (OUTPUT,))),
         latency=Latency(latency_ms / 1000, latency_spread),
         limit=Limit(limit, burst),
-        meter=Meter(price),
+        meter=CallMeter(price),
         chance=random.Random(seed),
     )
     asyncio.run(serve(service, port, on_first_line))

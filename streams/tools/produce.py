@@ -19,7 +19,7 @@ from ..flow import request_format
 from ..settings.broker import connection
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of
-from .record_lines import lines_console, plain
+from .record_lines import lines_console, printable
 from .rows import Row, RowsError, read_rows
 
 #: bad rows that are named one by one
@@ -28,7 +28,7 @@ _NAMED = 20
 _WINDOW = 1000
 
 
-class NotSent(BiSupervisedError):
+class ProduceError(BiSupervisedError):
     """Sending broke off. The message says how many were sent before."""
 
 
@@ -37,7 +37,7 @@ def run_produce(
 ) -> int:
     """Check, then send. Returns the exit status: 1 where a bad row kept everything back.
 
-    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `NotSent`.
+    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `ProduceError`.
     """
     topic, shape, told = to or settings.topics.requests, request_format(settings), progress_console()
 
@@ -47,7 +47,7 @@ def run_produce(
     with told.status(f"  checking {path}", spinner="dots"):
         good, bad = _checked(rows())
     for row in bad[:_NAMED]:
-        told.print(f"{path}: {plain(row.place)}: {plain(row.fault)}", markup=False)
+        told.print(f"{path}: {printable(row.place)}: {printable(row.fault)}", markup=False)
     if len(bad) > _NAMED:
         told.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
     if bad and not skip_bad:
@@ -99,7 +99,7 @@ async def _send(settings: Settings, topic: str, rows: Iterable[Row], sent: Calla
                     count += await _acknowledged(acks, sent)
             count += await _acknowledged(acks, sent)
     except (KafkaError, TimeoutError) as error:
-        raise NotSent(f"the broker took {count:,} requests or some more, then: {error!r}") from error
+        raise ProduceError(f"the broker took {count:,} requests or some more, then: {error!r}") from error
     return count
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from bisupervised.streams.offline.recordings.columns import Columns, Where
+from bisupervised.streams.offline.recordings.files import RecordingError
 from bisupervised.streams.offline.recordings.pairs import Recorded, read_recording
-from bisupervised.streams.offline.recordings.tables import RecordingError
 from support.recordings import NEEDS_DATA, files
 
 LOCAL = "id,prediction,truth,score\na,1,1,0.9\nb,0,1,0.2\nc,1,1,0.5\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from .tables import RecordingError
+from .files import RecordingError
 
 Role = Literal["id", "score", "correct", "prediction", "truth"]
 SideName = Literal["local", "remote"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .columns import USUAL, nearest, there_are
-from .tables import RecordingError, column_names, read_table
+from .files import RecordingError, column_names, read_table
 
 #: a record by its place, topic-partition-offset, which is unique
 SOURCES = ("source",)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ....agents.supervision.recording import Recording, Side
 from .columns import Columns, SideName, Where, ask_for, nearest, resolved, there_are
-from .tables import RecordingError, Table, column_names, read_table
+from .files import RecordingError, Table, column_names, read_table
 
 USUALLY = Columns()  #: whatever stands under its usual name
 _YES, _NO = ("true", "1", "yes", "1.0"), ("false", "0", "no", "0.0")
@@ -27,7 +27,7 @@ _EXACT = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenColumns:
     """What was read: the columns of each side, given or found, and how rows were paired."""
 
     local: Columns
@@ -44,7 +44,7 @@ class Recorded:
 
     recording: Recording
     ids: NDArray[np.str_]  #: (n,), the id of each pair; its position in the file, from 0, where there are none
-    taken: Taken
+    taken: TakenColumns
 
     def first(self, n: int | None) -> Recorded:
         """The first n pairs; None takes all."""
@@ -95,7 +95,7 @@ def read_recording(
     if not len(sides[0].rows):
         raise RecordingError(f"{local}: holds no rows")
     recording = _recording(*sides)
-    return Recorded(recording, _ids(*sides), Taken(sides[0].columns, sides[1].columns, paired_by))
+    return Recorded(recording, _ids(*sides), TakenColumns(sides[0].columns, sides[1].columns, paired_by))
 
 
 # which columns
