@@ -37,11 +37,6 @@ class Expected:
         return len(self.by_local)
 
     @property
-    def deferred(self) -> NDArray[np.bool_]:
-        """The inputs that the remote is asked about."""
-        return ~self.by_local
-
-    @property
     def rejected(self) -> NDArray[np.bool_]:
         return ~self.by_local & ~self.by_remote
 

@@ -23,19 +23,7 @@ from random import SystemRandom
 from typing import IO, Self
 
 from ..console.signals import interrupted_by
-from .kafka_jars import BrokerError, ExtraMissing, JarsUnavailable, KafkaRelease, Progress, fetch_jars
-
-__all__ = [
-    "Broker",
-    "BrokerError",
-    "ExtraMissing",
-    "FolderInUse",
-    "JarsUnavailable",
-    "PortUnavailable",
-    "StartFailed",
-    "fetch_jars",
-    "run_broker",
-]
+from .kafka_jars import BrokerError, ExtraMissing, KafkaRelease, Progress, fetch_jars
 
 HOST = "127.0.0.1"  # never reachable from outside: there is neither encryption nor a password
 FREE_PORTS = range(20_000, 32_000)

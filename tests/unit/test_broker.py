@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 from bisupervised.streams.sandbox import broker, kafka_jars
-from bisupervised.streams.sandbox.broker import Broker, BrokerError, ExtraMissing, JarsUnavailable, PortUnavailable
-from bisupervised.streams.sandbox.kafka_jars import JarStore, KafkaRelease
+from bisupervised.streams.sandbox.broker import Broker, PortUnavailable
+from bisupervised.streams.sandbox.kafka_jars import (
+    BrokerError,
+    ExtraMissing,
+    JarStore,
+    JarsUnavailable,
+    KafkaRelease,
+)
 
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
 

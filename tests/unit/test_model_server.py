@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
-from bisupervised.streams.demo import models
 from bisupervised.streams.sandbox.model_server import (
     MOST_BODY_BYTES,
     CallMeter,
@@ -22,6 +21,11 @@ from bisupervised.streams.sandbox.model_server import (
 )
 
 Client = TestClient[Any, Any]
+
+
+def as_sent(inputs: Any) -> Any:
+    """A model whose inputs are its answers."""
+    return np.asarray(inputs, dtype=np.float64)
 
 
 class Clock:
@@ -48,9 +52,7 @@ async def client_of(clock: Clock) -> AsyncIterator[Callable[..., Any]]:
     clients: list[Client] = []
 
     async def make(predict: Any = None, **options: Any) -> Client:
-        service = ModelService(
-            predict or models.as_sent(), clock=clock, sleep=clock.sleep, chance=random.Random(0), **options
-        )
+        service = ModelService(predict or as_sent, clock=clock, sleep=clock.sleep, chance=random.Random(0), **options)
         client: Client = TestClient(TestServer(make_app(service)))
         await client.start_server()
         clients.append(client)
@@ -256,8 +258,3 @@ def test_latencies_are_log_normal() -> None:
     assert min(drawn) > 0
     assert statistics.median(drawn) == pytest.approx(0.2, rel=0.05)
     assert statistics.stdev(map(np.log, drawn)) == pytest.approx(0.5, rel=0.05)
-
-
-def test_models_without_a_file() -> None:
-    assert models.as_sent()([[0.25, 0.75]]).tolist() == [[0.25, 0.75]]
-    assert models.parity()([[4.0, 1.0], [[7.0]], 3]).tolist() == [[1, 0], [0, 1], [0, 1]]
