@@ -26,7 +26,7 @@ from ...schemas.records import REASON_HEADER, Incoming, Outgoing, Source
 from ..console.output import tell, working
 from ..console.signals import run_coroutine
 from ..settings.tables import Settings
-from .reading import Takers, facts_in, read_with_progress, result_in
+from .recordings.system_topics import Takers, facts_in, read_with_progress, result_in
 from .rewriting import OutputTopics, Rewriting, rewrite
 
 TRUSTED, UNKNOWN = "trusted", "not judged yet"

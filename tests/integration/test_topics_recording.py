@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from bisupervised.schemas.errors import BiSupervisedError
 from bisupervised.streams import cli
-from bisupervised.streams.offline.reading import read_topics
 from bisupervised.streams.offline.recordings.columns import Where
 from bisupervised.streams.offline.recordings.from_topics import KnownInputs
 from bisupervised.streams.offline.recordings.pairs import read_recording
+from bisupervised.streams.offline.recordings.system_topics import read_topics
 from support.pipeline import Sent, Setup, mixed
 
 INPUTS = 90

@@ -16,8 +16,8 @@ import orjson
 from ....schemas.records import Source, Verdict
 from ...console.output import progress_console, tell, writing
 from ...settings.tables import Settings
-from ..reading import Takers, facts_in, read_with_progress, result_in
 from .labels import Labels, read_labels
+from .system_topics import Takers, facts_in, read_with_progress, result_in
 
 
 @dataclass(slots=True)

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 from aiokafka import TopicPartition
 
-from ...schemas.codec import decode_facts, decode_result
-from ...schemas.errors import InvalidRequest
-from ...schemas.records import Facts, Result
-from ..console.output import progress_bar, progress_console
-from ..console.signals import run_coroutine
-from ..settings.tables import Settings
-from ..topics.admin import admin_client, count_partitions
-from ..topics.reading import TopicMissing, read_to_the_end, reader
+from ....schemas.codec import decode_facts, decode_result
+from ....schemas.errors import InvalidRequest
+from ....schemas.records import Facts, Result
+from ...console.output import progress_bar, progress_console
+from ...console.signals import run_coroutine
+from ...settings.tables import Settings
+from ...topics.admin import admin_client, count_partitions
+from ...topics.reading import TopicMissing, read_to_the_end, reader
 
 #: by topic: what takes a record of it; aiokafka has no types
 Takers = Mapping[str, Callable[[Any], None]]
