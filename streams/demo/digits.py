@@ -16,7 +16,7 @@ import numpy as np
 from ...agents.local.model import ModelPolicy, load_model
 from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.scores import max_softmax, predictions
-from .thresholds import Split, ThresholdPair, ThresholdTargets, calibrated
+from .thresholds import Split, ThresholdPair, ThresholdTargets, calibrate_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,4 +159,4 @@ def predict_both(models: ModelFiles, part: Digits) -> Recording:
 
 def calibrate(models: ModelFiles, calibration: Digits) -> ThresholdPair:
     """Both thresholds. Raises `DemoError` where so few digits certify nothing."""
-    return calibrated(predict_both(models, calibration), TARGETS, "digits")
+    return calibrate_pair(predict_both(models, calibration), TARGETS, "digits")

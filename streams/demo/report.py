@@ -32,17 +32,17 @@ class DemoReport:
     duplicated: int  #: outcomes beyond the first of their event
     unknown: int  #: outcomes of no event that was produced
     exactly_one_outcome: bool  #: every event has one, and there are no others
-    accuracy_local_only: float  #: had the small model answered everything, 0..1
-    accuracy_remote_only: float  #: had the large model answered everything, 0..1
+    accuracy_local_only: float  #: if the small model answered everything, 0..1
+    accuracy_remote_only: float  #: if the large model answered everything, 0..1
     accuracy_trusted: float | None  #: of the results, 0..1; None without results
     share_rejected: float  #: fallback / inputs, 0..1
     fallback_reasons: dict[str, int]  #: events by reason
     remote_calls: int  #: calls that were paid, by the remote's own meter
     remote_calls_refused: int  #: calls that the remote answered 429
-    cost: float  #: of those calls, by the remote's own meter
-    cost_in_records: float  #: the same, by what results and fallback records say
-    cost_remote_only: float  #: had the large model answered everything
-    saved: float  #: the difference
+    cost: float  #: of the paid calls, by the remote's own meter
+    cost_in_records: float  #: of the paid calls, by what results and fallback records say
+    cost_remote_only: float  #: if the large model answered everything
+    saved: float  #: cost_remote_only - cost
     share_saved: float | None  #: saved / cost_remote_only, 0..1; None where everything is free
     seconds: float  #: from the first event produced to the last outcome read
     throughput: float  #: inputs per second
@@ -93,7 +93,7 @@ def make_report(truth: Mapping[str, str], run: EndToEndRun, baselines: Baselines
 
 
 def as_table(report: DemoReport, about: str = "Handwritten digits") -> Table:
-    """The report as a manager reads it."""
+    """The report for people, in four sections."""
     table = Table(title=f"{about} through two supervisors", show_header=False, title_justify="left")
     table.add_column(justify="left")
     table.add_column(justify="right")

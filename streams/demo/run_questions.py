@@ -30,7 +30,7 @@ from .pipeline import (
 )
 from .questions import MODEL_VARIABLE, NumberQuestion, load_answerer, make_split, side, train
 from .report import Baselines, as_table
-from .thresholds import ThresholdPair, ThresholdTargets, calibrated
+from .thresholds import ThresholdPair, ThresholdTargets, calibrate_pair
 
 TARGETS = ThresholdTargets(remote_fraction=0.45, false_positive_rate=0.06, delta=0.1)
 #: questions that are printed with their answers
@@ -53,7 +53,7 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     console.print("[bold]1[/] A small model that writes answers, and the thresholds")
     with console.status("  training it (seconds)"):
         train(split.training, seed, weights)
-        thresholds = calibrated(_recording(split.calibration, weights), TARGETS, "questions")
+        thresholds = calibrate_pair(_recording(split.calibration, weights), TARGETS, "questions")
     console.print(f"  {weights}; thresholds: local {thresholds.local:.3f}, remote {thresholds.remote:.3f}")
     console.print("[bold]2[/] Kafka, a scripted model behind chat completions, and the worker")
     servers = start_broker(processes, console)

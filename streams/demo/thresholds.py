@@ -38,7 +38,7 @@ class ThresholdPair:
     remote: float
 
 
-def calibrated(recording: Recording, targets: ThresholdTargets, what: str) -> ThresholdPair:
+def calibrate_pair(recording: Recording, targets: ThresholdTargets, what: str) -> ThresholdPair:
     """The first threshold from one half of the recording, the second from the other half.
 
     Raises `DemoError` where the recording is too small to certify a second threshold; `what` names its inputs.

@@ -99,8 +99,8 @@ def calibrate(
 ) -> int:
     """Find both thresholds from labelled predictions, the second one with a guarantee.
 
-    Say one thing of the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold) and one
-    of the second (--false-positive-rate or --max-error). Exit status 1 where the target is infeasible.
+    Choose one option for the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold) and one
+    for the second (--false-positive-rate or --max-error). Exit status 1 where the target is infeasible.
 
     Parameters
     ----------
@@ -156,11 +156,11 @@ def calibrate(
         joint=joint,
         arbitration=arbitration,
     )
-    options.settled()  # its faults come before minutes of reading
+    options.targets()  # its faults come before minutes of reading
     with working("reading") as told:
         read = recorded.read()
         told.update("  calibrating")
-        made = thresholds_for.calibrated(read.recording, options, seed)
+        made = thresholds_for.calibrate_recording(read.recording, options, seed)
     names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     thresholds = thresholds_for.thresholds_of(made, options, names, seed, at)
@@ -268,7 +268,7 @@ def recording(
     config
         TOML file with the settings.
     labels
-        What would have been right: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
+        The right answers: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
     out
         File to write, ending in .jsonl.
     id_column
@@ -297,9 +297,9 @@ def rejudge(
 ) -> int:
     """Judge the remote answers of a running system again under new thresholds, without a paid call.
 
-    Inputs that the local model answered were never put to the remote: they are not there, and counted. Without topics
-    it is a report of what would change; with both, each answer also gets one record there, whatever kills the run:
-    the same command goes on where it ended.
+    Inputs that the local model answered have no remote answer: they are only counted. Without --results and --fallback
+    the command only reports what would change. With both, each answer also gets exactly one record in these topics. If
+    the run is killed, the same command goes on from there.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""A rehearsal: recorded predictions through Kafka, the three agents and HTTP, held against the offline decision.
+"""A rehearsal: recorded predictions go through Kafka, the three agents and HTTP; offline decisions are the yardstick.
 
-The broker (where none is given), the server that answers from the recording, and the worker are processes of
-their own. Topics have names of this run's own and are deleted afterwards.
+The broker (where none is given), the server that answers from the recording, and the worker are processes of their own.
+Each run has its own topics and deletes them afterwards.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from .rules import Rule
 
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MODEL = "recorded"
-#: calls under way at once where no limit says less
+#: most calls under way at once
 _IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the pipeline meets in a rehearsal."""
+    """The broker and the remote model of a rehearsal."""
 
     latency_ms: float = 0.0  #: median of a remote call
     limit: float = math.inf  #: calls per second that the remote lets through
@@ -50,7 +50,7 @@ class Conditions:
 
     @property
     def in_flight(self) -> int:
-        """Calls under way at once: about what the limit lets through at this latency, and some more."""
+        """Calls under way at once: half as many again as the limit lets through at this latency."""
         if math.isinf(self.limit):
             return _IN_FLIGHT
         return max(2, min(_IN_FLIGHT, math.ceil(1.5 * self.limit * (self.latency_ms / 1000 + 0.02))))
@@ -94,8 +94,8 @@ def _run(
     events = {str(row): orjson.dumps({"id": name, "input": [row]}) for row, name in enumerate(given.ids.tolist())}
     run = run_coroutine(run_events(settings, events, worker, url, console))
     if worker.returncode:
-        told = f"the worker ended with status {worker.returncode}. The end of its log:"
-        raise ProcessError(f"{told}\n{last_lines(folder / 'worker.log', 15)}")
+        what = f"the worker ended with status {worker.returncode}. The end of its log:"
+        raise ProcessError(f"{what}\n{last_lines(folder / 'worker.log', 15)}")
     return make_report(decisions, given.ids.tolist(), run)
 
 
@@ -126,7 +126,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
     """The configuration of the worker, by table."""
     tables: dict[str, dict[str, object]] = {
         "kafka": {"bootstrap_servers": servers},
-        "topics": {"partitions": min(4, conditions.in_flight)},  # each may have a call under way
+        "topics": {"partitions": min(4, conditions.in_flight)},  # each partition may have a call under way
         "local": {"model": f"{recorded_models.__name__}:local", "output": "scored"},
         "remote": {
             "url": url,
@@ -138,7 +138,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
             "batch_size": 1,  # a call is an input, which makes the bill easy to read
             "batch_wait_ms": 0,
             "in_flight": conditions.in_flight,
-            "tries": 1000,  # a limit costs time in a rehearsal, never an answer
+            "tries": 1000,  # a limit may cost a rehearsal time, but no answer
             "deadline_s": 3600.0,
             "price_per_call": conditions.price,
         },
@@ -149,7 +149,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Any]], *, name: str) -> str:
-    """The settings as TOML; topics are called after `name`. JSON's strings, numbers and lists are TOML's too."""
+    """The settings as TOML. `name` begins the topics' names. JSON's strings, numbers and lists are TOML's too."""
     topics = {role: f"{name}-{role}" for role in _ROLES}
     lines = [f"name = {json.dumps(name)}"]
     for table, keys in {**tables, "topics": topics | dict(tables.get("topics", {}))}.items():
@@ -158,13 +158,13 @@ def to_toml(tables: Mapping[str, Mapping[str, Any]], *, name: str) -> str:
 
 
 def run_rehearsal(given: Recorded, rule: Rule, conditions: Conditions, *, as_document: bool, out: Path | None) -> int:
-    """The command: rehearse, print, write. Returns 1 where the pipeline decided otherwise, lost or repeated."""
-    told = progress_console()
-    told.print(f"  {given.taken}", markup=False, soft_wrap=True)
-    report = rehearse(given, rule, conditions, told)
+    """The command: rehearse, print, write. Returns 1 where a decision differs, or an event is lost or repeated."""
+    console = progress_console()
+    console.print(f"  {given.taken}", markup=False, soft_wrap=True)
+    report = rehearse(given, rule, conditions, console)
     document = asdict(report) | {"settings": rule.settings(), "taken": str(given.taken)}
     tell(document, [as_table(report)], report.first_mismatches, as_json=as_document)
-    if out is not None:  # last: what took minutes is on the screen, should the file not be writable
+    if out is not None:  # last: where the file cannot be written, the figures are on the screen
         with writing(out):
             out.write_text(as_text(document) + "\n")
     return 0 if report.sound else 1

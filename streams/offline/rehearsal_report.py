@@ -13,7 +13,7 @@ from .rules import Expected
 
 #: mismatches that are printed, a line each
 _TOLD = 20
-#: reasons for which a supervisor rejects; any other is no decision
+#: reasons for which a supervisor rejects an answer; any other reason is a failure
 _REJECTED = ("low_confidence", "no_confidence")
 
 
@@ -38,7 +38,7 @@ class RehearsalReport:
     remote_calls: int  #: calls that were paid, by the server's own meter
     remote_calls_refused: int  #: calls that the server answered 429
     cost: float  #: of the paid calls, by the server's own meter
-    cost_in_records: float  #: the same, by what results and fallback records say
+    cost_in_records: float  #: of the paid calls, by what results and fallback records say
     seconds: float  #: from the first event produced to the last outcome read
     throughput: float  #: inputs per second
 

@@ -212,10 +212,12 @@ def notes(report: RejudgeReport) -> list[str]:
         f"{report.answered_locally:,} inputs were answered by the local model: there is no remote answer to judge",
     ]
     if report.locally_now_doubtful:
-        lines.append(f"  {report.locally_now_doubtful:,} of them would be put to the remote by the new local threshold")
+        lines.append(
+            f"  {report.locally_now_doubtful:,} of them would be sent to the remote under the new local threshold"
+        )
     if report.asked_now_local:
         lines.append(
-            f"{report.asked_now_local:,} of the answers would not be asked for by the new local threshold; here "
+            f"{report.asked_now_local:,} of the answers would not be asked for under the new local threshold; here "
             "they are judged all the same"
         )
     if report.not_judged_yet:

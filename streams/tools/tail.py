@@ -18,7 +18,7 @@ async def run_tail(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Print records until the limit, the end (unless `follow`), or Ctrl-C."""
+    """Print records until the limit, until the topic's present end (unless `follow`), or until Ctrl-C."""
     line = result_line if what == "results" else fallback_line
     console = lines_console()
     places = await partitions_of(settings, settings.topics.name_of(what))

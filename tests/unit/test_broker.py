@@ -182,7 +182,7 @@ class TestRefusals:
 
 class TestReadiness:
     def test_a_closed_port_does_not_answer(self) -> None:
-        assert not broker.answers(broker.claim_port(0))
+        assert not broker.is_ready(broker.claim_port(0))
 
     def test_the_end_of_a_log(self, tmp_path: Path) -> None:
         log = tmp_path / "broker.log"

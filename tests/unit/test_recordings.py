@@ -195,7 +195,7 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
 def test_filters_that_find_nothing(tmp_path: Path) -> None:
     assert "there are 0, 1" in refused(tmp_path, where=Where("prediction", "7"))
     assert "has no column 'trut' for --where; did you mean 'truth'?" in refused(tmp_path, where=Where("trut", "7"))
-    assert "says otherwise than" in refused(tmp_path, where=Where("prediction", "0"))
+    assert "contradicts" in refused(tmp_path, where=Where("prediction", "0"))
     with pytest.raises(RecordingError, match="COLUMN=VALUE"):
         Where.parse("truth")
 

@@ -101,7 +101,7 @@ def test_what_was_answered_locally_is_not_there_and_is_counted() -> None:
     assert report.answers == 1
     told = "\n".join(notes(report))
     assert "5 inputs were answered by the local model: there is no remote answer to judge" in told
-    assert "3 of them would be put to the remote" in told
+    assert "3 of them would be sent to the remote" in told
     assert "1 of the answers would not be asked for" in told
 
 

@@ -1,7 +1,7 @@
-"""A recording read off the topics of a running system: what both models said, joined with labels.
+"""The command `recording`: make a recording of what both models answered in a running system, joined with labels.
 
 Every topic is read from its beginning to where it ends now, committed records only. An input that the local model
-answered was never put to the remote: it has no remote answer, and none is made up for it.
+answered has no remote answer, so it makes no pair.
 """
 
 from __future__ import annotations
@@ -145,9 +145,8 @@ def run_recording(
     as_document: bool,
 ) -> int:
     """Write the joined recording as JSON Lines. `columns`: of the labels' id, source and truth."""
-    told = progress_console()
     labels = read_labels(labels_path, *columns)
-    told.print(f"  labels: {labels.taken}", markup=False)
+    progress_console().print(f"  labels: {labels.taken}", markup=False)
     known = KnownInputs()
     read_with_progress(settings, known.takers(settings))
     rows, counts = joined(known, labels)
