@@ -49,10 +49,6 @@ class Found:
         """Windows with more calls than the limit, of all windows that begin with a call."""
         return sum(held > limit for held in self._held(window_s))
 
-    def most(self, window_s: float = 60.0) -> int:
-        """Calls in the fullest window."""
-        return max(self._held(window_s))
-
     def _held(self, window_s: float) -> Iterator[int]:
         calls, end = sorted(self.calls), 0
         for first, began in enumerate(calls):

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 from aiokafka.partitioner import murmur2
-from bisupervised.streams.sandbox.broker import BrokerError
+from bisupervised.streams.sandbox.kafka_jars import BrokerError
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.reading import read_all
 

@@ -1,4 +1,4 @@
-"""Move to another Kafka: `.venv/bin/python scripts/kafka_jars.py 4.4.0` writes streams/kafka.json anew."""
+"""Move to another Kafka: `.venv/bin/python scripts/kafka_jars.py 4.4.0` writes streams/sandbox/kafka.json anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bisupervised.streams.sandbox.kafka_jars import download, sha256_of
 
-TARGET = Path(__file__).resolve().parents[1] / "streams" / "kafka.json"
+TARGET = Path(__file__).resolve().parents[1] / "streams" / "sandbox" / "kafka.json"
 
 
 def main(version: str) -> None:

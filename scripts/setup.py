@@ -24,7 +24,7 @@ STAMPS = VENV / "stamps"
 PYTHON = VENV / "bin" / "python"
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = ROOT / "pyproject.toml"
-JARS = ROOT / "streams" / "kafka.json"
+JARS = ROOT / "streams" / "sandbox" / "kafka.json"
 INTERPRETER = f"{sys.version} {sys.base_prefix} {ROOT}"  # a moved checkout breaks a virtual environment
 
 

@@ -26,7 +26,7 @@ from bisupervised.agents.supervision.evaluation import evaluate
 from bisupervised.agents.supervision.procedure import First, Method, Second, first_threshold, second_threshold
 from bisupervised.agents.supervision.recording import Recording
 from bisupervised.agents.supervision.supervisor import Supervisor
-from bisupervised.streams.offline.replicate import load, present
+from bisupervised.streams.offline.replicate import load_case, present
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -127,7 +127,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, default=PAGE, help="page whose table is filled")
     arguments = parser.parse_args()
-    populations = {case.name: load(case, arguments.data) for case in present(arguments.data)}
+    populations = {case.name: load_case(case, arguments.data) for case in present(arguments.data)}
     work = [(name, all_, plan, n) for name, all_ in populations.items() for plan in plans(all_) for n in SAMPLES]
     trials = [
         trial(name, all_, plan, n, arguments.splits, arguments.seed)

@@ -212,9 +212,9 @@ def demo(
         from .demo.run_questions import run_questions
 
         return run_questions(out, seed=seed)
-    from .demo.run import run_demo
+    from .demo.run_digits import run_digits
 
-    return run_demo(out, rounds=rounds, seed=seed)
+    return run_digits(out, rounds=rounds, seed=seed)
 
 
 for _command in (demo, broker, config, check, worker):

@@ -1,9 +1,9 @@
-"""A large language model by script: it speaks chat completions, knows nearly every answer, costs money, has a limit.
+"""A scripted model behind chat completions: it knows nearly every answer, costs money and has a limit.
 
     python -m bisupervised.streams.demo.chat_server --limit 150 --price 0.002
 
-It listens on 127.0.0.1 only, and says where in one line of JSON, the first it prints. `GET /meter` is its bill.
-What it says to a question is always the same, so that its accuracy can be known beforehand.
+It listens on 127.0.0.1 only. The first line it prints is JSON with its port and URL. `GET /meter` returns the bill.
+It always gives the same answer to the same question, so its accuracy can be computed beforehand.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import orjson
 from aiohttp import web
 from cyclopts import App
 
-from ..sandbox.model_server import Latency, Limit, Meter, TokenBucket, on_first_line, until_stopped
+from ..sandbox.model_server import CallMeter, Latency, Limit, TokenBucket, print_line, until_stopped
 from .questions import words
 
 MODEL = "scripted"
-#: share of the questions that it answers wrongly, and how sure of each word it is then, and otherwise
+#: share of the questions that it answers wrongly
 WRONG = 0.04
+#: range of the probability of each word
 _SURE_WHEN_WRONG, _SURE_WHEN_RIGHT = (0.45, 0.9), (0.8, 1.0)
 _NUMBER = re.compile(r"\d{1,4}")
 
@@ -45,18 +46,18 @@ def completion(text: str) -> list[tuple[str, float]]:
 
 
 def likelihood(tokens: list[tuple[str, float]]) -> tuple[str, float]:
-    """The answer and the geometric mean of its words' probabilities: the score `token_mean` of it."""
+    """The answer, and the geometric mean of its words' probabilities, which is its score `token_mean`."""
     logprobs = [math.log(probability) for _, probability in tokens]
     return " ".join(word for word, _ in tokens), math.exp(sum(logprobs) / len(logprobs))
 
 
 @dataclass(slots=True)
-class Service:
-    """The model and everything that a call to it meets."""
+class ChatService:
+    """The model, and the limit, latency and meter of the calls to it."""
 
     limit: Limit = field(default_factory=Limit)
     latency: Latency = field(default_factory=Latency)
-    meter: Meter = field(default_factory=Meter)
+    meter: CallMeter = field(default_factory=CallMeter)
     chance: random.Random = field(default_factory=random.Random)
     bucket: TokenBucket = field(init=False)
 
@@ -64,7 +65,7 @@ class Service:
         self.bucket = TokenBucket(self.limit, time.monotonic())
 
     async def complete(self, request: web.Request) -> web.Response:
-        """Limit first, then the wait: a refused call is quick and free."""
+        """Check the limit, then wait, then answer. A refused call is quick and free."""
         wait_s = self.bucket.take(time.monotonic())
         if wait_s:
             self.meter.refused += 1
@@ -107,8 +108,8 @@ def _json(document: object, *, status: int = 200, headers: dict[str, str] | None
     return web.Response(body=orjson.dumps(document), status=status, headers=headers, content_type="application/json")
 
 
-def make_app(service: Service) -> web.Application:
-    """The application: chat completions and the bill."""
+def make_chat_app(service: ChatService) -> web.Application:
+    """The web application: chat completions and the bill."""
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", service.complete), web.get("/meter", service.bill)])
     return app
@@ -129,10 +130,10 @@ def run_server(
     seed: int | None = None,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    service = Service(
-        Limit(limit, burst), Latency(latency_ms / 1000, latency_spread), Meter(price), random.Random(seed)
+    service = ChatService(
+        Limit(limit, burst), Latency(latency_ms / 1000, latency_spread), CallMeter(price), random.Random(seed)
     )
-    asyncio.run(until_stopped(make_app(service), port, on_first_line))
+    asyncio.run(until_stopped(make_chat_app(service), port, print_line))
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Handwritten digits: the split, the two models and the thresholds of the demo.
+"""Handwritten digits: the data, the two models and the thresholds of the first demo.
 
-The local model sees the image at a quarter of its resolution through one linear layer; the remote model is a
-small convolutional network on all of it. Both are trained in seconds, and only where they are not there yet.
+The local model is one linear layer over the image at a quarter of its resolution. The remote model is a small
+convolutional network over the whole image. Both are trained in seconds, and kept for the next run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...agents.local.model import ModelPolicy, load_model
-from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
 from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.scores import max_softmax, predictions
+from .thresholds import Split, ThresholdPair, ThresholdTargets, calibrate_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,23 +28,18 @@ LABELS = tuple("0123456789")
 #: values of one input: 8 x 8 grey levels, 0..1
 FEATURES = 64
 
-#: change it with anything that changes the models, so that older files are not taken for new ones
+#: version of the training: change it with anything that changes the models, so that old files are not reused
 RECIPE = 1
 _TRAINING, _CALIBRATION = 900, 360  # of 1,797 digits; the rest is held out
 _HIGHEST_GREY = 16.0
 _BATCH = 64
 
-#: share of the inputs that the local supervisor should defer
-REMOTE_FRACTION = 0.35
-#: share of the right answers that the remote supervisor may reject at most, to keep wrong ones out
-FALSE_POSITIVE_RATE = 0.05
-#: probability that it rejects more in the long run
-DELTA = 0.1
+TARGETS = ThresholdTargets(remote_fraction=0.35, false_positive_rate=0.05, delta=0.1)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Digits and what they are."""
+class Digits:
+    """Images of digits with their labels."""
 
     inputs: NDArray[np.float32]  #: (n, 64), grey levels in 0..1
     labels: NDArray[np.intp]  #: (n,), the digit
@@ -54,32 +49,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """What the models learn from, what the thresholds come from, and what neither has seen."""
-
-    training: Part
-    calibration: Part
-    held_out: Part
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    """The files of the two models."""
+class ModelFiles:
+    """Where the two models are."""
 
     local: Path  #: puts out logits
     remote: Path  #: puts out probabilities
 
 
-@dataclass(frozen=True, slots=True)
-class ThresholdPair:
-    """Where the two supervisors draw the line: a score below it is not trusted."""
-
-    local: float
-    remote: float
-
-
-def load_split(seed: int) -> Split:
-    """The same split for the same seed."""
+def load_split(seed: int) -> Split[Digits]:
+    """All digits. The same seed gives the same split."""
     from sklearn.datasets import load_digits
 
     bunch: Any = load_digits()
@@ -87,19 +65,19 @@ def load_split(seed: int) -> Split:
     labels = bunch.target.astype(np.intp)
     order = np.random.default_rng(seed).permutation(len(labels))
     cuts = np.split(order, [_TRAINING, _TRAINING + _CALIBRATION])
-    return Split(*(Part(inputs[cut], labels[cut]) for cut in cuts))
+    return Split(*(Digits(inputs[cut], labels[cut]) for cut in cuts))
 
 
-def make_models(folder: Path, split: Split, seed: int) -> tuple[Models, bool]:
+def make_models(folder: Path, split: Split[Digits], seed: int) -> tuple[ModelFiles, bool]:
     """Train and save the models, unless they are there already. The second value says whether they were."""
     import torch
 
-    models = Models(folder / "local.pt2", folder / "remote.pt2")
+    models = ModelFiles(folder / "local.pt2", folder / "remote.pt2")
     recipe, made_by = {"recipe": RECIPE, "seed": seed, "torch": torch.__version__}, folder / "models.json"
     if models.local.exists() and models.remote.exists() and _read(made_by) == recipe:
         return models, True
     folder.mkdir(parents=True, exist_ok=True)
-    made_by.unlink(missing_ok=True)  # until both are whole, there are none
+    made_by.unlink(missing_ok=True)  # until both files are complete there are no models
     with one_thread(torch):
         torch.manual_seed(seed)
         _save(torch, _train(torch, _local_net(torch), split.training, epochs=30, rate=0.03), models.local)
@@ -118,7 +96,7 @@ def _read(path: Path) -> Any:  # noqa: ANN401  # whatever the file holds
 
 @contextmanager
 def one_thread(torch: Any) -> Iterator[None]:  # noqa: ANN401  # torch is optional
-    """Nets this small train many times faster on one thread when other processes are busy."""
+    """Run torch on one thread: while other processes are busy, small nets train many times faster so."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -150,7 +128,7 @@ def _remote_net(torch: Any) -> Any:  # noqa: ANN401  # torch is optional
     )
 
 
-def _train(torch: Any, net: Any, part: Part, *, epochs: int, rate: float) -> Any:  # noqa: ANN401  # torch is optional
+def _train(torch: Any, net: Any, part: Digits, *, epochs: int, rate: float) -> Any:  # noqa: ANN401  # torch is optional
     inputs, labels = torch.from_numpy(part.inputs), torch.from_numpy(part.labels)
     optimizer = torch.optim.Adam(net.parameters(), lr=rate)
     for _ in range(epochs):
@@ -167,24 +145,18 @@ def _save(torch: Any, net: Any, path: Path) -> None:  # noqa: ANN401  # torch is
     torch.export.save(program, path)
 
 
-def judge(path: Path, part: Part, *, logits: bool) -> Side:
-    """Ask a model, loaded as the worker loads it, about every input of a part."""
+def predict(path: Path, part: Digits, *, logits: bool) -> Side:
+    """The answers of a model to a part. The model is loaded as the worker loads it."""
     outputs = np.asarray(load_model(ModelPolicy(str(path))).call(list(part.inputs)))
     predicted = predictions(outputs)
     return Side(max_softmax(outputs, logits=logits), predicted == part.labels, predicted)
 
 
-def calibrate(models: Models, calibration: Part) -> ThresholdPair:
-    """The thresholds, from digits that the models have not learned from: half for the first, half for the second.
+def predict_both(models: ModelFiles, part: Digits) -> Recording:
+    """The answers of both models to a part."""
+    return Recording(predict(models.local, part, logits=True), predict(models.remote, part, logits=False))
 
-    Raises `ValueError` where so few digits certify nothing.
-    """
-    recording = Recording(
-        judge(models.local, calibration, logits=True), judge(models.remote, calibration, logits=False)
-    )
-    half = len(recording) // 2
-    line = local_threshold(recording[:half].local.scores, REMOTE_FRACTION)
-    found = clopper_pearson(recording[half:], line, FALSE_POSITIVE_RATE, DELTA)
-    if isinstance(found, Infeasible):
-        raise ValueError(f"these digits certify no second threshold: {found.reason}")
-    return ThresholdPair(line, found.threshold)
+
+def calibrate(models: ModelFiles, calibration: Digits) -> ThresholdPair:
+    """Both thresholds. Raises `DemoError` where so few digits certify nothing."""
+    return calibrate_pair(predict_both(models, calibration), TARGETS, "digits")

@@ -1,8 +1,8 @@
-"""Questions and answers in words: what is asked, a small model that writes answers, and how both are judged.
+"""Questions and answers in words: the questions, a small model that writes answers, and how answers are judged.
 
 "What is 342 in words?" is answered by "three hundred forty two". The questions are made here, so the right answers
-are known. The model, an encoder and a decoder of 64 units each, learns from a few of them in seconds; it tells how
-likely each of its words is, from which its answers are scored.
+are known. The model is an encoder and a decoder of 64 units each. It learns from a few questions in seconds. It returns
+the log-probability of each of its words, by which its answers are scored.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import numpy as np
 
 from ...agents.supervision.recording import Side
 from .digits import one_thread
+from .thresholds import Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-#: names the file of the model for `answerer`, which takes no arguments
+#: environment variable with the model's file, for `answerer`, which takes no arguments
 MODEL_VARIABLE = "QUESTIONS_MODEL"
 TRAINING, CALIBRATION, HELD_OUT = 800, 800, 2_000
 _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
@@ -31,8 +32,8 @@ _FORMS = ("What is {number} in words?", "How do you write {number} in words?", "
 _WORDS = ("", "<end>", *_ONES, *_TENS[2:], "hundred", "thousand")
 _SIGNS = ("", *map(str, range(10)), "what", "is", "in", "words", "how", "do", "you", "write", "spell", "out")
 _WORD, _SIGN = ({name: index for index, name in enumerate(names)} for names in (_WORDS, _SIGNS))
-_END = 1
-_LONGEST_QUESTION, _LONGEST_ANSWER = 10, 8  # signs, and words with the end
+_END = 1  # index of <end>
+_LONGEST_QUESTION, _LONGEST_ANSWER = 10, 8  # in signs, and in words with the end
 _UNITS, _EPOCHS, _BATCH = 64, 30, 32
 
 
@@ -41,20 +42,11 @@ Written = tuple[str, list[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class NumberQuestion:
     """A question and its right answer."""
 
     text: str
     answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """What the model learns from, what the thresholds come from, and what neither has seen."""
-
-    training: list[Question]
-    calibration: list[Question]
-    held_out: list[Question]
 
 
 def words(number: int) -> str:
@@ -68,27 +60,27 @@ def words(number: int) -> str:
     return _TENS[number // 10] + (f" {_ONES[number % 10]}" if number % 10 else "")
 
 
-def make_split(seed: int) -> Split:
-    """The same split for the same seed; no number is in two parts."""
+def make_split(seed: int) -> Split[list[NumberQuestion]]:
+    """The same seed gives the same split. No number is in two parts."""
     chance = random.Random(seed)
     numbers = chance.sample(range(10_000), TRAINING + CALIBRATION + HELD_OUT)
-    made = [Question(chance.choice(_FORMS).format(number=number), words(number)) for number in numbers]
+    made = [NumberQuestion(chance.choice(_FORMS).format(number=number), words(number)) for number in numbers]
     return Split(made[:TRAINING], made[TRAINING : TRAINING + CALIBRATION], made[TRAINING + CALIBRATION :])
 
 
 def _encoded(text: str) -> list[int]:
-    """Words and single digits as indices, the last on the right. Raises `KeyError` for what no question has."""
+    """Words and single digits as indices, padded on the left. Raises `KeyError` for a word that no question has."""
     parts = (word.strip("?.").lower() for word in text.split())
     known = [_SIGN[sign] for part in parts for sign in (part if part.isdecimal() else (part,))]
     return [0] * (_LONGEST_QUESTION - len(known)) + known[:_LONGEST_QUESTION]
 
 
-def _answer_of(question: Question) -> list[int]:
+def _answer_of(question: NumberQuestion) -> list[int]:
     known = [*(_WORD[word] for word in question.answer.split()), _END]
     return known + [0] * (_LONGEST_ANSWER - len(known))
 
 
-def train(questions: Sequence[Question], seed: int, path: Path) -> None:
+def train(questions: Sequence[NumberQuestion], seed: int, path: Path) -> None:
     """Train the small model, and save its weights."""
     torch = _torch()
     with one_thread(torch):
@@ -98,7 +90,7 @@ def train(questions: Sequence[Question], seed: int, path: Path) -> None:
     torch.save(net.state_dict(), path)
 
 
-def _trained(torch: Any, net: Any, questions: Sequence[Question]) -> Any:  # noqa: ANN401  # torch is optional
+def _trained(torch: Any, net: Any, questions: Sequence[NumberQuestion]) -> Any:  # noqa: ANN401  # torch is optional
     asked = torch.tensor([_encoded(question.text) for question in questions])
     answers = torch.tensor([_answer_of(question) for question in questions])
     optimizer = torch.optim.Adam(net.parameters(), lr=0.003)
@@ -113,7 +105,7 @@ def _trained(torch: Any, net: Any, questions: Sequence[Question]) -> Any:  # noq
 
 
 def _torch() -> Any:  # noqa: ANN401  # a module
-    """torch is optional, and some of it has no types."""
+    """torch, as `Any`: it is optional, and parts of it have no types."""
     import torch
 
     return torch
@@ -134,20 +126,20 @@ def _net(torch: Any) -> Any:  # noqa: ANN401  # torch is optional
 
 
 def _read(torch: Any, net: Any, asked: Any) -> Any:  # noqa: ANN401  # tensors
-    """The state from which an answer is written, (1, n, units)."""
+    """The encoder: the state that the decoder begins with, (1, n, units)."""
     _, state = net["reads"](net["signs"](asked))
     return torch.tanh(net["joins"](torch.cat([state[0], state[1]], dim=1)))[None]
 
 
 def _taught(torch: Any, net: Any, asked: Any, answers: Any) -> Any:  # noqa: ANN401  # tensors
-    """Logits of each word of the answers, (n, words, vocabulary), each given the right ones before it."""
+    """The decoder in training: logits of each word given the right words before it, (n, words, vocabulary)."""
     before = torch.cat([torch.zeros_like(answers[:, :1]), answers[:, :-1]], dim=1)
     written, _ = net["writes"](net["words"](before), _read(torch, net, asked))
     return net["says"](written)
 
 
-def load(path: Path) -> Callable[[list[Any]], list[Written]]:
-    """The model: texts to what it writes to each."""
+def load_answerer(path: Path) -> Callable[[list[Any]], list[Written]]:
+    """The trained model: takes texts, returns an answer for each."""
     torch = _torch()
     net = _net(torch)
     net.load_state_dict(torch.load(path, weights_only=True))
@@ -161,7 +153,7 @@ def load(path: Path) -> Callable[[list[Any]], list[Written]]:
 
 
 def _written(torch: Any, net: Any, asked: Any) -> list[Written]:  # noqa: ANN401  # tensors
-    """Word by word, always the likeliest."""
+    """The decoder at work: word by word, always the likeliest."""
     state, last = _read(torch, net, asked), torch.zeros(len(asked), 1, dtype=torch.long)
     chosen, told = [], []
     for _ in range(_LONGEST_ANSWER):
@@ -180,11 +172,11 @@ def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> Written:
 
 
 def answerer() -> Callable[[list[Any]], list[Written]]:
-    """The model as the settings name it: `bisupervised.streams.demo.questions:answerer`."""
-    return load(Path(os.environ[MODEL_VARIABLE]))
+    """The factory that the settings name: `bisupervised.streams.demo.questions:answerer`."""
+    return load_answerer(Path(os.environ[MODEL_VARIABLE]))
 
 
-def side(questions: Sequence[Question], answers: Sequence[tuple[str, float | None]]) -> Side:
-    """How sure a model was of each answer, and whether it was right."""
+def side(questions: Sequence[NumberQuestion], answers: Sequence[tuple[str, float | None]]) -> Side:
+    """The score of each answer, and whether it is right."""
     correct = [text == question.answer for question, (text, _) in zip(questions, answers, strict=True)]
     return Side(np.array([score for _, score in answers], dtype=np.float64), np.array(correct))

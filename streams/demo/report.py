@@ -1,47 +1,26 @@
-"""What came of the demo: a table for people, and the same as JSON. Pure functions."""
+"""The figures of a demo: a table for people, and the same as JSON. Pure functions."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from rich.table import Table
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One record of `results` or `fallback`, as a downstream service reads it."""
-
-    id: str  #: the key of the event
-    to: Literal["results", "fallback"]  #: topic it was read from
-    answered_by: Literal["local", "remote"] | None = None  #: which model; None on fallback
-    prediction: str | None = None  #: the trusted answer; None on fallback
-    reason: str | None = None  #: why it fell back; None on results
-    cost: float = 0.0  #: what the record says its remote call cost
+from ..sandbox.outcomes import EndToEndRun, match
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """What the remote's own meter says."""
-
-    calls: int  #: calls answered, which are paid
-    refused: int  #: calls answered 429, which are free
-    cost: float  #: what the calls cost
-    price: float  #: of one call
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """How often each model is right when it answers every input by itself, 0..1."""
+class Baselines:
+    """How often each model is right when it answers every input alone, 0..1."""
 
     local: float
     remote: float
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class DemoReport:
     """The figures of one run. The names are the keys of `demo.json`."""
 
     inputs: int  #: events produced to `requests`
@@ -53,78 +32,68 @@ class Report:
     duplicated: int  #: outcomes beyond the first of their event
     unknown: int  #: outcomes of no event that was produced
     exactly_one_outcome: bool  #: every event has one, and there are no others
-    accuracy_local_only: float  #: had the small model answered everything, 0..1
-    accuracy_remote_only: float  #: had the large model answered everything, 0..1
+    accuracy_local_only: float  #: if the small model answered everything, 0..1
+    accuracy_remote_only: float  #: if the large model answered everything, 0..1
     accuracy_trusted: float | None  #: of the results, 0..1; None without results
     share_rejected: float  #: fallback / inputs, 0..1
     fallback_reasons: dict[str, int]  #: events by reason
     remote_calls: int  #: calls that were paid, by the remote's own meter
     remote_calls_refused: int  #: calls that the remote answered 429
-    cost: float  #: of those calls, by the remote's own meter
-    cost_in_records: float  #: the same, by what results and fallback records say
-    cost_remote_only: float  #: had the large model answered everything
-    saved: float  #: the difference
+    cost: float  #: of the paid calls, by the remote's own meter
+    cost_in_records: float  #: of the paid calls, by what results and fallback records say
+    cost_remote_only: float  #: if the large model answered everything
+    saved: float  #: cost_remote_only - cost
     share_saved: float | None  #: saved / cost_remote_only, 0..1; None where everything is free
     seconds: float  #: from the first event produced to the last outcome read
     throughput: float  #: inputs per second
 
     @property
     def sound(self) -> bool:
-        """Whether the promise held."""
+        """Whether the pipeline kept its promise."""
         return self.exactly_one_outcome
 
 
-def make_report(
-    truth: Mapping[str, str], outcomes: Sequence[Outcome], alone: Alone, bill: Bill, seconds: float
-) -> Report:
+def make_report(truth: Mapping[str, str], run: EndToEndRun, baselines: Baselines, price: float) -> DemoReport:
     """Compare what came out with what went in.
 
-    `truth` maps the id of every event produced to its right answer. A duplicated event counts once among
-    results and fallback, by its first outcome.
+    `truth` maps the id of every event produced to its right answer; `price` is that of one call. A duplicated event
+    counts once among results and fallback, by its first outcome.
     """
-    first: dict[str, Outcome] = {}
-    for outcome in outcomes:
-        if outcome.id in truth:
-            first.setdefault(outcome.id, outcome)
-    known = sum(outcome.id in truth for outcome in outcomes)
-    results = [outcome for outcome in first.values() if outcome.to == "results"]
-    fallback = [outcome for outcome in first.values() if outcome.to == "fallback"]
-    right = sum(outcome.prediction == truth[outcome.id] for outcome in results)
-    cost_remote_only = len(truth) * bill.price
-    return Report(
+    delivery, meter = match(truth.keys(), run.outcomes), run.meter
+    first = delivery.first.values()
+    results = [outcome for outcome in first if outcome.answered_by is not None]
+    fallback = [outcome for outcome in first if outcome.answered_by is None]
+    right = sum(str(outcome.prediction) == truth[outcome.id] for outcome in results)
+    cost_remote_only = len(truth) * price
+    return DemoReport(
         inputs=len(truth),
         results=len(results),
         fallback=len(fallback),
         answered_by_local=sum(outcome.answered_by == "local" for outcome in results),
         answered_by_remote=sum(outcome.answered_by == "remote" for outcome in results),
-        lost=len(truth) - len(first),
-        duplicated=known - len(first),
-        unknown=len(outcomes) - known,
-        exactly_one_outcome=len(outcomes) == known == len(first) == len(truth),
-        accuracy_local_only=alone.local,
-        accuracy_remote_only=alone.remote,
+        lost=delivery.lost,
+        duplicated=delivery.duplicated,
+        unknown=delivery.unknown,
+        exactly_one_outcome=delivery.exactly_once,
+        accuracy_local_only=baselines.local,
+        accuracy_remote_only=baselines.remote,
         accuracy_trusted=right / len(results) if results else None,
         share_rejected=len(fallback) / len(truth) if truth else 0.0,
         fallback_reasons=dict(Counter(outcome.reason or "none" for outcome in fallback).most_common()),
-        remote_calls=bill.calls,
-        remote_calls_refused=bill.refused,
-        cost=round(bill.cost, 6),
-        cost_in_records=round(sum(outcome.cost for outcome in first.values()), 6),
+        remote_calls=meter.calls,
+        remote_calls_refused=meter.refused,
+        cost=round(meter.cost, 6),
+        cost_in_records=round(sum(outcome.cost for outcome in first), 6),
         cost_remote_only=round(cost_remote_only, 6),
-        saved=round(cost_remote_only - bill.cost, 6),
-        share_saved=1 - bill.cost / cost_remote_only if cost_remote_only else None,
-        seconds=round(seconds, 3),
-        throughput=round(len(truth) / seconds, 1) if seconds else 0.0,
+        saved=round(cost_remote_only - meter.cost, 6),
+        share_saved=1 - meter.cost / cost_remote_only if cost_remote_only else None,
+        seconds=round(run.seconds, 3),
+        throughput=round(len(truth) / run.seconds, 1) if run.seconds else 0.0,
     )
 
 
-def as_json(report: Report) -> dict[str, object]:
-    """The report as `demo.json` holds it."""
-    return asdict(report)
-
-
-def as_table(report: Report, about: str = "Handwritten digits") -> Table:
-    """The report as a manager reads it."""
+def as_table(report: DemoReport, about: str = "Handwritten digits") -> Table:
+    """The report for people, in four sections."""
     table = Table(title=f"{about} through two supervisors", show_header=False, title_justify="left")
     table.add_column(justify="left")
     table.add_column(justify="right")
@@ -139,7 +108,7 @@ def as_table(report: Report, about: str = "Handwritten digits") -> Table:
 Rows = list[tuple[str, str, str]]
 
 
-def _accuracy(report: Report) -> Rows:
+def _accuracy(report: DemoReport) -> Rows:
     return [
         ("Right, small local model alone", _percent(report.accuracy_local_only), "free, on this machine"),
         ("Right, large remote model alone", _percent(report.accuracy_remote_only), "every input is paid for"),
@@ -147,7 +116,7 @@ def _accuracy(report: Report) -> Rows:
     ]
 
 
-def _work(report: Report) -> Rows:
+def _work(report: DemoReport) -> Rows:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.fallback_reasons.items())
     return [
         ("Inputs", f"{report.inputs:,}", ""),
@@ -174,7 +143,7 @@ def _work(report: Report) -> Rows:
     ]
 
 
-def _money(report: Report) -> Rows:
+def _money(report: DemoReport) -> Rows:
     agrees = abs(report.cost - report.cost_in_records) < 1e-6
     by_records = "the records say the same" if agrees else f"the records say {report.cost_in_records:,.2f}"
     refused = f"{report.remote_calls_refused:,} more refused, tried again"
@@ -186,7 +155,7 @@ def _money(report: Report) -> Rows:
     ]
 
 
-def _promise(report: Report) -> Rows:
+def _promise(report: DemoReport) -> Rows:
     detail = f"{report.lost:,} lost, {report.duplicated:,} duplicated"
     if report.unknown:
         detail += f", {report.unknown:,} of unknown origin"
@@ -197,5 +166,5 @@ def _percent(share: float | None) -> str:
     return "none" if share is None else f"{share:.1%}"
 
 
-def _share(count: int, report: Report) -> str:
+def _share(count: int, report: DemoReport) -> str:
     return _percent(count / report.inputs if report.inputs else None)

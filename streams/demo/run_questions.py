@@ -1,61 +1,47 @@
-"""The second example from end to end: text in, text out, scored by likelihood, through chat completions."""
+"""The second demo from end to end: text in, text out, scored by likelihood, through chat completions."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from ...agents.answers import read_tokens
-from ...agents.supervision.calibration import Infeasible, clopper_pearson, local_threshold
 from ...agents.supervision.recording import Recording
-from ...schemas.errors import BiSupervisedError
-from ..console.signals import interruptible, run_coroutine
-from ..sandbox.broker import Broker, BrokerError
-from ..sandbox.end_to_end import read_meter, stream
-from ..sandbox.processes import Process, page_of, start_server, start_worker, wait_until_ready
-from ..settings.file import load_settings
-from ..topics.creating import create_topics
+from ..sandbox.outcomes import Outcome
+from ..sandbox.processes import start_broker, start_server
 from .chat_server import completion, likelihood
-from .questions import MODEL_VARIABLE, Question, load, make_split, side, train
-from .report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
-from .run import CALLS_PER_SECOND, IN_FLIGHT, LATENCY_MS, PRICE, from_fallback, from_result
+from .pipeline import (
+    CALLS_PER_SECOND,
+    IN_FLIGHT,
+    LATENCY_MS,
+    PRICE,
+    Workload,
+    exit_status,
+    run_interruptible,
+    run_workload,
+    start_pipeline,
+    write_json,
+)
+from .questions import MODEL_VARIABLE, NumberQuestion, load_answerer, make_split, side, train
+from .report import Baselines, as_table
+from .thresholds import ThresholdPair, ThresholdTargets, calibrate_pair
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ..settings.tables import Settings
-
-#: share of the questions that the local supervisor should defer
-REMOTE_FRACTION = 0.45
-#: share of the right answers that the remote supervisor may reject, and the chance that it rejects more
-FALSE_POSITIVE_RATE, DELTA = 0.06, 0.1
+TARGETS = ThresholdTargets(remote_fraction=0.45, false_positive_rate=0.06, delta=0.1)
+#: questions that are printed with their answers
 _SHOWN = 6
+#: name of the score of either model, in settings and records
 SCORE = "token_mean"
 
 
-@dataclass(frozen=True, slots=True)
-class _Thresholds:
-    local: float
-    remote: float
-
-
 def run_questions(out: Path, *, seed: int) -> int:
-    """Run it and write `questions.json` below `out`. Returns 1 where an event was lost or duplicated."""
-    console = Console(highlight=False)
-    try:
-        return interruptible(
-            lambda processes: _run(out, seed, console, processes),
-            lambda: console.print("stopping the worker, the remote and the broker"),
-        )
-    except BrokerError as error:
-        raise BiSupervisedError(str(error)) from error
+    """Run the demo and write `questions.json` below `out`. Returns 1 where an event was lost or duplicated."""
+    return run_interruptible(lambda console, processes: _run(out, seed, console, processes))
 
 
 def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
@@ -67,60 +53,49 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     console.print("[bold]1[/] A small model that writes answers, and the thresholds")
     with console.status("  training it (seconds)"):
         train(split.training, seed, weights)
-        thresholds = _calibrate(split.calibration, weights)
+        thresholds = calibrate_pair(_recording(split.calibration, weights), TARGETS, "questions")
     console.print(f"  {weights}; thresholds: local {thresholds.local:.3f}, remote {thresholds.remote:.3f}")
     console.print("[bold]2[/] Kafka, a scripted model behind chat completions, and the worker")
-    broker = Broker()
-    processes.callback(broker.stop)
-    broker.start(lambda told: console.print(f"  {told}"))
-    url = _start_server(folder, seed, processes)
-    config = folder / "bisupervised.toml"
-    config.write_text(_toml(broker.bootstrap_servers, url, thresholds))
-    settings = load_settings(config, {})
-    run_coroutine(create_topics(settings))
-    worker = start_worker(config, folder, processes, env={MODEL_VARIABLE: str(weights.resolve())})
-    run_coroutine(wait_until_ready(settings, worker, folder))
-    console.print(f"  the worker's page, while it runs: {page_of(folder / 'worker.log') or 'none, see worker.log'}")
+    servers = start_broker(processes, console)
+    url = start_server(_server_options(seed), folder, processes, module="bisupervised.streams.demo.chat_server")
+    model = {MODEL_VARIABLE: str(weights.resolve())}
+    pipeline = start_pipeline(folder, _toml(servers, url, thresholds), processes, model)
+    console.print(f"  the worker's page, while it runs: {pipeline.page}")
     console.print(f"[bold]3[/] {len(split.held_out):,} questions in, results and fallback out")
-    report = run_coroutine(_stream(settings, split.held_out, weights, worker, url, console))
-    document = as_json(report) | {"threshold_local": thresholds.local, "threshold_remote": thresholds.remote}
-    (out / "questions.json").write_text(json.dumps(document, indent=2) + "\n")
+    report, outcomes = run_workload(_workload(split.held_out, weights), pipeline, url, console)
+    console.print(_some(split.held_out, outcomes))
+    write_json(
+        out / "questions.json",
+        report,
+        {"threshold_local": thresholds.local, "threshold_remote": thresholds.remote},
+    )
     console.print(as_table(report, "Questions in words"))
     console.print(f"The same as JSON: {out / 'questions.json'}. Logs: {folder}")
-    return 0 if report.sound and not worker.returncode else 1
+    return exit_status(report, pipeline.worker)
 
 
-def _calibrate(questions: Sequence[Question], weights: Path) -> _Thresholds:
-    """From questions that the model has not learned: half for the first threshold, half for the second."""
-    recording = _recording(questions, weights)
-    half = len(recording) // 2
-    line = local_threshold(recording[:half].local.scores, REMOTE_FRACTION)
-    found = clopper_pearson(recording[half:], line, FALSE_POSITIVE_RATE, DELTA)
-    if isinstance(found, Infeasible):
-        raise BiSupervisedError(f"these questions certify no second threshold: {found.reason}")
-    return _Thresholds(line, found.threshold)
-
-
-def _recording(questions: Sequence[Question], weights: Path) -> Recording:
-    """What both models say to each question."""
+def _recording(questions: Sequence[NumberQuestion], weights: Path) -> Recording:
+    """The answers of both models to each question."""
     texts = [question.text for question in questions]
-    read = read_tokens(load(weights)(list(texts)), len(texts), SCORE)
+    read = read_tokens(load_answerer(weights)(list(texts)), len(texts), SCORE)
     local = [(answer.prediction, answer.score) for answer in read]
     remote = [likelihood(completion(text)) for text in texts]
     return Recording(side(questions, local), side(questions, remote))
 
 
-def _start_server(folder: Path, seed: int, processes: ExitStack) -> str:
-    options = {
-        "--latency-ms": LATENCY_MS,
-        "--limit": CALLS_PER_SECOND,
-        "--price": PRICE,
-        "--seed": seed,
-    }
-    return start_server(options, folder, processes, module="bisupervised.streams.demo.chat_server")
+def _workload(questions: Sequence[NumberQuestion], weights: Path) -> Workload:
+    """Every question once; its id is its position."""
+    alone = _recording(questions, weights)
+    events = {str(n): orjson.dumps({"id": str(n), "input": question.text}) for n, question in enumerate(questions)}
+    truth = {str(n): question.answer for n, question in enumerate(questions)}
+    return Workload(events, truth, Baselines(alone.local.accuracy, alone.remote.accuracy))
 
 
-def _toml(servers: str, url: str, thresholds: _Thresholds) -> str:
+def _server_options(seed: int) -> dict[str, object]:
+    return {"--latency-ms": LATENCY_MS, "--limit": CALLS_PER_SECOND, "--price": PRICE, "--seed": seed}
+
+
+def _toml(servers: str, url: str, thresholds: ThresholdPair) -> str:
     """The configuration, as a user would write it. JSON's strings are TOML's too."""
     return f"""\
 # The example's configuration, made anew by each run.
@@ -155,25 +130,13 @@ max_tokens = 16
 """
 
 
-async def _stream(
-    settings: Settings, questions: Sequence[Question], weights: Path, worker: Process, url: str, console: Console
-) -> Report:
-    """Everything in, everything out, and count."""
-    keyed = {str(number): question for number, question in enumerate(questions)}
-    events = {key: orjson.dumps({"id": key, "input": question.text}) for key, question in keyed.items()}
-    outcomes, seconds = await stream(settings, events, worker, (from_result, from_fallback), console)
-    console.print(_some(keyed, {outcome.id: outcome for outcome in outcomes}))
-    meter, alone = await read_meter(url), _recording(questions, weights)
-    bill = Bill(int(meter["calls"]), int(meter["refused"]), meter["cost"], PRICE)
-    truth = {key: question.answer for key, question in keyed.items()}
-    return make_report(truth, outcomes, Alone(alone.local.accuracy, alone.remote.accuracy), bill, seconds)
-
-
-def _some(keyed: dict[str, Question], outcomes: dict[str, Outcome]) -> Table:
-    """The first questions and what became of them."""
+def _some(questions: Sequence[NumberQuestion], outcomes: Sequence[Outcome]) -> Table:
+    """The first questions and their outcomes."""
+    by_id = {outcome.id: outcome for outcome in outcomes}
     table = Table("Question", "Answer", "By")
-    for key in list(keyed)[:_SHOWN]:
-        outcome = outcomes.get(key)
+    for position, question in enumerate(questions[:_SHOWN]):
+        outcome = by_id.get(str(position))
         if outcome is not None:
-            table.add_row(keyed[key].text, outcome.prediction or f"({outcome.reason})", outcome.answered_by or "")
+            answer = str(outcome.prediction) if outcome.answered_by else ""
+            table.add_row(question.text, answer or f"({outcome.reason})", outcome.answered_by or "")
     return table

@@ -1,4 +1,4 @@
-"""Both thresholds from a labelled sample: what the command `calibrate` does and prints."""
+"""The command `calibrate`: both thresholds from a labelled sample, and what is printed about them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from ...schemas.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a user wants of both thresholds. Exactly one of the first three, and one of the next two."""
+class CalibrationOptions:
+    """What both thresholds should do.
+
+    Exactly one of `remote_fraction`, `cost`, `remote_even` and `local_threshold` is given, and one of
+    `false_positive_rate` and `max_error`.
+    """
 
     remote_fraction: float | None = None
-    cost: float | None = None  #: of 1,000 inputs, with `price`
+    cost: float | None = None  #: of 1,000 inputs; needs `price`
     remote_even: bool = False
     false_positive_rate: float | None = None
     max_error: float | None = None
@@ -28,11 +32,11 @@ class Wish:
     delta: float = 0.1
     price: float = 0.0  #: of one remote call
     local_threshold: float | None = None
-    joint: bool = False  #: the joint score, where it is better
-    arbitration: bool = False  #: the likelier of two answers, where that is better
+    joint: bool = False  #: judge by the joint score where it is better
+    arbitration: bool = False  #: take the likelier of the two answers where that is better
 
-    def settled(self) -> tuple[First, Second, str]:
-        """Both targets, and the first in words. Raises `ConfigurationError` with every fault at once."""
+    def targets(self) -> tuple[First, Second, str]:
+        """The two targets, and the first in words. Raises `ConfigurationError` with every fault at once."""
         faults: list[str] = []
         first, words = self._first(faults)
         second = self._second(faults)
@@ -83,31 +87,33 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the thresholds file and every record will say of the supervisors and the models."""
+    """The names in the thresholds file and in every record."""
 
     local_score: str = "max_softmax"
     remote_score: str = "max_softmax"
     local_model: str = ""
     remote_model: str = ""
-    version: str = ""  #: of the thresholds; '' makes one of date and digest
+    version: str = ""  #: of the thresholds; where it is empty, it is made of date and digest
 
 
-def calibrated(recording: Recording, wish: Wish, seed: int) -> Calibration:
-    """Both thresholds. Raises `ConfigurationError` for a wish that cannot be, or a sample too small to split."""
-    first, second, _ = wish.settled()
+def calibrate_recording(recording: Recording, options: CalibrationOptions, seed: int) -> Calibration:
+    """Both thresholds. Raises `ConfigurationError` for wrong options, or a sample too small to split."""
+    first, second, _ = options.targets()
     try:
-        shares = FITTED_SHARES if wish.joint or wish.arbitration else PLAIN_SHARES
+        shares = FITTED_SHARES if options.joint or options.arbitration else PLAIN_SHARES
         parts = split(recording, shares, seed)
-        return calibrate(parts, first, second, joint=wish.joint, arbitration=wish.arbitration)
+        return calibrate(parts, first, second, joint=options.joint, arbitration=options.arbitration)
     except ValueError as error:
         raise ConfigurationError([str(error)]) from error
 
 
-def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: str) -> Thresholds | None:
+def thresholds_of(
+    made: Calibration, options: CalibrationOptions, names: Names, seed: int, at: str
+) -> Thresholds | None:
     """The thresholds file; None where the target is infeasible."""
     if isinstance(made.remote, Infeasible):
         return None
-    _, second, words = wish.settled()
+    _, second, words = options.targets()
     parts = {name: Part(n=part.n, **part.rates()) for name, part in made.evaluations().items()}
     return signed(
         Thresholds(
@@ -127,9 +133,9 @@ def thresholds_of(made: Calibration, wish: Wish, names: Names, seed: int, at: st
     )
 
 
-def as_json(made: Calibration, wish: Wish, thresholds: Thresholds | None) -> dict[str, Any]:
-    """What was found, or why nothing was."""
-    _, second, words = wish.settled()
+def as_json(made: Calibration, options: CalibrationOptions, thresholds: Thresholds | None) -> dict[str, Any]:
+    """The document of `--json`: the thresholds, or why there are none."""
+    _, second, words = options.targets()
     found = made.remote
     return {
         "feasible": not isinstance(found, Infeasible),
@@ -158,9 +164,9 @@ _ROLES = {
 }
 
 
-def as_table(made: Calibration, wish: Wish) -> Table:
-    """What both thresholds do on each part of the sample."""
-    _, _, words = wish.settled()
+def as_table(made: Calibration, options: CalibrationOptions) -> Table:
+    """The rates on each part of the sample."""
+    _, _, words = options.targets()
     table = Table(title=f"Thresholds: {words}", title_justify="left")
     table.add_column("on the part that")
     for name in ("inputs", "remote", "accepted", "right", "FPR"):
@@ -171,9 +177,9 @@ def as_table(made: Calibration, wish: Wish) -> Table:
     return table
 
 
-def notes(made: Calibration, wish: Wish) -> list[str]:
-    """Both thresholds and what they promise, or why there is no second one; and what became of the joint supervisor."""
-    _, second, _ = wish.settled()
+def notes(made: Calibration, options: CalibrationOptions) -> list[str]:
+    """The lines below the table: the thresholds and their promise, or why there is none; the joint supervisor."""
+    _, second, _ = options.targets()
     return [*_promise(made, second), *made.judge.reasons]
 
 

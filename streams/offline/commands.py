@@ -1,4 +1,4 @@
-"""The commands over recorded predictions, as the command line has them. Each is loaded when it is called."""
+"""The commands over recorded predictions, as the command line has them. What they need is loaded when one is called."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def curve(
     plot
         File for a picture of the curve, .png or .svg.
     """
-    from .curve import Prices, draw, report_on
+    from .curve import Prices, draw, make_report
 
     with working("reading") as told:
         read = recorded.read()
         told.update("  fitting and drawing the curve")
         try:
-            report = report_on(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
+            report = make_report(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
         except ValueError as error:
             raise ConfigurationError([f"--arbitration: {error}"]) from error
         if plot is not None:
@@ -99,8 +99,8 @@ def calibrate(
 ) -> int:
     """Find both thresholds from labelled predictions, the second one with a guarantee.
 
-    Say one thing of the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold) and one
-    of the second (--false-positive-rate or --max-error). Exit status 1 where the target is infeasible.
+    Choose one option for the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold) and one
+    for the second (--false-positive-rate or --max-error). Exit status 1 where the target is infeasible.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def calibrate(
     """
     from . import calibrate as thresholds_for
 
-    wish = thresholds_for.Wish(
+    options = thresholds_for.CalibrationOptions(
         remote_fraction=remote_fraction,
         cost=cost,
         remote_even=remote_even,
@@ -156,23 +156,23 @@ def calibrate(
         joint=joint,
         arbitration=arbitration,
     )
-    wish.settled()  # its faults come before minutes of reading
+    options.targets()  # its faults come before minutes of reading
     with working("reading") as told:
         read = recorded.read()
         told.update("  calibrating")
-        made = thresholds_for.calibrated(read.recording, wish, seed)
+        made = thresholds_for.calibrate_recording(read.recording, options, seed)
     names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    thresholds = thresholds_for.thresholds_of(made, wish, names, seed, at)
-    tables = [] if thresholds is None else [thresholds_for.as_table(made, wish)]
-    notes = [*thresholds_for.notes(made, wish), *_from(read)]
+    thresholds = thresholds_for.thresholds_of(made, options, names, seed, at)
+    tables = [] if thresholds is None else [thresholds_for.as_table(made, options)]
+    notes = [*thresholds_for.notes(made, options), *_from(read)]
     if thresholds is not None and out is not None:
         with writing(out):
             write_thresholds(out, thresholds)
         notes.append(f"written to {out}, version {thresholds.version}")
     elif out is not None:
         notes.append(f"nothing is written to {out}")
-    tell(thresholds_for.as_json(made, wish, thresholds), tables, notes, as_json=json)
+    tell(thresholds_for.as_json(made, options, thresholds), tables, notes, as_json=json)
     return DONE if thresholds is not None else FAILED
 
 
@@ -268,7 +268,7 @@ def recording(
     config
         TOML file with the settings.
     labels
-        What would have been right: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
+        The right answers: .csv, .jsonl or .parquet, by source (topic-partition-offset) or id.
     out
         File to write, ending in .jsonl.
     id_column
@@ -297,9 +297,9 @@ def rejudge(
 ) -> int:
     """Judge the remote answers of a running system again under new thresholds, without a paid call.
 
-    Inputs that the local model answered were never put to the remote: they are not there, and counted. Without topics
-    it is a report of what would change; with both, each answer also gets one record there, whatever kills the run:
-    the same command goes on where it ended.
+    Inputs that the local model answered have no remote answer: they are only counted. Without --results and --fallback
+    the command only reports what would change. With both, each answer also gets exactly one record in these topics. If
+    the run is killed, the same command goes on from there.
 
     Parameters
     ----------
@@ -315,10 +315,10 @@ def rejudge(
         Inputs to name for each change.
     """
     settings = load_settings(config)
-    from .rejudge import run_rejudge, targets_of
+    from .rejudge import output_topics, run_rejudge
 
-    targets = targets_of(settings, results, fallback)
-    return run_rejudge(settings, thresholds, targets, examples, as_document=json)
+    outputs = output_topics(settings, results, fallback)
+    return run_rejudge(settings, thresholds, outputs, examples, as_document=json)
 
 
 def _from(read: Recorded) -> list[str]:

@@ -1,4 +1,4 @@
-"""The request-accuracy curve as people and scripts read it: table, JSON, picture."""
+"""The command `curve`: the request-accuracy curve as a table, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Prices:
     remote_ms: float = 0.0  #: milliseconds of one remote answer, on top of the local one
 
     def cost(self, requests: int) -> float:
-        """Of so many remote calls."""
+        """The price of so many remote calls."""
         return requests * self.call
 
     def latency_ms(self, fraction: float) -> float:
@@ -51,10 +51,10 @@ class CurveReport:
     curve: Curve
     oracle: NDArray[np.float64]  #: (grid,)
     prices: Prices
-    arbitrated: Curve | None = None  #: the same, with the likelier of two answers taken, cross-validated
+    arbitrated: Curve | None = None  #: the curve when the likelier of two answers is taken, cross-validated
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, points included."""
+        """The document of `--json`, with every point."""
         document = {
             "n": self.curve.n,
             "local_accuracy": self.curve.local_accuracy,
@@ -85,7 +85,7 @@ class CurveReport:
         }
 
     def as_table(self) -> Table:
-        """Every tenth of the way, and the two points that matter."""
+        """A row for every tenth of the remote calls, and for the points remote-even and best."""
         table = Table(title=f"Request-accuracy curve of {self.curve.n:,} inputs", title_justify="left")
         table.add_column("point")
         asked = {"cost": self.prices.call > 0, "mean latency": self.prices.local_ms > 0 or self.prices.remote_ms > 0}
@@ -101,7 +101,7 @@ class CurveReport:
         return table
 
     def notes(self) -> list[str]:
-        """What the table is compared to."""
+        """The line below the table: either model alone, and the area under the curve."""
         ends = f"local only {self.curve.local_accuracy:.4f}, remote only {self.curve.remote_accuracy:.4f}"
         if self.curve.auc is None:
             return [f"{ends}; both ends are equally right: no area under the curve"]
@@ -121,7 +121,7 @@ class CurveReport:
         table.add_row(name, *cells)
 
 
-def report_on(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
+def make_report(recording: Recording, grid: int, prices: Prices, *, arbitration: bool = False) -> CurveReport:
     """The curve of a recording, beside what the best possible routing would get.
 
     Raises `ValueError` where arbitration is asked for and there is too little to fit it on.

@@ -1,7 +1,7 @@
-"""A rehearsal: recorded predictions through Kafka, the three agents and HTTP, held against the offline decision.
+"""A rehearsal: recorded predictions go through Kafka, the three agents and HTTP; offline decisions are the yardstick.
 
-The broker (where none is given), the server that answers from the recording, and the worker are processes of
-their own. Topics have names of this run's own and are deleted afterwards.
+The broker (where none is given), the server that answers from the recording, and the worker are processes of their own.
+Each run has its own topics and deletes them afterwards.
 """
 
 from __future__ import annotations
@@ -11,39 +11,37 @@ import math
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import orjson
-from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 
-from ...schemas.codec import decode_facts, decode_result
 from ..console.output import as_text, progress_console, tell, writing
 from ..console.signals import interruptible, run_coroutine
-from ..sandbox.broker import Broker, BrokerError
-from ..sandbox.end_to_end import read_meter, stream
-from ..sandbox.processes import ProcessError, start_server, start_worker, wait_until_ready
-from ..settings.broker import connection
+from ..sandbox.broker import last_lines
+from ..sandbox.end_to_end import run_events
+from ..sandbox.processes import ProcessError, start_broker, start_server, start_worker
 from ..settings.file import load_settings
 from ..settings.tables import Settings
+from ..topics.admin import admin_client
 from ..topics.creating import create_topics
-from . import recorded
+from . import recorded_models
 from .recordings.pairs import Recorded
-from .rehearsal_report import Bill, Outcome, Report, as_json, as_table, make_report
+from .rehearsal_report import RehearsalReport, as_table, make_report
 from .rules import Rule
 
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MODEL = "recorded"
-#: calls under way at once where no limit says less
+#: most calls under way at once
 _IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the pipeline meets in a rehearsal."""
+    """The broker and the remote model of a rehearsal."""
 
     latency_ms: float = 0.0  #: median of a remote call
     limit: float = math.inf  #: calls per second that the remote lets through
@@ -52,18 +50,18 @@ class Conditions:
 
     @property
     def in_flight(self) -> int:
-        """Calls under way at once: about what the limit lets through at this latency, and some more."""
+        """Calls under way at once: half as many again as the limit lets through at this latency."""
         if math.isinf(self.limit):
             return _IN_FLIGHT
         return max(2, min(_IN_FLIGHT, math.ceil(1.5 * self.limit * (self.latency_ms / 1000 + 0.02))))
 
 
-def rehearse(given: Recorded, rule: Rule, conditions: Conditions, console: Console) -> Report:
-    """Run the recording through the pipeline and compare. What happens on the way is told on `console`.
+def rehearse(given: Recorded, rule: Rule, conditions: Conditions, console: Console) -> RehearsalReport:
+    """Run the recording through the pipeline and compare. Progress goes to `console`.
 
-    Raises `ProcessError` and `BrokerUnreachable` where something does not start or cannot be reached.
+    Raises `BrokerError`, `ProcessError` and `BrokerUnreachable` where something does not start or cannot be reached.
     """
-    reports: list[Report] = []
+    reports: list[RehearsalReport] = []
 
     def story(processes: ExitStack) -> int:
         folder = processes.enter_context(tempfile.TemporaryDirectory(prefix="bisupervised-rehearsal-"))
@@ -76,12 +74,12 @@ def rehearse(given: Recorded, rule: Rule, conditions: Conditions, console: Conso
 
 def _run(
     given: Recorded, rule: Rule, conditions: Conditions, folder: Path, console: Console, processes: ExitStack
-) -> Report:
+) -> RehearsalReport:
     """The whole story, in order."""
     decisions = rule.decide(given.recording)
     arrays = folder / "recording.npz"
-    recorded.save(given.recording, arrays)
-    environment = {recorded.VARIABLE: str(arrays)}
+    recorded_models.save(given.recording, arrays)
+    environment = {recorded_models.VARIABLE: str(arrays)}
     servers = conditions.bootstrap_servers or _start_broker(console, processes)
     url = start_server(_server_options(conditions), folder, processes, environment)
     config = folder / "bisupervised.toml"
@@ -91,42 +89,30 @@ def _run(
     if conditions.bootstrap_servers:  # the embedded one leaves nothing behind
         processes.callback(lambda: run_coroutine(_delete_topics(settings)))
     with console.status("  the worker starts"):
-        worker = start_worker(config, folder, processes, environment)
-        run_coroutine(wait_until_ready(settings, worker, folder))
+        worker = start_worker(config, settings, folder, processes, environment)
     console.print(f"  {len(decisions):,} events in, results and fallback out")
     events = {str(row): orjson.dumps({"id": name, "input": [row]}) for row, name in enumerate(given.ids.tolist())}
-    outcomes, seconds = run_coroutine(stream(settings, events, worker, (from_result, from_fallback), console))
+    run = run_coroutine(run_events(settings, events, worker, url, console))
     if worker.returncode:
-        log = (folder / "worker.log").read_text(errors="replace").splitlines()[-15:]
-        raise ProcessError("\n".join([f"the worker ended with status {worker.returncode}. The end of its log:", *log]))
-    meter = run_coroutine(read_meter(url))
-    bill = Bill(int(meter["calls"]), int(meter["refused"]), meter["cost"])
-    return make_report(decisions, given.ids.tolist(), outcomes, bill, seconds)
+        what = f"the worker ended with status {worker.returncode}. The end of its log:"
+        raise ProcessError(f"{what}\n{last_lines(folder / 'worker.log', 15)}")
+    return make_report(decisions, given.ids.tolist(), run)
 
 
 def _start_broker(console: Console, processes: ExitStack) -> str:
-    broker = Broker()
-    processes.callback(broker.stop)
-    try:
-        broker.start(lambda told: console.print(f"  {told}"))
-    except BrokerError as error:
-        raise ProcessError(str(error)) from error
-    console.print(f"  Apache Kafka listens on {broker.bootstrap_servers}")
-    return broker.bootstrap_servers
+    servers = start_broker(processes, console)
+    console.print(f"  Apache Kafka listens on {servers}")
+    return servers
 
 
 async def _delete_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(**connection(settings.kafka).options())
-    await admin.start()
-    try:
+    async with admin_client(settings) as admin:
         await admin.delete_topics([getattr(settings.topics, role) for role in _ROLES])
-    finally:
-        await admin.close()
 
 
 def _server_options(conditions: Conditions) -> dict[str, object]:
     return {
-        "--model": f"{recorded.__name__}:remote",
+        "--model": f"{recorded_models.__name__}:remote",
         "--name": _MODEL,
         "--features": 1,
         "--latency-ms": conditions.latency_ms,
@@ -140,19 +126,19 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
     """The configuration of the worker, by table."""
     tables: dict[str, dict[str, object]] = {
         "kafka": {"bootstrap_servers": servers},
-        "topics": {"partitions": min(4, conditions.in_flight)},  # each may have a call under way
-        "local": {"model": f"{recorded.__name__}:local", "output": "scored"},
+        "topics": {"partitions": min(4, conditions.in_flight)},  # each partition may have a call under way
+        "local": {"model": f"{recorded_models.__name__}:local", "output": "scored"},
         "remote": {
             "url": url,
             "model": _MODEL,
             "datatype": "INT64",
             "output": "scored",
-            "output_name": recorded.PREDICTION,
-            "score_output": recorded.SCORE,
+            "output_name": recorded_models.PREDICTION,
+            "score_output": recorded_models.SCORE,
             "batch_size": 1,  # a call is an input, which makes the bill easy to read
             "batch_wait_ms": 0,
             "in_flight": conditions.in_flight,
-            "tries": 1000,  # a limit costs time in a rehearsal, never an answer
+            "tries": 1000,  # a limit may cost a rehearsal time, but no answer
             "deadline_s": 3600.0,
             "price_per_call": conditions.price,
         },
@@ -163,7 +149,7 @@ def _tables(servers: str, url: str, rule: Rule, conditions: Conditions) -> dict[
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Any]], *, name: str) -> str:
-    """The settings as TOML; topics are called after `name`. JSON's strings, numbers and lists are TOML's too."""
+    """The settings as TOML. `name` begins the topics' names. JSON's strings, numbers and lists are TOML's too."""
     topics = {role: f"{name}-{role}" for role in _ROLES}
     lines = [f"name = {json.dumps(name)}"]
     for table, keys in {**tables, "topics": topics | dict(tables.get("topics", {}))}.items():
@@ -171,29 +157,14 @@ def to_toml(tables: Mapping[str, Mapping[str, Any]], *, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def from_result(record: Any) -> Outcome:  # noqa: ANN401  # aiokafka has no types
-    """An outcome from a record of `results`."""
-    result = decode_result(record.value)
-    return Outcome(record.key.decode(), result.answered_by, result.prediction, result.score, cost=result.cost)
-
-
-def from_fallback(record: Any) -> Outcome:  # noqa: ANN401  # aiokafka has no types
-    """An outcome from a record of `fallback`, with the answer that was rejected."""
-    facts = decode_facts(record)
-    judged = facts.remote
-    if judged is None:
-        return Outcome(record.key.decode(), None, reason=facts.reason)
-    return Outcome(record.key.decode(), None, judged.prediction, judged.score, facts.reason, judged.cost)
-
-
 def run_rehearsal(given: Recorded, rule: Rule, conditions: Conditions, *, as_document: bool, out: Path | None) -> int:
-    """The command: rehearse, print, write. Returns 1 where the pipeline decided otherwise, lost or repeated."""
-    told = progress_console()
-    told.print(f"  {given.taken}", markup=False, soft_wrap=True)
-    report = rehearse(given, rule, conditions, told)
-    document = as_json(report) | {"settings": rule.settings(), "taken": str(given.taken)}
+    """The command: rehearse, print, write. Returns 1 where a decision differs, or an event is lost or repeated."""
+    console = progress_console()
+    console.print(f"  {given.taken}", markup=False, soft_wrap=True)
+    report = rehearse(given, rule, conditions, console)
+    document = asdict(report) | {"settings": rule.settings(), "taken": str(given.taken)}
     tell(document, [as_table(report)], report.first_mismatches, as_json=as_document)
-    if out is not None:  # last: what took minutes is on the screen, should the file not be writable
+    if out is not None:  # last: where the file cannot be written, the figures are on the screen
         with writing(out):
             out.write_text(as_text(document) + "\n")
     return 0 if report.sound else 1

@@ -1,45 +1,24 @@
-"""What came of a rehearsal, beside what was decided offline. Pure functions."""
+"""The figures of a rehearsal: the pipeline beside the offline decisions. Pure functions."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from rich.table import Table
 
+from ..sandbox.outcomes import EndToEndRun, Outcome, match
 from .rules import Expected
 
-#: mismatches that are told in full
+#: mismatches that are printed, a line each
 _TOLD = 20
-#: reasons for which a supervisor rejects; any other is no decision
+#: reasons for which a supervisor rejects an answer; any other reason is a failure
 _REJECTED = ("low_confidence", "no_confidence")
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One record of `results` or `fallback`, as a downstream service reads it."""
-
-    id: str  #: position of the pair, from 0
-    answered_by: Literal["local", "remote"] | None  #: which model; None on fallback
-    prediction: Any = None  #: the answer; on fallback the one that was rejected
-    score: float | None = None  #: of that answer
-    reason: str | None = None  #: why it fell back; None on results
-    cost: float = 0.0  #: what the record says its remote call cost
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What the server's own meter says."""
-
-    calls: int  #: calls answered, which are paid
-    refused: int  #: calls answered 429, which are free
-    cost: float  #: what the calls cost
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
+class RehearsalReport:
     """The figures of one rehearsal. The names are the keys of its JSON."""
 
     inputs: int  #: events produced to `requests`
@@ -59,7 +38,7 @@ class Report:
     remote_calls: int  #: calls that were paid, by the server's own meter
     remote_calls_refused: int  #: calls that the server answered 429
     cost: float  #: of the paid calls, by the server's own meter
-    cost_in_records: float  #: the same, by what results and fallback records say
+    cost_in_records: float  #: of the paid calls, by what results and fallback records say
     seconds: float  #: from the first event produced to the last outcome read
     throughput: float  #: inputs per second
 
@@ -69,26 +48,20 @@ class Report:
         return not (self.mismatches or self.lost or self.duplicated or self.unknown)
 
 
-def make_report(
-    decisions: Expected, ids: Sequence[str], outcomes: Sequence[Outcome], bill: Bill, seconds: float
-) -> Report:
+def make_report(decisions: Expected, ids: Sequence[str], run: EndToEndRun) -> RehearsalReport:
     """Compare every outcome with its decision. `ids` are the user's own, for the lines about mismatches.
 
-    A duplicated event counts by its first outcome.
+    An event's id is its position, from 0. A duplicated event counts by its first outcome.
     """
     positions = {str(position): position for position in range(len(decisions))}
-    first: dict[int, Outcome] = {}
-    known = 0
-    for outcome in outcomes:
-        if outcome.id in positions:
-            known += 1
-            first.setdefault(positions[outcome.id], outcome)
+    delivery, meter = match(positions.keys(), run.outcomes), run.meter
+    first = {positions[identity]: outcome for identity, outcome in delivery.first.items()}
     differing = {at: why for at, outcome in first.items() if (why := _difference(decisions, at, outcome))}
     by = Counter(outcome.answered_by for outcome in first.values())
     reasons = Counter(outcome.reason or "none" for outcome in first.values() if outcome.answered_by is None)
     results, rejected = by["local"] + by["remote"], sum(reasons[reason] for reason in _REJECTED)
     correct = sum(bool(decisions.correct[at]) for at in first.keys() - differing.keys())
-    return Report(
+    return RehearsalReport(
         inputs=len(decisions),
         answered_by_local=by["local"],
         answered_by_remote=by["remote"],
@@ -98,17 +71,17 @@ def make_report(
         accuracy=correct / results if results else None,
         mismatches=len(differing),
         first_mismatches=[f"id {ids[at]!s}: {differing[at]}" for at in sorted(differing)[:_TOLD]],
-        lost=len(decisions) - len(first),
-        duplicated=known - len(first),
-        unknown=len(outcomes) - known,
+        lost=delivery.lost,
+        duplicated=delivery.duplicated,
+        unknown=delivery.unknown,
         fallback_reasons=dict(reasons.most_common()),
         expected=_expected(decisions),
-        remote_calls=bill.calls,
-        remote_calls_refused=bill.refused,
-        cost=round(bill.cost, 6),
+        remote_calls=meter.calls,
+        remote_calls_refused=meter.refused,
+        cost=round(meter.cost, 6),
         cost_in_records=round(sum(outcome.cost for outcome in first.values()), 6),
-        seconds=round(seconds, 3),
-        throughput=round(len(decisions) / seconds, 1) if seconds else 0.0,
+        seconds=round(run.seconds, 3),
+        throughput=round(len(decisions) / run.seconds, 1) if run.seconds else 0.0,
     )
 
 
@@ -122,7 +95,7 @@ def _expected(decisions: Expected) -> dict[str, int]:
 
 
 def _difference(decisions: Expected, at: int, outcome: Outcome) -> str:
-    """What differs, or nothing. Scores are compared to the last bit: both sides read the same numbers."""
+    """How an outcome differs; empty where it does not. Scores must be equal: both sides read the same numbers."""
     wanted = "local" if decisions.answered_by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
     got = outcome.answered_by or ("rejected" if outcome.reason in _REJECTED else f"failed with {outcome.reason}")
     pairs = {
@@ -135,13 +108,8 @@ def _difference(decisions: Expected, at: int, outcome: Outcome) -> str:
     )
 
 
-def as_json(report: Report) -> dict[str, object]:
-    """The report as `--json` prints it."""
-    return asdict(report)
-
-
-def as_table(report: Report) -> Table:
-    """The report as a person reads it: the pipeline beside the offline evaluation."""
+def as_table(report: RehearsalReport) -> Table:
+    """The report for people."""
     table = Table(title="Rehearsal: recorded predictions through the real pipeline", title_justify="left")
     table.add_column("")
     table.add_column("pipeline", justify="right")

@@ -1,14 +1,14 @@
-"""Answers that are paid for, judged again under other thresholds: what would change.
+"""The command `rejudge`: judge paid answers again under other thresholds, and report what would change.
 
-The answers stand in the topic `answers`, and what was made of them in `results` and `fallback`, all joined by the
-source of the request. The judge is the stream's own, so the decision is the one that it would take. Inputs that the
-local model answered were never put to the remote: there is nothing to judge, and `results` tells how many they are.
+The answers are in the topic `answers`. What was decided about them is in `results` and `fallback`; the source of the
+request joins the three. The judge is the same code as in the stream, so it decides as the stream would. Inputs that the
+local model answered have no remote answer: they cannot be judged, and are only counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from ...agents.remote_supervisor import RemoteSupervisor
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.supervisor import Supervisor
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
-from ...schemas.codec import decode_facts, decode_result, header
-from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequest
+from ...schemas.codec import header
+from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import REASON_HEADER, Incoming, Outgoing, Source
-from ..console.output import progress_bar, progress_console, tell, working
+from ..console.output import tell, working
 from ..console.signals import run_coroutine
 from ..settings.tables import Settings
-from .recordings.from_topics import read_all
-from .rewriting import Rewriting, Targets, rewrite
+from .recordings.system_topics import Takers, facts_in, read_with_progress, result_in
+from .rewriting import OutputTopics, Rewriting, rewrite
 
 TRUSTED, UNKNOWN = "trusted", "not judged yet"
 
@@ -36,8 +36,8 @@ class RejudgeError(BiSupervisedError):
     """The answers cannot be judged by these thresholds. The message says why."""
 
 
-class Judge:
-    """The stream's own judge, made from a thresholds file."""
+class AnswerJudge:
+    """The judge of the stream, made from a thresholds file."""
 
     def __init__(self, thresholds: Thresholds) -> None:
         self.local = Supervisor(thresholds.local.score, thresholds.local.threshold)
@@ -51,11 +51,12 @@ class Judge:
         )
 
     def judge(self, record: Incoming) -> Outgoing:
-        """The outcome. Raises `RejudgeError` where the answer has another score than the thresholds are for."""
-        try:
-            remote = decode_facts(record).remote
-        except InvalidRequest:
-            remote = None  # the judge tells what is wrong
+        """The outcome of a record of `answers`.
+
+        Raises `RejudgeError` where the answer has another score than the thresholds are for.
+        """
+        facts = facts_in(record)
+        remote = facts.remote if facts is not None else None  # the supervisor below says what is wrong
         if remote is not None and remote.score is not None and remote.supervisor != self._score:
             raise RejudgeError(
                 f"{record.topic}-{record.partition} offset {record.offset} has the score {remote.supervisor!r}, and "
@@ -66,51 +67,54 @@ class Judge:
 
 
 @dataclass(slots=True)
-class Decisions:
-    """What the topics say was decided, and what would be now."""
+class Comparison:
+    """What the topics say was decided, and what the judge decides now."""
 
-    judge: Judge
+    judge: AnswerJudge
     before: dict[Source, str] = field(default_factory=dict)  #: 'trusted', or the reason
     after: dict[Source, str] = field(default_factory=dict)
     locally: set[Source] = field(default_factory=set)  #: answered by the local model alone
-    now_doubtful: int = 0  #: of these: the local threshold of the file would have put them to the remote
-    now_local: set[Source] = field(default_factory=set)  #: put to the remote, and would not be
-    unreadable: int = 0  #: records of `results` or `fallback` that are not of this system
+    now_doubtful: int = 0  #: how many of these the file's local threshold would have sent to the remote
+    now_local: set[Source] = field(default_factory=set)  #: sent to the remote, and would not be now
+    unreadable: int = 0  #: records that are not of this system
+
+    def takers(self, settings: Settings) -> Takers:
+        """What takes the records of each topic."""
+        topics = settings.topics
+        return {
+            topics.answers: self.take_answer,
+            topics.results: self.take_result,
+            topics.fallback: self.take_fallback,
+        }
 
     def take_answer(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        """A record of `answers`."""
-        outcome = self.judge.judge(record)
-        try:
-            facts = decode_facts(record)
-        except InvalidRequest:
+        """Take a record of `answers`."""
+        facts = facts_in(record)
+        if facts is None:
             self.unreadable += 1
             return
-        self.after[facts.source] = _decision(outcome)
+        self.after[facts.source] = _decision(self.judge.judge(record))
         local = facts.local
         if local is not None and local.score is not None and self.judge.local.trusts(local.score):
             self.now_local.add(facts.source)
 
     def take_result(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        """A record of `results`."""
-        try:
-            result = decode_result(record.value or b"")
-        except msgspec.DecodeError:
+        """Take a record of `results`."""
+        result = result_in(record)
+        if result is None:
             self.unreadable += 1
-            return
-        if result.answered_by == "remote" or result.arbitrated:
+        elif result.answered_by == "remote" or result.arbitrated:
             self.before[result.source] = TRUSTED
         elif result.trusted and result.source not in self.locally:
             self.locally.add(result.source)
             self.now_doubtful += not self.judge.local.trusts(result.score)
 
     def take_fallback(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        """A record of `fallback`; only what its judge rejected had an answer."""
-        try:
-            facts = decode_facts(record)
-        except InvalidRequest:
+        """Take a record of `fallback`. Only what the remote supervisor rejected had an answer."""
+        facts = facts_in(record)
+        if facts is None:
             self.unreadable += 1
-            return
-        if facts.agent == "remote_supervisor" and facts.reason is not None:
+        elif facts.agent == "remote_supervisor" and facts.reason is not None:
             self.before[facts.source] = facts.reason
 
 
@@ -124,8 +128,8 @@ def _decision(outcome: Outgoing) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """Answers that were decided one way and would be another."""
+class DecisionChange:
+    """Answers whose decision changes in one particular way."""
 
     before: str  #: 'trusted', a reason, or 'not judged yet'
     after: str  #: 'trusted', or a reason
@@ -135,42 +139,42 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the new thresholds would make of the answers."""
+class RejudgeReport:
+    """What the new thresholds would decide. The names are the keys of its JSON."""
 
     thresholds: str  #: their version
     answers: int  #: inputs with a remote answer
     same: int  #: decided as before
     trusted_to_rejected: int
     rejected_to_trusted: int
-    not_judged_yet: int  #: nothing in results or fallback tells of them
+    not_judged_yet: int  #: neither results nor fallback has a record of them
     trusted: int  #: now
     rejected: dict[str, int]  #: now, by reason
-    changes: list[Change]  #: most frequent first
-    answered_locally: int  #: no remote answer to judge: by the local model, as `results` says
-    locally_now_doubtful: int  #: of these, the file's local threshold would have put to the remote
-    asked_now_local: int  #: of the answers, that threshold would not have asked for
+    changes: list[DecisionChange]  #: most frequent first
+    answered_locally: int  #: inputs answered by the local model: they have no remote answer to judge
+    locally_now_doubtful: int  #: how many of these the file's local threshold would have sent to the remote
+    asked_now_local: int  #: how many of the answers that threshold would not have asked for
     unreadable: int  #: records that are not of this system
 
 
-def report_on(decisions: Decisions, examples: int) -> Report:
-    """Count what changes. Inputs are named in the order of their sources."""
+def make_report(compared: Comparison, examples: int) -> RejudgeReport:
+    """Count what changes. `examples` inputs are named for each change, in the order of their sources."""
     pairs = {
-        source: (decisions.before.get(source, UNKNOWN), after)
-        for source, after in sorted(decisions.after.items(), key=lambda item: msgspec.structs.astuple(item[0]))
+        source: (compared.before.get(source, UNKNOWN), after)
+        for source, after in sorted(compared.after.items(), key=lambda item: msgspec.structs.astuple(item[0]))
     }
     by_change: dict[tuple[str, str], list[Source]] = defaultdict(list)
     for source, pair in pairs.items():
         by_change[pair].append(source)
     changes = [
-        Change(*pair, len(sources), len(sources) / len(pairs), [str(source) for source in sources[:examples]])
+        DecisionChange(*pair, len(sources), len(sources) / len(pairs), [str(source) for source in sources[:examples]])
         for pair, sources in sorted(by_change.items(), key=lambda item: -len(item[1]))
         if pair[0] != pair[1]
     ]
     now = Counter(after for _, after in pairs.values())
     judged = [(before == TRUSTED, after == TRUSTED) for before, after in pairs.values() if before != UNKNOWN]
-    return Report(
-        decisions.judge.version,
+    return RejudgeReport(
+        compared.judge.version,
         answers=len(pairs),
         same=sum(before == after for before, after in pairs.values()),
         trusted_to_rejected=judged.count((True, False)),
@@ -179,15 +183,15 @@ def report_on(decisions: Decisions, examples: int) -> Report:
         trusted=now.pop(TRUSTED, 0),
         rejected=dict(sorted(now.items())),
         changes=changes,
-        answered_locally=len(decisions.locally),
-        locally_now_doubtful=decisions.now_doubtful,
-        asked_now_local=len(decisions.now_local),
-        unreadable=decisions.unreadable,
+        answered_locally=len(compared.locally),
+        locally_now_doubtful=compared.now_doubtful,
+        asked_now_local=len(compared.now_local),
+        unreadable=compared.unreadable,
     )
 
 
-def as_table(report: Report) -> Table:
-    """The changes, a row each."""
+def as_table(report: RejudgeReport) -> Table:
+    """The changes, a row for each."""
     table = Table(title=f"{report.answers:,} answers under thresholds {report.thresholds}")
     for name in ("was", "would be"):
         table.add_column(name)
@@ -200,18 +204,20 @@ def as_table(report: Report) -> Table:
     return table
 
 
-def notes(report: Report) -> list[str]:
-    """What the table leaves out."""
+def notes(report: RejudgeReport) -> list[str]:
+    """What the table does not show."""
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in report.rejected.items()) or "none"
     lines = [
         f"{report.same:,} stay as they were; in all {report.trusted:,} trusted, rejected: {rejected}",
         f"{report.answered_locally:,} inputs were answered by the local model: there is no remote answer to judge",
     ]
     if report.locally_now_doubtful:
-        lines.append(f"  {report.locally_now_doubtful:,} of them would be put to the remote by the new local threshold")
+        lines.append(
+            f"  {report.locally_now_doubtful:,} of them would be sent to the remote under the new local threshold"
+        )
     if report.asked_now_local:
         lines.append(
-            f"{report.asked_now_local:,} of the answers would not be asked for by the new local threshold; here "
+            f"{report.asked_now_local:,} of the answers would not be asked for under the new local threshold; here "
             "they are judged all the same"
         )
     if report.not_judged_yet:
@@ -224,7 +230,7 @@ def notes(report: Report) -> list[str]:
 # the command
 
 
-def targets_of(settings: Settings, results: str | None, fallback: str | None) -> Targets | None:
+def output_topics(settings: Settings, results: str | None, fallback: str | None) -> OutputTopics | None:
     """Where records go; None for a report alone. Raises `ConfigurationError`."""
     if results is None and fallback is None:
         return None
@@ -243,39 +249,24 @@ def targets_of(settings: Settings, results: str | None, fallback: str | None) ->
         faults.append("--results: needs transactions, and [stream] delivery says that the broker has none")
     if faults:
         raise ConfigurationError(faults)
-    return Targets(results, fallback)
-
-
-async def read_decisions(
-    settings: Settings, judge: Judge, tell: Callable[[int, int], object] = lambda *_: None
-) -> Decisions:
-    """All that `answers`, `results` and `fallback` hold now. `tell` hears how many offsets of how many are done."""
-    topics, read = settings.topics, Decisions(judge)
-    takes = {
-        topics.answers: read.take_answer,
-        topics.results: read.take_result,
-        topics.fallback: read.take_fallback,
-    }
-    await read_all(settings, takes, tell)
-    return read
+    return OutputTopics(results, fallback)
 
 
 def run_rejudge(
-    settings: Settings, thresholds: Path, targets: Targets | None, examples: int, *, as_document: bool
+    settings: Settings, thresholds: Path, outputs: OutputTopics | None, examples: int, *, as_document: bool
 ) -> int:
     """Report what would change, and write records where topics are given for them."""
     made = read_thresholds(thresholds)
-    judge = Judge(made)
-    with progress_bar(progress_console()) as bar:
-        reading = bar.add_task("offsets", total=None)
-        read = read_decisions(settings, judge, lambda n, of: bar.update(reading, completed=n, total=of))
-        report = report_on(run_coroutine(read), examples)
+    judge = AnswerJudge(made)
+    compared = Comparison(judge)
+    read_with_progress(settings, compared.takers(settings))
+    report = make_report(compared, examples)
     written: Mapping[str, int] = {}
-    if targets is not None:
+    if outputs is not None:
         with working("writing the records"):
             name = f"rejudge-{made.digest}"
-            written = run_coroutine(rewrite(Rewriting(settings, settings.topics.answers, name, targets), judge.judge))
-    document = msgspec.to_builtins(report) | ({"written": dict(written)} if targets is not None else {})
+            written = run_coroutine(rewrite(Rewriting(settings, settings.topics.answers, name, outputs), judge.judge))
+    document = msgspec.to_builtins(report) | ({"written": dict(written)} if outputs is not None else {})
     told = [f"{count:,} records written to {topic} by this run" for topic, count in written.items()]
     tell(document, [as_table(report)] if report.changes else [], [*notes(report), *told], as_json=as_document)
     return 0

@@ -1,7 +1,8 @@
-"""The paper's tables, recomputed from its recorded predictions: how a reader checks that this is the paper's method.
+"""The command `replicate`: recompute the paper's tables from its recorded predictions.
 
-Source: Weiss and Tonella, Adopting Two Supervisors for Efficient Use of Large-Scale Remote Deep Neural Networks,
-2023, and its replication package: `rq2_table.csv` is that package's; the figures of RQ1 are those printed on its plots.
+So a reader can check that the method here is the paper's. Source: Weiss and Tonella, Adopting Two Supervisors for
+Efficient Use of Large-Scale Remote Deep Neural Networks, 2023, and its replication package. `rq2_table.csv` is from
+that package; the figures of RQ1 are printed on its plots.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from ...schemas.errors import BiSupervisedError
 from .recordings.columns import Columns, Where
 from .recordings.pairs import read_recording
 
-#: the paper's tables were made on the coarse grid, its plots on the fine one
+#: cutoffs of the grids: the paper's tables use the coarse one, its plots the fine one
 TABLE_GRID, PLOT_GRID = 101, 1001
-#: largest difference that still is the same figure
+#: largest difference between figures that count as the same
 TOLERANCE = 1e-9
 _RATES = (0.01, 0.05, 0.1)
 _INFEASIBLE = "infeasible"
@@ -41,7 +42,7 @@ class ReplicationError(BiSupervisedError):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the package's plot of a case study says, to three digits and whole per cents."""
+    """The figures on the package's plot of a case study, to three digits and whole per cents."""
 
     local: float
     remote: float
@@ -59,7 +60,7 @@ class Case:
     remote: Columns
     published: Published
     where: Where | None = None
-    fractions: tuple[float, ...] = ()  #: operating points; none: remote-even and best, as found on the curve
+    fractions: tuple[float, ...] = ()  #: operating points; without any, remote-even and best of the curve
 
 
 _CLASSES = Columns(id="", score="sm_confidence", prediction="prediction", truth="ground_truth")
@@ -118,7 +119,7 @@ def _files(case: Case, folder: Path) -> tuple[Path, Path]:
     return folder / f"{case.files}_local.csv", folder / f"{case.files}_remote.csv"
 
 
-def load(case: Case, folder: Path) -> Recording:
+def load_case(case: Case, folder: Path) -> Recording:
     """The recorded predictions of a case study."""
     local, remote = _files(case, folder)
     return read_recording(local, remote, case.local, case.remote, case.where).recording
@@ -147,7 +148,7 @@ def _value(text: str) -> float | str | None:
     return text if text == _INFEASIBLE else float(text) if text else None
 
 
-def table_of(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
+def second_table(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
     """The rows of the paper's second table for one case study."""
     points = operating_points(case, request_accuracy(recording, TABLE_GRID))
     for rate in _RATES:
@@ -158,7 +159,7 @@ def table_of(case: Case, recording: Recording) -> Iterator[tuple[Key, Row]]:
 
 
 def operating_points(case: Case, curve: Curve) -> list[tuple[str, float]]:
-    """What the paper calls it, and its share of remote calls; two of them may be the same share."""
+    """The paper's name of each operating point, and its share of remote calls. Two may have the same share."""
     if case.fractions:
         return [("default", fraction) for fraction in case.fractions]
     return [("remote-even", curve.remote_even.fraction), ("best", curve.best.fraction)]
@@ -175,7 +176,7 @@ def _supervised(recording: Recording, fraction: float, rate: float) -> Row:
 
 
 def _alone(side: Side, rate: float) -> Row:
-    """One supervised model that answers everything: the second supervisor, with every input deferred to it."""
+    """One supervised model that answers everything: every input is deferred, and only the second supervisor judges."""
     itself, everything = Recording(side, side), Supervisor("", np.inf)
     found = paper_rule(itself, np.inf, rate)
     if isinstance(found, Infeasible):
@@ -215,7 +216,7 @@ def _first_question(case: Case, recording: Recording) -> Iterator[Figure]:
 
 
 def _second_question(case: Case, recording: Recording, reference: Mapping[Key, Row]) -> Iterator[Figure]:
-    ours = dict(table_of(case, recording))
+    ours = dict(second_table(case, recording))
     wanted = [key for key in reference if key[0] == case.name]
     for key in dict.fromkeys([*wanted, *ours]):
         known, made = reference.get(key, {}), ours.get(key, {})
@@ -225,23 +226,26 @@ def _second_question(case: Case, recording: Recording, reference: Mapping[Key, R
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """What the joint supervisor and arbitration add, cross-validated, beside the paper's rule on the same inputs."""
+    """The joint supervisor and arbitration, cross-validated, beside the paper's rule on the same inputs.
+
+    Of each pair, the first figure is the paper's rule.
+    """
 
     case: str
-    auc: tuple[float | None, float | None]  #: area under the request-accuracy curve: the paper's rule, arbitration
-    even: tuple[float, float]  #: share of remote calls that is as right as the remote alone, 0..1
-    best: tuple[float, float]  #: highest accuracy, 0..1
-    accepted: tuple[float, float]  #: accuracy of what is accepted: the remote's own score, the joint score, 0..1
+    auc: tuple[float | None, float | None]  #: area under the request-accuracy curve, and with arbitration
+    even: tuple[float, float]  #: share of remote calls that is as right as the remote alone, and with arbitration, 0..1
+    best: tuple[float, float]  #: highest accuracy, and with arbitration, 0..1
+    accepted: tuple[float, float]  #: accuracy of what the remote's own score accepts, and the joint score, 0..1
 
 
 @dataclass(frozen=True, slots=True)
 class Replication:
-    """All that was recomputed."""
+    """Everything that was recomputed."""
 
     figures: list[Figure]
     more: list[Beyond]
     absent: list[str]  #: case studies of the paper's table whose predictions are not there
-    too_little: list[str]  #: case studies that no joint model could be fitted on, and why
+    too_little: list[str]  #: case studies that are too small for a joint model, and why
 
     @property
     def different(self) -> int:
@@ -250,7 +254,7 @@ class Replication:
 
 
 def recomputed(folder: Path, begins: Callable[[str], object]) -> Replication:
-    """Every case study in the folder; `begins` hears the name of each.
+    """Recompute every case study in the folder. `begins` is called with the name of each.
 
     Raises `ReplicationError` where there is none or no table, and `RecordingError`.
     """
@@ -258,7 +262,7 @@ def recomputed(folder: Path, begins: Callable[[str], object]) -> Replication:
     made = Replication([], [], sorted({name for name, _, _ in reference} - {case.name for case in cases}), [])
     for case in cases:
         begins(case.name)
-        recording = load(case, folder)
+        recording = load_case(case, folder)
         made.figures.extend(figures_of(case, recording, reference))
         try:
             made.more.append(beyond(case, recording))
@@ -272,13 +276,13 @@ DEFERRED, REJECTED = 0.5, 0.4
 
 
 def beyond(case: Case, recording: Recording) -> Beyond:
-    """The second table for one case study: five folds, each judged by a model that was fitted on the others.
+    """Go beyond the paper for one case study: five folds, each judged by a model that was fitted on the other four.
 
     Raises `ValueError` where there is too little to fit a model on.
     """
     estimates = cross_validated(recording)
     joint = judged(recording, estimates, joint=True, arbitration=False)
-    plain = one_by_one(recording)  # a grid would add its own noise to a comparison
+    plain = one_by_one(recording)  # a grid would add noise to the comparison
     arbitrated = one_by_one(judged(recording, estimates, joint=True, arbitration=True), plain.level)
     return Beyond(
         case.name,

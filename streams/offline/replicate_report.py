@@ -1,4 +1,4 @@
-"""What `replicate` prints: the paper's tables, ours beside them. Readable in 80 columns."""
+"""What `replicate` prints: the recomputed tables beside the paper's. They fit into 80 columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HERE_AND_PAPER = "here\npaper"
 
 
 def as_json(made: Replication) -> dict[str, Any]:
-    """What was compared."""
+    """The document of `--json`."""
     return {
         "beyond": [asdict(case) for case in made.more],
         "figures": len(made.figures),
@@ -29,7 +29,7 @@ def as_json(made: Replication) -> dict[str, Any]:
 
 
 def notes(made: Replication) -> list[str]:
-    """How much differs, and what was left out."""
+    """The lines below the tables: how many figures differ, and what was left out."""
     figures = f"{len(made.figures)} figures, {made.different} differ"
     return [
         f"{figures} by more than {TOLERANCE:g} (RQ1: as the paper rounds them)",
@@ -46,7 +46,7 @@ def tables(made: Replication) -> list[Table]:
 
 
 def _first_table(figures: list[Figure]) -> Table:
-    """RQ1, figure by figure."""
+    """RQ1, a row for each figure."""
     table = Table(title="RQ1: the request-accuracy curve", title_justify="left")
     for name in ("case study", "figure", "here", "paper", ""):
         table.add_column(name, justify="right" if name in ("here", "paper") else "left")
@@ -58,7 +58,7 @@ def _first_table(figures: list[Figure]) -> Table:
 
 
 def _second_tables(figures: list[Figure]) -> list[Table]:
-    """RQ2, a table for each case study: every row of the paper's table, ours above the paper's."""
+    """RQ2, a table for each case study: every row of the paper's table, with our figures above the paper's."""
     return [
         _second_table(case, [figure for figure in figures if figure.case == case])
         for case in dict.fromkeys(figure.case for figure in figures)

@@ -1,7 +1,8 @@
-"""A topic of the system turned into others once, by a command: each record has one outcome, whatever kills the run.
+"""Rewriting a topic of the system into others, exactly once: each record gets one outcome, even if the run is killed.
 
-A run has a group of its own, made of what it does, and sends outcomes and progress in one transaction a partition, as
-the stream does. It ends where the topic ended when it began. The same command again goes on where the last one ended.
+A run has a consumer group of its own, named after what it does. As in the stream, outcomes and progress are committed
+in one transaction for each partition. The run stops where the topic ended when it began. The same command goes on
+from what is committed.
 """
 
 from __future__ import annotations
@@ -34,42 +35,42 @@ _AGAIN_S = 0.5
 
 
 class RewritingError(BiSupervisedError):
-    """The run ended before its end. The message says whether the same command goes on from there."""
+    """The run failed. The message says whether the same command can go on from there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Targets:
-    """Topics for what comes out."""
+class OutputTopics:
+    """Where the outcomes go."""
 
     results: str
     fallback: str
 
     @property
     def topics(self) -> dict[Route, str]:
-        """By route."""
+        """The topics by route."""
         return {"results": self.results, "fallback": self.fallback}
 
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """What a run does. Runs with equal ones are the same run, continued."""
+    """What a run does. A run with an equal one continues it."""
 
     settings: Settings
     source: str  #: topic to read
-    name: str  #: what is done to each record: a name for the kind, and a digest of all that it depends on
-    targets: Targets
+    name: str  #: names what is done to each record, with a digest of everything that it depends on
+    outputs: OutputTopics
 
     @property
     def group(self) -> str:
-        """The consumer group that keeps its progress."""
-        parts = " ".join((self.name, self.source, self.targets.results, self.targets.fallback))
+        """The consumer group that keeps the progress."""
+        parts = " ".join((self.name, self.source, self.outputs.results, self.outputs.fallback))
         return f"{self.settings.name}-{self.name}-{blake2b(parts.encode(), digest_size=6).hexdigest()}"
 
 
 async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dict[str, int]:
-    """Send what `decide` makes of each record. Returns how many records went to which topic.
+    """Send the outcome that `decide` makes of each record. Returns the number of records by topic.
 
-    Raises `ConfigurationError` for topics that are not there, `BrokerUnreachable`, and `RewritingError`.
+    Raises `ConfigurationError` for missing topics, `BrokerUnreachable`, and `RewritingError`.
     """
     router, partitions = await _prepared(run)
     ledger = Ledger(connection(run.settings.kafka), run.group)
@@ -80,7 +81,7 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
         enable_auto_commit=False,
         max_poll_records=run.settings.stream.fetch_records,
     )
-    written: Counter[str] = Counter(dict.fromkeys(run.targets.topics.values(), 0))
+    written: Counter[str] = Counter(dict.fromkeys(run.outputs.topics.values(), 0))
     try:
         async with consumer:
             for partition in range(partitions):
@@ -96,20 +97,20 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
 
 
 async def _prepared(run: Rewriting) -> tuple[Router, int]:
-    """Where records go, and how many partitions are to be read."""
-    wanted = [run.source, *run.targets.topics.values()]
+    """The router of the outcomes, and the number of partitions to read."""
+    wanted = [run.source, *run.outputs.topics.values()]
     async with admin_client(run.settings) as admin:
         partitions = await count_partitions(admin, wanted)
         missing = [topic for topic in wanted if topic not in partitions]
         if missing:
             raise ConfigurationError([f"{topic}: the broker has no such topic; make it first" for topic in missing])
-        limits = {route: await message_bytes(admin, topic) for route, topic in run.targets.topics.items()}
-    return Router(run.targets.topics, partitions[run.source], limits), partitions[run.source]
+        limits = {route: await message_bytes(admin, topic) for route, topic in run.outputs.topics.items()}
+    return Router(run.outputs.topics, partitions[run.source], limits), partitions[run.source]
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One partition, from where the last run ended to where the topic ends now."""
+    """One partition, from the end of the last run to where the topic ends now."""
 
     run: Rewriting
     tp: TopicPartition
@@ -134,12 +135,12 @@ class _Place:
             await outbox.close()
 
     async def _opened(self, outbox: ExactlyOnce) -> int:
-        """Where to begin. The coordinators of a broker that has just started say nothing for a while."""
+        """Open the outbox. Returns the offset to begin at. A broker that has just started may need some tries."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.run.settings.stream.watchdog_s
         while True:
             try:
-                await outbox.open()  # before progress is read: another run of the same can send nothing from here on
+                await outbox.open()  # before progress is read: from here on another run of the name sends nothing
                 return await self._start()
             except Lost:
                 if clock() > deadline:
@@ -165,7 +166,7 @@ class _Place:
             await outbox.send(outcomes, progress)
         except Refused as error:
             raise RewritingError(
-                f"{error}; give {' and '.join(self.run.targets.topics.values())} the max.message.bytes of the system's "
+                f"{error}; give {' and '.join(self.run.outputs.topics.values())} the max.message.bytes of the system's "
                 "topics, and the same command goes on from there"
             ) from error
 

@@ -1,4 +1,4 @@
-"""Who answers what, decided offline: what a rehearsal holds the pipeline to. Pure functions over arrays."""
+"""The decision about every input, made offline: a rehearsal compares the pipeline with it. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...agents.supervision.supervisor import Supervisor
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
 
-#: what answers stand for where only their correctness is recorded
+#: the answers that are used where only their correctness is recorded
 RIGHT, WRONG = "right", "wrong"
 #: name of the score in settings and records
 SCORE = "recorded"
@@ -24,22 +24,17 @@ SCORE = "recorded"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the record of every input must say, (n,) each."""
+    """What the outcome of every input must be, (n,) each."""
 
     by_local: NDArray[np.bool_]  #: the local answer is trusted
-    by_remote: NDArray[np.bool_]  #: the remote was asked, and its answer is trusted; neither: rejected
+    by_remote: NDArray[np.bool_]  #: the remote was asked, and the answer is trusted; rejected where neither holds
     predictions: NDArray[Any]  #: the answer that was judged last
     scores: NDArray[np.float64]  #: its score
     correct: NDArray[np.bool_]  #: whether it is trusted and right
-    local_after_all: NDArray[np.bool_]  #: the remote was asked, and the local answer is taken, being the likelier
+    local_after_all: NDArray[np.bool_]  #: the remote was asked, and the local answer is taken as the likelier one
 
     def __len__(self) -> int:
         return len(self.by_local)
-
-    @property
-    def deferred(self) -> NDArray[np.bool_]:
-        """The inputs that the remote is asked about."""
-        return ~self.by_local
 
     @property
     def rejected(self) -> NDArray[np.bool_]:
@@ -47,7 +42,7 @@ class Expected:
 
     @property
     def answered_by_local(self) -> NDArray[np.bool_]:
-        """The answer that is trusted is the local one, asked for or not."""
+        """The trusted answer is the local one, whether the remote was asked or not."""
         return self.by_local | (self.by_remote & self.local_after_all)
 
 
@@ -57,7 +52,7 @@ class Rule(Protocol):
     def decide(self, recording: Recording) -> Expected: ...
 
     def settings(self) -> dict[str, dict[str, object]]:
-        """The keys of the settings, by table, that make a worker decide the same."""
+        """The settings, by table and key, with which a worker decides the same."""
         ...
 
 
@@ -82,7 +77,7 @@ class TwoThresholds:
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
-    """What `calibrate` wrote: both thresholds, and the joint supervisor and arbitration where it kept them."""
+    """A thresholds file of `calibrate`: both thresholds, and the joint supervisor and arbitration where it has them."""
 
     path: Path
     made: Thresholds
@@ -114,10 +109,13 @@ class FromFile:
 def _expected(
     recording: Recording, seen: Recording, local: Supervisor, remote: Supervisor, local_taken: NDArray[np.bool_]
 ) -> Expected:
-    """`seen` is the recording as the second supervisor sees it; a rejected record keeps what the remote said itself."""
+    """The decisions. `seen` is the recording as the second supervisor sees it.
+
+    A rejected record keeps the remote's own score.
+    """
     made = decide(seen, local, remote)
     by_local, by_remote = made.by_local, made.by_remote
-    of_local, of_remote = answers(recording)
+    of_local, of_remote = recorded_answers(recording)
     judged_last = np.where(by_remote, seen.remote.scores, recording.remote.scores)
     return Expected(
         by_local,
@@ -129,8 +127,8 @@ def _expected(
     )
 
 
-def answers(recording: Recording) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What each model answers, (n,) of one kind; where only correctness is recorded, RIGHT or WRONG."""
+def recorded_answers(recording: Recording) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The answers of each model, (n,); RIGHT or WRONG where only correctness is recorded."""
     local, remote = recording.local, recording.remote
     if local.predictions is None or remote.predictions is None:
         return np.where(local.correct, RIGHT, WRONG), np.where(remote.correct, RIGHT, WRONG)

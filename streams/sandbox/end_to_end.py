@@ -1,4 +1,4 @@
-"""A whole run seen from outside: events into `requests`, outcomes out of `results` and `fallback`."""
+"""A whole run seen from outside: events go into `requests`, outcomes come out of `results` and `fallback`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -15,26 +15,15 @@ from rich.console import Console
 from ..console.output import progress_bar
 from ..settings.broker import connection
 from ..settings.tables import Settings
+from .outcomes import EndToEndRun, MeterReading, Outcome, from_fallback, from_result
 from .processes import Process, end
 
 _STALLED_S = 60.0  # without any outcome: what is missing by then is lost
 _QUIET_S = 2.0  # after the worker has ended, a late duplicate would be there by now
 
 
-class Identified(Protocol):
-    """An outcome, as a downstream service reads it."""
-
-    @property
-    def id(self) -> str: ...  # the key of the event
-
-
-Outcome = TypeVar("Outcome", bound=Identified)
-#: makes an outcome of a record; aiokafka has no types
-Read = Callable[[Any], Outcome]
-
-
 @dataclass(slots=True)
-class Downstream(Generic[Outcome]):
+class Downstream:
     """What the services behind `results` and `fallback` have read."""
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -49,21 +38,26 @@ class Downstream(Generic[Outcome]):
             self.at = time.monotonic()
 
 
-async def stream(
-    settings: Settings,
-    events: Mapping[str, bytes],
-    worker: Process,
-    reads: tuple[Read[Outcome], Read[Outcome]],
-    console: Console,
-) -> tuple[list[Outcome], float]:
-    """Produce everything, read every outcome, stop the worker, and read what may still come.
+async def run_events(
+    settings: Settings, events: Mapping[str, bytes], worker: Process, server_url: str, console: Console
+) -> EndToEndRun:
+    """Produce everything, read every outcome, stop the worker, read what may still come, and read the server's meter.
 
-    `events`: id -> value, in the order they are sent. `reads`: how records of `results` and of `fallback` are
-    read. Returns the outcomes, and the seconds from the first event produced to the last outcome read.
+    `events`: id -> value, in the order they are sent.
     """
-    downstream: Downstream[Outcome] = Downstream()
-    topics = zip((settings.topics.results, settings.topics.fallback), reads, strict=True)
-    readers = [asyncio.create_task(_read(settings, topic, downstream, read)) for topic, read in topics]
+    outcomes, seconds = await _stream(settings, events, worker, console)
+    return EndToEndRun(outcomes, seconds, await _read_meter(server_url))
+
+
+async def _stream(
+    settings: Settings, events: Mapping[str, bytes], worker: Process, console: Console
+) -> tuple[list[Outcome], float]:
+    """The outcomes, and the seconds from the first event produced to the last outcome read."""
+    downstream, topics = Downstream(), settings.topics
+    readers = [
+        asyncio.create_task(_read(settings, topics.results, downstream, from_result)),
+        asyncio.create_task(_read(settings, topics.fallback, downstream, from_fallback)),
+    ]
     with progress_bar(console) as progress:
         produced = progress.add_task("produced", total=len(events))
         answered = progress.add_task("outcomes", total=len(events))
@@ -86,7 +80,7 @@ async def stream(
 
 def _goes_on(
     events: int,
-    downstream: Downstream[Outcome],
+    downstream: Downstream,
     worker: Process,
     producing: asyncio.Task[None],
     readers: list[asyncio.Task[None]],
@@ -99,14 +93,14 @@ def _goes_on(
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    """End them in order, while the loop and their connections still live."""
+    """End the tasks in order, while the loop and their connections still live."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _produce(settings: Settings, events: Mapping[str, bytes], sent: Callable[[int], object]) -> None:
-    """As any service would: keyed JSON events, acknowledged by the broker."""
+    """Produce as any service would: keyed JSON events, acknowledged by the broker."""
     producer = AIOKafkaProducer(**connection(settings.kafka).options(), enable_idempotence=True, linger_ms=5)
     async with producer:
         for identity, value in events.items():
@@ -115,8 +109,8 @@ async def _produce(settings: Settings, events: Mapping[str, bytes], sent: Callab
         await producer.flush()
 
 
-async def _read(settings: Settings, topic: str, downstream: Downstream[Outcome], read: Read[Outcome]) -> None:
-    """A service behind one topic. It reads committed records only: what is aborted never happened."""
+async def _read(settings: Settings, topic: str, downstream: Downstream, read: Callable[[Any], Outcome]) -> None:
+    """Read one topic as the service behind it would: committed records only, what is aborted never happened."""
     consumer = AIOKafkaConsumer(
         topic,
         **connection(settings.kafka).options(),
@@ -134,8 +128,8 @@ async def _read(settings: Settings, topic: str, downstream: Downstream[Outcome],
                 quiet_since = time.monotonic()
 
 
-async def read_meter(url: str) -> dict[str, float]:
-    """The bill of a `model_server`."""
+async def _read_meter(url: str) -> MeterReading:
+    """The bill of a `model_server`, or of another server with the same meter."""
     async with ClientSession() as session, session.get(f"{url}/meter") as response:
         meter: dict[str, float] = await response.json()
-    return meter
+    return MeterReading(int(meter["calls"]), int(meter["refused"]), meter["cost"])

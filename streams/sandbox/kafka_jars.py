@@ -23,10 +23,12 @@ from pathlib import Path
 
 import msgspec
 
+from ...schemas.errors import BiSupervisedError
+
 Progress = Callable[[str], None]
 
 
-class BrokerError(Exception):
+class BrokerError(BiSupervisedError):
     """The embedded broker cannot do what was asked of it."""
 
 
@@ -45,7 +47,7 @@ class KafkaRelease(msgspec.Struct, frozen=True):
     """What `kafka.json` says of the Kafka that this package runs."""
 
     version: str
-    artifacts: tuple[str, ...]  #: Maven coordinates; what they depend on comes with them
+    artifacts: tuple[str, ...]  #: Maven coordinates; their dependencies are fetched with them
     jars: dict[str, str]  #: file name to SHA-256, of everything on the class path
 
     @classmethod
@@ -59,7 +61,7 @@ class KafkaRelease(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class JarStore:
-    """A folder that holds one release's jars and nothing else."""
+    """A folder with the jars of one release and nothing else."""
 
     folder: Path
     release: KafkaRelease
@@ -70,8 +72,8 @@ class JarStore:
     def fill(self, progress: Progress) -> None:
         """Fetch what is missing or wrong.
 
-        Several processes may fill one folder at a time: one fetches, the others wait for it. Jars are moved
-        in whole, so that a folder without faults may be read without the lock.
+        Several processes may fill one folder at the same time: one fetches, the others wait for it. A jar is moved
+        in only when it is complete, so a folder without faults may be read without the lock.
         """
         if not self.release.faults_in(self.folder):
             return
@@ -83,7 +85,7 @@ class JarStore:
                 progress(f"Kafka {self.release.version} is in {self.folder}, every jar checked")
 
     def _fetch(self, faults: list[str]) -> None:
-        """What a broken fetch left behind in the staging folder is used again, unless it proves wrong."""
+        """Fetch into the staging folder. What an interrupted fetch left there is used again, if its digest is right."""
         staging = self.folder / "fetching"
         fetched = {jar.name: jar for jar in download(self.release.artifacts, staging)}
         wrong = [name for name in faults if sha256_of(fetched.get(name, staging / name)) != self.release.jars[name]]
@@ -111,7 +113,7 @@ class JarStore:
 
 
 def fetch_jars(progress: Progress) -> list[Path]:
-    """Kafka's class path: fetched if need be, and checked. Without need there is no network access."""
+    """Kafka's class path, checked. What is missing is fetched first; otherwise there is no network access."""
     release = KafkaRelease.shipped()
     store = JarStore(cache_folder() / f"kafka-{release.version}", release)
     store.fill(progress)
@@ -131,7 +133,7 @@ def sha256_of(file: Path) -> str | None:
 
 
 def download(artifacts: tuple[str, ...], staging: Path) -> list[Path]:
-    """Resolve and fetch with jgo, into a folder of our own: the user's Maven folder may hold anything."""
+    """Resolve and fetch with jgo, into a separate folder: the user's Maven folder may hold anything."""
     try:
         from jgo.config import GlobalSettings
         from jgo.constants import MAVEN_CENTRAL_URL
@@ -157,7 +159,7 @@ def download(artifacts: tuple[str, ...], staging: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Fetch them ahead of the first start: `python -m bisupervised.streams.sandbox.kafka_jars`."""
+    """Fetch the jars before the first start: `python -m bisupervised.streams.sandbox.kafka_jars`."""
     try:
         fetch_jars(print)
     except BrokerError as error:

@@ -2,9 +2,9 @@
 
     python -m bisupervised.streams.sandbox.model_server --model build/demo/remote.pt2 --port 0
 
-It listens on 127.0.0.1 only, and says on which port in one line of JSON, the first it prints. `GET /meter` is
-its bill. `make_app` takes a plain function for a model, so that tests need neither a file nor a process. A model
-puts out probabilities, or, where its callable says so in an attribute `outputs`, an array for each of these names.
+It listens on 127.0.0.1 only. The first line it prints is JSON with its port and URL. `GET /meter` returns the bill.
+`make_app` takes any function for a model, so tests need neither a file nor a process. A model returns probabilities; if
+its callable has an attribute `outputs`, it returns an array for each of these names.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ HOST = "127.0.0.1"
 MOST_BODY_BYTES = 16 * 1024 * 1024
 INPUT, OUTPUT = "input", "probabilities"
 
-#: answers rows of inputs with rows of numbers, (n, classes); or with a mapping of arrays, (n,) each
+#: the model: takes n inputs, returns an array (n, classes) or a mapping of arrays (n,)
 Predict = Callable[[list[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long a call takes: log-normal, as the times of real servers nearly are."""
+    """How long a call takes: log-normal, which is close to the times of real servers."""
 
-    median_s: float = 0.0  #: half of all calls take longer; 0 waits for nothing
+    median_s: float = 0.0  #: half of all calls take longer; 0 adds no wait
     spread: float = 0.4  #: standard deviation of the logarithm; 0 makes every call take the median
 
     def draw_s(self, chance: random.Random) -> float:
@@ -58,7 +58,7 @@ class Limit:
 
 
 class TokenBucket:
-    """A limit and how much of it is left."""
+    """A token bucket: it refills at the limit's rate and holds at most its burst."""
 
     def __init__(self, limit: Limit, now: float) -> None:
         self._limit = limit
@@ -78,7 +78,7 @@ class TokenBucket:
 
 
 @dataclass(slots=True)
-class Meter:
+class CallMeter:
     """The bill. A refused or invalid call costs nothing."""
 
     price: float = 0.0  #: of one call
@@ -99,8 +99,8 @@ class Meter:
         }
 
 
-class Tensor(msgspec.Struct, frozen=True):
-    """An input of the protocol. `data` is flat or nested; both are allowed."""
+class InputTensor(msgspec.Struct, frozen=True):
+    """An input of a call. The protocol allows `data` to be flat or nested."""
 
     name: str
     shape: list[Annotated[int, msgspec.Meta(ge=0)]]
@@ -108,21 +108,21 @@ class Tensor(msgspec.Struct, frozen=True):
     data: list[Any]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class WantedOutput(msgspec.Struct, frozen=True):
     """An output that a call asks for by name."""
 
     name: str
 
 
-class Call(msgspec.Struct, frozen=True):
+class InferenceCall(msgspec.Struct, frozen=True):
     """The body of a call."""
 
-    inputs: list[Tensor]
+    inputs: list[InputTensor]
     id: str | None = None
-    outputs: list[Wanted] | None = None
+    outputs: list[WantedOutput] | None = None
 
 
-_call_decoder = msgspec.json.Decoder(Call)
+_call_decoder = msgspec.json.Decoder(InferenceCall)
 _NUMBERS = frozenset({"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 
 
@@ -130,8 +130,8 @@ _NUMBERS = frozenset({"FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64",
 _DATATYPES = {"f": "FP64", "i": "INT64", "b": "BOOL", "U": "BYTES"}
 
 
-class Refused(Exception):
-    """This call is not answered: the HTTP status and why."""
+class BadCall(Exception):
+    """A call that is refused with an HTTP status. The message says why."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -139,18 +139,18 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class Service:
-    """The model and everything that a call to it meets. Frozen policies, and the state that they need."""
+class ModelService:
+    """The model, and the limit, latency and meter of the calls to it."""
 
     predict: Predict
     name: str = "model"
     version: str = "1"
     features: int | None = None  #: numbers in one input; None leaves it to the model
     texts: bool = False  #: an input is one text (BYTES), not numbers
-    outputs: tuple[str, ...] = (OUTPUT,)  #: what the model puts out; of several, `predict` returns a mapping
+    outputs: tuple[str, ...] = (OUTPUT,)  #: names of the outputs; where there are several, `predict` returns a mapping
     latency: Latency = field(default_factory=Latency)
     limit: Limit = field(default_factory=Limit)
-    meter: Meter = field(default_factory=Meter)
+    meter: CallMeter = field(default_factory=CallMeter)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: random.Random = field(default_factory=random.Random)
@@ -162,57 +162,57 @@ class Service:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     def rows(self, body: bytes) -> tuple[str | None, list[Any]]:
-        """The id and the inputs of a call. Raises `Refused`."""
+        """The id and the inputs of a call. Raises `BadCall`."""
         try:
             call = _call_decoder.decode(body)
         except msgspec.DecodeError as error:
-            raise Refused(400, f"the body is not a call: {error}") from error
+            raise BadCall(400, f"the body is not a call: {error}") from error
         if len(call.inputs) != 1 or call.inputs[0].name != INPUT:
-            raise Refused(400, f"the model takes one input, called {INPUT!r}")
+            raise BadCall(400, f"the model takes one input, called {INPUT!r}")
         unknown = [output.name for output in call.outputs or () if output.name not in self.outputs]
         if unknown:
             there = " and ".join(map(repr, self.outputs))
-            raise Refused(400, f"there is no output {unknown[0]!r}; there is {there}")
+            raise BadCall(400, f"there is no output {unknown[0]!r}; there is {there}")
         return call.id, _texts(call.inputs[0]) if self.texts else self._shaped(call.inputs[0])
 
-    def _shaped(self, tensor: Tensor) -> list[Any]:
+    def _shaped(self, tensor: InputTensor) -> list[Any]:
         if tensor.datatype not in _NUMBERS:
-            raise Refused(400, f"the input holds numbers, not {tensor.datatype!r}")
+            raise BadCall(400, f"the input holds numbers, not {tensor.datatype!r}")
         try:
             values = np.asarray(tensor.data, dtype=np.float64).reshape(tensor.shape)
         except (ValueError, TypeError) as error:
-            raise Refused(400, f"the data are not {tensor.shape} numbers") from error
+            raise BadCall(400, f"the data are not {tensor.shape} numbers") from error
         if values.ndim < 2 or not len(values):
-            raise Refused(400, f"the shape is [inputs, numbers], not {tensor.shape}")
+            raise BadCall(400, f"the shape is [inputs, numbers], not {tensor.shape}")
         if self.features is not None and values.shape[1:] != (self.features,):
-            raise Refused(400, f"an input has {self.features} numbers, not {list(values.shape[1:])}")
+            raise BadCall(400, f"an input has {self.features} numbers, not {list(values.shape[1:])}")
         return list(values)
 
     async def answer(self, rows: list[Any]) -> Any:  # noqa: ANN401  # an array or a tensor, as the model made it
-        """Predict beside the event loop. Raises what the model raises."""
+        """Run the model in its own thread. Raises what the model raises."""
         answered = await asyncio.get_running_loop().run_in_executor(self.thread, self.predict, rows)
         self.meter.calls += 1
         self.meter.inputs += len(rows)
         return answered
 
 
-def _texts(tensor: Tensor) -> list[Any]:
-    """A text an input, whether the shape is [inputs] or [inputs, 1]. Raises `Refused`."""
+def _texts(tensor: InputTensor) -> list[Any]:
+    """The texts, one for each input; the shape may be [inputs] or [inputs, 1]. Raises `BadCall`."""
     if tensor.datatype != "BYTES":
-        raise Refused(400, f"the input holds texts, BYTES, not {tensor.datatype!r}")
+        raise BadCall(400, f"the input holds texts, BYTES, not {tensor.datatype!r}")
     values = np.asarray(tensor.data, dtype=object).ravel()
     if tensor.shape not in ([len(values)], [len(values), 1]) or not len(values):
-        raise Refused(400, f"the shape is [inputs] with a text for each, not {tensor.shape}")
+        raise BadCall(400, f"the shape is [inputs] with a text for each, not {tensor.shape}")
     if not all(isinstance(value, str) for value in values):
-        raise Refused(400, "the data are not texts alone")
+        raise BadCall(400, "the data are not texts alone")
     return list(values)
 
 
-_SERVICE = web.AppKey("service", Service)
+_SERVICE = web.AppKey("service", ModelService)
 
 
-def make_app(service: Service) -> web.Application:
-    """The application of one model. It closes the service's thread when it is cleaned up."""
+def make_app(service: ModelService) -> web.Application:
+    """The web application of one model. Its clean-up ends the model's thread."""
     app = web.Application(client_max_size=MOST_BODY_BYTES, middlewares=[_errors_as_json])
     app[_SERVICE] = service
     app.on_cleanup.append(_close)
@@ -237,11 +237,11 @@ async def _close(app: web.Application) -> None:
 async def _errors_as_json(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Every error has the protocol's body, {"error": why}, aiohttp's own included."""
+    """Give every error the body of the protocol, {"error": why}; aiohttp's own errors, too."""
     meter = request.app[_SERVICE].meter
     try:
         return await handler(request)
-    except Refused as error:
+    except BadCall as error:
         meter.invalid += 1
         return _json({"error": str(error)}, status=error.status)
     except web.HTTPException as error:
@@ -265,10 +265,10 @@ async def _meter(request: web.Request) -> web.Response:
     return _json(request.app[_SERVICE].meter.snapshot())
 
 
-def _asked(request: web.Request) -> Service:
+def _asked(request: web.Request) -> ModelService:
     service, asked = request.app[_SERVICE], request.match_info["model"]
     if asked != service.name:
-        raise Refused(404, f"there is no model {asked!r}; there is {service.name!r}")
+        raise BadCall(404, f"there is no model {asked!r}; there is {service.name!r}")
     return service
 
 
@@ -293,7 +293,7 @@ async def _metadata(request: web.Request) -> web.Response:
 
 
 async def _infer(request: web.Request) -> web.Response:
-    """Limit first, then the question, then the wait: a refused call is quick and free."""
+    """Check the limit, read the inputs, wait, answer. A refused call is quick and free."""
     service = _asked(request)
     wait_s = service.bucket.take(service.clock())
     if wait_s:
@@ -303,7 +303,7 @@ async def _infer(request: web.Request) -> web.Response:
     await service.sleep(service.latency.draw_s(service.chance))
     try:
         outputs = _as_outputs(await service.answer(rows))
-    except Exception as error:  # noqa: BLE001  # the model is anybody's; a server answers and goes on
+    except Exception as error:  # noqa: BLE001  # a model may raise anything, and the server must go on
         service.meter.failed += 1
         return _json({"error": f"the model failed: {error}"}, status=500)
     return _json(_reply(service, identity, outputs))
@@ -324,18 +324,18 @@ def _output(name: str, values: NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _reply(service: Service, identity: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+def _reply(service: ModelService, identity: str | None, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     reply = {"model_name": service.name, "model_version": service.version, "outputs": outputs}
     return reply if identity is None else {"id": identity, **reply}
 
 
-async def serve(service: Service, port: int, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C. `announce` gets the line of JSON that says where."""
+async def serve(service: ModelService, port: int, announce: Callable[[str], None]) -> None:
+    """Serve a model until SIGTERM or Ctrl-C."""
     await until_stopped(make_app(service), port, announce)
 
 
 async def until_stopped(app: web.Application, port: int, announce: Callable[[str], None]) -> None:
-    """The same for any application."""
+    """Serve an application until SIGTERM or Ctrl-C. `announce` gets a line of JSON with the port and the URL."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -388,7 +388,7 @@ def run_server(
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    service = Service(
+    service = ModelService(
         predict=loaded.call,
         name=name,
         features=features,
@@ -396,15 +396,15 @@ def run_server(
         outputs=tuple(getattr(loaded.call, "outputs", (OUTPUT,))),
         latency=Latency(latency_ms / 1000, latency_spread),
         limit=Limit(limit, burst),
-        meter=Meter(price),
+        meter=CallMeter(price),
         chance=random.Random(seed),
     )
-    asyncio.run(serve(service, port, on_first_line))
+    asyncio.run(serve(service, port, print_line))
     return 0
 
 
-def on_first_line(line: str) -> None:
-    """Announce to whoever started this process."""
+def print_line(line: str) -> None:
+    """Print the line at once, for the process that started this one."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

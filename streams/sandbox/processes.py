@@ -1,4 +1,7 @@
-"""Processes that a command starts for its own run: each is ended by its id, whatever happens."""
+"""Processes that a command starts for its own run: a broker, a model server, a worker.
+
+Each is entered into the caller's `ExitStack`, which ends it by its id, whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,13 @@ from typing import IO
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from rich.console import Console
 
 from ...schemas.errors import BiSupervisedError
+from ..console.signals import run_coroutine
 from ..settings.broker import connection
 from ..settings.tables import Settings
+from .broker import Broker, last_lines
 
 Process = subprocess.Popen[bytes]
 
@@ -36,9 +42,9 @@ class ProcessError(BiSupervisedError):
 def process(
     command: list[str], log: Path, *, stdout: int | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """A process in a session of its own, so that Ctrl-C reaches it through us only; it ends with the block.
+    """A process that ends with the block. It has a session of its own, so that Ctrl-C reaches it only through us.
 
-    Settings in our own environment do not reach it; `env` does.
+    It does not inherit `BISUPERVISED_` variables, for they would change its settings; `env` is added.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BISUPERVISED_")}
     with log.open("wb") as lines:
@@ -59,7 +65,7 @@ def process(
 
 
 def end(started: Process) -> None:
-    """SIGTERM, and SIGKILL where that is not heard. Returns when the process is gone."""
+    """Send SIGTERM, and SIGKILL where the process does not react. Returns when it is gone."""
     if started.poll() is None:
         started.terminate()
     try:
@@ -69,6 +75,14 @@ def end(started: Process) -> None:
         started.wait()
 
 
+def start_broker(processes: ExitStack, console: Console) -> str:
+    """Start an embedded broker. Returns its bootstrap servers. Raises `BrokerError`."""
+    broker = Broker()
+    processes.callback(broker.stop)
+    broker.start(lambda step: console.print(f"  {step}"))
+    return broker.bootstrap_servers
+
+
 def start_server(
     options: Mapping[str, object],
     folder: Path,
@@ -76,7 +90,7 @@ def start_server(
     env: Mapping[str, str] | None = None,
     module: str = "bisupervised.streams.sandbox.model_server",
 ) -> str:
-    """Start a server with these options. Returns its address."""
+    """Start a model server with these options. Returns its URL. Raises `ProcessError`."""
     command = [sys.executable, "-m", module]
     command += [str(word) for option in options.items() for word in option]
     log = folder / "server.log"
@@ -92,21 +106,27 @@ def _first_line(stream: IO[bytes] | None) -> bytes:
     return stream.readline() if stream is not None else b""
 
 
-def start_worker(config: Path, folder: Path, processes: ExitStack, env: Mapping[str, str] | None = None) -> Process:
-    """The same as `bisupervised worker --config …` in a shell."""
+def start_worker(
+    config: Path, settings: Settings, folder: Path, processes: ExitStack, env: Mapping[str, str] | None = None
+) -> Process:
+    """Start `bisupervised worker --config …`. Returns once its agents have joined their consumer groups.
+
+    Raises `ProcessError` where they do not.
+    """
+    log = folder / "worker.log"
     command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
-    return processes.enter_context(process(command, folder / "worker.log", env=env))
+    worker = processes.enter_context(process(command, log, env=env))
+    run_coroutine(_wait_until_ready(settings, worker, log))
+    return worker
 
 
-def _failed(what: str, log: Path, lines: int = 15) -> str:
-    told = "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    return f"{what}. The end of {log}:\n{told}"
+def _failed(what: str, log: Path) -> str:
+    return f"{what}. The end of {log}:\n{last_lines(log, 15)}"
 
 
-async def wait_until_ready(settings: Settings, worker: Process, folder: Path) -> None:
-    """Until all three consumer groups are there. Raises `ProcessError` where they do not come."""
+async def _wait_until_ready(settings: Settings, worker: Process, log: Path) -> None:
     groups = {f"{settings.name}-{agent}" for agent in ("local", "remote", "remote-supervisor")}
-    log, deadline = folder / "worker.log", time.monotonic() + _READY_S
+    deadline = time.monotonic() + _READY_S
     admin = AIOKafkaAdminClient(**connection(settings.kafka).options())
     await admin.start()
     try:
@@ -128,7 +148,7 @@ async def _have_joined(admin: AIOKafkaAdminClient, groups: set[str]) -> bool:
         return False
 
 
-def page_of(log: Path) -> str | None:
+def page_address(log: Path) -> str | None:
     """The address of the page that the worker with this log serves; None where it serves none."""
     found = _PAGE.findall(log.read_text(errors="replace"))
     return found[-1] if found else None

@@ -25,13 +25,6 @@ class Metric:
     help: str  #: one sentence, with the unit where the name has none
     labels: tuple[str, ...] = ()
 
-    @property
-    def series(self) -> tuple[str, ...]:
-        """The names that a query may use."""
-        if self.kind == "histogram":
-            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
-        return (self.name,)
-
 
 # the flow
 

@@ -1,4 +1,4 @@
-"""The commands for people, as the command line has them. Each is loaded when it is called."""
+"""The commands on a running system, as the command line has them. The module is loaded when one is called."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ from ..console.output import as_text, counted, progress_console
 from ..console.signals import run_coroutine
 from ..settings.file import load_settings
 from ..topics.reading import read_all
-from .points_in_time import since_ms
-from .record_lines import as_document, fallback_line, lines_console, told_fallback
+from .record_lines import (
+    fallback_details,
+    fallback_line,
+    lines_console,
+    print_record,
+    printable,
+    reason_of,
+    record_document,
+)
 from .replay import LOOPS, Wish, judge
 from .replay_run import Replay, run_replay
+from .since_option import since_ms
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -58,26 +66,16 @@ def fallback_list(
     def see(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         if judge(record, wish) == "replayed":
             latest.append(record)
-            reasons[fallback_reason(record)] += 1
+            reasons[printable(reason_of(record))] += 1
 
     with progress_console().status("  reading the fallback topic"):
         run_coroutine(read_all(settings, settings.topics.fallback, see))
     console = lines_console()
     for record in sorted(latest, key=lambda record: record.timestamp):
-        if json:
-            console.out(orjson.dumps(as_document(record)).decode(), highlight=False)
-        else:
-            console.print(fallback_line(record))
+        print_record(console, record, fallback_line, as_json=json)
     total = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common()) or "none"
     progress_console().print(f"{counted(reasons.total(), 'record')}: {total}", markup=False)
     return DONE
-
-
-def fallback_reason(record: Any) -> str:  # noqa: ANN401  # aiokafka has no types
-    """For counting: printable whatever the record says."""
-    from .record_lines import plain, reason_of
-
-    return plain(reason_of(record))
 
 
 def fallback_show(identity: str, /, *, config: Config = None, json: Json = False) -> int:
@@ -99,9 +97,9 @@ def fallback_show(identity: str, /, *, config: Config = None, json: Json = False
     console = lines_console()
     for record in found:
         if json:
-            console.out(orjson.dumps(as_document(record)).decode(), highlight=False)
+            console.out(orjson.dumps(record_document(record)).decode(), highlight=False)
         else:
-            console.out("\n".join(told_fallback(record)), highlight=False)
+            console.out("\n".join(fallback_details(record)), highlight=False)
     if not found:
         progress_console().print(
             f"no fallback record of {identity}: `fallback list` prints those there are", markup=False
@@ -157,12 +155,13 @@ def fallback_replay(
 
         replay = run_coroutine(run_replay(settings, name, wish, dry_run=dry_run, watch=watch))
     document = {"name": name, "dry_run": dry_run, "resumed": replay.resumed, **msgspec.structs.asdict(replay.counts)}
-    lines_console().out(as_text(document) if json else "\n".join(told_replay(replay, dry_run=dry_run)), highlight=False)
+    text = as_text(document) if json else "\n".join(replay_lines(replay, dry_run=dry_run))
+    lines_console().out(text, highlight=False)
     return DONE
 
 
-def told_replay(replay: Replay, *, dry_run: bool) -> list[str]:
-    """What became of the records, a line each; over all runs of the name."""
+def replay_lines(replay: Replay, *, dry_run: bool) -> list[str]:
+    """The lines that are printed: what became of the records, over all runs of the name."""
     counts = replay.counts
     began = ""
     if replay.resumed:

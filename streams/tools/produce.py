@@ -1,4 +1,4 @@
-"""Sending the rows of a file as requests: all are checked first, then all are sent, or none."""
+"""The command `produce`: send the rows of a file as requests. All are checked before the first is sent."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from ..flow import request_format
 from ..settings.broker import connection
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of
-from .record_lines import lines_console, plain
+from .record_lines import lines_console, printable
 from .rows import Row, RowsError, read_rows
 
-#: bad rows that are named one by one
+#: bad rows that are named, a line each
 _NAMED = 20
-#: records on their way at once
+#: records that may wait for their acknowledgement
 _WINDOW = 1000
 
 
-class NotSent(BiSupervisedError):
-    """Sending broke off. The message says how many were sent before."""
+class ProduceError(BiSupervisedError):
+    """Sending failed half way. The message says how many requests were sent."""
 
 
 def run_produce(
     settings: Settings, path: Path, to: str | None, key: str | None, *, as_text: bool, skip_bad: bool, as_json: bool
 ) -> int:
-    """Check, then send. Returns the exit status: 1 where a bad row kept everything back.
+    """Check, then send. Returns the exit status: 1 where nothing was sent because of a bad row.
 
-    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `NotSent`.
+    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `ProduceError`.
     """
-    topic, shape, told = to or settings.topics.requests, request_format(settings), progress_console()
+    topic, shape, console = to or settings.topics.requests, request_format(settings), progress_console()
 
     def rows() -> Iterable[Row]:
         return read_rows(path, shape, key, as_text=as_text)
 
-    with told.status(f"  checking {path}", spinner="dots"):
+    with console.status(f"  checking {path}", spinner="dots"):
         good, bad = _checked(rows())
     for row in bad[:_NAMED]:
-        told.print(f"{path}: {plain(row.place)}: {plain(row.fault)}", markup=False)
+        console.print(f"{path}: {printable(row.place)}: {printable(row.fault)}", markup=False)
     if len(bad) > _NAMED:
-        told.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
+        console.print(f"{path}: and {len(bad) - _NAMED:,} more", markup=False)
     if bad and not skip_bad:
         others = f" (--skip-bad sends the other {good:,})" if good else ""
-        told.print(f"nothing was sent: {counted(len(bad), 'bad row')}{others}", markup=False)
+        console.print(f"nothing was sent: {counted(len(bad), 'bad row')}{others}", markup=False)
         return FAILED
     if not good:
         raise RowsError(f"{path}: holds no request")
-    with progress_bar(told) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("sent", total=good)
         sent = run_coroutine(_send(settings, topic, rows(), lambda: progress.advance(task)))
     document = {"topic": topic, "sent": sent, "bad": len(bad)}
@@ -80,7 +80,7 @@ def _checked(rows: Iterable[Row]) -> tuple[int, list[Row]]:
 
 
 async def _send(settings: Settings, topic: str, rows: Iterable[Row], sent: Callable[[], object]) -> int:
-    """Every good row, acknowledged. Returns how many."""
+    """Send every good row, and wait for the acknowledgements. Returns their number."""
     await partitions_of(settings, topic)  # asking for a missing topic with a producer may make it
     producer = AIOKafkaProducer(
         **connection(settings.kafka).options(),
@@ -99,7 +99,7 @@ async def _send(settings: Settings, topic: str, rows: Iterable[Row], sent: Calla
                     count += await _acknowledged(acks, sent)
             count += await _acknowledged(acks, sent)
     except (KafkaError, TimeoutError) as error:
-        raise NotSent(f"the broker took {count:,} requests or some more, then: {error!r}") from error
+        raise ProduceError(f"failed after {count:,} acknowledged requests; some more may be sent: {error!r}") from error
     return count
 
 

@@ -1,7 +1,11 @@
-"""How records are told to people: a line each, and no character of a record reaches the terminal as a command."""
+"""Records as text for the terminal: one line each, or everything about one of them.
+
+A record may hold anything. Characters that are not printable are escaped, so that none of them controls the terminal.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,21 +22,18 @@ from ..console.output import counted
 _SHORT = 80
 
 
-def plain(text: str) -> str:
-    """The text with everything that is not printable written out as an escape."""
+def printable(text: str) -> str:
+    """The text with every character that is not printable escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def told_bytes(value: bytes | None, most: int | None = None) -> str:
-    """Bytes for people; None and bytes that are no text are told as such."""
-    if value is None:
-        return "(none)"
-    text = plain(value.decode("utf-8", errors="backslashreplace"))
-    return text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+def bytes_text(value: bytes | None) -> str:
+    """Bytes as text; bytes that are not UTF-8 are escaped, and None is `(none)`."""
+    return "(none)" if value is None else printable(value.decode("utf-8", errors="backslashreplace"))
 
 
-def told_time(milliseconds: int) -> str:
-    """A record's time, UTC; what no calendar holds stays a number."""
+def time_text(milliseconds: int) -> str:
+    """A record's time, UTC; a number that is no date stays a number."""
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError, OSError):
@@ -48,10 +49,10 @@ def fallback_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
     """A record of `fallback`: source, time of the request, reason, key, detail."""
     facts = facts_of(record)
     line = Text()
-    line.append(plain(str(facts.source)), style="bold")
-    line.append(f"  {told_time(record.timestamp)}  ", style="dim")
-    line.append(plain(reason_of(record)), style="yellow")
-    line.append(f"  key {told_bytes(record.key, _SHORT)}  {_short(facts.detail or '')}")
+    line.append(printable(str(facts.source)), style="bold")
+    line.append(f"  {time_text(record.timestamp)}  ", style="dim")
+    line.append(printable(reason_of(record)), style="yellow")
+    line.append(f"  key {_short(bytes_text(record.key))}  {_short(printable(facts.detail or ''))}")
     return line
 
 
@@ -61,25 +62,24 @@ def result_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
     try:
         result = decode_result(record.value or b"")
     except msgspec.DecodeError:
-        line.append(f"{plain(record.topic)}-{record.partition}-{record.offset}", style="bold")
+        line.append(f"{printable(record.topic)}-{record.partition}-{record.offset}", style="bold")
         line.append("  no result: ", style="red")
-        line.append(told_bytes(record.value, _SHORT))
+        line.append(_short(bytes_text(record.value)))
         return line
-    line.append(plain(str(result.source)), style="bold")
-    line.append(f"  {told_time(record.timestamp)}  ", style="dim")
+    line.append(printable(str(result.source)), style="bold")
+    line.append(f"  {time_text(record.timestamp)}  ", style="dim")
     line.append(result.answered_by, style="green" if result.answered_by == "local" else "cyan")
-    line.append(f"  {_short(orjson.dumps(result.prediction).decode())}")
-    line.append(f"  score {result.score:.4g} >= {result.threshold:.4g}  key {told_bytes(record.key, _SHORT)}")
+    line.append(f"  {_short(printable(orjson.dumps(result.prediction).decode()))}")
+    line.append(f"  score {result.score:.4g} >= {result.threshold:.4g}  key {_short(bytes_text(record.key))}")
     return line
 
 
 def _short(text: str) -> str:
-    text = plain(text)
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
-def as_document(record: Any) -> dict[str, Any]:  # noqa: ANN401  # aiokafka has no types
-    """The same for scripts. Bytes that are no text are escaped; headers keep their order."""
+def record_document(record: Any) -> dict[str, Any]:  # noqa: ANN401  # aiokafka has no types
+    """A record as JSON, for scripts. Bytes that are not UTF-8 are escaped; headers keep their order."""
     named = {
         "topic": record.topic,
         "partition": record.partition,
@@ -99,38 +99,46 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("utf-8", errors="backslashreplace")
 
 
-def told_fallback(record: Any) -> list[str]:  # noqa: ANN401  # aiokafka has no types
+def fallback_details(record: Any) -> list[str]:  # noqa: ANN401  # aiokafka has no types
     """Everything about one fallback record, a line each."""
     facts = facts_of(record)
     omitted = f"({facts.value_omitted:,} bytes, left at the source)" if facts.value_omitted is not None else None
     lines = [
-        f"source    {plain(str(facts.source))}",
-        f"fallback  {plain(record.topic)}-{record.partition}-{record.offset}",
-        f"time      {told_time(record.timestamp)} UTC",
-        f"reason    {plain(reason_of(record))}",
-        f"detail    {plain(facts.detail or '')}",
-        f"agent     {plain(facts.agent)}",
+        f"source    {printable(str(facts.source))}",
+        f"fallback  {printable(record.topic)}-{record.partition}-{record.offset}",
+        f"time      {time_text(record.timestamp)} UTC",
+        f"reason    {printable(reason_of(record))}",
+        f"detail    {printable(facts.detail or '')}",
+        f"agent     {printable(facts.agent)}",
         f"local     {_verdict(facts.local)}",
         f"remote    {_verdict(facts.remote)}",
-        f"key       {told_bytes(record.key)}",
+        f"key       {bytes_text(record.key)}",
     ]
     others = [pair for pair in record.headers if pair[0] not in (FACTS_HEADER, REASON_HEADER, REPLAY_HEADER)]
-    lines += [f"header    {plain(name)}: {told_bytes(value)}" for name, value in others]
+    lines += [f"header    {printable(name)}: {bytes_text(value)}" for name, value in others]
     replay = header(record.headers, REPLAY_HEADER)
-    lines += [f"replay    {told_bytes(replay)}"] if replay is not None else []
-    return [*lines, f"value     {omitted or told_bytes(record.value)}"]
+    lines += [f"replay    {bytes_text(replay)}"] if replay is not None else []
+    return [*lines, f"value     {omitted or bytes_text(record.value)}"]
 
 
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return "not asked"
-    prediction = plain(orjson.dumps(verdict.prediction).decode())
+    prediction = printable(orjson.dumps(verdict.prediction).decode())
     judged = "" if verdict.threshold is None else f", threshold {verdict.threshold:.6g}"
     score = "none" if verdict.score is None else f"{verdict.score:.6g}"
     calls = f", {counted(verdict.calls, 'call')}" if verdict.calls else ""
-    return f"{prediction}, score {score}{judged}, by {plain(verdict.model) or '?'}{calls}"
+    return f"{prediction}, score {score}{judged}, by {printable(verdict.model) or '?'}{calls}"
+
+
+def print_record(console: Console, record: Any, line: Callable[[Any], Text], *, as_json: bool) -> None:  # noqa: ANN401  # aiokafka has no types
+    """Print a record as JSON, or as its `line`."""
+    if as_json:
+        console.out(orjson.dumps(record_document(record)).decode(), highlight=False)
+    else:
+        console.print(line(record))
 
 
 def lines_console() -> Console:
-    """Where records are told: colours on a terminal only, no line broken."""
+    """The console that records are printed to: colours only on a terminal, and no line is broken."""
     return Console(highlight=False, soft_wrap=True)

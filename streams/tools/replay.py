@@ -1,7 +1,7 @@
-"""What a replay does with each record of the fallback topic, and what it remembers: plain arithmetic, no broker.
+"""What a replay does with each record of the fallback topic, and what it keeps about its progress. No I/O.
 
-A replay is a new request: it loses what the former pass found out (header `bisupervised`) and carries
-`bisupervised-replay` instead, which says where it comes from and how often it has come round.
+A replayed record is a new request. It loses the header `bisupervised`, which holds what the former pass found out, and
+gets the header `bisupervised-replay`, which says where it comes from and how often it was replayed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Verdict = Literal["replayed", "not_chosen", "over_loops"]
 
 
 class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a replay is to do. It is kept with the job, so that a later run does the same."""
+    """The options of a replay. They are kept with the job, so that a later run does the same."""
 
     to: str  #: topic that records are sent to
-    reasons: tuple[Reason, ...] = ()  #: only these; () takes all
-    since: str = ""  #: as it was typed
+    reasons: tuple[Reason, ...] = ()  #: only records of these reasons; () takes all
+    since: str = ""  #: as the user typed it
     since_ms: int = 0  #: requests of this time or later, milliseconds since epoch
     limit: int | None = None  #: records to replay at most
     loops: int = LOOPS  #: times one record may be replayed
@@ -41,10 +41,10 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     replayed: int = 0
     not_chosen: int = 0  #: of another reason, or older
     over_loops: int = 0  #: replayed as often as allowed already
-    gone: int = 0  #: the value was too large to carry, and is no longer at the source
-    refused: int = 0  #: too large for the topic with its header
-    deleted: int = 0  #: offsets of the snapshot that retention took before the replay came to them
-    aged: int = 0  #: replayed, with a time so long ago that the topic they went to may delete them at any moment
+    gone: int = 0  #: the value was too large for the fallback record, and is no longer at the source
+    refused: int = 0  #: too large for the topic with the replay header
+    deleted: int = 0  #: offsets of the snapshot that retention deleted before they were read
+    aged: int = 0  #: replayed with a timestamp so old that the target topic may delete them at any moment
 
     def plus(self, other: Counts) -> Counts:
         """The sum, field by field."""
@@ -53,9 +53,9 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What is kept beside the committed offset of one partition."""
+    """The metadata that is committed with the offset of one partition."""
 
-    end: int  #: the snapshot: records from this offset on are not of this job
+    end: int  #: end of the snapshot: records from this offset on do not belong to the job
     topic_id: str  #: id of the fallback topic
     wish: Wish
     counts: Counts = Counts()  #: of this partition
@@ -71,12 +71,12 @@ _header_decoder = msgspec.json.Decoder(Replayed)
 
 
 def encode_mark(mark: Mark) -> str:
-    """The metadata of a commit."""
+    """The mark as text, for a commit."""
     return msgspec.json.encode(mark).decode()
 
 
 def decode_mark(metadata: str, name: str) -> Mark:
-    """Read it. Raises `ReplayError` where something else wrote it."""
+    """The mark in a commit. Raises `ReplayError` where something else wrote the commit."""
     try:
         mark = _decoder.decode(metadata)
     except msgspec.DecodeError as error:
@@ -89,7 +89,7 @@ def decode_mark(metadata: str, name: str) -> Mark:
 
 
 def former_loops(record: Incoming) -> int:
-    """How often this record was replayed before; a header that cannot be read is somebody else's."""
+    """How often this record was replayed before; 0 where the header is unreadable, for then it is not ours."""
     document = header(record.headers, REPLAY_HEADER)
     try:
         return 0 if document is None else max(0, _header_decoder.decode(document).loop)
@@ -106,35 +106,36 @@ def judge(record: Incoming, wish: Wish) -> Verdict:
 
 
 def again(fallen: Incoming, original: Incoming, wish: Wish, job: str, targets: int) -> Send:
-    """The request once more: key, value, timestamp and headers of `original`, and a header that says what it is.
+    """The request to send: key, value, timestamp and headers of `original`, and the replay header.
 
-    `original` is the fallback record itself, or the request at its source where the fallback has no value.
-    `targets`: partitions of the topic it is sent to.
+    `original` is the fallback record itself, or the request at its source where the fallback record has no value.
+    `targets`: number of partitions of the topic it is sent to.
     """
     source = facts_of(fallen).source
     reason = (header(fallen.headers, REASON_HEADER) or b"").decode(errors="replace")
     place = Source(fallen.topic, fallen.partition, fallen.offset)
-    told = Replayed(job, former_loops(original) + 1, source, place, reason)
+    replayed = Replayed(job, former_loops(original) + 1, source, place, reason)
     kept = [pair for pair in original.headers if pair[0] not in (*OUR_HEADERS, REPLAY_HEADER)]
-    kept.append((REPLAY_HEADER, msgspec.json.encode(told)))
-    # its own partition, whatever partitioner chose it: records of one key stay together
+    kept.append((REPLAY_HEADER, msgspec.json.encode(replayed)))
+    # back into its own partition, so that records of one key stay together whatever partitioner the user has
     partition = source.partition if source.topic == wish.to and 0 <= source.partition < targets else None
     return Send(wish.to, partition, original.key, original.value, kept, original.timestamp)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one step does to one partition."""
+    """What one step of a replay does with one partition."""
 
     chosen: Sequence[Incoming]  #: to be replayed, in order
-    offset: int  #: everything below is done with
+    offset: int  #: everything below it is done
     counts: Counts  #: of this step
 
 
 def take(records: Iterable[Incoming], position: int, mark: Mark, room: int | None) -> Taken:
-    """The next records of one partition. `position`: where the reader stands; `room`: replays left of the limit.
+    """Choose among the next records of one partition.
 
-    Stops before the record that there is no room for, and at the end of the snapshot.
+    `position`: the reader's offset. `room`: replays left of the limit, None without one. Stops before the first record
+    beyond the limit, and at the end of the snapshot.
     """
     chosen: list[Incoming] = []
     counted = dict.fromkeys(("replayed", "not_chosen", "over_loops"), 0)

@@ -1,6 +1,6 @@
-"""Requests out of files: rows of CSV, JSON Lines and Parquet, and images of a folder, each the value of a record.
+"""Reading requests from files: rows of CSV, JSON Lines and Parquet, and images of a folder.
 
-A row becomes a JSON object whose fields are its columns; a line of JSON Lines is sent as it stands. An image becomes
+A row becomes a JSON object whose fields are its columns. A line of JSON Lines is sent unchanged. An image becomes
 `{"<input>": "<base64>", "<id>": "<file name>", "name": …, "media_type": …}`, with the field names of `[request]`.
 """
 
@@ -32,16 +32,16 @@ _CELL_BYTES = 16 * 1024 * 1024
 
 
 class RowsError(BiSupervisedError):
-    """The file cannot be read at all. The message names it and says why."""
+    """The file cannot be read. The message names it and says why."""
 
 
 class BadRow(ValueError):
-    """This row is no request. The message says why."""
+    """The row is no request. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One request to be. `fault` says why it is none; '' where it is."""
+    """One row. `fault` says why it is no request; it is empty for a good row."""
 
     place: str  #: line of the file, or name of the image
     value: bytes = b""
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """What the pipeline will see, for the same check that it makes."""
+    """The record as the pipeline would get it, so that a row is checked as the pipeline checks it."""
 
     value: bytes
     topic: str = ""
@@ -107,7 +107,7 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
         if not names or len(set(names)) < len(names):
             raise RowsError(f"{path}: line 1 must name the columns, each once")
         for cells in rows:
-            if cells:  # an empty line is none
+            if cells:  # an empty line is no row
                 yield f"line {rows.line_num}", lambda cells=cells: _object(names, cells, as_text=as_text)  # type: ignore[misc]  # a default binds the row
 
 
@@ -152,7 +152,7 @@ def _dumped(row: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(row)
     except TypeError as error:
-        raise BadRow(f"JSON cannot say it: {error}") from error
+        raise BadRow(f"cannot be written as JSON: {error}") from error
 
 
 def _images(folder: Path, shape: RequestFormat) -> Iterator[tuple[str, Callable[[], bytes]]]:

@@ -1,14 +1,12 @@
-"""Watching a topic of outcomes."""
+"""The command `tail`: print the records of `results` or `fallback` as they come."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import orjson
-
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, reader
-from .record_lines import as_document, fallback_line, lines_console, result_line
+from .record_lines import fallback_line, lines_console, print_record, result_line
 
 
 async def run_tail(
@@ -20,7 +18,7 @@ async def run_tail(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Print records until the limit, the end (unless `follow`), or Ctrl-C."""
+    """Print records until the limit, until the topic's present end (unless `follow`), or until Ctrl-C."""
     line = result_line if what == "results" else fallback_line
     console = lines_console()
     places = await partitions_of(settings, settings.topics.name_of(what))
@@ -32,10 +30,7 @@ async def run_tail(
         while follow or [place for place in places if await consumer.position(place) < ends[place]]:
             for place, records in (await consumer.getmany(timeout_ms=200, max_records=left)).items():
                 for record in records if follow else [each for each in records if each.offset < ends[place]]:
-                    if as_json:
-                        console.out(orjson.dumps(as_document(record)).decode(), highlight=False)
-                    else:
-                        console.print(line(record))
+                    print_record(console, record, line, as_json=as_json)
                     left = None if left is None else left - 1
             if left == 0:
                 return

@@ -1,4 +1,4 @@
-"""What changed lately: rates and latencies of the last seconds, from counts that only grow. No I/O, no clock."""
+"""Rates and latencies of the last seconds, computed from counters. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 from ...agents.histogram import Buckets
 from ..telemetry.monitor import WorkerView
 
-#: seconds between two samples, and over which a rate is taken
+#: seconds between two samples, and seconds that a rate is averaged over
 TICK_S, RATE_S = 1.0, 5.0
-#: seconds that the chart and the percentiles look back
+#: seconds that the chart and the percentiles cover
 CHART_S, LATENCY_S = 120, 60.0
-#: who answers, as latencies are counted
+#: the kinds of outcomes whose latencies are counted
 KINDS = ("local", "remote", "fallback")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What had been counted at one moment."""
+    """The counts at one moment."""
 
     now: float  #: seconds of a monotonic clock
-    edges: Mapping[str, int]  #: records over each edge of the flow, as `local_doubtful`
-    outcomes: Mapping[str, int]  #: requests ended, by `KINDS`
-    latency: Mapping[str, Buckets]  #: by `KINDS`, those that have any
+    edges: Mapping[str, int]  #: records over each edge of the flow, such as `local_doubtful`
+    outcomes: Mapping[str, int]  #: finished requests, by `KINDS`
+    latency: Mapping[str, Buckets]  #: by `KINDS`; a kind without latencies is not there
 
 
 def sample(view: WorkerView, now: float) -> Sample:
-    """From what each agent has committed."""
+    """The sample of a view: what the agents have committed."""
     told = {step.agent: step.outcomes for step in view.steps}
     latency = {kind: buckets for kind in KINDS if (buckets := _latency(told, kind)) is not None}
     return Sample(now, edges(view), {kind: _ended(told, kind) for kind in KINDS}, latency)
 
 
 def edges(view: WorkerView) -> dict[str, int]:
-    """Records over each edge of the flow; `requests` is the first one."""
+    """Records over each edge of the flow, named `<agent>_<route>`; the edge into the local agent is `requests`."""
     found = {f"{step.agent}_{route}": n for step in view.steps for route, n in step.outcomes["routes"].items()}
     requests = [sum(step.outcomes["routes"].values()) for step in view.steps if step.agent == "local"]
     return found | {"requests": requests[0]} if requests else found
@@ -49,7 +49,7 @@ def _ended(told: Mapping[str, Mapping[str, Any]], kind: str) -> int:
 
 
 def _latency(told: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
-    """That of all agents together."""
+    """The latencies of all agents together."""
     found = [outcomes["latency"][kind] for outcomes in told.values() if kind in outcomes["latency"]]
     if not found:
         return None
@@ -67,11 +67,11 @@ class History:
         return f"<History of {len(self._samples)} samples>"
 
     def add(self, new: Sample) -> None:
-        """The newest sample."""
+        """Add the newest sample."""
         self._samples.append(new)
 
     def rates(self) -> dict[str, float]:
-        """Records a second over each edge."""
+        """Records per second over each edge."""
         if len(self._samples) < 2:
             return {}
         last, first = self._samples[-1], self._before(RATE_S)
@@ -79,7 +79,7 @@ class History:
         return {edge: (n - first.edges.get(edge, 0)) / seconds for edge, n in last.edges.items()}
 
     def chart(self) -> list[list[float]]:
-        """Requests ended a second, by `KINDS`, a row for each pair of samples, the oldest first."""
+        """Finished requests per second, a column for each of `KINDS`, a row for each tick, the oldest first."""
         samples = list(self._samples)
         return [
             [round((new.outcomes[kind] - old.outcomes[kind]) / (new.now - old.now), 2) for kind in KINDS]
@@ -87,14 +87,14 @@ class History:
         ]
 
     def percentiles(self) -> dict[str, dict[str, float | int | None]]:
-        """Seconds that 50, 95 and 99 per cent of the last minute's requests took at most, and how many there were."""
+        """The 50th, 95th and 99th percentile of the last minute's latencies in seconds, and their number."""
         if not self._samples:
             return {}
         last, first = self._samples[-1], self._before(LATENCY_S)
         return {kind: _percentiles(last.latency[kind].since(first.latency[kind])) for kind in last.latency}
 
     def _before(self, seconds: float) -> Sample:
-        """The youngest sample that is at least so old, or the oldest there is."""
+        """The youngest sample that is at least so many seconds older than the last one, or else the oldest."""
         last = self._samples[-1].now
         old = [earlier for earlier in self._samples if last - earlier.now >= seconds - TICK_S / 2]
         return old[-1] if old else self._samples[0]

@@ -1,8 +1,8 @@
-"""Pictures among the inputs. Records are anybody's: only what is surely a small picture is shown, anew or verbatim.
+"""Finding pictures in inputs. Records may hold anything: only what is certainly a small picture is shown.
 
-A text is a PNG or JPEG in base64, with or without `data:image/…;base64,`; its first bytes say which, not its label.
-A list of rows of numbers is a picture in grey, of triples one in colour; a flat list is one where the settings give
-its shape. A picture in a field of an input that is an object is found as well.
+A text is a PNG or JPEG in base64, with or without `data:image/…;base64,`. Its first bytes decide, not its label. A list
+of rows of numbers is a grey picture, rows of triples are a colour picture, and a flat list is a picture where the
+settings give its shape. Of an input that is an object, the first field that is a picture is shown.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-#: bytes of a picture, at most
+#: most bytes of a picture
 MOST_BYTES = 64 * 1024
-#: pixels on a side, at most: a small file may unfold into a large picture
+#: most pixels on a side: a small file may decode to a huge picture
 MOST_PIXELS = 2048
-#: pixels on a side of a picture made of numbers
+#: pixels on a side of a picture that is drawn from numbers
 _LEAST_DRAWN, _MOST_DRAWN = 4, 256
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 #: JPEG segments that say the size of the picture
@@ -29,15 +29,15 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class Picture(NamedTuple):
-    """A picture that a browser may be given."""
+    """A picture that may be sent to a browser."""
 
-    name: str  #: by its content
+    name: str  #: digest of its content
     media_type: str
     body: bytes
 
 
 class Gallery:
-    """The pictures of the records that are shown now, each decoded once."""
+    """The pictures of the records that the page shows now. Each is decoded once."""
 
     def __init__(self, input_field: str, shape: tuple[int, ...] = ()) -> None:
         self._field = input_field
@@ -45,8 +45,8 @@ class Gallery:
         self._found: dict[str, Picture | None] = {}
         self._by_name: dict[str, Picture] = {}
 
-    def hang(self, values: dict[str, bytes]) -> dict[str, str]:
-        """Show the pictures of these records and no others: source to value in, source to picture's name out."""
+    def show(self, values: dict[str, bytes]) -> dict[str, str]:
+        """Replace the pictures by those of these records. Takes values by source, returns pictures' names by source."""
         self._found = {
             source: self._found[source] if source in self._found else self._picture(value)
             for source, value in values.items()
@@ -55,7 +55,7 @@ class Gallery:
         return {source: picture.name for source, picture in self._found.items() if picture is not None}
 
     def get(self, name: str) -> Picture | None:
-        """The picture of this name, where it is shown now."""
+        """The picture of this name; None where it is not shown now."""
         return self._by_name.get(name)
 
     def _picture(self, value: bytes) -> Picture | None:
@@ -68,11 +68,11 @@ class Gallery:
         return picture_of(document, self._shape)
 
 
-def picture_of(value: Any, shape: tuple[int, ...] = ()) -> Picture | None:  # noqa: ANN401  # whatever came in
-    """The picture that an input is, or that its first field that is one holds."""
+def picture_of(value: Any, shape: tuple[int, ...] = ()) -> Picture | None:  # noqa: ANN401  # an input may hold anything
+    """The picture in an input: the input itself, or its first field that is one."""
     candidates = value.values() if isinstance(value, dict) else (value,)
     for candidate in candidates:
-        found = _written(candidate) if isinstance(candidate, str) else _drawn(candidate, shape)
+        found = _encoded(candidate) if isinstance(candidate, str) else _drawn(candidate, shape)
         if found is not None:
             return _named(*found)
     return None
@@ -82,7 +82,8 @@ def _named(media_type: str, body: bytes) -> Picture:
     return Picture(blake2b(body, digest_size=16).hexdigest(), media_type, body)
 
 
-def _written(text: str) -> tuple[str, bytes] | None:
+def _encoded(text: str) -> tuple[str, bytes] | None:
+    """Media type and bytes of a picture in base64; None where the text is none."""
     head, comma, data = text.partition(",")
     encoded = data if comma and head.startswith("data:image/") else text
     if len(encoded) > MOST_BYTES * 4 // 3 + 4:
@@ -96,7 +97,7 @@ def _written(text: str) -> tuple[str, bytes] | None:
 
 
 def _recognised(body: bytes) -> tuple[str, tuple[int, int]]:
-    """Type and size by the first bytes; a size of 0 where it is no picture."""
+    """Media type, width and height by the first bytes; a size of 0 where it is no picture."""
     if body.startswith(_PNG) and body[12:16] == b"IHDR" and len(body) >= 24:
         width, height = struct.unpack(">II", body[16:24])
         return "image/png", (width, height)
@@ -117,8 +118,8 @@ def _jpeg_size(body: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _drawn(value: Any, shape: tuple[int, ...]) -> tuple[str, bytes] | None:  # noqa: ANN401  # whatever came in
-    """Numbers as a PNG; None where they are not the rows of a picture."""
+def _drawn(value: Any, shape: tuple[int, ...]) -> tuple[str, bytes] | None:  # noqa: ANN401  # an input may hold anything
+    """Media type and bytes of a PNG that shows the numbers; None where they are not the rows of a picture."""
     if not isinstance(value, list) or not 0 < len(value) <= _MOST_DRAWN**2 * 3:
         return None
     try:
@@ -136,19 +137,19 @@ def _drawn(value: Any, shape: tuple[int, ...]) -> tuple[str, bytes] | None:  # n
 
 
 def _levels(pixels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Bytes: 0 to 1 and 0 to 255 as they are meant, anything else between its extremes."""
+    """Grey levels 0 to 255. Numbers within 0..1 or 0..255 keep that scale; others are scaled from least to greatest."""
     low, high = float(pixels.min()), float(pixels.max())
     if low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     elif low >= 0 and high <= 255:
         low, high = 0.0, 255.0
-    with np.errstate(over="ignore", invalid="ignore"):  # extremes of a hostile record
+    with np.errstate(over="ignore", invalid="ignore"):  # a hostile record may hold extreme numbers
         scaled = (pixels - low) / (high - low) * 255
     return np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).round().clip(0, 255).astype(np.uint8)
 
 
 def _png(levels: NDArray[np.uint8]) -> bytes:
-    """Eight bits a channel, grey or RGB, each row without a filter (https://www.w3.org/TR/png-3/)."""
+    """A PNG with eight bits for each channel, grey or RGB, rows unfiltered (https://www.w3.org/TR/png-3/)."""
     height, width = levels.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if levels.ndim == 3 else 0, 0, 0, 0)
     rows = b"".join(b"\0" + row.tobytes() for row in levels)

@@ -1,10 +1,10 @@
-"""Who may ask: a server on loopback is reached by every web page that the user has open.
+"""Which requests are answered. Every web page that the user has open can reach a server on loopback, therefore:
 
-- A `Host` that is not ours is refused: a foreign name may point here (DNS rebinding). An address cannot be rebound.
-- An `Origin` that is not ours, and what a browser says a foreign page wants, is refused.
-- Only GET and HEAD exist; nothing here changes anything.
-- With a token, what shows records needs it, as a bearer token or as the password of HTTP basic authentication.
-  Beyond loopback there is no looking at records without one.
+- A foreign `Host` is refused: a foreign name may point here (DNS rebinding). An address cannot be rebound.
+- A foreign `Origin` is refused, and so is a request that the browser marks as made by another site's page.
+- Only GET and HEAD exist, and nothing changes anything.
+- Where a token is set, whatever shows records needs it, as a bearer token or as the password of HTTP basic
+  authentication. Beyond loopback, records are never shown without one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-#: asked for by probes and by Prometheus, which show no records
+#: paths for probes and Prometheus: they show no records and need no token
 OPEN_PATHS = frozenset({"/live", "/ready", "/metrics"})
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -37,19 +37,19 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class AccessPolicy:
-    """Where the server listens, under which names it is known, and what it asks for."""
+    """Where the server listens, under which names it is known, and the token it requires."""
 
     host: str  #: address that it listens on
-    hosts: tuple[str, ...] = ()  #: further names that people reach it by
+    hosts: tuple[str, ...] = ()  #: further names of it
     token: str | None = field(default=None, repr=False)
 
     @property
     def loopback(self) -> bool:
-        """Nobody outside this machine can reach it."""
+        """Whether only this machine can reach the server."""
         return is_loopback(self.host)
 
     def knows(self, authority: str) -> bool:
-        """Whether this `host` or `host:port` is ours."""
+        """Whether this `host` or `host:port` is a name of the server."""
         name = host_of(authority)
         if name is None:
             return False
@@ -58,14 +58,14 @@ class AccessPolicy:
         return is_loopback(name) if self.loopback else is_address(name)
 
     def shows_records_to(self, authorization: str) -> bool:
-        """Whether the bearer of this header may see what came in."""
+        """Whether a request with this `Authorization` header may see records."""
         if self.token is None:
             return self.loopback
         return hmac.compare_digest(_credential(authorization).encode(errors="surrogateescape"), self.token.encode())
 
 
 def host_of(authority: str) -> str | None:
-    """The name or address in `host` or `host:port`, in small letters; None where it is neither."""
+    """The lower-case name or address in `host` or `host:port`; None where the text is neither."""
     try:
         parts = urlsplit(f"//{authority}")
         _ = parts.port
@@ -75,7 +75,7 @@ def host_of(authority: str) -> str | None:
 
 
 def is_address(name: str) -> bool:
-    """True of an IP address."""
+    """Whether the name is an IP address."""
     try:
         ip_address(name)
     except ValueError:
@@ -84,12 +84,12 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(name: str) -> bool:
-    """True of an address, or of the one name, that stays on this machine."""
+    """Whether the name is `localhost`, or an address of this machine only."""
     return name == "localhost" or (is_address(name) and ip_address(name).is_loopback)
 
 
 def _credential(authorization: str) -> str:
-    """The token in it; '' for none. Of basic authentication it is the password, whoever the user is."""
+    """The token in the header; empty where there is none. In basic authentication it is the password of any user."""
     scheme, _, rest = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return rest.strip()
@@ -102,7 +102,7 @@ def _credential(authorization: str) -> str:
 
 
 def guard(policy: AccessPolicy) -> Middleware:
-    """What every request passes."""
+    """The middleware that checks every request."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -117,7 +117,7 @@ def guard(policy: AccessPolicy) -> Middleware:
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except web.HTTPException as error:  # 404, 405: answers too, and under the same rules
+    except web.HTTPException as error:  # 404 and 405 are answers, too, and get the same headers
         return web.Response(status=error.status, text=f"{error.status}: {error.reason}\n")
 
 
@@ -128,17 +128,17 @@ def _refusal(request: web.Request, policy: AccessPolicy) -> web.Response | None:
     if not policy.knows(authority):
         return web.Response(status=421, text="421: this host name is not served; see [web] hosts\n")
     if _is_foreign(request, authority):
-        return web.Response(status=403, text="403: not for other sites\n")
+        return web.Response(status=403, text="403: requests of other sites are refused\n")
     if request.path in OPEN_PATHS or policy.shows_records_to(request.headers.get(hdrs.AUTHORIZATION, "")):
         return None
     if policy.token is None:
         return web.Response(status=403, text="403: beyond loopback this needs a token; see [web] token_file\n")
     challenge = {"WWW-Authenticate": 'Basic realm="bisupervised", charset="UTF-8"'}
-    return web.Response(status=401, text="401: the token is the password\n", headers=challenge)
+    return web.Response(status=401, text="401: the token of the settings is the password\n", headers=challenge)
 
 
 def _is_foreign(request: web.Request, authority: str) -> bool:
-    """Another site's page asks. A link from there to the page is no harm: it hands nothing back."""
+    """Whether another site's page makes the request. A link from there is harmless: that page gets no data."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and urlsplit(origin).netloc != authority:
         return True

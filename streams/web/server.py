@@ -1,4 +1,4 @@
-"""The worker's web server: the page, its data and pictures, health, metrics. It only reads."""
+"""The worker's web server: the page with its data and pictures, health, metrics. It changes nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .watch import Watch
 
 log = logging.getLogger(__name__)
 
-#: ports tried, from the one in the settings on: several workers may share a machine
+#: ports that are tried, beginning with the one in the settings: several workers may share a machine
 PORTS = 20
 _STATIC = {
     "/": ("index.html", "text/html"),
@@ -28,28 +28,28 @@ _STATIC = {
     "/draw.js": ("draw.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-#: seconds that requests under way get when the worker stops
+#: seconds that requests under way may take when the worker stops
 _GRACE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class WebPolicy:
-    """Where to listen, and for whom."""
+    """Where to listen, who has access, and how inputs are shown."""
 
     access: AccessPolicy
-    port: int  #: the first to try; 0 takes a free one
-    input_field: str = "input"  #: of a request, '' for the whole value
-    image_shape: tuple[int, ...] = ()  #: of inputs that are flat lists
+    port: int  #: the first port to try; 0 takes a free one
+    input_field: str = "input"  #: field of a request with its input; empty where the whole value is the input
+    image_shape: tuple[int, ...] = ()  #: shape of inputs that are flat lists
 
 
 def read_static() -> dict[str, tuple[bytes, str]]:
-    """The page's own files: body and type by path. It reads from disk, so call it where no event loop runs."""
+    """The files of the page: body and media type by path. Reads from disk, so call it where no event loop runs."""
     folder = files(__package__) / "static"
     return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
 
 
 class WebServer:
-    """Serves what a `Watch` sees. A worker goes on without it where no port is free."""
+    """Serves what a `Watch` sees. Where no port is free, the worker runs without it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class WebServer:
         metrics: Callable[[], bytes],
         static: Mapping[str, tuple[bytes, str]],
     ) -> None:
-        self.url: str | None = None  #: None while nothing is served
+        self.url: str | None = None  #: None while it does not listen
         self._policy = policy
         self._about = about
         self._watch = watch
@@ -72,7 +72,7 @@ class WebServer:
         return f"<WebServer {self.url or 'not listening'}>"
 
     def application(self) -> web.Application:
-        """Its routes, behind the guard."""
+        """The web application: the routes, behind the guard."""
         app = web.Application(middlewares=[guard(self._policy.access)])
         for path in self._files:
             app.router.add_get(path, self._file)
@@ -80,11 +80,11 @@ class WebServer:
         app.router.add_get("/pictures/{name}", self._picture)
         app.router.add_get("/live", self._live)
         app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._told_metrics)
+        app.router.add_get("/metrics", self._metrics_page)
         return app
 
     async def start(self) -> None:
-        """Listen on the port of the settings, or on the next one that is free."""
+        """Listen on the port of the settings, or on the next free one."""
         self._watch.start()
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_GRACE_S)
         self._runner = runner
@@ -94,15 +94,15 @@ class WebServer:
             try:
                 await web.TCPSite(runner, host, tried).start()
             except OSError as error:
-                log.info("no page on port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
+                log.info("the page cannot use port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
                 continue
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
             log.info("the page: %s", self.url, extra={"action": "web_started", "url": self.url})
             return
-        log.warning("no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
+        log.warning("there is no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
 
     async def stop(self) -> None:
-        """Stop listening and looking."""
+        """Stop listening, and stop the watch."""
         await self._watch.stop()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -113,7 +113,7 @@ class WebServer:
 
     async def _status(self, request: web.Request) -> web.Response:
         watch = self._watch
-        pictures = self._gallery.hang(whole_values(last_fallbacks(watch.view)))
+        pictures = self._gallery.show(whole_values(last_fallbacks(watch.view)))
         return _json(status(self._about, watch.view, watch.reasons(), watch.history, pictures))
 
     async def _picture(self, request: web.Request) -> web.Response:
@@ -123,7 +123,7 @@ class WebServer:
         return web.Response(body=picture.body, content_type=picture.media_type)
 
     async def _live(self, request: web.Request) -> web.Response:
-        """An answer at all says that the event loop turns."""
+        """Liveness. Any answer shows that the event loop runs."""
         reasons = [] if self._watch.health.alive else self._watch.reasons()
         return _json({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
@@ -131,7 +131,7 @@ class WebServer:
         reasons = self._watch.reasons()
         return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
-    async def _told_metrics(self, request: web.Request) -> web.Response:
+    async def _metrics_page(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 

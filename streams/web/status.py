@@ -1,4 +1,4 @@
-"""What the page shows, as one JSON document. A pure function over what was last seen."""
+"""The JSON document that the page shows: a pure function of the last view of the worker."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..telemetry.monitor import WorkerView
 from ..telemetry.running_step import StepView
 from .history import History, edges
 
-#: fallback records shown, the newest first
+#: fallback records that are shown, the newest first
 FALLBACKS = 12
-#: characters of a text that came in with a record
+#: most characters of a text from a record
 _CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What does not change while the worker runs."""
+    """What is fixed while the worker runs."""
 
     name: str  #: from the settings
     version: str
@@ -32,7 +32,7 @@ class About:
 def status(
     about: About, view: WorkerView, reasons: Sequence[str], history: History, pictures: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The document. `reasons`: why it is not ready; `pictures`: names by the source of a fallback record."""
+    """The document. `reasons`: why the worker is not ready; `pictures`: names of pictures, by source of the record."""
     return {
         "now_ms": view.now_ms,
         "worker": {
@@ -55,7 +55,7 @@ def status(
 
 
 def counts(view: WorkerView) -> dict[str, Any]:
-    """Records since the worker started: over each edge, by who answered, by reason."""
+    """Records since the worker started: over each edge, by answering model, by fallback reason."""
     reasons: Counter[str] = Counter()
     answered: Counter[str] = Counter(local=0, remote=0)
     for step in view.steps:
@@ -73,10 +73,10 @@ def counts(view: WorkerView) -> dict[str, Any]:
 
 
 def money(view: WorkerView) -> dict[str, Any]:
-    """What the remote has cost, and what asking it about every input would cost.
+    """What the remote has cost, and what it would cost if it were asked about every input.
 
-    Each input that the local model answered is saved; a doubtful one is not, though it may still wait for its call.
-    None where this worker does not run the agent that knows.
+    An input that the local model answered is saved. A doubtful one is not, even while it waits for its call. A figure
+    is None where this worker does not run the agent that knows it.
     """
     told, unit = {step.agent: step.outcomes for step in view.steps}, view.unit_cost
     remote, local = told.get("remote"), told.get("local")
@@ -95,7 +95,7 @@ def money(view: WorkerView) -> dict[str, Any]:
 
 
 def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, Any]:
-    """Age: seconds since the first unfinished record that was fetched was requested."""
+    """A row about a partition. `age_s`: seconds since the oldest unfinished record was requested."""
     return {
         "agent": step.agent,
         "topic": standing.topic,
@@ -110,13 +110,13 @@ def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, A
 
 
 def last_fallbacks(view: WorkerView) -> list[dict[str, Any]]:
-    """The newest of all agents."""
+    """The newest fallback records of all agents."""
     found = [record for step in view.steps for record in step.outcomes["fallbacks"]]
     return sorted(found, key=lambda record: -record["at_ms"])[:FALLBACKS]
 
 
 def whole_values(fallbacks: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
-    """The values of those that were remembered whole, by source."""
+    """The values that were kept whole, by source."""
     return {told["source"]: told["value"] for told in fallbacks if told["value_bytes"] == len(told["value"])}
 
 
@@ -144,7 +144,7 @@ def _verdict(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _short(value: Any) -> str | None:  # noqa: ANN401  # any JSON value
-    """The value as a text of bounded length."""
+    """The value as a text of limited length."""
     if value is None:
         return None
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -152,5 +152,5 @@ def _short(value: Any) -> str | None:  # noqa: ANN401  # any JSON value
 
 
 def _preview(value: bytes) -> str:
-    """How the value begins; what is no text becomes signs for it."""
+    """The beginning of the value as text. Bytes that are not UTF-8 become replacement characters."""
     return _short(value[: 4 * _CHARS].decode(errors="replace")) or ""

@@ -1,4 +1,4 @@
-"""Looks at the worker once a second, for as long as it runs."""
+"""Takes a view of the worker once a second, for as long as it runs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .history import TICK_S, History, sample
 
 
 class Watch:
-    """What was last seen, what changed lately, and whether the worker is ready."""
+    """The last view of the worker, the history of its counts, and whether it is ready."""
 
     def __init__(self, monitor: Monitor, health: Health, clock: Callable[[], float] = time.monotonic) -> None:
         self.health = health
         self.history = History()
-        self.view: WorkerView = monitor.view()  #: when it was last looked at
+        self.view: WorkerView = monitor.view()  #: the last one
         self._monitor = monitor
         self._clock = clock
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to take views."""
         self._looking = asyncio.create_task(self._look_on(), name="watch")
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop taking views."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait((self._looking,))
@@ -38,7 +38,7 @@ class Watch:
             await asyncio.sleep(TICK_S)
 
     def look(self) -> None:
-        """Look once."""
+        """Take one view."""
         now, self.view = self._clock(), self._monitor.view()
         for agent, at in self._monitor.answered.items():
             self.health.answered(agent, at)
@@ -46,5 +46,5 @@ class Watch:
         self.history.add(sample(self.view, now))
 
     def reasons(self) -> list[str]:
-        """Why the worker is not ready, now."""
+        """Why the worker is not ready; empty when it is."""
         return self.health.reasons(self._clock())

@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from bisupervised.streams.sandbox import broker as broker_module
 from bisupervised.streams.sandbox import kafka_jars
-from bisupervised.streams.sandbox.broker import Broker, FolderInUse, JarsUnavailable, PortUnavailable, StartFailed
+from bisupervised.streams.sandbox.broker import Broker, FolderInUse, PortUnavailable, StartFailed
+from bisupervised.streams.sandbox.kafka_jars import JarsUnavailable
 
 COMMAND = """
 import sys, pathlib

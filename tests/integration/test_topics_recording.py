@@ -11,8 +11,9 @@ import pytest
 from bisupervised.schemas.errors import BiSupervisedError
 from bisupervised.streams import cli
 from bisupervised.streams.offline.recordings.columns import Where
-from bisupervised.streams.offline.recordings.from_topics import read_topics
+from bisupervised.streams.offline.recordings.from_topics import KnownInputs
 from bisupervised.streams.offline.recordings.pairs import read_recording
+from bisupervised.streams.offline.recordings.system_topics import read_topics
 from support.pipeline import Sent, Setup, mixed
 
 INPUTS = 90
@@ -63,5 +64,6 @@ def test_topics_that_are_not_there_are_named(setup: Setup) -> None:
     _, pipeline = setup()
     settings = pipeline.settings
     elsewhere = settings.topics.model_copy(update={"answers": f"{pipeline.name}-nowhere"})
+    moved = settings.model_copy(update={"topics": elsewhere})
     with pytest.raises(BiSupervisedError, match=f"there is no topic {pipeline.name}-nowhere"):
-        asyncio.run(read_topics(settings.model_copy(update={"topics": elsewhere})))
+        asyncio.run(read_topics(moved, KnownInputs().takers(moved)))

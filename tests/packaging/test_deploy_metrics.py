@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.telemetry.metrics import METRICS, table
+from bisupervised.streams.telemetry.metrics import METRICS, Metric, table
 from support.promql import alerts_in, grouping_in, series_in
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -17,7 +17,16 @@ DASHBOARD = DEPLOY / "grafana" / "dashboards" / "bisupervised.json"
 
 #: labels that Prometheus gives a series itself
 SCRAPED = {"instance", "job"}
-LABELS = {name: {*one.labels, *SCRAPED} for one in METRICS for name in one.series}
+
+
+def series_of(metric: Metric) -> tuple[str, ...]:
+    """The names that a query may use."""
+    if metric.kind == "histogram":
+        return (f"{metric.name}_bucket", f"{metric.name}_sum", f"{metric.name}_count")
+    return (metric.name,)
+
+
+LABELS = {name: {*one.labels, *SCRAPED} for one in METRICS for name in series_of(one)}
 LABELS |= {f"{one.name}_bucket": {*one.labels, *SCRAPED, "le"} for one in METRICS if one.kind == "histogram"}
 
 

@@ -11,8 +11,14 @@ from pathlib import Path
 
 import pytest
 from bisupervised.streams.sandbox import broker, kafka_jars
-from bisupervised.streams.sandbox.broker import Broker, BrokerError, ExtraMissing, JarsUnavailable, PortUnavailable
-from bisupervised.streams.sandbox.kafka_jars import JarStore, KafkaRelease
+from bisupervised.streams.sandbox.broker import Broker, PortUnavailable
+from bisupervised.streams.sandbox.kafka_jars import (
+    BrokerError,
+    ExtraMissing,
+    JarStore,
+    JarsUnavailable,
+    KafkaRelease,
+)
 
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
 
@@ -176,7 +182,7 @@ class TestRefusals:
 
 class TestReadiness:
     def test_a_closed_port_does_not_answer(self) -> None:
-        assert not broker.answers(broker.claim_port(0))
+        assert not broker.is_ready(broker.claim_port(0))
 
     def test_the_end_of_a_log(self, tmp_path: Path) -> None:
         log = tmp_path / "broker.log"

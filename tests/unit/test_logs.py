@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from support.logs import LIBRARIES, logging_as_it_was, written
 
-log = logging.getLogger("bisupervised.streams.test")
+log = logging.getLogger("bisupervised.streams.no_such")
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def test_a_line_has_time_level_action_and_text() -> None:
 def test_a_line_without_an_action_names_its_logger() -> None:
     stream = written("INFO", as_json=False)
     log.warning("words")
-    assert "WARNING  bisupervised.streams.test words" in stream.getvalue()
+    assert "WARNING  bisupervised.streams.no_such words" in stream.getvalue()
 
 
 def test_a_librarys_line_in_json_has_its_loggers_name_for_an_action() -> None:
@@ -43,7 +43,7 @@ def test_json_has_a_field_for_whatever_extra_holds() -> None:
     assert document.pop("time")
     assert document == {
         "level": "ERROR",
-        "logger": "bisupervised.streams.test",
+        "logger": "bisupervised.streams.no_such",
         "message": "failed on 3",
         "action": "agent_failed",
         "records": 3,

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
-from bisupervised.streams.demo import models
 from bisupervised.streams.sandbox.model_server import (
     MOST_BODY_BYTES,
+    CallMeter,
     Latency,
     Limit,
-    Meter,
-    Service,
+    ModelService,
     TokenBucket,
     make_app,
 )
 
 Client = TestClient[Any, Any]
+
+
+def as_sent(inputs: Any) -> Any:
+    """A model whose inputs are its answers."""
+    return np.asarray(inputs, dtype=np.float64)
 
 
 class Clock:
@@ -48,9 +52,7 @@ async def client_of(clock: Clock) -> AsyncIterator[Callable[..., Any]]:
     clients: list[Client] = []
 
     async def make(predict: Any = None, **options: Any) -> Client:
-        service = Service(
-            predict or models.as_sent(), clock=clock, sleep=clock.sleep, chance=random.Random(0), **options
-        )
+        service = ModelService(predict or as_sent, clock=clock, sleep=clock.sleep, chance=random.Random(0), **options)
         client: Client = TestClient(TestServer(make_app(service)))
         await client.start_server()
         clients.append(client)
@@ -142,7 +144,7 @@ async def test_flat_data_are_the_same(client_of: Callable[..., Any]) -> None:
     ],
 )
 async def test_a_wrong_call_costs_nothing(client_of: Callable[..., Any], body: Any, why: str) -> None:
-    client = await client_of(features=2, meter=Meter(0.5))
+    client = await client_of(features=2, meter=CallMeter(0.5))
     response = await infer(client, body)
     assert response.status == 400
     assert why in (await response.json())["error"]
@@ -202,7 +204,7 @@ async def test_a_model_that_raises(client_of: Callable[..., Any]) -> None:
     def predict(_: Any) -> Any:
         raise RuntimeError("no good")
 
-    client = await client_of(predict, meter=Meter(0.5))
+    client = await client_of(predict, meter=CallMeter(0.5))
     response = await infer(client, call())
     assert response.status == 500
     assert "no good" in (await response.json())["error"]
@@ -211,7 +213,7 @@ async def test_a_model_that_raises(client_of: Callable[..., Any]) -> None:
 
 
 async def test_the_meter_counts_what_is_paid(client_of: Callable[..., Any]) -> None:
-    client = await client_of(meter=Meter(0.25))
+    client = await client_of(meter=CallMeter(0.25))
     await infer(client, call())
     await infer(client, call([[1, 0]] * 5))
     read = await meter(client)
@@ -219,7 +221,7 @@ async def test_the_meter_counts_what_is_paid(client_of: Callable[..., Any]) -> N
 
 
 async def test_calls_over_the_limit_are_refused_and_free(client_of: Callable[..., Any], clock: Clock) -> None:
-    client = await client_of(limit=Limit(per_second=4, burst=2), meter=Meter(1.0))
+    client = await client_of(limit=Limit(per_second=4, burst=2), meter=CallMeter(1.0))
     statuses = [(await infer(client, call())).status for _ in range(2)]
     refused = await infer(client, call())
     assert [*statuses, refused.status] == [200, 200, 429]
@@ -256,8 +258,3 @@ def test_latencies_are_log_normal() -> None:
     assert min(drawn) > 0
     assert statistics.median(drawn) == pytest.approx(0.2, rel=0.05)
     assert statistics.stdev(map(np.log, drawn)) == pytest.approx(0.5, rel=0.05)
-
-
-def test_models_without_a_file() -> None:
-    assert models.as_sent()([[0.25, 0.75]]).tolist() == [[0.25, 0.75]]
-    assert models.parity()([[4.0, 1.0], [[7.0]], 3]).tolist() == [[1, 0], [0, 1], [0, 1]]

@@ -285,6 +285,6 @@ def test_a_folder_without_a_case_study_is_told(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_oracle_is_drawn_at_the_share_that_is_paid(both: list[str]) -> None:
     """Where scores are equal fewer are deferred than the cutoff says, and the oracle gets no more."""
-    report = curve.report_on(drawn(300, 1, digits=1), 101, curve.Prices())
+    report = curve.make_report(drawn(300, 1, digits=1), 101, curve.Prices())
     assert (report.oracle >= report.curve.accuracies - 1e-12).all()
     assert np.isclose(report.oracle[0], report.curve.local_accuracy)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from bisupervised.streams.offline.recordings.columns import Columns, Where
+from bisupervised.streams.offline.recordings.files import RecordingError
 from bisupervised.streams.offline.recordings.pairs import Recorded, read_recording
-from bisupervised.streams.offline.recordings.tables import RecordingError
 from support.recordings import NEEDS_DATA, files
 
 LOCAL = "id,prediction,truth,score\na,1,1,0.9\nb,0,1,0.2\nc,1,1,0.5\n"
@@ -195,7 +195,7 @@ def test_a_column_that_is_not_there(tmp_path: Path) -> None:
 def test_filters_that_find_nothing(tmp_path: Path) -> None:
     assert "there are 0, 1" in refused(tmp_path, where=Where("prediction", "7"))
     assert "has no column 'trut' for --where; did you mean 'truth'?" in refused(tmp_path, where=Where("trut", "7"))
-    assert "says otherwise than" in refused(tmp_path, where=Where("prediction", "0"))
+    assert "contradicts" in refused(tmp_path, where=Where("prediction", "0"))
     with pytest.raises(RecordingError, match="COLUMN=VALUE"):
         Where.parse("truth")
 

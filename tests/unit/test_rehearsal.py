@@ -4,24 +4,22 @@ import json
 import math
 import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bisupervised.agents.supervision.recording import Recording, Side
-from bisupervised.schemas.codec import fall_back, publish
-from bisupervised.schemas.records import Facts, Result, Source, Verdict
 from bisupervised.streams import cli
-from bisupervised.streams.offline import recorded, rehearsal
-from bisupervised.streams.offline.rehearsal_report import Bill, Outcome, Report, as_json, make_report
+from bisupervised.streams.offline import recorded_models, rehearsal
+from bisupervised.streams.offline.rehearsal_report import RehearsalReport, make_report
 from bisupervised.streams.offline.rules import TwoThresholds
+from bisupervised.streams.sandbox.outcomes import EndToEndRun, MeterReading, Outcome
 from bisupervised.streams.settings.file import load_settings
-from support.records import Record, request
 
-SOURCE = Source("requests", 0, 7)
 RULE = TwoThresholds(0.5, 0.7)
-BILL = Bill(3, 0, 0.3)
+METER = MeterReading(3, 0, 0.3)
 
 
 def side(scores: list[float], correct: list[bool], predictions: list[Any] | None = None) -> Side:
@@ -43,11 +41,12 @@ RIGHT = [
 ]
 
 
-def report(*changes: tuple[int, Outcome | None], extra: tuple[Outcome, ...] = ()) -> Report:
+def report(*changes: tuple[int, Outcome | None], extra: tuple[Outcome, ...] = ()) -> RehearsalReport:
     outcomes: list[Outcome | None] = list(RIGHT)
     for at, outcome in changes:
         outcomes[at] = outcome
-    return make_report(DECISIONS, IDS, [outcome for outcome in outcomes if outcome] + list(extra), BILL, 2.0)
+    read = [outcome for outcome in outcomes if outcome] + list(extra)
+    return make_report(DECISIONS, IDS, EndToEndRun(read, 2.0, METER))
 
 
 def test_the_offline_decision() -> None:
@@ -72,7 +71,7 @@ def test_a_sound_rehearsal() -> None:
     assert (sound.remote_calls, sound.cost, sound.cost_in_records, sound.throughput) == (3, 0.3, 0.3, 2.0)
     assert sound.expected == {"answered_by_local": 1, "answered_by_remote": 2, "rejected": 1, "correct": 2}
     promised = "inputs answered_by_local answered_by_remote rejected correct mismatches remote_calls cost seconds lost"
-    assert {*promised.split(), "duplicated"} <= as_json(sound).keys()
+    assert {*promised.split(), "duplicated"} <= asdict(sound).keys()
 
 
 @pytest.mark.parametrize(
@@ -102,10 +101,10 @@ def test_what_is_lost_repeated_or_strange_is_counted() -> None:
 
 def test_the_models_answer_from_a_file_of_plain_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "recording.npz"
-    recorded.save(RECORDING, path)
-    monkeypatch.setenv(recorded.VARIABLE, str(path))
-    assert recorded.local()([[2], [0]]) == [("c", 0.4), ("a", 0.5)]
-    answered = recorded.remote()([np.array([3.0]), np.array([1.0])])
+    recorded_models.save(RECORDING, path)
+    monkeypatch.setenv(recorded_models.VARIABLE, str(path))
+    assert recorded_models.local()([[2], [0]]) == [("c", 0.4), ("a", 0.5)]
+    answered = recorded_models.remote()([np.array([3.0]), np.array([1.0])])
     assert {name: values.tolist() for name, values in answered.items()} == {
         "prediction": ["h", "f"],
         "score": [0.9, 0.7],
@@ -132,18 +131,6 @@ def test_calls_under_way_follow_the_limit() -> None:
     assert rehearsal.Conditions(limit=1).in_flight == 2
 
 
-def test_outcomes_from_records() -> None:
-    sent = publish(request([1.0]), Result(SOURCE, 7, "remote", 0.9, 0.5, cost=0.002))
-    assert rehearsal.from_result(Record(sent.value, key=sent.key)) == Outcome("key", "remote", 7, 0.9, cost=0.002)
-    facts = Facts(SOURCE, remote=Verdict("7", 0.1, cost=0.002))
-    sent = fall_back(request([1.0]), facts, "low_confidence", "below", "remote_supervisor")
-    read = rehearsal.from_fallback(Record(sent.value, key=sent.key, headers=sent.headers))
-    assert read == Outcome("key", None, "7", 0.1, "low_confidence", 0.002)
-    sent = fall_back(request([1.0]), Facts(SOURCE), "invalid_request", "no", "local")
-    read = rehearsal.from_fallback(Record(sent.value, key=sent.key, headers=sent.headers))
-    assert read == Outcome("key", None, reason="invalid_request")
-
-
 @pytest.fixture
 def recording_file(tmp_path: Path) -> Path:
     path = tmp_path / "both.csv"
@@ -158,7 +145,7 @@ def test_the_command_prints_and_writes_json_and_says_what_it_took(
 ) -> None:
     asked: list[Any] = []
 
-    def rehearse(given: Any, rule: Any, conditions: Any, console: Any) -> Report:
+    def rehearse(given: Any, rule: Any, conditions: Any, console: Any) -> RehearsalReport:
         asked.append((given.ids.tolist(), rule, conditions))
         console.print("on the way")
         return report()

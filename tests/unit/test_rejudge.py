@@ -12,15 +12,15 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Outgoing, Result, 
 from bisupervised.streams import cli
 from bisupervised.streams.console import options
 from bisupervised.streams.offline.rejudge import (
-    Change,
-    Decisions,
-    Judge,
+    AnswerJudge,
+    Comparison,
+    DecisionChange,
     RejudgeError,
+    make_report,
     notes,
-    report_on,
-    targets_of,
+    output_topics,
 )
-from bisupervised.streams.offline.rewriting import Rewriting, Targets
+from bisupervised.streams.offline.rewriting import OutputTopics, Rewriting
 from bisupervised.streams.settings.tables import Settings
 from support.records import Record
 from support.thresholds import thresholds, thresholds_file
@@ -47,15 +47,15 @@ def rejected(offset: int, reason: Reason = "low_confidence", agent: str = "remot
     return Record(outcome.value, offset, topic="fallback", headers=outcome.headers)
 
 
-def decisions(remote: float = 0.7, local: float = 0.5) -> Decisions:
-    return Decisions(Judge(thresholds(local, remote)))
+def decisions(remote: float = 0.7, local: float = 0.5) -> Comparison:
+    return Comparison(AnswerJudge(thresholds(local, remote)))
 
 
 @pytest.mark.parametrize("score", [0.6, 0.7, 0.8, None])
 def test_the_decision_is_the_streams_own(score: float | None) -> None:
     record = answer(7, score)
     stream = RemoteSupervisor(Supervisor("max_softmax", 0.7), thresholds_version="new")
-    assert [Judge(thresholds(remote=0.7)).judge(record)] == stream.judge([record])
+    assert [AnswerJudge(thresholds(remote=0.7)).judge(record)] == stream.judge([record])
 
 
 def test_what_changes_is_counted_by_decision_and_reason_with_examples() -> None:
@@ -67,14 +67,14 @@ def test_what_changes_is_counted_by_decision_and_reason_with_examples() -> None:
         read.take_result(result(offset))
     read.take_fallback(rejected(3))
     read.take_fallback(rejected(4))
-    report = report_on(read, examples=1)
+    report = make_report(read, examples=1)
     assert (report.answers, report.same, report.not_judged_yet) == (6, 2, 1)
     assert (report.trusted_to_rejected, report.rejected_to_trusted) == (2, 1)
     assert (report.trusted, report.rejected) == (2, {"low_confidence": 3, "no_confidence": 1})
     assert report.changes == [
-        Change("trusted", "low_confidence", 2, 2 / 6, ["requests-0-1"]),
-        Change("low_confidence", "trusted", 1, 1 / 6, ["requests-0-3"]),
-        Change("not judged yet", "no_confidence", 1, 1 / 6, ["requests-0-5"]),
+        DecisionChange("trusted", "low_confidence", 2, 2 / 6, ["requests-0-1"]),
+        DecisionChange("low_confidence", "trusted", 1, 1 / 6, ["requests-0-3"]),
+        DecisionChange("not judged yet", "no_confidence", 1, 1 / 6, ["requests-0-5"]),
     ]
 
 
@@ -84,7 +84,7 @@ def test_an_answer_that_came_twice_counts_once() -> None:
         read.take_answer(answer(1, 0.9))
         read.take_result(result(1))
         read.take_result(result(2, "local", 0.95))
-    report = report_on(read, 3)
+    report = make_report(read, 3)
     assert (report.answers, report.same, report.answered_locally) == (1, 1, 1)
 
 
@@ -96,18 +96,18 @@ def test_what_was_answered_locally_is_not_there_and_is_counted() -> None:
     read.take_result(result(8, "local", 0.3, trusted=False))  # and this one nobody trusted
     read.take_fallback(rejected(7, "timeout", agent="remote"))  # no answer came
     read.take_answer(answer(9, 0.9, local=0.85))
-    report = report_on(read, 3)
+    report = make_report(read, 3)
     assert (report.answered_locally, report.locally_now_doubtful, report.asked_now_local) == (5, 3, 1)
     assert report.answers == 1
     told = "\n".join(notes(report))
     assert "5 inputs were answered by the local model: there is no remote answer to judge" in told
-    assert "3 of them would be put to the remote" in told
+    assert "3 of them would be sent to the remote" in told
     assert "1 of the answers would not be asked for" in told
 
 
 def test_a_score_of_another_name_is_not_compared() -> None:
     with pytest.raises(RejudgeError, match="has the score 'max_softmax', and the thresholds are for 'entropy'"):
-        Judge(thresholds(score="entropy")).judge(answer(1, 0.9))
+        AnswerJudge(thresholds(score="entropy")).judge(answer(1, 0.9))
 
 
 def test_what_is_not_ours_is_counted_and_not_judged() -> None:
@@ -115,7 +115,7 @@ def test_what_is_not_ours_is_counted_and_not_judged() -> None:
     read.take_answer(Record(b"x"))
     read.take_result(Record(b"x"))
     read.take_fallback(Record(b"x"))
-    report = report_on(read, 3)
+    report = make_report(read, 3)
     assert (report.unreadable, report.answers) == (3, 0)
     assert "3 records cannot be read" in notes(report)
 
@@ -140,16 +140,16 @@ def test_topics_that_cannot_be_written_are_refused(
     results: str, fallback: str | None, stream: dict[str, Any], fault: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=fault):
-        targets_of(settings(**stream), results, fallback)
+        output_topics(settings(**stream), results, fallback)
 
 
 def test_without_topics_it_is_a_report() -> None:
-    assert targets_of(settings(), None, None) is None
+    assert output_topics(settings(), None, None) is None
 
 
 def test_another_run_has_another_group() -> None:
     def group(name: str = "rejudge-1", results: str = "r") -> str:
-        return Rewriting(settings(), "answers", name, Targets(results, "f")).group
+        return Rewriting(settings(), "answers", name, OutputTopics(results, "f")).group
 
     assert group() == group()
     assert len({group(), group("rejudge-2"), group(results="s")}) == 3
@@ -157,7 +157,7 @@ def test_another_run_has_another_group() -> None:
 
 
 def test_the_records_are_complete() -> None:
-    outcome: Outgoing = Judge(thresholds(remote=0.95)).judge(answer(7, 0.9))
+    outcome: Outgoing = AnswerJudge(thresholds(remote=0.95)).judge(answer(7, 0.9))
     known = decode_facts(Record(outcome.value, headers=outcome.headers))
     assert (outcome.to, outcome.value, known.reason, known.thresholds) == (
         "fallback",

@@ -7,11 +7,11 @@ from bisupervised.schemas.codec import decode_facts, fall_back, header, publish,
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Replayed, Result, Source, Verdict
 from bisupervised.streams.console.output import counted
-from bisupervised.streams.tools.commands import told_replay
-from bisupervised.streams.tools.points_in_time import since_ms
-from bisupervised.streams.tools.record_lines import fallback_line, plain, told_fallback
+from bisupervised.streams.tools.commands import replay_lines
+from bisupervised.streams.tools.record_lines import fallback_details, fallback_line, printable
 from bisupervised.streams.tools.replay import Counts, Mark, ReplayError, Wish, again, decode_mark, encode_mark, judge
 from bisupervised.streams.tools.replay_run import Replay, checked
+from bisupervised.streams.tools.since_option import since_ms
 from support.records import Record
 
 HEADERS = [("a", b"\xff"), ("a", b"2"), ("b", b"")]
@@ -122,16 +122,16 @@ def test_a_point_in_time_that_is_none() -> None:
 
 def test_control_characters_of_a_record_do_not_reach_the_terminal() -> None:
     record = fallen(value=b"\x1b]0;owned\x07\xff", headers=[("\x1b[2J", b"\x1b[31m\n")])
-    for line in (*told_fallback(record), fallback_line(record).plain):
+    for line in (*fallback_details(record), fallback_line(record).plain):
         assert line.isprintable()
-    assert plain("\x1b[0m\u202e") == r"\x1b[0m\u202e"
+    assert printable("\x1b[0m\u202e") == r"\x1b[0m\u202e"
     assert decode_facts(record).source == Source("requests", 1, 17)
 
 
 def test_one_is_no_plural_and_no_call_is_not_told() -> None:
     facts = Facts(Source("requests", 1, 17), local=Verdict("a", 0.5), remote=Verdict("b", 0.25, calls=1))
     outcome = fall_back(Record(b"{}"), facts, "low_confidence", "doubtful", "remote_supervisor")
-    told = told_fallback(Record(outcome.value, 5, "fallback", 1, outcome.timestamp, outcome.key, outcome.headers))
+    told = fallback_details(Record(outcome.value, 5, "fallback", 1, outcome.timestamp, outcome.key, outcome.headers))
     assert 'local     "a", score 0.5, by ?' in told
     assert 'remote    "b", score 0.25, by ?, 1 call' in told
     assert [counted(n, "record") for n in (0, 1, 2000)] == ["0 records", "1 record", "2,000 records"]
@@ -141,10 +141,10 @@ def test_every_record_that_was_left_is_told() -> None:
     counts = Counts(replayed=1000, not_chosen=2, over_loops=3, gone=4, refused=5, deleted=6, aged=7)
     wish = Wish("requests", ("budget",), loops=2)
     replay = Replay("x", {TopicPartition("f", 0): (9, Mark(9, "", wish, counts))}, wish, 1, resumed=True)
-    told = told_replay(replay, dry_run=False)
+    told = replay_lines(replay, dry_run=False)
     assert told[0] == "replay x: goes on from a former run; in all 1,000 replayed to requests"
     replay.finished = True
-    assert told_replay(replay, dry_run=False)[0] == "replay x: was finished before; in all 1,000 replayed to requests"
+    assert replay_lines(replay, dry_run=False)[0] == "replay x: was finished before; in all 1,000 replayed to requests"
     assert [int(line.split()[0]) for line in told[1:]] == [3, 4, 5, 2, 6, 7]
     nothing = Replay("x", {}, wish, 1, resumed=False)
-    assert told_replay(nothing, dry_run=True) == ["replay x: 0 would be replayed to requests"]
+    assert replay_lines(nothing, dry_run=True) == ["replay x: 0 would be replayed to requests"]

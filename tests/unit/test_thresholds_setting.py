@@ -35,7 +35,7 @@ MADE = Thresholds(
     parts={},
     made="2026-11-25T00:00:00Z",
 )
-MODEL = "bisupervised.streams.demo.models:parity"
+MODEL = "support.models:plain"
 
 
 def configured(folder: Path, made: Thresholds = MADE, **more: str) -> Path:

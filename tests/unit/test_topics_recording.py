@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.records import Facts, Result, Source, Verdict
-from bisupervised.streams.offline.recordings.from_topics import Topics, joined, told_counts
+from bisupervised.streams.offline.recordings.files import RecordingError
+from bisupervised.streams.offline.recordings.from_topics import KnownInputs, count_lines, joined
 from bisupervised.streams.offline.recordings.labels import Labels, read_labels
-from bisupervised.streams.offline.recordings.tables import RecordingError
 from support.records import Record, request
 
 
@@ -24,9 +24,9 @@ def facts(offset: int, remote: Verdict | None = None, **more: Any) -> Facts:
     return Facts(source(offset), id=offset, local=Verdict("l", 0.1), remote=remote, **more)
 
 
-def topics() -> Topics:
+def topics() -> KnownInputs:
     """One of each: trusted local, trusted remote, rejected, failed, refused at once, answered without a score."""
-    known, asked = Topics(), request([1.0])
+    known, asked = KnownInputs(), request([1.0])
     known.take_result(read(publish(asked, Result(source(0), "l", "local", 0.9, 0.5, id=0))))
     trusted = facts(1, Verdict("r", 0.8))
     known.take_facts(read(forward(asked, "answers", trusted)))
@@ -63,14 +63,14 @@ def test_a_label_by_the_users_own_id() -> None:
 
 
 def test_an_answer_no_longer_on_its_topic_is_known_from_the_result() -> None:
-    known = Topics()
+    known = KnownInputs()
     result = Result(source(1), "r", "remote", 0.8, 0.5, id=1, local=Verdict("l", 0.1))
     known.take_result(read(publish(request([1.0]), result)))
     assert joined(known, Labels("id", {"1": "r"}, ""))[1].pairs == 1
 
 
 def test_records_of_somebody_else_are_counted() -> None:
-    known = Topics()
+    known = KnownInputs()
     known.take_result(Record(b"{}"))
     known.take_result(Record(None))
     known.take_facts(Record(b"{}"))
@@ -79,7 +79,7 @@ def test_records_of_somebody_else_are_counted() -> None:
 
 def test_what_is_left_out_is_said() -> None:
     _, counts = joined(topics(), Labels("id", {"0": "r", "1": "r"}, ""))
-    lines = told_counts(counts, Path("out.jsonl"))
+    lines = count_lines(counts, Path("out.jsonl"))
     assert lines[0] == "6 inputs on the topics, 1 of them labelled pairs; left out are"
     assert "  1 answered by the local model, so the remote was never asked" in lines
     assert "  4 without a label" in lines

@@ -129,14 +129,14 @@ def test_a_picture_in_a_field_is_found() -> None:
 def test_a_gallery_shows_what_was_hung_last_and_nothing_else() -> None:
     gallery = Gallery("input")
     value = orjson.dumps({"input": text(png())})
-    names = gallery.hang({"r-0-1": value, "r-0-2": b"not json", "r-0-3": b'{"input": 1}'})
+    names = gallery.show({"r-0-1": value, "r-0-2": b"not json", "r-0-3": b'{"input": 1}'})
     assert list(names) == ["r-0-1"]
     shown = gallery.get(names["r-0-1"])
     assert shown is not None
     assert shown.body == png()
-    gallery.hang({})
+    gallery.show({})
     assert gallery.get(names["r-0-1"]) is None
 
 
 def test_the_whole_value_may_be_the_input() -> None:
-    assert Gallery("").hang({"r-0-1": orjson.dumps([[0] * 4] * 4)})
+    assert Gallery("").show({"r-0-1": orjson.dumps([[0] * 4] * 4)})

@@ -1,4 +1,4 @@
-"""Which columns of a recording are what: given by name, or found by their usual names, never by a guess."""
+"""Which column of a recording holds what: named by the user, or found by a usual name, never guessed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from .tables import RecordingError
+from .files import RecordingError
 
 Role = Literal["id", "score", "correct", "prediction", "truth"]
 SideName = Literal["local", "remote"]
 
-#: names that are taken for a role where none is given; one with the side before it, as in local_score, goes first
+#: the usual names of each role; a name that begins with the side, as in local_score, is preferred
 USUAL: dict[Role, tuple[str, ...]] = {
     "id": ("id", "index"),
     "score": ("score", "confidence", "sm_confidence", "gpt3_confidence"),
@@ -25,13 +25,13 @@ USUAL: dict[Role, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a file are what. None is looked up among `USUAL`; "" for the id pairs by position."""
+    """The columns of a file by role. None is looked up in `USUAL`; an empty `id` pairs rows by position."""
 
     id: str | None = None
     score: str | None = None
     correct: str | None = None  #: whether the answer is right
     prediction: str | None = None  #: what was answered
-    truth: str | None = None  #: what would be right; needed where `correct` is not there
+    truth: str | None = None  #: the right answer; needed where there is no `correct`
 
     def __str__(self) -> str:
         taken = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -40,7 +40,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Only the rows with this value in this column, letters large or small."""
+    """Selects the rows with this value in this column. Letter case makes no difference."""
 
     column: str
     value: str
@@ -55,7 +55,10 @@ class Where:
 
 
 def resolved(side: SideName, path: Path, given: Columns, names: Sequence[str]) -> Columns:
-    """The columns of a file that has `names`. Raises `RecordingError` where one is missing or could be several."""
+    """The columns of a file, chosen among its `names`.
+
+    Raises `RecordingError` where a column is missing, or several could be meant.
+    """
     score = _column(side, path, "score", given.score, names)
     if score is None:
         raise RecordingError(f"{path}: no column looks like a score: {ask_for(side, 'score')}; {there_are(names)}")
@@ -73,7 +76,7 @@ def resolved(side: SideName, path: Path, given: Columns, names: Sequence[str]) -
 
 
 def _column(side: SideName, path: Path, role: Role, given: str | None, names: Sequence[str]) -> str | None:
-    """The column of a role: the one given, else the one found. None where there is none."""
+    """The column of a role: the given one, else the one with a usual name, else None."""
     if given == "":
         return None
     if given is not None:
@@ -90,12 +93,12 @@ def _column(side: SideName, path: Path, role: Role, given: str | None, names: Se
 
 
 def ask_for(side: SideName, role: Role) -> str:
-    """The option that settles it."""
+    """The advice to name the column."""
     return f"say which with --{side}-{role}-column"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
-    """What was probably meant."""
+    """The question whether a similar name was meant; empty where none is similar."""
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 

@@ -1,4 +1,4 @@
-"""What would have been right, for records of a running system: a file of labels."""
+"""A file of labels: the right answers to requests of a running system."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .columns import USUAL, nearest, there_are
-from .tables import RecordingError, column_names, read_table
+from .files import RecordingError, column_names, read_table
 
-#: a record by its place, topic-partition-offset, which is unique
+#: usual names of the column with the source of a request, topic-partition-offset, which is unique
 SOURCES = ("source",)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The right answer by what names an input: its source, or the user's own id as text."""
+    """The right answer to each request, by its source or by the user's own id as text."""
 
     by: Literal["source", "id"]
     truths: dict[str, Any]  #: any JSON value
-    taken: str  #: which columns were read
+    taken: str  #: the columns that were read
 
 
 def read_labels(path: Path, id_column: str | None, source_column: str | None, truth_column: str | None) -> Labels:
-    """Read a file of labels: .csv, .jsonl or .parquet.
+    """Read a file of labels: .csv, .jsonl or .parquet. Where it has both source and id, the source is used.
 
-    The source goes before the id where both are there. Raises `RecordingError`, naming file, row and column, for
-    a missing column, an empty cell, and an id or source that is there twice.
+    Raises `RecordingError`, naming file, row and column, for a missing column, an empty cell, and an id or source that
+    occurs twice.
     """
     names = column_names(path)
     truth = _column(path, names, truth_column, USUAL["truth"], "--truth-column")

@@ -1,4 +1,4 @@
-"""Command-line options that every command over recordings shares."""
+"""The command-line options that every command over recordings has: which files, and which columns of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from .columns import Columns, Where
+from .columns import USUAL, Columns, Where
 
 if TYPE_CHECKING:
     from .pairs import Recorded
 
-Column = Annotated[str | None, Parameter(show_default=False)]
+Shared = Annotated[str | None, Parameter(show_default=False)]
+OfLocal = Annotated[str | None, Parameter(show_default=False, help="The same for the local file alone.")]
+OfRemote = Annotated[str | None, Parameter(show_default=False, help="The same for the remote file alone.")]
 
 
 @Parameter(name="*")
@@ -37,48 +39,28 @@ class RecordingOptions:
         Column with the answer.
     truth_column
         Column with the right answer, where no column says whether it is right.
-    local_id_column
-        The same for the local file alone.
-    local_score_column
-        The same for the local file alone.
-    local_correct_column
-        The same for the local file alone.
-    local_prediction_column
-        The same for the local file alone.
-    local_truth_column
-        The same for the local file alone.
-    remote_id_column
-        The same for the remote file alone.
-    remote_score_column
-        The same for the remote file alone.
-    remote_correct_column
-        The same for the remote file alone.
-    remote_prediction_column
-        The same for the remote file alone.
-    remote_truth_column
-        The same for the remote file alone.
     where
         COLUMN=VALUE: only the rows with this value, such as is_possible=True.
     """
 
     local: Path
     remote: Path
-    id_column: Column = None
-    score_column: Column = None
-    correct_column: Column = None
-    prediction_column: Column = None
-    truth_column: Column = None
-    local_id_column: Column = None
-    local_score_column: Column = None
-    local_correct_column: Column = None
-    local_prediction_column: Column = None
-    local_truth_column: Column = None
-    remote_id_column: Column = None
-    remote_score_column: Column = None
-    remote_correct_column: Column = None
-    remote_prediction_column: Column = None
-    remote_truth_column: Column = None
-    where: Column = None
+    id_column: Shared = None
+    score_column: Shared = None
+    correct_column: Shared = None
+    prediction_column: Shared = None
+    truth_column: Shared = None
+    local_id_column: OfLocal = None
+    local_score_column: OfLocal = None
+    local_correct_column: OfLocal = None
+    local_prediction_column: OfLocal = None
+    local_truth_column: OfLocal = None
+    remote_id_column: OfRemote = None
+    remote_score_column: OfRemote = None
+    remote_correct_column: OfRemote = None
+    remote_prediction_column: OfRemote = None
+    remote_truth_column: OfRemote = None
+    where: Shared = None
 
     def read(self) -> Recorded:
         """The recording. Raises `RecordingError`."""
@@ -88,7 +70,7 @@ class RecordingOptions:
         return read_recording(self.local, self.remote, self._columns("local"), self._columns("remote"), where)
 
     def _columns(self, side: str) -> Columns:
-        return Columns(**{role: self._column(side, role) for role in ("id", "score", "correct", "prediction", "truth")})
+        return Columns(**{role: self._column(side, role) for role in USUAL})
 
     def _column(self, side: str, role: str) -> str | None:
         own: str | None = getattr(self, f"{side}_{role}_column")

@@ -1,7 +1,7 @@
-"""Recorded predictions of two models, read from files, pair by pair.
+"""Reading a recording: the predictions of two models, paired row by row.
 
-Rows pair by id where both files have one, by position otherwise. Whatever cannot be read without guessing is an
-error that names file, row and column; which columns were taken by their usual names is said in `Recorded.taken`.
+Rows pair by id where both files have one, by position otherwise. What cannot be read without guessing is an error that
+names file, row and column. `Recorded.taken` says which columns were used.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from ....agents.supervision.recording import Recording, Side
 from .columns import Columns, SideName, Where, ask_for, nearest, resolved, there_are
-from .tables import RecordingError, Table, column_names, read_table
+from .files import RecordingError, Table, column_names, read_table
 
-USUALLY = Columns()  #: whatever stands under its usual name
+USUALLY = Columns()  #: every column by its usual name
 _YES, _NO = ("true", "1", "yes", "1.0"), ("false", "0", "no", "0.0")
 _CORRECTNESS = dict.fromkeys(_YES, True) | dict.fromkeys(_NO, False)
-#: whole numbers up to here are told apart as floats
+#: whole numbers below this are exact as floats
 _EXACT = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What was read: the columns of each side, given or found, and how rows were paired."""
+class TakenColumns:
+    """The columns that were used, and how rows were paired."""
 
     local: Columns
     remote: Columns
@@ -40,11 +40,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A recording and where it comes from."""
+    """A recording, the ids of its pairs, and the columns it was read from."""
 
     recording: Recording
-    ids: NDArray[np.str_]  #: (n,), the id of each pair; its position in the file, from 0, where there are none
-    taken: Taken
+    ids: NDArray[np.str_]  #: (n,), the id of each pair; without ids, its position in the file, from 0
+    taken: TakenColumns
 
     def first(self, n: int | None) -> Recorded:
         """The first n pairs; None takes all."""
@@ -53,7 +53,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One side's file. `rows` are the rows that pair up with the other side's, in one order for both."""
+    """The file of one side. `rows` are its rows in the order of the pairs."""
 
     side: SideName
     columns: Columns
@@ -82,8 +82,8 @@ def read_recording(
 ) -> Recorded:
     """Both models' answers to the same inputs.
 
-    Raises `RecordingError`, naming file, row and column, where a column is missing or could be one of several,
-    rows do not pair up, a score is no finite number, an answer's correctness cannot be read, or nothing is left.
+    Raises `RecordingError`, naming file, row and column, where a column is missing or several could be meant, rows do
+    not pair up, a score is no finite number, the correctness of an answer cannot be read, or no pair is left.
     """
     sides: tuple[_Part, _Part] = (
         _open("local", local, local_columns, where),
@@ -95,7 +95,7 @@ def read_recording(
     if not len(sides[0].rows):
         raise RecordingError(f"{local}: holds no rows")
     recording = _recording(*sides)
-    return Recorded(recording, _ids(*sides), Taken(sides[0].columns, sides[1].columns, paired_by))
+    return Recorded(recording, _ids(*sides), TakenColumns(sides[0].columns, sides[1].columns, paired_by))
 
 
 # which columns
@@ -138,7 +138,7 @@ def _by_position(local: _Part, remote: _Part) -> tuple[_Part, _Part]:
 
 
 def _known_ids(part: _Part) -> list[str]:
-    """The ids as text, each there and no two the same."""
+    """The ids as text. Raises `RecordingError` where one is empty or occurs twice."""
     column = part.columns.id or ""
     ids = _texts(part.table.columns[column])
     if len(set(ids)) != len(ids) or "" in ids:
@@ -171,7 +171,7 @@ def _ids(local: _Part, remote: _Part) -> NDArray[np.str_]:
 
 
 def _filtered(local: _Part, remote: _Part, where: Where) -> tuple[_Part, _Part]:
-    """The pairs whose rows say so. Where both files have the column, they must agree."""
+    """The pairs that `where` selects. Where both files have the column, they must agree."""
     parts = [part for part in (local, remote) if where.column in part.table.columns]
     if not parts:
         names = column_names(local.table.path)
@@ -185,7 +185,7 @@ def _filtered(local: _Part, remote: _Part, where: Where) -> tuple[_Part, _Part]:
     ]
     if len(masks) == 2 and (differs := np.flatnonzero(masks[0] != masks[1])).size:
         raise RecordingError(
-            f"{parts[1].place(int(differs[0]), where.column)}: says otherwise than "
+            f"{parts[1].place(int(differs[0]), where.column)}: contradicts "
             f"{parts[0].place(int(differs[0]), where.column)}"
         )
     if not masks[0].any():
@@ -194,7 +194,7 @@ def _filtered(local: _Part, remote: _Part, where: Where) -> tuple[_Part, _Part]:
     return local.chosen(masks[0]), remote.chosen(masks[0])
 
 
-# what stands in the cells
+# the values of the cells
 
 
 def _text(cell: Any) -> str:  # noqa: ANN401  # any JSON value
@@ -233,7 +233,7 @@ def _scores(part: _Part) -> NDArray[np.float64]:
 
 
 def _number(cell: Any) -> float:  # noqa: ANN401  # any JSON value
-    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):  # numbers to Python, to nobody else
+    if isinstance(cell, bool) or (isinstance(cell, str) and "_" in cell):  # Python would take them for numbers
         raise TypeError
     return float(cell)
 
@@ -253,7 +253,7 @@ Answers = NDArray[Any]
 
 
 def _answers(local: _Part, remote: _Part) -> tuple[list[Answers | None], dict[SideName, Answers]]:
-    """Predictions and truths of both sides. All are numbers, or all are text, so that they can be compared."""
+    """Predictions and truths of both sides, all as numbers or all as text, so that they can be compared."""
     wanted = [(part, part.columns.prediction) for part in (local, remote)]
     wanted += [(part, part.columns.truth) for part in (local, remote)]
     texts = [None if column is None else _filled(part, column) for part, column in wanted]
@@ -272,7 +272,7 @@ def _filled(part: _Part, column: str) -> list[str]:
 
 
 def _numeric(texts: list[str]) -> Answers | None:
-    """The same as numbers, so that 1 and 1.0 are one answer; None where not all are."""
+    """The texts as numbers, so that 1 and 1.0 are the same answer; None where not all are numbers."""
     try:
         numbers = np.fromiter(map(float, texts), np.float64, len(texts))
     except ValueError:
@@ -284,7 +284,7 @@ def _numeric(texts: list[str]) -> Answers | None:
 
 
 def _refuse_other_truths(local: _Part, remote: _Part, truths: dict[SideName, Answers]) -> None:
-    """Rows with different truths are not about the same input: the files do not belong together."""
+    """Refuse files that do not belong together: paired rows with different truths are not about the same input."""
     if len(truths) < 2:
         return
     differs = np.flatnonzero(truths["local"] != truths["remote"])

@@ -1,6 +1,6 @@
-"""Columns of a file: CSV, JSON Lines or Parquet, told apart by the end of its name.
+"""Reading columns of a file: CSV, JSON Lines or Parquet, by the end of its name.
 
-Columns are read in bulk; the line of a row is looked up only where something is wrong with it.
+Columns are read in bulk. The line of a row is looked up only when an error must name it.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ import orjson
 
 from ....schemas.errors import BiSupervisedError
 
-#: rows that are taken apart at a time: all at once would hold every cell of the file, needed or not
+#: rows that are parsed at a time: all at once would keep every cell of the file in memory, needed or not
 _CHUNK = 50_000
 
 
 class RecordingError(BiSupervisedError):
-    """A recording cannot be read. The message names the file, the row and the column."""
+    """A recording cannot be read. The message names file, row and column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Some columns of a file, as the file holds them: text from CSV, any value from JSON Lines and Parquet."""
+    """Some columns of a file: text from CSV, any value from JSON Lines and Parquet."""
 
     path: Path
-    columns: dict[str, list[Any]]  #: by name, all of one length
-    line: Callable[[int], str]  #: where a row is, as an editor counts: row 0 -> "line 2"
+    columns: dict[str, list[Any]]  #: by name, all of the same length
+    line: Callable[[int], str]  #: the place of a row as an editor counts: row 0 -> "line 2"
 
     def __len__(self) -> int:
         return max(map(len, self.columns.values()), default=0)
 
     def place(self, row: int, column: str) -> str:
-        """How a person finds a cell."""
+        """The place of a cell, for an error message."""
         return f"{self.path}, {self.line(row)}, column {column!r}"
 
 
 def column_names(path: Path) -> list[str]:
-    """The columns of a file; of JSON Lines those of the first row, for a column is needed in every row.
+    """The names of a file's columns; of JSON Lines, the fields of the first row.
 
-    Raises `RecordingError` where it cannot be read or has none.
+    Raises `RecordingError` where the file cannot be read, or has no columns.
     """
-    with _told(path):
+    with _translated_errors(path):
         names = _format(path).names(path)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -56,14 +56,14 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_table(path: Path, names: Sequence[str]) -> Table:
-    """These columns, all rows. Raises `RecordingError` where the file is not what its name says."""
-    with _told(path):
+    """All rows of these columns. Raises `RecordingError` where the file is not what its name says."""
+    with _translated_errors(path):
         columns = _format(path).read(path, list(names))
     return Table(path, columns, lambda row: _format(path).line(path, row))
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _translated_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -94,7 +94,7 @@ def _format(path: Path) -> _Format:
         raise RecordingError(f"{path}: its name must end in one of {', '.join(_FORMATS)}") from None
 
 
-# CSV: a header, then a row a record; quoted cells may hold line breaks, blank lines are nothing
+# CSV: a header, then the rows; quoted cells may hold line breaks, and blank lines are skipped
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def _read_csv(path: Path, names: list[str]) -> dict[str, list[Any]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Every row that is not blank, the header first, with the line it begins on."""
+    """Every row that is not blank, header included, with the line it begins on."""
     with _csv(path) as reader:
         begins = 1
         for row in reader:
@@ -151,11 +151,11 @@ def _csv_line(path: Path, row: int) -> str:
     return f"line {next(islice(_csv_rows(path), row + 1, None))[0]}"
 
 
-# JSON Lines: an object a line
+# JSON Lines: an object on each line
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every object, with its line. Raises `RecordingError` at a line that is none."""
+    """Every object, with its line. Raises `RecordingError` for a line that is no object."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.isspace():
@@ -183,7 +183,7 @@ def _read_json(path: Path, names: list[str]) -> dict[str, list[Any]]:
     rows = (row for _, row in _json_rows(path))
     while chunk := list(islice(rows, _CHUNK)):
         for name, column in zip(names, columns, strict=True):
-            column.extend([row.get(name) for row in chunk])  # an absent one is told as an empty one is
+            column.extend([row.get(name) for row in chunk])  # an absent field is reported like an empty one
     return dict(zip(names, columns, strict=True))
 
 
@@ -191,7 +191,7 @@ def _json_line(path: Path, row: int) -> str:
     return f"line {next(islice(_json_rows(path), row, None))[0]}"
 
 
-# Parquet: rows are counted from 1, for there are no lines
+# Parquet: there are no lines, so rows are counted from 1
 
 
 def _parquet(path: Path) -> Any:  # noqa: ANN401  # pyarrow is optional

@@ -1,4 +1,4 @@
-"""Points in time as they are typed: `2h` ago, or a date."""
+"""The option `--since`: a time ago, such as `2h`, or a date."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def since_ms(text: str, now_s: float) -> int:
-    """Milliseconds since epoch of `30m`, `2h`, `7d` before now, or of `2026-01-31T12:00` (UTC unless it says).
+    """Milliseconds since epoch of `30m`, `2h` or `7d` before now, or of a date such as `2026-01-31T12:00`.
 
-    '' is the beginning of time. Raises `ConfigurationError`.
+    A date without a zone is UTC. The empty text gives 0. Raises `ConfigurationError`.
     """
     if not text:
         return 0

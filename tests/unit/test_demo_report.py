@@ -1,28 +1,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import pytest
-from bisupervised.streams.demo.report import Alone, Bill, Outcome, Report, as_json, as_table, make_report
+from bisupervised.streams.demo.report import Baselines, DemoReport, as_table, make_report
+from bisupervised.streams.sandbox.outcomes import EndToEndRun, MeterReading, Outcome
 from rich.console import Console
 
 TRUTH = {"a": "1", "b": "2", "c": "3", "d": "4"}
 GOOD = [
-    Outcome("a", "results", "local", "1"),
-    Outcome("b", "results", "local", "7"),
-    Outcome("c", "results", "remote", "3", cost=0.5),
-    Outcome("d", "fallback", reason="low_confidence", cost=0.5),
+    Outcome("a", "local", "1"),
+    Outcome("b", "local", "7"),
+    Outcome("c", "remote", "3", cost=0.5),
+    Outcome("d", None, reason="low_confidence", cost=0.5),
 ]
 
 
-def report(outcomes: list[Outcome] = GOOD, *, truth: dict[str, str] = TRUTH, calls: int = 2, **bill: Any) -> Report:
+def report(outcomes: list[Outcome] = GOOD, *, truth: dict[str, str] = TRUTH, calls: int = 2, **bill: Any) -> DemoReport:
     price = bill.get("price", 0.5)
-    meter = Bill(calls=calls, refused=3, cost=calls * price, price=price)
-    return make_report(truth, outcomes, Alone(local=0.75, remote=1.0), meter, seconds=2.0)
+    run = EndToEndRun(outcomes, 2.0, MeterReading(calls=calls, refused=3, cost=calls * price))
+    return make_report(truth, run, Baselines(local=0.75, remote=1.0), price)
 
 
-def shown(made: Report) -> str:
+def shown(made: DemoReport) -> str:
     console = Console(width=100, record=True, file=None, quiet=False)
     with console.capture() as captured:
         console.print(as_table(made))
@@ -59,7 +61,7 @@ def test_a_lost_event() -> None:
 
 
 def test_a_duplicated_event_counts_once_among_the_results() -> None:
-    made = report([*GOOD, Outcome("a", "fallback", reason="timeout"), GOOD[0]])
+    made = report([*GOOD, Outcome("a", None, reason="timeout"), GOOD[0]])
     assert (made.lost, made.duplicated) == (0, 2)
     assert (made.results, made.fallback) == (3, 1)
     assert not made.sound
@@ -72,14 +74,14 @@ def test_one_lost_and_one_duplicated_do_not_cancel_out() -> None:
 
 
 def test_an_outcome_of_nothing_that_was_sent() -> None:
-    made = report([*GOOD, Outcome("z", "results", "local", "1")])
+    made = report([*GOOD, Outcome("z", "local", "1")])
     assert (made.lost, made.duplicated, made.unknown, made.results) == (0, 0, 1, 3)
     assert not made.sound
     assert "1 of unknown origin" in shown(made)
 
 
 def test_nothing_trusted_and_nothing_to_pay() -> None:
-    made = report([Outcome("a", "fallback", reason="timeout")], truth={"a": "1"}, calls=0, price=0.0)
+    made = report([Outcome("a", None, reason="timeout")], truth={"a": "1"}, calls=0, price=0.0)
     assert made.accuracy_trusted is None
     assert made.share_saved is None
     assert made.sound
@@ -101,7 +103,7 @@ def test_the_table_answers_the_managers_questions() -> None:
 
 
 def test_the_json_has_what_others_read() -> None:
-    document = json.loads(json.dumps(as_json(report())))
+    document = json.loads(json.dumps(asdict(report())))
     assert document.keys() >= {
         "inputs", "results", "fallback", "answered_by_local", "answered_by_remote", "lost", "duplicated",
         "accuracy_local_only", "accuracy_remote_only", "accuracy_trusted", "remote_calls", "cost",

@@ -1,7 +1,7 @@
 """Two models that answer from a recording: the local one in the worker, the remote one behind HTTP.
 
-Both read one file of plain arrays, named by the environment: nothing in it is code. An input is the position of
-a pair, from 0.
+Both read the same file of plain arrays, without any code in it. An environment variable names the file. An input is the
+position of a pair, from 0.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.supervision.recording import Recording
-from .rules import answers
+from .rules import recorded_answers
 
+#: environment variable with the file
 VARIABLE = "BISUPERVISED_RECORDING"
-#: what the remote's two outputs are called
+#: names of the two outputs of the remote model
 PREDICTION, SCORE = "prediction", "score"
 
 Pairs = Callable[[Sequence[Any]], list[tuple[Any, float]]]
 
 
 def save(recording: Recording, path: Path) -> None:
-    """Write what both models answer, and their scores."""
-    local, remote = answers(recording)
+    """Write the answers of both models, and their scores."""
+    local, remote = recorded_answers(recording)
     arrays = {
         "local_predictions": local,
         "local_scores": recording.local.scores,
@@ -42,7 +43,7 @@ def _load(side: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
 
 
 def local() -> Pairs:
-    """The local model: pairs of prediction and score, as `output = "scored"` wants them."""
+    """The local model: returns pairs of prediction and score, as `output = "scored"` expects them."""
     predictions, scores = _load("local")
 
     def predict(inputs: Sequence[Any]) -> list[tuple[Any, float]]:
@@ -53,7 +54,7 @@ def local() -> Pairs:
 
 
 class remote:  # noqa: N801  # a factory, as `module:callable` names one
-    """The remote model: two arrays, (n,) each."""
+    """The remote model: returns two arrays, (n,) each."""
 
     outputs = (PREDICTION, SCORE)
 

@@ -11,9 +11,18 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import RateLimited
-from bisupervised.streams.demo.chat_server import WRONG, Service, completion, likelihood, make_app
-from bisupervised.streams.demo.questions import MODEL_VARIABLE, Question, answerer, load, make_split, side, train, words
-from bisupervised.streams.sandbox.model_server import Limit, Meter
+from bisupervised.streams.demo.chat_server import WRONG, ChatService, completion, likelihood, make_chat_app
+from bisupervised.streams.demo.questions import (
+    MODEL_VARIABLE,
+    NumberQuestion,
+    answerer,
+    load_answerer,
+    make_split,
+    side,
+    train,
+    words,
+)
+from bisupervised.streams.sandbox.model_server import CallMeter, Limit
 
 
 @pytest.mark.parametrize(
@@ -46,7 +55,7 @@ def test_a_seed_makes_the_same_parts_and_no_question_is_in_two() -> None:
 
 
 def test_a_model_learns_what_it_was_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    questions = [Question(f"Spell out {number}.", words(number)) for number in (5, 17, 320)] * 8
+    questions = [NumberQuestion(f"Spell out {number}.", words(number)) for number in (5, 17, 320)] * 8
     path = tmp_path / "local.pt"
     train(questions, 0, path)
     monkeypatch.setenv(MODEL_VARIABLE, str(path))
@@ -54,16 +63,16 @@ def test_a_model_learns_what_it_was_shown(tmp_path: Path, monkeypatch: pytest.Mo
     assert [text for text, _ in answers] == ["five", "seventeen", "three hundred twenty"]
     assert [len(logprobs) for _, logprobs in answers] == [2, 2, 4], "its words, and the end"
     assert all(0.5 < (answer.score or 0.0) <= 1.0 for answer in read_tokens(answers, 3, "token_mean"))
-    assert answers == load(path)([question.text for question in questions[:3]]), "and says the same again"
+    assert answers == load_answerer(path)([question.text for question in questions[:3]]), "and says the same again"
 
 
 def test_how_a_model_is_judged() -> None:
-    judged = side([Question("a", "one"), Question("b", "two")], [("one", 0.75), ("three", 0.5)])
+    judged = side([NumberQuestion("a", "one"), NumberQuestion("b", "two")], [("one", 0.75), ("three", 0.5)])
     assert (judged.scores.tolist(), judged.correct.tolist()) == ([0.75, 0.5], [True, False])
 
 
 def test_the_scripted_model_is_wrong_as_often_as_it_says_and_less_sure_then() -> None:
-    questions = [Question(f"Spell out {number}.", words(number)) for number in range(5_000)]
+    questions = [NumberQuestion(f"Spell out {number}.", words(number)) for number in range(5_000)]
     judged = side(questions, [likelihood(completion(question.text)) for question in questions])
     assert 1 - judged.accuracy == pytest.approx(WRONG, abs=0.01)
     assert judged.scores[judged.correct].min() >= 0.8
@@ -74,16 +83,16 @@ def test_the_scripted_model_is_wrong_as_often_as_it_says_and_less_sure_then() ->
 ASKS = OpenAIChat("scripted", score="token_mean")
 
 
-async def asked(service: Service, *bodies: bytes) -> list[Response]:
+async def asked(service: ChatService, *bodies: bytes) -> list[Response]:
     """What the server says to these, one after the other."""
-    async with TestClient(TestServer(make_app(service))) as client:
+    async with TestClient(TestServer(make_chat_app(service))) as client:
         responses = [await client.post("/v1/chat/completions", data=body) for body in bodies]
         return [Response(each.status, {**each.headers}, await each.read()) for each in responses]
 
 
 async def test_the_server_speaks_chat_completions() -> None:
     text = "What is 342 in words?"
-    [response] = await asked(Service(), ASKS.build([text]).body)
+    [response] = await asked(ChatService(), ASKS.build([text]).body)
     reply = ASKS.read(response, 1)
     answer, score = likelihood(completion(text))
     assert reply.answers[0].prediction == answer
@@ -92,12 +101,12 @@ async def test_the_server_speaks_chat_completions() -> None:
 
 
 async def test_it_gives_log_probabilities_only_where_they_are_asked_for() -> None:
-    [response] = await asked(Service(), OpenAIChat("scripted").build(["Spell out 7."]).body)
+    [response] = await asked(ChatService(), OpenAIChat("scripted").build(["Spell out 7."]).body)
     assert ASKS.read(response, 1).answers[0].score is None
 
 
 async def test_a_limit_a_price_and_bad_bodies() -> None:
-    service = Service(Limit(0.001, 2), meter=Meter(0.5))
+    service = ChatService(Limit(0.001, 2), meter=CallMeter(0.5))
     body = ASKS.build(["Spell out 7."]).body
     answered, bad, limited = await asked(service, body, b"[]", body)
     assert (answered.status, bad.status, limited.status) == (200, 400, 429)
