@@ -53,7 +53,7 @@ def test_the_three_events_end_where_it_says(settings: Settings, models: dict[str
 
 
 def test_the_stand_in_is_where_the_configuration_looks(settings: Settings) -> None:
-    (started,) = re.findall(r"^python -m bisupervised\.streams\.model_server (.*)$", README, re.MULTILINE)
+    (started,) = re.findall(r"^python -m bisupervised\.streams\.sandbox\.model_server (.*)$", README, re.MULTILINE)
     told = shlex.split(started)
     assert f"http://127.0.0.1:{told[told.index('--port') + 1]}" == settings.remote.url
     assert told[told.index("--name") + 1] == settings.remote.model
