@@ -1,4 +1,4 @@
-"""Write the tables in docs/ that are made of the code. Tests see that they are current."""
+"""Write the tables in docs/ that are generated from the code. Tests check that they are current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/metrics`: a worker's view in Prometheus's text format. Nothing is counted here; a scrape reads what is there."""
+"""`/metrics`: a view of the worker in Prometheus's text format. Nothing is counted here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .running_step import StepView
 
 __all__ = ["CONTENT_TYPE", "render"]
 
-#: states of the breaker, of which one is 1
+#: states of the breaker; the gauge of the present one is 1
 BREAKER_STATES = ("closed", "open", "probing", "stopped")
 #: counters of `DataPlane.statistics`
 _PLANE = {
@@ -36,7 +36,7 @@ _PLANE = {
     m.DISCARDED: "discarded",
     m.FAULTS: "faults",
 }
-#: what a partition shows of its standing
+#: gauges of a partition
 _STANDING: dict[m.Metric, Callable[[StepView, Standing, float], float | None]] = {
     m.UNFINISHED: lambda view, standing, now_ms: standing.unfinished,
     m.LAG: lambda view, standing, now_ms: view.lag(standing),
@@ -54,7 +54,7 @@ def render(view: WorkerView) -> bytes:
 
 
 class _Once(Collector):
-    """The families of one view."""
+    """Collects the metrics of one view, once."""
 
     def __init__(self, view: WorkerView) -> None:
         self._view = view
@@ -74,18 +74,18 @@ class _Once(Collector):
 
 
 class Sheet:
-    """Samples by metric, as they come."""
+    """Collects samples by metric."""
 
     def __init__(self) -> None:
         self.families: dict[m.Metric, Any] = {}
 
     def put(self, metric: m.Metric, value: float | None, *labels: str) -> None:
-        """One sample; nothing where there is no value."""
+        """Add a sample; without a value, none."""
         if value is not None:
             self._family(metric).add_metric(labels, float(value))
 
     def histogram(self, metric: m.Metric, buckets: Buckets, *labels: str) -> None:
-        """The samples of a histogram."""
+        """Add the samples of a histogram."""
         cumulated, seen = [], 0
         for bound, count in zip((*map(_bound, buckets.bounds), "+Inf"), buckets.counts, strict=True):
             seen += count

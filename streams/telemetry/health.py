@@ -1,6 +1,6 @@
 """Whether a worker is ready: its models are loaded, the broker answers, no partition stands still.
 
-No I/O, no clock of its own: what is seen is told with `now`, in seconds of a monotonic clock.
+No I/O and no clock: callers pass `now`, in seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ..plane.standing import Standing
 
 @dataclass(frozen=True, slots=True)
 class HealthPolicy:
-    """How long something may last before it counts as a fault."""
+    """How long a silence may last before the worker is not ready."""
 
     stalled_s: float  #: seconds in which a partition with unfinished records must finish one
-    silent_s: float = 20.0  #: seconds since the broker last answered; it is asked every few
+    silent_s: float = 20.0  #: seconds in which the broker must answer; it is asked every few seconds
 
 
 @dataclass(slots=True)
 class _Trace:
-    """A partition as it was when it last moved."""
+    """A partition, and when it last made progress."""
 
     sent: int
     moved_at: float
@@ -29,7 +29,7 @@ class _Trace:
 
 
 class Health:
-    """What speaks against being ready, one sentence each."""
+    """Collects what is known about models, broker and partitions, and says why the worker is not ready."""
 
     def __init__(self, policy: HealthPolicy, agents: Iterable[str]) -> None:
         self._policy = policy
@@ -42,7 +42,7 @@ class Health:
         return f"<Health loading={sorted(self._loading)} partitions={len(self._traces)} failed={self._failed}>"
 
     def loaded(self, agent: str) -> None:
-        """Its model is loaded and has answered once; agents without a model are loaded at once."""
+        """The agent's model is loaded and has answered once. For an agent without a model it is called at once."""
         self._loading.discard(agent)
 
     def answered(self, agent: str, now: float) -> None:
@@ -54,7 +54,7 @@ class Health:
         self._failed = reason
 
     def seen(self, standings: Iterable[Standing], now: float) -> None:
-        """How every assigned partition stands; those not named are not ours any more."""
+        """The standing of every assigned partition. A partition that is missing is no longer assigned."""
         self._traces = {(new.topic, new.partition): self._trace(new, now) for new in standings}
 
     def _trace(self, new: Standing, now: float) -> _Trace:
@@ -71,7 +71,7 @@ class Health:
 
     @property
     def alive(self) -> bool:
-        """False once a plane has failed: a new process is needed."""
+        """False once a plane has failed, for then a new process is needed."""
         return self._failed is None
 
     def reasons(self, now: float) -> list[str]:

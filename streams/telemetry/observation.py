@@ -1,6 +1,6 @@
-"""What the committed outcomes of one agent add up to: told once per transaction, read by the page and the metrics.
+"""Counts of the committed outcomes of one agent, for the page and the metrics.
 
-Outcomes that were rolled back or discarded are not in it, so its counts are those of the output topics.
+Outcomes that were rolled back or discarded are not counted, so the counts are those of the output topics.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ...agents.clock import wall_ms
 from ...agents.histogram import Histogram
 from ...schemas.records import Facts, Outgoing, Result
 
-#: fallback records that are remembered
+#: fallback records that are kept
 LAST_FALLBACKS = 50
-#: bytes of a fallback record's value that are remembered: a small picture is whole
+#: bytes of a fallback record's value that are kept: enough for a small picture
 VALUE_BYTES = 64 * 1024
 #: bounds of the latency histogram, seconds
 LATENCY_S = (
@@ -27,15 +27,15 @@ LATENCY_S = (
 
 
 class Fallback(NamedTuple):
-    """A fallback record as it is remembered."""
+    """A fallback record as it is kept."""
 
     at_ms: float  #: when its transaction was committed, milliseconds since epoch
-    facts: Facts  #: what it carries
+    facts: Facts  #: from its header
     value: bytes  #: the first `VALUE_BYTES` of its value
     value_bytes: int  #: length of the whole value
 
-    def told(self) -> dict[str, Any]:
-        """As a document; `value` stays bytes."""
+    def as_document(self) -> dict[str, Any]:
+        """The record as a document; `value` stays bytes."""
         rest = {"value": self.value, "value_bytes": self.value_bytes, "source": str(self.facts.source)}
         return {"at_ms": self.at_ms, "detail": "", **msgspec.to_builtins(self.facts), **rest}
 
@@ -64,7 +64,7 @@ class Observation:
         return f"<Observation {self.agent} {dict(self._routes)}>"
 
     def committed(self, outcomes: Sequence[Outgoing]) -> None:
-        """The outcomes of a transaction that went through. Once per transaction, so it counts in bulk."""
+        """Count the outcomes of a committed transaction. It is called once per transaction, so it counts in bulk."""
         if not outcomes:
             return
         now_ms = self._last_ms = self._now_ms()
@@ -99,7 +99,7 @@ class Observation:
                 self._fallbacks.append(Fallback(now_ms, outcome.about, value[:VALUE_BYTES], len(value)))
 
     def _count_calls(self, outcomes: Sequence[Outgoing]) -> None:
-        """What was paid for them. The agents after this one hand the same verdict on, and do not count it."""
+        """Count what was paid. Only the remote agent counts it: the agents after it pass the same verdict on."""
         for outcome in outcomes:
             about = outcome.about
             if isinstance(about, Facts) and about.remote is not None and about.remote.calls:
@@ -108,12 +108,12 @@ class Observation:
                 self._cost += about.remote.cost
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything, as it stands.
+        """All counts.
 
         `routes`, `reasons`, `answered_by`: records by each; `trusted` and `rejected`: judgements of this agent's
-        supervisor; `untrusted`: results taken without trust; `asked`: records that the remote was asked about, `calls`
-        and `cost`: theirs, a call for several inputs counted for each; `latency`: `Buckets` by who answered, or
-        `fallback`; `fallbacks`: the last ones, the newest first; `last_ms`: when something was last committed.
+        supervisor; `untrusted`: results that no supervisor trusts; `asked`: records that the remote was asked about;
+        `calls` and `cost`: of these records, where a call about several inputs counts for each; `latency`: `Buckets` by
+        answering model, or `fallback`; `fallbacks`: the last ones, the newest first; `last_ms`: of the last commit.
         """
         return {
             "agent": self.agent,
@@ -127,7 +127,7 @@ class Observation:
             "calls": self._calls,
             "cost": self._cost,
             "latency": {kind: histogram.snapshot() for kind, histogram in self._latency.items()},
-            "fallbacks": [fallback.told() for fallback in reversed(self._fallbacks)],
+            "fallbacks": [fallback.as_document() for fallback in reversed(self._fallbacks)],
             "last_ms": self._last_ms,
         }
 
@@ -139,6 +139,6 @@ class Observation:
 
 
 def _ages_s(outcomes: Sequence[Outgoing], now_ms: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Seconds since each was requested; clocks differ, so at least 0."""
+    """Seconds since the request of each outcome, at least 0: clocks differ."""
     stamps = np.array([outcome.timestamp for outcome in outcomes], np.float64)
     return np.maximum((now_ms - stamps) / 1000.0, 0.0)
