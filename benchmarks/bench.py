@@ -1,7 +1,7 @@
-"""`make bench`: every benchmark after the other on one embedded broker.
+"""`make bench`: run every benchmark, one after the other, on one embedded broker.
 
-Writes every figure to `build/bench.json` and the tables of `BENCHMARKS.md`. Exits 1 where a target is missed, and names
-it. `--only contest` runs one and leaves the page alone; `--smoke` takes seconds, checks no target and leaves it, too.
+Writes all figures to `build/bench.json`, and the tables of `BENCHMARKS.md`. Exits 1 where a target is missed, and names
+it. `--only contest` runs one benchmark. `--smoke` takes seconds and checks no target. Neither changes the page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .service import in_service
 #: modules of this package, in the order in which they run
 BENCHMARKS = ("contest", "model", "latency", "whole", "memory", "idle", "partitions")
 PAGE = ROOT / "BENCHMARKS.md"
-#: figures that are asked for first
+#: figures that are repeated at the top of `build/bench.json`
 HEADLINES = (
     "local_path_vs_bare",
     "local_path_vs_quixstreams",
@@ -43,7 +43,7 @@ HEADLINES = (
 
 
 class Benchmark(Protocol):
-    """What each module has."""
+    """What each module of a benchmark has."""
 
     SMOKE: Any
 
@@ -54,8 +54,8 @@ class Benchmark(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a benchmark came to."""
+class Measured:
+    """The results of one benchmark."""
 
     name: str
     figures: dict[str, Any]
@@ -64,8 +64,8 @@ class Told:
     took_s: float
 
 
-def run(names: Sequence[str], say: Console, *, smoke: bool) -> list[Told]:
-    """One after the other."""
+def run(names: Sequence[str], say: Console, *, smoke: bool) -> list[Measured]:
+    """Run these benchmarks, one after the other."""
     told = []
     with in_service(say, smoke=smoke) as broker:
         for name in names:
@@ -75,17 +75,17 @@ def run(names: Sequence[str], say: Console, *, smoke: bool) -> list[Told]:
     return told
 
 
-def _run(name: str, servers: str, say: Console, *, smoke: bool) -> Told:
+def _run(name: str, servers: str, say: Console, *, smoke: bool) -> Measured:
     benchmark = cast(Benchmark, import_module(f"{__package__}.{name}"))
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = benchmark.measure(servers, benchmark.SMOKE if smoke else benchmark.Sizes(), Path(folder), say)
     missed = [] if smoke else benchmark.faults(report)
-    return Told(name, asdict(report), benchmark.as_table(report), missed, time.monotonic() - began)
+    return Measured(name, asdict(report), benchmark.as_table(report), missed, time.monotonic() - began)
 
 
-def figures(told: Sequence[Told], only: str | None = None, *, smoke: bool = False) -> dict[str, Any]:
-    """Everything in one place: the headlines, then all figures of each benchmark under its name."""
+def figures(told: Sequence[Measured], only: str | None = None, *, smoke: bool = False) -> dict[str, Any]:
+    """The document: machine and versions, the headlines, then all figures of each benchmark under its name."""
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": _command(only, smoke=smoke),
@@ -100,8 +100,8 @@ def figures(told: Sequence[Told], only: str | None = None, *, smoke: bool = Fals
     return found | {each.name: each.figures for each in told}
 
 
-def as_markdown(told: Sequence[Told], found: dict[str, Any]) -> str:
-    """What stands between the marks of the page."""
+def as_markdown(told: Sequence[Measured], found: dict[str, Any]) -> str:
+    """The text between the marks of the page."""
     here = found["machine"]
     libraries = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     parts = [
@@ -123,7 +123,7 @@ def _verdict(found: dict[str, Any]) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A table of rich as one of Markdown."""
+    """A table of rich in Markdown."""
     rows = zip(*(column.cells for column in table.columns), strict=True)
     lines = [[str(column.header) for column in table.columns], ["---"] * len(table.columns), *map(list, rows)]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -148,14 +148,14 @@ def _command(only: str | None, *, smoke: bool) -> str:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=BENCHMARKS, help="one alone")
-    parser.add_argument("--smoke", action="store_true", help="in seconds, and no target is checked")
+    parser.add_argument("--only", choices=BENCHMARKS, help="run this one alone")
+    parser.add_argument("--smoke", action="store_true", help="run in seconds, and check no target")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
-    parser.add_argument("--page", type=Path, help="page whose tables are filled; BENCHMARKS.md where all of it ran")
+    parser.add_argument("--page", type=Path, help="page to write the tables to; BENCHMARKS.md where all benchmarks ran")
     asked = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it retries, and logs each try
     say = Console()
     told = run([asked.only] if asked.only else BENCHMARKS, say, smoke=asked.smoke)
     found = figures(told, asked.only, smoke=asked.smoke)

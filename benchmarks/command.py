@@ -1,4 +1,4 @@
-"""What `python -m benchmarks.<name>` does, for benchmarks that need a broker."""
+"""The command `python -m benchmarks.<name>`: options, figures as JSON, a table, missed targets."""
 
 from __future__ import annotations
 
@@ -29,15 +29,34 @@ def command(
     as_table: Callable[[Report], Table],
     faults: Callable[[Report], list[str]],
 ) -> int:
-    """`sizes` are those of a real run and of `--smoke`. 0 when every target is met, or nothing was asked of them."""
+    """Run a benchmark that needs a broker. `sizes` are those of a real run and of `--smoke`.
+
+    Returns 0 where every target is met; `--smoke` checks none.
+    """
+
+    def on_a_broker(chosen: Sizes, say: Console) -> Report:
+        logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it retries, and logs each try
+        with tempfile.TemporaryDirectory() as folder, in_service(say, smoke=chosen is sizes[1]) as broker:
+            return measure(broker.bootstrap_servers, chosen, Path(folder), say)
+
+    return command_without_broker(name, manual, sizes, on_a_broker, as_table, faults)
+
+
+def command_without_broker(
+    name: str,
+    manual: str | None,
+    sizes: tuple[Sizes, Sizes],
+    measure: Callable[[Sizes, Console], Report],
+    as_table: Callable[[Report], Table],
+    faults: Callable[[Report], list[str]],
+) -> int:
+    """Run a benchmark. Otherwise as `command`."""
     parser = argparse.ArgumentParser(description=manual, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="in seconds, and no target is checked")
+    parser.add_argument("--smoke", action="store_true", help="run in seconds, and check no target")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / f"{name}.json")
     asked = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it tries again, and says so each time
     say = Console()
-    with tempfile.TemporaryDirectory() as folder, in_service(say, smoke=asked.smoke) as broker:
-        report = measure(broker.bootstrap_servers, sizes[asked.smoke], Path(folder), say)
+    report = measure(sizes[asked.smoke], say)
     write(asked.out, asdict(report))  # type: ignore[call-overload]  # a dataclass, which no TypeVar can say
     say.print(as_table(report))
     faulty = [] if asked.smoke else faults(report)
@@ -52,6 +71,6 @@ def missed(held: Mapping[str, bool]) -> list[str]:
 
 
 def write(path: Path, figures: dict[str, Any]) -> None:
-    """As JSON, for people as well."""
+    """Write the figures as indented JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2) + "\n")

@@ -1,12 +1,12 @@
-"""`python -m benchmarks.contest`: the local path against other libraries, on one broker, in turns.
+"""`python -m benchmarks.contest`: compare the local path with other libraries, on one broker, in turns.
 
-The job is the same for all: JSON in, a decision by a model that costs nothing, JSON out to one of two topics. Each
-candidate is one process that reads a topic of four partitions from its beginning. Rates are taken from the broker's own
-clock: from the first record batch that it appended to an output to the last one. So neither start-up nor this program's
-watching is in them. Afterwards every outcome is read: a request without its one right outcome ends the run.
+All candidates do the same job: JSON in, a decision by a model that takes no time, JSON out to one of two topics. A
+candidate is one process that reads a topic of four partitions from its beginning. A rate is measured by the broker's
+clock, from the first record batch that it appended to an output to the last one. So it contains neither the start nor
+the cost of this program. Afterwards every outcome is read. A request without its one right outcome ends the run.
 
-Candidates take turns within a round, in another order each round, and ratios are taken within a round. At the end two
-workers of ours share the four partitions.
+Within a round the candidates take turns, in a different order each round, and ratios are taken within a round. Each
+round ends with two workers of ours that share the four partitions.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ OURS, DIRECT = "BiSupervised", "BiSupervised without Faust's channel"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Who takes part, and with what."""
+    """A program that takes part."""
 
     name: str
-    promise: str  #: what it keeps, in words
-    share: float = 1.0  #: of the records: so many that each takes several seconds
-    script: str = ""  #: in `candidates`; '' for ours
-    peer: str = ""  #: whose environment it needs; '' for our own
-    decides: bool = True
+    promise: str  #: its delivery guarantee, in words
+    share: float = 1.0  #: share of the records that it gets, so that each candidate takes several seconds
+    script: str = ""  #: its file in `candidates`; empty for our own worker
+    peer: str = ""  #: the environment it needs; empty for our own
+    decides: bool = True  #: False where it only copies
 
 
 BARE, CONFLUENT, QUIX = "aiokafka, record batches as they are", "confluent-kafka", "quixstreams"
@@ -68,21 +68,21 @@ CANDIDATES = (
     Candidate(FASTSTREAM, "at most once", 0.01, "faststream_app.py", "faststream"),
 )
 TWO_WORKERS = Candidate("BiSupervised, two workers", "exactly once")
-#: how much faster ours is to be
+#: how much faster our worker must be
 TARGETS = {BARE: 0.5, QUIX: 2.0, FASTSTREAM: 30.0}
-#: records that a slow candidate gets at least, even in a smoke run
+#: least records of a candidate, even in a smoke run
 LEAST = 200
-#: seconds between two looks at how far a candidate is
+#: seconds between two questions how far a candidate is
 LOOK_S = 0.1
 
 
 class ContestError(Exception):
-    """A candidate that did not do the job. Its time would say nothing."""
+    """A candidate did not do the job, so its rate would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     records: int = 400_000  #: of a candidate with share 1
     rounds: int = 3
@@ -93,7 +93,7 @@ SMOKE = Sizes(4000, 1)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was measured of a candidate in a round."""
+    """The measurement of a candidate in one round."""
 
     candidate: str
     round: int
@@ -101,7 +101,7 @@ class Run:
     seconds: float  #: from the first record batch of outcomes to the last
     per_s: float  #: outcomes a second
     cpu_us: float  #: CPU time of the candidate, microseconds an outcome
-    broker_share: float  #: of all cores, over the same span
+    broker_share: float  #: CPU time of the broker, share of all cores, over the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,38 +118,38 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is written to `build/contest.json`. A ratio is None where the other was not there."""
+    """What is written to `build/contest.json`. A ratio is None where the other library is not installed."""
 
     standings: tuple[Standing, ...]
-    local_path_vs_bare: Spread | None  #: events/s, ours to theirs
+    local_path_vs_bare: Spread | None  #: events/s, ours divided by theirs
     local_path_vs_confluent: Spread | None
     local_path_vs_quixstreams: Spread | None
     local_path_vs_faust: Spread | None
     local_path_vs_faststream: Spread | None
     local_path_vs_faststream_batches: Spread | None
-    channel_cost: Spread | None  #: CPU time an event, with Faust's channel to without
+    channel_cost: Spread | None  #: CPU time an event with Faust's channel, divided by that without
     two_workers_per_s: Spread
     two_workers_broker_share: Spread
-    two_workers_vs_one: Spread | None  #: events/s
+    two_workers_vs_one: Spread | None  #: events/s of two workers, divided by that of one
     contest_runs: tuple[Run, ...]
 
 
 @dataclass(slots=True)
 class Costs:
-    """CPU time as it went by."""
+    """CPU time over the time of a run."""
 
-    at_s: list[float] = field(default_factory=list)  #: the system's clock, which the broker's stamps are of, too
+    at_s: list[float] = field(default_factory=list)  #: by the system's clock, as the broker's timestamps are
     candidate_s: list[float] = field(default_factory=list)
     broker_s: list[float] = field(default_factory=list)
 
     def note(self, processes: Sequence[Process], broker: psutil.Process) -> None:
-        """As it is now."""
+        """Add the CPU time up to now."""
         self.at_s.append(time.time())
         self.candidate_s.append(sum(process.cpu_s for process in processes))
         self.broker_s.append(cpu_s(broker))
 
     def between(self, began_s: float, ended_s: float) -> tuple[float, float]:
-        """CPU time of the candidate and of the broker."""
+        """CPU time of the candidate and of the broker between two moments."""
         candidate, broker = (
             np.interp((began_s, ended_s), self.at_s, spent) for spent in (self.candidate_s, self.broker_s)
         )
@@ -167,17 +167,17 @@ class _Place:
 
 
 class Contest:
-    """The broker, what it holds for all, and how one run goes."""
+    """Runs candidates on one broker."""
 
     def __init__(self, servers: str, folder: Path) -> None:
         self._servers = servers
         self._folder = folder
         _, self._settings = settings_for(servers, folder)  # how to reach the broker
         self._broker = broker_process(servers)
-        self._inputs: dict[int, str] = {}  # topic with so many requests
+        self._inputs: dict[int, str] = {}  # number of requests -> the topic that holds them
 
     def run(self, candidate: Candidate, number: int, records: int) -> Run:
-        """One candidate, once."""
+        """Run one candidate once."""
         requests = self._requests(records)
         if candidate.script:
             name = f"c{uuid4().hex[:8]}"
@@ -192,7 +192,7 @@ class Contest:
         return self._weigh(candidate, number, records, place, costs)
 
     def two_workers(self, number: int, records: int) -> Run:
-        """Two of ours. They stand still while the backlog piles up, so that no rebalance is timed."""
+        """Run two workers of ours. They are suspended while the backlog is written, so that no rebalance is timed."""
         config, place = self._configure()
         with Worker(config, "local") as first:
             first.wait_for("partition_acquired", PARTITIONS)
@@ -209,7 +209,7 @@ class Contest:
         return self._weigh(TWO_WORKERS, number, records, place, costs)
 
     def _requests(self, records: int) -> str:
-        """A topic that holds so many, for all who take so many."""
+        """The topic with so many requests. It is made once, for every candidate that needs it."""
         if records not in self._inputs:
             name = f"requests-{records}-{uuid4().hex[:4]}"
             asyncio.run(self._make(name))
@@ -218,8 +218,8 @@ class Contest:
         return self._inputs[records]
 
     def _configure(self, requests: str = "") -> tuple[Path, _Place]:
-        """A configuration of ours and its topics. Without `requests`, an empty topic of its own."""
-        local = {"model": "benchmarks.job:Likely", "threshold": job.THRESHOLD}
+        """Write a configuration for our worker and make its topics. Without `requests`, it gets an empty topic."""
+        local = {"model": "benchmarks.job:FreeModel", "threshold": job.THRESHOLD}
         shared = {"requests": requests} if requests else {}
         config, settings = settings_for(self._servers, self._folder, PARTITIONS, local=local, topics=shared)
         names = settings.topics
@@ -249,7 +249,7 @@ class Contest:
         return Process([str(python), SCRIPTS / candidate.script, *named], self._folder / f"{place.group}.log")
 
     def _watch(self, processes: Sequence[Process], place: _Place, records: int) -> Costs:
-        """Until every request has been committed. It only asks for offsets, so as to take nothing from anybody."""
+        """Wait until every request is committed. Only offsets are asked for, which costs the candidates nothing."""
         return asyncio.run(self._watched(processes, place, records))
 
     async def _watched(self, processes: Sequence[Process], place: _Place, records: int) -> Costs:
@@ -258,15 +258,15 @@ class Contest:
             while await topics.committed(client, place.group) < records:
                 ended = [process for process in processes if not process.alive]
                 if ended or time.monotonic() - began > PATIENCE_S:
-                    said = (ended or processes)[0].said[-2000:]
-                    raise ContestError(f"{place.group} did not come through its {records:,} requests:\n{said}")
+                    output = (ended or processes)[0].output[-2000:]
+                    raise ContestError(f"{place.group} did not come through its {records:,} requests:\n{output}")
                 costs.note(processes, self._broker)
                 await asyncio.sleep(LOOK_S)
         costs.note(processes, self._broker)
         return costs
 
     def _weigh(self, candidate: Candidate, number: int, records: int, place: _Place, costs: Costs) -> Run:
-        """Read what came of it, and see that it is right."""
+        """Read the outcomes, check them, and compute the rate."""
         found = asyncio.run(topics.outcomes(self._settings, place.results, place.doubtful))
         if wrong := job.faults(records, found, decides=candidate.decides):
             raise ContestError(f"{candidate.name}: of {records:,} requests, {', '.join(wrong)}")
@@ -286,7 +286,7 @@ def _direct(config: Path) -> Process:
 
 
 def weigh(candidate: Candidate, number: int, found: Sequence[Outcome], costs: Costs, cores: int) -> Run:
-    """The rate after the first record batch, whose own time nobody knows, and what was spent on it."""
+    """The rate and the CPU time. The first record batch only starts the clock, for its own time is unknown."""
     stamps = [outcome.appended_ms for outcome in found]
     began_ms, ended_ms = min(stamps), max(stamps)
     after = sum(stamp > began_ms for stamp in stamps)
@@ -299,7 +299,7 @@ def weigh(candidate: Candidate, number: int, found: Sequence[Outcome], costs: Co
 
 
 def present(say: Console) -> list[Candidate]:
-    """Those whose environment is there. `make bench` makes them all."""
+    """The candidates whose environment is installed. `make bench` installs all."""
     here = [each for each in CANDIDATES if not each.peer or peers.python_of(each.peer) is not None]
     missing = [each.name for each in CANDIDATES if each not in here]
     if missing:
@@ -308,24 +308,24 @@ def present(say: Console) -> list[Candidate]:
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """All rounds."""
+    """Run all rounds."""
     contest, candidates = Contest(servers, folder), present(say)
     runs: list[Run] = []
     for number in range(sizes.rounds):
         for candidate in random.Random(number).sample(candidates, len(candidates)):
             runs.append(contest.run(candidate, number, max(LEAST, round(sizes.records * candidate.share))))
-            say.print(_told(runs[-1]))
+            say.print(_line(runs[-1]))
         runs.append(contest.two_workers(number, sizes.records))
-        say.print(_told(runs[-1]))
+        say.print(_line(runs[-1]))
     return summed_up(candidates, runs)
 
 
-def _told(run: Run) -> str:
+def _line(run: Run) -> str:
     return f"round {run.round + 1}: {run.candidate}: {run.per_s:,.0f}/s, {run.cpu_us:.1f} µs CPU an event"
 
 
 def summed_up(candidates: Sequence[Candidate], runs: Sequence[Run]) -> Report:
-    """Medians, ranges, and ratios within rounds."""
+    """The report: medians, ranges, and ratios within rounds."""
     by_name: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_name[run.candidate].append(run)
@@ -363,7 +363,7 @@ def _standing(candidate: Candidate, runs: Sequence[Run]) -> Standing:
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     columns = ("", "promise", "events/s", "CPU, µs an event", "broker, % of all cores", "BiSupervised ÷ this")
     table = Table(*columns, title="Local path, one process")
     factors = {
@@ -390,7 +390,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held = {
         "local_path_vs_bare": (report.local_path_vs_bare, TARGETS[BARE]),
         "local_path_vs_quixstreams": (report.local_path_vs_quixstreams, TARGETS[QUIX]),
@@ -400,7 +400,7 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("contest", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

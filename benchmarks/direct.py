@@ -1,7 +1,7 @@
 """`python -m benchmarks.direct CONFIG`: the agent `local` behind its data plane, without Faust.
 
-What the agents' channel costs is the difference between this and `bisupervised worker --agents local`, which has the
-same event loop. There is no supervision, no page, no count of what was committed and no reload here.
+The difference between this and `bisupervised worker --agents local` is the cost of Faust's channel: both have the same
+event loop. Here is no supervision, no page, no count of what was committed, and no reload.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bisupervised.streams.worker.served_agent import ServedAgent
 
 
 class DirectInbox:
-    """Has each batch answered in a task of its own, one at a time."""
+    """Gives the agent one batch at a time, each in a task of its own."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
@@ -40,7 +40,7 @@ class DirectInbox:
         return self._answering is not None
 
     def offer(self, batch: Batch) -> bool:
-        """Take the batch and answer True, or leave it and answer False."""
+        """Take the batch and return True, or leave it and return False."""
         if self.full:
             return False
         self._answering = asyncio.create_task(self._agent.run(_only(batch)))

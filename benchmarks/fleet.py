@@ -1,9 +1,9 @@
-"""A fleet of workers that share a limit without talking to each other, in virtual time.
+"""Simulation of a fleet of workers that share a limit without communicating, in virtual time.
 
-Each worker has nothing but its own `Limits`, told how many partitions it owns; workers join and leave, and each change
-is a rebalance as Kafka makes them: everything is taken from everybody, then given out anew. Their clocks differ by a
-bounded offset and run at different rates. A worker calls only for partitions it owns: the data plane cancels the calls
-of a former owner, and a process that is frozen makes none.
+Each worker has its own `Limits`, which know only how many partitions the worker owns. Workers join and leave. Each
+change is a rebalance as in Kafka: all partitions are taken away, then assigned anew. The workers' clocks differ by a
+bounded offset and run at slightly different rates. A worker calls only for partitions that it owns: the data plane
+cancels the calls of a former owner, and a frozen process makes none.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from itertools import count
 
 from bisupervised.agents.remote.limiting.limits import Limits, LimitsPolicy
 
-#: seconds by which clocks differ, and by how much they run fast or slow
+#: most seconds that a clock is off, and most that it runs fast or slow, as a share
 SKEW_S, DRIFT = 1.0, 200e-6
-#: seconds a call is on its way, at most
+#: most seconds that a call is on its way
 NETWORK_S = 0.05
-#: seconds between the end of the old assignment and the new one, and until the last worker knows it
+#: seconds between the end of an assignment and the next one, and most seconds until a worker knows it
 GAP_S, SPREAD_S = 0.3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class FleetPolicy:
-    """What is simulated."""
+    """The fleet that is simulated."""
 
-    per_minute: float = 6000.0  #: calls, of the whole fleet
+    per_minute: float = 6000.0  #: limit of the whole fleet, calls
     partitions: int = 100
     minutes: float = 60.0
     most_workers: int = 100
-    rebalance_every_s: float = 60.0  #: mean; 0: the fleet stays as it is
+    rebalance_every_s: float = 60.0  #: mean time between changes; 0 for a fleet that does not change
     backlogged: float = 1.0  #: share of the partitions that have a backlog
     seed: int = 0
 
 
 @dataclass(slots=True)
 class Found:
-    """What the server saw."""
+    """What the server counted."""
 
-    calls: list[float] = field(default_factory=list)  #: when they came, seconds
+    calls: list[float] = field(default_factory=list)  #: when each call came, seconds
     rebalances: int = 0
-    sizes: set[int] = field(default_factory=set)  #: workers there were
+    sizes: set[int] = field(default_factory=set)  #: the numbers of workers that there were
 
     def over(self, limit: float, window_s: float = 60.0) -> int:
-        """Windows with more calls than the limit, of all windows that begin with a call."""
+        """The number of windows with more calls than the limit, among all windows that begin with a call."""
         return sum(held > limit for held in self._held(window_s))
 
     def _held(self, window_s: float) -> Iterator[int]:
@@ -57,12 +57,12 @@ class Found:
             yield end - first
 
     def used(self, per_minute: float, minutes: float) -> float:
-        """Share of the limit that was used after the first minute."""
+        """The share of the limit that was used after the first minute."""
         return sum(60.0 <= at < minutes * 60 for at in self.calls) / (per_minute * (minutes - 1))
 
 
 class _Worker:
-    """A clock of its own, and its share."""
+    """A worker with its own clock and its share of the limit."""
 
     def __init__(self, policy: FleetPolicy, dice: random.Random, now: float) -> None:
         self._offset = dice.uniform(-SKEW_S, SKEW_S)
@@ -82,7 +82,7 @@ class _Worker:
 
 
 class _Fleet:
-    """The workers there are, and the calls they will make."""
+    """The present workers, and the calls that they will make."""
 
     def __init__(self, policy: FleetPolicy, workers: int) -> None:
         self._policy = policy
@@ -126,7 +126,7 @@ class _Fleet:
         heapq.heappush(self._events, (at, next(self._order), worker, worker.assignment))
 
     def _change(self, now: float) -> None:
-        """Workers come or go; everything is taken away, and given out after a while."""
+        """Change the number of workers: take all partitions away, and assign them after a while."""
         self.found.rebalances += 1
         for worker in self._workers:
             worker.assignment += 1
@@ -149,5 +149,5 @@ class _Fleet:
 
 
 def simulate(policy: FleetPolicy, workers: int) -> Found:
-    """Run a fleet that begins with so many workers."""
+    """Simulate a fleet that begins with so many workers."""
     return _Fleet(policy, workers).run()

@@ -1,10 +1,11 @@
-"""`python -m benchmarks.idle`: what a worker costs that has nothing to do, and how soon a new one answers.
+"""`python -m benchmarks.idle`: what an idle worker costs, and how soon a new worker answers.
 
-A model of MiniLM's size, all three agents. A request waits in its topic before the worker is started; told are the
-seconds from there until its result can be read, committed. Then nothing more comes.
+The worker runs all three agents, with a model of MiniLM's size. A request waits in its topic before the worker starts.
+The benchmark measures the seconds from the start until the committed result can be read, and then the CPU time while
+nothing more comes.
 
-The model is a file of `torch.export`, and then a callable of one's own that reads its weights. To read the former takes
-most of torch's compiler, and to import that as long as torch itself.
+The model is first a file of `torch.export`, then a callable that reads its weights. To read the former, torch imports
+most of its compiler, which takes as long as importing torch itself.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PARTITIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     shape: Shape = MINILM
     runs: int = 3
@@ -46,7 +47,7 @@ SMOKE = Sizes(SMALL, 1, 0.1, 1.0)
 
 
 class Start(NamedTuple):
-    """How a worker began."""
+    """The start of a worker."""
 
     loaded_s: float
     first_result_s: float
@@ -60,14 +61,14 @@ class Report:
     cpu_share: Spread  #: of one core, idle
     loaded_s: Spread  #: from the start of the process until the model is loaded
     first_result_s: Spread  #: from the start of the process until the result can be read
-    after_loaded_s: Spread  #: from the one to the other
-    start_cpu_s: Spread  #: CPU time until the first result, seconds: what a busy machine does not change much
-    own_loaded_s: Spread  #: with a callable of one's own, from the start of the process until the model is loaded
-    own_first_result_s: Spread  #: until the result can be read
+    after_loaded_s: Spread  #: from the loaded model until the result can be read
+    start_cpu_s: Spread  #: CPU time until the first result, seconds; a busy machine changes it little
+    own_loaded_s: Spread  #: as `loaded_s`, with a callable for a model
+    own_first_result_s: Spread  #: as `first_result_s`, with a callable for a model
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """One worker after the other, each with topics of its own."""
+    """Run one worker after the other, each with its own topics."""
     program, weights = folder / "minilm.pt2", folder / "minilm.weights"
     export(sizes.shape, program)
     save_weights(sizes.shape, weights)
@@ -90,7 +91,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 
 async def _live(servers: str, sizes: Sizes, folder: Path, model: str) -> tuple[Start, float]:
-    """How it began, and its share of a core from then on."""
+    """The start of a worker, and its share of a core while it is idle."""
     async with _started(servers, folder, model) as (worker, start):
         worker.wait_until_owning(PARTITIONS)
         await asyncio.sleep(sizes.settle_s)
@@ -100,14 +101,14 @@ async def _live(servers: str, sizes: Sizes, folder: Path, model: str) -> tuple[S
 
 
 async def _begin(servers: str, folder: Path, weights: Path) -> Start:
-    """How one began whose model is a callable."""
-    async with _started(servers, folder, "benchmarks.minilm:Own", **{MODEL: str(weights)}) as (_, start):
+    """The start of a worker whose model is a callable."""
+    async with _started(servers, folder, "benchmarks.minilm:FromWeights", **{MODEL: str(weights)}) as (_, start):
         return start
 
 
 @asynccontextmanager
 async def _started(servers: str, folder: Path, model: str, **environment: str) -> AsyncIterator[tuple[Worker, Start]]:
-    """A worker that has given its first result."""
+    """A worker that has given its first result, and its start."""
     [text] = texts(1)
     local = {"model": model, "output": "logits", "warm_up": [text]}
     path, settings = settings_for(servers, folder, PARTITIONS, local=local)
@@ -123,7 +124,7 @@ async def _started(servers: str, folder: Path, model: str, **environment: str) -
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     table = Table("", "measured", "target", title=f"One idle worker, three agents, {PARTITIONS} partitions")
     table.add_row("CPU, of a core", report.cpu_share.percent, "< 2 %")
     table.add_row("start to first result, s; the model a file of torch.export", str(report.first_result_s), "< 5")
@@ -136,7 +137,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held = {
         "cpu_share": report.cpu_share.median < 0.02,
         "first_result_s": report.first_result_s.median < 5.0,
@@ -146,7 +147,7 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("idle", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

@@ -1,6 +1,6 @@
-"""The job of the contest: requests of 300 bytes, a model that costs nothing, and who answered right.
+"""The job of the contest: requests of 300 bytes, a model that takes no time, and a check of the outcomes.
 
-A request carries what the model is to say, so that every candidate decides the same with no inference in it.
+A request contains the answer of the model, so that every candidate makes the same decisions without inference.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-#: a score below is doubtful
+#: a score below it is doubtful
 THRESHOLD = 0.5
-#: share of the requests that are
+#: share of the requests that are doubtful
 DOUBTFUL = 0.2
 CLASSES = 3
 VALUE_BYTES, KEYS = 300, 1000
 
 
-class Likely:
-    """Our model: probabilities in which the likely class has the score that the input says."""
+class FreeModel:
+    """The model of our worker: the likely class of an input gets the score that the input names."""
 
     def __call__(self, inputs: Sequence[Any]) -> NDArray[np.float64]:
         """Probabilities of three classes."""
@@ -34,7 +34,7 @@ class Likely:
 
 
 def scores(records: int) -> list[float]:
-    """Of the first requests; the same each time. The likely class always has the highest probability."""
+    """The scores of the first requests, the same each time. The likely class always has the highest probability."""
     dice = random.Random(0)
     return [
         round(dice.uniform(0.4, 0.49) if dice.random() < DOUBTFUL else dice.uniform(0.51, 1.0), 3)
@@ -43,7 +43,7 @@ def scores(records: int) -> list[float]:
 
 
 def requests(records: int) -> Iterator[tuple[bytes, bytes]]:
-    """Key and value of the first requests."""
+    """Keys and values of the first requests."""
     for number, score in enumerate(scores(records)):
         said = {"likely": number % CLASSES, "score": score, "text": ""}
         bare = len(orjson.dumps({"id": number, "input": said}))
@@ -61,9 +61,9 @@ class Outcome:
 
 
 def faults(records: int, outcomes: Sequence[Outcome], *, decides: bool = True) -> list[str]:
-    """What is wrong: each request must have one outcome in the right topic, with the right prediction where trusted.
+    """What is wrong. Each request must have one outcome in the right topic, with the right prediction where trusted.
 
-    A candidate that does not decide must have put every request into `results`, as it was.
+    A candidate that does not decide must have copied every request into `results`.
     """
     doubts = [decides and score < THRESHOLD for score in scores(records)]
     seen: set[int] = set()

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.latency`: what a worker adds to the time that an event takes, at a steady rate.
+"""`python -m benchmarks.latency`: the latency that a worker adds, at a steady rate.
 
-Requests are sent by a schedule, and what comes out is read committed; from the one to the other is the latency. In
-turn: the floor, where the reader reads the requests themselves, and a worker with either promise and a model that costs
-nothing.
+Requests are sent by a schedule, and results are read once they are committed. The latency is the time from the one to
+the other. Three setups take turns: the floor, in which the reader reads the requests themselves, and a worker with each
+of the two delivery guarantees. The model takes no time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from .spread import Spread, spread
 from .worker import Worker, settings_for
 
 PARTITIONS = 4
-#: seconds after the last was sent in which an event counts as late, not lost, and for which repeated ones are awaited
+#: seconds after the last request until a missing event counts as lost, and seconds to wait for repeated events
 _LATE_S, _REPEATED_S = 30.0, 1.0
 Delivery = Literal["at_least_once", "exactly_once"]
-#: milliseconds added, p50 and p99
+#: most milliseconds that may be added, p50 and p99
 TARGETS: dict[Delivery, tuple[int, int]] = {"at_least_once": (10, 50), "exactly_once": (30, 100)}
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     per_s: float = 500.0  #: events
     seconds: float = 20.0  #: a run
@@ -53,20 +53,20 @@ SMOKE = Sizes(seconds=2.0, warm_up_s=0.5, rounds=1)
 
 @dataclass(slots=True)
 class Arrived:
-    """What was read."""
+    """The events that were read."""
 
-    at: dict[int, float] = field(default_factory=dict)  #: by event: when, seconds since epoch
+    at: dict[int, float] = field(default_factory=dict)  #: when each event came first, seconds since epoch
     repeated: int = 0  #: events that came again
 
     def add(self, number: int, now: float) -> None:
-        """The first time counts."""
+        """Add an event. Its first time counts."""
         self.repeated += number in self.at
         self.at.setdefault(number, now)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Of one run, milliseconds."""
+    """The measurement of one run; latencies in milliseconds."""
 
     p50: float
     p99: float
@@ -77,13 +77,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What a worker adds with one promise."""
+    """What a worker adds with one delivery guarantee."""
 
-    p50_ms: Spread  #: all of the latency
+    p50_ms: Spread  #: the whole latency
     p99_ms: Spread
-    added_p50_ms: Spread  #: less the floor of the same round
+    added_p50_ms: Spread  #: the latency less the floor of the same round
     added_p99_ms: Spread
-    transactions_per_s: Spread  #: commits, where there are no transactions
+    transactions_per_s: Spread  #: commits where there are no transactions
     lost: int
     repeated: int
 
@@ -99,7 +99,7 @@ class Report:
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """The floor and both promises, in turn."""
+    """Measure the floor and both guarantees, in turn."""
     floors, at_least_once, exactly_once = list[Run](), list[Run](), list[Run]()
     for number in range(sizes.rounds):
         say.print(f"round {number + 1} of {sizes.rounds}: the floor, at least once, exactly once …")
@@ -115,7 +115,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 
 def _floor(servers: str, sizes: Sizes, folder: Path) -> Run:
-    """Nothing in between."""
+    """Measure without a worker."""
     _, settings = settings_for(servers, folder, PARTITIONS)
     asyncio.run(create_topics(settings))
     return asyncio.run(_stream(settings, sizes, settings.topics.requests))
@@ -133,7 +133,7 @@ def _behind_worker(servers: str, sizes: Sizes, folder: Path, delivery: Delivery)
 
 
 async def _stream(settings: Settings, sizes: Sizes, topic: str) -> Run:
-    """Send requests by a schedule, and read what comes out of `topic`."""
+    """Send requests by a schedule, and read `topic`."""
     sent, arrived = list[float](), Arrived()
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, linger_ms=0
@@ -148,7 +148,7 @@ async def _stream(settings: Settings, sizes: Sizes, topic: str) -> Run:
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, sizes: Sizes, sent: list[float]) -> None:
-    """An event when it is due, however late the one before was; writes down when each was handed over."""
+    """Send each event when it is due, however late the one before was. `sent` gets the time of each."""
     began, acks = time.monotonic(), []
     for number in range(events_of(sizes)):
         await asyncio.sleep(max(0.0, began + number / sizes.per_s - time.monotonic()))
@@ -159,7 +159,7 @@ async def _send(producer: AIOKafkaProducer, topic: str, sizes: Sizes, sent: list
 
 
 async def _read(consumer: AIOKafkaConsumer, arrived: Arrived, events: int) -> None:
-    """Until all have come, and for a while longer: some may come again."""
+    """Read until all events have come, and for a while longer, for some may come again."""
     until = float("inf")
     while time.monotonic() < until:
         fetched = await consumer.getmany(timeout_ms=200)
@@ -172,12 +172,12 @@ async def _read(consumer: AIOKafkaConsumer, arrived: Arrived, events: int) -> No
 
 
 def events_of(sizes: Sizes) -> int:
-    """How many there are in a run."""
+    """The number of events in a run."""
     return round(sizes.per_s * sizes.seconds)
 
 
 def weigh(sent: Sequence[float], arrived: Arrived, skipped: int) -> Run:
-    """Quantiles over the events after the first `skipped`; what is lost has no latency, and is counted."""
+    """Quantiles over the events after the first `skipped`. A lost event has no latency, and is counted."""
     waits = [(arrived.at[number] - at) * 1000 for number, at in enumerate(sent) if number in arrived.at]
     p50, p99 = np.percentile(waits[skipped:], (50, 99)).tolist()
     return Run(p50, p99, lost=len(sent) - len(waits), repeated=arrived.repeated)
@@ -197,7 +197,7 @@ def _added(runs: Sequence[Run], floors: Sequence[Run]) -> Added:
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     title = f"Latency of {report.events:,} events a run, milliseconds: what a worker adds to the floor"
     table = Table("", "p50", "p99", "added p50", "added p99", "target", "commits/s", title=title)
     table.add_row("floor", str(report.floor_p50_ms), str(report.floor_p99_ms))
@@ -209,7 +209,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held: dict[str, bool] = {}
     for delivery, added in report.latency_ms.items():
         p50_ms, p99_ms = TARGETS[delivery]
@@ -223,7 +223,7 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("latency", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on: the machine and the versions, and nothing that names the machine."""
+"""The machine and the versions that a figure was measured with. Nothing here identifies the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def machine() -> dict[str, str | int | float]:
 
 
 def _processor() -> str:
-    """The model's name; `platform` does not know it on Linux."""
+    """The processor's name, which `platform` does not know on Linux."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text().splitlines() if facts.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -35,7 +35,7 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Kafka, Python, our own libraries, and the peers that are installed, with the client that each brings."""
+    """The versions of Kafka, Python, our libraries, and the installed peers with their clients."""
     found = {"kafka": KafkaRelease.shipped().version, "python": platform.python_version()}
     found |= {name: version(name) for name in ("bisupervised", *_OURS)}
     for peer, library in _PEERS.items():

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.memory`: a worker's memory while the remote is down for a million events, and when it is back.
+"""`python -m benchmarks.memory`: a worker's memory while the remote is down for a million events, and after it is back.
 
-Nothing listens where the remote should be: a fifth of the events wait in Kafka. When the rest is answered, a server
-begins to listen there, and the wait ends. Growth is told over either time, after its first fifth, in which caches and
-windows fill. In the end each event has its one outcome.
+At first nothing listens at the remote's address, and a fifth of the events wait in Kafka. When the others are answered,
+a server begins to listen there, and the wait ends. Growth is measured over each of the two times, without its first
+fifth, in which caches and windows fill. At the end each event must have one outcome.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ from .worker import Worker, produce, settings_for
 PARTITIONS = 4
 #: share of the events after which the worker is warm
 WARM_UP = 0.2
-#: of what comes then, the first and the last eighth are compared: each a tenth of all
+#: of the events after the warm-up, the first and the last eighth are compared: each is a tenth of all
 COMPARED_ONE_IN = 8
-#: seconds that either time may take
+#: most seconds of each of the two times
 _PATIENCE_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     events: int = 1_000_000
     runs: int = 3
     padding: int = 150  #: bytes of an event that nobody reads
-    every_s: float = 1.0  #: seconds between two looks at the worker
-    remote_batch: int = 64  #: inputs a call
+    every_s: float = 1.0  #: seconds between two samples
+    remote_batch: int = 64  #: inputs of a call
 
 
 SMOKE = Sizes(events=2_000, runs=1, every_s=0.05, remote_batch=8)
 
 
 class Sample(NamedTuple):
-    """A look at the worker."""
+    """The worker's memory at one moment."""
 
-    done: float  #: events
-    mb: float  #: of memory that is its own
+    done: float  #: events that are done
+    mb: float  #: megabytes of memory that it shares with no other process
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One worker with all the events."""
+    """The measurement of one worker."""
 
-    growth: float  #: while the remote is down: the end over the time after the warm-up, less 1
-    growth_draining: float  #: the same while the remote is back
+    growth: float  #: while the remote is down: memory at the end divided by that after the warm-up, less 1
+    growth_draining: float  #: the same after the remote is back
     warm_mb: float  #: after the warm-up
     most_mb: float  #: while the remote is down, after the warm-up
-    most_draining_mb: float
+    most_draining_mb: float  #: after the remote is back
     down_s: float  #: seconds in which the remote was down
     draining_s: float  #: seconds until all was answered
-    waited: int  #: events that waited for the remote when it came back
+    waited: int  #: events that were waiting when the remote came back
     outcomes: Outcomes
 
 
@@ -77,12 +77,12 @@ class Life:
 class Report:
     """What is written to `build/memory.json`."""
 
-    memory_growth: Spread  #: while the remote is down, over the lives
+    memory_growth: Spread  #: while the remote is down
     lives: tuple[Life, ...]
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """One worker after the other, each with topics of its own: a share of some megabytes jumps from one to the next."""
+    """Run several workers, one after the other, each with its own topics: their memory differs by some megabytes."""
     lives = []
     for number in range(sizes.runs):
         say.print(f"worker {number + 1} of {sizes.runs}:")
@@ -91,8 +91,8 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 
 def live(servers: str, sizes: Sizes, folder: Path, say: Console) -> Life:
-    """Down, then back, then count."""
-    with socket.socket() as held:  # bound, so that nobody else gets the port; nobody listens, so it refuses
+    """Run one worker: first without the remote, then with it, then count the outcomes."""
+    with socket.socket() as held:  # reserves the port; as nobody listens on it, connections are refused
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         path, settings = settings_for(servers, folder, PARTITIONS, local=LOCAL, remote=_remote(port, sizes))
@@ -126,13 +126,13 @@ def live(servers: str, sizes: Sizes, folder: Path, say: Console) -> Life:
 
 
 def _remote(port: int, sizes: Sizes) -> dict[str, Any]:
-    """Many inputs a call, and soon tried again, so that the end does not take long."""
+    """Settings with which the waiting events are answered quickly: many inputs a call, and short pauses."""
     calls = {"batch_size": sizes.remote_batch, "breaker_cool_down_s": 2.0}
     return {"url": f"http://127.0.0.1:{port}", "model": "big", **calls}
 
 
 def watch(worker: Worker, done: Callable[[], float], events: int, every_s: float) -> list[Sample]:
-    """Look again and again until so many are done."""
+    """Take samples until so many events are done."""
     samples = list[Sample]()
 
     def all_done() -> bool:
@@ -144,12 +144,12 @@ def watch(worker: Worker, done: Callable[[], float], events: int, every_s: float
 
 
 def warm(samples: Sequence[Sample]) -> list[Sample]:
-    """Those after the warm-up."""
+    """The samples after the warm-up."""
     return [sample for sample in samples if sample.done >= WARM_UP * samples[-1].done]
 
 
 def growth(samples: Sequence[Sample]) -> float:
-    """How much more there is at the end than after the warm-up, as a share; middles, for single looks jump."""
+    """By which share memory grew from the warm-up to the end. Medians are compared, for single samples vary."""
     first, last = (median([sample.mb for sample in part]) for part in _compared(samples))
     return last / first - 1
 
@@ -161,7 +161,7 @@ def _compared(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     lives = report.lives
     table = Table("", "measured", "target", title=f"A worker's memory over {lives[0].outcomes.inputs:,} events")
     table.add_row("growth while the remote is down", report.memory_growth.percent, "≤ 5 %")
@@ -179,14 +179,14 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     exact = all(life.outcomes.exact for life in report.lives)
     held = {"memory_growth": report.memory_growth.median <= 0.05, "outcomes": exact}
     return missed(held)
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("memory", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

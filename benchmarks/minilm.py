@@ -1,6 +1,6 @@
-"""A torch model of MiniLM's size, and requests for it: random weights take as long as learnt ones.
+"""A torch model of MiniLM's size, and requests for it. Its weights are random, which takes as long as trained ones.
 
-`python -m benchmarks.minilm CALLS` is the model alone: it is asked what a worker's model was, as that wrote it down.
+`python -m benchmarks.minilm CALLS` runs the model alone, on the batches that a worker's model logged.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-#: where the model finds its file, where it writes down what it was asked, and where what it was asked again
+#: environment variables: the model's file, the log of its calls, and the log of the repeated calls
 MODEL, CALLS, AGAIN = "BENCHMARK_MODEL", "BENCHMARK_CALLS", "BENCHMARK_AGAIN"
-#: how many records a worker's model will be asked about
+#: environment variable: how many records a worker's model will be asked about
 RECORDS = "BENCHMARK_RECORDS"
 PADDING = 0
 #: tokens of the shortest and of the longest text
@@ -30,7 +30,7 @@ SHORTEST, LONGEST = 4, 64
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large the model is; as it stands, all-MiniLM-L6-v2."""
+    """The size of the model; by default that of all-MiniLM-L6-v2."""
 
     vocabulary: int = 30_522  #: tokens
     hidden: int = 384
@@ -45,7 +45,7 @@ SMALL = Shape(hidden=16, layers=1, heads=2, feed_forward=32)
 
 
 class _Layer(nn.Module):
-    """Attention, then feed-forward, each normed after it is added."""
+    """Attention, then feed-forward, each with a residual connection and a norm after it."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Token ids, padded at the end, to the logits of two classes."""
+    """Takes token ids, padded at the end; returns the logits of two classes."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 
 
 def export(shape: Shape, path: Path) -> None:
-    """Write the model as a file of `torch.export`, the size of a batch and the length of its texts left free."""
+    """Write the model as a file of `torch.export`, for batches of any size and texts of any length."""
     torch.manual_seed(0)
     free = torch.export.Dim("batch"), torch.export.Dim("length", max=LONGEST)
     example = torch.ones(2, LONGEST // 2, dtype=torch.int64)
@@ -95,13 +95,13 @@ def export(shape: Shape, path: Path) -> None:
 
 
 def save_weights(shape: Shape, path: Path) -> None:
-    """Write the weights of the same model alone, and its shape."""
+    """Write only the shape and the weights of the same model."""
     torch.manual_seed(0)
     torch.save((asdict(shape), Encoder(shape).state_dict()), path)
 
 
 def texts(count: int, seed: int = 0) -> list[list[int]]:
-    """Token ids of texts as short messages are: half of them under 20 tokens, few long. The first tells its number."""
+    """Token ids of texts like short messages: half of them under 20 tokens, few long. The first id gives the number."""
     chance = np.random.default_rng(seed)
     lengths = np.clip(chance.lognormal(np.log(20), 0.5, count), SHORTEST, LONGEST).astype(int)
     vocabulary = MINILM.vocabulary
@@ -113,15 +113,15 @@ def texts(count: int, seed: int = 0) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A batch that the model was asked about."""
+    """A call of the model with one batch."""
 
     began: float  #: seconds, on a clock that all processes share
     ended: float
-    numbers: list[int]  #: which texts
+    numbers: list[int]  #: the numbers of the texts
 
 
-class Own:
-    """The model as most people have theirs: a module of their own code, and a file of weights."""
+class FromWeights:
+    """The model as most users have theirs: a module in code, and a file of weights."""
 
     def __init__(self) -> None:
         shape, weights = torch.load(os.environ[MODEL], weights_only=True)
@@ -134,8 +134,8 @@ class Own:
         return _logits(self._module, inputs)
 
 
-class Written:
-    """The model behind a callable of the user's own, which pads; it writes down what it was asked, and when."""
+class LoggedModel:
+    """The exported model behind a callable, which pads the inputs and logs its calls."""
 
     def __init__(self) -> None:
         self._module = torch.export.load(os.environ[MODEL]).module()
@@ -154,9 +154,11 @@ class Written:
         return logits
 
 
-class Twice(Written):
-    """A worker's model. Once asked about all records, it is asked the same again, in the same thread and process, while
-    nothing else is done: from one process to the next, torch is faster or slower by a tenth.
+class AskedTwice(LoggedModel):
+    """The model of a worker. After the last record it repeats all its calls, in the same thread and process.
+
+    Nothing else is done during the repetition. A second process would not do: between processes, torch's speed differs
+    by a tenth.
     """
 
     def __init__(self) -> None:
@@ -190,16 +192,16 @@ def _padded(inputs: Sequence[list[int]]) -> NDArray[np.int64]:
 
 
 def read_calls(path: Path) -> list[Call]:
-    """What a model has written down, whole lines only."""
+    """The calls that a model has logged so far."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return [Call(**orjson.loads(line)) for line in lines]
 
 
 def replay(calls: Sequence[Call]) -> None:
-    """Ask the same again, batch by batch, and nothing in between."""
+    """Repeat the calls, batch by batch, with nothing in between."""
     known = texts(max(max(call.numbers) for call in calls) + 1)
     batches = [[known[number] for number in call.numbers] for call in calls]
-    model = Written()
+    model = LoggedModel()
     for batch in batches:
         model(batch)
 

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.model`: the local path with a torch model of MiniLM's size, against torch alone.
+"""`python -m benchmarks.model`: the local path with a torch model of MiniLM's size, compared with torch alone.
 
-In turn: a worker (`--agents local`) works off a backlog, and its model writes down which batches it was asked about;
-then the same model is asked the same batches in a process where there is nothing else. As many threads for torch in
-both, which a user says by `OMP_NUM_THREADS`. Rates are of the middle of a run: neither start nor end. Two processes
-that do the same differ by a tenth and more, so the worker's model is also asked the same again where it is, at the end.
+Two setups take turns. A worker (`--agents local`) works off a backlog, and its model logs its batches. Then the same
+model gets the same batches in a process that does nothing else. torch has the same number of threads in both, which a
+user sets by `OMP_NUM_THREADS`. Rates are those of the middle of a run. Two processes that do the same work differ by a
+tenth and more. Therefore the worker's model also repeats its batches at the end, in the worker's process.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .process import ROOT, environment_with
 from .spread import Spread, ratios, spread
 from .worker import PATIENCE_S, Worker, produce, settings_for, wait_until_answered
 
-#: batches at either end of a run that are left out of its rate
+#: batches at each end of a run that do not count for its rate
 EDGE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     shape: Shape = MINILM
     rounds: int = 5
-    batches: int = 40  #: a round
+    batches: int = 40  #: in a round
     batch_size: int = 32
     threads: int = 1  #: of torch
 
@@ -48,19 +48,19 @@ SMOKE = Sizes(SMALL, rounds=1, batches=12, batch_size=8)
 class Report:
     """What is written to `build/model.json`."""
 
-    model_vs_torch: Spread  #: records a second, the worker's over torch's alone
-    model_vs_itself: Spread  #: the same, over its own when it is asked again and nothing else is done
+    model_vs_torch: Spread  #: records a second of the worker, divided by those of torch alone
+    model_vs_itself: Spread  #: the same, divided by those of the worker's own model when it repeats its batches
     worker_per_s: Spread  #: records a second
     torch_per_s: Spread
     batch_records: Spread  #: mean of a batch of the worker
-    asked_share: Spread  #: of the time in which the worker's model was being asked: the rest is what it waits for us
+    asked_share: Spread  #: share of the time in which the worker's model was at work; the rest it waits for the worker
     threads: int
     records: int  #: of all rounds
-    answered: int  #: asked of the worker's models
+    answered: int  #: records that the workers' models were asked about
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """The worker and torch alone, in turn."""
+    """Measure the worker and torch alone, in turn."""
     model = folder / "minilm.pt2"
     export(sizes.shape, model)
     ours, itself, theirs = list[list[Call]](), list[list[Call]](), list[list[Call]]()
@@ -91,7 +91,7 @@ def _work_off(servers: str, sizes: Sizes, folder: Path, environment: dict[str, s
     """Let a worker answer a backlog."""
     records, written = sizes.batches * sizes.batch_size, Path(environment[CALLS])
     local = {
-        "model": "benchmarks.minilm:Twice",
+        "model": "benchmarks.minilm:AskedTwice",
         "output": "logits",
         "batch_size": sizes.batch_size,
         "predict_timeout_s": 300,
@@ -100,37 +100,37 @@ def _work_off(servers: str, sizes: Sizes, folder: Path, environment: dict[str, s
     asyncio.run(create_topics(settings))
     asyncio.run(produce(settings, [orjson.dumps({"input": ids}) for ids in texts(records)]))
     with Worker(path, "local", **environment, **{RECORDS: str(records)}) as worker:
-        # the broker is not asked meanwhile: that would take CPU from the worker
+        # the broker is not asked meanwhile, for that would take CPU time from the worker
         worker.wait_until(lambda: asked_in(read_calls(written)) >= records, "the end of its backlog")
         wait_until_answered(settings, records)
 
 
 def _ask_again(asked: Path, folder: Path, environment: dict[str, str]) -> None:
-    """Ask the same of the model alone."""
+    """Run the model alone on the same batches."""
     command = [sys.executable, "-m", "benchmarks.minilm", str(asked)]
     there = environment_with({"PYTHONPATH": str(ROOT), **environment})
     subprocess.run(command, env=there, cwd=folder, check=True, timeout=PATIENCE_S)
 
 
 def asked_in(calls: Sequence[Call]) -> int:
-    """How many records."""
+    """The number of records in these calls."""
     return sum(len(call.numbers) for call in calls)
 
 
 def rate(calls: Sequence[Call]) -> float:
-    """Records a second, from the beginning of a batch near the first to that of one near the last."""
+    """Records a second in the middle of a run, from the beginning of one batch to that of another."""
     middle = calls[EDGE:-EDGE]
     return asked_in(middle[:-1]) / (middle[-1].began - middle[0].began)
 
 
 def asked_share(calls: Sequence[Call]) -> float:
-    """Over the same time: how much of it the model was at work."""
+    """The share of that time in which the model was at work."""
     middle = calls[EDGE:-EDGE]
     return sum(call.ended - call.began for call in middle[:-1]) / (middle[-1].began - middle[0].began)
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     table = Table("", "measured", "target", title=f"A model of MiniLM's size, {report.threads} thread(s) of torch")
     table.add_row("worker, of torch alone", report.model_vs_torch.percent, "≥ 95 %")
     table.add_row("worker, of its own model asked again in the same process", report.model_vs_itself.percent, "")
@@ -142,7 +142,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held = {
         "model_vs_torch": report.model_vs_torch.median >= 0.95,
         "answered": report.answered == report.records,
@@ -151,7 +151,7 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("model", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

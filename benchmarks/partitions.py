@@ -1,9 +1,9 @@
-"""`python -m benchmarks.partitions`: what many partitions cost one worker, against the embedded broker.
+"""`python -m benchmarks.partitions`: what many partitions cost one worker, on the embedded broker.
 
-For each number of partitions: one worker with the agent `local`, a model that costs nothing, 300-byte requests. Exactly
-once keeps a transactional producer for each partition. Told are the seconds until all partitions are owned, records
-answered a second, CPU time a record, and connections and memory at the end. Then the same with a backlog in one of them
-alone, which is how every backlog ends.
+For each number of partitions one worker runs the agent `local`, with a model that takes no time and requests of 300
+bytes. Exactly once keeps a transactional producer for each partition. Measured are the seconds until all partitions are
+owned, the records answered a second, the CPU time of a record, and connections and memory at the end. Finally the
+backlog is in one partition only, as at the end of every backlog.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .worker import Worker, produce, settings_for, wait_until_answered
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What is tried."""
+    """How large a run is."""
 
     partitions: tuple[int, ...] = (4, 32, 128)
-    lopsided: int = 4  #: of so many, one has the whole backlog
+    lopsided: int = 4  #: number of partitions of which one has the whole backlog
     records: int = 50_000
 
 
@@ -37,12 +37,12 @@ SMOKE = Sizes((4, 8), records=1000)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a number of partitions costs a worker."""
+    """The cost of a number of partitions for one worker."""
 
     partitions: int
-    filled: int  #: of these, with a backlog
+    filled: int  #: partitions with a backlog
     owned_s: float  #: seconds from the start of the process until it owns them all
-    per_s: float  #: records answered a second, behind a backlog
+    per_s: float  #: records answered a second while there is a backlog
     cpu_us: float  #: CPU time of the worker, microseconds a record
     connections: int  #: to the broker, at the end
     memory_mb: float  #: resident, at the end
@@ -56,7 +56,7 @@ class Report:
 
 
 def cost(servers: str, partitions: int, filled: int, records: int, folder: Path) -> Cost:
-    """Let a backlog pile up behind a worker that stands still, for less than its session lasts; then time it."""
+    """Write a backlog while the worker is suspended, for less than its session lasts. Then time the worker."""
     path, settings = settings_for(servers, folder, partitions)
     asyncio.run(create_topics(settings))
     values = [orjson.dumps({"id": number, "input": "x" * 270}) for number in range(records)]
@@ -74,7 +74,7 @@ def cost(servers: str, partitions: int, filled: int, records: int, folder: Path)
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """One number of partitions after the other."""
+    """Measure one number of partitions after the other."""
     costs = []
     for partitions in sizes.partitions:
         say.print(f"{partitions} partitions …")
@@ -85,7 +85,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     figures = ("records/s", "CPU, µs a record", "connections", "memory, MB")
     table = Table(
         "partitions", "with a backlog", "owned after", *figures, title="Many partitions, one worker, exactly once"
@@ -104,12 +104,12 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Nothing is asked of these figures."""
+    """None: these figures have no targets."""
     return []
 
 
 def main() -> int:
-    """0: there is no target to miss."""
+    """Returns 0: there is no target."""
     return command("partitions", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

@@ -1,4 +1,4 @@
-"""A program in a process of its own: started on entering, ended on leaving, and what it costs meanwhile."""
+"""A program in a process of its own: started on entering, ended on leaving. It can be asked what it costs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Process:
-    """What it says is kept in a log."""
+    """A process. Its output goes into a log."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, **environment: str) -> None:
         self._command = [str(part) for part in command]
@@ -41,59 +41,59 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """False once it has ended, by itself or not."""
+        """Whether the process has not ended yet."""
         return self.process.poll() is None
 
     @property
-    def said(self) -> str:
-        """All of the log."""
+    def output(self) -> str:
+        """The whole log."""
         return self._log.read_text(errors="replace")
 
     @property
     def cpu_s(self) -> float:
-        """CPU time so far, seconds, in the kernel as well."""
+        """CPU time so far, seconds, in user and kernel mode."""
         return cpu_s(self.process)
 
     @property
     def wanted_s(self) -> float:
-        """Seconds for which its main thread was at work or waited for a free core; CPU time where nobody tells."""
+        """Seconds that its main thread ran or waited for a free core; the CPU time where the system does not tell."""
         told = Path(f"/proc/{self.process.pid}/schedstat")
-        if not told.exists():  # beyond Linux
+        if not told.exists():  # not Linux
             return self.cpu_s
         ran_ns, waited_ns, _ = told.read_text().split()
         return (int(ran_ns) + int(waited_ns)) / 1e9
 
     @property
     def memory_mb(self) -> float:
-        """Resident."""
+        """Resident memory."""
         return float(self.process.memory_info().rss) / 2**20
 
     @property
     def connections(self) -> int:
-        """TCP connections that it has."""
+        """The number of open TCP connections."""
         return sum(held.status == psutil.CONN_ESTABLISHED for held in self.process.net_connections("tcp"))
 
     def suspend(self) -> None:
-        """Stand still; for less than its session lasts."""
+        """Stop the process; for less than a worker's session lasts."""
         self.process.suspend()
 
     def resume(self) -> None:
-        """Go on."""
+        """Let the process go on."""
         self.process.resume()
 
 
 def environment_with(more: Mapping[str, str]) -> dict[str, str]:
-    """Ours, and more."""
+    """Our environment, and these variables."""
     return {**os.environ, **more}
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """CPU time so far, seconds, in the kernel as well."""
+    """CPU time so far, seconds, in user and kernel mode."""
     return float(sum(process.cpu_times()[:2]))
 
 
 def broker_process(servers: str) -> psutil.Process:
-    """The broker that was started from here and listens there."""
+    """The process of the broker that this process started and that listens there."""
     port = int(servers.rpartition(":")[2])
     for child in psutil.Process().children(recursive=True):
         if any(held.status == psutil.CONN_LISTEN and held.laddr.port == port for held in child.net_connections("tcp")):

@@ -1,23 +1,20 @@
-"""`make bench-remote`: how well the remote agent uses what it may use, and whether it ever asks for more.
+"""`make bench-remote`: how much of its limits the remote agent uses, and whether it ever exceeds them.
 
-1. A limit that is enforced by a token bucket and, separately, by a fixed window, over a backlog of ten windows.
-2. Many calls in flight: calls answered per second against what concurrency ÷ latency allows.
+1. A limit that a token bucket enforces and, separately, a fixed window, over a backlog of ten windows.
+2. Many calls in flight: answered calls per second, compared with concurrency ÷ latency.
 3. A fleet of 1 to 100 workers with rebalances, in virtual time (`fleet.py`).
 
-1 and 2 are real HTTP: the whole remote agent against a server (`server.py`) in a process of its own.
+1 and 2 use real HTTP: the whole remote agent against a server (`server.py`) in a process of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -34,22 +31,21 @@ from bisupervised.schemas.records import FACTS_HEADER, Facts, Headers, Incoming,
 from rich.console import Console
 from rich.table import Table
 
-from .command import missed
+from .command import command_without_broker, missed
 from .fleet import FleetPolicy, Found, simulate
-
-ROOT = Path(__file__).parents[1]
+from .process import ROOT
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
-    per_minute: float = 6000.0  #: calls
-    window_s: float = 10.0  #: seconds of a window of the server: a minute, compressed
-    windows: int = 10  #: of backlog
+    per_minute: float = 6000.0  #: limit of the server, calls
+    window_s: float = 10.0  #: length of a window of the server, which stands for a minute
+    windows: int = 10  #: length of the backlog
     in_flight: int = 500
-    latency_s: float = 2.0  #: seconds, with half of it more or less
-    rounds: int = 14  #: latencies that the concurrent run lasts
+    latency_s: float = 2.0  #: of a call, up to half of it more or less
+    rounds: int = 14  #: length of the concurrent run, in latencies
     fleet_minutes: float = 60.0
     skew_minutes: float = 10.0
 
@@ -58,11 +54,11 @@ SMOKE = Sizes(1200.0, 1.0, 4, 20, 0.2, 5, 3.0, 2.0)
 
 
 class Limited(NamedTuple):
-    """What a server with a limit saw."""
+    """What a server with a limit counted."""
 
     used: float  #: share of the limit, after the first window
     refused: int  #: calls refused after the first window
-    refused_at_first: int  #: and in it
+    refused_at_first: int  #: calls refused in the first window
 
 
 @dataclass(slots=True)
@@ -77,14 +73,14 @@ class Report:
     fleet_windows_over_limit: int
     fleet_limit_used: float
     fleet_rebalances: int
-    fleet_sizes: int  #: different numbers of workers that there were
+    fleet_sizes: int  #: how many different numbers of workers there were
     skew_half_10_workers: float  #: share of the limit used where half of the partitions have a backlog
     skew_tenth_10_workers: float
     skew_half_100_workers: float
 
 
 class _Record(NamedTuple):
-    """A doubtful record, made up."""
+    """A made-up record of `doubtful`."""
 
     offset: int
     headers: Headers
@@ -96,7 +92,7 @@ class _Record(NamedTuple):
 
 
 class _Batch:
-    """A batch that nobody waits for: the server counts."""
+    """A batch whose outcomes nobody needs: the server counts the calls."""
 
     wanted = True
 
@@ -105,12 +101,12 @@ class _Batch:
         self.records: Sequence[Incoming] = [_Record(number, [(FACTS_HEADER, encode_facts(facts))])]
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
-        """Each must have its answer."""
+        """Check that the outcome is an answer."""
         if [outcome.to for outcome in outcomes] != ["answers"]:
             raise RuntimeError(f"no answer: {outcomes}")
 
     def release(self) -> None:
-        """Nobody takes it back."""
+        """Do nothing."""
 
     def called_before(self, position: int) -> bool:
         """Each is delivered once."""
@@ -141,7 +137,7 @@ def server(kind: str, **options: float) -> Iterator[str]:
 
 
 async def drive(url: str, limits: LimitsPolicy, calls: int) -> list[tuple[float, float]]:
-    """Send a backlog of so many calls through the remote agent. Returns the server's log."""
+    """Send a backlog through the remote agent. Returns the server's log."""
     client = RemoteClient(
         AiohttpTransport(connections=limits.in_flight), OpenInference("big"), ClientPolicy(url), gate=Gate(limits)
     )
@@ -149,7 +145,7 @@ async def drive(url: str, limits: LimitsPolicy, calls: int) -> list[tuple[float,
     agent.owns(1, 1)
     try:
         await agent.run(_backlog(calls))
-        while agent.statistics()["in_flight"]:  # noqa: ASYNC110  # the last calls; nothing tells of their end
+        while agent.statistics()["in_flight"]:  # noqa: ASYNC110  # waits for the last calls, whose end nothing signals
             await asyncio.sleep(0.05)
     finally:
         await agent.close()
@@ -157,7 +153,7 @@ async def drive(url: str, limits: LimitsPolicy, calls: int) -> list[tuple[float,
 
 
 async def log_of(url: str) -> list[tuple[float, float]]:
-    """When which call came, seconds on the server's clock, and how long its answer took; -1: refused."""
+    """The server's log: when each call came, seconds on its clock, and how long the answer took; -1 where refused."""
     async with ClientSession() as session, session.get(f"{url}/log") as response:
         log: list[tuple[float, float]] = orjson.loads(await response.read())
         return log
@@ -169,7 +165,7 @@ async def _backlog(calls: int) -> AsyncIterator[Any]:
 
 
 def limited(kind: str, sizes: Sizes) -> Limited:
-    """Use a limit that a server enforces."""
+    """Measure the use of a limit that the server enforces."""
     calls = round(sizes.per_minute / 60 * sizes.window_s * sizes.windows)
     options = {"per_minute": sizes.per_minute, "window_s": sizes.window_s, "latency_s": 0.05, "spread": 0.5}
     with server(kind, capacity=max(2.0, sizes.per_minute / 60 * 0.2), **options) as url:
@@ -178,7 +174,7 @@ def limited(kind: str, sizes: Sizes) -> Limited:
 
 
 def weigh(log: list[tuple[float, float]], sizes: Sizes) -> Limited:
-    """Share of the limit over whole windows, from the second in which calls came to the last but one."""
+    """The share of the limit that was used, over whole windows: without the first and the last with calls."""
     numbers = [int(at // sizes.window_s) for at, _ in log]
     first, last = min(numbers) + 1, max(numbers)
     accepted = sum(first <= number < last for number, (_, took) in zip(numbers, log, strict=True) if took >= 0)
@@ -189,7 +185,7 @@ def weigh(log: list[tuple[float, float]], sizes: Sizes) -> Limited:
 
 
 def concurrency(sizes: Sizes) -> float:
-    """Answered calls per second, against concurrency ÷ latency."""
+    """Answered calls per second, divided by concurrency ÷ latency."""
     calls = sizes.in_flight * sizes.rounds
     with server("free", latency_s=sizes.latency_s, spread=0.5) as url:
         log = asyncio.run(drive(url, LimitsPolicy(in_flight=sizes.in_flight), calls))
@@ -197,9 +193,9 @@ def concurrency(sizes: Sizes) -> float:
 
 
 def efficiency(log: list[tuple[float, float]], in_flight: int, latency_s: float) -> float:
-    """Mean of the calls under way, as far as the server is at work on them, against `in_flight`.
+    """The mean number of calls that the server works on, divided by `in_flight`.
 
-    From when the last of the first calls has come until no call comes any more: between, the backlog never ends.
+    It is taken from the end of the first calls to the arrival of the last one: in between there is always a backlog.
     """
     began = sorted(at for at, _ in log)
     start, end = began[in_flight - 1] + latency_s, began[-1]
@@ -208,19 +204,19 @@ def efficiency(log: list[tuple[float, float]], in_flight: int, latency_s: float)
 
 
 def fleet(sizes: Sizes) -> tuple[Found, FleetPolicy]:
-    """A fleet that changes all the time; every partition has a backlog."""
+    """Simulate a fleet whose size changes all the time. Every partition has a backlog."""
     policy = FleetPolicy(minutes=sizes.fleet_minutes)
     return simulate(policy, workers=1), policy
 
 
 def skewed(sizes: Sizes, backlogged: float, workers: int) -> float:
-    """Share of the limit that is used where only some partitions have a backlog."""
+    """Simulate the share of the limit that is used where only some partitions have a backlog."""
     policy = FleetPolicy(minutes=sizes.skew_minutes, rebalance_every_s=0.0, backlogged=backlogged)
     return simulate(policy, workers).used(policy.per_minute, policy.minutes)
 
 
 def measure(sizes: Sizes, say: Console) -> Report:
-    """Everything, one after the other."""
+    """Measure everything, one part after the other."""
     say.print(f"{sizes.windows} windows of {sizes.window_s:g} s against a token bucket …")
     bucket = limited("token_bucket", sizes)
     say.print("the same against a fixed window …")
@@ -246,7 +242,7 @@ def measure(sizes: Sizes, say: Console) -> Report:
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     table = Table("", "measured", "target")
     rows = (
         ("limit used, token bucket", f"{report.limit_used_token_bucket:.4f}", "≥ 0.99"),
@@ -267,7 +263,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held = {
         "limit_used_token_bucket": report.limit_used_token_bucket >= 0.99,
         "limit_used_fixed_window": report.limit_used_fixed_window >= 0.99,
@@ -280,20 +276,8 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="in seconds, and no target is checked")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "remote.json")
-    told = parser.parse_args()
-    say = Console()
-    report = measure(SMOKE if told.smoke else Sizes(), say)
-    told.out.parent.mkdir(parents=True, exist_ok=True)
-    told.out.write_text(json.dumps(asdict(report), indent=2))
-    say.print(as_table(report))
-    faulty = [] if told.smoke else faults(report)
-    if faulty:
-        say.print(f"missed: {', '.join(faulty)}")
-    return int(bool(faulty))
+    """Returns 0 where every target is met; `--smoke` checks none."""
+    return command_without_broker("remote", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 
 if __name__ == "__main__":

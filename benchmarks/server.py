@@ -1,6 +1,6 @@
-"""A remote of the Open Inference Protocol that enforces a limit, in a process of its own.
+"""A server of the Open Inference Protocol that enforces a limit, in a process of its own.
 
-`python -m benchmarks.server KIND` prints its port. `GET /log` tells when which call came, and what became of it.
+`python -m benchmarks.server KIND` prints its port. `GET /log` returns when each call came and how it ended.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from aiohttp import web
 
 @lru_cache
 def answer(inputs: int) -> bytes:
-    """The same about each of so many inputs."""
+    """The response to a call about so many inputs: all get the same answer."""
     output = {"name": "probabilities", "shape": [inputs, 2], "data": [0.25, 0.75] * inputs}
     return orjson.dumps({"model_name": "big", "outputs": [output]})
 
 
-class Told(NamedTuple):
-    """What the limit says to one call."""
+class LimitAnswer(NamedTuple):
+    """The limit's answer to one call."""
 
     accepted: bool
-    remaining: float  #: calls
-    reset_s: float  #: seconds until the limit is whole again
+    remaining: float  #: calls that are left
+    reset_s: float  #: seconds until the limit is full again
     retry_after_s: float  #: seconds until a call would be accepted
 
 
 class Limit(Protocol):
-    """Decides about a call at a time, seconds."""
+    """Decides whether a call at `now`, in seconds, is accepted."""
 
-    def asks(self, now: float) -> Told: ...
+    def asks(self, now: float) -> LimitAnswer: ...
 
 
 class TokenBucket:
-    """Refills steadily, holds little."""
+    """A token bucket: it refills steadily and holds little."""
 
     def __init__(self, per_second: float, capacity: float) -> None:
         self._rate, self._capacity, self._level, self._at = per_second, capacity, capacity, 0.0
 
-    def asks(self, now: float) -> Told:
+    def asks(self, now: float) -> LimitAnswer:
         self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
         self._at = now
         accepted = self._level >= 1.0
         self._level -= accepted
-        return Told(
+        return LimitAnswer(
             accepted,
             int(self._level),
             (self._capacity - self._level) / self._rate,
@@ -58,36 +58,36 @@ class TokenBucket:
 
 
 class FixedWindow:
-    """So many in a window, however they fall into it."""
+    """A fixed window: accepts so many calls in each window."""
 
     def __init__(self, calls: int, window_s: float) -> None:
         self._calls, self._window_s, self._window, self._count = calls, window_s, -1, 0
 
-    def asks(self, now: float) -> Told:
+    def asks(self, now: float) -> LimitAnswer:
         window = int(now // self._window_s)
         if window != self._window:
             self._window, self._count = window, 0
         accepted = self._count < self._calls
         self._count += accepted
         rest_s = (window + 1) * self._window_s - now
-        return Told(accepted, self._calls - self._count, rest_s, rest_s)
+        return LimitAnswer(accepted, self._calls - self._count, rest_s, rest_s)
 
 
 class Free:
     """No limit."""
 
-    def asks(self, now: float) -> Told:
-        return Told(True, 0, 0, 0)
+    def asks(self, now: float) -> LimitAnswer:
+        return LimitAnswer(True, 0, 0, 0)
 
 
 class Server:
-    """Answers after a latency, and writes down who came when."""
+    """Answers after a latency, and logs the calls."""
 
     def __init__(self, limit: Limit, per_minute: float, latency_s: float, spread: float) -> None:
         self._limit, self._per_minute, self._latency_s, self._spread = limit, per_minute, latency_s, spread
         self._began = time.monotonic()
         self._random = random.Random(0)
-        self.calls: list[tuple[float, float]] = []  # when it came, how long the answer took; -1: refused
+        self.calls: list[tuple[float, float]] = []  # when each came, and how long the answer took; -1: refused
 
     async def infer(self, request: web.Request) -> web.Response:
         now = time.monotonic() - self._began
@@ -103,7 +103,7 @@ class Server:
         await asyncio.sleep(self._began + now + latency_s - time.monotonic())
         return web.Response(body=answer(inputs), content_type="application/json", headers=headers)
 
-    def _headers(self, told: Told) -> dict[str, str]:
+    def _headers(self, told: LimitAnswer) -> dict[str, str]:
         if not self._per_minute:
             return {}
         return {
@@ -126,7 +126,7 @@ def limit_of(kind: str, per_minute: float, window_s: float, capacity: float) -> 
 
 
 async def serve(server: Server, port: int) -> None:
-    """Until the process is ended; 0 takes a free port."""
+    """Serve until the process is ended. 0 takes a free port."""
     app = web.Application()
     app.router.add_post("/v2/models/big/infer", server.infer)
     app.router.add_get("/log", server.log)
@@ -138,15 +138,15 @@ async def serve(server: Server, port: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments, serve."""
+    """Read the arguments and serve."""
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=("token_bucket", "fixed_window", "free"))
     for name in ("per-minute", "window-s", "capacity", "latency-s", "spread"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
     parser.add_argument("--port", type=int, default=0)
-    told: Any = parser.parse_args()
-    limit = limit_of(told.kind, told.per_minute, told.window_s, told.capacity)
-    asyncio.run(serve(Server(limit, told.per_minute, told.latency_s, told.spread), told.port))
+    asked: Any = parser.parse_args()
+    limit = limit_of(asked.kind, asked.per_minute, asked.window_s, asked.capacity)
+    asyncio.run(serve(Server(limit, asked.per_minute, asked.latency_s, asked.spread), asked.port))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The broker of the benchmarks: the embedded one, as if it had been in service for long.
+"""The broker of the benchmarks: the embedded one, warmed up as if it had been in service for long.
 
-What is measured is what stands beside a broker. One that has just been started takes twice as long for all it does, for
-its code is being compiled meanwhile, on the same cores: so it is busied first.
+A broker that has just started takes twice as long for everything, because its code is still being compiled, on the
+cores that the measured processes need. Therefore it gets work first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from . import topics
 
-#: seconds after which it gets no faster
+#: seconds of work after which the broker gets no faster
 _WARM_UP_S = 60.0
 _PARTITIONS = 4
 _NAME = "warm-up"
@@ -25,7 +25,7 @@ _NAME = "warm-up"
 
 @contextmanager
 def in_service(say: Console, *, smoke: bool) -> Iterator[Broker]:
-    """A broker of one's own. For a smoke run, one that has just been started."""
+    """A broker that has warmed up; for a smoke run, one that has just started."""
     with Broker(lasting=not smoke) as broker:
         if not smoke:
             say.print(f"{_WARM_UP_S:g} s for the broker to warm up …")
@@ -34,7 +34,7 @@ def in_service(say: Console, *, smoke: bool) -> Iterator[Broker]:
 
 
 async def _busy(servers: str) -> None:
-    """Small transactions and plain commits, one after the other in every partition, and all of it read."""
+    """Give it work: small transactions and plain commits in every partition, one after the other, and reading them."""
     async with topics.admin(servers) as client:
         await topics.make(client, _PARTITIONS, _NAME)
     until = time.monotonic() + _WARM_UP_S

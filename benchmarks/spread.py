@@ -1,4 +1,4 @@
-"""What repeated measurements of one thing come to, and how it is written down."""
+"""The summary of repeated measurements, and its text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statistics import median
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of several runs, and how far they lie apart."""
+    """The median and the range of several runs."""
 
     median: float
     low: float
@@ -18,7 +18,7 @@ class Spread:
 
     @property
     def percent(self) -> str:
-        """Of shares."""
+        """The text for shares, in per cent."""
         return f"{self.median:.1%} ({self.low:.1%} to {self.high:.1%})" if self.runs > 1 else f"{self.median:.1%}"
 
     def __str__(self) -> str:
@@ -30,15 +30,15 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Of at least one value."""
+    """The summary of at least one value."""
     return Spread(median(values), min(values), max(values), len(values))
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Run by run: what disturbs the machine disturbs neighbours in time alike."""
+    """The summary of the ratios run by run, for a disturbance of the machine affects neighbouring runs alike."""
     return spread([one / other for one, other in zip(ours, theirs, strict=True)])
 
 
 def _short(value: float) -> str:
-    """Three digits that count."""
+    """The number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

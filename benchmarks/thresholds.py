@@ -1,9 +1,9 @@
-"""How long the curve and both thresholds take on a million inputs, and how much longer a loop over candidates would.
+"""How long the curve and both thresholds take on a million inputs, compared with a loop over candidates.
 
     python -m benchmarks.thresholds [--rows 1000000] [--out build/thresholds.json]
 
-The loop is the one a first version would have: for each candidate in turn, count over all inputs. It is timed on its
-first candidates; the rest, up to the one that is found, cost the same each. Its answer is checked against ours.
+The loop is what a first version would do: for each candidate, count over all inputs. Only its first candidates are
+timed, for each of the others takes the same time. Its answer is checked against ours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TIMED = 20
 
 
 def drawn(rows: int, seed: int = 0) -> Recording:
-    """Two models whose scores say something about their answers; no two scores are equal."""
+    """Two models whose right answers tend to have higher scores. No two scores are equal."""
     chance = np.random.default_rng(seed)
     sides = []
     for skill in (0.7, 0.85):
@@ -39,7 +39,7 @@ def drawn(rows: int, seed: int = 0) -> Recording:
 
 
 def timed(call: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
-    """Seconds of the middle run, and what it returned."""
+    """The median of the seconds of some runs, and the result."""
     seconds, found = [], None
     for _ in range(repeats):
         started = time.perf_counter()
@@ -61,7 +61,7 @@ def both_thresholds(recording: Recording) -> tuple[float, list[Any]]:
 
 
 def loop_seconds(recording: Recording, local: float, found: float) -> tuple[float, int]:
-    """What the loop takes until it reaches `found`, and how many candidates that is. Checks that it stops there."""
+    """The loop's seconds until it reaches `found`, and the number of candidates. Checks that it would stop there."""
     deferred = recording.local.scores < local
     scores, right = recording.remote.scores[deferred], recording.remote.correct[deferred]
     kept = int(recording.local.correct[~deferred].sum())
@@ -72,13 +72,13 @@ def loop_seconds(recording: Recording, local: float, found: float) -> tuple[floa
 
     candidates = np.sort(scores)
     place = int(np.searchsorted(candidates, found))
-    assert rate(candidates[place - 1]) < RATE <= rate(candidates[place])  # noqa: S101  # a benchmark of a wrong answer is none
+    assert rate(candidates[place - 1]) < RATE <= rate(candidates[place])  # noqa: S101  # timing a wrong answer would mean nothing
     seconds, _ = timed(lambda: [rate(candidate) for candidate in candidates[:TIMED]])
     return seconds / TIMED * (place + 1), place + 1
 
 
 def measure(rows: int) -> dict[str, float]:
-    """Every figure of one run."""
+    """All figures of one run."""
     recording = drawn(rows)
     curve_s, _ = timed(lambda: request_accuracy(recording, 1001))
     thresholds_s, (local, found) = timed(lambda: both_thresholds(recording))

@@ -1,4 +1,4 @@
-"""The topics of a benchmark: made, filled, watched, read and deleted."""
+"""The topics of a benchmark: making, filling, watching and reading them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bisupervised.streams.topics.reading import read_all
 
 from .job import Outcome
 
-#: what is deleted is off the disk soon; the broker writes down when it appended
+#: timestamps are the broker's; a deleted topic soon frees its disk space
 _CONFIG = {"message.timestamp.type": "LogAppendTime", "file.delete.delay.ms": "1000"}
 _BATCH_BYTES = 512 * 1024
-#: seconds in which a reader must come to the end
+#: most seconds until a reader has come to the end
 _READ_S = 120.0
 
 
 @asynccontextmanager
 async def admin(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A client for the rest of this module."""
+    """An admin client, for the other functions of this module."""
     client = AIOKafkaAdminClient(bootstrap_servers=servers)
     await client.start()
     try:
@@ -37,22 +37,25 @@ async def admin(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 async def make(client: AIOKafkaAdminClient, partitions: int, *names: str) -> None:
-    """Topics whose timestamps are the broker's."""
+    """Make topics whose timestamps are the broker's."""
     topics = [NewTopic(name, partitions, 1, topic_configs=_CONFIG) for name in names]
-    told = await client.create_topics(topics)
-    refused = {name: for_code(code).__name__ for name, code, *_ in told.topic_errors if code}
+    response = await client.create_topics(topics)
+    refused = {name: for_code(code).__name__ for name, code, *_ in response.topic_errors if code}
     if refused:
         raise BrokerError(f"topics that could not be made: {refused}")
 
 
 async def fill(servers: str, topic: str, partitions: int, requests: Iterable[tuple[bytes, bytes]]) -> None:
-    """Send requests, each to the partition that its key has by Kafka's own partitioner."""
+    """Send requests, each to the partition that Kafka's own partitioner chooses for its key."""
     async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_batch_size=_BATCH_BYTES) as producer:
         await send(producer, topic, ((_hash(key) % partitions, key, value) for key, value in requests))
 
 
 async def send(producer: AIOKafkaProducer, topic: str, records: Iterable[tuple[int, bytes | None, bytes]]) -> None:
-    """Partition, key and value of each, acknowledged. By batches: record by record costs four times as much."""
+    """Send records, each a partition, a key and a value, and wait for the acknowledgements.
+
+    They are sent in batches, for record by record costs four times as much.
+    """
     batches: dict[int, Any] = {}
     acks = []
     for number, key, value in records:
@@ -72,7 +75,7 @@ def _hash(key: bytes) -> int:
 
 
 async def committed(client: AIOKafkaAdminClient, group: str) -> int:
-    """How many records the group has behind it, over all partitions of a topic that begins at offset 0."""
+    """How many records the group has committed, over all partitions of a topic that begins at offset 0."""
     try:
         offsets = await client.list_consumer_group_offsets(group)
     except GroupCoordinatorNotAvailableError:  # the first question makes a new broker's topic of offsets
@@ -81,7 +84,7 @@ async def committed(client: AIOKafkaAdminClient, group: str) -> int:
 
 
 async def outcomes(settings: Settings, results: str, doubtful: str) -> list[Outcome]:
-    """All that both topics hold, read committed. A transaction that is open would be waited for."""
+    """All committed records of both topics. It waits for the end of an open transaction."""
     found: list[Outcome] = []
 
     def take(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types

@@ -1,4 +1,4 @@
-"""What goes through a worker that runs all its agents, and what became of it: a fifth is for the remote."""
+"""Requests for a worker that runs all agents, of which a fifth goes to the remote, and the count of their outcomes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 DOUBTFUL_ONE_IN = 5
 
 
-class Told:
-    """A model that costs nothing: its inputs are the probabilities that it answers with."""
+class EchoModel:
+    """A model that takes no time: its answers are its inputs, which are probabilities."""
 
     def __call__(self, inputs: Sequence[Any]) -> NDArray[np.float64]:
         """Probabilities of two classes."""
         return np.asarray(inputs, dtype=np.float64)
 
 
-#: the table `[local]` under which one in `DOUBTFUL_ONE_IN` of `mixed` goes to the remote
-LOCAL = {"model": "benchmarks.traffic:Told", "threshold": 0.8}
+#: the table `[local]` with which one in `DOUBTFUL_ONE_IN` requests of `mixed` goes to the remote
+LOCAL = {"model": "benchmarks.traffic:EchoModel", "threshold": 0.8}
 
 
 def mixed(count: int, padding: int = 0) -> Iterator[bytes]:
-    """Requests for `Told`, with so many bytes of text that nobody reads."""
+    """Requests for `EchoModel`, each with so many bytes of text that nobody reads."""
     for number in range(count):
         sure = 0.95 if number % DOUBTFUL_ONE_IN else 0.5
         yield orjson.dumps({"id": number, "input": [1 - sure, sure], "text": "x" * padding})
@@ -39,7 +39,7 @@ def mixed(count: int, padding: int = 0) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How inputs and outcomes compare."""
+    """The numbers of inputs and of outcomes."""
 
     inputs: int
     records: int  #: of results and fallback, committed
@@ -47,12 +47,12 @@ class Outcomes:
 
     @property
     def exact(self) -> bool:
-        """Each input has its one outcome."""
+        """Whether each input has exactly one outcome."""
         return self.inputs == self.records == self.sources
 
 
 async def outcomes(settings: Settings, inputs: int) -> Outcomes:
-    """Read results and fallback to their ends, as a downstream service would."""
+    """Count the outcomes: read results and fallback to their ends, as a downstream service would."""
     seen = set[tuple[int, int]]()
     records = 0
 

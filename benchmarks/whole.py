@@ -1,10 +1,12 @@
-"""`python -m benchmarks.whole`: all three agents in one worker, a fifth of the events for the remote.
+"""`python -m benchmarks.whole`: all three agents in one worker, and a fifth of the events for the remote.
 
-So many calls in flight, and the latency that one call has, allow so many calls a second, and five times as many events.
-Events come a fifth faster than that, from beginning to end, so every agent is at work all the time and the remote never
-lacks any. What is reached is read off the server's log, over the middle of the run. Where in the median of several runs
-the worker's event loop is always at work or waiting for a core, or the whole machine has none left, that is the limit,
-not the pipeline; so many calls in flight are marked then and not judged.
+The number of calls in flight divided by the latency of a call is the most calls a second, and five times as many are
+the most events a second. Events come a fifth faster than that during the whole run, so that the remote always has
+calls. The rate that is reached is taken from the server's log, over the middle of the run.
+
+The CPU may be the limit instead of the pipeline: where, in the median of several runs, the worker's event loop is
+always at work or waiting for a core, or the machine has no core left. Such a number of calls in flight is marked and
+not judged.
 """
 
 from __future__ import annotations
@@ -34,21 +36,21 @@ from .worker import Worker, producer_of, put, settings_for
 PARTITIONS = 4
 #: seconds between two portions of events
 _PORTION_S = 0.05
-#: of the time: from here on the worker's loop is never idle, and of the machine's cores none is left
+#: shares from which on the worker's loop counts as never idle, and the machine as having no core left
 LOOP_FULL, MACHINE_FULL = 0.95, 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long it all takes."""
+    """How large a run is."""
 
     in_flight: tuple[int, ...] = (16, 64, 256)  #: calls at once
-    rounds: int = 3  #: runs of each
+    rounds: int = 3  #: runs for each number of calls in flight
     latency_s: float = 0.05  #: seconds that the server takes for a call
-    seconds: float = 30.0  #: a run, where all that is allowed is reached
-    most_events: int = 60_000  #: a run, for what the CPU limits
-    faster: float = 1.2  #: how much faster than allowed events come
-    calls: int = 100  #: one after the other, for the latency of one
+    seconds: float = 30.0  #: length of a run that reaches the most events a second
+    most_events: int = 60_000  #: most events of a run, for runs that the CPU limits
+    faster: float = 1.2  #: how much faster events come than the most events a second
+    calls: int = 100  #: calls, one after the other, that the latency is measured with
 
 
 SMOKE = Sizes((8,), rounds=1, seconds=3.0, calls=5)
@@ -56,29 +58,29 @@ SMOKE = Sizes((8,), rounds=1, seconds=3.0, calls=5)
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """What was at work, over the middle half of a run."""
+    """How busy the CPU was in the middle half of a run."""
 
     worker: float  #: CPU time of the worker, share of a core
-    loop: float  #: share of the time in which its main thread was at work or waited for a core
+    loop: float  #: share of the time in which the worker's main thread ran or waited for a core
     machine: float  #: share of all cores
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """With so many calls in flight."""
+    """The measurement of one run."""
 
     in_flight: int
-    latency_ms: float  #: of one call, measured with nothing else going on
-    allowed_per_s: float  #: events
-    reached_per_s: float
-    efficiency: float  #: the one over the other
+    latency_ms: float  #: of one call while there is no other
+    allowed_per_s: float  #: most events a second
+    reached_per_s: float  #: events a second
+    efficiency: float  #: reached_per_s / allowed_per_s
     busy: Busy
     outcomes: Outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What the runs with so many calls in flight come to."""
+    """The summary of the runs with the same number of calls in flight."""
 
     in_flight: int
     latency_ms: Spread
@@ -91,7 +93,7 @@ class Level:
 
     @property
     def cpu_full(self) -> bool:
-        """The CPU was the limit."""
+        """Whether the CPU was the limit."""
         return self.loop.median >= LOOP_FULL or self.machine.median >= MACHINE_FULL
 
 
@@ -99,12 +101,12 @@ class Level:
 class Report:
     """What is written to `build/whole.json`."""
 
-    remote_efficiency: float | None  #: the lowest median of a level that the CPU did not limit; None: it limited all
+    remote_efficiency: float | None  #: lowest median of the levels that the CPU did not limit; None without any
     runs: list[Run]
 
 
 def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
-    """Several runs for each number of calls in flight, in turns."""
+    """Run each number of calls in flight several times, in turns."""
     runs = []
     for number in range(sizes.rounds):
         for in_flight in sizes.in_flight:
@@ -115,7 +117,7 @@ def measure(servers: str, sizes: Sizes, folder: Path, say: Console) -> Report:
 
 
 def levels(runs: Sequence[Run]) -> list[Level]:
-    """By calls in flight, the fewest first."""
+    """The summaries by calls in flight, the fewest first."""
     return [
         level_of([run for run in runs if run.in_flight == in_flight])
         for in_flight in sorted({run.in_flight for run in runs})
@@ -123,7 +125,7 @@ def levels(runs: Sequence[Run]) -> list[Level]:
 
 
 def level_of(runs: Sequence[Run]) -> Level:
-    """Of runs with equally many calls in flight, at least one."""
+    """The summary of runs with the same number of calls in flight, at least one."""
     return Level(
         runs[0].in_flight,
         spread([run.latency_ms for run in runs]),
@@ -164,7 +166,7 @@ def _run(servers: str, sizes: Sizes, in_flight: int, folder: Path) -> Run:
 
 
 async def one_call_s(url: str, calls: int) -> float:
-    """Seconds that a call takes from end to end while there is no other: the middle of so many."""
+    """The median of the seconds of so many calls, one after the other."""
     body = {"inputs": [{"name": "input", "shape": [1, 2], "datatype": "FP32", "data": [0.5, 0.5]}]}
     took = []
     async with ClientSession() as session:
@@ -177,7 +179,7 @@ async def one_call_s(url: str, calls: int) -> float:
 
 
 async def _feed(settings: Settings, worker: Worker, events: int, per_s: float) -> Busy:
-    """Send events by a schedule. Returns what was at work meanwhile."""
+    """Send events by a schedule. Returns how busy the CPU was."""
     values, portion = mixed(events), max(1, round(per_s * _PORTION_S))
     async with producer_of(settings) as producer:
         watching = asyncio.create_task(_watched(worker, events / per_s))
@@ -189,9 +191,9 @@ async def _feed(settings: Settings, worker: Worker, events: int, per_s: float) -
 
 
 async def _watched(worker: Worker, seconds: float) -> Busy:
-    """Over the middle half of so many seconds."""
+    """Measure the CPU in the middle half of so many seconds."""
     await asyncio.sleep(seconds / 4)
-    psutil.cpu_percent()  # the next call tells of the time since this one
+    psutil.cpu_percent()  # the next call measures the time since this one
     began, cpu_s, wanted_s = time.monotonic(), worker.cpu_s, worker.wanted_s
     await asyncio.sleep(seconds / 2)
     took_s = time.monotonic() - began
@@ -199,14 +201,14 @@ async def _watched(worker: Worker, seconds: float) -> Busy:
 
 
 def middle_per_s(at: Sequence[float]) -> float:
-    """Calls a second, over the middle half of these, by when they came."""
+    """Calls a second in the middle half of these calls. `at`: when each came."""
     came = sorted(at)
     middle = came[len(came) // 4 : -(len(came) // 4)]
     return (len(middle) - 1) / (middle[-1] - middle[0])
 
 
 def as_table(report: Report) -> Table:
-    """The report for people."""
+    """The report as a table."""
     table = Table(title="All three agents, one event in five for the remote", caption="*: the CPU is full")
     shares = ("efficiency", "CPU worker", "its loop", "CPU machine")
     for name in ("in flight", "a call, ms", "events/s allowed", "reached", *shares):
@@ -226,7 +228,7 @@ def as_table(report: Report) -> Table:
 
 
 def faults(report: Report) -> list[str]:
-    """Targets that were missed."""
+    """The targets that were missed."""
     held = {
         "remote_efficiency": report.remote_efficiency is not None and report.remote_efficiency >= 0.95,
         "outcomes": all(run.outcomes.exact for run in report.runs),
@@ -235,7 +237,7 @@ def faults(report: Report) -> list[str]:
 
 
 def main() -> int:
-    """0 when every target is met, or nothing was asked of them (`--smoke`)."""
+    """Returns 0 where every target is met; `--smoke` checks none."""
     return command("whole", __doc__, (Sizes(), SMOKE), measure, as_table, faults)
 
 

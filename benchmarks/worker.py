@@ -1,4 +1,4 @@
-"""A worker of ours in a process of its own, as a benchmark needs it: settings, start, log, and what it costs."""
+"""A worker in a process of its own, for a benchmark: its settings, its start, its log and its metrics."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from . import topics
 from .process import ROOT, Process
 
-#: seconds that a worker may take for what it is waited for
+#: most seconds to wait for a worker
 PATIENCE_S = 300.0
 #: bytes of a record batch of requests
 _BATCH_BYTES = 2**16
 _TOPICS = ("requests", "doubtful", "answers", "results", "fallback")
 
 
-class Sure:
-    """A model that costs nothing and doubts nothing."""
+class FreeModel:
+    """A model that takes no time and is always sure."""
 
     def __call__(self, inputs: Sequence[Any]) -> NDArray[np.float64]:
         """Probabilities of two classes."""
@@ -42,12 +42,12 @@ class Sure:
 
 
 def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict[str, Any]) -> tuple[Path, Settings]:
-    """A configuration of its own name and topics, where `tables` adds to what every benchmark has."""
+    """A configuration with a new name and topics. `tables` adds to the settings that every benchmark has."""
     name = f"b{uuid4().hex[:8]}"
     document: dict[str, dict[str, Any]] = {
         "kafka": {"bootstrap_servers": servers, "session_timeout_s": 60},
         "topics": {"partitions": partitions} | {role: f"{name}-{role}" for role in _TOPICS},
-        "local": {"model": "benchmarks.worker:Sure", "output": "probabilities", "threshold": 0.5},
+        "local": {"model": "benchmarks.worker:FreeModel", "output": "probabilities", "threshold": 0.5},
         "remote": {"url": "http://127.0.0.1", "model": "none", "threshold": 0.5, "in_flight": max(64, partitions)},
         "web": {"port": 0},
         "log": {"json": True},
@@ -60,7 +60,7 @@ def settings_for(servers: str, folder: Path, partitions: int = 4, **tables: dict
 
 
 class Worker(Process):
-    """`bisupervised worker`, started on entering and ended on leaving. What it logs is kept."""
+    """`bisupervised worker`, started on entering and ended on leaving. Its log is kept."""
 
     def __init__(self, config: Path, *agents: AgentName, **environment: str) -> None:
         command = [sys.executable, "-m", "bisupervised.streams.cli", "worker", "--config", str(config)]
@@ -71,15 +71,15 @@ class Worker(Process):
 
     @property
     def unshared_mb(self) -> float:
-        """What would be free again if it ended."""
+        """Memory that it shares with no other process, megabytes."""
         return float(self.process.memory_full_info().uss) / 2**20
 
     def logged_at(self, action: str) -> float:
-        """When it first logged this, seconds since epoch."""
+        """When it first logged this action, seconds since epoch."""
         return _seconds(self._first(action)["time"])
 
     def total(self, metric: metrics.Metric, **labels: str) -> float:
-        """The sum of what its metrics say now, over the samples that have these labels."""
+        """The present sum of a metric over the samples with these labels."""
         url = self._first("web_started")["url"]
         with urllib.request.urlopen(f"{url}metrics", timeout=30) as response:  # noqa: S310  # http, and ours
             families = text_string_to_metric_families(response.read().decode())
@@ -88,36 +88,36 @@ class Worker(Process):
 
     @property
     def outcomes(self) -> int:
-        """Committed records of results and fallback."""
+        """The number of committed records of results and fallback."""
         return int(sum(self.total(metrics.RECORDS, route=route) for route in ("results", "fallback")))
 
     def _first(self, action: str) -> dict[str, Any]:
-        lines = (orjson.loads(line) for line in self.said.splitlines() if line.startswith("{"))
+        lines = (orjson.loads(line) for line in self.output.splitlines() if line.startswith("{"))
         found: dict[str, Any] = next(line for line in lines if line["action"] == action)
         return found
 
     def wait_for(self, action: str, count: int = 1) -> float:
-        """Until it has logged this action so often. Returns the seconds since it was started."""
-        self.wait_until(lambda: self.said.count(f'"{action}"') >= count, f"{count} x {action}", 0.02)
+        """Wait until it has logged this action so often. Returns the seconds since its start."""
+        self.wait_until(lambda: self.output.count(f'"{action}"') >= count, f"{count} x {action}", 0.02)
         return time.monotonic() - self.began
 
     def wait_until_owning(self, partitions: int) -> float:
-        """Until each of its agents owns so many, all there are. Returns the seconds since it was started."""
+        """Wait until each of its agents owns all these partitions. Returns the seconds since its start."""
         return self.wait_for("partition_acquired", partitions * len(self._agents))
 
     def wait_until(
         self, holds: Callable[[], bool], what: str, every_s: float = 0.5, patience_s: float = PATIENCE_S
     ) -> None:
-        """Look again and again, while it lives and has not taken too long."""
+        """Wait until `holds`. Ends the benchmark where the worker has ended, or takes too long."""
         deadline = time.monotonic() + patience_s
         while not holds():
             if not self.alive or time.monotonic() > deadline:
-                sys.exit(f"the worker did not come to {what}:\n{self.said[-2000:]}")
+                sys.exit(f"the worker did not come to {what}:\n{self.output[-2000:]}")
             time.sleep(every_s)
 
 
 def wait_until_answered(settings: Settings, records: int, agent: AgentName = "local") -> None:
-    """Until so many records of an agent's topic have an outcome that is committed."""
+    """Wait until so many records of an agent's topic have a committed outcome."""
     began = time.monotonic()
     while asyncio.run(_answered(settings, agent)) < records:
         if time.monotonic() - began > PATIENCE_S:
@@ -131,18 +131,18 @@ async def _answered(settings: Settings, agent: AgentName) -> int:
 
 
 def _seconds(logged: str) -> float:
-    """Since epoch, of the time of a line of the log."""
+    """The time of a line of the log, seconds since epoch."""
     return datetime.strptime(logged, "%Y-%m-%d %H:%M:%S,%f").astimezone().timestamp()
 
 
 async def produce(settings: Settings, values: Iterable[bytes], partitions: int | None = None) -> None:
-    """Put requests into so many partitions in turn, or into all."""
+    """Send requests to so many partitions in turn, by default to all."""
     async with producer_of(settings) as producer:
         await put(producer, settings, values, partitions)
 
 
 def producer_of(settings: Settings) -> AIOKafkaProducer:
-    """For `put`."""
+    """A producer for `put`."""
     return AIOKafkaProducer(
         bootstrap_servers=settings.kafka.bootstrap_servers, enable_idempotence=True, max_batch_size=_BATCH_BYTES
     )
@@ -151,7 +151,7 @@ def producer_of(settings: Settings) -> AIOKafkaProducer:
 async def put(
     producer: AIOKafkaProducer, settings: Settings, values: Iterable[bytes], partitions: int | None = None
 ) -> None:
-    """The same, acknowledged."""
+    """Send requests to so many partitions in turn, and wait for the acknowledgements."""
     names = settings.topics
     placed = ((number % (partitions or names.partitions), None, value) for number, value in enumerate(values))
     await topics.send(producer, names.requests, placed)

@@ -1,4 +1,4 @@
-"""Move to another Kafka: `.venv/bin/python scripts/kafka_jars.py 4.4.0` writes streams/sandbox/kafka.json anew."""
+"""Change the version of Kafka: `.venv/bin/python scripts/kafka_jars.py 4.4.0` writes streams/sandbox/kafka.json."""
 
 from __future__ import annotations
 

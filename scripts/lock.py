@@ -1,16 +1,16 @@
-"""Write requirements/build.txt, lock.txt, torch.txt and image.txt anew: `make lock`.
+"""`make lock`: write requirements/build.txt, lock.txt, torch.txt and image.txt anew.
 
-Pins that still fit are kept; `python scripts/lock.py --upgrade` takes the newest of everything.
+Pins that still fit are kept. `python scripts/lock.py --upgrade` takes the newest version of everything.
 
-One resolution for every extra, the development tools, Linux and macOS, Python 3.11 and later. It is cut in
-two, so that either build of torch can be put beside the same lock:
+There is one resolution for every extra, the development tools, Linux and macOS, Python 3.11 and later. It is written to
+several files, so that the same lock goes with either build of torch:
 
 - build.txt: what installs the rest (pip, setuptools, wheel);
-- lock.txt:  everything but torch and the CUDA family;
-- torch.txt: the plain torch with the CUDA family;
-- image.txt: the part of lock.txt that a worker in a container needs, torch's own needs included.
+- lock.txt:  everything but torch and the CUDA packages;
+- torch.txt: the default build of torch with the CUDA packages;
+- image.txt: the part of lock.txt that a worker in a container needs, with the dependencies of torch.
 
-torch's version is the one of torch-cpu.txt, which is kept by hand and says why.
+The version of torch is that of torch-cpu.txt, which is edited by hand and gives the reasons.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def keep_present_pins(scratch: Path) -> None:
-    """uv prefers what its output file names already: a new dependency then moves no other one."""
+    """Give uv the present pins, which it prefers: then a new dependency changes no other version."""
     for name, parts in {"all.txt": ("lock.txt", "torch.txt"), "build.txt": ("build.txt",)}.items():
         (scratch / name).write_text("".join((REQUIREMENTS / part).read_text() for part in parts))
 
@@ -78,7 +78,7 @@ def torch_version() -> str:
 
 
 def resolve(uv: Path, output: Path, source: str, *options: str) -> None:
-    """Annotations are left out: they would carry the scratch folder's path into the lock."""
+    """Resolve into a file, without annotations: they would contain the path of the scratch folder."""
     print(f"resolving {Path(source).name}", flush=True)
     command: list[str | Path] = [
         uv,
@@ -103,7 +103,7 @@ def resolve(uv: Path, output: Path, source: str, *options: str) -> None:
 
 
 def split(text: str) -> list[str]:
-    """Entries of a requirements file: a line at the margin and the indented ones that go with it."""
+    """The entries of a requirements file: an unindented line each, with the indented lines after it."""
     return re.findall(r"^\S.*\n(?:[ \t].*\n)*", text, re.MULTILINE)
 
 

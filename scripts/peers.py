@@ -1,7 +1,7 @@
-"""The libraries that we are compared with, each in an environment of its own below build/peers; for `make bench`.
+"""Install the libraries that `make bench` compares us with, each in an environment of its own below build/peers.
 
-What an environment holds stands in `benchmarks/candidates/<peer>.txt`, every version exact. An environment is kept for
-as long as that file and the interpreter stay the same.
+`benchmarks/candidates/<peer>.txt` lists the packages of an environment with their exact versions. An environment is
+kept while that file and the interpreter stay the same.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ BUILD = ROOT / "build" / "peers"
 
 
 def python_of(peer: str) -> Path | None:
-    """The interpreter of a peer's environment; None where there is none, or an old one."""
+    """The interpreter of a peer's environment; None where it is missing or out of date."""
     stamp = BUILD / peer / "installed"
     current = stamp.exists() and stamp.read_text() == _made_from(peer)
     return BUILD / peer / "bin" / "python" if current else None
 
 
 def versions(peer: str) -> dict[str, str]:
-    """What the environment holds, by name."""
+    """The versions of the environment's packages, by name."""
     lines = (REQUIREMENTS / f"{peer}.txt").read_text().splitlines()
     return dict(line.split("==", 1) for line in lines if "==" in line)
 
 
 def install(peer: str) -> None:
-    """Make the environment, unless it is there."""
+    """Make the environment, unless it is there and up to date."""
     if python_of(peer) is not None:
         return
     print(f"{peer}, in an environment of its own (seconds)", flush=True)

@@ -1,7 +1,7 @@
-"""Make .venv ready to run: `make setup`. Needs nothing but Python.
+"""`make setup`: make .venv with everything that is needed to run. Only Python must be there.
 
-The steps stand in `steps`, in order. A step that went through leaves a stamp with the digest of what it was
-made from, so that a second run does nothing and an interrupted one goes on where it stopped.
+`steps` lists the steps in order. A step that succeeds leaves a stamp with the digest of its sources. So a second run
+does nothing, and an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTERPRETER = f"{sys.version} {sys.base_prefix} {ROOT}"  # a moved checkout brea
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to make, and what it is made from."""
+    """One step, and the sources that its result depends on."""
 
     name: str
     announcement: str  #: printed before it starts
@@ -92,7 +92,7 @@ def digest_of(sources: tuple[Path | str, ...]) -> str:
 
 
 def make_environment() -> None:
-    """A new one, in place of what another interpreter left there."""
+    """Make a new environment in place of an old one."""
     try:
         venv.create(VENV, clear=True, with_pip=True)
     except subprocess.CalledProcessError:
@@ -107,12 +107,12 @@ def pip(*arguments: str | Path, quiet: bool = False) -> None:
 
 
 def pip_install(requirements: Path) -> None:
-    """A lock is complete, hence --no-deps; an isolated build would fetch tools that no digest covers."""
+    """Install a lock. It is complete, hence --no-deps; an isolated build would fetch tools that no digest covers."""
     pip("install", "--no-deps", "--no-build-isolation", "--require-hashes", "-r", requirements)
 
 
 def install_torch() -> None:
-    """The CPU build where the user's own index has it; elsewhere the plain one, which on Linux is large."""
+    """Install the CPU build where the user's index has it, else the default build, which is large on Linux."""
     cpu, plain = REQUIREMENTS / "torch-cpu.txt", REQUIREMENTS / "torch.txt"
     if sys.platform != "linux":
         pip_install(plain)

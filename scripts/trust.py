@@ -1,10 +1,12 @@
-"""Does the promise hold? `make trust` draws samples of the recorded predictions, calibrates on each, and counts.
+"""`make trust`: check the promise of a calibrated threshold on many samples of the recorded predictions.
 
-The whole recording stands for the population: thresholds come from a sample of it, the first from one half, the
-second from the other, and what they then do is measured on everything. Samples are drawn with replacement, as events
-come from a population without end: without, a sample would be more like the recording than events to come are like
-it, and the promise too easily kept. `exceeded` is the share of samples whose second threshold breaks its target. It
-must stay within delta, but for the chance of so many samples; the paper's rule, which promises nothing, stands beside.
+The whole recording is the population. The first threshold comes from one half of a sample, the second from the other
+half, and their rates are measured on the population. Samples are drawn with replacement, because future events come
+from an endless population. Without replacement a sample would resemble the recording more than future events do, and
+the promise would be kept too easily.
+
+`exceeded` is the share of samples whose second threshold breaks its target. It must not be above delta by more than the
+chance of so many samples explains. The paper's rule promises nothing and is listed for comparison.
 
 Writes build/trust.json and the table of docs/thresholds.md. Exits 1 where a promise is broken.
 """
@@ -37,15 +39,15 @@ PAGE = ROOT / "docs" / "thresholds.md"
 DELTA = 0.1
 SAMPLES = (500, 2000)
 RATES = (0.01, 0.05)
-#: shares of the error without any rejection that are asked for
+#: target errors, as shares of the error without any rejection
 ERRORS = (0.95, 0.85)
-#: standard deviations of pure chance that `exceeded` may stray above delta
+#: most standard deviations of chance that `exceeded` may be above delta
 SIGMAS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to calibrate, tried on many samples."""
+    """One method and target, tried on many samples."""
 
     case: str
     method: Method
@@ -53,18 +55,18 @@ class Trial:
     delta: float
     n_calibration: int  #: labelled inputs, half of them for each threshold
     splits: int  #: samples drawn
-    exceeded: float  #: share of them whose threshold breaks the target in the population
-    infeasible: float  #: share that found no threshold
+    exceeded: float  #: share of samples whose threshold breaks the target in the population
+    infeasible: float  #: share of samples without a threshold
 
     @property
     def kept(self) -> bool:
-        """Whether the promise holds, as far as so many samples can tell; the paper's rule makes none."""
+        """Whether the promise is kept, as far as so many samples can tell. The paper's rule makes no promise."""
         chance = math.sqrt(self.delta * (1 - self.delta) / self.splits)
         return self.method == "paper" or self.exceeded <= self.delta + SIGMAS * chance
 
 
 def trial(case: str, population: Recording, second: Second, n: int, splits: int, seed: int) -> Trial:
-    """Calibrate on `splits` samples of `n` and see what each does to the whole population."""
+    """Calibrate on `splits` samples of `n` inputs, and evaluate each result on the population."""
     draws = np.random.default_rng(seed)
     exceeded = infeasible = 0
     for _ in range(splits):
@@ -119,7 +121,7 @@ def fill(page: Path, table: str) -> None:
 
 
 def main() -> int:
-    """Run every trial, tell, and fail where a promise is broken."""
+    """Run every trial, print and write the results. Returns 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the recorded predictions")
     parser.add_argument("--splits", type=int, default=2000, help="samples of each trial")
@@ -141,7 +143,7 @@ def main() -> int:
 
 
 def show(trials: list[Trial]) -> None:
-    """The same for people."""
+    """Print the table."""
     table = Table(title=f"How often the target is exceeded, delta = {DELTA:g}", title_justify="left")
     for name in ("case", "method", "target", "labelled", "exceeded", "infeasible", ""):
         table.add_column(name)

@@ -1,7 +1,7 @@
 """confluent-kafka, exactly once: the consume-process-produce loop of its documentation.
 
-Tuned: 1,000 messages a call of `consume`, orjson, one transaction each 100 ms, a producer's queue large enough for
-one. The partitioner is Java's, as its documentation advises.
+Tuned: up to 1,000 messages from a call of `consume`, orjson, one transaction every 100 ms, a producer's queue that
+holds a whole transaction. The partitioner is Java's, as its documentation advises.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ producer = Producer(
 
 
 def answer(message: Message) -> None:
-    """Decide, and put the answer on its way."""
+    """Decide, and produce the answer."""
     value, trusted = decide(orjson.loads(message.value()))
     topic = asked.results if trusted else asked.doubtful
     producer.produce(topic, orjson.dumps(value), message.key())
 
 
 def transact(messages: list[Message]) -> None:
-    """Answer what comes within 100 ms, then commit."""
+    """Answer what is consumed within 100 ms, then commit."""
     producer.begin_transaction()
     end = time.monotonic() + COMMIT_S
     while True:

@@ -1,7 +1,7 @@
-"""FastStream on aiokafka: a subscriber that publishes its answer and waits for it, as its documentation shows.
+"""FastStream on aiokafka: a subscriber publishes its answer and awaits the acknowledgement, as its documentation shows.
 
-Tuned: orjson, which it takes where it is installed. Offsets are committed every five seconds, whatever was answered,
-as is its default: it promises less than the others, and is not slowed down by commits.
+Tuned: orjson, which FastStream uses where it is installed. By default, offsets are committed every five seconds,
+whether an answer was given or not: this promises less than the other candidates do, and commits do not slow it down.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ broker = KafkaBroker(asked.servers, acks="all", logger=None)
     asked.requests, group_id=asked.group, auto_offset_reset="earliest"
 )
 async def answer(request: dict[str, Any], message: KafkaMessage) -> None:
-    """One event."""
+    """Answer one event."""
     value, trusted = decide(request)
     await broker.publish(value, topic=asked.results if trusted else asked.doubtful, key=message.raw_message.key)
 

@@ -1,8 +1,8 @@
-"""FastStream on aiokafka, in its batch form: a subscriber gets many records, and publishes batches.
+"""FastStream on aiokafka, in its batch form: a subscriber gets many records and publishes batches.
 
-Tuned: 1,000 records at once, batches of up to a megabyte, orjson, and the batches of one call under way together. A
-batch goes to one partition, so there is one for each partition that records came from and each topic; order per key
-holds. Offsets as in `faststream_app.py`.
+Tuned: 1,000 records at once, batches of up to a megabyte, orjson, and all batches of a call under way together. A batch
+goes to one partition, so there is a batch for each source partition and each topic; the order per key is kept. Offsets
+are committed as in `faststream_app.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ broker = KafkaBroker(asked.servers, acks="all", max_batch_size=1_000_000, logger
     asked.requests, group_id=asked.group, auto_offset_reset="earliest", batch=True, max_records=1000
 )
 async def answer(requests: list[dict[str, Any]], message: KafkaMessage) -> None:
-    """Many events."""
+    """Answer many events."""
     batches = defaultdict(list)
     for request, record in zip(requests, message.raw_message, strict=True):
         value, trusted = decide(request)

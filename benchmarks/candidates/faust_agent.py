@@ -1,7 +1,7 @@
 """A plain Faust agent with Faust's own Kafka client, at least once: as its documentation shows.
 
-Tuned: no web server, no leader's topic, idle streams not watched for, a linger so that sends share a request. Nothing
-of BiSupervised is in it.
+Tuned: no web server, no leader's topic, no watch for idle streams, a linger so that sends share a request. It uses
+nothing of BiSupervised.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ doubtful = app.topic(asked.doubtful, key_type=bytes)
 
 @app.agent(requests)
 async def answer(stream: StreamT[dict[str, Any]]) -> None:
-    """Event by event."""
+    """Answer event by event."""
     async for key, request in stream.items():
         value, trusted = decide(request)
         await (results if trusted else doubtful).send(key=key, value=value)

@@ -11,7 +11,7 @@ import pytest
 from rich.table import Table
 from support.benchmarks import smoke
 
-from benchmarks.bench import BENCHMARKS, HEADLINES, PAGE, Told, as_markdown, figures, fill, markdown
+from benchmarks.bench import BENCHMARKS, HEADLINES, PAGE, Measured, as_markdown, figures, fill, markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,8 +52,8 @@ def test_a_table_of_rich_becomes_one_of_markdown() -> None:
 
 def test_what_was_missed_is_told_and_where_it_was_measured() -> None:
     told = [
-        Told("model", {"model_vs_torch": 1, "rest": 3}, table(), ["model_vs_torch"], 1.0),
-        Told("two", {"second": 2}, table(), [], 1.0),
+        Measured("model", {"model_vs_torch": 1, "rest": 3}, table(), ["model_vs_torch"], 1.0),
+        Measured("two", {"second": 2}, table(), [], 1.0),
     ]
     found = figures(told)
     assert (found["model_vs_torch"], found["missed"]) == (1, ["model_vs_torch"])

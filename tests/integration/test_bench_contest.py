@@ -100,7 +100,7 @@ def test_every_version_of_a_peer_is_exact(peer: str) -> None:
 def test_everybody_decides_the_same(shared: ModuleType) -> None:
     values = [value for _, value in job.requests(500)]
     assert {len(value) for value in values} == {job.VALUE_BYTES}
-    answers = job.Likely()([orjson.loads(value)["input"] for value in values])
+    answers = job.FreeModel()([orjson.loads(value)["input"] for value in values])
     assert answers.sum(axis=1) == pytest.approx(1.0)
     theirs = [shared.decide(orjson.loads(value)) for value in values]
     assert [answer["prediction"] for answer, _ in theirs] == answers.argmax(axis=1).tolist()

@@ -1,4 +1,4 @@
-// The pictures: the flow, once wide and once for a phone, and the chart. Elements are made once and then only changed.
+// The drawings: the flow, in a wide and a narrow layout, and the chart. Elements are made once and then only updated.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -93,7 +93,7 @@ function edge(id, colour, word, [d, x, y, anchor], stacked) {
   return { id, group, pipe, rate };
 }
 
-/** Draws both pictures into the place; returns a function that shows rates and what stands in the nodes. */
+/** Draws both layouts of the flow into `place`. Returns a function that updates the rates and the nodes' texts. */
 export function drawFlow(place, format) {
   const pictures = Object.entries(LAYOUTS).map(([name, layout]) => {
     const nodes = Object.entries(layout.nodes).map(([id, at]) => ({ id, ...node(id, at, layout.size) }));
@@ -128,7 +128,7 @@ function showEdge(group, pipe, text, rate, format) {
 
 const WIDTH = 600, HEIGHT = 140;
 
-/** Draws areas, one upon the other; returns a function that shows rows of [local, remote, fallback]. */
+/** Draws stacked areas into `place`. Returns a function that takes rows of [local, remote, fallback]. */
 export function drawChart(place, format) {
   const kinds = ["local", "remote", "fallback"];
   const areas = kinds.map((kind) => make("path", { class: kind }));

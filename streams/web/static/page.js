@@ -1,4 +1,4 @@
-// Asks the worker once a second and shows what it says. Whatever comes from records becomes text, never markup.
+// Asks the worker for its status once a second and shows it. What comes from records is shown as text, never as markup.
 
 import { EDGES, drawChart, drawFlow } from "/draw.js";
 
@@ -34,7 +34,7 @@ function ago(value) {
   return `${seconds(value)} ago`;
 }
 
-/** Signs that would act instead of being seen: controls, and those that turn the direction of text. */
+/** Characters that would act instead of being shown: control characters, and those that change the direction of text. */
 const ACTING = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const seen = (text) => String(text).replace(ACTING, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
@@ -45,7 +45,7 @@ function element(name, className, ...children) {
   return made;
 }
 
-/** Text from a record: its direction stays its own. */
+/** Text from a record, isolated so that its direction does not affect the text around it. */
 function foreign(text) {
   const made = element("bdi");
   made.textContent = seen(text);
@@ -174,7 +174,7 @@ function showRemote(remote, money) {
   showMeters(meters);
 }
 
-/** What the fleet has leased of its budget of this period; 0 is no limit. What this worker's calls have cost is beside it. */
+/** How much of the period's budget the fleet has reserved, and what this worker's calls have cost. A budget of 0 is no limit. */
 function budgetMeters(budget) {
   const meters = [];
   for (const [unit, show] of [["money", amount], ["calls", count]]) {
@@ -183,7 +183,7 @@ function budgetMeters(budget) {
     const used = `${show(told.leased)} of ${show(told.budget)}, ${show(told.charged)} by this worker`;
     meters.push([`Budget of ${unit}`, told.leased, told.budget, used]);
   }
-  if (budget?.spent) meters.push(["Budget", null, null, "spent: what happens now is a setting"]);
+  if (budget?.spent) meters.push(["Budget", null, null, "spent; [budget] when_spent says what happens now"]);
   return meters;
 }
 
