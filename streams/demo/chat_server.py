@@ -87,10 +87,10 @@ class ChatService:
 
 
 def _document(tokens: list[tuple[str, float]], text: str, *, logprobs: bool) -> dict[str, Any]:
-    told = [{"token": word, "logprob": math.log(chance), "top_logprobs": []} for word, chance in tokens]
+    content = [{"token": word, "logprob": math.log(chance), "top_logprobs": []} for word, chance in tokens]
     message = {"role": "assistant", "content": likelihood(tokens)[0], "refusal": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    choice |= {"logprobs": {"content": told, "refusal": None} if logprobs else None}
+    choice |= {"logprobs": {"content": content, "refusal": None} if logprobs else None}
     asked = len(text.split())
     usage = {"prompt_tokens": asked, "completion_tokens": len(tokens), "total_tokens": asked + len(tokens)}
     return {"id": "chatcmpl-0", "object": "chat.completion", "model": MODEL, "choices": [choice], "usage": usage}

@@ -155,14 +155,14 @@ def load_answerer(path: Path) -> Callable[[list[Any]], list[Written]]:
 def _written(torch: Any, net: Any, asked: Any) -> list[Written]:  # noqa: ANN401  # tensors
     """The decoder at work: word by word, always the likeliest."""
     state, last = _read(torch, net, asked), torch.zeros(len(asked), 1, dtype=torch.long)
-    chosen, told = [], []
+    chosen, logprobs = [], []
     for _ in range(_LONGEST_ANSWER):
         written, state = net["writes"](net["words"](last), state)
         logprob, word = torch.log_softmax(net["says"](written[:, 0]), dim=1).max(dim=1)
         last = word[:, None]
         chosen.append(word.tolist())
-        told.append(logprob.tolist())
-    return [_text(*each) for each in zip(zip(*chosen, strict=True), zip(*told, strict=True), strict=True)]
+        logprobs.append(logprob.tolist())
+    return [_text(*each) for each in zip(zip(*chosen, strict=True), zip(*logprobs, strict=True), strict=True)]
 
 
 def _text(chosen: Sequence[int], logprobs: Sequence[float]) -> Written:

@@ -61,9 +61,9 @@ def curve(
     """
     from .curve import Prices, draw, make_report
 
-    with working("reading") as told:
+    with working("reading") as status:
         read = recorded.read()
-        told.update("  fitting and drawing the curve")
+        status.update("  fitting and drawing the curve")
         try:
             report = make_report(read.recording, grid, Prices(price, local_ms, remote_ms), arbitration=arbitration)
         except ValueError as error:
@@ -157,9 +157,9 @@ def calibrate(
         arbitration=arbitration,
     )
     options.targets()  # its faults come before minutes of reading
-    with working("reading") as told:
+    with working("reading") as status:
         read = recorded.read()
-        told.update("  calibrating")
+        status.update("  calibrating")
         made = thresholds_for.calibrate_recording(read.recording, options, seed)
     names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -187,8 +187,8 @@ def replicate(*, data: Path, json: Json = False) -> int:
     from .replicate import recomputed
     from .replicate_report import as_json, notes, tables
 
-    with working("recomputing") as told:
-        made = recomputed(data, lambda case: told.update(f"  recomputing {case}"))
+    with working("recomputing") as status:
+        made = recomputed(data, lambda case: status.update(f"  recomputing {case}"))
     tell(as_json(made), tables(made), notes(made), as_json=json)
     return FAILED if made.different else DONE
 

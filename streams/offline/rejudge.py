@@ -267,6 +267,6 @@ def run_rejudge(
             name = f"rejudge-{made.digest}"
             written = run_coroutine(rewrite(Rewriting(settings, settings.topics.answers, name, outputs), judge.judge))
     document = msgspec.to_builtins(report) | ({"written": dict(written)} if outputs is not None else {})
-    told = [f"{count:,} records written to {topic} by this run" for topic, count in written.items()]
-    tell(document, [as_table(report)] if report.changes else [], [*notes(report), *told], as_json=as_document)
+    lines = [f"{count:,} records written to {topic} by this run" for topic, count in written.items()]
+    tell(document, [as_table(report)] if report.changes else [], [*notes(report), *lines], as_json=as_document)
     return 0

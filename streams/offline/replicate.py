@@ -205,11 +205,13 @@ def figures_of(case: Case, recording: Recording, reference: Mapping[Key, Row]) -
 
 
 def _first_question(case: Case, recording: Recording) -> Iterator[Figure]:
-    curve, said = request_accuracy(recording, PLOT_GRID), case.published
-    yield Figure(case.name, "RQ1 local only", curve.local_accuracy, said.local, 3)
-    yield Figure(case.name, "RQ1 remote only", float(curve.accuracies[-1]), said.remote, 3)
-    yield Figure(case.name, "RQ1 AUC", curve.auc, said.auc, 3)
-    for (name, fraction), (share, accuracy) in zip(operating_points(case, curve), said.points.items(), strict=True):
+    curve, published = request_accuracy(recording, PLOT_GRID), case.published
+    yield Figure(case.name, "RQ1 local only", curve.local_accuracy, published.local, 3)
+    yield Figure(case.name, "RQ1 remote only", float(curve.accuracies[-1]), published.remote, 3)
+    yield Figure(case.name, "RQ1 AUC", curve.auc, published.auc, 3)
+    for (name, fraction), (share, accuracy) in zip(
+        operating_points(case, curve), published.points.items(), strict=True
+    ):
         at = curve.accuracies[int(np.argmax(curve.fractions >= fraction))]
         yield Figure(case.name, f"RQ1 {name}, share", fraction, share / 100, 2)
         yield Figure(case.name, f"RQ1 {name}, accuracy", float(at), accuracy, 3)

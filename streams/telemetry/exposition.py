@@ -150,17 +150,17 @@ def _agent(sheet: Sheet, step: StepView) -> None:
 
 
 def _remote(sheet: Sheet, step: StepView) -> None:
-    told, meter, end = step.told, step.measured["meter"], step.measured["endpoint"]
+    statistics, meter, end = step.told, step.measured["meter"], step.measured["endpoint"]
     _calls(sheet, meter, end)
-    sheet.put(m.REPEATED, told.get("remote_calls_repeated"))
-    _cache(sheet, told.get("cache"))
+    sheet.put(m.REPEATED, statistics.get("remote_calls_repeated"))
+    _cache(sheet, statistics.get("cache"))
     sheet.put(m.ASKED, step.outcomes["asked"])
     sheet.put(m.COST, step.outcomes["cost"])
-    sheet.put(m.IN_FLIGHT, told.get("in_flight"))
-    sheet.put(m.WAITING, told.get("waiting"))
-    _limits(sheet, told.get("limits", {}))
-    _breaker(sheet, told.get("breaker", {}))
-    _budget(sheet, told.get("budget", {}))
+    sheet.put(m.IN_FLIGHT, statistics.get("in_flight"))
+    sheet.put(m.WAITING, statistics.get("waiting"))
+    _limits(sheet, statistics.get("limits", {}))
+    _breaker(sheet, statistics.get("breaker", {}))
+    _budget(sheet, statistics.get("budget", {}))
 
 
 def _calls(sheet: Sheet, meter: Meter, end: Endpoint) -> None:
@@ -198,12 +198,12 @@ def _breaker(sheet: Sheet, breaker: Mapping[str, Any]) -> None:
 def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
     sheet.put(m.BUDGET_SPENT, budget.get("spent"))
     for unit in ("money", "calls"):
-        told = budget.get(unit, {})
-        if told.get("budget"):  # 0 is no limit
-            sheet.put(m.BUDGET_LIMIT, told["budget"], unit)
-            sheet.put(m.BUDGET_USED, told["leased"], unit)
-            sheet.put(m.BUDGET_LEFT, max(0.0, told["budget"] - told["leased"]), unit)
-            sheet.put(m.BUDGET_CHARGED, told["charged"], unit)
+        amounts = budget.get(unit, {})
+        if amounts.get("budget"):  # 0 is no limit
+            sheet.put(m.BUDGET_LIMIT, amounts["budget"], unit)
+            sheet.put(m.BUDGET_USED, amounts["leased"], unit)
+            sheet.put(m.BUDGET_LEFT, max(0.0, amounts["budget"] - amounts["leased"]), unit)
+            sheet.put(m.BUDGET_CHARGED, amounts["charged"], unit)
 
 
 def _saved(sheet: Sheet, view: WorkerView) -> None:

@@ -31,9 +31,9 @@ class Sample:
 
 def sample(view: WorkerView, now: float) -> Sample:
     """The sample of a view: what the agents have committed."""
-    told = {step.agent: step.outcomes for step in view.steps}
-    latency = {kind: buckets for kind in KINDS if (buckets := _latency(told, kind)) is not None}
-    return Sample(now, edges(view), {kind: _ended(told, kind) for kind in KINDS}, latency)
+    by_agent = {step.agent: step.outcomes for step in view.steps}
+    latency = {kind: buckets for kind in KINDS if (buckets := _latency(by_agent, kind)) is not None}
+    return Sample(now, edges(view), {kind: _ended(by_agent, kind) for kind in KINDS}, latency)
 
 
 def edges(view: WorkerView) -> dict[str, int]:
@@ -43,14 +43,14 @@ def edges(view: WorkerView) -> dict[str, int]:
     return found | {"requests": requests[0]} if requests else found
 
 
-def _ended(told: Mapping[str, Mapping[str, Any]], kind: str) -> int:
+def _ended(by_agent: Mapping[str, Mapping[str, Any]], kind: str) -> int:
     key, name = ("routes", "fallback") if kind == "fallback" else ("answered_by", kind)
-    return sum(outcomes[key].get(name, 0) for outcomes in told.values())
+    return sum(outcomes[key].get(name, 0) for outcomes in by_agent.values())
 
 
-def _latency(told: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
+def _latency(by_agent: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
     """The latencies of all agents together."""
-    found = [outcomes["latency"][kind] for outcomes in told.values() if kind in outcomes["latency"]]
+    found = [outcomes["latency"][kind] for outcomes in by_agent.values() if kind in outcomes["latency"]]
     if not found:
         return None
     counts = tuple(map(sum, zip(*(buckets.counts for buckets in found), strict=True)))

@@ -78,8 +78,8 @@ def money(view: WorkerView) -> dict[str, Any]:
     An input that the local model answered is saved. A doubtful one is not, even while it waits for its call. A figure
     is None where this worker does not run the agent that knows it.
     """
-    told, unit = {step.agent: step.outcomes for step in view.steps}, view.unit_cost
-    remote, local = told.get("remote"), told.get("local")
+    by_agent, unit = {step.agent: step.outcomes for step in view.steps}, view.unit_cost
+    remote, local = by_agent.get("remote"), by_agent.get("local")
     asked, calls, spent = (remote["asked"], remote["calls"], remote["cost"]) if remote else (None, None, None)
     kept = local["routes"].get("results", 0) if local else None
     doubted = local["routes"].get("doubtful", 0) if local else None
@@ -117,30 +117,30 @@ def last_fallbacks(view: WorkerView) -> list[dict[str, Any]]:
 
 def whole_values(fallbacks: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
     """The values that were kept whole, by source."""
-    return {told["source"]: told["value"] for told in fallbacks if told["value_bytes"] == len(told["value"])}
+    return {record["source"]: record["value"] for record in fallbacks if record["value_bytes"] == len(record["value"])}
 
 
-def _fallback(told: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
-    picture = pictures.get(told["source"])
+def _fallback(record: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:
+    picture = pictures.get(record["source"])
     return {
-        "at_ms": told["at_ms"],
-        "source": told["source"],
-        "id": _short(told.get("id")),
-        "agent": told.get("agent", ""),
-        "reason": told.get("reason"),
-        "detail": _short(told.get("detail")),
-        "local": _verdict(told.get("local")),
-        "remote": _verdict(told.get("remote")),
+        "at_ms": record["at_ms"],
+        "source": record["source"],
+        "id": _short(record.get("id")),
+        "agent": record.get("agent", ""),
+        "reason": record.get("reason"),
+        "detail": _short(record.get("detail")),
+        "local": _verdict(record.get("local")),
+        "remote": _verdict(record.get("remote")),
         "picture": f"/pictures/{picture}" if picture is not None else None,
-        "input": _preview(told["value"]),
-        "bytes": told["value_bytes"],
+        "input": _preview(record["value"]),
+        "bytes": record["value_bytes"],
     }
 
 
-def _verdict(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if told is None or (told.get("prediction") is None and told.get("score") is None):
+def _verdict(verdict: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if verdict is None or (verdict.get("prediction") is None and verdict.get("score") is None):
         return None
-    return {"prediction": _short(told.get("prediction")), "score": told.get("score")}
+    return {"prediction": _short(verdict.get("prediction")), "score": verdict.get("score")}
 
 
 def _short(value: Any) -> str | None:  # noqa: ANN401  # any JSON value

@@ -111,7 +111,7 @@ def test_a_name_stands_for_one_replay() -> None:
         ("1970-01-01T01:00+01:00", 0),
     ],
 )
-def test_points_in_time(text: str, milliseconds: int) -> None:
+def test_since(text: str, milliseconds: int) -> None:
     assert since_ms(text, 1000.0) == milliseconds
 
 

@@ -245,8 +245,8 @@ def _refuse_score(part: _Part, column: str, cells: list[Any]) -> None:
         except (ValueError, TypeError):
             finite = False
         if not finite:
-            said = f"{cell!r} is not a finite number" if _text(cell) else "the score is empty"
-            raise RecordingError(f"{part.place(position, column)}: {said}")
+            what = f"{cell!r} is not a finite number" if _text(cell) else "the score is empty"
+            raise RecordingError(f"{part.place(position, column)}: {what}")
 
 
 Answers = NDArray[Any]
@@ -310,6 +310,6 @@ def _marks(part: _Part, column: str) -> NDArray[np.bool_]:
     unreadable = Counter(texts).keys() - _CORRECTNESS.keys()
     if unreadable:
         at = next(position for position, text in enumerate(texts) if text in unreadable)
-        said = f"{texts[at]!r} is neither" if texts[at] else "it is empty, and must be"
-        raise RecordingError(f"{part.place(at, column)}: {said} true, 1, yes nor false, 0, no")
+        what = f"{texts[at]!r} is neither" if texts[at] else "it is empty, and must be"
+        raise RecordingError(f"{part.place(at, column)}: {what} true, 1, yes nor false, 0, no")
     return np.fromiter(map(_CORRECTNESS.__getitem__, texts), np.bool_, len(texts))

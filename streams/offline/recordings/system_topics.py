@@ -31,8 +31,10 @@ def read_with_progress(settings: Settings, takers: Takers) -> None:
         run_coroutine(read_topics(settings, takers, lambda n, of: bar.update(reading, completed=n, total=of)))
 
 
-async def read_topics(settings: Settings, takers: Takers, tell: Callable[[int, int], object] = lambda *_: None) -> None:
-    """Give every record of these topics to its taker. `tell` hears how many of how many offsets are done.
+async def read_topics(
+    settings: Settings, takers: Takers, progress: Callable[[int, int], object] = lambda *_: None
+) -> None:
+    """Give every record of these topics to its taker. `progress` is called with the offsets done and all offsets.
 
     Raises `BrokerUnreachable`, and `TopicMissing`.
     """
@@ -43,7 +45,7 @@ async def read_topics(settings: Settings, takers: Takers, tell: Callable[[int, i
         raise TopicMissing(f"there is no topic {', '.join(missing)}: is this the configuration of the system?")
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     async with reader(settings, places) as consumer:
-        await read_to_the_end(consumer, places, takers, tell)
+        await read_to_the_end(consumer, places, takers, progress)
 
 
 def result_in(record: Any) -> Result | None:  # noqa: ANN401  # aiokafka has no types
