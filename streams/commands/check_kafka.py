@@ -14,6 +14,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 
 from ..console.output import counted
 from ..flow import group_of
+from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..topics.admin import admin_client, configured
 from .findings import Finding, fault, note, ok
@@ -36,7 +37,7 @@ async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]
     try:
         async with admin_client(settings) as admin:
             nodes = (await admin.describe_cluster())["brokers"]
-            client = admin._client  # noqa: SLF001  # the admin client itself cannot ask for the versions
+            client = client_of(admin)
             told = await client.send(client.get_random_node(), ApiVersionRequest())
     except BrokerUnreachable as error:
         yield fault("broker", str(error))

@@ -1,17 +1,24 @@
-"""Connections that the broker has just cut, on uvloop.
+"""What every client of aiokafka has: a version, connections that break, what is known of topics.
 
-A write to one is swallowed by asyncio's own transport; the read beside it says what happened. uvloop's raises
-`RuntimeError`, which the client takes for a fault of its own (aiokafka issue 1038): the task that wrote ends for good,
-be it the one that fetches or, without a word, the one that looks up who leads a partition.
+A write to a connection that the broker has just cut is swallowed by asyncio's own transport; the read beside it says
+what happened. uvloop's raises `RuntimeError`, which the client takes for a fault of its own (aiokafka issue 1038): the
+task that wrote ends for good, the one that fetches or, without a word, the one that looks up who leads a partition.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
+
+if TYPE_CHECKING:
+    from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.client import AIOKafkaClient
+
+#: the version of aiokafka whose private parts are known; `tests/contract/test_client.py` looks at each of them
+KNOWN_VERSION = "0.14.0"
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
@@ -23,6 +30,17 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
             raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
 
 
-def notice_severed() -> None:
+def notice_broken_connections() -> None:
     """From now on, every client of this process takes such a write for what it is: a connection that has ended."""
     conn.AIOKafkaConnection = _Connection
+
+
+def client_of(admin: AIOKafkaAdminClient) -> AIOKafkaClient:
+    """The client that sends any request. The admin client itself has no call for some of them."""
+    return admin._client  # noqa: SLF001  # no public call gives it
+
+
+async def partitions_for(client: AIOKafkaClient, topic: str) -> set[int]:
+    """The numbers of a topic's partitions, waited for. Raises `KafkaError`."""
+    numbers: set[int] = await client._wait_on_metadata(topic)  # noqa: SLF001  # only producers have it as a public call
+    return numbers

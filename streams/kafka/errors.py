@@ -1,20 +1,84 @@
-"""What the broker does not allow us, in words that say what to grant. The clients' errors are translated here.
+"""What can go wrong with a broker, in words that say what to do. The client's errors are translated where they arise.
 
-Trying again does not mend it: whoever meets a `NotAllowed` lets it end the worker, which has lost nothing.
+    BiSupervisedError
+    ├── OutboxError            a transaction that did not go through, as far as we know
+    │   ├── RecordsRefused     the broker does not take some records; nothing was committed
+    │   └── Lost               nobody knows whether it was committed: open again, and ask
+    │       ├── Disconnected   the broker went away after the last transaction; nothing was sent since
+    │       └── Unsettled      the committed offset may still change: a transaction hangs on it
+    ├── NotAllowed             the broker does not let us; nothing was committed
+    └── BrokerUnreachable      no broker answered
+
+Trying again does not mend a `NotAllowed`: whoever meets one lets it end the worker, which has lost nothing.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
 
 from ...schemas.errors import BiSupervisedError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiokafka.errors import KafkaError
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+#: what a broker answers to records that it will never take
+REFUSALS = (*_TOO_LARGE, InvalidTimestampError)
 _IDEMPOTENT = ("IdempotentWrite", "cluster", "kafka-cluster")
+
+
+class OutboxError(BiSupervisedError):
+    """A transaction that did not go through, as far as we know."""
+
+
+class RecordsRefused(OutboxError):
+    """The broker does not take some records. Nothing was committed.
+
+    `culprits` holds the index of each record known to be refused and the broker's reason; it is empty when a whole
+    batch was refused and it is not known for which of its records.
+    """
+
+    def __init__(self, culprits: Mapping[int, KafkaError]) -> None:
+        super().__init__(f"the broker refuses records: {dict(culprits) or 'of one batch'}")
+        self.culprits = culprits
+
+    def too_large(self, index: int) -> bool:
+        """True when the record is refused for its size."""
+        return isinstance(self.culprits[index], _TOO_LARGE)
+
+
+class Lost(OutboxError):
+    """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
+
+
+class Disconnected(Lost):
+    """The transaction coordinator went away after the last transaction. Of the next one nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__("the transaction coordinator went away")
+
+
+class Unsettled(Lost):
+    """A transaction that nobody ends any more holds the committed offset, or one that is about to end."""
+
+    def __init__(self) -> None:
+        super().__init__("a transaction hangs on the committed offset: it is not known yet")
+
+
+class BrokerUnreachable(BiSupervisedError):
+    """No broker answered. The message says where it was looked for and what to do."""
 
 
 class NotAllowed(BiSupervisedError):
@@ -53,22 +117,3 @@ def _named(error: BaseException) -> str:
     """The client names one resource, a set of them, or none."""
     what = error.args[0] if error.args else ""
     return what if isinstance(what, str) else ", ".join(sorted(what))
-
-
-class OutboxError(BiSupervisedError):
-    """A transaction that did not go through, as far as we know."""
-
-
-class Lost(OutboxError):
-    """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
-
-
-class Unsettled(Lost):
-    """A transaction that nobody ends any more holds the committed offset, or one that is about to end."""
-
-    def __init__(self) -> None:
-        super().__init__("a transaction hangs on the committed offset: it is not known yet")
-
-
-class BrokerUnreachable(BiSupervisedError):
-    """No broker answered. The message says where it was looked for and what to do."""

@@ -56,7 +56,7 @@ from aiokafka.protocol.transaction import (
     InitProducerIdRequest,
 )
 
-from .requests import _DescribeRequest, _DescribeResponse
+from .requests import DescribeTransactionsRequest, DescribeTransactionsResponse
 
 Reachable = Callable[[], Awaitable[Iterable[TopicPartition]]]
 
@@ -129,6 +129,11 @@ class LastTransaction:
         self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
 
     @property
+    def existed(self) -> bool:
+        """When it was ended again, there was one. False also where the broker does not tell."""
+        return self._said is not None
+
+    @property
     def timeout_ms(self) -> int:
         """Of the producer to be opened now."""
         return self._timeout_ms if self._said is None else self._marked(_SAID[self._said])
@@ -142,7 +147,7 @@ class LastTransaction:
         Costs one question where there was no transaction. Whoever had the id can write nothing after this, if there
         was one. Raises `KafkaError`; waits without end for a coordinator that is not ready.
         """
-        coordinator = _Coordinator(client, self._transactional_id)
+        coordinator = _TransactionCoordinator(client, self._transactional_id)
         committed, producer = await self._taken_over(coordinator)
         if producer is None:
             self._said = None
@@ -154,7 +159,7 @@ class LastTransaction:
         self._said = committed
         self._seen_open = frozenset()
 
-    async def _taken_over(self, coordinator: _Coordinator) -> tuple[bool, Producer | None]:
+    async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[bool, Producer | None]:
         """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
         while True:
             last = await coordinator.settled()
@@ -177,11 +182,11 @@ async def producer_of(client: AIOKafkaClient, transactional_id: str) -> Producer
 
     Raises `KafkaError`; waits without end for a coordinator that is not ready.
     """
-    last = await _Coordinator(client, transactional_id).settled()
+    last = await _TransactionCoordinator(client, transactional_id).settled()
     return None if last is None else last.producer
 
 
-class _Coordinator:
+class _TransactionCoordinator:
     """The requests to the coordinator of one transactional id. Each waits for one that is not ready."""
 
     def __init__(self, client: AIOKafkaClient, transactional_id: str) -> None:
@@ -198,7 +203,7 @@ class _Coordinator:
 
     async def _described(self) -> Described | None:
         try:
-            response = await self._asked(_DescribeRequest(self._id))
+            response = await self._asked(DescribeTransactionsRequest(self._id))
         except (IncompatibleBrokerVersion, NotImplementedError):  # a broker before 3.0
             return None
         ((code, _, state, timeout_ms, _, *producer, topics, _),) = response.transactions
@@ -253,7 +258,7 @@ def _raise_for(response: Response) -> None:
 
 def _codes(response: Response) -> Iterator[tuple[int, str]]:
     """Every error code of a response, and the topic that it is about."""
-    if isinstance(response, _DescribeResponse):
+    if isinstance(response, DescribeTransactionsResponse):
         return ((code, "") for code, *_ in response.transactions)
     if isinstance(response, AddPartitionsToTxnResponse_v0):
         return ((code, topic) for topic, partitions in response.errors for _, code in partitions)

@@ -1,8 +1,16 @@
-"""Ask the broker for a topic's id. The client speaks no version of the metadata request that carries it."""
+"""Requests that the client does not have, or not in a version that tells enough.
+
+- Metadata of version 10: the id of a topic (`topic_id`).
+- OffsetFetch of version 7: whether a transaction may still change a committed offset (`committed_offsets`).
+- DescribeTransactions: what became of the last transaction of a transactional id (`last_transaction.py`).
+
+Each request is made of parts of the client that it exports for nobody: `Request`, `RequestStruct`, `Schema`.
+"""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any, TypeAlias
 
@@ -12,6 +20,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v1, OffsetFetchRequest_v2, OffsetFetchRequest_v3
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
+from aiokafka.structs import OffsetAndMetadata
 
 from .errors import Unsettled
 
@@ -126,7 +135,7 @@ async def topic_id(client: AIOKafkaClient, topic: str) -> str:
     raise KafkaError(f"the broker said nothing of topic {topic!r}")
 
 
-class _DescribeResponse(Response):  # type: ignore[misc]  # aiokafka has no types
+class DescribeTransactionsResponse(Response):  # type: ignore[misc]  # aiokafka has no types
     API_KEY = 65
     API_VERSION = 0
     SCHEMA = Schema(
@@ -156,26 +165,26 @@ class _DescribeResponse(Response):  # type: ignore[misc]  # aiokafka has no type
     )
 
 
-class _DescribeRequestStruct(RequestStruct):  # type: ignore[misc]  # as above
+class _DescribeTransactionsStruct(RequestStruct):  # type: ignore[misc]  # as above
     API_KEY = 65
     API_VERSION = 0
     FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _DescribeResponse
+    RESPONSE_TYPE = DescribeTransactionsResponse
     SCHEMA = Schema(
         ("transactional_ids", CompactArray(CompactString("utf-8"))),
         ("tags", TaggedFields),
     )
 
 
-class _DescribeRequest(Request[_DescribeRequestStruct]):  # type: ignore[misc]  # as above
-    """DescribeTransactions, which the client does not have. From Kafka 3.0 on."""
+class DescribeTransactionsRequest(Request[_DescribeTransactionsStruct]):  # type: ignore[misc]  # as above
+    """From Kafka 3.0 on."""
 
     API_KEY = 65
 
     def __init__(self, transactional_id: str) -> None:
         self._transactional_id = transactional_id
 
-    def build(self, request_struct_class: type[_DescribeRequestStruct]) -> _DescribeRequestStruct:
+    def build(self, request_struct_class: type[_DescribeTransactionsStruct]) -> _DescribeTransactionsStruct:
         return request_struct_class([self._transactional_id], {})
 
 
@@ -236,30 +245,39 @@ _Structs: TypeAlias = OffsetFetchRequest_v1 | OffsetFetchRequest_v2 | OffsetFetc
 class _OffsetFetchRequest(Request[_Structs]):  # type: ignore[misc]  # as above
     API_KEY = 9
 
-    def __init__(self, group: str, tp: TopicPartition) -> None:
+    def __init__(self, group: str, places: Iterable[TopicPartition], *, stable: bool) -> None:
         self._group = group
-        self._tp = tp
+        self._stable = stable
+        self._topics: dict[str, list[int]] = {}
+        for tp in places:
+            self._topics.setdefault(tp.topic, []).append(tp.partition)
 
     def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
-        topic, partition = self._tp
         if request_struct_class is _OffsetFetchRequestStruct:
-            return request_struct_class(self._group, [(topic, [partition], {})], True, {})
-        return request_struct_class(self._group, [(topic, [partition])])
+            topics = [(topic, numbers, dict[int, bytes]()) for topic, numbers in self._topics.items()]
+            return request_struct_class(self._group, topics, self._stable, {})
+        return request_struct_class(self._group, list(self._topics.items()))
 
 
-async def stable_offset(client: AIOKafkaClient, group: str, tp: TopicPartition) -> tuple[int, str | None] | None:
-    """The committed offset of a partition and its metadata; None where there is none.
+async def committed_offsets(
+    client: AIOKafkaClient, group: str, places: Iterable[TopicPartition], *, stable: bool = True
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What a group has committed for these partitions; those without an offset are left out.
 
-    Raises `Unsettled` while a transaction hangs on it, and `KafkaError`.
+    Raises `Unsettled` while a transaction hangs on one of them, or tells what was committed before it where that need
+    not be `stable`; and `KafkaError`.
     """
     node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-    response: Any = await client.send(node, _OffsetFetchRequest(group, tp), group=ConnectionGroup.COORDINATION)
+    request = _OffsetFetchRequest(group, places, stable=stable)
+    response: Any = await client.send(node, request, group=ConnectionGroup.COORDINATION)
     _raise_for(getattr(response, "error_code", 0))  # version 1 has none for the whole
-    for _, partitions, *_ in response.topics:
-        for _, offset, *_, metadata, error_code in (_without_tags(told) for told in partitions):
+    found = {}
+    for topic, partitions, *_ in response.topics:
+        for number, offset, *_, metadata, error_code in (_without_tags(told) for told in partitions):
             _raise_for(error_code)
-            return None if offset < 0 else (offset, metadata)
-    return None
+            if offset >= 0:
+                found[TopicPartition(topic, number)] = OffsetAndMetadata(offset, metadata)
+    return found
 
 
 def _without_tags(told: tuple[Any, ...]) -> tuple[Any, ...]:

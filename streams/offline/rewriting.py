@@ -7,7 +7,6 @@ from what is committed.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,19 +18,18 @@ from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import Incoming, Outgoing, Route
-from ..kafka.errors import Lost, OutboxError
-from ..plane.coordinator import Ledger
+from ..kafka.errors import OutboxError, RecordsRefused
+from ..kafka.sender import OutboxPolicy, until_answered
+from ..plane.coordinator import Coordinator
 from ..plane.marks import Progress
-from ..plane.outbox import ExactlyOnce, OutboxPolicy, Refused
+from ..plane.outbox import ExactlyOnce
 from ..plane.routing import Router
-from ..settings.broker import connection
+from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
 from ..topics.admin import admin_client, count_partitions, message_bytes
 
 #: milliseconds one fetch may wait
 _POLL_MS = 200
-#: seconds before a broker that did not answer is asked again
-_AGAIN_S = 0.5
 
 
 class RewritingError(BiSupervisedError):
@@ -73,9 +71,10 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
     Raises `ConfigurationError` for missing topics, `BrokerUnreachable`, and `RewritingError`.
     """
     router, partitions = await _prepared(run)
-    ledger = Ledger(connection(run.settings.kafka), run.group)
+    policy = outbox_policy(run.settings, connection(run.settings.kafka), run.group)
+    coordinator = Coordinator(policy.connection, policy.group)
     consumer = AIOKafkaConsumer(
-        **connection(run.settings.kafka).options(),
+        **policy.connection.options(),
         isolation_level="read_committed",
         auto_offset_reset="none",
         enable_auto_commit=False,
@@ -85,14 +84,14 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
     try:
         async with consumer:
             for partition in range(partitions):
-                place = _Place(run, TopicPartition(run.source, partition), consumer, ledger)
+                place = _Place(run, policy, TopicPartition(run.source, partition), consumer, coordinator)
                 await place.rewrite(router, decide, written)
     except OutboxError as error:
         raise RewritingError(f"{error}; the same command goes on from there") from error
     except KafkaError as error:
         raise RewritingError(f"{run.source} cannot be read: {error!r}; the same command goes on from there") from error
     finally:
-        await ledger.close()
+        await coordinator.close()
     return dict(written)
 
 
@@ -113,17 +112,18 @@ class _Place:
     """One partition, from the end of the last run to where the topic ends now."""
 
     run: Rewriting
+    policy: OutboxPolicy
     tp: TopicPartition
     consumer: Any  # AIOKafkaConsumer, which has no types
-    ledger: Ledger
+    coordinator: Coordinator
 
     async def rewrite(self, router: Router, decide: Callable[[Incoming], Outgoing], written: Counter[str]) -> None:
         self.consumer.assign([self.tp])
         end = (await self.consumer.end_offsets([self.tp]))[self.tp]
-        outbox = ExactlyOnce(_outbox_policy(self.run), self.tp, router, self.ledger)
+        outbox = ExactlyOnce(self.policy, self.tp, router, self.coordinator)
         try:
             self.consumer.seek(self.tp, await self._opened(outbox))
-            topic_id = await self.ledger.topic_id(self.tp.topic)
+            topic_id = await self.coordinator.topic_id(self.tp.topic)
             while await self.consumer.position(self.tp) < end:
                 fetched = await self.consumer.getmany(self.tp, timeout_ms=_POLL_MS)
                 records = [record for record in fetched.get(self.tp, ()) if record.offset < end]
@@ -136,19 +136,15 @@ class _Place:
 
     async def _opened(self, outbox: ExactlyOnce) -> int:
         """Open the outbox. Returns the offset to begin at. A broker that has just started may need some tries."""
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self.run.settings.stream.watchdog_s
-        while True:
-            try:
-                await outbox.open()  # before progress is read: from here on another run of the name sends nothing
-                return await self._start()
-            except Lost:
-                if clock() > deadline:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
+
+        async def begun() -> int:
+            await outbox.open()  # before progress is read: from here on another run of the name sends nothing
+            return await self._start()
+
+        return await until_answered(begun, self.policy.watchdog_s)
 
     async def _start(self) -> int:
-        stored, topic_id = await self.ledger.progress(self.tp), await self.ledger.topic_id(self.tp.topic)
+        stored, topic_id = await self.coordinator.progress(self.tp), await self.coordinator.topic_id(self.tp.topic)
         first: int = (await self.consumer.beginning_offsets([self.tp]))[self.tp]
         if stored is None:
             return first
@@ -164,19 +160,8 @@ class _Place:
     async def _send(self, outbox: ExactlyOnce, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         try:
             await outbox.send(outcomes, progress)
-        except Refused as error:
+        except RecordsRefused as error:
             raise RewritingError(
                 f"{error}; give {' and '.join(self.run.outputs.topics.values())} the max.message.bytes of the system's "
                 "topics, and the same command goes on from there"
             ) from error
-
-
-def _outbox_policy(run: Rewriting) -> OutboxPolicy:
-    kafka, stream = run.settings.kafka, run.settings.stream
-    return OutboxPolicy(
-        connection=connection(kafka),
-        group=run.group,
-        transaction_timeout_s=stream.transaction_timeout_s,
-        request_timeout_s=kafka.request_timeout_s,
-        watchdog_s=stream.watchdog_s,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ..kafka.records import fetch_lean
-from .coordinator import Ledger
+from .coordinator import Coordinator
 from .outbox import AtLeastOnce, ExactlyOnce, Outbox
 from .policy import PlanePolicy
 from .routing import Router
@@ -21,7 +21,7 @@ class KafkaClients:
         self._policy = policy
         self._router = router
         self._consumer: AIOKafkaConsumer | None = None
-        self.coordinator = Ledger(policy.outbox.connection, policy.outbox.group)
+        self.coordinator = Coordinator(policy.outbox.connection, policy.outbox.group)
 
     def make_consumer(self) -> AIOKafkaConsumer:
         """The consumer of this plane. Called once, in a running event loop."""

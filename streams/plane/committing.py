@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..kafka.errors import Lost
+from ..kafka.errors import Lost, RecordsRefused
 from .marks import Progress
-from .outbox import Outbox, Refused
+from .outbox import Outbox
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
 from .slots import Plan
@@ -62,7 +62,7 @@ class Committing:
         self._sent.append(plan)
         try:
             committed = await self.outbox.send(plan.outcomes, plan.progress)
-        except Refused as refusal:
+        except RecordsRefused as refusal:
             self.window.rolled_back(self._sent.pop())
             self._isolate(plan, refusal)
             return await self._recover()
@@ -115,7 +115,7 @@ class Committing:
 
     # refused
 
-    def _isolate(self, plan: Plan, refusal: Refused) -> None:
+    def _isolate(self, plan: Plan, refusal: RecordsRefused) -> None:
         """Put the refused records aside as fallback; where they are not known, look in half as many next time."""
         if not refusal.culprits:
             self._limit = max(1, len(plan.slots) // 2)

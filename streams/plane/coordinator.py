@@ -8,18 +8,20 @@ request is made here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
+from ..kafka.client import partitions_for
 from ..kafka.connection import Connection
 from ..kafka.errors import Lost, denial
 from ..kafka.last_transaction import LastTransaction, Reachable
-from ..kafka.requests import stable_offset, topic_id
+from ..kafka.requests import committed_offsets, topic_id
 from .marks import Progress, decode
 
 T = TypeVar("T")
@@ -28,18 +30,30 @@ T = TypeVar("T")
 ANSWER_S = 10.0
 
 
-class Asked(Protocol):
-    """What is asked about committed progress."""
+class Coordination(Protocol):
+    """What a partition and its outbox ask: a `Coordinator`, or one that is played.
 
-    async def progress(self, tp: TopicPartition) -> Progress | None: ...
-    async def topic_id(self, topic: str) -> str: ...
-    async def close(self) -> None: ...
-
-
-class Ledger:
-    """Asks one group's coordinator. Every method raises `Lost` when the broker does not answer, `NotAllowed` when it
-    does not let us ask.
+    Every method raises `Lost` when the broker does not answer, `NotAllowed` when it does not let us ask.
     """
+
+    async def progress(self, tp: TopicPartition) -> Progress | None:
+        """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Unsettled`."""
+
+    async def topic_id(self, topic: str) -> str:
+        """The id of a topic, '' where the broker has none."""
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        """The numbers of a topic's partitions."""
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+        """End this transaction again as it ended, in all that it can have reached."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class Coordinator:
+    """Asks one group's coordinators, over one connection to each."""
 
     def __init__(self, connection: Connection, group: str) -> None:
         self._connection = connection
@@ -54,19 +68,29 @@ class Ledger:
             await client.close()
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
-        """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Lost`, `Unsettled`."""
-        return await self._asked(lambda client: self._committed(client, tp))
+        """As `Coordination` says."""
+        stored = (await self.committed([tp])).get(tp)
+        return None if stored is None else decode(stored.offset, stored.metadata)
+
+    async def committed(
+        self, places: Iterable[TopicPartition], *, stable: bool = True
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What is committed for these partitions, where anything is; not `stable`: as it is before open transactions.
+
+        Raises `Lost` and `NotAllowed`, and `Unsettled` of what is to be stable.
+        """
+        return await self._asked(lambda client: committed_offsets(client, self._group, places, stable=stable))
 
     async def topic_id(self, topic: str) -> str:
-        """The id of a topic, '' where the broker has none."""
+        """As `Coordination` says."""
         return await self._asked(lambda client: topic_id(client, topic))
 
     async def partitions_for(self, topic: str) -> set[int]:
-        """The numbers of a topic's partitions."""
-        return await self._asked(lambda client: client._wait_on_metadata(topic))  # noqa: SLF001  # as producers ask it
+        """As `Coordination` says."""
+        return await self._asked(lambda client: partitions_for(client, topic))
 
     async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
-        """Say again how this transaction ended, over all that it can have reached."""
+        """As `Coordination` says."""
         await self._asked(lambda client: last.end_again(client, reachable))
 
     async def _asked(self, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
@@ -93,7 +117,3 @@ class Ledger:
                     raise
                 self._client = client
             return self._client
-
-    async def _committed(self, client: AIOKafkaClient, tp: TopicPartition) -> Progress | None:
-        stored = await stable_offset(client, self._group, tp)
-        return None if stored is None else decode(*stored)

@@ -14,8 +14,9 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from ..kafka.consumer import check_client, wait_at_broker
 from ..kafka.errors import Lost
-from ..kafka.records import check_client, read_any_header, wait_at_broker
+from ..kafka.records import read_any_header
 from .clients import FETCH_WAIT_MS
 from .partition import Partition
 from .policy import PlanePolicy

@@ -22,7 +22,7 @@ from ...schemas.records import Incoming, Outgoing
 from ..kafka.errors import Lost
 from .caution import Caution, CautionPolicy
 from .committing import Committing
-from .coordinator import Asked
+from .coordinator import Coordination
 from .marks import MarksError
 from .outbox import Outbox
 from .pacing import Pacing, PacingPolicy
@@ -60,7 +60,7 @@ class Partition:
         tp: TopicPartition,
         policy: PartitionPolicy,
         outbox: Outbox,
-        coordinator: Asked,
+        coordinator: Coordination,
         substitute: Substitute,
         plane: PlanePort,
         clock: Callable[[], float],

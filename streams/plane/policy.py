@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .outbox import OutboxPolicy
+from ..kafka.sender import OutboxPolicy
 from .partition import PartitionPolicy
 
 

@@ -16,7 +16,7 @@ from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
 from .batch import Batch
-from .coordinator import Asked
+from .coordinator import Coordination
 from .outbox import Outbox
 
 
@@ -105,7 +105,7 @@ class Clients(Protocol):
     """The Kafka clients of one plane. Making one does no I/O."""
 
     @property
-    def coordinator(self) -> Asked:
+    def coordinator(self) -> Coordination:
         """Tells what the group has committed."""
 
     def make_consumer(self) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types

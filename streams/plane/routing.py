@@ -10,13 +10,11 @@ from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from ...schemas.records import Outgoing, Route
-
-#: what a broker accepts unless told otherwise (`message.max.bytes`), bytes
-DEFAULT_MESSAGE_BYTES = 1_048_588
+from ..kafka.producer import DEFAULT_MESSAGE_BYTES
 
 
 class Topics(Protocol):
-    """Knows how many partitions topics have: a producer, or a ledger."""
+    """Knows how many partitions topics have: a producer, or a `Coordination`."""
 
     async def partitions_for(self, topic: str) -> set[int]: ...
 
@@ -37,6 +35,11 @@ class Router:
         self._source_partitions = source_partitions
         self._partitions: dict[Route, int] = {}
 
+    @property
+    def limits_by_topic(self) -> dict[str, int]:
+        """Bytes that each topic accepts, by its name."""
+        return {topic: self.limits[route] for route, topic in self.topics.items()}
+
     async def learn(self, topics: Topics) -> None:
         """Ask how many partitions each topic has. Raises what `topics` raises."""
         for route, topic in self.topics.items():
@@ -49,7 +52,7 @@ class Router:
             return source_partition
         if outcome.key is None:
             return source_partition % count
-        return _hash(outcome.key) % count
+        return hash_of_key(outcome.key) % count
 
     def reachable(self, source_partition: int) -> list[TopicPartition]:
         """Every output partition that an outcome of this input partition can go to."""
@@ -62,5 +65,6 @@ class Router:
 
 
 @lru_cache(maxsize=65_536)
-def _hash(key: bytes) -> int:
+def hash_of_key(key: bytes) -> int:
+    """By which Kafka's own default partitioner chooses a partition: the rest of its division by how many there are."""
     return int(murmur2(key)) & 0x7FFFFFFF

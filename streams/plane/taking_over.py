@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 from ...schemas.errors import BiSupervisedError
 from ..kafka.errors import Lost, Unsettled
-from .coordinator import Asked
+from .coordinator import Coordination
 from .marks import Progress
 from .outbox import Outbox
 
@@ -34,7 +34,7 @@ class TakingOver:
 
     tp: TopicPartition
     outbox: Outbox
-    coordinator: Asked
+    coordinator: Coordination
     first_offset: Callable[[TopicPartition], Awaitable[int]]  #: where a group begins that has never committed
     clock: Callable[[], float]
     missing_s: float  #: seconds for which a committed offset may be missing before the partition is stopped

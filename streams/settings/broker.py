@@ -1,4 +1,4 @@
-"""`[kafka]`: from the settings to a connection, and what is wrong with what they say about encryption and identity."""
+"""From the settings to a connection and a way of sending, and what is wrong with `[kafka]`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection, Mechanism
+from ..kafka.sender import OutboxPolicy
 from .secret import secret
-from .tables import KafkaSettings
+from .tables import KafkaSettings, Settings
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
@@ -38,6 +39,17 @@ def read_connection(kafka: KafkaSettings) -> tuple[Connection, list[str]]:
         context,
     )
     return made, _unused(kafka) + unknown + unread
+
+
+def outbox_policy(settings: Settings, made: Connection, group: str) -> OutboxPolicy:
+    """How the settings want records sent over the connection that was made of them, and this group's offsets kept."""
+    return OutboxPolicy(
+        connection=made,
+        group=group,
+        transaction_timeout_s=settings.stream.transaction_timeout_s,
+        request_timeout_s=settings.kafka.request_timeout_s,
+        watchdog_s=settings.stream.watchdog_s,
+    )
 
 
 def _encrypted(kafka: KafkaSettings) -> bool:

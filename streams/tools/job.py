@@ -1,7 +1,8 @@
 """A named job over topics: the records it sends and how far it has come are committed in one transaction.
 
 The name is a consumer group, which keeps the progress, and a transactional id, which lets one run at a time write.
-So a job that is killed and run again repeats nothing and misses nothing. Errors:
+So a job that is killed and run again repeats nothing and misses nothing, whatever became of the broker meanwhile.
+Errors:
 
     JobError
     ├── Superseded   another run of the same job took over; this one can commit nothing more
@@ -11,38 +12,32 @@ So a job that is killed and run again repeats nothing and misses nothing. Errors
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import (
-    GroupCoordinatorNotAvailableError,
-    InvalidProducerEpoch,
-    KafkaError,
-    MessageSizeTooLargeError,
-    ProducerFenced,
-    RecordListTooLargeError,
-)
+from aiokafka import TopicPartition
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import Headers
-from ..kafka.last_transaction import producer_of
-from ..settings.broker import connection
+from ..kafka.errors import Disconnected, Lost, NotAllowed, OutboxError, RecordsRefused
+from ..kafka.last_transaction import LastTransaction
+from ..kafka.sender import TransactionalSender, until_answered
+from ..plane.coordinator import Coordinator
+from ..plane.routing import hash_of_key
+from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
-from ..topics.admin import admin_client
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
-#: seconds until a coordinator that is being made is asked for again
-_ASK_AGAIN_S = 0.1
-#: seconds for the question who has our name
-_ASK_S = 5.0
-#: bytes of the largest record that the client lets through: what is too large, the broker says
-_CLIENT_BYTES = 256 * 1024 * 1024
+#: bytes of the largest record that is sent: what is too large, the broker says
+_RECORD_BYTES = 256 * 1024 * 1024
+#: bytes of one record batch: less than nearly every topic takes
+_BATCH_BYTES = 16 * 1024
+
+Offsets: TypeAlias = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class JobError(BiSupervisedError):
@@ -72,137 +67,136 @@ class Send:
 class Job:
     """One run of a named job."""
 
-    def __init__(self, settings: Settings, group: str) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, group: str, places: Sequence[TopicPartition], to: str) -> None:
+        """`places`: partitions whose offsets tell how far it has come; `to`: the topic that it sends to."""
+        policy = replace(outbox_policy(settings, connection(settings.kafka), group), batch_bytes=_BATCH_BYTES)
         self.group = group
-        self._producer: AIOKafkaProducer | None = None
+        self._places = places
+        self._to = to
+        self._partitions = 0  # of the topic that it sends to
+        self._patience_s = policy.watchdog_s
+        self._alone = False  # the topic takes less than a batch: each record goes in one of its own
+        self._committed: dict[TopicPartition, OffsetAndMetadata] = {}  # as this run knows it
+        self._coordinator = Coordinator(policy.connection, group)
+        self._sender = TransactionalSender(policy, group, {to: _RECORD_BYTES}, self._end_again)
 
-    async def open(self) -> None:
-        """Become the one run that may commit: a former one is fenced, and its open transaction aborted.
-
-        Raises `JobError`.
-        """
-        asyncio.get_running_loop().set_exception_handler(_forget)
-        kafka, stream = self._settings.kafka, self._settings.stream
-        self._producer = AIOKafkaProducer(
-            **connection(kafka).options(),
-            transactional_id=self.group,
-            transaction_timeout_ms=int(stream.transaction_timeout_s * 1000),
-            request_timeout_ms=int(kafka.request_timeout_s * 1000),
-            max_request_size=_CLIENT_BYTES,
-        )
+    async def topic_id(self, topic: str) -> str:
+        """The id of a topic, '' where the broker has none. Raises `Interrupted`."""
         async with self._watched():
-            await self._producer.start()
-
-    async def close(self) -> None:
-        """Close the connection; an open transaction is aborted."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            # in a task of its own: a producer that sent nothing ends its stop with CancelledError
-            stopping = asyncio.create_task(producer.stop())
-            await asyncio.wait([stopping], timeout=self._settings.kafka.request_timeout_s)
-            if stopping.done() and not stopping.cancelled():
-                stopping.exception()  # thrown away, whatever state it was in
-            else:
-                stopping.cancel()
+            return await until_answered(lambda: self._coordinator.topic_id(topic), self._patience_s)
 
     async def committed(self) -> dict[TopicPartition, OffsetAndMetadata]:
-        """What former runs of this name committed. Raises `BrokerUnreachable`."""
-        async with admin_client(self._settings) as admin:
-            stored = await self._stored(admin)
-        return {tp: offset for tp, offset in stored.items() if offset.offset >= 0}
+        """What former runs have committed by now; one that is under way may change it. Raises `Interrupted`."""
+        async with self._watched():
+            return await until_answered(
+                lambda: self._coordinator.committed(self._places, stable=False), self._patience_s
+            )
 
-    async def _stored(self, admin: AIOKafkaAdminClient) -> dict[TopicPartition, OffsetAndMetadata]:
-        """A broker that was never asked about groups makes a topic for them first, and answers after that."""
-        async with asyncio.timeout(self._settings.kafka.request_timeout_s):
-            while True:
-                with suppress(GroupCoordinatorNotAvailableError):
-                    stored: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(
-                        self.group
-                    )
-                    return stored
-                await asyncio.sleep(_ASK_AGAIN_S)
+    async def open(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Become the one run that may commit: a former one is fenced, and its open transaction aborted.
 
-    async def commit(self, records: Sequence[Send], offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> list[int]:
+        Returns what former runs committed, for good. Raises `JobError`.
+        """
+        asyncio.get_running_loop().set_exception_handler(_forget)
+        async with self._watched():
+            self._committed = await until_answered(self._taken_over, self._patience_s)
+        return dict(self._committed)
+
+    async def close(self) -> None:
+        """Close the connections. A transaction that is still open is aborted by the next run, or by the broker."""
+        await self._sender.close()
+        await self._coordinator.close()
+
+    async def commit(self, records: Sequence[Send], offsets: Offsets) -> list[int]:
         """Send the records and commit the offsets, all or nothing.
 
         Returns the indexes of records that the broker refuses as too large: then nothing was committed.
         Raises `Superseded` or `Interrupted`.
         """
-        producer = self._producer
-        if producer is None:
-            raise Interrupted("the job is not open")
         async with self._watched():
-            await producer.begin_transaction()
-            refused = await _deliver(producer, records)
-            if refused:
-                await producer.abort_transaction()
-                return refused
-            await producer.send_offsets_to_transaction(dict(offsets), self.group)
-            await producer.commit_transaction()
+            try:
+                await self._send(records, offsets)
+            except RecordsRefused as error:
+                await self._open_again()
+                if all(error.too_large(index) for index in error.culprits):
+                    return sorted(error.culprits)
+                raise
+        self._committed.update(offsets)
         return []
+
+    # taking over
+
+    async def _end_again(self, last: LastTransaction) -> None:
+        await self._coordinator.end_again(last, self._reachable)
+
+    async def _reachable(self) -> list[TopicPartition]:
+        return [TopicPartition(self._to, number) for number in await self._coordinator.partitions_for(self._to)]
+
+    async def _taken_over(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What is committed, when nobody else can change it any more. Raises `Lost`: to be asked again."""
+        await self._sender.open()
+        self._partitions = len(await self._reachable())
+        committed = await self._coordinator.committed(self._places)
+        if not committed and self._sender.followed_another:  # a coordinator that has just started may not know it yet
+            raise Lost("nothing is committed, though a run of this name has begun; if that stays so, take another name")
+        return committed
+
+    async def _open_again(self) -> None:
+        """A new producer, with which this run goes on if no other one did: the last one is in no state to.
+
+        The broker went away between two transactions, or refused records: their sequence numbers are missing then.
+        """
+        await until_answered(self._taken_over_again, self._patience_s)
+
+    async def _taken_over_again(self) -> None:
+        if await self._sender.superseded():
+            raise self._superseded()
+        found = await self._taken_over()
+        if any(tp not in found or found[tp].offset < ours.offset for tp, ours in self._committed.items()):
+            raise Lost("the broker knows less than this run has committed")
+        if found != self._committed:
+            raise self._superseded()
+
+    # sending
+
+    async def _send(self, records: Sequence[Send], offsets: Offsets) -> None:
+        """One transaction; the same again where the broker went away before it, or tells of whole batches only."""
+        places = [(record.topic, self._partition(index, record)) for index, record in enumerate(records)]
+        while True:
+            try:
+                await self._sender.send(records, places, offsets, alone=self._alone)
+            except Disconnected:
+                await self._open_again()
+            except RecordsRefused as error:
+                if error.culprits:
+                    raise
+                await self._open_again()
+                self._alone = True
+            else:
+                return
+
+    def _partition(self, index: int, record: Send) -> int:
+        if record.partition is not None:
+            return record.partition
+        return (index if record.key is None else hash_of_key(record.key)) % self._partitions
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
-        """Translate foreign errors once, and end calls that would retry for ever."""
+        """Say what a lost transaction means for the job."""
         try:
-            async with asyncio.timeout(self._settings.stream.watchdog_s):
-                yield
-        except (KafkaError, OSError, TimeoutError, AssertionError) as error:  # aiokafka asserts on a failed transaction
-            if isinstance(error, _FENCED) or await self._followed():
-                raise Superseded(
-                    f"another run of {self.group} took over; this one has ended, and sent nothing since"
-                ) from error
-            why = str(error) or type(error).__name__
-            raise Interrupted(f"{self.group} was interrupted ({why}): run it again, and it goes on") from error
+            yield
+        except (OutboxError, NotAllowed) as error:
+            why = error.__cause__ or error
+            if isinstance(why, _FENCED) or await self._sender.superseded():
+                raise self._superseded() from error
+            told = str(why) or type(why).__name__
+            raise Interrupted(f"{self.group} was interrupted ({told}): run it again, and it goes on") from error
 
-    async def _followed(self) -> bool:
-        """Another run has our name by now.
-
-        The broker (Kafka 4.4.0) does not always say so: asked to end a transaction while it fences its producer, it
-        was seen to answer that it failed, error -1.
-        """
-        producer = self._producer
-        if producer is None:
-            return False
-        ours = producer._txn_manager  # noqa: SLF001  # no public call tells which producer it is
-        if not ours.has_pid():  # it never had the name
-            return False
-        with suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_ASK_S):
-                now = await producer_of(producer.client, self.group)
-                return now is not None and now != (ours.producer_id, ours.producer_epoch)
-        return False
+    def _superseded(self) -> Superseded:
+        return Superseded(f"another run of {self.group} took over; this one has ended, and sent nothing since")
 
 
 def _forget(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A producer that is fenced leaves futures nobody awaits: what they hold has been raised, and told, already."""
     if not isinstance(context.get("exception"), KafkaError):
         loop.default_exception_handler(context)
-
-
-async def _deliver(producer: AIOKafkaProducer, records: Sequence[Send]) -> list[int]:
-    """Send and await every acknowledgement. Returns which records are too large; raises any other error."""
-    acks: list[Awaitable[Any]] = []
-    try:
-        for record in records:
-            acks.append(await _send(producer, record))  # noqa: PERF401  # those sent before a failure are awaited, too
-    finally:
-        answers = await asyncio.gather(*acks, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, _TOO_LARGE):
-            raise answer
-    return [index for index, answer in enumerate(answers) if isinstance(answer, _TOO_LARGE)]
-
-
-async def _send(producer: AIOKafkaProducer, record: Send) -> Awaitable[Any]:
-    headers = list(record.headers)
-    if record.key is None and record.value is None:  # which `send` does not take
-        batch = producer.create_batch()
-        batch.append(timestamp=record.timestamp, key=None, value=None, headers=headers)
-        ack: Awaitable[Any] = await producer.send_batch(batch, record.topic, partition=record.partition or 0)
-        return ack
-    plain: Awaitable[Any] = await producer.send(
-        record.topic, record.value, record.key, record.partition, timestamp_ms=record.timestamp, headers=headers
-    )
-    return plain

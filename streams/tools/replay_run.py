@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +16,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
-from ..plane.coordinator import Ledger
-from ..settings.broker import connection
 from ..settings.tables import Settings
-from ..topics.reading import partitions_of, read_at, reader, retention_ms
+from ..topics.reading import all_ended, partitions_of, read_at, reader, retention_ms
 from .job import Job, Send
 from .replay import Counts, Mark, ReplayError, Taken, Wish, again, decode_mark, encode_mark, take
 
@@ -78,15 +76,16 @@ async def run_replay(
 
     Raises `ReplayError` where the name belongs to another replay, `JobError`, `BrokerUnreachable`, `TopicMissing`.
     """
-    job = Job(settings, group_of_replay(settings, name))
+    places = await partitions_of(settings, settings.topics.fallback)
     targets = len(await partitions_of(settings, wish.to))
+    job = Job(settings, group_of_replay(settings, name), places, wish.to)
     try:
-        replay = await _begun(settings, job, name, wish, targets)  # other options are refused before a run is ended
-        if not dry_run:
-            await job.open()
-            replay = await _begun(settings, job, name, wish, targets)  # a former run commits nothing from here on
-        if not (dry_run or replay.resumed):
-            await job.commit([], _offsets(replay.marks))
+        begin = _Beginning(settings, name, wish, places, targets, await job.topic_id(settings.topics.fallback))
+        replay = await begin.after(await job.committed())  # other options are refused before a run is ended
+        if not (dry_run or await _finished(settings, replay)):
+            replay = await begin.after(await job.open())  # a former run commits nothing from here on
+            if not replay.resumed:
+                await job.commit([], _offsets(replay.marks))
         if not replay.left:
             replay.finished = True
             return replay
@@ -103,6 +102,32 @@ async def run_replay(
     return replay
 
 
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """Where a run of a name begins."""
+
+    settings: Settings
+    name: str
+    wish: Wish
+    places: list[TopicPartition]  #: of the fallback topic
+    targets: int  #: partitions of the topic it sends to
+    topic_id: str  #: of the fallback topic
+
+    async def after(self, committed: Mapping[TopicPartition, OffsetAndMetadata]) -> Replay:
+        """Where a former run came to, or a fresh snapshot where nothing is committed. Raises `ReplayError`."""
+        name, wish = self.name, self.wish
+        if not committed:
+            marks = await _snapshot(self.settings, self.places, self.topic_id, wish)
+            return Replay(name, marks, wish, self.targets, resumed=False)
+        marks = {tp: (at.offset, decode_mark(at.metadata, name)) for tp, at in committed.items()}
+        return Replay(name, marks, checked(name, marks, self.topic_id, wish), self.targets, resumed=True)
+
+
+async def _finished(settings: Settings, replay: Replay) -> bool:
+    """A former run came to its end, and all that it sent is seen."""
+    return replay.resumed and not replay.left and await all_ended(settings, replay.wish.to)
+
+
 def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
     """It says so where records are gone, instead of passing over them."""
     most = min(_STEP_RECORDS, settings.stream.fetch_records)
@@ -112,21 +137,6 @@ def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContext
 async def _oldest_ms(settings: Settings, topic: str) -> int:
     kept = await retention_ms(settings, topic)
     return 0 if kept is None else round(time.time() * 1000) - kept
-
-
-async def _begun(settings: Settings, job: Job, name: str, wish: Wish, targets: int) -> Replay:
-    """What a former run committed, or a fresh snapshot."""
-    places = await partitions_of(settings, settings.topics.fallback)
-    ledger = Ledger(connection(settings.kafka), job.group)
-    try:
-        identity = await ledger.topic_id(settings.topics.fallback)
-    finally:
-        await ledger.close()
-    stored = await job.committed()
-    if not stored:
-        return Replay(name, await _snapshot(settings, places, identity, wish), wish, targets, resumed=False)
-    marks = {tp: (at.offset, decode_mark(at.metadata, name)) for tp, at in stored.items()}
-    return Replay(name, marks, checked(name, marks, identity, wish), targets, resumed=True)
 
 
 def checked(name: str, marks: Marks, identity: str, wish: Wish) -> Wish:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -13,12 +12,12 @@ from aiokafka.errors import KafkaError
 
 from ..kafka.connection import why_not
 from ..kafka.errors import BrokerUnreachable
-from ..plane.routing import DEFAULT_MESSAGE_BYTES
+from ..kafka.producer import DEFAULT_MESSAGE_BYTES
 from ..settings.broker import connection
 from ..settings.tables import Settings
 
 
-async def message_bytes(admin: Any, topic: str) -> int:  # noqa: ANN401  # aiokafka has no types
+async def message_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
     """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
     return int((await configured(admin, topic, "max.message.bytes")).get("max.message.bytes", DEFAULT_MESSAGE_BYTES))
 

@@ -39,18 +39,24 @@ async def retention_ms(settings: Settings, topic: str) -> int | None:
     return kept if kept >= 0 else None
 
 
+async def all_ended(settings: Settings, topic: str) -> bool:
+    """Whether no record of a topic belongs to a transaction that has not ended: consumers see all of them."""
+    places = await partitions_of(settings, topic)
+    async with reader(settings, places) as seeing, reader(settings, places, isolation_level="read_uncommitted") as all_:
+        return bool(await seeing.end_offsets(places) == await all_.end_offsets(places))
+
+
 @asynccontextmanager
 async def reader(
     settings: Settings, places: Collection[TopicPartition], **options: str | int
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of these partitions, at their beginning. `options` are aiokafka's. Raises `BrokerUnreachable`."""
-    usual: dict[str, str | int] = {"auto_offset_reset": "earliest", "max_partition_fetch_bytes": _FETCH_BYTES}
-    consumer = AIOKafkaConsumer(
-        **connection(settings.kafka).options(),
-        **(usual | options),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-    )
+    usual: dict[str, str | int] = {
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": _FETCH_BYTES,
+    }
+    consumer = AIOKafkaConsumer(**connection(settings.kafka).options(), **(usual | options), enable_auto_commit=False)
     try:
         await consumer.start()
         if places:

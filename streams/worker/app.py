@@ -21,7 +21,7 @@ from mode import Service
 from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
 from ..flow import AGENTS, AgentName, Step, steps
-from ..kafka.client import notice_severed
+from ..kafka.client import notice_broken_connections
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
@@ -183,7 +183,7 @@ def run_worker(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     app = create_app(configuration, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
-    notice_severed()
+    notice_broken_connections()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)

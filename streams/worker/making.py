@@ -40,12 +40,12 @@ from ...schemas.budget import NANO, Amount
 from ...schemas.errors import ConfigurationError
 from ..flow import AgentName, Step, accepts_local, group_of, request_format
 from ..plane.caution import CautionPolicy
-from ..plane.outbox import OutboxPolicy
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy
 from ..plane.routing import Router
 from ..plane.window import WindowPolicy
+from ..settings.broker import outbox_policy
 from ..settings.file import Configuration
 from ..settings.secret import one_word
 from ..settings.tables import BudgetSettings, LocalSettings, RemoteSettings, Settings
@@ -61,17 +61,10 @@ def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
     """How the records of this step are moved."""
     settings = configuration.settings
     kafka, stream = settings.kafka, settings.stream
-    outbox = OutboxPolicy(
-        connection=configuration.connection,
-        group=group_of(settings, step.agent),
-        transaction_timeout_s=stream.transaction_timeout_s,
-        request_timeout_s=kafka.request_timeout_s,
-        watchdog_s=stream.watchdog_s,
-    )
     return PlanePolicy(
         name=step.agent,
         topic=step.topic,
-        outbox=outbox,
+        outbox=outbox_policy(settings, configuration.connection, group_of(settings, step.agent)),
         partition=_partition_policy(settings, step),
         delivery=stream.delivery,
         start=stream.start,

@@ -14,6 +14,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from ...schemas.errors import ConfigurationError
 from ..flow import topics_of
+from ..kafka.client import client_of
 from ..kafka.errors import NotAllowed
 from ..settings.file import Configuration
 from ..settings.tables import Settings
@@ -62,7 +63,7 @@ async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka
 
     Whoever may read is told that there is no such offset, or another leader: no record is fetched.
     """
-    client = admin._client  # noqa: SLF001  # the admin client itself cannot fetch
+    client = client_of(admin)
     partitions = [(0, _NO_OFFSET, 1)]
     told = await client.send(client.get_random_node(), FetchRequest(0, 0, 1, 1, [(topic, partitions)]))
     codes = [code for _, answers in told.topics for _, code, *_ in answers]

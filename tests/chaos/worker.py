@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.plane.outbox import Outbox
+from bisupervised.streams.kafka.batches import Place, Sendable
+from bisupervised.streams.kafka.sender import Sender
 from bisupervised.streams.settings.file import load_configuration
 from bisupervised.streams.worker.app import run_worker
 
-_deliver = Outbox._deliver
+_deliver = Sender.deliver
 
 
 def lay_traps(folder: Path) -> None:
     """Make every transaction look for a trap of this process."""
     trap = folder / str(os.getpid())
 
-    async def deliver(self: Outbox, producer: Any, outcomes: Sequence[Outgoing]) -> None:
-        await _deliver(self, producer, outcomes)
-        if outcomes and trap.exists():
+    async def deliver(
+        self: Sender, records: Sequence[Sendable], places: Iterable[Place], *, alone: bool = False
+    ) -> None:
+        await _deliver(self, records, places, alone=alone)
+        if records and trap.exists():
             signum, victim = map(int, trap.read_text().split())
             trap.unlink()
             os.kill(victim, signum)
 
-    Outbox._deliver = deliver  # type: ignore[method-assign]  # the one place between sending and committing
+    Sender.deliver = deliver  # type: ignore[method-assign]  # the one place between sending and committing
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.tools.job import Interrupted, Job
@@ -23,7 +24,7 @@ def settings() -> Settings:
 
 
 async def test_a_job_that_reaches_no_broker_was_interrupted(settings: Settings) -> None:
-    job = Job(settings, "replay-one")
+    job = Job(settings, "replay-one", [TopicPartition("fallback", 0)], "requests")
     with pytest.raises(Interrupted, match="run it again, and it goes on"):
         await job.open()
     await job.close()

@@ -11,18 +11,19 @@ from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost
-from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.kafka.sender import OutboxPolicy
+from bisupervised.streams.plane.coordinator import Coordinator
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.outbox import ExactlyOnce
 from bisupervised.streams.plane.routing import Router
 from support.pipeline import Pipeline, Setup, check_exactly_once, mixed, request, wait_until
 
 
-def ledger(pipeline: Pipeline) -> Ledger:
-    return Ledger(Connection(pipeline.servers), pipeline.group("local"))
+def coordinator(pipeline: Pipeline) -> Coordinator:
+    return Coordinator(Connection(pipeline.servers), pipeline.group("local"))
 
 
-def outbox(pipeline: Pipeline, ledger: Ledger) -> ExactlyOnce:
+def outbox(pipeline: Pipeline, asking: Coordinator) -> ExactlyOnce:
     policy = OutboxPolicy(
         Connection(pipeline.servers),
         pipeline.group("local"),
@@ -30,7 +31,7 @@ def outbox(pipeline: Pipeline, ledger: Ledger) -> ExactlyOnce:
         request_timeout_s=10,
         watchdog_s=20,
     )
-    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2), ledger)
+    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2), asking)
 
 
 def record(value: bytes) -> Outgoing:
@@ -48,14 +49,13 @@ def test_nothing_of_a_zombie_appears(setup: Setup) -> None:
 
 
 async def _zombie(pipeline: Pipeline) -> None:
-    asking = ledger(pipeline)
+    asking = coordinator(pipeline)
     zombie, heir = outbox(pipeline, asking), outbox(pipeline, asking)
     await zombie.open()
     await zombie.send([record(b"first")], Progress(1))
-    producer = zombie._producer
-    assert producer is not None
+    producer = zombie.sender.producer
     await producer.begin_transaction()
-    await zombie._deliver(producer, [record(b"of the zombie")])
+    await zombie.sender.deliver([record(b"of the zombie")], [(pipeline.topic("results"), 0)])
     await heir.open()
     with pytest.raises(KafkaError):
         await producer.commit_transaction()

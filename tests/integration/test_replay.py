@@ -202,6 +202,24 @@ def test_a_value_too_large_to_carry_is_read_at_its_source(setup: Setup) -> None:
     assert [record.value for record in pipeline.records("requests")] == [sent.value] * 2
 
 
+def test_what_is_too_large_for_its_topic_is_left_out_and_counted_and_nothing_beside_it(
+    setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them fit one batch, which the broker refuses without a word which record it is."""
+    _, pipeline = setup()
+    large = Record(b"x" * 3000, 0, pipeline.topic("requests"), 0, START_MS, b"k")
+    outcome = fall_back(large, Facts(Source(large.topic, 0, 0)), "timeout", "late", "remote")
+    sent = [fallen(pipeline, number) for number in range(20)]
+    refused = [Sent(outcome.value, outcome.key, outcome.headers, outcome.timestamp, number % 2) for number in range(3)]
+    pipeline.send([*sent[:7], *refused, *sent[7:]], "fallback")
+    pipeline.alter("requests", max_message_bytes="1500")
+    assert cli.run([*replay(pipeline, "large", "--reason", "timeout"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (14, 0, 0)
+    assert (told["replayed"], told["refused"], told["not_chosen"]) == (14, 3, 6)
+
+
 def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
     """The first is frozen on its way, and wakes when the second is through."""
     _, pipeline = setup(stream=SMALL_STEPS)

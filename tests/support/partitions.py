@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from bisupervised.schemas.records import Incoming, Outgoing
-from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.kafka.errors import Lost, RecordsRefused
 from bisupervised.streams.plane.caution import CautionPolicy
 from bisupervised.streams.plane.marks import Progress, decode
-from bisupervised.streams.plane.outbox import Refused
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
 from bisupervised.streams.plane.slots import Lease
+from support.coordination import NewGroup
 from support.windows import TOPIC_ID, answer, log, window_policy
 
 TP = TopicPartition("requests", 0)
@@ -39,8 +39,8 @@ def lost_after(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: P
 
 
 @dataclass
-class ScriptedBroker:
-    """Outbox and ledger in one. `script` says how the next sends end; then all go through."""
+class ScriptedBroker(NewGroup):
+    """Outbox and coordinator in one. `script` says how the next sends end; then all go through."""
 
     stored: Progress | None = None
     epoch: int = 0  # how often the transactional id was opened
@@ -84,7 +84,7 @@ class ScriptedBroker:
             reaction(self, outcomes, progress)
         culprits = {i: self.refuses[o.value] for i, o in enumerate(outcomes) if o.value in self.refuses}
         if culprits:
-            raise Refused(culprits if self.tells or len(outcomes) == 1 else {})
+            raise RecordsRefused(culprits if self.tells or len(outcomes) == 1 else {})
         return self.store(outcomes, progress)
 
     async def progress(self, tp: TopicPartition) -> Progress | None:

@@ -13,15 +13,16 @@ from typing import Any
 from aiokafka import TopicPartition
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.caution import CautionPolicy
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import OutboxPolicy
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import PartitionPolicy
 from bisupervised.streams.plane.plane import DataPlane
 from bisupervised.streams.plane.policy import PlanePolicy
 from bisupervised.streams.plane.window import WindowPolicy
+from support.coordination import NewGroup
 from support.partitions import ScriptedBroker, Substitutes
 from support.records import Record
 from support.windows import TOPIC_ID, answers, window_policy
@@ -181,7 +182,7 @@ class FakeInbox:
         return batch
 
 
-class FakeLedger:
+class FakeCoordinator(NewGroup):
     """Every partition's broker knows its own progress."""
 
     def __init__(self, brokers: dict[TopicPartition, ScriptedBroker]) -> None:
@@ -262,7 +263,7 @@ class FakeClients:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.coordinator = world.ledger
+        self.coordinator = world.coordinator
 
     def make_consumer(self) -> Any:
         return self._world.consumer
@@ -290,7 +291,7 @@ class World:
         self.consumer = FakeConsumer()
         self.inbox = FakeInbox()
         self.brokers = {tp: ScriptedBroker(Progress(0, topic_id=TOPIC_ID)) for tp in (A, B)}
-        self.ledger = FakeLedger(self.brokers)
+        self.coordinator = FakeCoordinator(self.brokers)
         self.outboxes: list[Outbox] = []
         self.committed: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         self.shares: list[tuple[int, int]] = []  #: what the agent was told of its partitions

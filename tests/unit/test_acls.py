@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 from bisupervised.streams import cli
 from bisupervised.streams.commands.acls import Acl, creation_acls, worker_acls
 from bisupervised.streams.flow import AGENTS, steps
-from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.plane.coordinator import Coordinator
 from bisupervised.streams.plane.outbox import ExactlyOnce
 from bisupervised.streams.plane.routing import Router
 from bisupervised.streams.settings.file import load_settings
@@ -81,8 +81,8 @@ def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str)
 def test_transactional_ids_are_those_that_the_producers_have(settings: Settings, agent: str) -> None:
     step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
     policy = plane_policy(configuration_of(settings), step).outbox
-    ledger = Ledger(policy.connection, policy.group)
-    outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, 8), ledger)
+    coordinator = Coordinator(policy.connection, policy.group)
+    outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, 8), coordinator)
     (allowed,) = (acl for acl in worker_acls(settings, [step.agent]) if acl.resource == "transactional-id")
     assert allowed.prefixed
     assert outbox.transactional_id == f"{allowed.name}7"

@@ -13,9 +13,10 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
-from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.kafka.errors import Lost, RecordsRefused
+from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import AtLeastOnce, OutboxPolicy, Refused
+from bisupervised.streams.plane.outbox import AtLeastOnce
 from bisupervised.streams.plane.routing import Router
 from support.records import record_batch
 from support.virtual_time import on_virtual_time
@@ -69,7 +70,7 @@ async def outbox(wire: Any) -> AtLeastOnce:
     router = Router({"results": "results"}, 1, {"results": 1000})
     await router.learn(wire)
     made = AtLeastOnce(POLICY, SOURCE, router, wire)
-    made._producer = wire
+    made.sender._producer = wire
     return made
 
 
@@ -120,7 +121,7 @@ async def test_refused_records_do_not_hide_that_the_offset_before_was_committed(
     made = await outbox(wire)
     await made.send([OUTCOME], Progress(1))
     wire._fails = [MessageSizeTooLargeError()]
-    with pytest.raises(Refused):
+    with pytest.raises(RecordsRefused):
         await made.send([OUTCOME], Progress(2))
     assert wire.committed == [1]
 
@@ -146,7 +147,7 @@ async def test_record_batches_hold_every_outcome_in_order_and_know_how_many() ->
 async def test_after_a_loss_nothing_is_owed_for_it_may_have_been_sent_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire()
     made = await outbox(wire)
-    monkeypatch.setattr(made, "_make_producer", lambda: wire)
+    monkeypatch.setattr(made.sender, "_make_producer", lambda: wire)
     await made.send([OUTCOME], Progress(1))
     await made.open()
     assert await made.send([OUTCOME], Progress(2)) is None

@@ -19,10 +19,11 @@ from aiokafka.errors import (
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost, NotAllowed, denial
-from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.outbox import ExactlyOnce
 from bisupervised.streams.plane.routing import Router
+from support.coordination import NewGroup
 from support.records import record_batch
 
 
@@ -96,26 +97,11 @@ class RefusingProducer:
     commit_transaction = begin_transaction
 
 
-class FirstOwners:
-    """A ledger where nothing is to be said of a transaction before."""
-
-    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
-
-    async def partitions_for(self, topic: str) -> set[int]:
-        return {0}
-
-
-class Refused(ExactlyOnce):
-    errors: dict[str, KafkaError]
-
-    def _make_producer(self) -> RefusingProducer:
-        return RefusingProducer(self.errors)
-
-
 async def sent(errors: dict[str, KafkaError]) -> None:
     policy = OutboxPolicy(Connection("nowhere:1"), "shop-local", 15.0, 10.0, 30.0)
-    outbox = Refused(policy, TopicPartition("in", 0), Router({"results": "out", "fallback": "left"}, 1), FirstOwners())
-    outbox.errors = errors
+    router, coordinator = Router({"results": "out", "fallback": "left"}, 1), NewGroup()
+    outbox = ExactlyOnce(policy, TopicPartition("in", 0), router, coordinator)
+    outbox.sender._make_producer = lambda: RefusingProducer(errors)  # type: ignore[method-assign]  # a played one
     await outbox.open()
     try:
         outcomes = [Outgoing("results", None, b"1", (), 0), Outgoing("fallback", None, b"2", (), 0)]

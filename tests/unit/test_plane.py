@@ -178,7 +178,7 @@ async def test_an_error_nobody_foresaw_ends_the_plane(caplog: pytest.LogCaptureF
     with pytest.raises(ZeroDivisionError):
         await world.task
     assert world.consumer.stopped
-    assert world.ledger.closed
+    assert world.coordinator.closed
     assert "plane_failed" in actions(caplog)
 
 
@@ -748,7 +748,7 @@ async def test_stopping_ends_what_is_in_flight_and_leaves() -> None:
     await world.task
     assert world.brokers[A].stored == Progress(1, phase="c", topic_id=TOPIC_ID)
     assert world.consumer.stopped
-    assert world.ledger.closed
+    assert world.coordinator.closed
     assert world.plane.statistics()["partitions"] == {}
 
 

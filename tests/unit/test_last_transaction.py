@@ -22,10 +22,14 @@ from aiokafka.errors import (
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost
 from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
-from bisupervised.streams.kafka.requests import _DescribeRequest, _DescribeResponse
+from bisupervised.streams.kafka.requests import DescribeTransactionsRequest, DescribeTransactionsResponse
+from bisupervised.streams.kafka.sender import OutboxPolicy, Sender, TransactionalSender
+from bisupervised.streams.plane.coordinator import Coordination
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce, Outbox, OutboxPolicy
+from bisupervised.streams.plane.outbox import ExactlyOnce
 from bisupervised.streams.plane.routing import Router
+from support.coordination import NewGroup
+from support.records import record_batch
 from support.virtual_time import on_virtual_time
 
 A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), TopicPartition("__consumer_offsets", 3)
@@ -57,7 +61,7 @@ RESPONSE = (
 )
 
 
-class FakeCoordinator:
+class FakeTransactionCoordinator:
     """A client, and the coordinator at its other end: states and fencing as Kafka has them."""
 
     def __init__(
@@ -147,7 +151,9 @@ async def reachable() -> list[TopicPartition]:
     return [A, B]
 
 
-async def say(fake: FakeCoordinator, last: LastTransaction | None = None, places: Reachable = reachable) -> list[Any]:
+async def say(
+    fake: FakeTransactionCoordinator, last: LastTransaction | None = None, places: Reachable = reachable
+) -> list[Any]:
     """What is said to the coordinator."""
     client: Any = fake
     await (last or last_transaction()).end_again(client, places)
@@ -159,10 +165,10 @@ ABORT_OFFSET = [("fence", ABORTED_MS), ("offsets", "g"), ("end", False)]
 
 
 def test_the_request_and_the_response_are_kafkas() -> None:
-    made = _DescribeRequest("g:t0").prepare(VERSIONS)
+    made = DescribeTransactionsRequest("g:t0").prepare(VERSIONS)
     assert made.encode() == REQUEST
     rest = BytesIO(RESPONSE + b"next")
-    ((*told,),) = _DescribeResponse.decode(rest).transactions
+    ((*told,),) = DescribeTransactionsResponse.decode(rest).transactions
     assert told == [0, "g:t0", "Ongoing", 15_000, 9, 1, 5, [("results", [4], {})], {}]
     assert rest.read() == b"next"
 
@@ -186,7 +192,7 @@ def test_the_request_and_the_response_are_kafkas() -> None:
 )
 @on_virtual_time
 async def test_how_it_ended_is_said_again(state: str, timeout_ms: int, expected: list[Any]) -> None:
-    fake = FakeCoordinator(state, timeout_ms)
+    fake = FakeTransactionCoordinator(state, timeout_ms)
     assert await say(fake) == expected
     assert not expected or fake.state in {"CompleteCommit", "CompleteAbort"}, "its end is waited for"
 
@@ -195,13 +201,13 @@ async def test_how_it_ended_is_said_again(state: str, timeout_ms: int, expected:
 @on_virtual_time
 async def test_an_open_transaction_is_aborted_in_its_own_partitions(timeout_ms: int) -> None:
     """Another one may hold records of a commit before."""
-    fake = FakeCoordinator("Ongoing", timeout_ms, places=[B, OFFSETS])
+    fake = FakeTransactionCoordinator("Ongoing", timeout_ms, places=[B, OFFSETS])
     assert await say(fake) == [("fence", ABORTED_MS), ("add", frozenset({B})), ("offsets", "g"), ("end", False)]
 
 
 @on_virtual_time
 async def test_what_was_seen_open_is_remembered_until_it_is_said() -> None:
-    fake = FakeCoordinator("Ongoing", places=[B, TopicPartition("a topic we have no more", 0)])
+    fake = FakeTransactionCoordinator("Ongoing", places=[B, TopicPartition("a topic we have no more", 0)])
     last = last_transaction()
 
     async def unreachable() -> list[TopicPartition]:
@@ -218,7 +224,7 @@ async def test_what_was_seen_open_is_remembered_until_it_is_said() -> None:
 @on_virtual_time
 async def test_one_that_ends_just_before_it_is_fenced_loses_nothing() -> None:
     """Whether it was committed, nobody saw. Its records are not aborted; its offset is, so they may come twice."""
-    fake = FakeCoordinator("Ongoing", places=[A, B, OFFSETS])
+    fake = FakeTransactionCoordinator("Ongoing", places=[A, B, OFFSETS])
     fake.overtaken = True
     assert await say(fake) == ABORT_OFFSET
 
@@ -226,13 +232,13 @@ async def test_one_that_ends_just_before_it_is_fenced_loses_nothing() -> None:
 @on_virtual_time
 async def test_an_owner_that_was_saying_commit_is_helped_to_its_end() -> None:
     """To fence it would abort what it says is committed."""
-    fake = FakeCoordinator("Ongoing", COMMITTED_MS, [A])
+    fake = FakeTransactionCoordinator("Ongoing", COMMITTED_MS, [A])
     assert await say(fake) == [("end", True), *COMMIT]
 
 
 @on_virtual_time
 async def test_one_that_was_helped_by_another_already_is_looked_at_again() -> None:
-    fake = FakeCoordinator("Ongoing", COMMITTED_MS, [A])
+    fake = FakeTransactionCoordinator("Ongoing", COMMITTED_MS, [A])
     fake.errors[26] = deque([47, 48, 49])
     assert await say(fake) == [("end", True), *COMMIT]
 
@@ -240,7 +246,7 @@ async def test_one_that_was_helped_by_another_already_is_looked_at_again() -> No
 @pytest.mark.parametrize("key", VERSIONS)
 @on_virtual_time
 async def test_a_coordinator_that_is_not_ready_is_asked_again(key: int) -> None:
-    fake = FakeCoordinator("CompleteCommit")
+    fake = FakeTransactionCoordinator("CompleteCommit")
     fake.errors[key] = deque([14, 15, 16] if key == 22 else [14, 15, 16, 51])
     fake.lookups.append(GroupCoordinatorNotAvailableError())
     assert await say(fake) == COMMIT
@@ -249,21 +255,21 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(key: int) -> None:
 
 @on_virtual_time
 async def test_one_that_opens_under_the_fence_is_looked_at_again() -> None:
-    fake = FakeCoordinator("CompleteCommit")
+    fake = FakeTransactionCoordinator("CompleteCommit")
     fake.errors[22] = deque([51])
     assert await say(fake) == COMMIT
 
 
 @on_virtual_time
 async def test_a_broker_that_cannot_describe_is_told_nothing() -> None:
-    fake = FakeCoordinator("CompleteCommit")
+    fake = FakeTransactionCoordinator("CompleteCommit")
     del fake.versions[65]
     assert await say(fake) == []
 
 
 @on_virtual_time
 async def test_what_is_not_allowed_is_named() -> None:
-    fake = FakeCoordinator("CompleteCommit")
+    fake = FakeTransactionCoordinator("CompleteCommit")
     fake.errors[65] = deque([53])
     with pytest.raises(TransactionalIdAuthorizationFailed, match="g:t:0"):
         await say(fake)
@@ -275,7 +281,7 @@ async def test_what_is_not_allowed_is_named() -> None:
 @pytest.mark.parametrize(("code", "error"), [(47, InvalidProducerEpoch), (1234, UnknownError)])
 @on_virtual_time
 async def test_other_errors_are_raised(code: int, error: type[Exception]) -> None:
-    fake = FakeCoordinator("CompleteCommit")
+    fake = FakeTransactionCoordinator("CompleteCommit")
     fake.errors[24] = deque([code])
     with pytest.raises(error):
         await say(fake)
@@ -291,7 +297,7 @@ async def test_a_timeout_tells_what_was_said_and_is_no_longer_than_asked_for(tim
     assert plain_ms <= max(20, timeout_s * 1000)
     told = {}
     for state in ("CompleteCommit", "CompleteAbort", "NotFound"):
-        fake = FakeCoordinator(state)
+        fake = FakeTransactionCoordinator(state)
         await say(fake, last)
         told[state] = last.timeout_ms % 10
         assert 0 < last.timeout_ms <= plain_ms
@@ -302,7 +308,7 @@ async def test_a_timeout_tells_what_was_said_and_is_no_longer_than_asked_for(tim
 # who says it
 
 
-class FakeLedger:
+class FakeCoordination(NewGroup):
     """Writes down in which order it was asked."""
 
     def __init__(self, done: list[Any]) -> None:
@@ -319,14 +325,14 @@ async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.Monkey
     """A new producer makes the coordinator forget."""
     done: list[Any] = []
 
-    async def started(outbox: Outbox) -> None:
+    async def started(sender: Sender) -> None:
         done.append("open")
-        outbox._producer = FakeProducer()
+        sender._producer = FakeProducer()
 
-    monkeypatch.setattr(Outbox, "open", started)
+    monkeypatch.setattr(Sender, "open", started)
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
     router = Router({"results": "results", "fallback": "fallback"}, 2)
-    await ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeLedger(done)).open()
+    await ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeCoordination(done)).open()
     fallbacks = {TopicPartition("fallback", number) for number in range(3)}
     assert done == [("end again", {TopicPartition("results", 1), *fallbacks}), "open"]
 
@@ -349,6 +355,9 @@ class FakeProducer:
     async def begin_transaction(self) -> None: ...
     async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None: ...
 
+    def create_batch(self) -> Any:
+        return record_batch()
+
     async def partitions_for(self, _topic: str) -> set[int]:
         return {0, 1}
 
@@ -361,23 +370,24 @@ class Opened(ExactlyOnce):
 
     made: list[FakeProducer]
 
-    def _make_producer(self) -> FakeProducer:
+    def make(self) -> FakeProducer:
         self.made.append(FakeProducer())
         return self.made[-1]
 
 
-async def opened(ledger: Any) -> Opened:
+async def opened(coordination: Coordination) -> Opened:
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
-    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, 2), ledger)
+    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, 2), coordination)
     outbox.made = []
+    outbox.sender._make_producer = outbox.make  # type: ignore[method-assign]  # played ones
     await outbox.open()
     return outbox
 
 
-class PlayedLedger(FakeLedger):
+class PlayedCoordination(FakeCoordination):
     """Over a played coordinator."""
 
-    def __init__(self, fake: FakeCoordinator) -> None:
+    def __init__(self, fake: FakeTransactionCoordinator) -> None:
         super().__init__([])
         self.client: Any = fake
 
@@ -387,16 +397,16 @@ class PlayedLedger(FakeLedger):
 
 @on_virtual_time
 async def test_the_producer_that_follows_carries_what_was_said() -> None:
-    outbox = await opened(PlayedLedger(FakeCoordinator("CompleteCommit")))
-    made: Any = ExactlyOnce._make_producer(outbox)
+    outbox = await opened(PlayedCoordination(FakeTransactionCoordinator("CompleteCommit")))
+    made = TransactionalSender._make_producer(outbox.sender)
     assert made._txn_manager.transaction_timeout_ms == AFTER_COMMIT_MS
     await made.stop()
 
 
 @on_virtual_time
 async def test_a_coordinator_that_went_away_is_told_again_before_anything_is_sent() -> None:
-    ledger = FakeLedger([])
-    outbox = await opened(ledger)
+    coordination = FakeCoordination([])
+    outbox = await opened(coordination)
     (producer,) = outbox.made
     await outbox.send([], Progress(1))
     producer.connect()
@@ -404,14 +414,14 @@ async def test_a_coordinator_that_went_away_is_told_again_before_anything_is_sen
         await outbox.send([], Progress(2))
     assert producer.commits == 1
     await outbox.open()
-    assert len(ledger.done) == 2
+    assert len(coordination.done) == 2
     await outbox.send([], Progress(2))
     assert [producer.commits for producer in outbox.made] == [1, 1]
 
 
 @on_virtual_time
 async def test_so_is_one_that_has_not_come_back() -> None:
-    outbox = await opened(FakeLedger([]))
+    outbox = await opened(FakeCoordination([]))
     outbox.made[0].connected = False
     with pytest.raises(Lost, match="went away"):
         await outbox.send([], Progress(1))
@@ -419,7 +429,7 @@ async def test_so_is_one_that_has_not_come_back() -> None:
 
 @on_virtual_time
 async def test_a_connection_that_nobody_used_may_end() -> None:
-    outbox = await opened(FakeLedger([]))
+    outbox = await opened(FakeCoordination([]))
     (producer,) = outbox.made
     producer.connected = False
     await asyncio.sleep(540.0)

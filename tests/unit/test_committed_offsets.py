@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import GroupLoadInProgressError, NotCoordinatorForGroupError
 from bisupervised.streams.kafka.errors import Lost, Unsettled
-from bisupervised.streams.kafka.requests import stable_offset
+from bisupervised.streams.kafka.requests import committed_offsets
 
 TP = TopicPartition("requests", 3)
 
@@ -79,13 +79,36 @@ class FakeClient:
 
 async def ask(answer: bytes, *versions: int) -> tuple[int, str | None] | None:
     client: Any = FakeClient(answer, versions or (1, 10))  # type: ignore[arg-type]  # none or two
-    return await stable_offset(client, "group", TP)
+    return (await committed_offsets(client, "group", [TP])).get(TP)
 
 
 async def test_it_asks_for_what_is_stable() -> None:
     client: Any = FakeClient(response())
-    assert await stable_offset(client, "group", TP) == (7, "marks")
+    assert await committed_offsets(client, "group", [TP]) == {TP: (7, "marks")}
     assert client.asked == [REQUEST]
+
+
+async def test_it_asks_for_whatever_there_is_where_that_will_do() -> None:
+    client: Any = FakeClient(response())
+    assert await committed_offsets(client, "group", [TP], stable=False) == {TP: (7, "marks")}
+    assert client.asked == [REQUEST[:-2] + b"\x00\x00"]
+
+
+async def test_several_partitions_are_asked_for_at_once() -> None:
+    client: Any = FakeClient(response())
+    await committed_offsets(client, "group", [TP, TopicPartition("requests", 4), TopicPartition("other", 0)])
+    assert (
+        client.asked
+        == [
+            REQUEST[:6]
+            + b"\x03"  # topics: 2
+            + b"\x09requests"
+            + b"\x03\x00\x00\x00\x03\x00\x00\x00\x04\x00"  # partitions: [3, 4]
+            + b"\x06other"
+            + b"\x02\x00\x00\x00\x00\x00"  # partitions: [0]
+            + REQUEST[-2:]
+        ]
+    )
 
 
 async def test_metadata_may_be_missing_and_so_may_the_offset() -> None:

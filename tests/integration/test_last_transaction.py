@@ -16,13 +16,14 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.kafka import last_transaction as ending
+from bisupervised.streams.kafka import last_transaction
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Unsettled
 from bisupervised.streams.kafka.last_transaction import LastTransaction
-from bisupervised.streams.plane.coordinator import Ledger
+from bisupervised.streams.kafka.sender import OutboxPolicy
+from bisupervised.streams.plane.coordinator import Coordinator
 from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce, OutboxPolicy
+from bisupervised.streams.plane.outbox import ExactlyOnce
 from bisupervised.streams.plane.routing import Router
 from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Pipeline, Setup
@@ -48,15 +49,15 @@ def record(value: bytes) -> Outgoing:
 
 
 class Owners:
-    """Owners of the one partition, one after the other, over one ledger."""
+    """Owners of the one partition, one after the other, over one coordinator."""
 
-    def __init__(self, pipeline: Pipeline, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, pipeline: Pipeline, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
         self.policy = OutboxPolicy(Connection(pipeline.servers), pipeline.group("local"), 15, 10, 20)
         self.source, self.output = pipeline.tp("requests", 0), pipeline.tp("results", 0)
 
     def make(self) -> ExactlyOnce:
-        return ExactlyOnce(self.policy, self.source, Router({"results": self.output.topic}, 1), self.ledger)
+        return ExactlyOnce(self.policy, self.source, Router({"results": self.output.topic}, 1), self.coordinator)
 
     async def former(self) -> ExactlyOnce:
         """An owner that has committed something."""
@@ -69,7 +70,7 @@ class Owners:
         self, owner: ExactlyOnce, end: Literal["commit", "abort", "never"], *values: bytes, offset: bool = False
     ) -> None:
         """A transaction with these records, and with the offset or without."""
-        producer: Any = owner._producer
+        producer = owner.sender.producer
         await producer.begin_transaction()
         await self._write(owner, producer, *values, offset=offset)
         if end == "commit":
@@ -80,7 +81,7 @@ class Owners:
     async def hang(self, owner: ExactlyOnce, *values: bytes, offset: bool = False) -> None:
         """More of the transaction before, for which no marker comes: the coordinator does not know of it."""
         await self.settled(owner)  # a marker that is still on its way would end this, too
-        producer: Any = owner._producer
+        producer = owner.sender.producer
         await producer.begin_transaction()
         producer._txn_manager._txn_partitions.add(self.output)
         producer._txn_manager.consumer_group_added(self.policy.group)
@@ -91,10 +92,12 @@ class Owners:
 
     async def settled(self, owner: ExactlyOnce) -> None:
         """The coordinator is there, and not about to end anything."""
-        await self.ledger._asked(lambda client: ending._Coordinator(client, owner.transactional_id).settled())
+        await self.coordinator._asked(
+            lambda client: last_transaction._TransactionCoordinator(client, owner.transactional_id).settled()
+        )
 
     async def _write(self, owner: ExactlyOnce, producer: Any, *values: bytes, offset: bool) -> None:
-        await owner._deliver(producer, [record(value) for value in values])
+        await owner.sender.deliver([record(value) for value in values], [self.output] * len(values))
         if offset:
             offsets = {self.source: OffsetAndMetadata(AFTER.offset, AFTER.metadata())}
             await producer.send_offsets_to_transaction(offsets, self.policy.group)
@@ -104,7 +107,7 @@ class Owners:
         heir = self.make()
         await heir.open()
         try:
-            return await self.ledger.progress(self.source)
+            return await self.coordinator.progress(self.source)
         finally:
             await heir.close()
 
@@ -115,16 +118,16 @@ class Owners:
         async def reachable() -> list[TopicPartition]:
             return [self.output]
 
-        await self.ledger.end_again(last, reachable)
+        await self.coordinator.end_again(last, reachable)
 
 
 @asynccontextmanager
 async def owners(pipeline: Pipeline) -> AsyncIterator[Owners]:
-    ledger = Ledger(Connection(pipeline.servers), pipeline.group("local"))
+    coordinator = Coordinator(Connection(pipeline.servers), pipeline.group("local"))
     try:
-        yield Owners(pipeline, ledger)
+        yield Owners(pipeline, coordinator)
     finally:
-        await ledger.close()
+        await coordinator.close()
 
 
 def run(pipeline: Pipeline, act: Callable[[Owners, ExactlyOnce], Coroutine[Any, Any, None]]) -> Progress | None:
@@ -240,7 +243,7 @@ def test_an_owner_that_ends_before_it_has_said_so(
 
     async def act(made: Owners, former: ExactlyOnce) -> None:
         await made.hang(former, b"hanging", offset=True)
-        monkeypatch.setattr(ending._Coordinator, step, broken)
+        monkeypatch.setattr(last_transaction._TransactionCoordinator, step, broken)
         with pytest.raises(Broken):
             await made.say_again()
         monkeypatch.undo()
@@ -271,7 +274,7 @@ def test_what_was_open_is_aborted_again_where_the_first_try_was_lost(
         await made.transact(former, "never", b"open", offset=True)
         last = LastTransaction(former.transactional_id, made.policy.group, 15)
         added: list[set[TopicPartition]] = []
-        add = ending._Coordinator.add
+        add = last_transaction._TransactionCoordinator.add
 
         async def broken(coordinator: Any, producer: Any, places: set[TopicPartition], group: str) -> None:
             added.append(places)
@@ -279,7 +282,7 @@ def test_what_was_open_is_aborted_again_where_the_first_try_was_lost(
                 raise Broken
             await add(coordinator, producer, places, group)
 
-        monkeypatch.setattr(ending._Coordinator, "add", broken)
+        monkeypatch.setattr(last_transaction._TransactionCoordinator, "add", broken)
         with pytest.raises(Broken):
             await made.say_again(last)
         await made.say_again(last)
@@ -310,4 +313,4 @@ def test_a_first_owner_asks_once_and_says_nothing(pipeline: Pipeline, monkeypatc
             await owner.close()
 
     asyncio.run(first())
-    assert asked == ["FindCoordinatorRequest", "_DescribeRequest"]
+    assert asked == ["FindCoordinatorRequest", "DescribeTransactionsRequest"]

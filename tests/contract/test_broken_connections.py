@@ -14,7 +14,7 @@ from aiokafka import conn
 from aiokafka.conn import CloseReason, create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
-from bisupervised.streams.kafka.client import notice_severed
+from bisupervised.streams.kafka.client import notice_broken_connections
 
 API_VERSIONS, METADATA = 18, 3
 ROUNDS = 20
@@ -64,7 +64,7 @@ async def write_until_it_fails(connection: Any) -> tuple[BaseException, list[Awa
         await asyncio.sleep(0)
 
 
-async def severed() -> tuple[BaseException, list[Any], list[CloseReason]]:
+async def broken() -> tuple[BaseException, list[Any], list[CloseReason]]:
     peer = Peer()
     server = await asyncio.start_server(peer, "127.0.0.1", 0)
     async with server:
@@ -82,9 +82,9 @@ def on_the_workers_loop(played: Callable[[], Awaitable[Any]]) -> Any:
 
 
 def test_a_write_to_it_tells_that_the_connection_is_broken() -> None:
-    notice_severed()
+    notice_broken_connections()
     for _ in range(ROUNDS):
-        error, answers, closed = on_the_workers_loop(severed)
+        error, answers, closed = on_the_workers_loop(broken)
         assert isinstance(error, KafkaConnectionError), error
         assert answers
         assert {type(answer) for answer in answers} == {KafkaConnectionError}
@@ -92,5 +92,5 @@ def test_a_write_to_it_tells_that_the_connection_is_broken() -> None:
 
 
 def test_why_it_is_needed_the_clients_own_takes_it_for_a_fault_in_the_program() -> None:
-    """Once this fails, `severed.py` can go."""
-    assert any(isinstance(on_the_workers_loop(severed)[0], RuntimeError) for _ in range(ROUNDS))
+    """Once this fails, `_Connection` of `kafka/client.py` can go."""
+    assert any(isinstance(on_the_workers_loop(broken)[0], RuntimeError) for _ in range(ROUNDS))

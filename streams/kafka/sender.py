@@ -1,0 +1,264 @@
+"""The one way in which records leave: an outbox sends through it, a partition's or a job's.
+
+    open ─▶ send ─▶ send ─▶ … ─▶ Lost ─▶ open again, and ask what is committed
+
+`IdempotentSender` sends and waits for every acknowledgement. `TransactionalSender` sends records and offsets in one
+transaction; whoever had its transactional id before can send nothing once it is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from .batches import Place, Sendable, fill
+from .connection import Connection
+from .errors import REFUSALS, Disconnected, Lost, RecordsRefused, denial
+from .last_transaction import LastTransaction, producer_of
+from .producer import (
+    DISCARD_S,
+    coordinator_connection,
+    idempotent_producer,
+    identity_of,
+    put_away,
+    transactional_producer,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: seconds without a transaction after which a lost connection may be one that nobody used
+_IDLE_S = 480.0
+#: seconds for the question who has our transactional id
+_ASK_S = 5.0
+#: seconds before a broker that did not answer is asked again
+_AGAIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPolicy:
+    """How to reach the broker for sending."""
+
+    connection: Connection  #: to the broker
+    group: str  #: consumer group whose offsets are committed
+    transaction_timeout_s: float  #: seconds after which the broker aborts an open transaction
+    request_timeout_s: float  #: seconds for one request
+    watchdog_s: float  #: seconds for a whole transaction; the client itself would retry for ever
+    batch_bytes: int = 512 * 1024  #: bytes of one record batch
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    """Ask again what is `Lost`: the coordinators of a broker that has just started say nothing for a while."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience_s
+    while True:
+        try:
+            return await ask()
+        except Lost:
+            if clock() > deadline:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+
+
+class Sender(ABC):
+    """One producer at a time: opened, thrown away, and opened again."""
+
+    def __init__(self, policy: OutboxPolicy, limits: Mapping[str, int], reads: str = "") -> None:
+        """`limits`: bytes of the largest batch that each topic takes; `reads`: the topic whose offsets are committed,
+        meant where the client does not say which one it may not read.
+        """
+        self._policy = policy
+        self._limits = limits
+        self._reads = reads
+        self._producer: AIOKafkaProducer | None = None
+        self._discarding: set[asyncio.Task[None]] = set()
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """Raises `Lost` where none is open."""
+        if self._producer is None:
+            raise Lost("no producer is open")
+        return self._producer
+
+    async def open(self) -> None:
+        """Start a producer in place of the last one.
+
+        Raises `Lost` when the broker does not answer in time, `NotAllowed` when it does not let us.
+        """
+        self.discard()
+        self._producer = self._make_producer()
+        async with self.watched():
+            await self._producer.start()
+
+    def discard(self) -> None:
+        """Throw the producer away without an abort: the next `open` ends its transaction."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            task = asyncio.create_task(put_away(producer))
+            self._discarding.add(task)
+            task.add_done_callback(self._discarding.discard)
+
+    async def close(self) -> None:
+        """Close every connection, or leave it to itself where that does not end."""
+        self.discard()
+        if self._discarding:
+            await asyncio.wait(self._discarding, timeout=2 * DISCARD_S)
+
+    @abstractmethod
+    def _make_producer(self) -> AIOKafkaProducer: ...
+
+    @property
+    def _batch_bytes(self) -> int:
+        return min([self._policy.batch_bytes, *self._limits.values()])
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Translate foreign errors once, and end calls that would retry for ever."""
+        try:
+            async with asyncio.timeout(self._policy.watchdog_s):
+                yield
+        except TimeoutError as error:
+            log.error("no end after %s s", self._policy.watchdog_s, extra={"action": "transaction_hung"})
+            raise Lost("the broker did not answer in time") from error
+        except KafkaError as error:
+            raise denial(error, reads=self._reads, group=self._policy.group) or Lost(repr(error)) from error
+        except AssertionError as error:  # aiokafka asserts on the state of a transaction that failed before
+            raise Lost("the producer is in no state to go on") from error
+
+    async def deliver(self, records: Sequence[Sendable], places: Iterable[Place], *, alone: bool = False) -> None:
+        """Send every record batch and await every acknowledgement: a commit succeeds even where a batch failed.
+
+        `alone`: each record in a batch of its own, so that it is known which one is refused. Raises `RecordsRefused`,
+        and the client's errors: call it `watched`.
+        """
+        producer = self.producer
+        batches = fill(producer.create_batch, records, places, self._limits, alone=alone)
+        acks = [await producer.send_batch(batch.batch, batch.topic, partition=batch.partition) for batch in batches]
+        answers = await asyncio.gather(*acks, return_exceptions=True)
+        failures = [(b, a) for b, a in zip(batches, answers, strict=True) if isinstance(a, BaseException)]
+        refused = [(batch, error) for batch, error in failures if isinstance(error, REFUSALS)]
+        if refused:
+            raise RecordsRefused({batch.indexes[0]: error for batch, error in refused if len(batch.indexes) == 1})
+        # what is not allowed first: it also fails the records beside it, in other words
+        for _, error in sorted(failures, key=lambda failure: denial(failure[1]) is None):
+            raise error
+
+
+class IdempotentSender(Sender):
+    """For brokers without transactions."""
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        policy = self._policy
+        return idempotent_producer(policy.connection, policy.request_timeout_s, self._batch_bytes)
+
+
+class TransactionalSender(Sender):
+    """Records and offsets, all or nothing. One at a time has a transactional id: a zombie is fenced."""
+
+    def __init__(
+        self,
+        policy: OutboxPolicy,
+        transactional_id: str,
+        limits: Mapping[str, int],
+        end_again: Callable[[LastTransaction], Awaitable[None]],
+        reads: str = "",
+    ) -> None:
+        """`end_again` ends the last transaction again as it ended. It raises `Lost` and `NotAllowed`."""
+        super().__init__(policy, limits, reads)
+        self._transactional_id = transactional_id
+        self._end_again = end_again
+        self._last = LastTransaction(transactional_id, policy.group, policy.transaction_timeout_s)
+        self._connection: object = None  # of our producer to its coordinator
+        self._used_at = 0.0  # time of the loop
+
+    async def open(self) -> None:
+        """End the last transaction again as it ended, then start a producer.
+
+        In this order: a new producer makes the coordinator forget.
+        """
+        self.discard()
+        await self._end_again(self._last)
+        await super().open()
+        self._connection = coordinator_connection(self.producer)
+        self._used_at = asyncio.get_running_loop().time()
+
+    def _make_producer(self) -> AIOKafkaProducer:
+        policy = self._policy
+        return transactional_producer(
+            policy.connection,
+            self._transactional_id,
+            self._last.timeout_ms,
+            policy.request_timeout_s,
+            self._batch_bytes,
+        )
+
+    @property
+    def opened_before(self) -> bool:
+        """Somebody had this transactional id before.
+
+        The broker counts how often it was opened: the first time of all is epoch 0.
+        """
+        ours = identity_of(self._producer) if self._producer is not None else None
+        return ours is not None and ours.epoch > 0
+
+    @property
+    def followed_another(self) -> bool:
+        """There was a transaction when it was opened. False also where the broker does not tell."""
+        return self._last.existed
+
+    async def send(
+        self,
+        records: Sequence[Sendable],
+        places: Iterable[Place],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        *,
+        alone: bool = False,
+    ) -> None:
+        """One transaction. `alone`: as in `deliver`.
+
+        Raises `RecordsRefused`, `Lost` and `NotAllowed`; after the first two, open again.
+        """
+        producer = self.producer
+        async with self.watched():
+            self._check_connection(producer)
+            await producer.begin_transaction()
+            # one after the other: of two that it verifies at once the broker refuses one, and the client waits 100 ms
+            await self.deliver(records, places, alone=alone)
+            await producer.send_offsets_to_transaction(dict(offsets), self._policy.group)
+            await producer.commit_transaction()
+
+    async def superseded(self) -> bool:
+        """Another producer has our transactional id by now. False where ours never had it, or nobody tells.
+
+        The broker (Kafka 4.4.0) does not always say so in its error: asked to end a transaction while it fences its
+        producer, it was seen to answer that it failed, error -1.
+        """
+        ours = identity_of(self._producer) if self._producer is not None else None
+        if ours is None:
+            return False
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_ASK_S):
+                now = await producer_of(self.producer.client, self._transactional_id)
+                return now is not None and now != ours
+        return False
+
+    def _check_connection(self, producer: AIOKafkaProducer) -> None:
+        """A coordinator that went away may have lost the markers of our last transaction: it is ended again first.
+
+        For were this one aborted, what hangs in its partitions would be aborted with it. A client ends a connection
+        that nobody used for nine minutes; that says nothing.
+        """
+        known, self._connection = self._connection, coordinator_connection(producer)
+        used_at, self._used_at = self._used_at, asyncio.get_running_loop().time()
+        if known is not None and self._connection is not known and self._used_at - used_at < _IDLE_S:
+            raise Disconnected

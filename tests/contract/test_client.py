@@ -1,0 +1,313 @@
+"""Every private part of aiokafka that `streams/kafka/` reads or replaces: it is there, and has the shape we know.
+
+No broker is needed. Where one of these fails with a new version of the client, look that part up in its source, mend
+what `streams/kafka/` does with it, and only then set `KNOWN_VERSION` in `streams/kafka/client.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType, SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, conn
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import ConcurrentTransactions, KafkaError
+from aiokafka.producer import sender
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.api import Request
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
+from aiokafka.record.memory_records import _MemoryRecordsPy
+from bisupervised.streams.kafka import client as our_client
+from bisupervised.streams.kafka import consumer as our_consumer
+from bisupervised.streams.kafka import records as our_records
+from bisupervised.streams.kafka.batches import fill
+from bisupervised.streams.kafka.client import KNOWN_VERSION
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.last_transaction import Producer
+from bisupervised.streams.kafka.producer import (
+    coordinator_connection,
+    idempotent_producer,
+    identity_of,
+    put_away,
+    transactional_producer,
+)
+from bisupervised.streams.kafka.requests import (
+    DescribeTransactionsRequest,
+    _DescribeTransactionsStruct,
+    _MetadataRequest,
+    _MetadataRequestStruct,
+    _OffsetFetchRequest,
+    _OffsetFetchRequestStruct,
+)
+from support.records import Record
+
+ROOT = Path(__file__).parents[2]
+WING = ROOT / "streams" / "kafka"
+NOWHERE = Connection("127.0.0.1:1")
+
+#: what `streams/kafka/` reads of the client's objects; each has a test below
+READ = {
+    "_builder",
+    "_client",
+    "_conns",
+    "_coordinators",
+    "_fetch_max_wait_ms",
+    "_fetcher",
+    "_maybe_uncompress",
+    "_relative_offset",
+    "_sender",
+    "_sync_task",
+    "_txn_manager",
+    "_wait_on_metadata",
+}
+#: and what it overrides, or reads in classes derived from the client's
+INHERITED = {"_buffer", "_consumer_record", "_next_slice", "_records_iterator"}
+
+
+def test_the_version_is_the_one_whose_private_parts_are_known() -> None:
+    installed = version("aiokafka")
+    assert installed == KNOWN_VERSION, (
+        f"aiokafka {installed} is installed; the product reads private parts known of {KNOWN_VERSION}: see "
+        "streams/kafka/; look each of them up again"
+    )
+
+
+# nothing is forgotten
+
+
+def _private(tree: ast.AST) -> Iterator[str]:
+    """Private attributes of anything but `self`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and ast.unparse(node.value) != "self":
+            yield node.attr
+
+
+def test_each_that_is_read_has_a_test_here() -> None:
+    found = {name for path in WING.glob("*.py") for name in _private(ast.parse(path.read_text()))}
+    assert found == READ
+
+
+@pytest.mark.parametrize("folder", ["agents", "benchmarks", "examples", "schemas", "scripts", "streams"])
+def test_none_is_read_elsewhere(folder: str) -> None:
+    sources = [path for path in (ROOT / folder).rglob("*.py") if path.parent != WING]
+    reading = [str(path) for path in sources if "aiokafka" in (text := path.read_text()) and "SLF001" in text]
+    assert reading == [], "move it behind a function of streams/kafka/"
+
+
+# connections
+
+
+@pytest.fixture
+def unpatched() -> Iterator[None]:
+    """The client's own parts are put back: the process is shared."""
+    before = (conn.AIOKafkaConnection, fetcher.PartitionRecords, fetcher.MemoryRecords, sender.BACKOFF_OVERRIDE)
+    yield
+    conn.AIOKafkaConnection, fetcher.PartitionRecords, fetcher.MemoryRecords, sender.BACKOFF_OVERRIDE = before
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+async def test_every_connection_is_made_of_the_class_that_notices_broken_ones(
+    unpatched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(_: Any) -> None: ...
+
+    monkeypatch.setattr(AIOKafkaConnection, "connect", connect)
+    our_client.notice_broken_connections()
+    made = await create_conn("nowhere", 1)
+    assert type(made) is our_client._Connection
+    assert (made.host, made.port) == ("nowhere", 1)
+    assert parameters(AIOKafkaConnection.send) == ["self", "request", "expect_response"]
+    assert "reason" in parameters(AIOKafkaConnection.close)
+    assert "CONNECTION_BROKEN" in CloseReason.__members__
+    assert our_client._Connection.connected is AIOKafkaConnection.connected
+
+
+def test_connections_are_made_with_the_arguments_of_clients() -> None:
+    """`why_not` connects past the clients."""
+    arguments = {"request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism"}
+    assert arguments | {"sasl_plain_username", "sasl_plain_password"} <= set(parameters(create_conn))
+
+
+# any client
+
+
+async def test_what_a_client_has() -> None:
+    made = AIOKafkaClient()
+    assert made._conns == {}
+    assert made._sync_task is None, "it is a task from bootstrap on"
+    assert parameters(made._wait_on_metadata) == ["topic"]
+    assert parameters(made.send) == ["node_id", "request", "group"]
+    assert parameters(made.coordinator_lookup) == ["coordinator_type", "coordinator_key"]
+    assert parameters(made.get_random_node) == []
+    assert inspect.iscoroutinefunction(made.bootstrap)
+    assert names_of(AIOKafkaClient) >= {"_conns", "_sync_task", "_md_synchronizer"}
+    assert {ConnectionGroup.COORDINATION} <= set(ConnectionGroup)
+    assert {CoordinationType.GROUP, CoordinationType.TRANSACTION} <= set(CoordinationType)
+    await made.close()
+
+
+async def test_partitions_are_waited_for_as_producers_do() -> None:
+    made = AIOKafkaClient()
+    made.cluster.partitions_for_topic = lambda _: {0, 1}
+    assert await our_client.partitions_for(made, "topic") == {0, 1}
+    await made.close()
+
+
+async def test_an_admin_client_has_a_client() -> None:
+    admin = AIOKafkaAdminClient()
+    assert isinstance(our_client.client_of(admin), AIOKafkaClient)
+    await admin.close()
+
+
+# consumers
+
+
+def names_of(*classes: type) -> set[str]:
+    """What the methods of these classes read by name."""
+    functions = [part for each in classes for part in vars(each).values() if isinstance(part, FunctionType)]
+    return {name for function in functions for name in function.__code__.co_names}
+
+
+async def test_a_consumer_waits_at_the_broker_for_so_long_and_tells_whether_it_fetches() -> None:
+    consumer = AIOKafkaConsumer()
+    assert consumer._client._sync_task is None
+    consumer._fetcher = fetcher.Fetcher(consumer._client, SubscriptionState())  # as `start` does
+    our_consumer.wait_at_broker(consumer, 7)
+    assert consumer._fetcher._fetch_max_wait_ms == 7
+    assert "_fetch_max_wait_ms" in names_of(fetcher.Fetcher), "which each fetch reads anew"
+    consumer._client._sync_task = running = consumer._client._loop.create_future()
+    our_consumer.check_client(consumer)
+    await consumer._fetcher.close()
+    with pytest.raises(KafkaError, match="has stopped fetching"):
+        our_consumer.check_client(consumer)
+    running.cancel()
+    consumer._client._sync_task = None
+    await consumer.stop()
+
+
+def test_a_consumer_makes_its_records_of_what_we_put_in_place(unpatched: None) -> None:
+    our_records.fetch_lean()
+    our_records.read_any_header()
+    assert {"PartitionRecords", "MemoryRecords"} <= names_of(fetcher.Fetcher)
+    assert fetcher.PartitionRecords is our_records._Records
+    assert fetcher.MemoryRecords is our_records._ForgivingRecords
+    assert parameters(fetcher.PartitionRecords._consumer_record) == ["self", "tp", "record"]
+    assert {"_consumer_record", "_records_iterator"} <= names_of(our_records._Records.__mro__[1])
+
+
+def test_the_parsers_that_we_derive_from_have_what_we_override() -> None:
+    assert parameters(_DefaultRecordBatchPy._maybe_uncompress) == ["self"]
+    assert "_buffer" in names_of(_DefaultRecordBatchPy)
+    assert {"next_batch", "MAGIC_OFFSET"} <= set(vars(_MemoryRecordsPy))
+    assert "_next_slice" in names_of(_MemoryRecordsPy)
+    inherited = {*vars(_DefaultRecordBatchPy), *names_of(_DefaultRecordBatchPy, _MemoryRecordsPy)}
+    assert inherited | names_of(fetcher.PartitionRecords) | set(vars(fetcher.PartitionRecords)) >= INHERITED
+
+
+# producers
+
+
+async def test_a_producer_tells_who_it_is() -> None:
+    producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
+    assert identity_of(producer) is None
+    producer._txn_manager.set_pid_and_epoch(7, 2)
+    assert identity_of(producer) == Producer(7, 2)
+    await producer.stop()
+
+
+async def test_a_producer_tells_its_connection_to_the_coordinator() -> None:
+    producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
+    producer._sender = sender.Sender(
+        producer.client,
+        acks=-1,
+        txn_manager=producer._txn_manager,
+        message_accumulator=None,
+        retry_backoff_ms=100,
+        request_timeout_ms=1000,
+    )
+    assert coordinator_connection(producer) is None
+    producer._sender._coordinators[CoordinationType.TRANSACTION] = 5
+    line = SimpleNamespace(connected=lambda: True)
+    producer.client._conns[5, ConnectionGroup.COORDINATION] = line
+    assert coordinator_connection(producer) is line
+    assert "_coordinators" in names_of(sender.Sender)
+    assert sender.EndTxnHandler.group is ConnectionGroup.COORDINATION
+    producer.client._conns.clear()
+    await producer.stop()
+
+
+async def test_a_producer_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = idempotent_producer(NOWHERE, 30.0, 1000)
+    assert isinstance(sender.Sender.sender_task, property)
+
+    async def broken(_: Any) -> None:
+        raise KafkaError
+
+    monkeypatch.setattr(AIOKafkaProducer, "stop", broken)
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("client")
+
+    producer._sender = SimpleNamespace(sender_task=SimpleNamespace(cancel=lambda: closed.append("task")))
+    producer.client.close = close
+    await put_away(producer)
+    assert closed == ["task", "client"]
+    producer._closed = True  # or it warns
+
+
+async def test_a_transaction_begins_soon_after_the_last_one(unpatched: None) -> None:
+    """The wait is a global of the sender's module, read each time."""
+    producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
+    of_a_sender = SimpleNamespace(_txn_manager=producer._txn_manager, _retry_backoff=0.1)
+    handler = sender.AddPartitionsToTxnHandler(of_a_sender, [TopicPartition("t", 0)])
+    busy = SimpleNamespace(errors=[("t", [(0, ConcurrentTransactions.errno)])])
+    assert handler.handle_response(busy) == 0.003
+    await producer.stop()
+
+
+def test_a_batch_is_filled_past_its_own_append() -> None:
+    """What it holds is what its own `append` would have made of it."""
+    records = [Record(b"v%d" % number, key=None, headers=[("a", b"b")]) for number in range(3)]
+    (ours,) = fill(lambda: BatchBuilder(1000, 0), records, [("t", 0)] * 3, {"t": 1000})
+    theirs = BatchBuilder(1000, 0)
+    for record in records:
+        theirs.append(timestamp=record.timestamp, key=record.key, value=record.value, headers=list(record.headers))
+    assert ours.batch.record_count() == theirs.record_count() == 3
+    assert bytes(ours.batch._build()) == bytes(theirs._build())
+    assert [record.value for record in DefaultRecordBatch(bytes(ours.batch._build()))] == [b"v0", b"v1", b"v2"]
+
+
+# requests
+
+
+@pytest.mark.parametrize(
+    ("request_", "struct"),
+    [
+        (_MetadataRequest("t"), _MetadataRequestStruct),
+        (_OffsetFetchRequest("g", [TopicPartition("t", 0)], stable=True), _OffsetFetchRequestStruct),
+        (DescribeTransactionsRequest("id"), _DescribeTransactionsStruct),
+    ],
+)
+def test_our_requests_are_sent_as_the_clients_own(request_: Any, struct: Any) -> None:
+    """`send` prepares a request for what the broker speaks, and reads the answer by its response type."""
+    assert parameters(Request.prepare) == ["self", "versions"]
+    made = request_.prepare({struct.API_KEY: (0, 99)})
+    assert type(made) is struct
+    assert made.FLEXIBLE_VERSION
+    assert made.encode()
+    assert (made.RESPONSE_TYPE.API_KEY, made.RESPONSE_TYPE.API_VERSION) == (struct.API_KEY, struct.API_VERSION)

@@ -1,0 +1,24 @@
+"""A coordinator that is played: of a group that has done nothing yet. Tests give it what theirs should tell."""
+
+from __future__ import annotations
+
+from aiokafka import TopicPartition
+from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.plane.marks import Progress
+
+
+class NewGroup:
+    """Nothing is committed, no transaction was before; topics have one partition and no id."""
+
+    async def progress(self, tp: TopicPartition) -> Progress | None:
+        return None
+
+    async def topic_id(self, topic: str) -> str:
+        return ""
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+    async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
+
+    async def close(self) -> None: ...
