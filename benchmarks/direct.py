@@ -16,9 +16,9 @@ import uvloop
 from bisupervised.agents.agents import Agent
 from bisupervised.agents.heap import settle_heap
 from bisupervised.streams.flow import steps
-from bisupervised.streams.plane.batch import Batch
 from bisupervised.streams.plane.clients import KafkaClients
 from bisupervised.streams.plane.plane import DataPlane
+from bisupervised.streams.plane.window.batch import Batch
 from bisupervised.streams.settings.file import Configuration, load_configuration
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.worker.making import make_agent, make_router, plane_policy

@@ -70,7 +70,7 @@ async def look(
 
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
         ("broker", lambda: look_at_broker(configuration)),
-        ("topics", lambda: look_at_topics(configuration.settings)),
+        ("topics", lambda: look_at_topics(configuration)),
         ("model", lambda: look_at_model(configuration, on_hang)),
         ("remote", lambda: look_at_remote(configuration.settings, pay=pay)),
     )

@@ -35,7 +35,7 @@ async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]
     """Whether one answers, what it speaks, and whether it lets us use transactions."""
     settings = configuration.settings
     try:
-        async with admin_client(settings) as admin:
+        async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
             nodes = (await admin.describe_cluster())["brokers"]
             client = client_of(admin)
             told = await client.send(client.get_random_node(), ApiVersionRequest())
@@ -91,12 +91,13 @@ class _Topic:
         return int(self.configs.get(config, default))
 
 
-async def look_at_topics(settings: Settings) -> AsyncIterator[Finding]:
+async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]:
     """Whether all are there, and fit each other and the settings."""
+    settings = configuration.settings
     roles = (*_ROLES, "budget") if settings.budget.limited else _ROLES
     names = {role: getattr(settings.topics, role) for role in roles}
     try:
-        async with admin_client(settings) as admin:
+        async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
             topics = await _describe(admin, names)
     except BrokerUnreachable:
         yield fault("topics", "could not be looked at: no broker answers")

@@ -26,7 +26,7 @@ from ..sandbox.end_to_end import run_events
 from ..sandbox.processes import ProcessError, start_broker, start_server, start_worker
 from ..settings.file import load_settings
 from ..settings.tables import Settings
-from ..topics.admin import admin_client
+from ..topics.admin import admin_of
 from ..topics.creating import create_topics
 from . import recorded_models
 from .recordings.pairs import Recorded
@@ -106,7 +106,7 @@ def _start_broker(console: Console, processes: ExitStack) -> str:
 
 
 async def _delete_topics(settings: Settings) -> None:
-    async with admin_client(settings) as admin:
+    async with admin_of(settings) as admin:
         await admin.delete_topics([getattr(settings.topics, role) for role in _ROLES])
 
 

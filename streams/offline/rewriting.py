@@ -20,13 +20,13 @@ from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import Incoming, Outgoing, Route
 from ..kafka.errors import OutboxError, RecordsRefused
 from ..kafka.sender import OutboxPolicy, until_answered
-from ..plane.coordinator import Coordinator
-from ..plane.marks import Progress
-from ..plane.outbox import ExactlyOnce
-from ..plane.routing import Router
+from ..plane.sending.coordinator import Coordinator
+from ..plane.sending.outbox import ExactlyOnce
+from ..plane.sending.routing import Router
+from ..plane.window.marks import Progress
 from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
-from ..topics.admin import admin_client, count_partitions, message_bytes
+from ..topics.admin import admin_of, count_partitions, message_bytes
 
 #: milliseconds one fetch may wait
 _POLL_MS = 200
@@ -98,7 +98,7 @@ async def rewrite(run: Rewriting, decide: Callable[[Incoming], Outgoing]) -> dic
 async def _prepared(run: Rewriting) -> tuple[Router, int]:
     """The router of the outcomes, and the number of partitions to read."""
     wanted = [run.source, *run.outputs.topics.values()]
-    async with admin_client(run.settings) as admin:
+    async with admin_of(run.settings) as admin:
         partitions = await count_partitions(admin, wanted)
         missing = [topic for topic in wanted if topic not in partitions]
         if missing:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ..kafka.records import fetch_lean
-from .coordinator import Coordinator
-from .outbox import AtLeastOnce, ExactlyOnce, Outbox
 from .policy import PlanePolicy
-from .routing import Router
+from .sending.coordinator import Coordinator
+from .sending.outbox import AtLeastOnce, ExactlyOnce, Outbox
+from .sending.routing import Router
 
 #: milliseconds that a fetch may wait at the broker for records
 FETCH_WAIT_MS = 500

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..kafka.errors import Lost, RecordsRefused
-from .marks import Progress
-from .outbox import Outbox
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
-from .slots import Plan
+from .sending.outbox import Outbox
 from .taking_over import PartitionStopped, TakingOver
-from .window import Window
+from .window.marks import Progress
+from .window.slots import Plan
+from .window.window import Window
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from .slots import Lease
+from .window.slots import Lease
 
 
 class Supply(Protocol):

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from .handing_out import HandingOut
-from .outbox import Outbox
 from .partition import Partition
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients, PlanePort
+from .sending.outbox import Outbox
 from .standing import Counters
 
 log = logging.getLogger(__name__)

@@ -20,18 +20,18 @@ from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
 from ..kafka.errors import Lost
-from .caution import Caution, CautionPolicy
 from .committing import Committing
-from .coordinator import Coordination
-from .marks import MarksError
-from .outbox import Outbox
 from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
-from .slots import Lease, Plan
+from .sending.coordinator import Coordination
+from .sending.outbox import Outbox
 from .standing import Standing
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
-from .window import NoWindow, Window, WindowPolicy
+from .window.caution import Caution, CautionPolicy
+from .window.marks import MarksError
+from .window.slots import Lease, Plan
+from .window.window import NoWindow, Window, WindowPolicy
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ The loop is here, and the one place where batches go out (`pump`). Its parts:
     fetching.py      what the consumer is told, and what becomes of what it returns
     ownership.py     who owns what: taking a partition over, giving it up
     handing_out.py   which records go to the agent next
-    partition.py     what happens to one partition
-    window.py        which of its records are fetched, held, answered, sent
-    outbox.py        sending and committing
+    partition.py     one partition from its acquisition to its release: its state, its task
+    committing.py    what of its window is committed, and what became of what was lost
+    window/          which of its records are fetched, held, answered, sent
+    sending/         sending and committing
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from aiokafka.errors import KafkaError
 
 from ...schemas.records import Outgoing
 from ..kafka.errors import denial
-from .batch import Batch
 from .fetching import Fetching
 from .handing_out import HandingOut
 from .ownership import Ownership
@@ -37,6 +37,7 @@ from .policy import PlanePolicy
 from .ports import AgentPort, Clients
 from .standing import Counters, Standing
 from .state import State
+from .window.batch import Batch
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
-from .batch import Batch
-from .coordinator import Coordination
-from .outbox import Outbox
+from .sending.coordinator import Coordination
+from .sending.outbox import Outbox
+from .window.batch import Batch
 
 
 class Inbox(Protocol):

@@ -13,9 +13,9 @@ from aiokafka import TopicPartition
 
 from ...schemas.errors import BiSupervisedError
 from ..kafka.errors import Lost, Unsettled
-from .coordinator import Coordination
-from .marks import Progress
-from .outbox import Outbox
+from .sending.coordinator import Coordination
+from .sending.outbox import Outbox
+from .window.marks import Progress
 
 #: what a person does about an offset that a transaction holds for ever
 _END_IT = (

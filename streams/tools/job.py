@@ -26,8 +26,8 @@ from ...schemas.records import Headers
 from ..kafka.errors import Disconnected, Lost, NotAllowed, OutboxError, RecordsRefused
 from ..kafka.last_transaction import LastTransaction
 from ..kafka.sender import TransactionalSender, until_answered
-from ..plane.coordinator import Coordinator
-from ..plane.routing import hash_of_key
+from ..plane.sending.coordinator import Coordinator
+from ..plane.sending.routing import hash_of_key
 from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
 

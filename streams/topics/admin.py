@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from ..kafka.connection import why_not
+from ..kafka.connection import Connection, why_not
 from ..kafka.errors import BrokerUnreachable
 from ..kafka.producer import DEFAULT_MESSAGE_BYTES
 from ..settings.broker import connection
 from ..settings.tables import Settings
 
 
-async def message_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
-    """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
-    return int((await configured(admin, topic, "max.message.bytes")).get("max.message.bytes", DEFAULT_MESSAGE_BYTES))
+def admin_of(settings: Settings) -> AbstractAsyncContextManager[AIOKafkaAdminClient]:
+    """An admin client for a command, which has settings and makes its connection of them. Raises as `admin_client`."""
+    return admin_client(connection(settings.kafka), settings.kafka.request_timeout_s)
 
 
 @asynccontextmanager
-async def admin_client(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    reach, patience_s = connection(settings.kafka), settings.kafka.request_timeout_s
+async def admin_client(reach: Connection, patience_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client over this connection; `patience_s`: seconds for one request. Raises `BrokerUnreachable`."""
     admin = AIOKafkaAdminClient(**reach.options(), request_timeout_ms=round(patience_s * 1000))
     try:
         async with asyncio.timeout(patience_s):
@@ -58,3 +58,8 @@ async def configured(admin: AIOKafkaAdminClient, topic: str, *names: str) -> dic
         return {}
     entries = [entry for response in responses for resource in response.resources for entry in resource[4]]
     return {name: value for name, value, *_ in entries if value is not None}
+
+
+async def message_bytes(admin: AIOKafkaAdminClient, topic: str) -> int:
+    """`max.message.bytes` of a topic, or the broker's default where we may not ask."""
+    return int((await configured(admin, topic, "max.message.bytes")).get("max.message.bytes", DEFAULT_MESSAGE_BYTES))

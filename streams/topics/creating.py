@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from ...schemas.errors import BiSupervisedError
 from ..console.output import counted
 from ..flow import topic_configs
-from .admin import admin_client, count_partitions
+from .admin import admin_of, count_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -37,7 +37,7 @@ async def create_topics(settings: Settings) -> list[str]:
     adding partitions changes where keys go. Raises `BrokerUnreachable` and `TopicsRefused`.
     """
     wanted = _wanted(settings)
-    async with admin_client(settings) as admin:
+    async with admin_of(settings) as admin:
         existing = await count_partitions(admin, wanted)
         missing = [topic for name, topic in wanted.items() if name not in existing]
         errors = await _create(admin, missing)

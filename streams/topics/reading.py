@@ -13,7 +13,7 @@ from ...schemas.errors import BiSupervisedError
 from ..kafka.errors import BrokerUnreachable
 from ..settings.broker import connection
 from ..settings.tables import Settings
-from .admin import admin_client, configured, count_partitions
+from .admin import admin_of, configured, count_partitions
 
 #: bytes fetched of one partition at once
 _FETCH_BYTES = 1024 * 1024
@@ -25,7 +25,7 @@ class TopicMissing(BiSupervisedError):
 
 async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
     """The partitions of a topic. Raises `BrokerUnreachable` and `TopicMissing`."""
-    async with admin_client(settings) as admin:
+    async with admin_of(settings) as admin:
         counted = await count_partitions(admin, [topic])
     if topic not in counted:
         raise TopicMissing(f"there is no topic {topic}: `bisupervised topics create` makes those of the configuration")
@@ -34,7 +34,7 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
 
 async def retention_ms(settings: Settings, topic: str) -> int | None:
     """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
-    async with admin_client(settings) as admin:
+    async with admin_of(settings) as admin:
         kept = int((await configured(admin, topic, "retention.ms")).get("retention.ms", -1))
     return kept if kept >= 0 else None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import faust
 
-from ..plane.batch import Batch
+from ..plane.window.batch import Batch
 
 
 class _Queue(asyncio.Queue[Batch]):

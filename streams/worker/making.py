@@ -39,12 +39,12 @@ from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import ConfigurationError
 from ..flow import AgentName, Step, accepts_local, group_of, request_format
-from ..plane.caution import CautionPolicy
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy
-from ..plane.routing import Router
-from ..plane.window import WindowPolicy
+from ..plane.sending.routing import Router
+from ..plane.window.caution import CautionPolicy
+from ..plane.window.window import WindowPolicy
 from ..settings.broker import outbox_policy
 from ..settings.file import Configuration
 from ..settings.secret import one_word

@@ -39,7 +39,7 @@ async def preflight(configuration: Configuration, flow: Sequence[Step]) -> Topic
     """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, and `BrokerUnreachable`."""
     settings = configuration.settings
     wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
-    async with admin_client(settings) as admin:
+    async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
         partitions = await count_partitions(admin, wanted)
         missing = [name for name in wanted if name not in partitions]
         if missing:

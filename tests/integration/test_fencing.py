@@ -12,10 +12,10 @@ from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost
 from bisupervised.streams.kafka.sender import OutboxPolicy
-from bisupervised.streams.plane.coordinator import Coordinator
-from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.coordinator import Coordinator
+from bisupervised.streams.plane.sending.outbox import ExactlyOnce
+from bisupervised.streams.plane.sending.routing import Router
+from bisupervised.streams.plane.window.marks import Progress
 from support.pipeline import Pipeline, Setup, check_exactly_once, mixed, request, wait_until
 
 

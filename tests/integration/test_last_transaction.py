@@ -21,10 +21,10 @@ from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Unsettled
 from bisupervised.streams.kafka.last_transaction import LastTransaction
 from bisupervised.streams.kafka.sender import OutboxPolicy
-from bisupervised.streams.plane.coordinator import Coordinator
-from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.coordinator import Coordinator
+from bisupervised.streams.plane.sending.outbox import ExactlyOnce
+from bisupervised.streams.plane.sending.routing import Router
+from bisupervised.streams.plane.window.marks import Progress
 from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Pipeline, Setup
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bisupervised.schemas.codec import decode_facts
 from bisupervised.schemas.records import Verdict
-from bisupervised.streams.plane.marks import Progress, decode
+from bisupervised.streams.plane.window.marks import Progress, decode
 from support.pipeline import Pipeline, Remote, Setup, Worker, check_exactly_once, request, wait_until
 
 INPUTS = 120

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bisupervised.streams.plane.caution import Caution, CautionPolicy
-from bisupervised.streams.plane.marks import Progress, decode
-from bisupervised.streams.plane.slots import Lease, Plan
-from bisupervised.streams.plane.window import Window
+from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.window.marks import Progress, decode
+from bisupervised.streams.plane.window.slots import Lease, Plan
+from bisupervised.streams.plane.window.window import Window
 from hypothesis import given
 from hypothesis import strategies as st
 from support.windows import answers, given_up, log, window_policy

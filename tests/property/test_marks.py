@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bisupervised.streams.plane.marks import METADATA_CHARS, SPAN, MarksError, Progress, decode
+from bisupervised.streams.plane.window.marks import METADATA_CHARS, SPAN, MarksError, Progress, decode
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from bisupervised.streams.plane.caution import Caution, CautionPolicy
-from bisupervised.streams.plane.marks import METADATA_CHARS, SPAN, Progress, decode
-from bisupervised.streams.plane.slots import Lease, Plan
-from bisupervised.streams.plane.window import Ordering, Window, WindowPolicy
+from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.window.marks import METADATA_CHARS, SPAN, Progress, decode
+from bisupervised.streams.plane.window.slots import Lease, Plan
+from bisupervised.streams.plane.window.window import Ordering, Window, WindowPolicy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

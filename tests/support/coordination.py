@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiokafka import TopicPartition
 from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
-from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.window.marks import Progress
 
 
 class NewGroup:

@@ -11,11 +11,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.errors import Lost, RecordsRefused
-from bisupervised.streams.plane.caution import CautionPolicy
-from bisupervised.streams.plane.marks import Progress, decode
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
-from bisupervised.streams.plane.slots import Lease
+from bisupervised.streams.plane.window.caution import CautionPolicy
+from bisupervised.streams.plane.window.marks import Progress, decode
+from bisupervised.streams.plane.window.slots import Lease
 from support.coordination import NewGroup
 from support.windows import TOPIC_ID, answer, log, window_policy
 

@@ -14,14 +14,14 @@ from aiokafka import TopicPartition
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.sender import OutboxPolicy
-from bisupervised.streams.plane.batch import Batch
-from bisupervised.streams.plane.caution import CautionPolicy
-from bisupervised.streams.plane.marks import Progress
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import PartitionPolicy
 from bisupervised.streams.plane.plane import DataPlane
 from bisupervised.streams.plane.policy import PlanePolicy
-from bisupervised.streams.plane.window import WindowPolicy
+from bisupervised.streams.plane.window.batch import Batch
+from bisupervised.streams.plane.window.caution import CautionPolicy
+from bisupervised.streams.plane.window.marks import Progress
+from bisupervised.streams.plane.window.window import WindowPolicy
 from support.coordination import NewGroup
 from support.partitions import ScriptedBroker, Substitutes
 from support.records import Record

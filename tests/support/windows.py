@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bisupervised.schemas.records import Incoming, Outgoing
-from bisupervised.streams.plane.caution import Caution, CautionPolicy
-from bisupervised.streams.plane.marks import Progress, decode
-from bisupervised.streams.plane.slots import Lease, Plan
-from bisupervised.streams.plane.window import Ordering, Window, WindowPolicy
+from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.window.marks import Progress, decode
+from bisupervised.streams.plane.window.slots import Lease, Plan
+from bisupervised.streams.plane.window.window import Ordering, Window, WindowPolicy
 from support.records import Record
 
 TOPIC_ID = "0123456789abcdef" * 2

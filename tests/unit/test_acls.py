@@ -7,9 +7,9 @@ from aiokafka import TopicPartition
 from bisupervised.streams import cli
 from bisupervised.streams.commands.acls import Acl, creation_acls, worker_acls
 from bisupervised.streams.flow import AGENTS, steps
-from bisupervised.streams.plane.coordinator import Coordinator
-from bisupervised.streams.plane.outbox import ExactlyOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.coordinator import Coordinator
+from bisupervised.streams.plane.sending.outbox import ExactlyOnce
+from bisupervised.streams.plane.sending.routing import Router
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.making import plane_policy

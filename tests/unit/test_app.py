@@ -9,7 +9,7 @@ from typing import Any
 
 import faust
 import pytest
-from bisupervised.streams.plane.batch import Batch
+from bisupervised.streams.plane.window.batch import Batch
 from bisupervised.streams.settings.file import ConfigurationFile
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker import app as module

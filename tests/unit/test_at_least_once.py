@@ -15,9 +15,9 @@ from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost, RecordsRefused
 from bisupervised.streams.kafka.sender import OutboxPolicy
-from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import AtLeastOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.outbox import AtLeastOnce
+from bisupervised.streams.plane.sending.routing import Router
+from bisupervised.streams.plane.window.marks import Progress
 from support.records import record_batch
 from support.virtual_time import on_virtual_time
 

@@ -7,8 +7,8 @@ import logging
 
 import msgspec
 import pytest
-from bisupervised.streams.plane.batch import Batch
-from bisupervised.streams.plane.window import Window
+from bisupervised.streams.plane.window.batch import Batch
+from bisupervised.streams.plane.window.window import Window
 from support.windows import Clock, answer, answers, log, make_window, offsets
 
 

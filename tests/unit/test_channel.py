@@ -8,8 +8,8 @@ from typing import Any
 
 import faust
 import pytest
-from bisupervised.streams.plane.batch import Batch
-from bisupervised.streams.plane.window import Window
+from bisupervised.streams.plane.window.batch import Batch
+from bisupervised.streams.plane.window.window import Window
 from bisupervised.streams.worker.app import _App, _Boot
 from bisupervised.streams.worker.channel import BatchChannel
 from bisupervised.streams.worker.restarts import AgentRestarts

@@ -24,10 +24,10 @@ from bisupervised.streams.kafka.errors import Lost
 from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
 from bisupervised.streams.kafka.requests import DescribeTransactionsRequest, DescribeTransactionsResponse
 from bisupervised.streams.kafka.sender import OutboxPolicy, Sender, TransactionalSender
-from bisupervised.streams.plane.coordinator import Coordination
-from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.coordinator import Coordination
+from bisupervised.streams.plane.sending.outbox import ExactlyOnce
+from bisupervised.streams.plane.sending.routing import Router
+from bisupervised.streams.plane.window.marks import Progress
 from support.coordination import NewGroup
 from support.records import record_batch
 from support.virtual_time import on_virtual_time

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from bisupervised.streams.kafka.errors import Lost, NotAllowed, Unsettled
-from bisupervised.streams.plane.marks import MarksError, Progress
+from bisupervised.streams.plane.window.marks import MarksError, Progress
 from support.partitions import (
     BAD_TIME,
     TOO_LARGE,

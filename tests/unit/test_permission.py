@@ -20,9 +20,9 @@ from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost, NotAllowed, denial
 from bisupervised.streams.kafka.sender import OutboxPolicy
-from bisupervised.streams.plane.marks import Progress
-from bisupervised.streams.plane.outbox import ExactlyOnce
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.outbox import ExactlyOnce
+from bisupervised.streams.plane.sending.routing import Router
+from bisupervised.streams.plane.window.marks import Progress
 from support.coordination import NewGroup
 from support.records import record_batch
 

@@ -17,7 +17,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from bisupervised.streams.kafka.errors import Lost, NotAllowed
-from bisupervised.streams.plane.marks import Progress
+from bisupervised.streams.plane.window.marks import Progress
 from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
 from support.virtual_time import on_virtual_time

@@ -8,7 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from bisupervised.schemas.records import Outgoing, Route
 from bisupervised.streams.kafka.producer import DEFAULT_MESSAGE_BYTES
-from bisupervised.streams.plane.routing import Router
+from bisupervised.streams.plane.sending.routing import Router
 
 #: org.apache.kafka.common.utils.UtilsTest.testMurmur2, signed 32-bit
 MURMUR2 = {

@@ -7,9 +7,9 @@ import weakref
 from collections.abc import Iterable
 
 import pytest
-from bisupervised.streams.plane.marks import SPAN, Progress
-from bisupervised.streams.plane.slots import Lease
-from bisupervised.streams.plane.window import Window
+from bisupervised.streams.plane.window.marks import SPAN, Progress
+from bisupervised.streams.plane.window.slots import Lease
+from bisupervised.streams.plane.window.window import Window
 from support.records import Record
 from support.windows import (
     TOPIC_ID,

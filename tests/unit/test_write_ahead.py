@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from bisupervised.schemas.records import Outgoing
-from bisupervised.streams.plane.batch import Batch
-from bisupervised.streams.plane.caution import Caution, CautionPolicy
-from bisupervised.streams.plane.marks import SPAN, Progress, decode
-from bisupervised.streams.plane.slots import Lease
-from bisupervised.streams.plane.window import Window, WindowPolicy
+from bisupervised.streams.plane.window.batch import Batch
+from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
+from bisupervised.streams.plane.window.marks import SPAN, Progress, decode
+from bisupervised.streams.plane.window.slots import Lease
+from bisupervised.streams.plane.window.window import Window, WindowPolicy
 from support.windows import TOPIC_ID, given_up, log, offsets, resolve
 
 CALM = CautionPolicy(tries=3, batch=4, suspects=20, enabled=False)

@@ -17,7 +17,7 @@ from ....schemas.records import Facts, Result
 from ...console.output import progress_bar, progress_console
 from ...console.signals import run_coroutine
 from ...settings.tables import Settings
-from ...topics.admin import admin_client, count_partitions
+from ...topics.admin import admin_of, count_partitions
 from ...topics.reading import TopicMissing, read_to_the_end, reader
 
 #: by topic: what takes a record of it; aiokafka has no types
@@ -38,7 +38,7 @@ async def read_topics(
 
     Raises `BrokerUnreachable`, and `TopicMissing`.
     """
-    async with admin_client(settings) as admin:
+    async with admin_of(settings) as admin:
         partitions = await count_partitions(admin, takers)
     missing = sorted(takers.keys() - partitions.keys())
     if missing:

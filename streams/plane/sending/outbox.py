@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from ...schemas.records import Outgoing
-from ..kafka.batches import Place
-from ..kafka.last_transaction import LastTransaction
-from ..kafka.sender import IdempotentSender, OutboxPolicy, Sender, TransactionalSender
+from ....schemas.records import Outgoing
+from ...kafka.batches import Place
+from ...kafka.last_transaction import LastTransaction
+from ...kafka.sender import IdempotentSender, OutboxPolicy, Sender, TransactionalSender
+from ..window.marks import Progress
 from .coordinator import Coordination
-from .marks import Progress
 from .routing import Router
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
-from ...schemas.records import Outgoing, Route
-from ..kafka.producer import DEFAULT_MESSAGE_BYTES
+from ....schemas.records import Outgoing, Route
+from ...kafka.producer import DEFAULT_MESSAGE_BYTES
 
 
 class Topics(Protocol):

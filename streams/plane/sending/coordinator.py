@@ -17,12 +17,12 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from ..kafka.client import partitions_for
-from ..kafka.connection import Connection
-from ..kafka.errors import Lost, denial
-from ..kafka.last_transaction import LastTransaction, Reachable
-from ..kafka.requests import committed_offsets, topic_id
-from .marks import Progress, decode
+from ...kafka.client import partitions_for
+from ...kafka.connection import Connection
+from ...kafka.errors import Lost, denial
+from ...kafka.last_transaction import LastTransaction, Reachable
+from ...kafka.requests import committed_offsets, topic_id
+from ..window.marks import Progress, decode
 
 T = TypeVar("T")
 

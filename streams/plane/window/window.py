@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Literal
 
-from ...schemas.records import Incoming, Outgoing
+from ....schemas.records import Incoming, Outgoing
 from .caution import Caution, CautionPolicy
 from .key_order import KeyOrder
 from .marks import SPAN, Progress

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from ...schemas.records import Incoming, Outgoing
+from ....schemas.records import Incoming, Outgoing
 from .slots import Lease
 
 log = logging.getLogger(__name__)

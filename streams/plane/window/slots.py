@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from ...schemas.records import Incoming, Outgoing
+from ....schemas.records import Incoming, Outgoing
 from .marks import Progress
 
 PENDING, HELD, ANSWERED, SENT, DONE = range(5)
