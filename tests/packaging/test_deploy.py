@@ -222,7 +222,7 @@ def test_compose_mounts_what_is_there_and_runs_the_broker_that_is_tested() -> No
     mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
     for source in (source for source in mounted if source.startswith(".")):
         assert (DEPLOY / "compose" / source).exists(), source
-    version = orjson.loads((ROOT / "streams" / "kafka.json").read_bytes())["version"]
+    version = orjson.loads((ROOT / "streams" / "sandbox" / "kafka.json").read_bytes())["version"]
     assert services["kafka"]["image"] == f"apache/kafka:{version}"
 
 
