@@ -51,7 +51,7 @@ _OFFLINE = {
     "replicate": "Recompute the paper's figures from its recorded predictions.",
     "rehearse": "Run recorded predictions through the real pipeline, and compare every decision with the offline one.",
     "rejudge": "Judge the remote answers of a running system again under new thresholds, without a paid call.",
-    "recording": "Read what both models said off the topics of a running system, joined with labels, as a recording.",
+    "recording": "Make a recording from the topics of a running system: what both models answered, joined with labels.",
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))

@@ -259,7 +259,7 @@ def recording(
     truth_column: str | None = None,
     json: Json = False,
 ) -> int:
-    """Read what both models said off the topics of a running system, joined with labels, as a recording.
+    """Make a recording from the topics of a running system: what both models answered, joined with labels.
 
     The file is read by the commands over recordings: --local FILE --remote FILE --where pair=true
 
