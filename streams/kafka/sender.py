@@ -47,7 +47,7 @@ _AGAIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OutboxPolicy:
-    """How to reach the broker for sending."""
+    """How the outbox of a partition, or a job, reaches the broker for sending."""
 
     connection: Connection  #: to the broker
     group: str  #: consumer group whose offsets are committed

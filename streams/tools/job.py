@@ -99,7 +99,7 @@ class Job:
         """
         asyncio.get_running_loop().set_exception_handler(_forget)
         async with self._watched():
-            self._committed = await until_answered(self._taken_over, self._patience_s)
+            self._committed = await until_answered(self._begun, self._patience_s)
         return dict(self._committed)
 
     async def close(self) -> None:
@@ -132,14 +132,18 @@ class Job:
     async def _reachable(self) -> list[TopicPartition]:
         return [TopicPartition(self._to, number) for number in await self._coordinator.partitions_for(self._to)]
 
+    async def _begun(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What former runs committed. Raises `Lost` also where a coordinator that has just started knows none of it."""
+        committed = await self._taken_over()
+        if not committed and self._sender.followed_another:
+            raise Lost("nothing is committed, though a run of this name has begun; if that stays so, take another name")
+        return committed
+
     async def _taken_over(self) -> dict[TopicPartition, OffsetAndMetadata]:
         """What is committed, when nobody else can change it any more. Raises `Lost`: to be asked again."""
         await self._sender.open()
         self._partitions = len(await self._reachable())
-        committed = await self._coordinator.committed(self._places)
-        if not committed and self._sender.followed_another:  # a coordinator that has just started may not know it yet
-            raise Lost("nothing is committed, though a run of this name has begun; if that stays so, take another name")
-        return committed
+        return await self._coordinator.committed(self._places)
 
     async def _open_again(self) -> None:
         """A new producer, with which this run goes on if no other one did: the last one is in no state to.

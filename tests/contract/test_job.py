@@ -19,7 +19,12 @@ def settings() -> Settings:
     """With a broker's address at which nobody answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    environment = {"BISUPERVISED_REMOTE__API_KEY": "key", "BISUPERVISED_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}
+    environment = {
+        "BISUPERVISED_REMOTE__API_KEY": "key",
+        "BISUPERVISED_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "BISUPERVISED_KAFKA__REQUEST_TIMEOUT_S": "0.5",
+        "BISUPERVISED_STREAM__WATCHDOG_S": "1",  # for so long it asks again
+    }
     return load_settings(EXAMPLE, environment)
 
 
