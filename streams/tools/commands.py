@@ -28,7 +28,7 @@ from .record_lines import (
     reason_of,
     record_document,
 )
-from .replay import LOOPS, Wish, judge
+from .replay import LOOPS, ReplayOptions, choose
 from .replay_run import Replay, run_replay
 from .since_option import since_ms
 
@@ -59,12 +59,12 @@ def fallback_list(
         The latest so many.
     """
     settings = load_settings(config)
-    wish = Wish("", reason, since_ms=since_ms(since, time.time()), loops=2**31)
+    options = ReplayOptions("", reason, since_ms=since_ms(since, time.time()), loops=2**31)
     latest: deque[Any] = deque(maxlen=limit)
     reasons: Counter[str] = Counter()
 
     def see(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        if judge(record, wish) == "replayed":
+        if choose(record, options) == "replayed":
             latest.append(record)
             reasons[printable(reason_of(record))] += 1
 
@@ -147,13 +147,15 @@ def fallback_replay(
         faults.append(f"--to: {to} is written by the pipeline itself; name the topic of requests, or one of your own")
     if faults:
         raise ConfigurationError(faults)
-    wish = Wish(to or topics.requests, tuple(sorted(set(reason))), since, since_ms(since, time.time()), limit, loops)
+    options = ReplayOptions(
+        to or topics.requests, tuple(sorted(set(reason))), since, since_ms(since, time.time()), limit, loops
+    )
     with progress_console().status("  replaying") as status:
 
         def watch(replay: Replay) -> None:
             status.update(f"  {replay.counts.replayed:,} replayed, {replay.size:,} records to go")
 
-        replay = run_coroutine(run_replay(settings, name, wish, dry_run=dry_run, watch=watch))
+        replay = run_coroutine(run_replay(settings, name, options, dry_run=dry_run, watch=watch))
     document = {"name": name, "dry_run": dry_run, "resumed": replay.resumed, **msgspec.structs.asdict(replay.counts)}
     text = as_text(document) if json else "\n".join(replay_lines(replay, dry_run=dry_run))
     lines_console().out(text, highlight=False)
@@ -167,14 +169,14 @@ def replay_lines(replay: Replay, *, dry_run: bool) -> list[str]:
     if replay.resumed:
         began = f"{'was finished before' if replay.finished else 'goes on from a former run'}; in all "
     would = "would be " if dry_run else ""
-    lines = [f"replay {replay.name}: {began}{counts.replayed:,} {would}replayed to {replay.wish.to}"]
+    lines = [f"replay {replay.name}: {began}{counts.replayed:,} {would}replayed to {replay.options.to}"]
     left = {
-        f"left: replayed {replay.wish.loops} times already (--loops)": counts.over_loops,
+        f"left: replayed {replay.options.loops} times already (--loops)": counts.over_loops,
         "left: the value was too large to carry, and is gone from its source": counts.gone,
         "left: with its replay header too large for the topic": counts.refused,
         "not chosen: of another reason, or older": counts.not_chosen,
         "offsets were deleted by retention before the replay came to them": counts.deleted,
-        f"of the replayed are older than what {replay.wish.to} keeps (retention.ms): Kafka may delete them unread": (
+        f"of the replayed are older than what {replay.options.to} keeps (retention.ms): Kafka may delete them unread": (
             counts.aged
         ),
     }

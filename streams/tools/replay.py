@@ -21,10 +21,10 @@ from .job import Send
 LOOPS = 3
 _VERSION = 1
 
-Verdict = Literal["replayed", "not_chosen", "over_loops"]
+Choice = Literal["replayed", "not_chosen", "over_loops"]
 
 
-class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReplayOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The options of a replay. They are kept with the job, so that a later run does the same."""
 
     to: str  #: topic that records are sent to
@@ -57,7 +57,7 @@ class Mark(msgspec.Struct, frozen=True):
 
     end: int  #: end of the snapshot: records from this offset on do not belong to the job
     topic_id: str  #: id of the fallback topic
-    wish: Wish
+    options: ReplayOptions = msgspec.field(name="wish")  #: under the name that it always had in commits
     counts: Counts = Counts()  #: of this partition
     v: int = _VERSION
 
@@ -97,15 +97,15 @@ def former_loops(record: Incoming) -> int:
         return 0
 
 
-def judge(record: Incoming, wish: Wish) -> Verdict:
+def choose(record: Incoming, options: ReplayOptions) -> Choice:
     """Whether the job replays a record of the fallback topic."""
     reason = (header(record.headers, REASON_HEADER) or b"").decode(errors="replace")
-    if (wish.reasons and reason not in wish.reasons) or record.timestamp < wish.since_ms:
+    if (options.reasons and reason not in options.reasons) or record.timestamp < options.since_ms:
         return "not_chosen"
-    return "over_loops" if former_loops(record) >= wish.loops else "replayed"
+    return "over_loops" if former_loops(record) >= options.loops else "replayed"
 
 
-def again(fallen: Incoming, original: Incoming, wish: Wish, job: str, targets: int) -> Send:
+def again(fallen: Incoming, original: Incoming, options: ReplayOptions, job: str, targets: int) -> Send:
     """The request to send: key, value, timestamp and headers of `original`, and the replay header.
 
     `original` is the fallback record itself, or the request at its source where the fallback record has no value.
@@ -118,8 +118,8 @@ def again(fallen: Incoming, original: Incoming, wish: Wish, job: str, targets: i
     kept = [pair for pair in original.headers if pair[0] not in (*OUR_HEADERS, REPLAY_HEADER)]
     kept.append((REPLAY_HEADER, msgspec.json.encode(replayed)))
     # back into its own partition, so that records of one key stay together whatever partitioner the user has
-    partition = source.partition if source.topic == wish.to and 0 <= source.partition < targets else None
-    return Send(wish.to, partition, original.key, original.value, kept, original.timestamp)
+    partition = source.partition if source.topic == options.to and 0 <= source.partition < targets else None
+    return Send(options.to, partition, original.key, original.value, kept, original.timestamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +142,10 @@ def take(records: Iterable[Incoming], position: int, mark: Mark, room: int | Non
     for record in records:
         if record.offset >= mark.end:
             break
-        verdict = judge(record, mark.wish)
-        if verdict == "replayed":
+        choice = choose(record, mark.options)
+        if choice == "replayed":
             if room is not None and len(chosen) >= room:
                 return Taken(chosen, record.offset, Counts(**counted))
             chosen.append(record)
-        counted[verdict] += 1
+        counted[choice] += 1
     return Taken(chosen, min(position, mark.end), Counts(**counted))

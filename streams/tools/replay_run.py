@@ -19,7 +19,7 @@ from ...schemas.records import Source
 from ..settings.tables import Settings
 from ..topics.reading import all_ended, partitions_of, read_at, reader, retention_ms
 from .job import Job, Send
-from .replay import Counts, Mark, ReplayError, Taken, Wish, again, decode_mark, encode_mark, take
+from .replay import Counts, Mark, ReplayError, ReplayOptions, Taken, again, decode_mark, encode_mark, take
 
 #: records in one transaction, at most
 _STEP_RECORDS = 500
@@ -33,7 +33,7 @@ class Replay:
 
     name: str
     marks: Marks
-    wish: Wish
+    options: ReplayOptions
     targets: int  #: partitions of the topic it sends to
     resumed: bool  #: a former run of the name began it
     finished: bool = False  #: this run found nothing left to do
@@ -51,7 +51,7 @@ class Replay:
     @property
     def room(self) -> int | None:
         """Replays left of the limit; None without one."""
-        return None if self.wish.limit is None else max(0, self.wish.limit - self.counts.replayed)
+        return None if self.options.limit is None else max(0, self.options.limit - self.counts.replayed)
 
     @property
     def left(self) -> list[TopicPartition]:
@@ -70,17 +70,22 @@ def group_of_replay(settings: Settings, name: str) -> str:
 
 
 async def run_replay(
-    settings: Settings, name: str, wish: Wish, *, dry_run: bool, watch: Callable[[Replay], object] = lambda _: None
+    settings: Settings,
+    name: str,
+    options: ReplayOptions,
+    *,
+    dry_run: bool,
+    watch: Callable[[Replay], object] = lambda _: None,
 ) -> Replay:
     """Finish the replay of this name, or begin it. A dry run reads and counts the same, and writes nothing.
 
     Raises `ReplayError` where the name belongs to another replay, `JobError`, `BrokerUnreachable`, `TopicMissing`.
     """
     places = await partitions_of(settings, settings.topics.fallback)
-    targets = len(await partitions_of(settings, wish.to))
-    job = Job(settings, group_of_replay(settings, name), places, wish.to)
+    targets = len(await partitions_of(settings, options.to))
+    job = Job(settings, group_of_replay(settings, name), places, options.to)
     try:
-        begin = _Beginning(settings, name, wish, places, targets, await job.topic_id(settings.topics.fallback))
+        begin = _Beginning(settings, name, options, places, targets, await job.topic_id(settings.topics.fallback))
         replay = await begin.after(await job.committed())  # other options are refused before a run is ended
         if not (dry_run or await _finished(settings, replay)):
             replay = await begin.after(await job.open())  # a former run commits nothing from here on
@@ -89,7 +94,7 @@ async def run_replay(
         if not replay.left:
             replay.finished = True
             return replay
-        replay.oldest_ms = await _oldest_ms(settings, wish.to)
+        replay.oldest_ms = await _oldest_ms(settings, options.to)
         async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
@@ -108,24 +113,24 @@ class _Beginning:
 
     settings: Settings
     name: str
-    wish: Wish
+    options: ReplayOptions
     places: list[TopicPartition]  #: of the fallback topic
     targets: int  #: partitions of the topic it sends to
     topic_id: str  #: of the fallback topic
 
     async def after(self, committed: Mapping[TopicPartition, OffsetAndMetadata]) -> Replay:
         """Where a former run came to, or a fresh snapshot where nothing is committed. Raises `ReplayError`."""
-        name, wish = self.name, self.wish
+        name, options = self.name, self.options
         if not committed:
-            marks = await _snapshot(self.settings, self.places, self.topic_id, wish)
-            return Replay(name, marks, wish, self.targets, resumed=False)
+            marks = await _snapshot(self.settings, self.places, self.topic_id, options)
+            return Replay(name, marks, options, self.targets, resumed=False)
         marks = {tp: (at.offset, decode_mark(at.metadata, name)) for tp, at in committed.items()}
-        return Replay(name, marks, checked(name, marks, self.topic_id, wish), self.targets, resumed=True)
+        return Replay(name, marks, checked(name, marks, self.topic_id, options), self.targets, resumed=True)
 
 
 async def _finished(settings: Settings, replay: Replay) -> bool:
     """A former run came to its end, and all that it sent is seen."""
-    return replay.resumed and not replay.left and await all_ended(settings, replay.wish.to)
+    return replay.resumed and not replay.left and await all_ended(settings, replay.options.to)
 
 
 def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
@@ -139,32 +144,32 @@ async def _oldest_ms(settings: Settings, topic: str) -> int:
     return 0 if kept is None else round(time.time() * 1000) - kept
 
 
-def checked(name: str, marks: Marks, identity: str, wish: Wish) -> Wish:
-    """The wish that the replay was begun with. Raises `ReplayError` where this is another one."""
+def checked(name: str, marks: Marks, identity: str, options: ReplayOptions) -> ReplayOptions:
+    """The options that the replay was begun with. Raises `ReplayError` where this is another one."""
     kept = next(iter(marks.values()))[1]
     if any(mark.topic_id != identity for _, mark in marks.values()):
         raise ReplayError(f"replay {name!r} was of a fallback topic that is no more: take another name")
-    asked = msgspec.structs.replace(wish, since_ms=kept.wish.since_ms)  # '2h' was meant as of the first run
-    if asked != kept.wish:
+    asked = msgspec.structs.replace(options, since_ms=kept.options.since_ms)  # '2h' was meant as of the first run
+    if asked != kept.options:
         raise ReplayError(
-            f"replay {name!r} was begun as {told_wish(kept.wish)}: "
+            f"replay {name!r} was begun as {options_text(kept.options)}: "
             "finish it with the same options, or take another name"
         )
-    return kept.wish
+    return kept.options
 
 
-def told_wish(wish: Wish) -> str:
+def options_text(options: ReplayOptions) -> str:
     """The options of a replay, as they are typed."""
-    words = [f"--reason {reason}" for reason in wish.reasons]
-    words += [f"--since {wish.since}"] if wish.since else []
-    words += [f"--limit {wish.limit}"] if wish.limit is not None else []
-    return " ".join([*words, f"--to {wish.to}", f"--loops {wish.loops}"])
+    words = [f"--reason {reason}" for reason in options.reasons]
+    words += [f"--since {options.since}"] if options.since else []
+    words += [f"--limit {options.limit}"] if options.limit is not None else []
+    return " ".join([*words, f"--to {options.to}", f"--loops {options.loops}"])
 
 
-async def _snapshot(settings: Settings, places: list[TopicPartition], identity: str, wish: Wish) -> Marks:
+async def _snapshot(settings: Settings, places: list[TopicPartition], identity: str, options: ReplayOptions) -> Marks:
     async with reader(settings, places) as consumer:
         begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-    return {place: (begins[place], Mark(ends[place], identity, wish)) for place in places}
+    return {place: (begins[place], Mark(ends[place], identity, options)) for place in places}
 
 
 def _offsets(marks: Marks) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -232,7 +237,7 @@ async def _ready(taken: Taken, originals: AIOKafkaConsumer, replay: Replay, requ
     for record in taken.chosen:
         original = await _original(record, originals, requests)
         if original is not None:
-            ready.append(again(record, original, replay.wish, replay.name, replay.targets))
+            ready.append(again(record, original, replay.options, replay.name, replay.targets))
     return ready, len(taken.chosen) - len(ready)
 
 

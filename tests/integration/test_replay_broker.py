@@ -21,7 +21,7 @@ from bisupervised.schemas.records import REPLAY_HEADER, Facts, Source
 from bisupervised.streams.console.options import DONE
 from bisupervised.streams.kafka.last_transaction import producer_of
 from bisupervised.streams.sandbox.broker import Broker
-from bisupervised.streams.tools.replay import Wish
+from bisupervised.streams.tools.replay import ReplayOptions
 from bisupervised.streams.tools.replay_run import group_of_replay, run_replay
 from support.pipeline import Pipeline, Sent, Setup, Worker, wait_until
 from support.records import Record
@@ -187,13 +187,13 @@ def test_a_committed_step_whose_markers_are_missing_is_not_sent_again(
     sent = [fallen(pipeline, number) for number in range(40)]
     pipeline.send(sent, "fallback")
     settings = pipeline.settings
-    wish = Wish(settings.topics.requests)
+    options = ReplayOptions(settings.topics.requests)
     with monkeypatch.context() as patched:
         LosingMarkers(pipeline, "one", nth, lost=lost).patch(patched)
         with pytest.raises(Broken):
-            asyncio.run(run_replay(settings, "one", wish, dry_run=False))
+            asyncio.run(run_replay(settings, "one", options, dry_run=False))
     assert len(pipeline.records("requests")) < len(sent)
-    again = asyncio.run(run_replay(settings, "one", wish, dry_run=False))
+    again = asyncio.run(run_replay(settings, "one", options, dry_run=False))
     assert again.finished is not lost
     wait_until(lambda: len(pipeline.records("requests")) >= len(sent), "the last transaction", 10)
     assert Counter(bare(record) for record in pipeline.records("requests")) == Counter(bare(record) for record in sent)

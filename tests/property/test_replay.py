@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from bisupervised.schemas.records import REASON_HEADER
-from bisupervised.streams.tools.replay import Counts, Mark, Wish, take
+from bisupervised.streams.tools.replay import Counts, Mark, ReplayOptions, take
 from hypothesis import given
 from hypothesis import strategies as st
 from support.records import Record
@@ -21,7 +21,7 @@ def test_every_record_of_the_snapshot_once(
 ) -> None:
     end = min(end, len(reasons))
     records = [Record(b"1", n, headers=[(REASON_HEADER, reason.encode())]) for n, reason in enumerate(reasons)]
-    mark, at, sent = Mark(end, "", Wish("requests", ("timeout",), limit=limit)), 0, list[int]()
+    mark, at, sent = Mark(end, "", ReplayOptions("requests", ("timeout",), limit=limit)), 0, list[int]()
     for size, killed in [*steps, *[(7, False)] * 10]:
         room = None if limit is None else limit - mark.counts.replayed
         if at >= end or room == 0:

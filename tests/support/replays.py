@@ -12,21 +12,21 @@ from pathlib import Path
 from bisupervised.schemas.errors import BiSupervisedError
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
-from bisupervised.streams.tools.replay import Wish
+from bisupervised.streams.tools.replay import ReplayOptions
 from bisupervised.streams.tools.replay_run import run_replay
 
 
 async def replay_all(config: Path, reason: str, names: list[str]) -> None:
     """Each is run again and again, until it comes to its end: by a supervisor, say, that restarts what fails."""
     settings = load_settings(config)
-    wish = Wish(settings.topics.requests, (reason,))  # type: ignore[arg-type]  # one of the reasons
-    await asyncio.gather(*(replay_to_the_end(settings, name, wish) for name in names))
+    options = ReplayOptions(settings.topics.requests, (reason,))  # type: ignore[arg-type]  # one of the reasons
+    await asyncio.gather(*(replay_to_the_end(settings, name, options) for name in names))
 
 
-async def replay_to_the_end(settings: Settings, name: str, wish: Wish) -> None:
+async def replay_to_the_end(settings: Settings, name: str, options: ReplayOptions) -> None:
     while True:
         try:
-            ended = await run_replay(settings, name, wish, dry_run=False)
+            ended = await run_replay(settings, name, options, dry_run=False)
         except BiSupervisedError as error:
             print(name, repr(error), flush=True)
             await asyncio.sleep(0.2)

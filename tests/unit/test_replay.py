@@ -9,13 +9,22 @@ from bisupervised.schemas.records import REPLAY_HEADER, Facts, Replayed, Result,
 from bisupervised.streams.console.output import counted
 from bisupervised.streams.tools.commands import replay_lines
 from bisupervised.streams.tools.record_lines import fallback_details, fallback_line, printable
-from bisupervised.streams.tools.replay import Counts, Mark, ReplayError, Wish, again, decode_mark, encode_mark, judge
+from bisupervised.streams.tools.replay import (
+    Counts,
+    Mark,
+    ReplayError,
+    ReplayOptions,
+    again,
+    choose,
+    decode_mark,
+    encode_mark,
+)
 from bisupervised.streams.tools.replay_run import Replay, checked
 from bisupervised.streams.tools.since_option import since_ms
 from support.records import Record
 
 HEADERS = [("a", b"\xff"), ("a", b"2"), ("b", b"")]
-WISH = Wish("requests", loops=2)
+WISH = ReplayOptions("requests", loops=2)
 
 
 def fallen(reason: str = "timeout", headers: object = HEADERS, value: bytes | None = b"\x00not json") -> Record:
@@ -39,34 +48,34 @@ def test_a_replay_is_the_request_and_one_header_more() -> None:
 )
 def test_the_partition_is_kept_only_where_it_is_the_same_one(to: str, targets: int, partition: int | None) -> None:
     record = fallen()
-    assert again(record, record, Wish(to), "x", targets).partition == partition
+    assert again(record, record, ReplayOptions(to), "x", targets).partition == partition
 
 
 def test_loops_are_counted_up_to_the_limit() -> None:
     record = fallen()
     for loop in (1, 2):
-        assert judge(record, WISH) == "replayed"
+        assert choose(record, WISH) == "replayed"
         send = again(record, record, WISH, "x", 2)
         assert [name for name, _ in send.headers].count(REPLAY_HEADER) == 1
         assert msgspec.json.decode(send.headers[-1][1])["loop"] == loop
         record = fallen(headers=send.headers)
-    assert judge(record, WISH) == "over_loops"
+    assert choose(record, WISH) == "over_loops"
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xff", b"[]", b'{"loop":-5}', b'{"loop":"9"}'])
 def test_a_replay_header_of_somebody_else_counts_for_nothing(damaged: bytes) -> None:
     record = fallen(headers=[(REPLAY_HEADER, damaged)])
-    assert judge(record, WISH) == "replayed"
+    assert choose(record, WISH) == "replayed"
     [header_] = again(record, record, WISH, "x", 2).headers
     assert msgspec.json.decode(header_[1])["loop"] == 1
 
 
 def test_reason_and_time_choose() -> None:
     record = fallen("budget")
-    assert judge(record, Wish("r", ("timeout",))) == "not_chosen"
-    assert judge(record, Wish("r", ("budget", "timeout"))) == "replayed"
-    assert judge(record, Wish("r", since_ms=record.timestamp)) == "replayed"
-    assert judge(record, Wish("r", since_ms=record.timestamp + 1)) == "not_chosen"
+    assert choose(record, ReplayOptions("r", ("timeout",))) == "not_chosen"
+    assert choose(record, ReplayOptions("r", ("budget", "timeout"))) == "replayed"
+    assert choose(record, ReplayOptions("r", since_ms=record.timestamp)) == "replayed"
+    assert choose(record, ReplayOptions("r", since_ms=record.timestamp + 1)) == "not_chosen"
 
 
 def test_outcomes_of_a_replay_say_that_they_are() -> None:
@@ -80,8 +89,9 @@ def test_outcomes_of_a_replay_say_that_they_are() -> None:
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
-    mark = Mark(9, "id", Wish("requests", ("budget",), "2h", 5, 3), Counts(1, 2, 3, 4, 5))
+    mark = Mark(9, "id", ReplayOptions("requests", ("budget",), "2h", 5, 3), Counts(1, 2, 3, 4, 5))
     assert decode_mark(encode_mark(mark), "x") == mark
+    assert '"wish":{"to":"requests"' in encode_mark(mark), "as replays that are under way have it"
 
 
 @pytest.mark.parametrize("metadata", ["", "1;;c;", "{}"])
@@ -91,13 +101,13 @@ def test_offsets_of_somebody_else_are_refused(metadata: str) -> None:
 
 
 def test_a_name_stands_for_one_replay() -> None:
-    wish = Wish("requests", ("budget",), "2h", since_ms=5)
-    marks = {TopicPartition("fallback", 0): (0, Mark(9, "id", wish))}
-    assert checked("x", marks, "id", msgspec.structs.replace(wish, since_ms=99)) == wish
+    options = ReplayOptions("requests", ("budget",), "2h", since_ms=5)
+    marks = {TopicPartition("fallback", 0): (0, Mark(9, "id", options))}
+    assert checked("x", marks, "id", msgspec.structs.replace(options, since_ms=99)) == options
     with pytest.raises(ReplayError, match="--reason budget --since 2h --to requests --loops 3: finish"):
-        checked("x", marks, "id", Wish("requests"))
+        checked("x", marks, "id", ReplayOptions("requests"))
     with pytest.raises(ReplayError, match="no more"):
-        checked("x", marks, "another", wish)
+        checked("x", marks, "another", options)
 
 
 @pytest.mark.parametrize(
@@ -139,12 +149,12 @@ def test_one_is_no_plural_and_no_call_is_not_told() -> None:
 
 def test_every_record_that_was_left_is_told() -> None:
     counts = Counts(replayed=1000, not_chosen=2, over_loops=3, gone=4, refused=5, deleted=6, aged=7)
-    wish = Wish("requests", ("budget",), loops=2)
-    replay = Replay("x", {TopicPartition("f", 0): (9, Mark(9, "", wish, counts))}, wish, 1, resumed=True)
+    options = ReplayOptions("requests", ("budget",), loops=2)
+    replay = Replay("x", {TopicPartition("f", 0): (9, Mark(9, "", options, counts))}, options, 1, resumed=True)
     told = replay_lines(replay, dry_run=False)
     assert told[0] == "replay x: goes on from a former run; in all 1,000 replayed to requests"
     replay.finished = True
     assert replay_lines(replay, dry_run=False)[0] == "replay x: was finished before; in all 1,000 replayed to requests"
     assert [int(line.split()[0]) for line in told[1:]] == [3, 4, 5, 2, 6, 7]
-    nothing = Replay("x", {}, wish, 1, resumed=False)
+    nothing = Replay("x", {}, options, 1, resumed=False)
     assert replay_lines(nothing, dry_run=True) == ["replay x: 0 would be replayed to requests"]
