@@ -14,6 +14,7 @@ from bisupervised.streams.sandbox import broker, kafka_jars
 from bisupervised.streams.sandbox.broker import Broker, BrokerError, ExtraMissing, JarsUnavailable, PortUnavailable
 from bisupervised.streams.sandbox.kafka_jars import JarStore, KafkaRelease
 
+pytestmark = pytest.mark.wheel
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
 
 
