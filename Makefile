@@ -3,8 +3,15 @@
 PYTHON ?= python3
 INPUTS ?= 300000
 FAULTS ?= 120
+#: tests on a broker at once: they wait more than they compute, so more than there are cores
+AT_ONCE ?= 6
 
 BIN := .venv/bin
+#: several processes at once need no threads for their arithmetic: they would wait for each other
+ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+# tests start hundreds of workers, and each would compile this package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench bench-remote alerts lock clean
@@ -25,11 +32,9 @@ demo-questions: setup  ## the second example: text in, text out, a chat model, l
 	@$(BIN)/bisupervised demo --example questions
 
 test: setup lint  ## every check but the long ones, the quick ones first
-	$(BIN)/python -m pytest -n auto tests/unit tests/contract tests/property
-	$(BIN)/python -m pytest tests/packaging
-	$(BIN)/python scripts/wheel.py test
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests/integration
-	$(BIN)/python -m pytest tests/chaos
+	$(ALONE) $(BIN)/python -m pytest -n auto tests/unit tests/contract tests/property tests/packaging
+	$(ALONE) $(BIN)/python scripts/wheel.py test
+	$(BIN)/python -m pytest -n $(AT_ONCE) --one-broker tests/integration tests/chaos
 
 lint: setup  ## ruff, mypy --strict, which wing may import which
 	$(BIN)/ruff check
@@ -43,7 +48,7 @@ lint: setup  ## ruff, mypy --strict, which wing may import which
 docs: setup  ## what is generated from the code: the example of every option
 	$(BIN)/bisupervised config --out examples/bisupervised.toml
 
-wheel-test: setup  ## the tests that need no broker, against the built wheel
+wheel-test: setup  ## the tests marked `wheel`, against the built wheel
 	$(BIN)/python scripts/wheel.py test
 
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=120

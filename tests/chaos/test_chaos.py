@@ -12,6 +12,7 @@ import pytest
 RUN = Path(__file__).with_name("run.py")
 
 
+@pytest.mark.long(120)
 @pytest.mark.timeout(460)  # eight faults, each with its recovery, on a busy machine
 def test_no_record_is_lost_or_answered_twice_whatever_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "chaos.json"

@@ -10,6 +10,14 @@ from typing import Any
 import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import Pipeline, Remote, Setup, remote_and_pipeline
+from support.secured import Secured, secured_broker
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A broker that asks who comes. Its tests go to one process."""
+    with secured_broker(tmp_path_factory.mktemp("secured")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ SCRIPTS = sorted(path for path in FOLDER.glob("*.py") if path.name != "shared.py
 ARGUMENTS = ("servers", "group", "requests", "results", "doubtful", "transactional_id")
 
 
+@pytest.mark.long(30)
 @pytest.mark.timeout(300)
 def test_it_measures_everyone_who_is_there_and_counts_each_outcome(tmp_path: Path) -> None:
     report, _ = smoke("contest", tmp_path, timeout_s=300.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,9 @@ from bisupervised.streams.sandbox.broker import Broker
 from rich.console import Console
 from support.benchmarks import smoke
 
-from benchmarks import latency, memory, model, whole
+from benchmarks import latency, memory, whole
 from benchmarks.latency import Arrived
 from benchmarks.memory import Sample
-from benchmarks.minilm import Call, texts
 from benchmarks.spread import Spread
 from benchmarks.traffic import Outcomes
 
@@ -21,29 +19,13 @@ SAY = Console(quiet=True)
 OUTCOMES = Outcomes(1, 1, 1)
 
 
+@pytest.mark.long(25)
 def test_idleness_as_a_command(tmp_path: Path) -> None:
     report, said = smoke("idle", tmp_path)
     assert report["cpu_share"]["median"] > 0
     assert 0 < report["loaded_s"]["median"] < report["first_result_s"]["median"]
     assert 0 < report["own_loaded_s"]["median"] < report["own_first_result_s"]["median"]
     assert "start to first result" in said
-
-
-def test_the_model_is_asked_the_same_by_the_worker_and_alone(broker: Broker, tmp_path: Path) -> None:
-    report = model.measure(broker.bootstrap_servers, model.SMOKE, tmp_path, SAY)
-    assert report.answered == report.records == model.SMOKE.batches * model.SMOKE.batch_size
-    assert report.worker_per_s.median > 0
-    assert 0 < report.asked_share.median < 1
-    assert report.model_vs_torch.median == report.worker_per_s.median / report.torch_per_s.median
-    assert report.model_vs_itself.median > 0
-    [asked], [again], [alone] = (
-        [path.read_bytes() for path in tmp_path.glob(f"*.{side}")] for side in ("worker", "again", "torch")
-    )
-    assert _numbers(asked) == _numbers(again) == _numbers(alone)
-
-
-def _numbers(written: bytes) -> list[list[int]]:
-    return [json.loads(line)["numbers"] for line in written.splitlines()]
 
 
 def test_latency_of_every_event_is_told_with_both_promises(broker: Broker, tmp_path: Path) -> None:
@@ -84,14 +66,6 @@ def test_growth_compares_the_end_with_the_time_after_the_warm_up() -> None:
     assert memory.growth([Sample(0, 1.0), Sample(100, 1.1)]) == pytest.approx(0.0)  # one look after the warm-up
 
 
-def test_a_rate_is_of_the_middle() -> None:
-    """A slow start, and an end in which nothing comes any more."""
-    calls = [Call(began, began + 0.75, [1, 2]) for began in (0, 10, 20, *range(21, 30), 50, 60, 70)]
-    assert model.rate(calls) == pytest.approx(2.0)
-    assert model.asked_share(calls) == pytest.approx(0.75)
-    assert whole.middle_per_s([0.0, 5.0, *(10 + n / 10 for n in range(4)), 20.0, 30.0]) == pytest.approx(10.0)
-
-
 def test_what_is_lost_or_repeated_is_counted_and_the_beginning_left_out() -> None:
     arrived = Arrived()
     for number, at in ((0, 9.0), (1, 1.01), (3, 3.03), (3, 3.5)):
@@ -121,16 +95,6 @@ def test_outcomes_are_exact_where_each_input_has_one() -> None:
     assert Outcomes(3, 3, 3).exact
     assert not Outcomes(3, 3, 2).exact  # one lost, one twice
     assert not Outcomes(3, 4, 3).exact
-
-
-def test_texts_tell_their_number_and_vary_in_length() -> None:
-    made = texts(500)
-    assert [ids[0] for ids in made] == list(range(1, 501))
-    assert made[:100] != texts(100, seed=1)
-    lengths = sorted(map(len, made))
-    assert lengths[0] >= 4
-    assert lengths[-1] <= 64
-    assert 17 <= lengths[250] <= 23
 
 
 def test_shares_are_written_as_percentages() -> None:

@@ -13,6 +13,7 @@ from support.records import record_batch
 from benchmarks.worker import put, settings_for
 
 
+@pytest.mark.long(20)
 def test_it_measures_each_number_of_partitions_and_one_alone(tmp_path: Path) -> None:
     report, _ = smoke("partitions", tmp_path)
     costs = report["partition_costs"]

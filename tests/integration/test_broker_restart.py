@@ -19,6 +19,7 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
+@pytest.mark.long(25)
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 def test_a_stop_and_a_crash_of_the_broker(setup: Setup, own_broker: Broker, delivery: str) -> None:
     remote, pipeline = setup(

@@ -9,13 +9,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.pipeline import TESTS, Pipeline, Remote, check_exactly_once, mixed
-from support.secured import PASSWORD, USER, Secured, secured_broker
+from support.secured import PASSWORD, USER, Secured
 
 CANARIES = {
     "BISUPERVISED_KAFKA__SASL_PASSWORD": PASSWORD,
@@ -24,12 +23,6 @@ CANARIES = {
 }
 WRONG = {"BISUPERVISED_KAFKA__SASL_PASSWORD": "canary-that-is-wrong"}
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured_broker(tmp_path_factory.mktemp("secured")) as made:
-        yield made
 
 
 def command(env: dict[str, str], *arguments: str) -> str:
@@ -56,6 +49,7 @@ def served(url: str, token: str = "") -> str:
         return f"{refused.headers}\n{refused.read().decode()}"
 
 
+@pytest.mark.long(30)
 def test_no_secret_is_shown_anywhere(secured: Secured, tmp_path: Path) -> None:
     kafka: dict[str, Any] = {
         "bootstrap_servers": secured.doors["SASL_SSL"],

@@ -96,6 +96,7 @@ def test_topics_are_made_with_what_it_prints_for_that(asking: Secured, pipeline:
     assert set(others.values()) <= set(pipeline.names())
 
 
+@pytest.mark.long(40)
 def test_each_that_is_missing_is_named_until_none_is(pipeline: Pipeline) -> None:
     """A worker asks for one after the other, by name. In the end everything has been answered exactly once."""
     sent = pipeline.send(mixed(6))

@@ -203,6 +203,7 @@ def pipeline(broker: Broker, tmp_path: Path) -> Iterator[tuple[Server, Pipeline]
             print(f"--- {worker!r}\n{worker.tail(30)}")
 
 
+@pytest.mark.long(45)
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="sockets and processor time are read as Linux has them")
 @pytest.mark.timeout(400)  # it takes 40 s where nothing else runs
 def test_every_input_has_the_one_outcome_that_is_right(pipeline: tuple[Server, Pipeline]) -> None:

@@ -21,6 +21,7 @@ from support.views import BUDGET
 if missing() and not required():
     pytest.skip(str(missing()), allow_module_level=True)
 
+pytestmark = pytest.mark.long(30)  # all of them
 INPUTS = 90
 WIDE, PHONE = 1280, 380
 SCRIPT = "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from support.models import HANGS, KILLS
 from support.pipeline import HUNG, Pipeline, Sent, Setup, check_exactly_once, request
 
@@ -25,6 +26,7 @@ def run_until_answered(pipeline: Pipeline, sent: list[Sent]) -> int:
     raise AssertionError(f"{MOST_DEATHS + 1} deaths and no end")
 
 
+@pytest.mark.long(20)
 def test_an_input_that_kills_the_process_is_put_aside(setup: Setup) -> None:
     """A killer at the front of one partition, neighbours behind it, and a partition of innocents."""
     _, pipeline = setup(local={"batch_size": 8}, stream={"max_tries": 2})

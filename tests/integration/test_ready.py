@@ -8,6 +8,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import PATIENCE_S, Setup, Worker, request, wait_until
 
@@ -63,6 +64,7 @@ def test_a_worker_that_makes_no_progress_is_not_ready_and_says_where(setup: Setu
     wait_until_ready(worker)
 
 
+@pytest.mark.long(25)
 def test_a_worker_whose_broker_is_gone_is_not_ready_until_it_is_back(setup: Setup, tmp_path: Path) -> None:
     with Broker(tmp_path / "kafka") as broker:
         _, pipeline = setup(broker.bootstrap_servers)

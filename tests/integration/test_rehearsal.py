@@ -21,6 +21,7 @@ from bisupervised.streams.sandbox.broker import Broker
 from rich.console import Console
 from support.recordings import NEEDS_DATA, files
 
+pytestmark = pytest.mark.long(30)  # all of them
 #: inputs of a rehearsal; 0 takes all, as `make rehearsals` does
 INPUTS = int(os.environ.get("REHEARSAL_INPUTS", "2000"))
 SILENT = Console(quiet=True)

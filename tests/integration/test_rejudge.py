@@ -99,6 +99,7 @@ def answers(count: int) -> list[Sent]:
     return made
 
 
+@pytest.mark.long(20)
 def test_a_killed_run_that_is_repeated_neither_repeats_nor_misses(setup: Setup, tmp_path: Path) -> None:
     _, pipeline = setup(stream={"fetch_records": 20, "transaction_timeout_s": 5.0})
     make(pipeline, ROLES)

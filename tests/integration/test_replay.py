@@ -92,6 +92,7 @@ def settled(pipeline: Pipeline) -> bool:
     return bool(asyncio.run(end("read_committed")) == asyncio.run(end("read_uncommitted")))
 
 
+@pytest.mark.long(20)
 def test_killed_again_and_again_it_repeats_nothing_and_misses_nothing(
     setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_second_run_of_the_name_ends_the_first(setup: Setup) -> None:
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 
 
+@pytest.mark.long(20)
 def test_two_runs_at_once_are_one(setup: Setup) -> None:
     """Whichever is later takes over from where the other one was."""
     _, pipeline = setup(stream=SMALLEST_STEPS)
@@ -255,6 +257,7 @@ def test_two_runs_at_once_are_one(setup: Setup) -> None:
     assert compared(pipeline, sent) == (CHOSEN, 0, 0)
 
 
+@pytest.mark.long(20)
 def test_a_run_with_other_options_is_refused_and_disturbs_nobody(
     setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from support.pipeline import Setup, check_exactly_once, check_kinds, mixed, request, wait_until
 
 BUSY = {"model": "support.models:slow", "batch_size": 16}
@@ -35,6 +36,7 @@ def test_a_second_worker_joins_and_leaves(setup: Setup) -> None:
     check_kinds(sent, outcomes)
 
 
+@pytest.mark.long(20)
 def test_two_workers_stopped_at_once_with_work_in_flight(setup: Setup) -> None:
     """Each one's leaving is a rebalance for the other, in the middle of its own stop."""
     remote, pipeline = setup(local=BUSY, remote={"batch_size": 2, "in_flight": 4}, stream={"drain_s": 2.0})

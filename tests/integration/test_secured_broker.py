@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.pipeline import Pipeline, Remote, check_exactly_once, check_kinds, mixed
-from support.secured import KEY_PASSWORD, PASSWORD, USER, Secured, secured_broker
+from support.secured import KEY_PASSWORD, PASSWORD, USER, Secured
 
 CANARIES = (PASSWORD, KEY_PASSWORD, "a-wrong-canary")
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured_broker(tmp_path_factory.mktemp("secured")) as made:
-        yield made
 
 
 def ways_in(secured: Secured) -> dict[str, dict[str, str]]:

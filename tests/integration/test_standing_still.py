@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
 from support.pipeline import HUNG, Setup, check_exactly_once, request
 
 #: the broker's least; after two of them the worker ends
 SESSION_S = 6.0
 
 
+@pytest.mark.long(20)
 def test_a_loop_that_stands_still_ends_the_process(setup: Setup) -> None:
     _, pipeline = setup(kafka={"session_timeout_s": SESSION_S}, local={"batch_size": 8})
     sent = pipeline.send([request(n, local=0.95) for n in range(40)])
@@ -22,6 +24,7 @@ def test_a_loop_that_stands_still_ends_the_process(setup: Setup) -> None:
     check_exactly_once(sent, pipeline.settle(sent))
 
 
+@pytest.mark.long(20)
 def test_a_worker_that_was_frozen_goes_on(setup: Setup) -> None:
     """It had no turn for as long, and has not stood still."""
     _, pipeline = setup(kafka={"session_timeout_s": SESSION_S})

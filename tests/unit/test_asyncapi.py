@@ -18,6 +18,7 @@ from bisupervised.streams.settings.tables import Settings
 from jsonschema import Draft7Validator, ValidationError
 
 #: see README.md beside it
+pytestmark = pytest.mark.wheel
 SPECIFICATION = Path(__file__).parents[1] / "vendored" / "asyncapi-3.0.0.json"
 TOML = """
 name = "shop"

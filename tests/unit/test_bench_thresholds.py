@@ -7,12 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are no part of the wheel")
 def test_it_measures_and_writes_it_down(tmp_path: Path) -> None:
     out = tmp_path / "thresholds.json"
     command = [sys.executable, "-m", "benchmarks.thresholds", "--rows", "4000", "--out", str(out)]

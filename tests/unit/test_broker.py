@@ -20,6 +20,7 @@ from bisupervised.streams.sandbox.kafka_jars import (
     KafkaRelease,
 )
 
+pytestmark = pytest.mark.wheel
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
 
 

@@ -15,6 +15,7 @@ from bisupervised.streams import cli
 from bisupervised.streams.kafka.errors import BrokerUnreachable
 from bisupervised.streams.settings.file import ConfigurationFile
 
+pytestmark = pytest.mark.wheel
 GOOD = """
 [local]
 model = "my_model:load"

@@ -13,6 +13,7 @@ from bisupervised.streams.settings.example import example, toml
 from bisupervised.streams.settings.file import KNOWN, SECRETS, all_tables, load_settings
 from bisupervised.streams.settings.protocols import TABLES
 
+pytestmark = pytest.mark.wheel
 FILE = Path(__file__).parents[2] / "examples" / "bisupervised.toml"
 OPTION = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)
 

@@ -13,6 +13,7 @@ from bisupervised.schemas.records import FACTS_HEADER, VERSION, Facts, Result, S
 from jsonschema import Draft202012Validator, ValidationError
 from support.records import Record
 
+pytestmark = pytest.mark.wheel
 SOURCE = Source("requests", 0, 7)
 LOCAL = Verdict(3, 0.25, 0.5, supervisor="max_softmax", model="small@1", latency_ms=1.5)
 REMOTE = Verdict({"label": ["é", None]}, None, cost=0.5, calls=2)

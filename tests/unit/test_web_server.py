@@ -20,6 +20,7 @@ from bisupervised.streams.web.watch import Watch
 from support.outcomes import fallen
 from support.views import standing, step, whole_worker, worker
 
+pytestmark = pytest.mark.wheel
 STATIC = read_static()
 SHOWN = orjson.dumps({"input": [[0.0] * 4] * 4})
 
