@@ -31,6 +31,8 @@ _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker while a partition is paused: one that is resumed meanwhile is not in
 #: that fetch, and the client sends no second one
 _HASTY_MS = 20
+#: states from which a partition may be fetched again soon, one that is released by its next owner: this member, perhaps
+_SOON_FETCHED = (State.ACQUIRING, State.PAUSED, State.RELEASING)
 
 
 class Fetching:
@@ -119,20 +121,21 @@ class Fetching:
         """Raises `KafkaError` where the client itself has ended: a new process mends that, waiting does not."""
         check_client(self._consumer)
 
-    async def fetch(self, timeout_ms: int) -> None:
-        """One fetch, into the windows. Raises `KafkaError`."""
+    async def fetch(self, timeout_ms: int) -> bool:
+        """One fetch, into the windows. False where it told of a fault that is dealt with. Raises `KafkaError`."""
         try:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
             self._misplaced(error)
-            return
+            return False
         except UnicodeDecodeError:
             read_any_header()
             self.rewind()
-            return
+            return False
         for tp, records in fetched.items():
             self._arrived(tp, records)
         await self._advance()
+        return True
 
     def _arrived(self, tp: TopicPartition, records: list[Any]) -> None:
         partition = self._partitions.get(tp)
@@ -204,7 +207,7 @@ class Fetching:
         for partition in partitions:
             if partition.state is State.PAUSED and not partition.full(_RESUME_SHARE):
                 self._resume(partition)
-        self._relieving = any(partition.state in (State.PAUSED, State.ACQUIRING) for partition in partitions)
+        self._relieving = any(partition.state in _SOON_FETCHED for partition in partitions)
         wait_at_broker(self._consumer, _HASTY_MS if self._relieving else FETCH_WAIT_MS)
 
     def _tell_holding(self, holding: bool) -> None:  # noqa: FBT001  # a state, and the only argument

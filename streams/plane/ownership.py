@@ -67,6 +67,8 @@ class Ownership(Mapping[TopicPartition, Partition]):
         partition = Partition(tp, policy, outbox, coordinator, substitute, self._plane, self._clock)
         task = asyncio.create_task(partition.run(), name=f"{self._policy.name} {tp.topic}-{tp.partition}")
         task.add_done_callback(self._ended)
+        if tp in self._owned:  # a rebalance that was cut short by an error did not let go of it
+            self._handing_out.remove(self._owned[tp].partition)
         self._owned[tp] = _Owned(partition, outbox, task)
         self._handing_out.add(partition)
 

@@ -118,7 +118,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             await self._until_wanted()
             self._fetching.check()
             try:
-                await self._fetching.fetch(_POLL_MS)
+                if not await self._fetching.fetch(_POLL_MS):
+                    continue
             except KafkaError as error:
                 denied = denial(error, reads=self.policy.topic, group=self.policy.outbox.group)
                 if denied is not None:

@@ -18,7 +18,8 @@ class State(Enum):
                  STOPPED     it cannot go on without a person; what is in flight still ends
                  RELEASING   it is being given up: what is in flight ends, nothing new is taken
 
-        STOPPED ──▶ RELEASING ──▶ ENDED, which every state reaches when the task of the partition ends
+        STOPPED ──▶ RELEASING ──▶ ENDED     ENDED also follows each of the others where its task ends by an error;
+                                            one that stopped stays so until it is released
 
     ACQUIRING   the former owner is fenced, and what is committed is read; the partition has no window
     RUNNING     records are fetched, handed out, answered, committed

@@ -125,6 +125,7 @@ class AtLeastOnce(Outbox):
         await super().open()
 
     async def _transact(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
+        _ = self.sender.producer  # without one nothing is committed either
         due, self._owed = (self._owed, progress) if outcomes else (progress, None)
         async with self.sender.watched():
             # both to their end, whatever becomes of the other: nothing is on the way when it is asked what is stored
