@@ -45,8 +45,11 @@ lint: setup  ## ruff, mypy --strict, which wing may import which
 	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/lint-imports
 
-docs: setup  ## what is generated from the code: the example of every option
+docs: setup  ## what is generated from the code: the example of every option, schemas, tables of metrics
 	$(BIN)/bisupervised config --out examples/bisupervised.toml
+	$(BIN)/python -m bisupervised.schemas.jsonschema
+	$(BIN)/python -m bisupervised.streams.commands.asyncapi
+	$(BIN)/python scripts/tables.py
 
 wheel-test: setup  ## the tests marked `wheel`, against the built wheel
 	$(BIN)/python scripts/wheel.py test

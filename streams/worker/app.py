@@ -1,7 +1,7 @@
 """The application: a `faust.App` that runs the agents. Kafka is the data plane's; Faust never touches it.
 
 What Faust provides: agents, each restarted where it crashes, the worker with its signals and exit codes, services,
-the command line `faust -A`. What was refused, with figures, is in ARCHITECTURE.md.
+the command line `faust -A`. What was refused, with figures, is in docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The last step: outcomes and the offset leave together. Every commit of a partition is here.
+"""The last step: outcomes and the offset leave together. Every commit of a partition's progress goes through here.
 
 `ExactlyOnce` does it in one transaction; `AtLeastOnce` sends, waits for every acknowledgement, and commits beside the
 next send. How it can fail, and what the caller may believe then, is in `kafka/errors.py`.
