@@ -1,6 +1,6 @@
 """What decides: models, supervisors, calibration and the remote call. Plain classes that know no Kafka.
 
-An agent takes consumed records and returns one outcome for each, in order. Who has met one has met all:
+An agent takes consumed records and returns one outcome for each, in order. All three have the same shape:
 
     local               Local.decide              requests -> results | doubtful | fallback
     remote              Remote.answer             doubtful -> answers | results | fallback

@@ -1,1 +1,4 @@
-"""What travels: records, the codec and the error tree. Imports nothing of ours."""
+"""What travels: records, the codec, the error tree, the trace context, what workers write into the budget's topic.
+
+`jsonschema.py` makes the JSON Schemas of these records. Imports nothing of ours.
+"""

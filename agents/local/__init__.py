@@ -1,4 +1,5 @@
-"""The local agent: the small model, loaded and asked in a thread of its own, and what its supervisor makes of it.
+"""The local agent: the small model, in a thread of its own, and its supervisor, which trusts or doubts its answers.
 
+`appetite.py` chooses how many inputs the model gets at once. `dropout.py` asks a torch model with its dropout active.
 Scores and trust are in `supervision/`; how outputs are read, those of both models, is in `answers.py`.
 """
