@@ -14,6 +14,7 @@ import bisupervised.schemas
 import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from blockbuster import blockbuster_ctx
+from support.archive import use_archive
 from support.dealing import Dealing
 
 TESTS = Path(__file__).parent
@@ -40,6 +41,7 @@ def pytest_configure_node(node: Any) -> None:  # of pytest-xdist, which has no t
     if not config.getoption("one_broker"):
         return
     if ONE_BROKER not in config.stash:
+        use_archive()
         broker = Broker()
         broker.start()
         config.add_cleanup(broker.stop)

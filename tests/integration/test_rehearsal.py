@@ -125,7 +125,7 @@ class Otherwise(TwoThresholds):
 @NEEDS_DATA
 def test_a_pipeline_that_decides_otherwise_is_found_out_even_at_a_limit(broker: Broker) -> None:
     given, rule = recorded("imdb", 200), Otherwise(0.9, 0.9)
-    conditions = Conditions(latency_ms=5, limit=60, bootstrap_servers=broker.bootstrap_servers)
+    conditions = Conditions(latency_ms=5, limit=20, bootstrap_servers=broker.bootstrap_servers)
     report = rehearse(given, rule, conditions, SILENT)
     scores = given.recording.local.scores
     assert report.mismatches == np.count_nonzero((scores >= 0.9) & (scores < 0.95)) > 0

@@ -138,11 +138,14 @@ def test_a_worker_that_ends_well_leaves_nothing_to_be_taken_for_asked(setup: Set
 def test_calls_that_a_rebalance_cuts_off_are_counted_where_they_are_made_again(setup: Setup) -> None:
     """Calls take longer than a drain may: the second worker takes partitions whose calls are under way."""
     stream = {"drain_s": 0.5}
-    remote, pipeline = setup(delay_s=2.0, stream=stream, remote={"batch_size": 1, "in_flight": IN_FLIGHT})
+    remote, pipeline = setup(delay_s=0.05, stream=stream, remote={"batch_size": 1, "in_flight": IN_FLIGHT})
+    remote.close_gate()
     sent = pipeline.send([request(number) for number in range(40)])
     workers = [pipeline.ready_worker()]
     wait_until(lambda: remote.under_way == IN_FLIGHT, "calls under way")
     workers.append(pipeline.worker())
+    workers[1].wait_for("partition_acquired", 3)
+    remote.open_gate()
     check_exactly_once(sent, pipeline.settle(sent))
     counted = sum(told(worker, "remote_calls_repeated") for worker in workers)
     print(f"the server answered {repeats(remote)} again; counted {counted}")
