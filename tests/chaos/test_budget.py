@@ -19,7 +19,7 @@ KILLS = 8
 WORKERS = 3
 
 
-@pytest.mark.long(35)
+@pytest.mark.long(25)
 @pytest.mark.timeout(200)
 def test_killed_while_spending_never_over(broker: Broker, tmp_path: Path) -> None:
     """A kill forfeits a lease (30 calls) and what was under way; all else is spent, and every record is answered."""

@@ -60,7 +60,7 @@ def test_the_exposition_pleases_promtool(setup: Setup) -> None:
     promtool("check", "metrics", said=scraped.text())
 
 
-@pytest.mark.long(25)
+@pytest.mark.long(35)
 def test_no_worker_then_one_then_one_that_starts_again_and_again(setup: Setup, watched: Prometheus) -> None:
     _, pipeline = setup()
     watched.wait_for("BisupervisedNoWorker")

@@ -113,7 +113,7 @@ def fuzzed(chance: random.Random) -> Sent:
     return Sent(value, chance.choice(keys), headers, moment, chance.randrange(4))
 
 
-@pytest.mark.long(45)
+@pytest.mark.long(25)
 @pytest.mark.timeout(400)  # it takes 45 s where nothing else runs
 def test_none_stops_a_worker_and_each_has_an_outcome(setup: Setup) -> None:
     chance = random.Random(SEED)

@@ -21,8 +21,12 @@ TOGETHER = {
 }
 
 
+def dealt_with(nodeid: str) -> str:
+    """What goes to one process as one: the test itself, or a group of files."""
+    file = PurePosixPath(nodeid.partition("::")[0])
+    return TOGETHER.get(file.stem, nodeid)
+
+
 class Dealing(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
     def _split_scope(self, nodeid: str) -> str:
-        """What goes to one process as one: a test, or a group of files."""
-        file = PurePosixPath(nodeid.partition("::")[0])
-        return TOGETHER.get(file.stem, nodeid)
+        return dealt_with(nodeid)
