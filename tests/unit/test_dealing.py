@@ -1,3 +1,5 @@
+"""Which tests go to one process together."""
+
 from __future__ import annotations
 
 from pathlib import Path
