@@ -15,7 +15,7 @@ TOGETHER = {
     "test_secured_broker": "secured",  # a broker that asks who comes
     "test_canaries": "secured",
     "test_granted": "granted",  # a broker that asks who may do what
-    "test_ending": "ending",  # a broker that asks nothing
+    "test_last_transaction": "ending",  # a broker that asks nothing
     "test_rehearsal": "rehearsal",  # each looks whether the broker is left as it was
     "test_bench_model": "torch",  # seconds and 300 MB for a process that imports it
 }
