@@ -3,8 +3,8 @@
 PYTHON ?= python3
 INPUTS ?= 300000
 FAULTS ?= 120
-#: tests on a broker at once: they wait more than they compute, so more than there are cores
-AT_ONCE ?= 6
+#: tests on a broker at once: they wait as much as they compute, so more than there are cores
+AT_ONCE ?= 4
 
 BIN := .venv/bin
 #: several processes at once need no threads for their arithmetic: they would wait for each other
@@ -34,7 +34,7 @@ demo-questions: setup  ## the second example: text in, text out, a chat model, l
 test: setup lint  ## every check but the long ones, the quick ones first
 	$(ALONE) $(BIN)/python -m pytest -n auto tests/unit tests/contract tests/property tests/packaging
 	$(ALONE) $(BIN)/python scripts/wheel.py test
-	$(BIN)/python -m pytest -n $(AT_ONCE) --one-broker tests/integration tests/chaos
+	$(BIN)/python -m pytest -n $(AT_ONCE) --one-broker --timeout 300 tests/integration tests/chaos
 
 lint: setup  ## ruff, mypy --strict, which wing may import which
 	$(BIN)/ruff check

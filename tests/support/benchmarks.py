@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
-def smoke(name: str, folder: Path, *options: str | Path, timeout_s: float = 100.0) -> tuple[Any, str]:
+def smoke(name: str, folder: Path, *options: str | Path, timeout_s: float = 240.0) -> tuple[Any, str]:
     """What `python -m benchmarks.<name> --smoke` writes down, and what it says; it must end well."""
     out = folder / f"{name}.json"
     command = [sys.executable, "-m", f"benchmarks.{name}", "--smoke", "--out", out, *options]
