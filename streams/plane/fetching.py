@@ -31,7 +31,7 @@ _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker while a partition is paused: one that is resumed meanwhile is not in
 #: that fetch, and the client sends no second one
 _HASTY_MS = 20
-#: states from which a partition may be fetched again soon, one that is released by its next owner: this member, perhaps
+#: states in which nothing is fetched for a partition, and soon may be: a released one may come back to this member
 _SOON_FETCHED = (State.ACQUIRING, State.PAUSED, State.RELEASING)
 
 

@@ -180,3 +180,14 @@ async def test_closing_does_not_wait_for_a_producer_that_does_not_end() -> None:
     began = asyncio.get_running_loop().time()
     await made.close()
     assert asyncio.get_running_loop().time() - began < 10.0
+
+
+@on_virtual_time
+async def test_without_a_producer_nothing_is_committed_either() -> None:
+    wire = Wire()
+    made = await outbox(wire)
+    assert await made.send([Outgoing("results", None, b"1", (), 0)], Progress(1)) is None
+    made.discard()
+    with pytest.raises(Lost):
+        await made.send([Outgoing("results", None, b"2", (), 0)], Progress(2))
+    assert wire.committed == []

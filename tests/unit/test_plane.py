@@ -752,6 +752,22 @@ async def test_stopping_ends_what_is_in_flight_and_leaves() -> None:
     assert world.plane.statistics()["partitions"] == {}
 
 
+@on_virtual_time
+async def test_a_fetch_waits_no_longer_while_a_partition_is_released_for_it_may_come_back() -> None:
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    await asyncio.sleep(1.0)
+    assert world.consumer.wait_ms == 500
+    rebalance = asyncio.create_task(world.consumer.assign(A))
+    await asyncio.sleep(1.0)
+    assert world.consumer.wait_ms < 50
+    held.resolve(answers(held.records))
+    await rebalance
+    await world.stop()
+
+
 @pytest.mark.parametrize("stops", [True, False])
 def test_what_the_agent_gives_back_is_not_waited_for(stops: bool) -> None:
     """A stop and a rebalance tell it before they wait for what is in flight."""
