@@ -4,6 +4,7 @@
     ├── Rejected                 the record goes to `fallback`; trying again would not help
     │   ├── InvalidRequest       invalid_request   cannot be parsed, or lacks its input
     │   ├── InvalidAnswer        invalid_answer    the remote answered something that is no answer
+    │   ├── Refused              refused           the remote refuses this input for its own content
     │   └── ModelError           model_error       the model raised, hung or killed the process
     ├── RemoteFailure            the remote call failed; trying again may help
     │   ├── RemoteError          remote_error      connection lost, 5xx
@@ -33,6 +34,7 @@ Reason = Literal[
     "rate_limited",
     "budget",
     "invalid_answer",
+    "refused",
     "too_large",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -62,6 +64,12 @@ class InvalidAnswer(Rejected):
     """The remote returned something that is no answer to the question."""
 
     reason = "invalid_answer"
+
+
+class Refused(Rejected):
+    """The remote refuses this input for its own content: policy, too long, wrong form."""
+
+    reason = "refused"
 
 
 class ModelError(Rejected):

@@ -9,14 +9,14 @@ Those made per event are `gc=False`: they hold JSON, which has no cycles, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
-from .errors import Reason
+from .errors import REASONS
 
 #: version of `Facts` and `Result`; workers accept their own version and both neighbours
-VERSION = 1
+VERSION = 2
 
 #: header that carries `Facts` on doubtful, answers and fallback records
 FACTS_HEADER = "bisupervised"
@@ -30,6 +30,11 @@ TRACE_HEADERS = ("traceparent", "tracestate")
 #: where an outgoing record goes: a role, which the settings map to a topic name
 Route = Literal["results", "doubtful", "answers", "fallback"]
 Headers = Sequence[tuple[str, bytes]]
+
+#: what a reason looks like; not an enumeration, for a reader takes one that a later worker has added
+REASON_PATTERN = "^[a-z][a-z0-9_]*$"
+#: a reason as it is read: one of `REASONS`, or one that this version does not know yet
+ReadReason = Annotated[str, msgspec.Meta(extra_json_schema={"pattern": REASON_PATTERN, "examples": list(REASONS)})]
 
 
 class Incoming(Protocol):
@@ -93,10 +98,12 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     local: Verdict | None = None  #: what the local model said
     remote: Verdict | None = None  #: what the remote model said
     thresholds: str = ""  #: version of the thresholds that judged it
-    reason: Reason | None = None  #: why it fell back; None on the way there
+    reason: ReadReason | None = None  #: why it fell back; None on the way there; later workers may know more reasons
     detail: str | None = None  #: one line for people about the reason
     agent: str = ""  #: agent that wrote this record
     value_omitted: int | None = None  #: bytes of a value that was too large to carry; None if carried
+    requested_ms: int | None = None  #: timestamp of the request, milliseconds since epoch; None before version 2
+    topic_id: str = ""  #: id that the broker gave the topic of the request; "" where it is not known
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):

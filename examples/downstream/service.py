@@ -30,6 +30,8 @@ DESKS = {
     "low_confidence": "person",
     "no_confidence": "person",
     "invalid_answer": "person",
+    # the remote refuses this input for its own content: a replay does not help
+    "refused": "person",
     # the same input would fail again: whoever produced it has to mend it
     "invalid_request": "producer",
     "too_large": "producer",

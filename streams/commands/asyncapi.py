@@ -15,7 +15,7 @@ import orjson
 
 from ...schemas import jsonschema
 from ...schemas.errors import REASONS
-from ...schemas.records import FACTS_HEADER, REASON_HEADER, VERSION, Facts, Result
+from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ..flow import group_of, steps, topic_configs
 from ..settings.tables import LocalSettings, RemoteSettings, Settings
 
@@ -180,7 +180,8 @@ def _headers(settings: Settings, role: str) -> dict[str, Any]:
         found[FACTS_HEADER] = facts
         required.append(FACTS_HEADER)
     if role == "fallback":
-        found[REASON_HEADER] = reason | {"enum": list(REASONS)}
+        # no enumeration: a reader of this version takes a reason that a later worker has added
+        found[REASON_HEADER] = reason | {"pattern": REASON_PATTERN, "examples": list(REASONS)}
         required.append(REASON_HEADER)
     return {"type": "object", "properties": found, "required": required, "additionalProperties": True}
 

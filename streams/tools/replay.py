@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from ...schemas.codec import OUR_HEADERS, facts_of, header
-from ...schemas.errors import BiSupervisedError, Reason
+from ...schemas.errors import BiSupervisedError
 from ...schemas.records import REASON_HEADER, REPLAY_HEADER, Incoming, Replayed, Source
 from .job import Send
 
@@ -28,7 +28,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The options of a replay. They are kept with the job, so that a later run does the same."""
 
     to: str  #: topic that records are sent to
-    reasons: tuple[Reason, ...] = ()  #: only records of these reasons; () takes all
+    reasons: tuple[str, ...] = ()  #: only records of these reasons; () takes all
     since: str = ""  #: as the user typed it
     since_ms: int = 0  #: requests of this time or later, milliseconds since epoch
     limit: int | None = None  #: records to replay at most

@@ -1,6 +1,6 @@
 """Workers of two neighbouring record versions share the topics; one farther away leaves records to whom can read them.
 
-Only one version has been made so far. Its neighbour is the worker of `support.later_version`: a real process whose
+The neighbour is the worker of `support.later_version`: a real process whose
 records say the next version and have a field more, and which reads what the present one writes as its predecessor's.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 #: words of a schema that no reader goes by
-_PROSE = ("description", "title")
+_PROSE = ("description", "title", "examples")
 
 
 def unannounced(released: Schema, current: Schema) -> list[str]:
@@ -51,4 +51,7 @@ def _dropped(released: Schema, current: Schema) -> list[str]:
 
 def _shape(field: Schema) -> dict[str, Any]:
     """A field without its prose. Its default counts: it is what readers take where the field is left out."""
-    return {key: value for key, value in field.items() if key not in _PROSE}
+    shape = {key: value for key, value in field.items() if key not in _PROSE}
+    if "anyOf" in shape:
+        shape["anyOf"] = [_shape(choice) for choice in shape["anyOf"]]
+    return shape

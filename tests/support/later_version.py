@@ -1,4 +1,4 @@
-"""A worker of a later record version: `RECORD_VERSION=2 python -m support.later_version worker --config FILE`.
+"""A worker of a later record version: `RECORD_VERSION=3 python -m support.later_version worker --config FILE`.
 
 The same command line, in whose records one more field is always written, as the next version would have it. What it
 replaces it replaces before anything else reads it, so that codec, agents and data plane run as they are.

@@ -19,7 +19,7 @@ from bisupervised.streams.tools.replay_run import run_replay
 async def replay_all(config: Path, reason: str, names: list[str]) -> None:
     """Each is run again and again, until it comes to its end: by a supervisor, say, that restarts what fails."""
     settings = load_settings(config)
-    options = ReplayOptions(settings.topics.requests, (reason,))  # type: ignore[arg-type]  # one of the reasons
+    options = ReplayOptions(settings.topics.requests, (reason,))
     await asyncio.gather(*(replay_to_the_end(settings, name, options) for name in names))
 
 

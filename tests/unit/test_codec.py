@@ -50,6 +50,8 @@ FULL = Facts(
     detail="no answer",
     agent="remote",
     value_omitted=7,
+    requested_ms=3,
+    topic_id="Zm9v",
 )
 
 
@@ -163,6 +165,26 @@ def test_neighbouring_versions_are_read(version: int) -> None:
     document = {"source": {"topic": "r", "partition": 0, "offset": 1}, "v": version, "of the future": 1}
     found = decode_facts(Record(None, headers=[(FACTS_HEADER, orjson.dumps(document))]))
     assert (found.v, found.source) == (version, Source("r", 0, 1))
+
+
+@pytest.mark.parametrize("version", [VERSION, VERSION + 1])
+def test_a_reason_that_is_not_known_here_is_read(version: int) -> None:
+    document = {"source": {"topic": "r", "partition": 0, "offset": 1}, "v": version, "reason": "added_later"}
+    found = decode_facts(Record(None, headers=[(FACTS_HEADER, orjson.dumps(document))]))
+    assert (found.source, found.reason) == (Source("r", 0, 1), "added_later")
+
+
+#: as a worker of version 1 wrote them
+OF_VERSION_1 = (
+    b'{"source":{"topic":"requests","partition":3,"offset":7},"v":1,"id":"mine","local":{"prediction":"a","score":0.25},'
+    b'"reason":"timeout","detail":"no answer","agent":"remote"}'
+)
+
+
+def test_facts_of_version_1_are_read_and_know_neither_time_nor_topic_id() -> None:
+    found = decode_facts(Record(None, headers=[(FACTS_HEADER, OF_VERSION_1)]))
+    assert (found.v, found.source, found.reason) == (1, Source("requests", 3, 7), "timeout")
+    assert (found.requested_ms, found.topic_id) == (None, "")
 
 
 @pytest.mark.parametrize("version", [VERSION - 2, VERSION + 2])

@@ -62,7 +62,7 @@ def test_results_are_valid_whatever_the_prediction(prediction: Any) -> None:
 
 
 def test_what_the_next_version_adds_is_valid() -> None:
-    document = orjson.loads(encode_facts(Facts(SOURCE))) | {"v": VERSION + 1, "added": 1}
+    document = orjson.loads(encode_facts(Facts(SOURCE))) | {"v": VERSION + 1, "added": 1, "reason": "added_later"}
     validate("facts", orjson.dumps(document))
 
 
@@ -106,11 +106,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_missing_and_stale_files_are_told_and_written_anew(elsewhere: Path) -> None:
-    assert "facts.v1.json, result.v1.json" in (jsonschema.main(["--check"]) or "")
+    assert f"facts.v{VERSION}.json, result.v{VERSION}.json" in (jsonschema.main(["--check"]) or "")
     assert jsonschema.main([]) is None
     assert jsonschema.main(["--check"]) is None
-    (elsewhere / "facts.v1.json").write_bytes(b"{}")
-    assert "not current: facts.v1.json;" in (jsonschema.main(["--check"]) or "")
+    (elsewhere / f"facts.v{VERSION}.json").write_bytes(b"{}")
+    assert f"not current: facts.v{VERSION}.json;" in (jsonschema.main(["--check"]) or "")
 
 
 def test_another_argument_is_told(elsewhere: Path) -> None:
