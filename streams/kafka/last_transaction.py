@@ -10,7 +10,7 @@ said again, before anything else, how they end. `LastTransaction.end_again`:
 **How it ended** is what the coordinator says before we become its producer, for that makes it forget. We may die half
 way, another may take over, and the markers may be lost once more; so the ending is written where the next owner looks:
 into the last digit of the transaction's timeout, which Kafka keeps for a transactional id and every new producer sets
-(`_SAYS` while it is said, `_SAID` by the producer that is opened after that, 0 where there was nothing to say).
+(`_SAYS` while it is said, `_SAID` by the producer that is opened after that, `_FIRST` where there was nothing to say).
 
 **What may be said, for which partitions.** To commit records that should not be makes some come twice; to abort records
 that should be committed loses them; with an offset it is the other way round. So:
@@ -20,6 +20,10 @@ that should be committed loses them; with an offset it is the other way round. S
   now is of transactions that were to be committed.
 - after an abort, the offset is aborted, and those partitions alone that the transaction was seen to have while it was
   open. The others may hang from a commit before it.
+
+**Whether anything was ever committed** (`ever_committed`) is known in the same way. A producer that is opened where
+nothing was carries the mark `_FIRST`, and so do its transactions. So that they are one, and hold no record, its owner
+commits where it begins, and opens a new producer, which carries another mark.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
@@ -62,10 +67,25 @@ Reachable = Callable[[], Awaitable[Iterable[TopicPartition]]]
 
 #: milliseconds to which a timeout is rounded; what is left over is a mark
 _TICK_MS = 10
-#: marks of a producer that says again whether the last transaction is committed, and of the ordinary one after it
-_SAYS, _SAID = {True: 1, False: 2}, {True: 3, False: 4}
+
+
+class Ending(Enum):
+    """How a transaction ended, or an open one is going to."""
+
+    COMMITTED = "committed"
+    ABORTED = "aborted"  #: others may have been committed before it
+    FIRST_ABORTED = "first aborted"  #: and none was ever committed
+
+
+#: marks of a producer that says again how the last transaction ended, and of the ordinary one after it
+_SAYS = {Ending.COMMITTED: 1, Ending.ABORTED: 2, Ending.FIRST_ABORTED: 6}
+_SAID = {Ending.COMMITTED: 3, Ending.ABORTED: 4, Ending.FIRST_ABORTED: 7}
 #: how a transaction ended before a producer with this mark was opened
-_MARKED = {mark: committed for marks in (_SAYS, _SAID) for committed, mark in marks.items()}
+_MARKED = {mark: ending for marks in (_SAYS, _SAID) for ending, mark in marks.items()}
+#: mark of a producer that was opened where there was no transaction
+_FIRST = 5
+#: marks of producers before whose first transaction none was committed
+_BEFORE_ANY = (_FIRST, _SAYS[Ending.FIRST_ABORTED], _SAID[Ending.FIRST_ABORTED])
 #: seconds until a coordinator that is not ready yet is asked again
 _AGAIN_S = 0.01
 _NOT_FOUND = 105  # TRANSACTIONAL_ID_NOT_FOUND, which the client does not know
@@ -103,19 +123,30 @@ class Described:
     @property
     def interrupted_commit(self) -> bool:
         """An owner was saying again that it is committed, and got no further."""
-        return self.open and self.mark == _SAYS[True]
+        return self.open and self.mark == _SAYS[Ending.COMMITTED]
 
     @property
-    def committed(self) -> bool | None:
+    def ending(self) -> Ending | None:
         """How it ended, and an open one is going to; None where there was none, or nobody knows any more."""
         match self.state:
             case "CompleteCommit":
-                return True
+                return Ending.COMMITTED
             case "CompleteAbort" | "Ongoing":
-                return False
+                return Ending.FIRST_ABORTED if self.mark in _BEFORE_ANY else Ending.ABORTED
             case "Empty":
                 return _MARKED.get(self.mark)
         return None
+
+    @property
+    def ever_committed(self) -> bool | None:
+        """A transaction was committed, this one or one before; None where nobody knows any more."""
+        if self.state == "Empty" and self.ending is None:
+            return False  # a producer was opened, and no transaction ever ran
+        return None if self.ending is None else self.ending is not Ending.FIRST_ABORTED
+
+
+#: what is known of a transactional id that the coordinator does not know
+_NOTHING = Described("Empty", _FIRST, Producer(-1, -1), frozenset())
 
 
 class LastTransaction:
@@ -125,18 +156,16 @@ class LastTransaction:
         self._transactional_id = transactional_id
         self._group = group
         self._timeout_ms = max(2, int(timeout_s * 1000) // _TICK_MS) * _TICK_MS
-        self._said: bool | None = None
+        self._said: Ending | None = None
+        self.ever_committed: bool | None = None  #: by the coordinator's word; None where it does not tell
         self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
-
-    @property
-    def existed(self) -> bool:
-        """When it was ended again, there was one. False also where the broker does not tell."""
-        return self._said is not None
 
     @property
     def timeout_ms(self) -> int:
         """Of the producer to be opened now."""
-        return self._timeout_ms if self._said is None else self._marked(_SAID[self._said])
+        if self._said is not None:
+            return self._marked(_SAID[self._said])
+        return self._marked(_FIRST) if self.ever_committed is False else self._timeout_ms
 
     def _marked(self, mark: int) -> int:
         return self._timeout_ms - _TICK_MS + mark  # no longer than asked for: a broker may have a longest
@@ -148,32 +177,37 @@ class LastTransaction:
         was one. Raises `KafkaError`; waits without end for a coordinator that is not ready.
         """
         coordinator = _TransactionCoordinator(client, self._transactional_id)
-        committed, producer = await self._taken_over(coordinator)
-        if producer is None:
-            self._said = None
-            return
-        places = set(await reachable())
+        ending, producer = await self._taken_over(coordinator)
+        self._said = None
+        if producer is not None and ending is not None:
+            await self._say(coordinator, ending, producer, set(await reachable()))
+
+    async def _say(
+        self, coordinator: _TransactionCoordinator, ending: Ending, producer: Producer, places: set[TopicPartition]
+    ) -> None:
+        committed = ending is Ending.COMMITTED
         await coordinator.add(producer, places if committed else places & self._seen_open, self._group)
         await coordinator.end(producer, committed=committed)
         await coordinator.settled()
-        self._said = committed
+        self._said = ending
         self._seen_open = frozenset()
 
-    async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[bool, Producer | None]:
+    async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[Ending | None, Producer | None]:
         """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
         while True:
             last = await coordinator.settled()
-            if last is None or last.committed is None:
-                return False, None
+            self.ever_committed = None if last is None else last.ever_committed
+            if last is None or last.ending is None:
+                return None, None
             if last.interrupted_commit:
                 with suppress(*_OVERTAKEN):
                     await coordinator.end(last.producer, committed=True)  # to fence would abort it
             else:
-                producer = await coordinator.fence(self._marked(_SAYS[last.committed]))
+                producer = await coordinator.fence(self._marked(_SAYS[last.ending]))
                 if last.open:  # not fenced but followed: it ended just before, nobody saw how
                     self._seen_open = last.partitions if producer is None else frozenset()
                 if producer is not None:
-                    return last.committed, producer
+                    return last.ending, producer
             await asyncio.sleep(_AGAIN_S)
 
 
@@ -183,7 +217,7 @@ async def producer_of(client: AIOKafkaClient, transactional_id: str) -> Producer
     Raises `KafkaError`; waits without end for a coordinator that is not ready.
     """
     last = await _TransactionCoordinator(client, transactional_id).settled()
-    return None if last is None else last.producer
+    return None if last is None or last is _NOTHING else last.producer
 
 
 class _TransactionCoordinator:
@@ -194,7 +228,7 @@ class _TransactionCoordinator:
         self._id = transactional_id
 
     async def settled(self) -> Described | None:
-        """The last transaction, when it is not about to end any more; None where there was none or nobody can tell."""
+        """The last transaction, when it is not about to end any more; None where nobody can tell."""
         while True:
             last = await self._described()
             if last is None or not last.pending:
@@ -208,7 +242,7 @@ class _TransactionCoordinator:
             return None
         ((code, _, state, timeout_ms, _, *producer, topics, _),) = response.transactions
         if code == _NOT_FOUND:
-            return None
+            return _NOTHING
         partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
         return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
 

@@ -180,6 +180,7 @@ class TransactionalSender(Sender):
         self._last = LastTransaction(transactional_id, policy.group, policy.transaction_timeout_s)
         self._connection: object = None  # of our producer to its coordinator
         self._used_at = 0.0  # time of the loop
+        self._begun_here = False  # the first producer of all was ours
 
     async def open(self) -> None:
         """End the last transaction again as it ended, then start a producer.
@@ -203,18 +204,24 @@ class TransactionalSender(Sender):
         )
 
     @property
-    def opened_before(self) -> bool:
-        """Somebody had this transactional id before.
+    def first(self) -> bool:
+        """Nothing was ever committed under this transactional id before it was opened: the coordinator says so.
 
-        The broker counts how often it was opened: the first time of all is epoch 0.
+        Whoever commits then opens again, before the next transaction (`last_transaction.py`).
         """
-        ours = identity_of(self._producer) if self._producer is not None else None
-        return ours is not None and ours.epoch > 0
+        return self._last.ever_committed is False
 
     @property
     def followed_another(self) -> bool:
-        """There was a transaction when it was opened. False also where the broker does not tell."""
-        return self._last.existed
+        """Something was committed before it was opened, or may have been.
+
+        Where the coordinator does not tell, its count does: the first producer of all has epoch 0.
+        """
+        if self._last.ever_committed is not None:
+            return self._last.ever_committed
+        ours = identity_of(self._producer) if self._producer is not None else None
+        self._begun_here = self._begun_here or (ours is not None and ours.epoch == 0)
+        return not self._begun_here
 
     async def send(
         self,

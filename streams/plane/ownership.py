@@ -82,7 +82,7 @@ class Ownership(Mapping[TopicPartition, Partition]):
         leaving = [self._owned[tp] for tp in tps]
         deadline = max(owned.partition.release() for owned in leaving)
         self._agent.leaves()
-        # one that is being acquired goes on to its first commit: opened and never committed, it would look like a loss
+        # one that is being acquired goes on to its first commit: the next owner finds less to end again
         tasks = {owned.task for owned in leaving}
         _, late = await asyncio.wait(tasks, timeout=deadline - self._clock() + _LAST_FLUSH_S)
         for task in late:

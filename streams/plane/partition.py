@@ -286,7 +286,14 @@ class Partition:
         return False
 
     async def _take_over(self) -> Window:
-        """Become the owner, and tell the broker who we are: after a death it is known in which phase."""
+        """Become the owner, and tell the broker who we are: after a death it is known in which phase.
+
+        The very first commit of a partition is made by a producer of its own: so a death in it can be told from a loss.
+        """
+        window = await self._begun()
+        return await self._begun() if self._outbox.first else window
+
+    async def _begun(self) -> Window:
         start = await self._taking_over.begin()
         caution = Caution(self._policy.caution, start.phase)
         window = Window(self._policy.window, start, caution, self._give_up)

@@ -40,7 +40,6 @@ class TakingOver:
     missing_s: float  #: seconds for which a committed offset may be missing before the partition is stopped
     recoveries: int = 0  #: times a lost producer was opened again
     _own_commit: int | None = None  # the last offset that this owner committed
-    _first_owner: bool = False  # nobody owned it before us, so there may be no offset yet
     _missing_since: float | None = None
 
     async def begin(self) -> Progress:
@@ -49,7 +48,6 @@ class TakingOver:
         Raises `Lost`, `MarksError` and `PartitionStopped`.
         """
         await self.outbox.open()
-        self._first_owner = self._first_owner or not self.outbox.used_before
         topic_id = await self.coordinator.topic_id(self.tp.topic)
         stored = await self.stored() or Progress(await self.first_offset(self.tp))
         if stored.topic_id and topic_id and stored.topic_id != topic_id:
@@ -96,7 +94,7 @@ class TakingOver:
 
     def _disbelief(self, stored: Progress | None) -> str | None:
         """Why what the broker says is committed cannot be all of it; None when it can."""
-        if stored is None and (self._own_commit is not None or not self._first_owner):
+        if stored is None and (self._own_commit is not None or self.outbox.used_before):
             return "no offset is committed, though this partition was owned before"
         if stored is not None and self._own_commit is not None and stored.offset < self._own_commit:
             return f"offset {stored.offset} is committed, though {self._own_commit} was before"

@@ -108,7 +108,7 @@ class Job:
         await self._coordinator.close()
 
     async def commit(self, records: Sequence[Send], offsets: Offsets) -> list[int]:
-        """Send the records and commit the offsets, all or nothing.
+        """Send the records and commit the offsets, all or nothing. The first commit of a name must hold no record.
 
         Returns the indexes of records that the broker refuses as too large: then nothing was committed.
         Raises `Superseded` or `Interrupted`.
@@ -121,7 +121,9 @@ class Job:
                 if all(error.too_large(index) for index in error.culprits):
                     return sorted(error.culprits)
                 raise
-        self._committed.update(offsets)
+            self._committed.update(offsets)
+            if self._sender.first:  # a run that dies in its first transaction can be told from one that has committed
+                await self._open_again()
         return []
 
     # taking over
@@ -136,7 +138,9 @@ class Job:
         """What former runs committed. Raises `Lost` also where a coordinator that has just started knows none of it."""
         committed = await self._taken_over()
         if not committed and self._sender.followed_another:
-            raise Lost("nothing is committed, though a run of this name has begun; if that stays so, take another name")
+            raise Lost(
+                "nothing is committed, though a run of this name has committed; if that stays so, take another name"
+            )
         return committed
 
     async def _taken_over(self) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -58,8 +58,7 @@ def _missing(settings: Settings, name: str) -> str:
 
 
 async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka has no types
-    """Found later, at a first commit, that we may not would leave a partition that was owned and has no offset, as if
-    that had been lost.
+    """Found later, at a first commit, it would end a worker that has begun.
 
     Whoever may read is told that there is no such offset, or another leader: no record is fetched.
     """

@@ -314,3 +314,40 @@ def test_a_first_owner_asks_once_and_says_nothing(pipeline: Pipeline, monkeypatc
 
     asyncio.run(first())
     assert asked == ["FindCoordinatorRequest", "DescribeTransactionsRequest"]
+
+
+def test_an_owner_that_ends_before_its_first_commit_leaves_nothing_behind(pipeline: Pipeline) -> None:
+    """Opened and no more, then inside its first transaction: the next one is the first. After a commit it is not."""
+
+    async def lives() -> list[tuple[bool, bool]]:
+        async with owners(pipeline) as made:
+            found = []
+            for act in ("open", "never", "abort", "open", "commit", "open"):
+                owner = made.make()
+                await owner.open()
+                found.append((owner.first, owner.used_before))
+                assert (await made.coordinator.progress(made.source) is None) is owner.first
+                if act != "open":
+                    await made.transact(owner, act, offset=True)  # type: ignore[arg-type]  # one of the three
+                await owner.close()
+            return found
+
+    assert asyncio.run(lives()) == [(True, False)] * 5 + [(False, True)]
+
+
+def test_an_heir_of_a_first_owner_goes_on_as_any(pipeline: Pipeline) -> None:
+    """The producer after the first commit carries another mark, so that an abort under it is not taken for a first."""
+
+    async def lives() -> tuple[bool, bool]:
+        async with owners(pipeline) as made:
+            first = await made.former()
+            await first.open()
+            await made.transact(first, "never", b"open", offset=True)
+            heir = made.make()
+            await heir.open()
+            assert await made.coordinator.progress(made.source) == BEFORE
+            await first.close()
+            await heir.close()
+            return heir.first, heir.used_before
+
+    assert asyncio.run(lives()) == (False, True)

@@ -30,7 +30,6 @@ def run_until_answered(pipeline: Pipeline, sent: list[Sent]) -> int:
 def test_an_input_that_kills_the_process_is_put_aside(setup: Setup) -> None:
     """A killer at the front of one partition, neighbours behind it, and a partition of innocents."""
     _, pipeline = setup(local={"batch_size": 8}, stream={"max_tries": 2})
-    pipeline.ready_worker().stop()  # who dies before the first commit of all leaves a partition that nobody believes
     records = [request(n, local=0.95)._replace(partition=n % 2) for n in range(60)]
     records[0] = records[0]._replace(value=request(0, mark=KILLS).value)
     sent = pipeline.send(records)

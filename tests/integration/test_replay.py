@@ -14,10 +14,13 @@ from typing import Any
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import OUR_HEADERS, fall_back, header
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.console import options
+from bisupervised.streams.tools.job import Job
+from bisupervised.streams.tools.replay_run import group_of_replay
 from support.pipeline import Pipeline, Sent, Setup, Worker, request, wait_until
 from support.records import Record
 
@@ -166,6 +169,29 @@ def test_a_dry_run_writes_nothing_and_a_limit_is_exact(setup: Setup, capsys: pyt
     assert len(pipeline.records("requests")) == 7
     assert cli.run(replay(pipeline, "x", "--limit", "8")) == 1
     assert "was begun as --limit 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["opened", "in its first transaction"])
+def test_a_run_that_died_before_its_first_commit_leaves_its_name_usable(setup: Setup, step: str) -> None:
+    _, pipeline = setup()
+    sent = [fallen(pipeline, number) for number in range(6)]
+    pipeline.send(sent, "fallback")
+
+    async def die() -> None:
+        places = [pipeline.tp("fallback", number) for number in range(2)]
+        job = Job(pipeline.settings, group_of_replay(pipeline.settings, "early"), places, pipeline.topic("requests"))
+        assert await job.open() == {}
+        if step != "opened":
+            producer = job._sender.producer
+            await producer.begin_transaction()
+            offsets = dict.fromkeys(places, OffsetAndMetadata(1, "not a mark"))
+            await producer.send_offsets_to_transaction(offsets, job.group)
+        await job.close()
+
+    asyncio.run(die())
+    assert cli.run(replay(pipeline, "early", "--reason", "timeout")) == 0
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    assert compared(pipeline, sent) == (4, 0, 0)
 
 
 def test_a_replay_runs_through_the_pipeline_and_its_loops_end(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:

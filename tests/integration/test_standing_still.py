@@ -15,7 +15,6 @@ SESSION_S = 6.0
 @pytest.mark.long(20)
 def test_a_loop_that_stands_still_ends_the_process(setup: Setup) -> None:
     _, pipeline = setup(kafka={"session_timeout_s": SESSION_S}, local={"batch_size": 8})
-    pipeline.ready_worker().stop()  # who dies before the first commit of all leaves a partition that nobody believes
     sent = pipeline.send([request(n, local=0.95) for n in range(40)])
     worker = pipeline.start(["support.standing_worker", "worker", "--config", str(pipeline.config)])
     assert worker.wait() == HUNG

@@ -43,8 +43,8 @@ class ScriptedBroker(NewGroup):
     """Outbox and coordinator in one. `script` says how the next sends end; then all go through."""
 
     stored: Progress | None = None
-    epoch: int = 0  # how often the transactional id was opened
-    used_before: bool = False
+    used_before: bool = False  # something was committed before it was opened, whatever is stored
+    first: bool = False  # nothing was
     topic: str = TOPIC_ID
     script: list[Reaction | None] = field(default_factory=list)
     refuses: Mapping[bytes | None, KafkaError] = field(default_factory=dict)  # values it never takes
@@ -70,8 +70,8 @@ class ScriptedBroker(NewGroup):
         if self.open_fails:
             self.open_fails -= 1
             raise Lost("not there")
-        self.used_before = self.epoch > 0
-        self.epoch += 1
+        self.used_before = self.used_before or self.stored is not None or bool(self.commits)
+        self.first = not self.used_before
 
     def discard(self) -> None:
         self.discarded += 1

@@ -212,6 +212,10 @@ class Outbox:
     def used_before(self) -> bool:
         return self.broker.used_before
 
+    @property
+    def first(self) -> bool:
+        return self.broker.first
+
     async def open(self) -> None:
         await self.broker.open()
 

@@ -32,6 +32,7 @@ class PlayedBroker:
     limit: int = 1000  #: bytes of the largest record
     tells: bool = False  #: which record of a batch it refuses
     followed_another: bool = False
+    first: bool = False  #: by the coordinator's word
     taken: bool = False  #: another run has the name
     opened: int = 0
     sent: list[tuple[bytes | None, tuple[str, int]]] = field(default_factory=list)
@@ -120,6 +121,19 @@ async def test_no_progress_is_not_believed_where_a_run_was_before() -> None:
     with pytest.raises(Interrupted, match="take another name"):
         await job_over(PlayedBroker(followed_another=True)).open()
     assert await job_over(PlayedBroker()).open() == {}
+
+
+@on_virtual_time
+async def test_after_the_first_commit_of_all_comes_another_producer() -> None:
+    """So a run that dies in its first transaction can be told from one whose progress is lost."""
+    broker = PlayedBroker(first=True)
+    job = await opened(broker)
+    await job.commit([], {A: FIRST})
+    assert broker.opened == 2
+    broker.taken = True
+    with pytest.raises(Superseded):
+        await job.commit([], {A: SECOND})
+    assert broker.opened == 2, "one that took over meanwhile is not fenced"
 
 
 @on_virtual_time

@@ -34,6 +34,8 @@ from support.virtual_time import on_virtual_time
 
 A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), TopicPartition("__consumer_offsets", 3)
 PLAIN_MS, COMMITTED_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS = 15_000, 14_991, 14_992, 14_993, 14_994
+#: of the producer of a first transaction, and where that was aborted
+FIRST_MS, FIRST_ABORTED_MS, AFTER_FIRST_ABORT_MS = 14_995, 14_996, 14_997
 VERSIONS = {22: (0, 5), 24: (0, 5), 25: (0, 4), 26: (0, 5), 65: (0, 0)}
 
 REQUEST = (
@@ -162,6 +164,7 @@ async def say(
 
 COMMIT = [("fence", COMMITTED_MS), ("add", frozenset({A, B})), ("offsets", "g"), ("end", True)]
 ABORT_OFFSET = [("fence", ABORTED_MS), ("offsets", "g"), ("end", False)]
+ABORT_FIRST = [("fence", FIRST_ABORTED_MS), ("offsets", "g"), ("end", False)]
 
 
 def test_the_request_and_the_response_are_kafkas() -> None:
@@ -185,6 +188,12 @@ def test_the_request_and_the_response_are_kafkas() -> None:
         ("Empty", ABORTED_MS, ABORT_OFFSET),
         ("Empty", AFTER_COMMIT_MS, COMMIT),  # said, and then a producer was opened that did nothing
         ("Empty", AFTER_ABORT_MS, ABORT_OFFSET),
+        ("CompleteCommit", FIRST_MS, COMMIT),
+        ("CompleteAbort", FIRST_MS, ABORT_FIRST),
+        ("CompleteAbort", FIRST_ABORTED_MS, ABORT_FIRST),
+        ("Empty", FIRST_ABORTED_MS, ABORT_FIRST),
+        ("Empty", AFTER_FIRST_ABORT_MS, ABORT_FIRST),
+        ("Empty", FIRST_MS, []),
         ("Empty", PLAIN_MS, []),
         ("Dead", PLAIN_MS, []),
         ("NotFound", PLAIN_MS, []),
@@ -195,6 +204,34 @@ async def test_how_it_ended_is_said_again(state: str, timeout_ms: int, expected:
     fake = FakeTransactionCoordinator(state, timeout_ms)
     assert await say(fake) == expected
     assert not expected or fake.state in {"CompleteCommit", "CompleteAbort"}, "its end is waited for"
+
+
+@pytest.mark.parametrize(
+    ("state", "timeout_ms", "expected"),
+    [
+        ("NotFound", PLAIN_MS, False),
+        ("Empty", PLAIN_MS, False),  # opened, and nothing more
+        ("Empty", FIRST_MS, False),
+        ("Ongoing", FIRST_MS, False),
+        ("PrepareAbort", FIRST_MS, False),
+        ("CompleteAbort", FIRST_MS, False),
+        ("CompleteAbort", FIRST_ABORTED_MS, False),
+        ("Empty", AFTER_FIRST_ABORT_MS, False),
+        ("CompleteCommit", FIRST_MS, True),
+        ("CompleteAbort", PLAIN_MS, True),
+        ("Ongoing", AFTER_COMMIT_MS, True),
+        ("Empty", AFTER_COMMIT_MS, True),
+        ("Empty", AFTER_ABORT_MS, True),
+        ("Dead", PLAIN_MS, None),
+    ],
+)
+@on_virtual_time
+async def test_it_is_known_whether_anything_was_ever_committed(
+    state: str, timeout_ms: int, expected: bool | None
+) -> None:
+    last = last_transaction()
+    await say(FakeTransactionCoordinator(state, timeout_ms, [OFFSETS] if state == "Ongoing" else ()), last)
+    assert last.ever_committed is expected
 
 
 @pytest.mark.parametrize("timeout_ms", [PLAIN_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS])
@@ -264,7 +301,10 @@ async def test_one_that_opens_under_the_fence_is_looked_at_again() -> None:
 async def test_a_broker_that_cannot_describe_is_told_nothing() -> None:
     fake = FakeTransactionCoordinator("CompleteCommit")
     del fake.versions[65]
-    assert await say(fake) == []
+    last = last_transaction()
+    assert await say(fake, last) == []
+    assert last.ever_committed is None
+    assert last.timeout_ms == PLAIN_MS
 
 
 @on_virtual_time
@@ -302,7 +342,7 @@ async def test_a_timeout_tells_what_was_said_and_is_no_longer_than_asked_for(tim
         told[state] = last.timeout_ms % 10
         assert 0 < last.timeout_ms <= plain_ms
         assert 0 < fake.timeout_ms <= plain_ms or not fake.said
-    assert told == {"CompleteCommit": 3, "CompleteAbort": 4, "NotFound": 0}
+    assert told == {"CompleteCommit": 3, "CompleteAbort": 4, "NotFound": 5}
 
 
 # who says it

@@ -51,7 +51,7 @@ async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None
     broker = ScriptedBroker()
     owner = Owner(broker)
     await owner.owned.wait()
-    assert broker.commits == [ours(40)]
+    assert broker.commits == [ours(40)] * 2  # by a producer of its own, then by the one that goes on
     await owner.release()
     assert broker.stored == ours(40, phase="c")
 
@@ -671,7 +671,7 @@ async def test_an_input_that_killed_every_owner_is_given_up(caplog: pytest.LogCa
 @on_virtual_time
 async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_believed() -> None:
     """A coordinator that has not loaded its log says the same as one of a group that never committed."""
-    broker = ScriptedBroker(None, epoch=1)
+    broker = ScriptedBroker(None, used_before=True)
     owner = Owner(broker)
     await asyncio.sleep(10.0)
     assert not owner.owned.is_set()
@@ -683,7 +683,7 @@ async def test_a_missing_offset_of_a_partition_that_was_owned_before_is_not_beli
 
 @on_virtual_time
 async def test_an_offset_that_stays_missing_stops_the_partition(caplog: pytest.LogCaptureFixture) -> None:
-    owner = Owner(ScriptedBroker(None, epoch=1))
+    owner = Owner(ScriptedBroker(None, used_before=True))
     await asyncio.wait({owner.task})
     assert owner.partition.stopped is not None
     assert "partition_stopped" in actions(caplog)
@@ -741,10 +741,20 @@ async def test_an_offset_that_stays_unsettled_stops_the_partition(caplog: pytest
 
 @on_virtual_time
 async def test_a_first_owner_whose_first_commit_is_lost_tries_again() -> None:
-    """The producer's epoch has moved on by its own doing; that is no former owner."""
+    """Nothing was ever committed, and so it stays the first. Its second producer sends the first record."""
     broker = ScriptedBroker(None, script=[lost_before, lost_before])
     owner = Owner(broker)
     await owner.answer(40, 41)
     assert broker.sent == values(40, 41)
-    assert broker.opened == 3
+    assert broker.opened == 4
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_first_commit_that_went_through_unheard_is_found() -> None:
+    broker = ScriptedBroker(None, script=[lost_after])
+    owner = Owner(broker)
+    await owner.answer(40, 41)
+    assert broker.sent == values(40, 41)
+    assert broker.opened == 2
     await owner.release()

@@ -127,7 +127,7 @@ async def test_nobody_waits_for_an_acquisition_that_does_not_hear_that_it_is_ove
 
 @on_virtual_time
 async def test_a_first_acquisition_gets_to_its_first_commit_whatever_comes_between() -> None:
-    """A partition that was opened and never committed could not be told from one whose offset is lost."""
+    """What was opened is committed, and the next owner finds less to end again."""
     world = World()
     world.brokers[A].stored = None
     opening = asyncio.Event()

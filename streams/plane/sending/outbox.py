@@ -62,7 +62,12 @@ class Outbox(ABC):
 
     @property
     def used_before(self) -> bool:
-        """Somebody owned this partition before, so an offset must be committed. False where it cannot be known."""
+        """Somebody committed for this partition before, so an offset must be there. False where it cannot be known."""
+        return False
+
+    @property
+    def first(self) -> bool:
+        """Nobody did, that is known. The first commit must hold no record; then it is opened again."""
         return False
 
     @abstractmethod
@@ -96,8 +101,13 @@ class ExactlyOnce(Outbox):
 
     @property
     def used_before(self) -> bool:
-        """The broker counts how often a transactional id was opened."""
-        return self.sender.opened_before
+        """The coordinator of transactions knows."""
+        return self.sender.followed_another
+
+    @property
+    def first(self) -> bool:
+        """As before."""
+        return self.sender.first
 
     async def _transact(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress:
         offsets = {self._source: _offset(progress)}
