@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
@@ -130,7 +131,7 @@ def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[
     if name == "local":
         return _fitting(LocalAgent(_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
     if name == "remote":
-        remote = _remote(settings, terms, tracing)
+        remote = make_remote(settings, terms, tracing)
         return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))
     return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
 
@@ -167,14 +168,18 @@ def _model_policy(local: LocalSettings) -> ModelPolicy:
     )
 
 
-def _remote(settings: Settings, terms: Terms, tracing: Tracing | None = None) -> Remote:
+def make_remote(
+    settings: Settings, terms: Terms, tracing: Tracing | None = None, *, clock: Callable[[], float] = time.monotonic
+) -> Remote:
+    """What asks the remote. Reads its key."""
     remote = settings.remote
     client = RemoteClient(
         make_transport(remote),
         make_protocol(remote),
         _client_policy(remote),
-        gate=_gate(settings, terms),
+        gate=_gate(settings, terms, clock),
         endpoint=_endpoint(remote),
+        clock=clock,
     )
     return Remote(
         client,
@@ -226,10 +231,10 @@ def _client_policy(remote: RemoteSettings) -> ClientPolicy:
     )
 
 
-def _gate(settings: Settings, terms: Terms) -> Gate:
+def _gate(settings: Settings, terms: Terms, clock: Callable[[], float]) -> Gate:
     remote = settings.remote
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget))
+    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget), clock=clock)
 
 
 def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:

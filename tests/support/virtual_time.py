@@ -10,14 +10,15 @@ from typing import Any, ParamSpec
 
 
 class _Selector:
-    """Looks at the sockets without waiting, and lets the clock jump by what the loop would have waited."""
+    """Looks at the sockets, and lets the clock jump by what the loop would have waited."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop
         self._selector = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> Any:
-        events = self._selector.select(0)
+        patience_s = self._loop.patience_s
+        events = self._selector.select(patience_s if timeout is None else min(patience_s, timeout))
         if not events:
             if timeout is None:
                 raise RuntimeError("deadlock: nothing is scheduled, nothing will ever happen")
@@ -29,10 +30,14 @@ class _Selector:
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """`loop.time()` starts at 1000 and jumps from one timer to the next."""
+    """`loop.time()` starts at 1000 and jumps from one timer to the next.
 
-    def __init__(self) -> None:
+    `patience_s`: real seconds in which a byte on a socket may come before it jumps; 0 where nothing real is waited for.
+    """
+
+    def __init__(self, patience_s: float = 0.0) -> None:
         self.now = 1000.0
+        self.patience_s = patience_s
         super().__init__(_Selector(self))  # type: ignore[arg-type]  # a selector by its verbs
 
     def time(self) -> float:

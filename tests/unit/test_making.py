@@ -63,7 +63,7 @@ def usual(tmp_path: Path) -> Settings:
 
 
 def remote_of(settings: Settings) -> Remote:
-    return making._remote(settings, configuration_of(settings).terms)
+    return making.make_remote(settings, configuration_of(settings).terms)
 
 
 async def test_the_remote_logits_are_divided_by_their_temperature(usual: Settings) -> None:
