@@ -21,13 +21,15 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 @pytest.fixture
-def setup(broker: Broker, tmp_path: Path) -> Iterator[Setup]:
+def setup(broker: Broker, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Setup]:
     """`setup(partitions=…, delay_s=…, stream={…}, …)`: a remote and five topics of one's own."""
+    fresh = request.node.get_closest_marker("fresh") is not None
     with ExitStack() as stack:
         made: list[Pipeline] = []
 
         def make(servers: str = broker.bootstrap_servers, **options: Any) -> tuple[Remote, Pipeline]:
             remote, pipeline = stack.enter_context(remote_and_pipeline(servers, tmp_path, **options))
+            pipeline.fresh = fresh
             made.append(pipeline)
             return remote, pipeline
 

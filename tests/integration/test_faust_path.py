@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from support.pipeline import Setup, check_exactly_once, check_kinds, mixed
+
+pytestmark = pytest.mark.fresh
 
 
 def test_fausts_own_command_runs_the_same_pipeline(setup: Setup) -> None:

@@ -10,6 +10,8 @@ from bisupervised.schemas.codec import decode_facts, header
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER
 from support.pipeline import Pipeline, Setup, check_exactly_once, check_kinds, mixed, request
 
+pytestmark = pytest.mark.fresh
+
 TRACE = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 OWN = ("mine", b"\x00\xff raw")
 

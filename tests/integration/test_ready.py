@@ -12,6 +12,8 @@ import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from support.pipeline import PATIENCE_S, Setup, Worker, request, wait_until
 
+pytestmark = pytest.mark.fresh
+
 
 def asked(worker: Worker, path: str) -> tuple[int, list[str]]:
     """Status and reasons."""

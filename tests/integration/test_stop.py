@@ -8,6 +8,8 @@ import time
 import pytest
 from support.pipeline import Setup, check_exactly_once, mixed, request, wait_until
 
+pytestmark = pytest.mark.fresh
+
 DRAIN_S = 1.5
 #: seconds beside the drain deadline: the last transaction, leaving the groups, the interpreter's end
 AROUND_S = 8.0

@@ -33,6 +33,7 @@ from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, He
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics
+from support import forking
 from support.models import FINE, REMOTE, rows
 
 TESTS = Path(__file__).parents[1]
@@ -189,19 +190,16 @@ def _reply(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Worker:
-    """`bisupervised worker` as a process, its log kept. Leaving the context ends it, whatever happened."""
+    """`bisupervised worker` as a process, its log kept. Leaving the context ends it, whatever happened.
 
-    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+    It is forked (`support.forking`), or `fresh`, as a user starts it.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, env: Mapping[str, str], *, fresh: bool = False) -> None:
         self.log = log
         self._file = log.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            stdout=self._file,
-            stderr=self._file,
-            stdin=subprocess.DEVNULL,
-            cwd=log.parent,
-            env={**_environment(), **env},
-        )
+        start = _start if fresh or not forking.AVAILABLE else _fork
+        self.process = start(command, self._file.fileno(), log.parent, {**_environment(), **env})
 
     def __repr__(self) -> str:
         return f"<Worker pid {self.process.pid} rc {self.process.poll()}>"
@@ -269,6 +267,16 @@ class Worker:
     def tail(self, lines: int = 40) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _start(command: Sequence[str], output: int, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", *command]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env)
+
+
+def _fork(command: Sequence[str], output: int, cwd: Path, env: Mapping[str, str]) -> forking.Forked:
+    module, *arguments = command
+    return forking.fork(module, arguments, output, cwd, env)
 
 
 def _environment() -> dict[str, str]:
@@ -393,6 +401,7 @@ class Pipeline:
     name: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}")
 
     def __post_init__(self) -> None:
+        self.fresh = False  #: start its workers as a user does, imports included
         self.workers: list[Worker] = []
         self.config = self.folder / f"{self.name}.toml"
         self.configure(self.overrides)
@@ -458,7 +467,7 @@ class Pipeline:
     def start(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> Worker:
         """Start any module that runs a worker."""
         log = self.folder / f"{self.name}-{len(self.workers)}.log"
-        worker = Worker(command, log, env or {})
+        worker = Worker(command, log, env or {}, fresh=self.fresh)
         self.workers.append(worker)
         return worker
 
@@ -635,7 +644,12 @@ def _topic(name: str, configs: dict[str, str]) -> ConfigResource:
 
 @contextmanager
 def remote_and_pipeline(
-    servers: str, folder: Path, *, delay_s: float = 0.0, partitions: int = 2, **overrides: Mapping[str, Any]
+    servers: str,
+    folder: Path,
+    *,
+    delay_s: float = 0.0,
+    partitions: int = 2,
+    **overrides: Mapping[str, Any],
 ) -> Iterator[tuple[Remote, Pipeline]]:
     """Both, with everything they start ended on the way out."""
     with Remote(delay_s) as remote, Pipeline(servers, folder, remote.url, overrides, partitions) as pipeline:
