@@ -10,7 +10,12 @@ const count = (value) => (value === null || value === undefined ? "–" : whole.
 const share = (part, all) => (all ? `${((100 * part) / all).toFixed(1)} %` : "–");
 const score = (value) => (typeof value === "number" ? value.toFixed(3) : "no score");
 
+/** A count where there is little room: from ten million on with a letter, as in 12.3M. */
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const brief = (value) => (typeof value === "number" && value >= 1e7 ? short.format(value) : count(value));
+
 function rate(value) {
+  if (value >= 999_950) return short.format(value);
   if (value >= 9999.5) return `${(value / 1000).toFixed(1)}k`;
   return value >= 99.5 || value === 0 ? whole.format(value) : value.toFixed(1);
 }
@@ -27,6 +32,11 @@ function seconds(value) {
   if (value < 3600) return value < 600 ? `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s` : `${Math.floor(value / 60)} min`;
   if (value < 86400) return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
   return `${Math.floor(value / 86400)} d ${Math.floor((value % 86400) / 3600)} h`;
+}
+
+/** The same for a narrow column, as in "9m 59s". */
+function compact(value) {
+  return value === null || value === undefined || value < 60 ? seconds(value) : seconds(value).replace(/ (min|h|d)/g, (_, unit) => unit[0]).replace(/ s$/, "s");
 }
 
 function ago(value) {
@@ -55,6 +65,12 @@ function foreign(text) {
 const text = (id, value) => {
   if ($(id).textContent !== value) $(id).textContent = value;
 };
+
+/** A large figure, in smaller type where it has many digits. */
+function figure(id, value) {
+  text(id, value);
+  $(id).classList.toggle("long", value.length > 11);
+}
 
 function cells(row, ...values) {
   return element("tr", "", row, ...values.map((value) => element("td", "n", value)));
@@ -101,7 +117,7 @@ function showFigures({ counts, money, rates, worker }) {
   const ended = local + remote + counts.fallback;
   const trustedRemote = remote, untrusted = counts.untrusted, trustedLocal = local - untrusted;
   const rateOf = (...edges) => edges.reduce((sum, id) => sum + (rates[id] ?? 0), 0);
-  text("ended", count(ended));
+  figure("ended", count(ended));
   text("ended-rate", `${rate(rateOf("local_results", "local_fallback", "remote_results", "remote_fallback", "remote_supervisor_results", "remote_supervisor_fallback"))} a second`);
   text("share-local", share(trustedLocal, ended));
   text("n-local", `${count(trustedLocal)}${untrusted ? `, and ${count(untrusted)} untrusted` : ""}`);
@@ -110,7 +126,7 @@ function showFigures({ counts, money, rates, worker }) {
   text("share-fallback", share(counts.fallback, ended));
   text("n-fallback", count(counts.fallback));
   const priced = money.remote_only > 0;
-  text("saved", priced ? share(money.saved, money.remote_only) : money.calls_avoided === null ? "–" : count(money.calls_avoided));
+  figure("saved", priced ? share(money.saved, money.remote_only) : money.calls_avoided === null ? "–" : count(money.calls_avoided));
   text("saved-of", priced ? `${amount(money.saved)} of ${amount(money.remote_only)}` : money.calls_avoided === null ? "not seen by this worker" : "calls; no price is set");
   const parts = { local: trustedLocal, remote: trustedRemote, untrusted, fallback: counts.fallback };
   for (const [name, part] of Object.entries(parts)) $("shares").querySelector(`.${name}`).style.width = `${ended ? (100 * part) / ended : 0}%`;
@@ -121,15 +137,15 @@ function nodeTexts({ counts, remote, partitions }) {
   const { local, remote: answered } = counts.answered_by;
   const lag = (agent) => {
     const lags = partitions.filter((one) => one.agent === agent && one.lag !== null).map((one) => one.lag);
-    return lags.length ? `${count(lags.reduce((sum, value) => sum + value, 0))} waiting` : "";
+    return lags.length ? `${brief(lags.reduce((sum, value) => sum + value, 0))} waiting` : "";
   };
   return {
     requests: lag("local"),
-    local: counts.requests === null ? "not in this worker" : `${count(counts.requests)} decided`,
-    remote: remote ? `${count(remote.in_flight)} in flight` : "not in this worker",
-    remote_supervisor: counts.edges.remote_supervisor_results === undefined && counts.edges.remote_supervisor_fallback === undefined ? "" : `${count((counts.edges.remote_supervisor_results ?? 0) + (counts.edges.remote_supervisor_fallback ?? 0))} judged`,
-    results: count(local + answered),
-    fallback: count(counts.fallback),
+    local: counts.requests === null ? "not in this worker" : `${brief(counts.requests)} decided`,
+    remote: remote ? `${brief(remote.in_flight)} in flight` : "not in this worker",
+    remote_supervisor: counts.edges.remote_supervisor_results === undefined && counts.edges.remote_supervisor_fallback === undefined ? "" : `${brief((counts.edges.remote_supervisor_results ?? 0) + (counts.edges.remote_supervisor_fallback ?? 0))} judged`,
+    results: brief(local + answered),
+    fallback: brief(counts.fallback),
   };
 }
 
@@ -144,7 +160,7 @@ const ENDED_BY = { local: "local model", remote: "remote model", fallback: "fall
 function showLatency(latency) {
   $("latency").replaceChildren(...Object.entries(ENDED_BY).map(([kind, name]) => {
     const { p50 = null, p95 = null, p99 = null, count: n = null } = latency[kind] ?? {};
-    return cells(heading(element("span", `who ${kind}`, name)), seconds(p50), seconds(p95), seconds(p99), count(n));
+    return cells(heading(element("span", `who ${kind}`, name)), compact(p50), compact(p95), compact(p99), brief(n));
   }));
 }
 
