@@ -17,7 +17,7 @@ from ...schemas.errors import RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .asking import Bill, RemoteAnswer
-from .endpoint import Endpoint
+from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .meter import Meter
 from .protocol import Call, RemoteProtocol, Reply
@@ -189,6 +189,7 @@ class RemoteClient:
     async def _call(self, permit: Permit, span: CallSpan, inquiry: _Inquiry, timeout_s: float) -> Reply:
         headers = {**self._policy.headers, **inquiry.call.headers, "idempotency-key": inquiry.key, **span.headers}
         url = self._policy.url.rstrip("/") + inquiry.call.path
+        permit.asked = shown_address(url)
         response = await self._transport.post(url, inquiry.call.body, headers, timeout_s, method=inquiry.call.method)
         permit.heard(response.headers, response.status)
         async with self._in_turn(response):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from ...schemas.errors import RecordError
 from .retry import Terminal
@@ -25,6 +25,16 @@ def endpoint(protocol: str, model: str, url: str) -> Endpoint:
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
     operation, provider = ("chat", "openai") if protocol == "openai_chat" else ("predict", protocol)
     return Endpoint(operation, provider, model, parts.hostname or "", port)
+
+
+def shown_address(url: str) -> str:
+    """A whole address as people may read it: no user, and no values of its query, which may be secrets."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is none"
+    query = "&".join(f"{name}=…" for name in (piece.partition("=")[0] for piece in parts.query.split("&")) if name)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
 def error_type(error: BaseException | None) -> str:

@@ -40,7 +40,7 @@ _NO_MEANS = {
 class Permit:
     """The right to make one call. A context with one door out: however the call ends, the breaker hears of it."""
 
-    __slots__ = ("_gate", "_reserved", "_status", "_ticket", "guess", "impatient", "money", "tokens")
+    __slots__ = ("_gate", "_reserved", "_status", "_ticket", "asked", "guess", "impatient", "money", "tokens")
 
     def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float, reserved: Reserved | None = None) -> None:
         self._gate = gate
@@ -48,6 +48,7 @@ class Permit:
         self._reserved = reserved
         self._status: int | None = None
         self.money: int | None = None  #: nano-units that it was billed, where that is known
+        self.asked = ""  #: the whole address that is asked, as a log may show it
         self.guess = guess
         self.tokens = tokens  #: reserved
         self.impatient = False  #: it gets less time than a call should: its timeout is not the remote's fault
@@ -77,7 +78,7 @@ class Permit:
         if self._reserved is not None:
             self._gate.settle(self._reserved, self._billed(self._reserved, error))
         unheard = self.impatient and isinstance(error, Timeout)
-        self._gate.leave(self._ticket, asyncio.CancelledError() if unheard else error)
+        self._gate.leave(self._ticket, asyncio.CancelledError() if unheard else error, self.asked)
 
     def _billed(self, reserved: Reserved, error: BaseException | None) -> Amount:
         """What is known, nothing where that is sure, and otherwise the most that it can have been."""
@@ -268,7 +269,7 @@ class Gate:
         self.limits.estimate.learn(permit.guess, tokens)
         self.limits.settle(permit.tokens, tokens, self._clock())
 
-    def leave(self, ticket: int, error: BaseException | None) -> None:
+    def leave(self, ticket: int, error: BaseException | None, asked: str = "") -> None:
         """The call has ended. A remote that refuses is up, too; a call that was cancelled says nothing."""
         now, was = self._clock(), self.breaker.state
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
@@ -283,16 +284,16 @@ class Gate:
             self.breaker.succeeded(ticket)
         else:
             self.breaker.abandoned(ticket)
-        self._tell(was, error)
+        self._tell(was, error, asked)
         self._pump()
 
-    def _tell(self, was: str, error: BaseException | None) -> None:
+    def _tell(self, was: str, error: BaseException | None, asked: str) -> None:
         state = self.breaker.state
         if state == was:
             return
         if state == "stopped":
-            text = "the remote refuses all calls, and they stop; mend it and restart the worker: %s"
-            log.critical(text, error, extra={"action": "remote_stopped"})
+            text = "the remote refuses all calls, and they stop; mend it and restart the worker: %s (asked: %s)"
+            log.critical(text, error, asked, extra={"action": "remote_stopped", "asked": asked})
         elif state == "open":
             log.warning("the remote is down, calls stop: %s", error, extra={"action": "breaker_opened"})
         elif state == "closed":

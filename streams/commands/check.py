@@ -30,8 +30,9 @@ _STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red
 
 def run_check(configuration: Configuration, *, pay: bool, as_json: bool) -> int:
     """Look at everything, and tell. The answer is the exit code: 0, or 1 where there is a fault."""
-    # what they would say about an unreachable broker, the findings say better
-    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
+    # what they would say about a broker or a remote that is not well, the findings say better
+    for speaking in ("aiokafka", "bisupervised.agents.remote"):
+        logging.getLogger(speaking).addHandler(logging.NullHandler())
     hung: list[bool] = []
     findings = asyncio.run(_told(configuration, lambda: hung.append(True), pay=pay, as_json=as_json))
     if as_json:

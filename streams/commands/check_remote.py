@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -14,22 +11,22 @@ from urllib.parse import quote, urlsplit
 
 import orjson
 
-from ...agents.remote.asking import Bill
-from ...agents.remote.client import ClientPolicy, RemoteClient
-from ...agents.remote.retry import RetryPolicy
-from ...agents.remote.sending import outbound
-from ...schemas.codec import Request
-from ...schemas.errors import BiSupervisedError, ConfigurationError, RecordError
+from ...agents.remote.endpoint import shown_address
+from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..worker.making import make_transport
 from ..worker.protocols import make_protocol
 from .findings import Finding, fault, note, ok
+from .remote_address import called_path, why_doubled
+from .remote_connection import PATIENCE_S, host_of, speaks_tls, why_unreachable
+from .remote_question import ask_once
 
 if TYPE_CHECKING:
+    from ...agents.remote.protocol import RemoteProtocol
     from ...agents.remote.transport import Response, Transport
     from ..settings.tables import RemoteSettings, Settings
 
-#: seconds that one step may take
-PATIENCE_S = 10.0
+#: characters of a server's own words that a line repeats
+_SAID_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,57 +39,47 @@ class _Probe:
 
 async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Finding]:
     """Name, connection, then the cheap request; with `pay`, one call as a worker makes it."""
-    for line in await asyncio.to_thread(_protocol_faults, settings.remote):
+    remote = settings.remote
+    protocol, faults = await asyncio.to_thread(_loaded, remote)
+    for line in faults:
         yield fault("remote", line)
-    reached = await _connect(settings.remote)
-    yield reached
-    if reached.level == "fault":
+    path = called_path(settings, protocol)
+    unreachable = await why_unreachable(host_of(remote.url), _patience_s(remote))
+    if unreachable is not None:
+        yield fault("remote", unreachable)
         return
-    transport = make_transport(settings.remote)
+    yield ok("remote", _reached(remote, path))
+    if path is not None and (doubled := why_doubled(remote, path)) is not None:
+        yield fault("remote", doubled)
+    transport = make_transport(remote)
     try:
-        probe = _probe(settings.remote)
-        if probe is None:
-            text = "has no request that costs nothing: only the connection was tried"
-            yield note("remote", f"protocol {settings.remote.protocol!r} {text}")
-        else:
-            async for finding in _ask(transport, settings.remote, probe):
-                yield finding
-        if pay:
-            yield await _pay(transport, settings)
+        async for finding in _probed(transport, remote):
+            yield finding
+        if pay and protocol is not None:
+            yield await ask_once(transport, protocol, settings)
     finally:
         await transport.close()
 
 
-def _protocol_faults(remote: RemoteSettings) -> list[str]:
-    """Why a protocol of the user's own cannot be loaded."""
+def _loaded(remote: RemoteSettings) -> tuple[RemoteProtocol | None, list[str]]:
+    """The protocol, or why one of the user's own cannot be loaded."""
     try:
-        make_protocol(remote)
+        return make_protocol(remote), []
     except ConfigurationError as error:
-        return list(error.faults)
-    return []
+        return None, list(error.faults)
 
 
-async def _connect(remote: RemoteSettings) -> Finding:
-    parts = urlsplit(remote.url)
-    host, secure = parts.hostname or "", parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    try:
-        async with asyncio.timeout(min(PATIENCE_S, remote.timeout_s)):
-            _, writer = await asyncio.open_connection(host, port, ssl=secure or None)
-    except socket.gaierror:
-        return fault("remote", f"no address is known for {host}: is [remote] url right?")
-    except ssl.SSLError as error:
-        return fault("remote", f"no TLS with {host}:{port}: {error.reason or error}")
-    except TimeoutError:
-        return fault("remote", f"{host}:{port} does not answer: is a firewall between?")
-    except OSError as error:
-        return fault("remote", f"nothing listens at {host}:{port} ({_why(error)}): is the server up?")
-    writer.close()
-    return ok("remote", f"{host}:{port} can be reached{' over TLS' if secure else ''}")
+def _patience_s(remote: RemoteSettings) -> float:
+    return min(PATIENCE_S, remote.timeout_s)
 
 
-def _why(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)  # its own text repeats the address
+def _reached(remote: RemoteSettings, path: str | None) -> str:
+    host = host_of(remote.url)
+    calls = f"calls go to {shown_address(remote.url + path)}; " if path is not None else ""
+    return f"{calls}{host} can be reached{' over TLS' if host.secure else ''}"
+
+
+# the request that costs nothing
 
 
 def _probe(remote: RemoteSettings) -> _Probe | None:
@@ -100,10 +87,29 @@ def _probe(remote: RemoteSettings) -> _Probe | None:
         return _Probe("/v2/health/ready", "whether it is ready")
     if remote.protocol == "openai_chat":
         path = remote.openai_chat.path if remote.openai_chat else "/v1/chat/completions"
-        return _Probe(path.removesuffix("/chat/completions") + "/models", "which models it has")
+        return _Probe(_beside(path), "which models it has")
     if remote.protocol == "tei":
         return _Probe("/info", "what it is")
     return None
+
+
+def _beside(path: str) -> str:
+    """Where the models are listed: beside the completions, under the same query."""
+    way, question, query = path.partition("?")
+    return f"{way.rstrip('/').removesuffix('/chat/completions')}/models{question}{query}"
+
+
+async def _probed(transport: Transport, remote: RemoteSettings) -> AsyncIterator[Finding]:
+    probe = _probe(remote)
+    if probe is None:
+        text = "has no request that costs nothing: only the connection was tried"
+        yield note("remote", f"protocol {remote.protocol!r} {text}")
+        found = await _stray(transport, remote, surely=False)
+        if found is not None:
+            yield found
+        return
+    async for finding in _ask(transport, remote, probe):
+        yield finding
 
 
 async def _ask(transport: Transport, remote: RemoteSettings, probe: _Probe) -> AsyncIterator[Finding]:
@@ -111,37 +117,117 @@ async def _ask(transport: Transport, remote: RemoteSettings, probe: _Probe) -> A
     if isinstance(response, Finding):
         yield response
         return
-    if (found := _refusal(response, probe)) is not None:
+    if (found := await _refusal(response, remote, probe)) is not None:
         yield found
+        if response.status == 404 and remote.protocol == "openai_chat":
+            async for finding in _elsewhere(transport, remote, probe):
+                yield finding
         return
     if remote.protocol == "open_inference":
         yield ok("remote", "says that it is ready")
         async for finding in _model(transport, remote):
             yield finding
         return
+    if not _evidence(response, remote) and (found := await _stray(transport, remote)) is not None:
+        yield found
+        return
     for finding in _listed(response, remote) if remote.protocol == "openai_chat" else _information(response):
         yield finding
 
 
 async def _get(transport: Transport, remote: RemoteSettings, path: str) -> Response | Finding:
+    """The answer, or the fault where there is none, or one that is no JSON's server's."""
+    address = shown_address(remote.url + path)
     try:
-        return await transport.post(
-            remote.url + path, b"", remote.headers, min(PATIENCE_S, remote.timeout_s), method="GET"
-        )
+        response = await transport.post(remote.url + path, b"", remote.headers, _patience_s(remote), method="GET")
     except BiSupervisedError as error:
-        return fault("remote", f"{path}: {error}")
+        return await _no_answer(remote, f"{address}: {error}")
+    if response.succeeded and _is_page(response):
+        why = "was answered with a web page, not with JSON: a login page, a proxy or another server may be there"
+        return fault("remote", f"{address} {why}; is [remote] url right?")
+    return response
 
 
-def _refusal(response: Response, probe: _Probe) -> Finding | None:
+async def _no_answer(remote: RemoteSettings, said: str) -> Finding:
+    """A fault in these words, unless it is known better: the other side may speak TLS."""
+    host = host_of(remote.url)
+    if not host.secure and await speaks_tls(host, _patience_s(remote)):
+        return fault("remote", f"{host} speaks TLS: [remote] url must begin with https://")
+    return fault("remote", f"{said}; does {host} speak HTTP, and is the port right?")
+
+
+def _is_page(response: Response) -> bool:
+    """Whether it is made for people."""
+    kind = response.headers.get("content-type", "").lower()
+    return "html" in kind or response.body.lstrip()[:1] == b"<"
+
+
+async def _refusal(response: Response, remote: RemoteSettings, probe: _Probe) -> Finding | None:
     """None where it was answered. Asking for more than may be asked says nothing about the real calls."""
     if response.succeeded:
         return None
-    status = f"{probe.path} was answered with status {response.status}"
+    address = shown_address(remote.url + probe.path)
+    status = f"{address} was answered with status {response.status}"
+    if 300 <= response.status < 400:
+        return _redirected(response, address)
     if response.status in (401, 403):
         return fault("remote", f"refuses the key: {status}; set BISUPERVISED_REMOTE__API_KEY or [remote] api_key_file")
     if response.status in (404, 405):
-        return note("remote", f"does not say {probe.asks}: {status}; is [remote] protocol right?")
+        return note("remote", f"does not say {probe.asks}: {status}; are [remote] url and protocol right?")
+    if response.status in (400, 426):
+        return await _no_answer(remote, status)
     return fault("remote", f"is not ready: {status}")
+
+
+def _redirected(response: Response, address: str) -> Finding:
+    to = shown_address(response.headers.get("location", ""))[:_SAID_CHARS]
+    where = f" to {to}" if to else ""
+    return fault("remote", f"{address} redirects{where}, and no call follows it: set [remote] url to where it is")
+
+
+async def _stray(transport: Transport, remote: RemoteSettings, *, surely: bool = True) -> Finding | None:
+    """What the answer to a path says that no server has; None where it says nothing.
+
+    A success is a fault where it is `surely` one: a function behind a gateway may answer every path.
+    """
+    path = f"/bisupervised-check-{uuid.uuid4().hex[:12]}"
+    response = await _get(transport, remote, path)
+    if isinstance(response, Finding):
+        return response
+    if 300 <= response.status < 400:
+        return _redirected(response, shown_address(remote.url + path))
+    if not response.succeeded:
+        return None
+    text = f"answers everything with status {response.status}, also {shown_address(remote.url + path)}"
+    if surely:
+        return fault("remote", f"{text}, which no such server has: is [remote] url right?")
+    return note("remote", f"{text}: whether it answers questions, only --pay tells")
+
+
+def _evidence(response: Response, remote: RemoteSettings) -> bool:
+    """Whether this is what a server of the protocol says, and no other would by chance."""
+    document = _json(response)
+    if not isinstance(document, dict):
+        return False
+    if remote.protocol == "openai_chat":
+        return isinstance(document.get("data"), list) and bool(document["data"])
+    return isinstance(document.get("name" if remote.protocol == "open_inference" else "model_id"), str)
+
+
+async def _elsewhere(transport: Transport, remote: RemoteSettings, probe: _Probe) -> AsyncIterator[Finding]:
+    """Where models are not listed at the address of the settings: whether they are at the usual one."""
+    parts = urlsplit(remote.url)
+    usual = f"{parts.scheme}://{parts.netloc}/v1/models"
+    if usual == remote.url + probe.path:
+        return
+    try:
+        response = await transport.post(usual, b"", remote.headers, _patience_s(remote), method="GET")
+    except BiSupervisedError:
+        return
+    if response.succeeded and _evidence(response, remote):
+        asked = shown_address(remote.url + probe.path)
+        text = f"has no {asked}, but {usual} lists models: [remote] url and [remote.openai_chat] path do not fit it"
+        yield fault("remote", f"{text}; the usual ones are {parts.scheme}://{parts.netloc} and /v1/chat/completions")
 
 
 async def _model(transport: Transport, remote: RemoteSettings) -> AsyncIterator[Finding]:
@@ -152,6 +238,8 @@ async def _model(transport: Transport, remote: RemoteSettings) -> AsyncIterator[
         yield fault("remote", f"has no model {remote.model!r}: [remote] model must be one that the server has")
     elif not response.succeeded:
         yield note("remote", f"does not say whether it has the model {remote.model!r}: status {response.status}")
+    elif not _evidence(response, remote) and (found := await _stray(transport, remote)) is not None:
+        yield found
     else:
         yield ok("remote", f"has the model {remote.model!r}")
         for finding in _described(_json(response), remote):
@@ -211,25 +299,3 @@ def _json(response: Response) -> Any:  # noqa: ANN401  # whatever a server says
         return orjson.loads(response.body)
     except orjson.JSONDecodeError:
         return None
-
-
-async def _pay(transport: Transport, settings: Settings) -> Finding:
-    """One call, tried once, about the first input of the warm-up."""
-    remote, inputs = settings.remote, settings.local.warm_up
-    if not inputs:
-        return fault("remote", "no call was made: [local] warm_up holds no input to ask about")
-    policy = ClientPolicy(
-        url=remote.url,
-        timeout_s=remote.timeout_s,
-        retry=RetryPolicy(1, 0.0, 0.0, remote.deadline_s),
-        headers=remote.headers,
-    )
-    bill = Bill()
-    try:
-        asked = Request({settings.request.input: inputs[0]}, inputs[0], id=None, deadline_ms=None)
-        client = RemoteClient(transport, make_protocol(remote), policy)
-        (answer,) = await client.ask([outbound(asked, remote.send)], f"check-{uuid.uuid4().hex}", None, bill)
-    except RecordError as error:
-        return fault("remote", f"{bill.calls} call made, no answer: {error.reason}: {error}")
-    said = f"answers {answer.prediction!r} with the score {answer.score}, in {answer.latency_ms:.0f} ms"
-    return ok("remote", f"one call was made: it {said}")

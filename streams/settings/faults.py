@@ -2,7 +2,7 @@
 
 pydantic finds what is wrong with a value; `told` says it. What is right alone and does not fit is found, and said, in
 `fit.py`. No line repeats a value that may be a secret: neither of a key that is called like one, nor of a key that is
-not known here, nor one that holds a user or a password.
+not known here, nor one that holds a user or a password, nor an address with a query.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def _got(place: Place, value: Any) -> str:  # noqa: ANN401  # whatever the file 
     if not isinstance(value, str | int | float) or _SECRET.search(place[1]):
         return ""
     shown = repr(value)
-    if "@" in shown or _SECRET.search(shown):
+    if "@" in shown or ("?" in shown and "://" in shown) or _SECRET.search(shown):
         return ""
     return f" (got {shown if len(shown) <= _GOT_CHARS else shown[:_GOT_CHARS] + '…'})"

@@ -20,6 +20,7 @@ MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 #: the environment variable that gives the key of the remote
 _KEY_VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
 _KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: headers that carry keys: they are set as one, so that they are kept secret
 _CARRIERS = ("authorization", "proxy-authorization", "x-api-key", "api-key", "cookie")
@@ -71,7 +72,7 @@ def servers(value: str) -> str:
 
 
 def http_url(value: str) -> str:
-    """An address without a slash at its end."""
+    """An address to which a path can be added: without a slash at its end."""
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
@@ -81,6 +82,10 @@ def http_url(value: str) -> str:
         raise ValueError("must be a URL such as http://127.0.0.1:8080")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not carry a user or a password: it is written to logs")
+    if _BLANK.search(value):
+        raise ValueError("must not hold white space")
+    if "?" in value or "#" in value:
+        raise ValueError("must end before the query (?) or fragment (#): a path is added to it, and may have a query")
     return value.rstrip("/")
 
 

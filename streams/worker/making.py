@@ -176,7 +176,7 @@ def make_remote(
     client = RemoteClient(
         make_transport(remote),
         make_protocol(remote),
-        _client_policy(remote),
+        client_policy(remote),
         gate=_gate(settings, terms, clock),
         endpoint=_endpoint(remote),
         clock=clock,
@@ -216,7 +216,8 @@ def make_transport(remote: RemoteSettings) -> Transport:
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
 
 
-def _client_policy(remote: RemoteSettings) -> ClientPolicy:
+def client_policy(remote: RemoteSettings) -> ClientPolicy:
+    """Where and how the remote is asked, and what it costs."""
     return ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,

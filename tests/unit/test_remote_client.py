@@ -14,6 +14,7 @@ from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.limiting.pace import JITTER
 from bisupervised.agents.remote.protocol import Reply
+from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal
@@ -199,6 +200,18 @@ async def test_a_terminal_error_is_waited_out_and_burns_nothing() -> None:
     made = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://x"), gate=opened, clock=loop.time)
     assert len(await made.ask(INPUTS, "a-key", None, Bill())) == 2
     assert loop.time() == pytest.approx(2200.0, abs=0.1)
+
+
+@on_virtual_time
+async def test_a_stop_tells_the_whole_address_and_no_secret_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    protocol = GenericJson({"t": "{input}"}, "label", path="/ask?version=1&key=canary")
+    transport = ScriptedTransport([Response(401, {}, b"")])
+    made = RemoteClient(transport, protocol, ClientPolicy("http://x/v1"), gate=Gate(waits=False))
+    with pytest.raises(CircuitOpen):
+        await made.ask(INPUTS[:1], "a-key", None, Bill())
+    [line] = [line for line in caplog.records if getattr(line, "action", "") == "remote_stopped"]
+    assert "(asked: http://x/v1/ask?version=…&key=…)" in line.getMessage()
+    assert "canary" not in str(line.__dict__)
 
 
 @on_virtual_time
