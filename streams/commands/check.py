@@ -68,7 +68,9 @@ async def look(
     """All checks, one after the other; `doing` is told what is under way. With `pay`, one remote call is made."""
     from .check_kafka import look_at_broker, look_at_topics
     from .check_remote import look_at_remote
+    from .check_waits import look_at_waits
 
+    yield look_at_waits(configuration.settings)
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
         ("broker", lambda: look_at_broker(configuration)),
         ("topics", lambda: look_at_topics(configuration)),

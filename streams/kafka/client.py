@@ -3,6 +3,8 @@
 A write to a connection that the broker has just cut is swallowed by asyncio's own transport; the read beside it says
 what happened. uvloop's raises `RuntimeError`, which the client takes for a fault of its own (aiokafka issue 1038): the
 task that wrote ends for good, the one that fetches or, without a word, the one that looks up who leads a partition.
+
+The client gives up joining a group after the time of any request, though the broker answers only when all have joined.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.group import JoinGroupRequest
 
 if TYPE_CHECKING:
     from aiokafka.admin import AIOKafkaAdminClient
@@ -19,19 +22,35 @@ if TYPE_CHECKING:
 
 #: the version of aiokafka whose private parts are known; `tests/contract/test_client.py` looks at each of them
 KNOWN_VERSION = "0.14.0"
+#: seconds beyond the rebalance timeout in which a broker tells that a group has formed; as Kafka's own client has it
+_JOIN_LAPSE_S = 5.0
 
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002  # as the client's
+        patience_s: float = self._request_timeout  # type: ignore[has-type]  # as above
+        self._request_timeout = max(patience_s, _patience_s(request))
         try:
             return super().send(request, expect_response)
         except RuntimeError as error:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error
+        finally:
+            self._request_timeout = patience_s
+
+
+def _patience_s(request: Any) -> float:  # noqa: ANN401  # aiokafka has no types
+    """Seconds that a request may take by its nature: a broker answers who joins a group when all others have joined."""
+    if isinstance(request, JoinGroupRequest):
+        return request._rebalance_timeout / 1000 + _JOIN_LAPSE_S  # type: ignore[no-any-return]  # noqa: SLF001  # as above
+    return 0.0
 
 
 def notice_broken_connections() -> None:
-    """From now on, every client of this process takes such a write for what it is: a connection that has ended."""
+    """From now on, every client of this process takes such a write for what it is: a connection that has ended.
+
+    It also waits as long for a group to form as the group may take.
+    """
     conn.AIOKafkaConnection = _Connection
 
 

@@ -1,10 +1,12 @@
-"""What a consumer has no call for: how long its next fetch waits, and whether it still fetches."""
+"""What a consumer has no call for: how long its next fetch waits, whether it still fetches, and leaving at once."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.group import LeaveGroupRequest
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaConsumer
@@ -20,3 +22,15 @@ def check_client(consumer: AIOKafkaConsumer) -> None:
     for task in (consumer._fetcher.error_future, consumer._client._sync_task):  # noqa: SLF001  # nothing public tells
         if task.done():
             raise KafkaError("the client has stopped fetching") from (None if task.cancelled() else task.exception())
+
+
+async def leave_group(consumer: AIOKafkaConsumer) -> None:
+    """Tell the group that this member leaves, whatever the client waits for there. Raises `KafkaError`.
+
+    A client that stops during a rebalance says it only when all others have joined. A broker answers one request of a
+    connection after the other, so it is said over another one: the group then waits for this member no more.
+    """
+    ours = consumer._coordinator  # noqa: SLF001  # nothing public tells who we are in the group
+    if ours is not None and ours.coordinator_id is not None and ours.member_id:
+        request = LeaveGroupRequest(ours.group_id, ours.member_id)
+        await consumer._client.send(ours.coordinator_id, request, group=ConnectionGroup.DEFAULT)  # noqa: SLF001  # as above

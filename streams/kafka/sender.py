@@ -51,9 +51,10 @@ class OutboxPolicy:
 
     connection: Connection  #: to the broker
     group: str  #: consumer group whose offsets are committed
-    transaction_timeout_s: float  #: seconds after which the broker aborts an open transaction
+    #: seconds after which the broker aborts an open transaction, and we wait for none: the client would, for ever
+    transaction_timeout_s: float
     request_timeout_s: float  #: seconds for one request
-    watchdog_s: float  #: seconds for a whole transaction; the client itself would retry for ever
+    watchdog_s: float  #: seconds for which a command asks again; after so many without a fetch a worker ends
     batch_bytes: int = 512 * 1024  #: bytes of one record batch
 
 
@@ -124,11 +125,12 @@ class Sender(ABC):
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Translate foreign errors once, and end calls that would retry for ever."""
+        patience_s = self._policy.transaction_timeout_s
         try:
-            async with asyncio.timeout(self._policy.watchdog_s):
+            async with asyncio.timeout(patience_s):
                 yield
         except TimeoutError as error:
-            log.error("no end after %s s", self._policy.watchdog_s, extra={"action": "transaction_hung"})
+            log.error("no end after %s s", patience_s, extra={"action": "transaction_hung"})
             raise Lost("the broker did not answer in time") from error
         except KafkaError as error:
             raise denial(error, reads=self._reads, group=self._policy.group) or Lost(repr(error)) from error

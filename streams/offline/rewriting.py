@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ...schemas.records import Incoming, Outgoing, Route
-from ..kafka.errors import OutboxError, RecordsRefused
+from ..kafka.errors import Lost, OutboxError, RecordsRefused
 from ..kafka.sender import OutboxPolicy, until_answered
 from ..plane.sending.coordinator import Coordinator
 from ..plane.sending.outbox import ExactlyOnce
@@ -122,32 +122,43 @@ class _Place:
         end = (await self.consumer.end_offsets([self.tp]))[self.tp]
         outbox = ExactlyOnce(self.policy, self.tp, router, self.coordinator)
         try:
-            self.consumer.seek(self.tp, await self._opened(outbox))
-            topic_id = await self.coordinator.topic_id(self.tp.topic)
+            begins = await self._opened(outbox)
+            self.consumer.seek(self.tp, begins.offset)
             while await self.consumer.position(self.tp) < end:
                 fetched = await self.consumer.getmany(self.tp, timeout_ms=_POLL_MS)
                 records = [record for record in fetched.get(self.tp, ()) if record.offset < end]
                 outcomes = [decide(record) for record in records]
                 if outcomes:
-                    await self._send(outbox, outcomes, Progress(records[-1].offset + 1, topic_id=topic_id))
+                    await self._send(outbox, outcomes, Progress(records[-1].offset + 1, topic_id=begins.topic_id))
                     written.update(router.topics[outcome.to] for outcome in outcomes)
         finally:
             await outbox.close()
 
-    async def _opened(self, outbox: ExactlyOnce) -> int:
-        """Open the outbox. Returns the offset to begin at. A broker that has just started may need some tries."""
+    async def _opened(self, outbox: ExactlyOnce) -> Progress:
+        """Open the outbox. Returns where to begin. A broker that has just started may need some tries."""
 
-        async def begun() -> int:
+        async def begun() -> Progress:
             await outbox.open()  # before progress is read: from here on another run of the name sends nothing
-            return await self._start()
+            return await self._start(outbox)
 
+        start = await until_answered(begun, self.policy.watchdog_s)
+        if not outbox.first:
+            return start
+        # a run that dies in its first transaction can be told from one that has committed
+        await outbox.send([], start)
         return await until_answered(begun, self.policy.watchdog_s)
 
-    async def _start(self) -> int:
+    async def _start(self, outbox: ExactlyOnce) -> Progress:
+        """Raises `Lost` where the broker does not know what a run before this one has committed.
+
+        A coordinator that has just started was seen to say for a while that nothing is.
+        """
         stored, topic_id = await self.coordinator.progress(self.tp), await self.coordinator.topic_id(self.tp.topic)
+        if stored is None and outbox.used_before:
+            raise Lost(f"nothing is committed of {self.tp.topic}-{self.tp.partition}, though a run has committed there")
         first: int = (await self.consumer.beginning_offsets([self.tp]))[self.tp]
         if stored is None:
-            return first
+            return Progress(first, topic_id=topic_id)
         if stored.topic_id and topic_id and stored.topic_id != topic_id:
             raise RewritingError(f"{self.tp.topic} was made anew since the last run: delete the group {self.run.group}")
         if stored.offset < first:
@@ -155,7 +166,7 @@ class _Place:
                 f"{self.tp.topic}-{self.tp.partition}: records from {stored.offset} to {first} were deleted before "
                 f"this run came to them; delete the group {self.run.group} to begin anew"
             )
-        return stored.offset
+        return Progress(stored.offset, topic_id=topic_id)
 
     async def _send(self, outbox: ExactlyOnce, outcomes: Sequence[Outgoing], progress: Progress) -> None:
         try:

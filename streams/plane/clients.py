@@ -14,6 +14,11 @@ from .sending.routing import Router
 FETCH_WAIT_MS = 500
 
 
+def heartbeat_s(session_timeout_s: float) -> float:
+    """Seconds between two heartbeats: so long it may take until a member hears of a rebalance."""
+    return min(session_timeout_s / 3, 1.0)
+
+
 class KafkaClients:
     """Makes the real ones. Nothing connects before it is started."""
 
@@ -34,7 +39,7 @@ class KafkaClients:
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=int(policy.session_timeout_s * 1000),
-            heartbeat_interval_ms=int(min(policy.session_timeout_s / 3, 1.0) * 1000),
+            heartbeat_interval_ms=int(heartbeat_s(policy.session_timeout_s) * 1000),
             rebalance_timeout_ms=int(policy.rebalance_timeout_s * 1000),
             request_timeout_ms=int(policy.request_timeout_s * 1000),
             fetch_max_wait_ms=FETCH_WAIT_MS,

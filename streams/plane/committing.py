@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..kafka.deadline import within
 from ..kafka.errors import Lost, RecordsRefused
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
@@ -38,6 +39,7 @@ class Committing:
     given_up: Callable[[], bool]  #: nobody waits for a recovery any more
     clock: Callable[[], float]
     reopen_s: float  #: seconds before a lost producer is opened again
+    attempt_s: float  #: seconds for one try to open it and to ask what is committed
     most: int  #: outcomes of a transaction from which on it needs no limit
     arming: bool = False  #: the next commit that has nothing to send says that a batch is tried
     _limit: int | None = None  # most outcomes of the next transaction, after a refusal
@@ -138,7 +140,8 @@ class Committing:
         while not self.given_up():
             try:
                 await asyncio.sleep(self.reopen_s)
-                stored = await self.taking_over.again()
+                async with within(self.attempt_s):
+                    stored = await self.taking_over.again()
             except Lost as error:
                 log.warning("%s: %s; again", self.taking_over.tp, error, extra={"action": "recover_failed"})
                 continue

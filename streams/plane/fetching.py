@@ -6,6 +6,7 @@ them while the agent is not hungry.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from ..kafka.consumer import check_client, wait_at_broker
+from ..kafka.consumer import check_client, leave_group, wait_at_broker
 from ..kafka.errors import Lost
 from ..kafka.records import read_any_header
 from .clients import FETCH_WAIT_MS
@@ -66,6 +67,12 @@ class Fetching:
     async def stop(self) -> None:
         """Leave the group."""
         await self._consumer.stop()
+
+    async def say_goodbye(self, patience_s: float) -> None:
+        """Tell the group that we leave where the client, which is stopping, waits for a rebalance before it does."""
+        with suppress(KafkaError, OSError, TimeoutError):  # then the group notices that no heartbeats come
+            async with asyncio.timeout(patience_s):
+                await leave_group(self._consumer)
 
     # where to fetch from
 

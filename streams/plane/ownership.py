@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
+from .draining import Draining
 from .handing_out import HandingOut
 from .partition import Partition
 from .policy import PlanePolicy
@@ -18,8 +19,10 @@ from .standing import Counters
 
 log = logging.getLogger(__name__)
 
-#: seconds after the drain deadline in which the last transaction may end, and then what was cancelled
-_LAST_FLUSH_S = 5.0
+#: seconds after the drain deadline in which the last transaction may end
+LAST_FLUSH_S = 3.0
+#: seconds in which what was cancelled may end, and producers close; after that they end beside what follows
+CLOSING_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,9 @@ class Ownership(Mapping[TopicPartition, Partition]):
         self._handing_out = handing_out
         self._counters = counters
         self._clock = clock
+        self._draining = Draining(policy.partition.drain_s)
         self._owned: dict[TopicPartition, _Owned] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def __getitem__(self, tp: TopicPartition) -> Partition:
         return self._owned[tp].partition
@@ -62,13 +67,14 @@ class Ownership(Mapping[TopicPartition, Partition]):
 
     def own(self, tp: TopicPartition) -> None:
         """Begin to take this partition over."""
+        if tp in self._owned:  # a rebalance that was cut short by an error did not let go of it
+            self._owned[tp].task.cancel()
+            self._forget(self._owned[tp])
         outbox, coordinator = self._clients.make_outbox(tp), self._clients.coordinator
         policy, substitute = self._policy.partition, self._agent.substitute
         partition = Partition(tp, policy, outbox, coordinator, substitute, self._plane, self._clock)
         task = asyncio.create_task(partition.run(), name=f"{self._policy.name} {tp.topic}-{tp.partition}")
         task.add_done_callback(self._ended)
-        if tp in self._owned:  # a rebalance that was cut short by an error did not let go of it
-            self._handing_out.remove(self._owned[tp].partition)
         self._owned[tp] = _Owned(partition, outbox, task)
         self._handing_out.add(partition)
 
@@ -78,20 +84,31 @@ class Ownership(Mapping[TopicPartition, Partition]):
             self._plane.failed(error)
 
     async def release(self, tps: Collection[TopicPartition]) -> None:
-        """Drain and let go. Ends by the drain deadline and twice the time of one more transaction, whatever happens."""
-        leaving = [self._owned[tp] for tp in tps]
-        deadline = max(owned.partition.release() for owned in leaving)
+        """Drain and let go. Ends by the drain deadline, the last transaction and the closing, whatever happens."""
+        until = self._draining.begin(self._clock())
+        try:
+            await self._let_go([self._owned[tp] for tp in tps], until)
+        finally:
+            self._draining.end(self._clock())
+
+    async def _let_go(self, leaving: Sequence[_Owned], until: float) -> None:
+        for owned in leaving:
+            owned.partition.release(until)
         self._agent.leaves()
         # one that is being acquired goes on to its first commit: the next owner finds less to end again
         tasks = {owned.task for owned in leaving}
-        _, late = await asyncio.wait(tasks, timeout=deadline - self._clock() + _LAST_FLUSH_S)
+        _, late = await asyncio.wait(tasks, timeout=max(0.0, until + LAST_FLUSH_S - self._clock()))
+        closed_by = self._clock() + CLOSING_S
         for task in late:
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=_LAST_FLUSH_S)
-        await asyncio.gather(*(self._forget(owned) for owned in leaving))
+            await asyncio.wait(late, timeout=CLOSING_S)
+        for owned in leaving:
+            self._forget(owned)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=max(0.0, closed_by - self._clock()))
 
-    async def _forget(self, owned: _Owned) -> None:
+    def _forget(self, owned: _Owned) -> None:
         partition = owned.partition
         if self._owned.get(partition.tp) is not owned:
             return  # a stop and a rebalance let go of it at once
@@ -105,7 +122,15 @@ class Ownership(Mapping[TopicPartition, Partition]):
                 partition.abandoned,
                 extra={"action": "records_abandoned"},
             )
-        await owned.outbox.close()
+        closing = asyncio.create_task(owned.outbox.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Wait until every producer is closed that takes longer than a release may."""
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     def _count(self, owned: _Owned) -> None:
         partition, counters = owned.partition, self._counters

@@ -19,6 +19,7 @@ from typing import Literal
 from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
+from ..kafka.deadline import within
 from ..kafka.errors import Lost
 from .committing import Committing
 from .pacing import Pacing, PacingPolicy
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: seconds for which progress waits for a next send to be committed beside, before it is committed alone
 _ALONE_S = 0.05
+#: seconds before a lost producer is opened again; lets a zombie learn that it is one
+REOPEN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class PartitionPolicy:
     pacing: PacingPolicy
     drain_s: float  #: seconds that what is in flight gets when the partition is taken away
     idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
+    attempt_s: float = 10.0  #: seconds for one try to take over or to recover, all its steps together
     missing_s: float = 120.0  #: seconds for which a committed offset may be missing before the partition is stopped
-    reopen_s: float = 0.5  #: seconds before a lost producer is opened again; lets a zombie learn that it is one
+    reopen_s: float = REOPEN_S
 
 
 class Partition:
@@ -96,6 +100,7 @@ class Partition:
             given_up=lambda: self._releasing,
             clock=self._clock,
             reopen_s=self._policy.reopen_s,
+            attempt_s=self._policy.attempt_s,
             most=self._policy.window.records,
         )
 
@@ -176,14 +181,13 @@ class Partition:
         self._plane.unwanted(self.tp)
         log.critical("%s: %s", self.tp, reason, extra={"action": "partition_stopped"})
 
-    def release(self) -> float:
-        """Begin to give the partition up. Returns the time, on the clock, by which `run` should have ended."""
+    def release(self, until: float) -> None:
+        """Begin to give the partition up. `until`, a time on the clock, `run` waits for what is in flight."""
         if self.state not in (State.RELEASING, State.ENDED):
             self.state = self.state.to(State.RELEASING)
             self._plane.unwanted(self.tp)
-        self._deadline = self._clock() + self._policy.drain_s
+        self._deadline = min(self._deadline, until)
         self._wake.set()
-        return self._deadline
 
     def wake_if_ready(self) -> None:
         """Answers have come, or records: see whether there is something to commit."""
@@ -290,8 +294,9 @@ class Partition:
 
         The very first commit of a partition is made by a producer of its own: so a death in it can be told from a loss.
         """
-        window = await self._begun()
-        return await self._begun() if self._outbox.first else window
+        async with within(self._policy.attempt_s):
+            window = await self._begun()
+            return await self._begun() if self._outbox.first else window
 
     async def _begun(self) -> Window:
         start = await self._taking_over.begin()

@@ -43,8 +43,10 @@ log = logging.getLogger(__name__)
 
 #: milliseconds one fetch may wait; also how often an idle plane looks around
 _POLL_MS = 200
-#: seconds in which the client may leave the group and end: it waits for a broker that is gone, or for a rebalance
-_LEAVE_S = 10.0
+#: seconds in which the client may leave the group by itself; and then seconds in which we say it in its place
+LEAVING_S, SAYING_S = 0.5, 1.0
+#: seconds in which the client may end after that: it waits for a broker that is gone
+_END_S = 10.0
 
 
 class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -97,7 +99,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         await asyncio.wait({polling}, timeout=2 * _POLL_MS / 1000)
         polling.cancel()
         leaving = asyncio.create_task(self._leave(polling))
-        await asyncio.wait({leaving}, timeout=_LEAVE_S)
+        await asyncio.wait({leaving}, timeout=LEAVING_S)
+        if not leaving.done():
+            await self._fetching.say_goodbye(SAYING_S)
+        await asyncio.wait({leaving}, timeout=_END_S)
         if leaving.done():
             leaving.result()
         else:
@@ -109,6 +114,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     async def _leave(self, polling: asyncio.Task[None]) -> None:
         await asyncio.wait({polling})
         await self._fetching.stop()
+        await self._owned.close()
         await self._clients.coordinator.close()
 
     async def _poll(self) -> None:

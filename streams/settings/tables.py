@@ -111,7 +111,7 @@ class KafkaSettings(_Table):
     rebalance_timeout_s: _Seconds = Field(
         default=60.0, description="seconds a worker has to join a rebalance, draining included"
     )
-    request_timeout_s: _Seconds = Field(default=30.0, description="seconds to wait for one answer of the broker")
+    request_timeout_s: _Seconds = Field(default=15.0, description="seconds to wait for one answer of the broker")
 
 
 class TopicsSettings(_Table):
@@ -173,11 +173,18 @@ class StreamSettings(_Table):
     drain_s: _NotNegative = Field(default=10.0, description="seconds that work in flight gets on a rebalance or a stop")
     max_tries: Count = Field(default=3, description="times an agent may fail on a record before it goes to fallback")
     transaction_timeout_s: Annotated[_Seconds, Field(le=MOST_TRANSACTION_S)] = Field(
-        default=15.0,
-        description="seconds after which the broker aborts a transaction that a dead worker left open",
+        default=10.0,
+        description="seconds for one transaction, or for taking a partition over: then the worker tries again; the "
+        "broker aborts what a dead worker left open for so long",
     )
     watchdog_s: _Seconds = Field(
-        default=60.0, description="seconds without progress of a broker call before the worker gives up"
+        default=60.0,
+        description="seconds in which every fetch fails before the worker ends; a command asks a broker for so long",
+    )
+    pause_aim_s: _Seconds = Field(
+        default=45.0,
+        description="seconds that a partition may stand still at most when workers or brokers fail: `check` says where "
+        "the other settings allow more",
     )
     fetch_records: Count = Field(default=2_000, description="records taken from the consumer at once")
 

@@ -90,7 +90,9 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
     # what a transaction behind a remote call carries has waited for the call, and it costs as much CPU time as several
     # calls: back to back, transactions kept the next calls waiting
     pacing = PacingPolicy(interval_s, unhurried_s=0.0 if step.agent == "local" else interval_s)
-    return PartitionPolicy(_window_policy(settings, step), caution, pacing, stream.drain_s)
+    return PartitionPolicy(
+        _window_policy(settings, step), caution, pacing, stream.drain_s, attempt_s=stream.transaction_timeout_s
+    )
 
 
 def _window_policy(settings: Settings, step: Step) -> WindowPolicy:

@@ -59,6 +59,9 @@ class Cluster:
         self.broker = Broker(folder / "kafka")
         self.workers: list[subprocess.Popen[bytes]] = []
         self.deaths = 0  #: workers that ended with an error of their own
+        self._answering = False
+        self._logs: dict[int, Path] = {}
+        self._begun: set[int] = set()
         self._delivery = delivery
         self._remote: subprocess.Popen[bytes] | None = None
         self._started = 0
@@ -67,6 +70,7 @@ class Cluster:
     def start(self, workers: int) -> None:
         """Broker, topics, remote, workers."""
         self.broker.start()
+        self._answering = True
         port = _free_port()
         self._remote = subprocess.Popen([sys.executable, str(HERE / "remote.py"), str(port)])
         config = self.folder / "chaos.toml"
@@ -87,7 +91,8 @@ class Cluster:
     def add_worker(self) -> subprocess.Popen[bytes]:
         """One more worker with all three agents."""
         self._started += 1
-        with (self.folder / f"worker-{self._started}.log").open("wb") as log:
+        path = self.folder / f"worker-{self._started}.log"
+        with path.open("wb") as log:
             command = [
                 sys.executable,
                 str(HERE / "worker.py"),
@@ -96,11 +101,34 @@ class Cluster:
             ]
             worker = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log)
         self.workers.append(worker)
+        self._logs[worker.pid] = path
         return worker
 
-    def any_worker(self) -> subprocess.Popen[bytes]:
-        """One of those alive."""
+    def begun(self, worker: subprocess.Popen[bytes]) -> bool:
+        """It has started: what it takes until then is Python's and the machine's time."""
+        if worker.pid not in self._begun and b" worker_started " in self._logs[worker.pid].read_bytes():
+            self._begun.add(worker.pid)
+        return worker.pid in self._begun and worker.poll() is None
+
+    @property
+    def serving(self) -> bool:
+        """A broker is there, and a worker that has started: everything must go on."""
+        return self._answering and self.broker.running and any(self.begun(worker) for worker in self.workers)
+
+    async def any_worker(self) -> subprocess.Popen[bytes]:
+        """One of those that have started, when all have: a fault of one that has not begun would be none."""
+        while not all(self.begun(worker) for worker in self.workers):
+            self.revive()
+            await asyncio.sleep(0.1)
         return random.choice(self.workers)
+
+    async def restart_broker(self, after_s: float = 0.0) -> None:
+        """Kill it, and start it again on the same data."""
+        self._answering = False
+        self.broker.kill()
+        await asyncio.sleep(after_s)
+        await asyncio.to_thread(self.broker.restart)
+        self._answering = True
 
     def drop(self, worker: subprocess.Popen[bytes]) -> None:
         """It is meant to end, or has."""

@@ -18,7 +18,7 @@ _LONG_S = SESSION_TIMEOUT_S + 3.0
 
 async def kill(cluster: Cluster) -> bool:
     """SIGKILL a worker; another takes its place after a moment."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     cluster.drop(worker)
     worker.kill()
     worker.wait()
@@ -29,7 +29,7 @@ async def kill(cluster: Cluster) -> bool:
 
 async def kill_in_transaction(cluster: Cluster) -> bool:
     """SIGKILL a worker whose transaction is open and has records in it."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     if not await cluster.trap(worker, signal.SIGKILL):
         return False
     cluster.drop(worker)
@@ -50,7 +50,7 @@ async def join(cluster: Cluster) -> bool:
 
 async def leave(cluster: Cluster) -> bool:
     """SIGTERM a worker; another takes its place."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     cluster.drop(worker)
     worker.terminate()
     cluster.add_worker()
@@ -60,7 +60,7 @@ async def leave(cluster: Cluster) -> bool:
 
 async def freeze(cluster: Cluster) -> bool:
     """SIGSTOP past the session timeout, then SIGCONT: a zombie wakes up."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     os.kill(worker.pid, signal.SIGSTOP)
     await asyncio.sleep(_LONG_S)
     os.kill(worker.pid, signal.SIGCONT)
@@ -69,7 +69,7 @@ async def freeze(cluster: Cluster) -> bool:
 
 async def freeze_in_transaction(cluster: Cluster) -> bool:
     """The same, stopped while its transaction is open: the zombie's first act is to commit."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     if not await cluster.trap(worker, signal.SIGSTOP):
         return False
     await asyncio.sleep(_LONG_S)
@@ -79,23 +79,20 @@ async def freeze_in_transaction(cluster: Cluster) -> bool:
 
 async def kill_broker(cluster: Cluster) -> bool:
     """kill -9 the broker, inside a worker's open transaction where one comes soon; start it again on the same data."""
-    await cluster.trap(cluster.any_worker(), signal.SIGKILL, victim=cluster.broker.pid, timeout_s=5.0)
-    cluster.broker.kill()
-    await asyncio.sleep(random.uniform(0, 2))
-    await asyncio.to_thread(cluster.broker.restart)
+    await cluster.trap(await cluster.any_worker(), signal.SIGKILL, victim=cluster.broker.pid, timeout_s=5.0)
+    await cluster.restart_broker(after_s=random.uniform(0, 2))
     return True
 
 
 async def power_cut(cluster: Cluster) -> bool:
     """The broker inside a worker's open transaction, and the worker with it: nobody is left to go on with it."""
-    worker = cluster.any_worker()
+    worker = await cluster.any_worker()
     if not await cluster.trap(worker, signal.SIGKILL, victim=cluster.broker.pid):
         return False
     cluster.drop(worker)
     worker.kill()
     await asyncio.to_thread(worker.wait)
-    cluster.broker.kill()
-    await asyncio.to_thread(cluster.broker.restart)
+    await cluster.restart_broker()
     cluster.add_worker()
     return True
 

@@ -47,6 +47,7 @@ class Phase:
     inputs: int = 0
     aborted: int = 0
     resume_s: list[float] = field(default_factory=list)
+    pause_s: float = 0.0  #: the longest that a partition stood still
 
 
 async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faults: int) -> Phase:
@@ -73,6 +74,7 @@ async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faul
     phase.inputs = await producing
     cluster.revive()
     await watch.drained(_DRAIN_S)
+    phase.pause_s = watch.longest_pause()
     return phase
 
 
@@ -107,6 +109,8 @@ def summary(phases: list[Phase], watch: Watch, cluster: Cluster, seconds: float)
         "duplicated": watch.duplicated,
         "out_of_order": watch.outcomes.out_of_order,
         "stuck": watch.stuck,
+        "stuck_after_s": watch.stuck_s,
+        "longest_pause_s": {phase.kind: round(phase.pause_s, 1) for phase in phases},
         "aborted_records": sum(phase.aborted for phase in phases),
         "faults_by_kind": {phase.kind: phase.faults for phase in phases},
         "aborted_by_kind": {phase.kind: phase.aborted for phase in phases},
@@ -132,12 +136,14 @@ def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[
 def show(phases: list[Phase], figures: dict[str, Any]) -> None:
     """The table for people."""
     table = Table(title="Chaos: faults, and what came of the inputs")
-    for column in ("fault", "faults", "inputs", "aborted records", "resume s, median", "resume s, worst"):
+    columns = ("fault", "faults", "inputs", "aborted records", "resume s, median", "resume s, worst", "longest pause s")
+    for column in columns:
         table.add_column(column, justify="left" if column == "fault" else "right")
     for phase in phases:
         times = phase.resume_s
         median, worst = (f"{statistics.median(times):.1f}", f"{max(times):.1f}") if times else ("-", "-")
-        table.add_row(phase.kind, str(phase.faults), str(phase.inputs), str(phase.aborted), median, worst)
+        counts = (phase.faults, phase.inputs, phase.aborted)
+        table.add_row(phase.kind, *map(str, counts), median, worst, f"{phase.pause_s:.1f}")
     console = Console(width=110)
     console.print(table)
     names = ("inputs", "outcomes", "faults", "lost", "duplicated", "out_of_order", "stuck", "aborted_records")

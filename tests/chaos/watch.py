@@ -12,10 +12,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from bisupervised.schemas.codec import decode_facts, decode_result
+from bisupervised.streams.worker.waits import waits
 from cluster import PARTITIONS, Cluster
 
-#: a partition with a backlog and without an outcome for so long is stuck, seconds
-STUCK_S = 60.0
 KEYS = 200
 
 Place = tuple[int, int]  # partition and offset of a request
@@ -59,6 +58,8 @@ class Watch:
         self.inputs: set[Place] = set()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
         self.stuck = 0
+        self.stuck_s = waits(cluster.settings).longest[1]  #: so long a partition with a backlog may have no outcome
+        self._pause_s = 0.0
         self._cluster = cluster
         self._servers = cluster.broker.bootstrap_servers
         self._produced = 0
@@ -119,14 +120,21 @@ class Watch:
 
     def _look_for_stuck(self) -> None:
         now = time.monotonic()
-        alive = self._cluster.broker.running and any(w.poll() is None for w in self._cluster.workers)
+        serving = self._cluster.serving
         for partition, end in self.ends.items():
             quiet_since = max(self.outcomes.moved[partition], self._excused[partition])
-            if not alive or self.outcomes.highest[partition] >= end:
+            if not serving or self.outcomes.highest[partition] >= end:
                 self._excused[partition] = now
-            elif now - quiet_since > STUCK_S:
+                continue
+            self._pause_s = max(self._pause_s, now - quiet_since)
+            if now - quiet_since > self.stuck_s:
                 self.stuck += 1
                 self._excused[partition] = now
+
+    def longest_pause(self) -> float:
+        """Seconds that a partition stood still at most since the last call, while it had a backlog and a worker."""
+        pause_s, self._pause_s = self._pause_s, 0.0
+        return pause_s
 
     @property
     def missing(self) -> int:

@@ -21,11 +21,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import ConcurrentTransactions, KafkaError
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.api import Request
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from bisupervised.streams.kafka import client as our_client
@@ -61,10 +64,12 @@ READ = {
     "_builder",
     "_client",
     "_conns",
+    "_coordinator",
     "_coordinators",
     "_fetch_max_wait_ms",
     "_fetcher",
     "_maybe_uncompress",
+    "_rebalance_timeout",
     "_relative_offset",
     "_sender",
     "_sync_task",
@@ -136,6 +141,23 @@ async def test_every_connection_is_made_of_the_class_that_notices_broken_ones(
     assert our_client._Connection.connected is AIOKafkaConnection.connected
 
 
+async def test_who_joins_a_group_waits_until_it_may_have_formed(
+    unpatched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker answers it when all others have joined; the client's own gives up after the time of any request."""
+    waited: list[float] = []
+    monkeypatch.setattr(AIOKafkaConnection, "send", lambda self, *_: waited.append(self._request_timeout))
+    made = our_client._Connection("nowhere", 1, request_timeout_ms=15_000)
+    for rebalance_ms in (60_000, 5_000):
+        made.send(JoinGroupRequest("group", 10_000, rebalance_ms, "", None, "consumer", []))
+    made.send(MetadataRequest(["t"]))
+    assert waited == [65.0, 15.0, 15.0]
+
+
+def test_how_long_a_request_may_take_is_read_when_it_is_sent() -> None:
+    assert "wait_for(fut, self._request_timeout)" in inspect.getsource(AIOKafkaConnection.send)
+
+
 def test_connections_are_made_with_the_arguments_of_clients() -> None:
     """`why_not` connects past the clients."""
     arguments = {"request_timeout_ms", "ssl_context", "security_protocol", "sasl_mechanism"}
@@ -196,6 +218,29 @@ async def test_a_consumer_waits_at_the_broker_for_so_long_and_tells_whether_it_f
         our_consumer.check_client(consumer)
     running.cancel()
     consumer._client._sync_task = None
+    await consumer.stop()
+
+
+async def test_a_consumer_tells_who_it_is_in_its_group() -> None:
+    consumer = AIOKafkaConsumer(group_id="group")
+    sent: list[Any] = []
+
+    async def send(node: int, request: Any, *, group: ConnectionGroup) -> None:
+        sent.append((node, request._group, request._member_id, group))
+
+    consumer._client.send = send
+    assert consumer._coordinator is None
+    await our_consumer.leave_group(consumer)
+    consumer._coordinator = GroupCoordinator(consumer._client, SubscriptionState(), group_id="group")  # as `start` does
+    await our_consumer.leave_group(consumer)
+    assert sent == [], "it is no member"
+    consumer._coordinator.coordinator_id = 5
+    consumer._coordinator.member_id = "we"
+    await our_consumer.leave_group(consumer)
+    assert sent == [(5, "group", "we", ConnectionGroup.DEFAULT)]
+    assert parameters(LeaveGroupRequest) == ["group", "member_id"]
+    consumer._coordinator._closing.set_result(None)
+    await consumer._coordinator._coordination_task
     await consumer.stop()
 
 

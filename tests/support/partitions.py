@@ -21,6 +21,8 @@ from support.windows import TOPIC_ID, answer, log, window_policy
 
 TP = TopicPartition("requests", 0)
 
+DRAIN_S = 10.0  #: seconds until which a release waits
+
 TOO_LARGE = MessageSizeTooLargeError("too large")
 BAD_TIME = InvalidTimestampError("bad time")
 
@@ -57,6 +59,8 @@ class ScriptedBroker(NewGroup):
     opened: int = 0
     discarded: int = 0
     takes_s: float = 0.0  # each send
+    opens_s: float = 0.0  # each opening
+    tells_s: float = 0.0  # each question about progress
 
     def store(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         """A transaction goes through; metadata is kept as the string it is. Returns what is committed now."""
@@ -67,6 +71,7 @@ class ScriptedBroker(NewGroup):
 
     async def open(self) -> None:
         self.opened += 1
+        await asyncio.sleep(self.opens_s)
         if self.open_fails:
             self.open_fails -= 1
             raise Lost("not there")
@@ -88,6 +93,7 @@ class ScriptedBroker(NewGroup):
         return self.store(outcomes, progress)
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
+        await asyncio.sleep(self.tells_s)
         if self.progress_fails:
             raise self.progress_fails.pop(0)
         return self.stored
@@ -144,7 +150,7 @@ def partition_policy(**changed: Any) -> PartitionPolicy:
         name: changed.pop(name) for name in ("commit_interval_s", "loaded_per_s", "unhurried_s") if name in changed
     }
     pacing = PacingPolicy(**({"commit_interval_s": 0.1} | paces))
-    made: dict[str, Any] = {"window": window_policy(), "caution": caution, "pacing": pacing, "drain_s": 10.0}
+    made: dict[str, Any] = {"window": window_policy(), "caution": caution, "pacing": pacing, "drain_s": DRAIN_S}
     made |= changed
     return PartitionPolicy(**made)
 
@@ -207,5 +213,5 @@ class Owner:
 
     async def release(self) -> None:
         """Give up the partition and wait for its end."""
-        self.partition.release()
+        self.partition.release(asyncio.get_running_loop().time() + DRAIN_S)
         await self.task

@@ -57,7 +57,9 @@ class FakeConsumer:
         self.leaves = asyncio.Event()  # it may end
         self.leaves.set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=500, error_future=self.fetching)  # where aiokafka keeps them
-        self._client = SimpleNamespace(_sync_task=self.updating)  # as above
+        self.requests: list[tuple[int, Any, Any]] = []  # sent past the client: node, request, which connection
+        self._client = SimpleNamespace(_sync_task=self.updating, send=self._send)  # as above
+        self._coordinator = SimpleNamespace(coordinator_id=3, group_id="group", member_id="member")
         self._asked: tuple[set[TopicPartition], float] = (set(), 0.0)  # what the fetch under way is for, and its end
 
     # told by the test
@@ -78,6 +80,9 @@ class FakeConsumer:
     def wait_ms(self) -> int:
         """How long the next fetch may wait for records."""
         return int(self._fetcher._fetch_max_wait_ms)
+
+    async def _send(self, node: int, request: Any, *, group: Any) -> None:
+        self.requests.append((node, request, group))
 
     # told by the plane
 

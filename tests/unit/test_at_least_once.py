@@ -22,7 +22,7 @@ from support.records import record_batch
 from support.virtual_time import on_virtual_time
 
 SOURCE = TopicPartition("requests", 0)
-POLICY = OutboxPolicy(Connection("nowhere"), "shop-local", 15.0, 5.0, watchdog_s=10.0)
+POLICY = OutboxPolicy(Connection("nowhere"), "shop-local", 10.0, 5.0, watchdog_s=60.0)
 
 
 class Wire:

@@ -133,6 +133,16 @@ def test_check_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "ok\n"
 
 
+def test_check_says_where_a_partition_may_stand_still_too_long(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(GOOD + "[stream]\ndrain_s = 50\n")
+    assert cli.run(["check", "--config", str(config)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith("note   stream  a partition stands still for at most 124 s when a worker is replaced")
+    assert shown[1:] == ["ok"]
+
+
 def test_check_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--config", str(tmp_path / "nowhere.toml")]) == 2
     assert "cannot be read" in capsys.readouterr().err
@@ -165,7 +175,9 @@ def test_topics_prints_a_line_each(
 
 def test_check_as_json(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--json", "--config", str(config)]) == 0
-    assert json.loads(capsys.readouterr().out) == {"ok": True, "faults": [], "findings": []}
+    text = "a partition stands still for at most 44 s when a worker is replaced"
+    findings = [{"about": "stream", "level": "ok", "text": text}]
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "faults": [], "findings": findings}
     config.write_text(GOOD.replace("0.9", "9").replace("0.5", "5"))
     assert cli.run(["check", "--json", "--config", str(config)]) == 2
     document = json.loads(capsys.readouterr().out)

@@ -439,9 +439,9 @@ def test_a_careful_owner_says_the_same_and_tries_nothing_before_it_is_committed(
 @on_virtual_time
 async def test_a_release_commits_what_the_last_send_left() -> None:
     broker = LaggingBroker(ours(0))
-    owner = Owner(broker, drain_s=10.0)
+    owner = Owner(broker)
     lease = await owner.take(0)
-    owner.partition.release()
+    owner.partition.release(asyncio.get_running_loop().time() + 10.0)
     owner.resolve(lease)
     await owner.task
     assert broker.sent == values(0)
@@ -567,9 +567,9 @@ async def test_refused_and_meanwhile_another_owner() -> None:
 @on_virtual_time
 async def test_what_is_in_flight_may_end_and_then_it_is_closed_well() -> None:
     broker = ScriptedBroker(ours(0))
-    owner = Owner(broker, drain_s=10.0)
+    owner = Owner(broker)
     lease = await owner.take(0)
-    owner.partition.release()
+    owner.partition.release(asyncio.get_running_loop().time() + 10.0)
     assert not owner.partition.taking
     await asyncio.sleep(9.0)
     assert not owner.task.done()
@@ -584,9 +584,10 @@ async def test_what_is_in_flight_may_end_and_then_it_is_closed_well() -> None:
 @on_virtual_time
 async def test_the_drain_deadline_abandons_what_is_still_held() -> None:
     broker = ScriptedBroker(ours(0))
-    owner = Owner(broker, drain_s=10.0)
+    owner = Owner(broker)
     slow, fast = await owner.take(0), await owner.take(1)
-    deadline = owner.partition.release()
+    deadline = asyncio.get_running_loop().time() + 10.0
+    owner.partition.release(deadline)
     owner.resolve(fast)
     await owner.task
     now = asyncio.get_running_loop().time()
@@ -628,6 +629,61 @@ async def test_taken_away_while_recovering() -> None:
     await asyncio.wait_for(owner.release(), 1.0)
     assert broker.sent == []
     assert broker.stored == ours(0)
+
+
+@on_virtual_time
+async def test_all_steps_of_taking_over_share_one_deadline() -> None:
+    """Each is answered within its own time, and all of them not within the time of one try: it is tried again then."""
+    broker = ScriptedBroker(ours(7), opens_s=6.0, tells_s=6.0)
+    owner = Owner(broker, attempt_s=10.0, reopen_s=0.5)
+    await asyncio.sleep(10.2)
+    assert broker.opened == 1
+    broker.opens_s = broker.tells_s = 0.0
+    await asyncio.sleep(0.5)
+    assert broker.opened == 2
+    assert owner.partition.position == 7
+    await owner.release()
+
+
+@on_virtual_time
+async def test_the_opening_commit_shares_it_too() -> None:
+    broker = ScriptedBroker(ours(7), opens_s=6.0, takes_s=6.0)
+    owner = Owner(broker, attempt_s=10.0, reopen_s=0.5)
+    await asyncio.sleep(12.5)
+    assert broker.opened == 2
+    assert not owner.owned.is_set()
+    broker.opens_s = broker.takes_s = 0.0
+    await asyncio.sleep(8.5)
+    assert owner.partition.position == 7
+    await owner.release()
+
+
+@on_virtual_time
+async def test_all_steps_of_a_recovery_share_one_deadline() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker, attempt_s=10.0, reopen_s=0.5)
+    lease = await owner.take(0)
+    broker.opens_s = broker.tells_s = 6.0
+    owner.resolve(lease)
+    await asyncio.sleep(10.7)
+    assert broker.opened == 2
+    broker.opens_s = broker.tells_s = 0.0
+    await asyncio.sleep(0.5)
+    assert broker.sent == values(0)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_a_second_release_waits_no_longer_than_the_first() -> None:
+    owner = Owner(ScriptedBroker(ours(0)))
+    await owner.take(0)
+    now = asyncio.get_running_loop().time
+    until = now() + 5.0
+    owner.partition.release(until)
+    await asyncio.sleep(3.0)
+    owner.partition.release(now() + 10.0)
+    await owner.task
+    assert now() == pytest.approx(until, abs=0.1)
 
 
 @on_virtual_time

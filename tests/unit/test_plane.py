@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     CorruptRecordException,
     GroupAuthorizationFailedError,
@@ -81,6 +82,43 @@ async def test_a_rebalance_lets_go_of_everything_and_what_comes_late_is_discarde
 
 
 @on_virtual_time
+async def test_rebalances_that_follow_each_other_share_one_drain() -> None:
+    """What is in flight hangs, and the group forms anew, again and again: a partition is not given up for as long."""
+    world = World(drain_s=10.0)
+    world.consumer.write(A, 0)
+    took = []
+    for _ in range(4):
+        await world.own(A)
+        await world.next_batch(within_s=2.0)
+        began = asyncio.get_running_loop().time()
+        await world.consumer.assign()
+        took.append(asyncio.get_running_loop().time() - began)
+    assert took[0] == pytest.approx(10.0, abs=0.5)
+    assert sum(took[1:]) < 1.0
+    await world.stop()
+
+
+@on_virtual_time
+async def test_a_partition_that_is_given_anew_and_was_never_taken_away_has_one_owner() -> None:
+    """A rebalance that an error cut short let go of nothing: two owners would fence each other, again and again."""
+    world = World()
+    world.consumer.write(A, 0)
+    await world.own(A)
+    held = await world.next_batch()
+    await world.consumer.listener.on_partitions_assigned({A})
+    await asyncio.sleep(0.5)
+    held.resolve(answers(held.records))
+    assert await world.answer_all() == [[(0, 0)]]  # once, and by the new owner
+    await asyncio.sleep(10.0)
+    assert world.brokers[A].opened == 2
+    assert world.brokers[A].sent == [b"answer 0"]
+    assert [outbox.closed for outbox in world.outboxes] == [True, False]
+    assert list(world.plane.statistics()["partitions"]) == ["requests-0"]
+    await world.stop()
+    assert world.brokers[A].stored == Progress(1, phase="c", topic_id=TOPIC_ID)
+
+
+@on_virtual_time
 async def test_what_is_in_flight_in_a_rebalance_is_committed_before_it_goes_on() -> None:
     world = World()
     world.consumer.write(A, 0)
@@ -105,7 +143,7 @@ async def test_a_rebalance_waits_for_an_acquisition_no_longer_than_for_a_drain()
     await world.own(A)
     before = asyncio.get_running_loop().time()
     await world.own(B)
-    assert 2.0 <= asyncio.get_running_loop().time() - before < 8.0
+    assert 2.0 <= asyncio.get_running_loop().time() - before < 6.0
     await world.stop()
 
 
@@ -807,6 +845,45 @@ async def test_stopping_in_the_middle_of_a_rebalance() -> None:
     await asyncio.gather(rebalance, world.task)
     assert world.brokers[A].sent == [b"answer 0"]
     assert world.plane.statistics()["sent"] == 1
+
+
+@on_virtual_time
+async def test_stopping_in_the_middle_of_a_rebalance_waits_no_longer_than_the_rebalance() -> None:
+    world = World(drain_s=10.0)
+    world.consumer.write(A, 0)
+    await world.own(A)
+    await world.next_batch()
+    began = asyncio.get_running_loop().time()
+    rebalance = asyncio.create_task(world.consumer.assign(A))
+    await asyncio.sleep(8.0)
+    world.plane.stop()
+    await asyncio.gather(rebalance, world.task)
+    assert 10.0 <= asyncio.get_running_loop().time() - began < 12.0
+
+
+@on_virtual_time
+async def test_a_client_that_waits_for_a_rebalance_is_spoken_for() -> None:
+    """It would leave the group only when all others have joined, and the group would give it partitions until then."""
+    world = World()
+    await world.own(A)
+    world.consumer.leaves.clear()
+    began = asyncio.get_running_loop().time()
+    stopping = asyncio.create_task(world.stop())
+    while not world.consumer.requests:  # noqa: ASYNC110  # on virtual time, where polling is free
+        await asyncio.sleep(0.01)
+    assert asyncio.get_running_loop().time() - began < 1.5
+    ((node, request, group),) = world.consumer.requests
+    assert (node, request._group, request._member_id, group) == (3, "group", "member", ConnectionGroup.DEFAULT)
+    world.consumer.leaves.set()
+    await stopping
+
+
+@on_virtual_time
+async def test_a_client_that_leaves_is_not_spoken_for() -> None:
+    world = World()
+    await world.own(A)
+    await world.stop()
+    assert world.consumer.requests == []
 
 
 @on_virtual_time

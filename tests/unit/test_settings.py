@@ -193,7 +193,7 @@ def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, faul
         (
             "stream",
             "commit_interval_ms = 15000",
-            "[stream] commit_interval_ms: must be below transaction_timeout_s (got 15000 and 15.0)",
+            "[stream] commit_interval_ms: must be below transaction_timeout_s (got 15000 and 10.0)",
         ),
         (
             "local",
@@ -412,8 +412,8 @@ def test_it_reads_nothing_behind_the_callers_back(monkeypatch: pytest.MonkeyPatc
         ),
         (
             "stream",
-            "watchdog_s = 30",
-            "[stream] watchdog_s: must be above [kafka] request_timeout_s (got 30.0 and 30.0)",
+            "watchdog_s = 15",
+            "[stream] watchdog_s: must be above [kafka] request_timeout_s (got 15.0 and 15.0)",
         ),
         ("stream", "fetch_records = 10001", "[stream] fetch_records: must be at most window_records (got 10001 and "),
         (

@@ -60,12 +60,15 @@ class Coordinator:
         self._group = group
         self._client: AIOKafkaClient | None = None
         self._connecting = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
         """As `Coordination` says."""
@@ -94,17 +97,27 @@ class Coordinator:
         await self._asked(lambda client: last.end_again(client, reachable))
 
     async def _asked(self, question: Callable[[AIOKafkaClient], Awaitable[T]]) -> T:
+        client = None
         try:
             async with asyncio.timeout(ANSWER_S):
-                return await question(await self._connected())
+                client = await self._connected()
+                return await question(client)
+        except asyncio.CancelledError:  # whoever asked has waited long enough: the connection may hang
+            self._drop(client)
+            raise
         except (KafkaError, OSError, TimeoutError) as error:
-            await self._drop()
+            self._drop(client)
             lost = Lost(f"a coordinator did not answer: {error!r}")
             raise denial(error, group=self._group) or lost from error
 
-    async def _drop(self) -> None:
-        with suppress(KafkaError, OSError):
-            await self.close()
+    def _drop(self, client: AIOKafkaClient | None) -> None:
+        """The next question opens another connection. Nobody waits for the end of this one."""
+        if client is None or client is not self._client:
+            return  # another question has dropped it
+        self._client = None
+        closing = asyncio.create_task(_closed(client))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _connected(self) -> AIOKafkaClient:
         async with self._connecting:
@@ -117,3 +130,8 @@ class Coordinator:
                     raise
                 self._client = client
             return self._client
+
+
+async def _closed(client: AIOKafkaClient) -> None:
+    with suppress(KafkaError, OSError):
+        await client.close()

@@ -1,0 +1,92 @@
+"""The connection over which one group's coordinators are asked: one that hangs is given up, and another opened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.deadline import within
+from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.plane.sending import coordinator
+from bisupervised.streams.plane.sending.coordinator import Coordinator
+from support.virtual_time import on_virtual_time
+
+
+class Client:
+    """A connection whose questions hang, where it is told to."""
+
+    made: list[Client]
+    hang = True
+
+    def __init__(self, **_: Any) -> None:
+        self.closed = False
+        self.made.append(self)
+
+    async def bootstrap(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def _wait_on_metadata(self, topic: str) -> set[int]:
+        if self.hang and len(self.made) == 1:
+            await asyncio.Event().wait()
+        return {0, 1}
+
+
+@pytest.fixture(autouse=True)
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
+    Client.made = []
+    monkeypatch.setattr(coordinator, "AIOKafkaClient", Client)
+    return Client.made
+
+
+async def patiently(asked: Coordinator, patience_s: float) -> None:
+    async with within(patience_s):
+        await asked.partitions_for("topic")
+
+
+@pytest.mark.parametrize("patience_s", [3.0, 30.0])
+def test_a_connection_that_hangs_is_given_up_whoever_gives_up_waiting(patience_s: float, clients: list[Client]) -> None:
+    """The deadline of the question, or the one that its asker shares between several."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        asked = Coordinator(Connection("nowhere:9092"), "group")
+        with pytest.raises(Lost):
+            await patiently(asked, patience_s)
+        assert await asked.partitions_for("topic") == {0, 1}
+        await asyncio.sleep(0)
+        assert [client.closed for client in clients] == [True, False]
+        await asked.close()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_one_question_that_fails_late_leaves_the_connection_of_the_others_alone(clients: list[Client]) -> None:
+    asked = Coordinator(Connection("nowhere:9092"), "group")
+    first, late = (asyncio.create_task(asked.partitions_for("topic")) for _ in range(2))
+    await asyncio.sleep(5.0)
+    first.cancel()
+    await asyncio.sleep(0)
+    assert await asked.partitions_for("topic") == {0, 1}
+    with pytest.raises(Lost):
+        await late
+    assert await asked.partitions_for("topic") == {0, 1}
+    assert [client.closed for client in clients] == [True, False]
+    await asked.close()
+
+
+@on_virtual_time
+async def test_steps_share_one_deadline() -> None:
+    async def steps() -> None:
+        async with within(10.0):
+            await asyncio.sleep(6.0)
+            await asyncio.sleep(6.0)
+
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Lost, match="within 10 s"):
+        await steps()
+    assert asyncio.get_running_loop().time() - began == pytest.approx(10.0)
