@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from .encodings import NotText, json_of, verbatim
 from .errors import InvalidRequest, Reason
 from .records import (
     FACTS_HEADER,
@@ -45,6 +46,8 @@ _REPLAY_BYTES = 2048
 _ID_TYPES = (str, int)
 #: the largest number that every reader of JSON takes for the same
 _LATEST_MS = 2**53
+#: where change events (Debezium) and CloudEvents carry what they are about
+_ENVELOPES = (("payload", "after"), ("after",), ("payload",), ("data",), ("value",))
 #: headers that a pass writes on its records; those of a former pass go
 OUR_HEADERS = (FACTS_HEADER, REASON_HEADER)
 #: headers of a request that its result carries, too
@@ -56,7 +59,7 @@ class RequestFormat:
     """Which parts of a request's JSON value mean what. Names are top-level fields; '' means none."""
 
     input: str = "input"  #: field with the model's input; '' takes the whole value
-    id: str = "id"  #: field with the user's id, a string or an integer
+    id: str = "id"  #: field with the user's id
     deadline_ms: str = "deadline_ms"  #: field with the deadline, milliseconds since epoch
     deadline_header: str = "bisupervised-deadline-ms"  #: header with the same, which wins
 
@@ -78,12 +81,15 @@ def source_of(record: Incoming) -> Source:
 def decode_request(record: Incoming, shape: RequestFormat) -> Request:
     """Parse a record of `requests`.
 
+    An id that is neither text nor a whole number of 64 bits is kept as the text that stands there.
     Raises `InvalidRequest` for a tombstone, for bytes that are not JSON, and for a missing input.
     """
     if record.value is None:
         raise InvalidRequest("a request has a value; this record is a tombstone")
     try:
-        document = orjson.loads(record.value)
+        document = json_of(record.value)
+    except NotText as error:
+        raise InvalidRequest(f"the value is not JSON, it {error}") from error
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the value is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -91,13 +97,24 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
             raise InvalidRequest(f"the value is not a JSON object with a field {shape.input!r}")
         return Request(document, document, None, _deadline(record, None, shape))
     if shape.input and shape.input not in document:
-        raise InvalidRequest(f"the value has no field {shape.input!r}")
+        raise InvalidRequest(f"the value has no field {shape.input!r}{_further_in(document, shape.input)}")
     model_input = document[shape.input] if shape.input else document
     identity = document.get(shape.id) if shape.id else None
-    if type(identity) not in _ID_TYPES:  # not isinstance: to Python, true is a number
-        identity = None
+    if identity is not None and type(identity) not in _ID_TYPES:  # not isinstance: to Python, true is a number
+        identity = verbatim(record.value, shape.id)
     bounded = record.headers or shape.deadline_ms in document
     return Request(document, model_input, identity, _deadline(record, document, shape) if bounded else None)
+
+
+def _further_in(document: dict[str, Any], field: str) -> str:
+    """Where the field is, if the request is wrapped in an event of others; '' where it is not."""
+    for way in _ENVELOPES:
+        inner: Any = document
+        for step in way:
+            inner = inner.get(step) if isinstance(inner, dict) else None
+        if isinstance(inner, dict) and field in inner:
+            return f"; {'.'.join(way)} has one: take the request out of its envelope before it is produced"
+    return ""
 
 
 def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestFormat) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ...schemas.encodings import named, without_mark
 from ...schemas.errors import ConfigurationError
 from .joint import JointModel
 
@@ -87,9 +88,10 @@ def read_thresholds(path: Path) -> Thresholds:
     except OSError as error:
         raise ConfigurationError([f"cannot read the thresholds file {str(path)!r}: {error.strerror}"]) from error
     try:
-        thresholds = msgspec.json.decode(document, type=Thresholds)
+        thresholds = msgspec.json.decode(without_mark(document), type=Thresholds)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError([f"{str(path)!r} is no thresholds file: {error}"]) from error
+        why = f"it is {name}" if (name := named(document)) else error
+        raise ConfigurationError([f"{str(path)!r} is no thresholds file: {why}"]) from error
     if thresholds.format != FORMAT:
         raise ConfigurationError([f"{str(path)!r} has the format {thresholds.format}; this version reads {FORMAT}"])
     if thresholds.digest != _digest(thresholds):

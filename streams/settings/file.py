@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from ...schemas.encodings import NotText, text_of
 from ...schemas.errors import ConfigurationError
+from .backslashes import backslash_hint, escaped_paths
 from .broker import SECURITY, read_connection
 from .faults import told, unknown_variable
 from .fit import contradictions
@@ -123,7 +125,7 @@ def load_configuration(path: Path | None, env: Mapping[str, str] | None = None) 
     """
     env = os.environ if env is None else env
     written = _read(path)
-    faults = take_written(written, SECRETS)
+    faults = take_written(written, SECRETS) + escaped_paths(written)
     document, thresholds, unread = with_thresholds(_merged(written, _Environment(env)()))
     origins, unknown = _variables(env)
     settings, faulty, invalid = _validated(document, origins)
@@ -175,14 +177,15 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        text = text_of(path.read_bytes())
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror or error}"]) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError([f"{path}: is not UTF-8 text (at line {line})"]) from error
+    except NotText as error:
+        raise ConfigurationError([f"{path}: {error}"]) from error
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: is not TOML: {error}"]) from error
+        raise ConfigurationError([f"{path}: is not TOML: {error}{backslash_hint(text, str(error))}"]) from error
 
 
 def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

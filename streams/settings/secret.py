@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, SecretStr
 
+from ...schemas.encodings import NotText, text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -41,11 +43,11 @@ def one_word(table: BaseModel, key: str) -> str | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode()
+        return text_of(path.read_bytes())
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("must hold text") from None
+    except NotText as error:
+        raise ValueError(f"must hold text; it {error}") from None
 
 
 def _something(text: str) -> str:

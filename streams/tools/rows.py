@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 
 from ...schemas.codec import RequestFormat, decode_request
+from ...schemas.encodings import verbatim, without_mark
 from ...schemas.errors import BiSupervisedError, InvalidRequest
 from ...schemas.records import Headers
+from ..console.tables import delimiter_hint, foreign_text, ragged_hint
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -75,27 +77,36 @@ def _row(place: str, make: Callable[[], bytes], shape: RequestFormat, key: str |
     try:
         value = make()
         request = decode_request(_Candidate(value), shape)
-        return Row(place, value, None if key is None else _key(request.document, key))
+        return Row(place, value, None if key is None else _key(value, request.document, key))
     except (BadRow, InvalidRequest) as error:
         return Row(place, fault=str(error))
 
 
-def _key(document: Any, field: str) -> bytes:  # noqa: ANN401  # any JSON value
+def _key(written: bytes, document: Any, field: str) -> bytes:  # noqa: ANN401  # any JSON value
     if not isinstance(document, dict) or document.get(field) is None:
         raise BadRow(f"there is no field {field!r} for the key")
     value = document[field]
-    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+    if isinstance(value, str):
+        return value.encode()
+    # a number that was parsed may be another: two ids must not become one key
+    text = verbatim(written, field) if isinstance(value, float) else None
+    return orjson.dumps(value) if text is None else text.encode()
 
 
 def _values(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     if path.is_dir():
         return _images(path, shape)
-    if path.suffix == ".csv":
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".jsonl", ".ndjson") and (name := foreign_text(path)):
+        raise RowsError(f"{path}: is {name}")
+    if suffix == ".csv":
         return _csv(path, as_text=as_text)
-    if path.suffix in (".jsonl", ".ndjson"):
+    if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path)
-    if path.suffix == ".parquet":
+    if suffix == ".parquet":
         return _parquet(path)
+    if suffix == ".json":
+        raise RowsError(f"{path}: write one object on each line, and name the file .jsonl")
     raise RowsError(f"{path}: must be .csv, .jsonl, .parquet, or a folder with images ({' '.join(MEDIA_TYPES)})")
 
 
@@ -106,6 +117,8 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
         names = next(rows, None)
         if not names or len(set(names)) < len(names):
             raise RowsError(f"{path}: line 1 must name the columns, each once")
+        if hint := delimiter_hint(names):
+            raise RowsError(f"{path}: {hint}")
         for cells in rows:
             if cells:  # an empty line is no row
                 yield f"line {rows.line_num}", lambda cells=cells: _object(names, cells, as_text=as_text)  # type: ignore[misc]  # a default binds the row
@@ -113,20 +126,23 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
 
 def _object(names: list[str], cells: list[str], *, as_text: bool) -> bytes:
     if len(cells) != len(names):
-        raise BadRow(f"{len(cells)} cells, but {len(names)} columns")
+        raise BadRow(f"{len(cells)} cells, but {len(names)} columns{ragged_hint(cells, len(names))}")
     return orjson.dumps({name: cell if as_text else _cell(cell) for name, cell in zip(names, cells, strict=True)})
 
 
 def _cell(cell: str) -> Any:  # noqa: ANN401  # any JSON value
     try:
-        return orjson.loads(cell)
+        value = orjson.loads(cell)
     except orjson.JSONDecodeError:
         return cell
+    # as it is written: a number that no 64 bits hold would be sent as another
+    return orjson.Fragment(cell) if isinstance(value, float | list | dict) else value
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            line = without_mark(line) if number == 1 else line  # the same line, as it is meant
             if line.strip():
                 yield f"line {number}", line.rstrip(b"\r\n").__bytes__
 

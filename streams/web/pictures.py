@@ -14,8 +14,9 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
+
+from ...schemas.encodings import json_of
 
 #: most bytes of a picture
 MOST_BYTES = 64 * 1024
@@ -60,8 +61,8 @@ class Gallery:
 
     def _picture(self, value: bytes) -> Picture | None:
         try:
-            document = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            document = json_of(value)
+        except ValueError:  # both that it is no JSON and that it is known to be something else
             return None
         if self._field and isinstance(document, dict):
             document = document.get(self._field)

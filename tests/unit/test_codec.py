@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import zlib
 from typing import Any
 
 import msgspec
@@ -100,9 +102,71 @@ def test_what_cannot_be_parsed_is_an_invalid_request(value: bytes | None, match:
         decode_request(Record(value), SHAPE)
 
 
-@pytest.mark.parametrize("identity", [True, None, [1], {"a": 1}, 1.5])
-def test_an_id_of_another_kind_is_none(identity: Any) -> None:
-    assert decode_request(request(1, id=identity), SHAPE).id is None
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("null", None),
+        ("17", 17),
+        ("18446744073709551615", 18446744073709551615),
+        ("18446744073709551616", "18446744073709551616"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("17.0", "17.0"),
+        ("1e3", "1e3"),
+        ("0.1000000000000000055", "0.1000000000000000055"),
+        ("true", "true"),
+        ("[1, 2]", "[1, 2]"),
+        ('{"$oid": "5f"}', '{"$oid": "5f"}'),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_an_id_that_cannot_be_kept_as_it_is_is_kept_as_it_is_written(
+    written: str, kept: str | int | None, mark: bytes
+) -> None:
+    record = Record(mark + f'{{"input": 1, "id":  {written} }}'.encode())
+    found = decode_request(record, SHAPE).id
+    assert (type(found), found) == (type(kept), kept)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('{"input": 1}'.encode("utf-16"), "UTF-16"),
+        ('{"input": 1}'.encode("utf-16-le"), "UTF-16"),
+        ('{"input": 1}'.encode("utf-16-be"), "UTF-16"),
+        ('{"input": 1}'.encode("utf-32"), "UTF-32"),
+        ('{"input": 1}'.encode("utf-32-be"), "UTF-32"),
+        ('{"input": 1}'.encode("utf-32-le"), "UTF-32"),
+        (gzip.compress(b'{"input": 1}', mtime=0), "gzip"),
+        (zlib.compress(b'{"input": 1}'), "zlib"),
+        (b"PK\x03\x04\x14\x00", "zip"),
+        (b"\x28\xb5\x2f\xfd\x04\x00", "zstd"),
+        (b'\x00\x00\x00\x01\x02{"input": 1}', "schema registry (magic byte 0, schema 258)"),
+        (b"\x00\x00\x00\x00\x01\x02\x06abc", "schema registry (magic byte 0, schema 1)"),
+        (b"Obj\x01\x04\x14avro", "Avro"),
+    ],
+)
+def test_a_value_in_another_form_is_named(value: bytes, said: str) -> None:
+    with pytest.raises(InvalidRequest, match="the value is not JSON, it is ") as refused:
+        decode_request(Record(value), SHAPE)
+    assert said in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert decode_request(Record(b'\xef\xbb\xbf{"input": 1, "id": 7}'), SHAPE).id == 7
+
+
+@pytest.mark.parametrize(
+    ("envelope", "way"),
+    [
+        ({"payload": {"before": None, "after": {"input": 1}, "op": "c"}}, "payload.after"),
+        ({"before": None, "after": {"input": 1}}, "after"),
+        ({"specversion": "1.0", "data": {"input": 1}}, "data"),
+    ],
+)
+def test_a_request_in_an_envelope_is_told(envelope: dict[str, Any], way: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"no field 'input'; {way} has one"):
+        decode_request(Record(orjson.dumps(envelope)), SHAPE)
 
 
 def test_a_request_needs_neither_id_nor_deadline() -> None:

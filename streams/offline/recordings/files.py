@@ -16,10 +16,14 @@ from typing import Any
 
 import orjson
 
+from ....schemas.encodings import verbatim, without_mark
 from ....schemas.errors import BiSupervisedError
+from ...console.tables import delimiter_hint, foreign_text, ragged_hint
 
 #: rows that are parsed at a time: all at once would keep every cell of the file in memory, needed or not
 _CHUNK = 50_000
+#: whole numbers below this are exact as floats
+_EXACT = 2.0**53
 
 
 class RecordingError(BiSupervisedError):
@@ -49,6 +53,8 @@ def column_names(path: Path) -> list[str]:
     """
     with _translated_errors(path):
         names = _format(path).names(path)
+    if hint := delimiter_hint(names) if _format(path) is _CSV else "":
+        raise RecordingError(f"{path}: {hint}")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise RecordingError(f"{path}: several columns are called {', '.join(map(repr, repeated))}")
@@ -65,6 +71,8 @@ def read_table(path: Path, names: Sequence[str]) -> Table:
 @contextmanager
 def _translated_errors(path: Path) -> Iterator[None]:
     try:
+        if _format(path) is not _PARQUET and (name := foreign_text(path)):
+            raise RecordingError(f"{path}: is {name}")
         yield
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -144,7 +152,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _refuse_ragged(path: Path, width: int) -> None:
     for line, row in _csv_rows(path):
         if len(row) != width:
-            raise RecordingError(f"{path}, line {line}: has {len(row)} cells where the header has {width}")
+            hint = ragged_hint(row, width)
+            raise RecordingError(f"{path}, line {line}: has {len(row)} cells where the header has {width}{hint}")
 
 
 def _csv_line(path: Path, row: int) -> str:
@@ -158,8 +167,9 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every object, with its line. Raises `RecordingError` for a line that is no object."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.isspace():
-                yield number, _json_object(path, number, line)
+            told = without_mark(line) if number == 1 else line
+            if not told.isspace():
+                yield number, _json_object(path, number, told)
 
 
 def _json_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
@@ -169,7 +179,16 @@ def _json_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
         raise RecordingError(f"{path}, line {number}: is not JSON: {error}") from error
     if not isinstance(row, dict):
         raise RecordingError(f'{path}, line {number}: is not an object, as in {{"score": 0.9}}')
+    for name, value in row.items():
+        if isinstance(value, float) and abs(value) >= _EXACT:
+            row[name] = _whole(line, name, value)
     return row
+
+
+def _whole(line: bytes, name: str, value: float) -> float | int:
+    """A whole number with all its digits, where that is what is written: no two ids become one."""
+    text = verbatim(line, name) or ""
+    return int(text) if text.lstrip("-").isdigit() else value
 
 
 def _json_names(path: Path) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....agents.supervision.recording import Recording, Side
+from ...console.tables import number_hint
 from .columns import Columns, SideName, Where, ask_for, nearest, resolved, there_are
 from .files import RecordingError, Table, column_names, read_table
 
@@ -33,9 +34,19 @@ class TakenColumns:
     local: Columns
     remote: Columns
     paired_by: Literal["id", "position"]
+    alike: tuple[int, int] = (0, 0)  #: answers of each side that count as wrong and differ from the truth in form only
 
     def __str__(self) -> str:
-        return f"local: {self.local}; remote: {self.remote}; paired by {self.paired_by}"
+        said = f"local: {self.local}; remote: {self.remote}; paired by {self.paired_by}"
+        told = [
+            f"{count:,} {side} predictions"
+            for side, count in zip(("local", "remote"), self.alike, strict=True)
+            if count
+        ]
+        if not told:
+            return said
+        only = "differ from the truth only in letter case or white space, and count as wrong"
+        return f"{said}; {' and '.join(told)} {only}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,8 @@ def read_recording(
         sides = _filtered(*sides, where)
     if not len(sides[0].rows):
         raise RecordingError(f"{local}: holds no rows")
-    recording = _recording(*sides)
-    return Recorded(recording, _ids(*sides), TakenColumns(sides[0].columns, sides[1].columns, paired_by))
+    recording, alike = _recording(*sides)
+    return Recorded(recording, _ids(*sides), TakenColumns(sides[0].columns, sides[1].columns, paired_by, alike))
 
 
 # which columns
@@ -209,15 +220,27 @@ def _texts(cells: list[Any], *, folded: bool = False) -> list[str]:
     return list(map(str.casefold, texts)) if folded else texts
 
 
-def _recording(local: _Part, remote: _Part) -> Recording:
+def _recording(local: _Part, remote: _Part) -> tuple[Recording, tuple[int, int]]:
+    """The recording, and how many answers of each side are wrong in their form only."""
     predictions, truths = _answers(local, remote)
     _refuse_other_truths(local, remote, truths)
-    return Recording(
-        *(
-            Side(_scores(part), _correct(part, predicted, truths), predicted)
-            for part, predicted in zip((local, remote), predictions, strict=True)
-        )
-    )
+    sides = [
+        Side(_scores(part), _correct(part, predicted, truths), predicted)
+        for part, predicted in zip((local, remote), predictions, strict=True)
+    ]
+    alike = [
+        0 if part.columns.correct is not None else _alike(side.correct, predicted, _truth_of(part, truths))
+        for part, side, predicted in zip((local, remote), sides, predictions, strict=True)
+    ]
+    return Recording(sides[0], sides[1]), (alike[0], alike[1])
+
+
+def _alike(correct: NDArray[np.bool_], predicted: Answers | None, truth: Answers) -> int:
+    """How many answers are not the truth, but would be without letter case and white space around them."""
+    if predicted is None or predicted.dtype.kind != "U":
+        return 0
+    wrong = np.flatnonzero(~correct)
+    return sum(str(predicted[at]).strip().casefold() == str(truth[at]).strip().casefold() for at in wrong.tolist())
 
 
 def _scores(part: _Part) -> NDArray[np.float64]:
@@ -245,7 +268,7 @@ def _refuse_score(part: _Part, column: str, cells: list[Any]) -> None:
         except (ValueError, TypeError):
             finite = False
         if not finite:
-            what = f"{cell!r} is not a finite number" if _text(cell) else "the score is empty"
+            what = f"{cell!r} is not a finite number{number_hint(cell)}" if _text(cell) else "the score is empty"
             raise RecordingError(f"{part.place(position, column)}: {what}")
 
 
@@ -301,8 +324,11 @@ def _correct(part: _Part, predicted: Answers | None, truths: dict[SideName, Answ
         return _marks(part, part.columns.correct)
     if not truths:
         raise RecordingError(f"{part.table.path}: no column looks like a truth: {ask_for(part.side, 'truth')}")
-    truth = truths.get(part.side, next(iter(truths.values())))  # one truth for both sides will do
-    return np.asarray(predicted == truth, dtype=bool)
+    return np.asarray(predicted == _truth_of(part, truths), dtype=bool)
+
+
+def _truth_of(part: _Part, truths: dict[SideName, Answers]) -> Answers:
+    return truths.get(part.side, next(iter(truths.values())))  # one truth for both sides will do
 
 
 def _marks(part: _Part, column: str) -> NDArray[np.bool_]:
