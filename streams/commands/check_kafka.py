@@ -137,6 +137,9 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.role in ("doubtful", "answers") and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
         yield fault("topics", text + "set it to delete")
+    if topic.role in ("results", "fallback") and "compact" in topic.configs.get("cleanup.policy", ""):
+        text = f"{topic.name}: cleanup.policy = compact refuses records without a key, and keeps only the last record "
+        yield fault("topics", text + "of each key; set it to delete")
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)

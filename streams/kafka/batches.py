@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-
 from ...schemas.records import Headers
 from .errors import RecordsRefused
+from .refusals import Refusal
 
+_TOO_LARGE = 10  # MESSAGE_TOO_LARGE
 #: topic and number of an output partition
 Place: TypeAlias = tuple[str, int]
 
@@ -64,7 +64,7 @@ def fill(
     """
     unfilled: dict[Place, RecordBatch] = {}
     batches: list[RecordBatch] = []
-    culprits: dict[int, KafkaError] = {}
+    culprits: dict[int, Refusal] = {}
     for index, (record, place) in enumerate(zip(records, places, strict=True)):
         batch = None if alone else unfilled.get(place)
         if batch is not None and batch.add(record, index):
@@ -75,7 +75,7 @@ def fill(
         unfilled[place] = batch
         batches.append(batch)
         if batch.batch.size() > limits[topic]:
-            culprits[index] = MessageSizeTooLargeError(f"{batch.batch.size()} bytes")
+            culprits[index] = Refusal(_TOO_LARGE, f"{batch.batch.size()} bytes, and {topic} takes {limits[topic]}")
     if culprits:
         raise RecordsRefused(culprits)
     return batches

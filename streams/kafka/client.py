@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.group import JoinGroupRequest
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaConsumer
     from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.client import AIOKafkaClient
 
@@ -54,9 +55,9 @@ def notice_broken_connections() -> None:
     conn.AIOKafkaConnection = _Connection
 
 
-def client_of(admin: AIOKafkaAdminClient) -> AIOKafkaClient:
-    """The client that sends any request. The admin client itself has no call for some of them."""
-    return admin._client  # noqa: SLF001  # no public call gives it
+def client_of(owner: AIOKafkaAdminClient | AIOKafkaConsumer) -> AIOKafkaClient:
+    """The client that sends any request. Its owner itself has no call for some of them."""
+    return owner._client  # noqa: SLF001  # no public call gives it
 
 
 async def partitions_for(client: AIOKafkaClient, topic: str) -> set[int]:

@@ -19,9 +19,6 @@ from typing import TYPE_CHECKING
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    InvalidTimestampError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
@@ -31,11 +28,8 @@ from ...schemas.errors import BiSupervisedError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiokafka.errors import KafkaError
+    from .refusals import Refusal
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-#: what a broker answers to records that it will never take
-REFUSALS = (*_TOO_LARGE, InvalidTimestampError)
 _IDEMPOTENT = ("IdempotentWrite", "cluster", "kafka-cluster")
 
 
@@ -50,13 +44,13 @@ class RecordsRefused(OutboxError):
     batch was refused and it is not known for which of its records.
     """
 
-    def __init__(self, culprits: Mapping[int, KafkaError]) -> None:
-        super().__init__(f"the broker refuses records: {dict(culprits) or 'of one batch'}")
+    def __init__(self, culprits: Mapping[int, Refusal]) -> None:
+        super().__init__(f"the broker refuses records: {_said(culprits) or 'some of one batch'}")
         self.culprits = culprits
 
     def too_large(self, index: int) -> bool:
         """True when the record is refused for its size."""
-        return isinstance(self.culprits[index], _TOO_LARGE)
+        return self.culprits[index].too_large
 
 
 class Lost(OutboxError):
@@ -90,6 +84,11 @@ class NotAllowed(BiSupervisedError):
             "to grant"
         )
         self.operation, self.resource, self.name = operation, resource, name
+
+
+def _said(culprits: Mapping[int, Refusal]) -> str:
+    """Each thing that it says, once."""
+    return "; ".join(dict.fromkeys(str(refusal) for refusal in culprits.values()))
 
 
 def denial(error: BaseException, *, reads: str = "", writes: str = "", group: str = "") -> NotAllowed | None:

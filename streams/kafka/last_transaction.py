@@ -125,6 +125,10 @@ class Described:
         """An owner was saying again that it is committed, and got no further."""
         return self.open and self.mark == _SAYS[Ending.COMMITTED]
 
+    def timed_out(self, ours: Producer) -> bool:
+        """It looks as a broker leaves it that aborts a transaction for its age: our producer is fenced, for nobody."""
+        return self.state == "CompleteAbort" and self.producer == Producer(ours.id, ours.epoch + 1)
+
     @property
     def ending(self) -> Ending | None:
         """How it ended, and an open one is going to; None where there was none, or nobody knows any more."""
@@ -211,13 +215,13 @@ class LastTransaction:
             await asyncio.sleep(_AGAIN_S)
 
 
-async def producer_of(client: AIOKafkaClient, transactional_id: str) -> Producer | None:
-    """Who has this transactional id, when its last transaction has ended; None where the broker does not tell.
+async def last_of(client: AIOKafkaClient, transactional_id: str) -> Described | None:
+    """The last transaction of this transactional id, when it has ended; None where the broker does not tell.
 
     Raises `KafkaError`; waits without end for a coordinator that is not ready.
     """
     last = await _TransactionCoordinator(client, transactional_id).settled()
-    return None if last is None or last is _NOTHING else last.producer
+    return None if last is _NOTHING else last
 
 
 class _TransactionCoordinator:

@@ -11,6 +11,7 @@ from aiokafka.producer import sender
 
 from .connection import Connection
 from .last_transaction import Producer
+from .refusals import hear_refusals
 
 #: bytes of the largest record batch that a broker takes unless told otherwise (`message.max.bytes`)
 DEFAULT_MESSAGE_BYTES = 1_048_588
@@ -23,6 +24,7 @@ _ENDED_YET_S = 0.003
 
 def idempotent_producer(connection: Connection, request_timeout_s: float, batch_bytes: int) -> AIOKafkaProducer:
     """One whose retries repeat nothing."""
+    hear_refusals()
     return AIOKafkaProducer(
         **connection.options(),
         enable_idempotence=True,
@@ -35,6 +37,7 @@ def transactional_producer(
     connection: Connection, transactional_id: str, timeout_ms: int, request_timeout_s: float, batch_bytes: int
 ) -> AIOKafkaProducer:
     """One with transactions. `timeout_ms`: after which the broker aborts an open one."""
+    hear_refusals()
     sender.BACKOFF_OVERRIDE = _ENDED_YET_S  # for all producers of the process: the client has no option
     return AIOKafkaProducer(
         **connection.options(),

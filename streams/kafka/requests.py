@@ -1,6 +1,7 @@
 """Requests that the client does not have, or not in a version that tells enough.
 
 - Metadata of version 10: the id of a topic (`topic_id`).
+- ListOffsets to the end of all records, where a consumer asks for the end of what is committed (`high_watermarks`).
 - OffsetFetch of version 7: whether a transaction may still change a committed offset (`committed_offsets`).
 - DescribeTransactions: what became of the last transaction of a transactional id (`last_transaction.py`).
 
@@ -16,9 +17,10 @@ from typing import Any, TypeAlias
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, LeaderNotAvailableError, NoError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v1, OffsetFetchRequest_v2, OffsetFetchRequest_v3
+from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
 
@@ -188,6 +190,7 @@ class DescribeTransactionsRequest(Request[_DescribeTransactionsStruct]):  # type
         return request_struct_class([self._transactional_id], {})
 
 
+_LATEST, _NO_REPLICA, _UNCOMMITTED = -1, -1, 0  # of a request for offsets
 _UNSTABLE = 88  # UNSTABLE_OFFSET_COMMIT, which the client does not know
 
 
@@ -277,6 +280,27 @@ async def committed_offsets(
             _raise_for(error_code)
             if offset >= 0:
                 found[TopicPartition(topic, number)] = OffsetAndMetadata(offset, metadata)
+    return found
+
+
+async def high_watermarks(client: AIOKafkaClient, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where these partitions end for those who read what is not committed, too: a consumer asks as it reads.
+
+    Raises `KafkaError`.
+    """
+    by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for tp in places:
+        leader = client.cluster.leader_for_partition(tp)
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(tp)
+        by_leader.setdefault(leader, {}).setdefault(tp.topic, []).append((tp.partition, _LATEST))
+    found = {}
+    for leader, topics in by_leader.items():
+        response: Any = await client.send(leader, OffsetRequest(_NO_REPLICA, _UNCOMMITTED, list(topics.items())))
+        for topic, partitions in response.topics:
+            for number, error_code, *_, offset in partitions:
+                _raise_for(error_code)
+                found[TopicPartition(topic, number)] = int(offset)
     return found
 
 

@@ -22,8 +22,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from .batches import Place, Sendable, fill
 from .connection import Connection
-from .errors import REFUSALS, Disconnected, Lost, RecordsRefused, denial
-from .last_transaction import LastTransaction, producer_of
+from .errors import Disconnected, Lost, RecordsRefused, denial
+from .last_transaction import LastTransaction, Producer, last_of
 from .producer import (
     DISCARD_S,
     coordinator_connection,
@@ -32,6 +32,7 @@ from .producer import (
     put_away,
     transactional_producer,
 )
+from .refusals import Refusal
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +149,9 @@ class Sender(ABC):
         acks = [await producer.send_batch(batch.batch, batch.topic, partition=batch.partition) for batch in batches]
         answers = await asyncio.gather(*acks, return_exceptions=True)
         failures = [(b, a) for b, a in zip(batches, answers, strict=True) if isinstance(a, BaseException)]
-        refused = [(batch, error) for batch, error in failures if isinstance(error, REFUSALS)]
+        refused = [error.culprits(batch.indexes) for batch, error in failures if isinstance(error, Refusal)]
         if refused:
-            raise RecordsRefused({batch.indexes[0]: error for batch, error in refused if len(batch.indexes) == 1})
+            raise RecordsRefused({index: why for culprits in refused for index, why in culprits.items()})
         # what is not allowed first: it also fails the records beside it, in other words
         for _, error in sorted(failures, key=lambda failure: denial(failure[1]) is None):
             raise error
@@ -247,7 +248,8 @@ class TransactionalSender(Sender):
             await producer.commit_transaction()
 
     async def superseded(self) -> bool:
-        """Another producer has our transactional id by now. False where ours never had it, or nobody tells.
+        """Another producer has our transactional id by now. False where ours never had it, or nobody tells, and where
+        the broker itself has ended our transaction for its age: that fences us, too.
 
         The broker (Kafka 4.4.0) does not always say so in its error: asked to end a transaction while it fences its
         producer, it was seen to answer that it failed, error -1.
@@ -257,9 +259,15 @@ class TransactionalSender(Sender):
             return False
         with suppress(KafkaError, OSError, TimeoutError):
             async with asyncio.timeout(_ASK_S):
-                now = await producer_of(self.producer.client, self._transactional_id)
-                return now is not None and now != ours
+                return await self._followed(ours)
         return False
+
+    async def _followed(self, ours: Producer) -> bool:
+        last = await last_of(self.producer.client, self._transactional_id)
+        if last is not None and last.timed_out(ours):  # so it looks for a moment while another takes over, too
+            await asyncio.sleep(_AGAIN_S)
+            last = await last_of(self.producer.client, self._transactional_id)
+        return last is not None and last.producer != ours and not last.timed_out(ours)
 
     def _check_connection(self, producer: AIOKafkaProducer) -> None:
         """A coordinator that went away may have lost the markers of our last transaction: it is ended again first.

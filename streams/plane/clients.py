@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from ..kafka.client import client_of
 from ..kafka.records import fetch_lean
+from ..kafka.requests import high_watermarks
 from .policy import PlanePolicy
 from .sending.coordinator import Coordinator
 from .sending.outbox import AtLeastOnce, ExactlyOnce, Outbox
@@ -31,7 +35,7 @@ class KafkaClients:
     def make_consumer(self) -> AIOKafkaConsumer:
         """The consumer of this plane. Called once, in a running event loop."""
         policy = self._policy
-        fetch_lean()
+        fetch_lean(policy.partition.window.bytes)
         self._consumer = AIOKafkaConsumer(
             **policy.outbox.connection.options(),
             group_id=policy.outbox.group,
@@ -46,6 +50,10 @@ class KafkaClients:
             max_poll_records=policy.fetch_records,
         )
         return self._consumer
+
+    async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where these partitions end, with what is not committed yet. Raises `KafkaError`."""
+        return await high_watermarks(client_of(self._consumer), places)
 
     def make_outbox(self, tp: TopicPartition) -> Outbox:
         """An outbox for one partition. At least once, it commits through the consumer."""

@@ -124,10 +124,10 @@ class Committing:
         for index, error in refusal.culprits.items():
             slot = plan.slots[index]
             if slot.offset in self._substituted:
-                raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error!r}")
+                raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error}")
             self._substituted.add(slot.offset)
-            log.error("%s offset %d: %r", self.taking_over.tp, slot.offset, error, extra={"action": "record_refused"})
-            detail = f"the broker refuses the {plan.outcomes[index].to} record: {type(error).__name__}"
+            log.error("%s offset %d: %s", self.taking_over.tp, slot.offset, error, extra={"action": "record_refused"})
+            detail = f"the broker refuses the {plan.outcomes[index].to} record: {error}"
             made = self.substitute.too_large if refusal.too_large(index) else self.substitute.refused
             slot.outcome = made(slot.record, detail)
         self.wake.set()

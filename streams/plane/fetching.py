@@ -16,13 +16,14 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from ..kafka.consumer import check_client, leave_group, wait_at_broker
+from ..kafka.decompressing import BatchTooLarge
 from ..kafka.errors import Lost
 from ..kafka.records import read_any_header
 from .clients import FETCH_WAIT_MS
 from .partition import Partition
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients
-from .standing import Counters
+from .standing import Counters, End
 from .state import State
 
 log = logging.getLogger(__name__)
@@ -106,16 +107,17 @@ class Fetching:
             raise Lost(f"the broker does not tell the {self._policy.start} offset: {error!r}") from error
         return int(offsets[tp])
 
-    async def ends(self) -> dict[TopicPartition, int]:
+    async def ends(self) -> dict[TopicPartition, End]:
         """Where the owned partitions end, as the broker says now; partition 0 where none is owned. Raises `Lost`."""
         if self._consumer is None:
             raise Lost("the consumer has not been started")
         places = list(self._partitions) or [TopicPartition(self._policy.topic, 0)]
         try:
-            ends: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+            readable: dict[TopicPartition, int] = await self._consumer.end_offsets(places)
+            high = await self._clients.high_watermarks(places)
         except KafkaError as error:
             raise Lost(f"the broker does not tell where {self._policy.topic} ends: {error!r}") from error
-        return ends
+        return {tp: End(readable[tp], max(readable[tp], high[tp])) for tp in places}
 
     def partitions_in_all(self) -> int:
         """Partitions of the topic, as far as the client knows now: some may be added."""
@@ -134,6 +136,9 @@ class Fetching:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
             self._misplaced(error)
+            return False
+        except BatchTooLarge as error:
+            self._unreadable_batch(error)
             return False
         except UnicodeDecodeError:
             read_any_header()
@@ -162,6 +167,13 @@ class Fetching:
                 partition.stop(f"offset {record.offset}: {reason}")
                 return records[:index]
         return records
+
+    def _unreadable_batch(self, error: BatchTooLarge) -> None:
+        """It hides which records it holds: they cannot fall back one by one."""
+        partition = None if error.place is None else self._partitions.get(error.place)
+        if partition is not None and partition.taking:
+            partition.stop(f"offset {partition.position} or one soon after: {error}; raise it, or delete that record")
+        self.rewind()
 
     def rewind(self) -> None:
         """Fetch again from where the windows end: a fetch that raised may have dropped another partition's records."""

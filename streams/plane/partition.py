@@ -21,6 +21,7 @@ from aiokafka import TopicPartition
 from ...schemas.records import Incoming, Outgoing
 from ..kafka.deadline import within
 from ..kafka.errors import Lost
+from ..kafka.records import Oversized
 from .committing import Committing
 from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
@@ -157,8 +158,14 @@ class Partition:
     # told by the plane
 
     def add(self, records: Iterable[Incoming]) -> None:
-        """Take in what was fetched."""
-        self._window.add(records)
+        """Take in what was fetched. What could not be unpacked falls back at once."""
+        fetched = list(records)
+        self._window.add(fetched)
+        if any(type(record) is Oversized for record in fetched):
+            self._window.put_aside(self._unpackable)
+
+    def _unpackable(self, record: Incoming) -> Outgoing | None:
+        return self._substitute.too_large(record, record.detail) if isinstance(record, Oversized) else None
 
     @property
     def advance(self) -> Callable[[int], None]:

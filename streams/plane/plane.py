@@ -35,7 +35,7 @@ from .handing_out import HandingOut
 from .ownership import Ownership
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients
-from .standing import Counters, Standing
+from .standing import Counters, End, Standing
 from .state import State
 from .window.batch import Batch
 
@@ -255,7 +255,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Every assigned partition, in order."""
         return [partition.standing() for _, partition in sorted(self._owned.items())]
 
-    async def ends(self) -> dict[TopicPartition, int]:
+    async def ends(self) -> dict[TopicPartition, End]:
         """Where the assigned partitions end, as the broker says now; of partition 0 where none is assigned.
 
         Raises `Lost` where it does not say.

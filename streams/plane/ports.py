@@ -111,5 +111,8 @@ class Clients(Protocol):
     def make_consumer(self) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types
         """The consumer of this plane. Called once, in a running event loop."""
 
+    async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where these partitions end, with what is not committed yet. Raises `KafkaError`."""
+
     def make_outbox(self, tp: TopicPartition) -> Outbox:
         """An outbox for one partition. Called after `make_consumer`."""

@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
+class End(NamedTuple):
+    """Where one partition ends, as the broker said a moment ago."""
+
+    readable: int  #: for those who read what is committed: there they stand before an open transaction, or at the end
+    high: int  #: for all: what lies in between waits for that transaction
+
+
 class Standing(NamedTuple):
     """How one assigned partition stands at one moment."""
 

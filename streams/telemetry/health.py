@@ -5,10 +5,11 @@ No I/O and no clock: callers pass `now`, in seconds of a monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..plane.standing import Standing
+from .held_back import SAID_AFTER_S, Place, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Health:
         self._loading = set(agents)
         self._heard: dict[str, float | None] = dict.fromkeys(agents)
         self._traces: dict[tuple[str, int], _Trace] = {}
+        self._waits: Mapping[Place, Wait] = {}
         self._failed: str | None = None
 
     def __repr__(self) -> str:
@@ -48,6 +50,10 @@ class Health:
     def answered(self, agent: str, now: float) -> None:
         """The broker has answered the plane of this agent."""
         self._heard[agent] = now
+
+    def waiting(self, waits: Mapping[Place, Wait]) -> None:
+        """Where readers stand before an open transaction, since when on the clock."""
+        self._waits = waits
 
     def failed(self, reason: str) -> None:
         """A plane has failed, and the worker ends."""
@@ -80,7 +86,13 @@ class Health:
         found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
         if not self._loading:
             found += self._silence(now)
-        return found + [reason for trace in self._traces.values() for reason in self._stall(trace, now)]
+        found += [reason for trace in self._traces.values() for reason in self._stall(trace, now)]
+        return found + [
+            f"{topic}-{number} has {wait.records} records behind a transaction that somebody has had open for "
+            f"{now - wait.since:.0f} s"
+            for (topic, number), wait in self._waits.items()
+            if now - wait.since > max(SAID_AFTER_S, self._policy.stalled_s)
+        ]
 
     def _silence(self, now: float) -> list[str]:
         found = [f"the broker has not answered {agent} yet" for agent, at in self._heard.items() if at is None]

@@ -98,6 +98,12 @@ LAG = Metric(
     "offset are known.",
     _PARTITION,
 )
+HELD_BACK = Metric(
+    "bisupervised_partition_held_back_records",
+    "gauge",
+    "Those of the lag that nobody can read yet: somebody has a transaction open before them. Moments of it are normal.",
+    _PARTITION,
+)
 OLDEST = Metric(
     "bisupervised_partition_oldest_age_seconds",
     "gauge",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ...agents.clock import wall_ms
 from ..kafka.errors import Lost
+from .held_back import Place, Wait
 from .running_step import RunningStep, StepView
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,14 @@ class WorkerView(NamedTuple):
         asked = sum(step.outcomes["asked"] for step in self.steps)
         cost: float = sum(step.outcomes["cost"] for step in self.steps)
         return cost / asked if asked else self.price_per_call
+
+
+def _say(place: Place, wait: Wait) -> None:
+    text = (
+        "%s-%d: readers wait at offset %d, where somebody has a transaction open: %d records are read when it ends; "
+        "`kafka-transactions.sh find-hanging` finds one that nobody ends"
+    )
+    log.warning(text, *place, wait.at, wait.records, extra={"action": "readers_wait"})
 
 
 class Monitor:
@@ -76,7 +85,8 @@ class Monitor:
     async def _ask(self, step: RunningStep) -> None:
         while True:
             try:
-                await step.measure()
+                for place, wait in (await step.measure(self._clock)).items():
+                    _say(place, wait)
                 self.answered[step.plane.policy.name] = self._clock()
             except Lost as error:
                 log.debug("%s: %s", step.plane.policy.name, error, extra={"action": "ends_unknown"})

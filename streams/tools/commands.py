@@ -173,7 +173,7 @@ def replay_lines(replay: Replay, *, dry_run: bool) -> list[str]:
     left = {
         f"left: replayed {replay.options.loops} times already (--loops)": counts.over_loops,
         "left: the value was too large to carry, and is gone from its source": counts.gone,
-        "left: with its replay header too large for the topic": counts.refused,
+        "left: the broker refuses it, as too large with its replay header": counts.refused,
         "not chosen: of another reason, or older": counts.not_chosen,
         "offsets were deleted by retention before the replay came to them": counts.deleted,
         f"of the replayed are older than what {replay.options.to} keeps (retention.ms): Kafka may delete them unread": (

@@ -12,13 +12,14 @@ Errors:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.errors import BiSupervisedError
@@ -31,7 +32,8 @@ from ..plane.sending.routing import hash_of_key
 from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
 
-_FENCED = (ProducerFenced, InvalidProducerEpoch)
+log = logging.getLogger(__name__)
+
 #: bytes of the largest record that is sent: what is too large, the broker says
 _RECORD_BYTES = 256 * 1024 * 1024
 #: bytes of one record batch: less than nearly every topic takes
@@ -110,7 +112,7 @@ class Job:
     async def commit(self, records: Sequence[Send], offsets: Offsets) -> list[int]:
         """Send the records and commit the offsets, all or nothing. The first commit of a name must hold no record.
 
-        Returns the indexes of records that the broker refuses as too large: then nothing was committed.
+        Returns the indexes of records that the broker refuses, most of them for their size: then nothing was committed.
         Raises `Superseded` or `Interrupted`.
         """
         async with self._watched():
@@ -118,9 +120,9 @@ class Job:
                 await self._send(records, offsets)
             except RecordsRefused as error:
                 await self._open_again()
-                if all(error.too_large(index) for index in error.culprits):
-                    return sorted(error.culprits)
-                raise
+                for why in dict.fromkeys(str(refusal) for refusal in error.culprits.values()):
+                    log.error("the broker refuses records: %s", why, extra={"action": "record_refused"})
+                return sorted(error.culprits)
             self._committed.update(offsets)
             if self._sender.first:  # a run that dies in its first transaction can be told from one that has committed
                 await self._open_again()
@@ -194,9 +196,9 @@ class Job:
         try:
             yield
         except (OutboxError, NotAllowed) as error:
-            why = error.__cause__ or error
-            if isinstance(why, _FENCED) or await self._sender.superseded():
+            if await self._sender.superseded():  # a producer is fenced for its age, too, and nobody took over
                 raise self._superseded() from error
+            why = error.__cause__ or error
             told = str(why) or type(why).__name__
             raise Interrupted(f"{self.group} was interrupted ({told}): run it again, and it goes on") from error
 

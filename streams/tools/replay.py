@@ -42,7 +42,7 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     not_chosen: int = 0  #: of another reason, or older
     over_loops: int = 0  #: replayed as often as allowed already
     gone: int = 0  #: the value was too large for the fallback record, and is no longer at the source
-    refused: int = 0  #: too large for the topic with the replay header
+    refused: int = 0  #: by the broker, most of them as too large for the topic with the replay header
     deleted: int = 0  #: offsets of the snapshot that retention deleted before they were read
     aged: int = 0  #: replayed with a timestamp so old that the target topic may delete them at any moment
 

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ...schemas.errors import BiSupervisedError
+from ..kafka.decompressing import BatchTooLarge, bound_batches
 from ..kafka.errors import BrokerUnreachable
 from ..settings.broker import connection
 from ..settings.tables import Settings
@@ -51,6 +52,7 @@ async def reader(
     settings: Settings, places: Collection[TopicPartition], **options: str | int
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of these partitions, at their beginning. `options` are aiokafka's. Raises `BrokerUnreachable`."""
+    bound_batches(settings.stream.window_bytes)
     usual: dict[str, str | int] = {
         "auto_offset_reset": "earliest",
         "isolation_level": "read_committed",
@@ -96,13 +98,17 @@ async def read_to_the_end(
 
 
 async def read_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:  # noqa: ANN401  # aiokafka has no types
-    """The one record at an offset; None where it is not there any more."""
+    """The one record at an offset; None where it is not there any more, or in a batch that unpacks to too much."""
     consumer.assign([place])
     begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
     if not begin <= offset < end:
         return None
     consumer.seek(place, offset)
     while await consumer.position(place) <= offset:
-        for records in (await consumer.getmany(place, timeout_ms=200, max_records=1)).values():
+        try:
+            found = await consumer.getmany(place, timeout_ms=200, max_records=1)
+        except BatchTooLarge:
+            return None
+        for records in found.values():
             return records[0] if records[0].offset == offset else None
     return None

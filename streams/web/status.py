@@ -104,6 +104,7 @@ def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, A
         "stopped": standing.stopped,
         "unfinished": standing.unfinished,
         "lag": step.lag(standing),
+        "held_back": step.held_back(standing),
         "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
         "sent": standing.sent,
     }

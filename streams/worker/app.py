@@ -22,6 +22,7 @@ from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
 from ..flow import AGENTS, AgentName, Step, steps
 from ..kafka.client import notice_broken_connections
+from ..kafka.metadata import pace_metadata
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
@@ -31,6 +32,7 @@ from ..telemetry.observation import Observation
 from ..telemetry.running_step import RunningStep
 from ..web.site import Site, make_site
 from .channel import BatchChannel
+from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agent, make_router, plane_policy
 from .preflight import TopicFacts, preflight
 from .pulse import Pulse
@@ -92,6 +94,7 @@ class Planes(Service):
             await step.agent.warm_up()
             self._site.health.loaded(step.plane.policy.name)
         settle_heap()
+        self.add_future(collect_by_need(CollectRule(CollectPolicy())))
         self.add_future(self._pulse.run())
         for step in self._steps:
             task = asyncio.create_task(step.plane.run(), name=f"plane {step.plane.policy.name}")
@@ -184,6 +187,7 @@ def run_worker(
     app = create_app(configuration, agents, source)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     notice_broken_connections()
+    pace_metadata()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)

@@ -33,6 +33,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from bisupervised.streams.kafka import client as our_client
 from bisupervised.streams.kafka import consumer as our_consumer
+from bisupervised.streams.kafka import decompressing
 from bisupervised.streams.kafka import records as our_records
 from bisupervised.streams.kafka.batches import fill
 from bisupervised.streams.kafka.client import KNOWN_VERSION
@@ -69,6 +70,7 @@ READ = {
     "_fetch_max_wait_ms",
     "_fetcher",
     "_maybe_uncompress",
+    "_metadata_update",
     "_rebalance_timeout",
     "_relative_offset",
     "_sender",
@@ -182,6 +184,12 @@ async def test_what_a_client_has() -> None:
     await made.close()
 
 
+def test_the_one_task_that_asks_for_metadata_asks_by_the_method_that_we_replace() -> None:
+    assert parameters(AIOKafkaClient._metadata_update) == ["self", "cluster_metadata", "topics"]
+    assert "_metadata_update" in AIOKafkaClient._md_synchronizer.__code__.co_names
+    assert inspect.iscoroutinefunction(AIOKafkaClient._metadata_update)
+
+
 async def test_partitions_are_waited_for_as_producers_do() -> None:
     made = AIOKafkaClient()
     made.cluster.partitions_for_topic = lambda _: {0, 1}
@@ -245,13 +253,20 @@ async def test_a_consumer_tells_who_it_is_in_its_group() -> None:
 
 
 def test_a_consumer_makes_its_records_of_what_we_put_in_place(unpatched: None) -> None:
-    our_records.fetch_lean()
+    our_records.fetch_lean(1 << 20)
     our_records.read_any_header()
     assert {"PartitionRecords", "MemoryRecords"} <= names_of(fetcher.Fetcher)
     assert fetcher.PartitionRecords is our_records._Records
     assert fetcher.MemoryRecords is our_records._ForgivingRecords
     assert parameters(fetcher.PartitionRecords._consumer_record) == ["self", "tp", "record"]
     assert {"_consumer_record", "_records_iterator"} <= names_of(our_records._Records.__mro__[1])
+
+
+@pytest.mark.parametrize("parser", decompressing._PARSERS, ids=lambda parser: parser.__name__)
+def test_each_parser_finds_its_codecs_in_its_module(parser: Any) -> None:
+    names = {"gzip_decode", "lz4_decode", "snappy_decode"}
+    assert names <= set(vars(parser))
+    assert ("zstd_decode" in vars(parser)) == ("default" in parser.__name__)
 
 
 def test_the_parsers_that_we_derive_from_have_what_we_override() -> None:

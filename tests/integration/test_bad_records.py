@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER
+from support.batches import batch_of, produce
 from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, request
 
 KEY = b"key"
@@ -120,6 +121,63 @@ def test_a_timestamp_that_the_next_topic_refuses(setup: Setup) -> None:
     found = by_place(outcomes)
     assert [found[record.place].kind for record in sent] == ["remote", "remote", "invalid_request", "remote", "remote"]
     assert found[sent[2].place].record.value == sent[2].value
+
+
+def test_a_record_that_a_compacted_topic_refuses_falls_back_with_the_brokers_words(setup: Setup) -> None:
+    """Without a key. The client knows the error by no name, and one batch holds records with keys and without."""
+    _, pipeline = setup(partitions=1)
+    pipeline.alter("results", cleanup_policy="compact")
+    local = [request(n, local=0.95)._replace(key=None if n in {1, 4, 5} else b"key") for n in range(8)]
+    sent = pipeline.send(local)
+    worker = pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    found = by_place(outcomes)
+    kinds = [found[record.place].kind for record in sent]
+    assert kinds == ["invalid_request" if n in {1, 4, 5} else "local" for n in range(8)]
+    facts = found[sent[1].place].facts
+    assert facts is not None
+    assert "Compacted topic cannot accept message without key" in (facts.detail or "")
+    assert worker.actions()["record_refused"] == 3
+    assert worker.actions()["transaction_lost"] == 0, "it was known which ones, and why"
+
+
+def test_where_fallback_refuses_too_the_partition_stops_and_the_others_go_on(setup: Setup) -> None:
+    _, pipeline = setup(partitions=2)
+    for role in ("results", "fallback"):
+        pipeline.alter(role, cleanup_policy="compact")
+    keyless = request(0, local=0.95)._replace(key=None, partition=0)
+    worker = pipeline.ready_worker()
+    pipeline.wait_for_outcomes(pipeline.send([request(n, local=0.95)._replace(partition=n % 2) for n in range(4)]))
+    stopped = pipeline.send([keyless])
+    worker.wait_for("partition_stopped")
+    (line,) = [line for line in worker.told() if line["action"] == "partition_stopped"]
+    assert "the broker refuses the fallback of offset" in line["message"]
+    assert "without key" in line["message"]
+    assert worker.actions()["record_refused"] == 1, "no loop"
+    after = pipeline.send([request(9, local=0.95)._replace(partition=1)])
+    pipeline.wait_for_outcomes(after)
+    at = pipeline.committed("local", "requests", 0)
+    assert at is not None
+    assert at.offset == stopped[0].offset, "it waits, and is not lost"
+
+
+def test_a_batch_that_unpacks_to_gigabytes_falls_back_and_takes_no_memory(setup: Setup) -> None:
+    """Some 130 kilobytes on the wire. Unbounded, the worker took as much as there was."""
+    _, pipeline = setup(partitions=1)
+    before = pipeline.send([request(n) for n in range(3)])
+    offset = asyncio.run(produce(pipeline.servers, pipeline.tp("requests", 0), batch_of(4, 4 << 30)))
+    after = pipeline.send([request(n) for n in range(4, 7)])
+    sent = [*before, Sent(None, partition=0, offset=offset), *after]
+    worker = pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    bomb = by_place(outcomes)[0, offset]
+    assert (bomb.kind, bomb.record.value, bomb.record.key) == ("too_large", b"", None)
+    assert bomb.facts is not None
+    assert "more than [stream] window_bytes" in (bomb.facts.detail or "")
+    assert worker.actions()["batch_too_large"] == 1
+    assert worker.most_megabytes < 400
 
 
 @pytest.mark.parametrize("role", ["doubtful", "answers"])

@@ -178,10 +178,11 @@ async def test_wrong_topics(broker: Broker, tmp_path: Path, prefix: str) -> None
         NewTopic(f"{prefix}-doubtful", 6, 1, topic_configs={"cleanup.policy": "compact"}),
         NewTopic(f"{prefix}-answers", 3, 1, topic_configs={"retention.ms": "3600000"}),
         NewTopic(f"{prefix}-results", 6, 1, topic_configs={"max.message.bytes": "1000", "min.insync.replicas": "2"}),
+        NewTopic(f"{prefix}-fallback", 6, 1, topic_configs={"cleanup.policy": "compact,delete"}),
     )
     lines = [(level, text) for about, level, text in await found(settings) if about == "topics"]
     expected = [
-        ("fault", "-fallback: is missing; make it: bisupervised topics create"),
+        ("fault", "-fallback: cleanup.policy = compact refuses records without a key"),
         ("note", "-requests: 6 partitions, [topics] partitions says 2"),
         ("fault", "-doubtful: cleanup.policy = compact would drop records"),
         ("note", "-answers: 3 partitions, and "),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from bisupervised.streams.kafka.producer import put_away
 from bisupervised.streams.sandbox.broker import Broker
-from support.pipeline import PATIENCE_S, Setup, Worker, request, wait_until
+from support.pipeline import PATIENCE_S, Pipeline, Setup, Worker, check_exactly_once, request, wait_until
 
 pytestmark = pytest.mark.fresh
 
@@ -64,6 +67,43 @@ def test_a_worker_that_makes_no_progress_is_not_ready_and_says_where(setup: Setu
     remote.open_gate()
     pipeline.wait_for_outcomes(sent)
     wait_until_ready(worker)
+
+
+async def _leave_open(pipeline: Pipeline, transactional_id: str) -> None:
+    """A transaction with one record, of a producer that is not heard of again."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=pipeline.servers, transactional_id=transactional_id, transaction_timeout_ms=600_000
+    )
+    await producer.start()
+    await producer.begin_transaction()
+    await producer.send_and_wait(pipeline.topic("requests"), b"{}", partition=0)
+    await put_away(producer)
+
+
+async def _end(pipeline: Pipeline, transactional_id: str) -> None:
+    """Whoever takes its id has it aborted."""
+    async with AIOKafkaProducer(bootstrap_servers=pipeline.servers, transactional_id=transactional_id):
+        pass
+
+
+def test_records_behind_a_foreign_transaction_are_counted_and_told_apart(setup: Setup) -> None:
+    """Nobody can read them yet: not even the one that may be gone."""
+    _, pipeline = setup(partitions=1)
+    worker = pipeline.ready_worker()
+    asyncio.run(_leave_open(pipeline, f"foreign-{pipeline.name}"))
+    sent = pipeline.send([request(number, local=0.95) for number in range(50)])
+
+    def partition() -> dict[str, Any]:
+        with urlopen(worker.page + "api/status", timeout=10) as answer:
+            rows: list[dict[str, Any]] = json.load(answer)["partitions"]
+        return next(row for row in rows if row["agent"] == "local")
+
+    wait_until(lambda: partition()["held_back"] == 51, "what is held back", explain=lambda: str(partition()))
+    assert partition()["lag"] == 51
+    with urlopen(worker.page + "metrics", timeout=10) as answer:
+        assert 'bisupervised_partition_held_back_records{agent="local"' in answer.read().decode()
+    asyncio.run(_end(pipeline, f"foreign-{pipeline.name}"))
+    check_exactly_once(sent, pipeline.settle(sent))
 
 
 @pytest.mark.long(25)

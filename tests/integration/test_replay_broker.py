@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from bisupervised.schemas.codec import OUR_HEADERS, fall_back, header
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Source
 from bisupervised.streams.console.options import DONE
-from bisupervised.streams.kafka.last_transaction import producer_of
+from bisupervised.streams.kafka.last_transaction import last_of
 from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.tools.replay import ReplayOptions
 from bisupervised.streams.tools.replay_run import group_of_replay, run_replay
@@ -154,7 +154,7 @@ class LosingMarkers:
 
     async def begin(self, producer: Any) -> None:
         self._left -= 1
-        await producer_of(producer.client, self._group)  # a marker that is on its way would end this transaction, too
+        await last_of(producer.client, self._group)  # a marker that is on its way would end this transaction, too
         await self._begin(producer)
         if not self._left:
             producer._txn_manager._txn_partitions.update(self._places)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.errors import Lost, RecordsRefused
+from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
 from bisupervised.streams.plane.window.caution import CautionPolicy
@@ -22,9 +22,8 @@ from support.windows import TOPIC_ID, answer, log, window_policy
 TP = TopicPartition("requests", 0)
 
 DRAIN_S = 10.0  #: seconds until which a release waits
-
-TOO_LARGE = MessageSizeTooLargeError("too large")
-BAD_TIME = InvalidTimestampError("bad time")
+TOO_LARGE = Refusal(10, "too large")
+BAD_TIME = Refusal(32, "bad time")
 
 Reaction = Callable[["ScriptedBroker", Sequence[Outgoing], Progress], NoReturn]
 
@@ -49,7 +48,7 @@ class ScriptedBroker(NewGroup):
     first: bool = False  # nothing was
     topic: str = TOPIC_ID
     script: list[Reaction | None] = field(default_factory=list)
-    refuses: Mapping[bytes | None, KafkaError] = field(default_factory=dict)  # values it never takes
+    refuses: Mapping[bytes | None, Refusal] = field(default_factory=dict)  # values it never takes
     tells: bool = True  # whether it says which record it refuses, in a batch of several
     open_fails: int = 0
     progress_fails: list[Exception] = field(default_factory=list)

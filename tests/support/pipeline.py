@@ -217,6 +217,12 @@ class Worker:
     def running(self) -> bool:
         return self.process.poll() is None
 
+    @property
+    def most_megabytes(self) -> float:
+        """The most memory that it has held. It must be running."""
+        told = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) / 1024 for line in told.splitlines() if line.startswith("VmHWM"))
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -277,6 +277,9 @@ class FakeClients:
     def make_consumer(self) -> Any:
         return self._world.consumer
 
+    async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        return {tp: self._world.consumer.offsets("high") for tp in places}
+
     def make_outbox(self, tp: TopicPartition) -> Any:
         made = Outbox(self._world.brokers[tp])
         self._world.outboxes.append(made)

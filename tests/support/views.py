@@ -11,7 +11,7 @@ from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
-from bisupervised.streams.plane.standing import Standing
+from bisupervised.streams.plane.standing import End, Standing
 from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.telemetry.running_step import StepView
@@ -39,7 +39,9 @@ def step(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, sta
     observation.committed(outcomes)
     plane = {name: place for place, name in enumerate(PLANE, start=1)}
     found = [standing()] if standings is None else standings
-    return StepView(agent, observation.snapshot(), plane, found, {("requests", 0): 12}, told or {}, measured or {}, 2)
+    return StepView(
+        agent, observation.snapshot(), plane, found, {("requests", 0): End(11, 12)}, told or {}, measured or {}, 2
+    )
 
 
 def remote_step(*, budget: bool = True) -> StepView:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import CommitFailedError, KafkaError
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost, RecordsRefused
+from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.sending.outbox import AtLeastOnce
 from bisupervised.streams.plane.sending.routing import Router
@@ -120,7 +121,7 @@ async def test_refused_records_do_not_hide_that_the_offset_before_was_committed(
     wire = Wire(send_s=0.1, commit_s=1.0)
     made = await outbox(wire)
     await made.send([OUTCOME], Progress(1))
-    wire._fails = [MessageSizeTooLargeError()]
+    wire._fails = [Refusal(10)]
     with pytest.raises(RecordsRefused):
         await made.send([OUTCOME], Progress(2))
     assert wire.committed == [1]

@@ -40,7 +40,7 @@ def fetch(offset: int = 0, isolation: int = 0) -> Any:
 def test_it_has_what_the_clients_record_has(client_class: Any) -> None:
     fields = Fetched.__struct_fields__
     theirs = [[getattr(record, name) for name in fields] for record in fetch()]
-    fetch_lean()
+    fetch_lean(1 << 20)
     found = fetch()
     ours = list(found)
     assert all(type(record) is Fetched for record in ours)
@@ -52,7 +52,7 @@ def test_it_has_what_the_clients_record_has(client_class: Any) -> None:
 
 def test_it_goes_on_where_the_last_look_ended(client_class: Any) -> None:
     """A fetch is taken by parts."""
-    fetch_lean()
+    fetch_lean(1 << 20)
     found = fetch(offset=1)
     first = next(iter(found))
     assert (first.offset, found.next_fetch_offset) == (1, 2)
@@ -60,5 +60,5 @@ def test_it_goes_on_where_the_last_look_ended(client_class: Any) -> None:
 
 
 def test_it_is_no_work_for_the_garbage_collector(client_class: Any) -> None:
-    fetch_lean()
+    fetch_lean(1 << 20)
     assert not any(gc.is_tracked(record) for record in fetch())

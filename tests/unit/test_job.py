@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.streams.kafka.errors import Disconnected, Lost, RecordsRefused, Unsettled
+from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.tools.job import Interrupted, Job, Send, Superseded
 from support.virtual_time import on_virtual_time
@@ -69,10 +70,8 @@ class PlayedBroker:
         end = self.sends.popleft() if self.sends else None
         if end is not None:
             raise end
-        culprits: dict[int, KafkaError] = {
-            index: MessageSizeTooLargeError()
-            for index, each in enumerate(records)
-            if len(each.value or b"") > self.limit
+        culprits: dict[int, Refusal] = {
+            index: Refusal(10) for index, each in enumerate(records) if len(each.value or b"") > self.limit
         }
         if culprits:
             raise RecordsRefused(culprits if alone or self.tells else {})
@@ -180,9 +179,8 @@ def from_(cause: Exception) -> Lost:
 @pytest.mark.parametrize(
     ("error", "raised", "told"),
     [
-        (from_(ProducerFenced()), Superseded, "took over"),
+        (from_(ProducerFenced()), Interrupted, r"transaction timeout occurred.*run it again"),
         (from_(TimeoutError()), Interrupted, r"\(TimeoutError\): run it again"),
-        (RecordsRefused({0: InvalidTimestampError()}), Interrupted, "InvalidTimestamp"),
     ],
 )
 @on_virtual_time

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost
-from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.kafka.last_transaction import Described, LastTransaction, Producer, Reachable
 from bisupervised.streams.kafka.requests import DescribeTransactionsRequest, DescribeTransactionsResponse
 from bisupervised.streams.kafka.sender import OutboxPolicy, Sender, TransactionalSender
 from bisupervised.streams.plane.sending.coordinator import Coordination
@@ -480,3 +480,20 @@ async def test_a_connection_that_nobody_used_may_end() -> None:
     producer.connect()
     with pytest.raises(Lost, match="went away"):
         await outbox.send([], Progress(3))
+
+
+@pytest.mark.parametrize(
+    ("state", "producer", "timed_out"),
+    [
+        ("CompleteAbort", Producer(7, 4), True),  # the broker aborts what is too old, and fences who had it
+        ("CompleteAbort", Producer(7, 3), False),  # we aborted
+        ("CompleteAbort", Producer(7, 5), False),  # another one has begun, and aborted
+        ("CompleteAbort", Producer(8, 4), False),
+        ("Empty", Producer(7, 4), False),  # another one has just taken over
+        ("Ongoing", Producer(7, 4), False),
+        ("CompleteCommit", Producer(7, 4), False),
+    ],
+)
+def test_a_transaction_that_the_broker_ended_for_its_age(state: str, producer: Producer, timed_out: bool) -> None:
+    described = Described(state, 0, producer, frozenset())
+    assert described.timed_out(Producer(7, 3)) == timed_out

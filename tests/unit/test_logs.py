@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from bisupervised.streams.telemetry import logs
 from support.logs import LIBRARIES, logging_as_it_was, written
 
 log = logging.getLogger("bisupervised.streams.no_such")
@@ -49,6 +50,46 @@ def test_json_has_a_field_for_whatever_extra_holds() -> None:
         "records": 3,
         "odd": "{1}",
     }
+
+
+def test_a_repeated_warning_is_counted_and_told_with_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A librarys, too, however it orders what it lists. What is not a repetition is written."""
+    now = [100.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    stream, client = written("INFO", as_json=True), logging.getLogger("aiokafka.client")
+    for nodes in ([1, 2], [2, 1], [1, 2], [1]):
+        client.error("Unable to update metadata from %s", nodes)
+    for partition in ("a-0", "a-1", "a-0"):
+        log.warning("%s: away", partition, extra={"action": "acquire_failed"})
+        log.info("the same", extra={"action": "remote_retry"})
+        log.critical("stopped", extra={"action": "partition_stopped"})
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["message"] for line in lines if line["level"] == "ERROR"] == [
+        "Unable to update metadata from [1, 2]",
+        "Unable to update metadata from [1]",
+    ]
+    assert [line["message"] for line in lines if line["level"] == "WARNING"] == ["a-0: away", "a-1: away"]
+    assert [line["level"] for line in lines].count("INFO") == [line["level"] for line in lines].count("CRITICAL") == 3
+    stream.seek(0), stream.truncate()
+    now[0] = 111.0
+    log.info("anything")
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {line["message"]: line.get("repeated") for line in told} == {
+        "Unable to update metadata from [1, 2]": 2,
+        "a-0: away": 1,
+        "anything": None,
+    }
+
+
+def test_text_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    stream = written("INFO", as_json=False)
+    for now[0] in (100.0, 101.0, 102.0, 110.5):
+        log.warning("away", extra={"action": "acquire_failed"})
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("away")
+    assert second.endswith("away (2 times more since the last such line)")
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -17,7 +17,10 @@ from aiokafka.errors import (
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from bisupervised.streams.kafka.decompressing import BatchTooLarge
 from bisupervised.streams.kafka.errors import Lost, NotAllowed
+from bisupervised.streams.kafka.records import Oversized
+from bisupervised.streams.plane.standing import End
 from bisupervised.streams.plane.window.marks import Progress
 from support.partitions import Reaction, lost_after, lost_before
 from support.planes import A, B, World, places, records
@@ -459,8 +462,26 @@ async def test_markers_and_what_was_aborted_move_the_offset() -> None:
     await world.stop()
 
 
-@pytest.mark.parametrize("error", [OffsetOutOfRangeError({A: 0}), NoOffsetForPartitionError(A)])
-def test_a_missing_offset_stops_that_partition_only(error: KafkaError, caplog: pytest.LogCaptureFixture) -> None:
+@on_virtual_time
+async def test_what_could_not_be_unpacked_falls_back_and_goes_to_no_agent() -> None:
+    world = World()
+    world.consumer.logs[A] = [
+        Oversized(*A, each.offset, 0, None, None, [], "too much") if each.offset in {1, 2} else each
+        for each in records(A, 0, 1, 2, 3)
+    ]
+    await world.own(A)
+    assert await world.answer_all() == [[(0, 0), (0, 3)]]
+    await asyncio.sleep(1.0)
+    assert sorted(world.brokers[A].sent) == [b"answer 0", b"answer 3", b"too large 1", b"too large 2"]
+    assert world.brokers[A].stored is not None
+    assert world.brokers[A].stored.offset == 4
+    await world.stop()
+
+
+@pytest.mark.parametrize("error", [OffsetOutOfRangeError({A: 0}), NoOffsetForPartitionError(A), BatchTooLarge(1000, A)])
+def test_a_place_that_cannot_be_read_stops_that_partition_only(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     @on_virtual_time
     async def scenario() -> None:
         world = World()
@@ -947,11 +968,11 @@ async def test_how_partitions_stand() -> None:
 @on_virtual_time
 async def test_where_partitions_end_is_asked_of_the_broker() -> None:
     world = World()
-    world.consumer.offsets = lambda which: {"beginning": 0, "end": 9}[which]
+    world.consumer.offsets = lambda which: {"beginning": 0, "end": 9, "high": 11}[which]
     with pytest.raises(Lost, match="not been started"):
         await world.plane.ends()
     await world.own(A, B)
-    assert await world.plane.ends() == {A: 9, B: 9}
+    assert await world.plane.ends() == {A: End(9, 11), B: End(9, 11)}
     await world.stop()
 
 

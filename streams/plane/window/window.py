@@ -232,6 +232,16 @@ class Window:
             self._write_ahead.handed_out(allowed[-1].offset)
         return allowed
 
+    def put_aside(self, answer: Callable[[Incoming], Outgoing | None]) -> None:
+        """Pending records for which `answer` has an outcome get it, and go to no agent."""
+        made = [(slot, answer(slot.record)) for slot in self._pending]
+        self._pending = deque(slot for slot, outcome in made if outcome is None)
+        for slot, outcome in made:
+            if outcome is not None:
+                slot.state = HELD
+                self._held += 1
+                self.answer([slot], [outcome])
+
     def _abandon(self, slot: Slot) -> None:
         slot.state = HELD
         self._held += 1

@@ -1,0 +1,55 @@
+"""The same word about the same thing, once: what is said again within a while is counted, and told with the next one.
+
+While a broker is down, every client and every partition says so several times a second. The first line is written at
+once. Its repetitions are counted; after a rest, which doubles each time, one line tells how many there were.
+No I/O and no clock: callers pass `now`, in seconds of a monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+#: seconds until repetitions are told for the first time, and at most
+_FIRST_S, _LONGEST_S = 10.0, 300.0
+#: texts that are remembered, so that memory is bounded
+_MOST = 1000
+
+
+@dataclass(slots=True)
+class _Said:
+    """One text, and what became of its repetitions."""
+
+    since: float  #: when it was last written
+    rest_s: float  #: until its repetitions are told
+    again: int = 0  #: repetitions that were not written since
+
+
+class Repeats:
+    """Decides which lines are written."""
+
+    def __init__(self) -> None:
+        self._said: OrderedDict[Hashable, _Said] = OrderedDict()  # the last to be written stands last
+
+    def heard(self, text: Hashable, now: float) -> int | None:
+        """None where the line is not to be written; otherwise how often it was left out since the last time."""
+        said = self._said.get(text)
+        if said is None or now - said.since > 2 * said.rest_s:  # quiet since: it is news again
+            return self._write(text, now, _FIRST_S, said.again if said is not None else 0)
+        if now - said.since < said.rest_s:
+            said.again += 1
+            return None
+        return self._write(text, now, min(2 * said.rest_s, _LONGEST_S), said.again)
+
+    def over(self, now: float) -> dict[Hashable, int]:
+        """Texts whose repetitions are to be told although they are not said any more, and how many each has."""
+        found = {text: said for text, said in self._said.items() if said.again and now - said.since >= said.rest_s}
+        return {text: self._write(text, now, said.rest_s, said.again) for text, said in found.items()}
+
+    def _write(self, text: Hashable, now: float, rest_s: float, again: int) -> int:
+        self._said[text] = _Said(now, rest_s)
+        self._said.move_to_end(text)
+        if len(self._said) > _MOST:
+            self._said.popitem(last=False)
+        return again
