@@ -49,7 +49,9 @@ class Leaderless:
 
     def _metadata(self) -> bytes:
         self.asked += 1
-        partitions = [(LEADER_NOT_AVAILABLE, TP.partition, -1, [0], [])]
+        partitions: list[tuple[int, int, int, list[int], list[int]]] = [
+            (LEADER_NOT_AVAILABLE, TP.partition, -1, [0], [])
+        ]
         told = MetadataResponse_v0(
             brokers=[(0, "127.0.0.1", self._port)], topics=[(LEADER_NOT_AVAILABLE, TP.topic, partitions)]
         )
@@ -63,7 +65,8 @@ class Leaderless:
             await consumer.start()
             consumer.assign([TP])
             consumer.seek(TP, 0)
-            before, _ = self.asked, await asyncio.sleep(LOOKING_S)
+            before = self.asked
+            await asyncio.sleep(LOOKING_S)
             found = (self.asked - before) / LOOKING_S
             await consumer.stop()
         return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
-from bisupervised.streams.telemetry import logs
 from support.logs import LIBRARIES, logging_as_it_was, written
 
 log = logging.getLogger("bisupervised.streams.no_such")
@@ -55,7 +55,7 @@ def test_json_has_a_field_for_whatever_extra_holds() -> None:
 def test_a_repeated_warning_is_counted_and_told_with_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """A librarys, too, however it orders what it lists. What is not a repetition is written."""
     now = [100.0]
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream, client = written("INFO", as_json=True), logging.getLogger("aiokafka.client")
     for nodes in ([1, 2], [2, 1], [1, 2], [1]):
         client.error("Unable to update metadata from %s", nodes)
@@ -83,7 +83,7 @@ def test_a_repeated_warning_is_counted_and_told_with_the_next_line(monkeypatch: 
 
 def test_text_says_how_often(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = written("INFO", as_json=False)
     for now[0] in (100.0, 101.0, 102.0, 110.5):
         log.warning("away", extra={"action": "acquire_failed"})

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from bisupervised.streams.kafka.errors import Lost, NotAllowed, Unsettled
+from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.plane.window.marks import MarksError, Progress
 from support.partitions import (
     BAD_TIME,
@@ -467,7 +468,7 @@ async def test_the_very_last_send_is_committed_too() -> None:
 
 
 @pytest.mark.parametrize(("error", "why"), [(TOO_LARGE, b"too large 2"), (BAD_TIME, b"refused 2")])
-def test_a_refused_record_is_replaced_and_the_rest_go_on(error: object, why: bytes) -> None:
+def test_a_refused_record_is_replaced_and_the_rest_go_on(error: Refusal, why: bytes) -> None:
     @on_virtual_time
     async def scenario() -> None:
         broker = ScriptedBroker(ours(0), refuses={b"answer 2": error})
