@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import cramjam
 import numpy as np
@@ -84,7 +85,7 @@ class _Bounded:
         """As `_into` says."""
         return self._into(cramjam.zstd.decompress_into, payload)
 
-    def _into(self, decompress_into: Callable[[bytes, object], int], payload: bytes) -> bytes:
+    def _into(self, decompress_into: Callable[[bytes, Any], int], payload: bytes) -> bytes:
         """Into an output of a size that is given. What is not written of it costs no memory."""
         first = min(self.most, _FIRST + _RATIO * len(payload))
         for size in (first, self.most):

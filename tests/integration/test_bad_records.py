@@ -162,11 +162,11 @@ def test_where_fallback_refuses_too_the_partition_stops_and_the_others_go_on(set
     assert at.offset == stopped[0].offset, "it waits, and is not lost"
 
 
-def test_a_batch_that_unpacks_to_gigabytes_falls_back_and_takes_no_memory(setup: Setup) -> None:
-    """Some 130 kilobytes on the wire. Unbounded, the worker took as much as there was."""
+def test_a_batch_that_unpacks_to_a_gigabyte_falls_back_and_takes_no_memory(setup: Setup) -> None:
+    """Some 30 kilobytes on the wire, a gigabyte unpacked. Unbounded, the worker took as much as there was."""
     _, pipeline = setup(partitions=1)
     before = pipeline.send([request(n) for n in range(3)])
-    offset = asyncio.run(produce(pipeline.servers, pipeline.tp("requests", 0), batch_of(4, 4 << 30)))
+    offset = asyncio.run(produce(pipeline.servers, pipeline.tp("requests", 0), batch_of(4, 1 << 30)))
     after = pipeline.send([request(n) for n in range(4, 7)])
     sent = [*before, Sent(None, partition=0, offset=offset), *after]
     worker = pipeline.worker()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -96,7 +97,7 @@ def test_records_behind_a_foreign_transaction_are_counted_and_told_apart(setup: 
     def partition() -> dict[str, Any]:
         with urlopen(worker.page + "api/status", timeout=10) as answer:
             rows: list[dict[str, Any]] = json.load(answer)["partitions"]
-        return next(row for row in rows if row["agent"] == "local")
+        return next((row for row in rows if row["agent"] == "local"), {"held_back": None})
 
     wait_until(lambda: partition()["held_back"] == 51, "what is held back", explain=lambda: str(partition()))
     assert partition()["lag"] == 51
@@ -113,6 +114,9 @@ def test_a_worker_whose_broker_is_gone_is_not_ready_until_it_is_back(setup: Setu
         worker = pipeline.ready_worker()
         wait_until_ready(worker)
         broker.kill()
+        before, since = len(worker.told()), time.monotonic()
         wait_for_reason(worker, "the broker has not answered local for")
+        lines, seconds = len(worker.told()) - before, time.monotonic() - since
+        assert lines / seconds < 5.0, f"{lines} lines in {seconds:.0f} s: each thing is said once, then counted"
         broker.restart()
         wait_until_ready(worker)
