@@ -41,7 +41,7 @@ class Agent(ABC):
         return
 
     def owns(self, owned: int, partitions: int) -> None:
-        """Told after each rebalance: so many partitions of so many in all are this worker's."""
+        """Told after each rebalance: so many partitions of so many in all are this worker's. 0 in all: nobody knows."""
         return
 
     def objections(self, terms: Terms) -> list[str]:

@@ -25,6 +25,7 @@ from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
 from .transport import Response, Transport
+from .usage import Bounds, believed
 
 log = logging.getLogger(__name__)
 
@@ -215,11 +216,23 @@ class RemoteClient:
         try:
             with without_collecting():
                 reply = self.protocol.read(response, inquiry.inputs)
+            reply = self._bounded_usage(reply, inquiry, response)
             paid = self._policy.price.of(inquiry.inputs, reply.usage, inquiry.most)
         finally:
             permit.money = paid
             inquiry.is_billed(paid)
         return reply
+
+    def _bounded_usage(self, reply: Reply, inquiry: _Inquiry, response: Response) -> Reply:
+        """The reply with token counts that this call can have had."""
+        # where nobody says how long an answer can be, no more tokens were written than bytes have come
+        written = self._most_answer_tokens(inquiry.inputs) or (0 if self._bounded else len(response.body))
+        usage, doubts = believed(reply.usage, Bounds(len(inquiry.call.body), written))
+        if doubts:
+            self.meter.doubted()
+            if _worth_telling(self.meter.implausible):
+                _log_implausible(doubts, self.meter.implausible, inquiry.key)
+        return reply._replace(usage=usage)
 
     def _most_answer_tokens(self, asked: int) -> int:
         if self._bounded is None:
@@ -235,6 +248,17 @@ class RemoteClient:
         if self._clock() + wait_s >= ends:
             raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
         return wait_s
+
+
+def _worth_telling(count: int) -> bool:
+    """The first time, the tenth, the hundredth: a remote that miscounts does so in every answer."""
+    return str(count).rstrip("0") == "1"
+
+
+def _log_implausible(doubts: Sequence[str], count: int, key: str) -> None:
+    facts = {"action": "usage_implausible", "told": list(doubts), "count": count, "key": key}
+    text = "the remote's token counts cannot be: the most that the call can have used stands for them (%s; %d so far)"
+    log.warning(text, ", ".join(doubts), count, extra=facts)
 
 
 def _log_retry(error: RemoteFailure, attempt: int, wait_s: float, key: str) -> None:

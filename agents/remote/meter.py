@@ -45,6 +45,7 @@ class Meter:
         self._durations: dict[str, Histogram] = {}
         self._tokens = {"input": Histogram(TOKEN_BOUNDS), "output": Histogram(TOKEN_BOUNDS)}
         self._retries: Counter[str] = Counter()
+        self.implausible = 0  #: calls whose token counts were not believed
 
     def __repr__(self) -> str:
         return f"<Meter {self.statistics()}>"
@@ -60,6 +61,10 @@ class Meter:
     def retried(self, reason: str) -> None:
         """A call is made again, for this reason."""
         self._retries[reason] += 1
+
+    def doubted(self) -> None:
+        """The remote's token counts of a call cannot be."""
+        self.implausible += 1
 
     def used(self, usage: Usage | None) -> None:
         """What a call was billed for, where the remote tells."""

@@ -37,7 +37,7 @@ class Call(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens of one call, as the remote counts them."""
+    """Tokens of one call, as the remote counts them. Protocols hand on what it says; `usage.py` bounds it."""
 
     prompt_tokens: int  #: read, cached ones included
     completion_tokens: int = 0  #: written, reasoning included

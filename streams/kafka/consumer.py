@@ -1,4 +1,4 @@
-"""What a consumer has no call for: how long its next fetch waits, whether it still fetches, and leaving at once."""
+"""What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def wait_at_broker(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
     """From its next fetch on, a broker that has no records answers after so long; one under way is not changed."""
     consumer._fetcher._fetch_max_wait_ms = milliseconds  # noqa: SLF001  # an option of its making only
+
+
+def refresh_metadata(consumer: AIOKafkaConsumer) -> None:
+    """Have it ask soon how many partitions its topics have: of itself it asks every five minutes."""
+    consumer._client.force_metadata_update()  # noqa: SLF001  # nothing public asks
 
 
 def check_client(consumer: AIOKafkaConsumer) -> None:

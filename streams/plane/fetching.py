@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from ..kafka.consumer import check_client, leave_group, wait_at_broker
+from ..kafka.consumer import check_client, leave_group, refresh_metadata, wait_at_broker
 from ..kafka.decompressing import BatchTooLarge
 from ..kafka.errors import Lost
 from ..kafka.records import read_any_header
@@ -57,6 +57,7 @@ class Fetching:
         self._counters = counters
         self._holding = False  # the agent is not hungry
         self._relieving = False  # a partition is not fetched for that is to be soon
+        self._counted = 0  # partitions of the topic, as the client said last
 
     async def start(self, listener: ConsumerRebalanceListener) -> None:
         """Join the group; `listener` hears of rebalances. Raises `KafkaError`."""
@@ -120,9 +121,18 @@ class Fetching:
         return {tp: End(readable[tp], max(readable[tp], high[tp])) for tp in places}
 
     def partitions_in_all(self) -> int:
-        """Partitions of the topic, as far as the client knows now: some may be added."""
-        known = self._consumer.partitions_for_topic(self._policy.topic) or ()
-        return max(len(known), len(self._partitions))
+        """Partitions of the topic, as far as is known now; 0 where nothing is. Some may be added, and a moment in
+        which the client knows none changes nothing.
+        """
+        self._counted = len(self._consumer.partitions_for_topic(self._policy.topic) or ()) or self._counted
+        if not self._counted:
+            return 0
+        highest: int = max((tp.partition for tp in self._partitions), default=-1)
+        return max(self._counted, highest + 1)
+
+    def count_anew(self) -> None:
+        """Ask the broker how many there are: a rebalance may be about partitions that were added."""
+        refresh_metadata(self._consumer)
 
     # fetching
 

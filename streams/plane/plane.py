@@ -68,6 +68,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()  # more records
         self._crash: asyncio.Future[None] | None = None
+        self._partitions = 0  # of the topic, as the agent was told
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.policy.name} {list(self._owned.values())}>"
@@ -138,6 +139,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 await asyncio.sleep(_POLL_MS / 1000)
                 continue
             fetched_at = self._clock()
+            if self._owned and self._fetching.partitions_in_all() != self._partitions:
+                self._tell_owned()  # some were added
             self.pump()
             self._fetching.govern()
 
@@ -159,6 +162,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._fetching.prepare(tp)
             self._owned.own(tp)
         self._tell_owned()
+        self._fetching.count_anew()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Every assignor of this client takes everything away on each rebalance."""
@@ -172,8 +176,9 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             self._tell_owned()
 
     def _tell_owned(self) -> None:
-        """Tell the agent its share: asked anew each time, for partitions may be added to a topic."""
-        self._agent.owns(len(self._owned), self._fetching.partitions_in_all())
+        """Tell the agent its share of the partitions that are known now."""
+        self._partitions = self._fetching.partitions_in_all()
+        self._agent.owns(len(self._owned), self._partitions)
 
     # handing out
 

@@ -173,6 +173,7 @@ def _calls(sheet: Sheet, meter: Meter, end: Endpoint) -> None:
             sheet.histogram(m.TOKENS, buckets, *labels, kind)
     for reason, count in meter.statistics()["retries"].items():
         sheet.put(m.RETRIES, count, reason)
+    sheet.put(m.IMPLAUSIBLE, meter.implausible)
 
 
 def _cache(sheet: Sheet, cache: Mapping[str, Any] | None) -> None:

@@ -141,6 +141,11 @@ RETRIES = Metric(
     "Calls repeated after a failure, by its reason.",
     ("reason",),
 )
+IMPLAUSIBLE = Metric(
+    "bisupervised_remote_implausible_usage_total",
+    "counter",
+    "Answers whose token counts cannot be; the most that the call can have used stands for them.",
+)
 REPEATED = Metric(
     "bisupervised_remote_calls_repeated_total",
     "counter",

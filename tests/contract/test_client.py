@@ -215,6 +215,9 @@ def names_of(*classes: type) -> set[str]:
 async def test_a_consumer_waits_at_the_broker_for_so_long_and_tells_whether_it_fetches() -> None:
     consumer = AIOKafkaConsumer()
     assert consumer._client._sync_task is None
+    waiter = consumer._client._md_update_waiter
+    our_consumer.refresh_metadata(consumer)
+    assert waiter.done(), "the task that updates metadata is woken"
     consumer._fetcher = fetcher.Fetcher(consumer._client, SubscriptionState())  # as `start` does
     our_consumer.wait_at_broker(consumer, 7)
     assert consumer._fetcher._fetch_max_wait_ms == 7

@@ -58,8 +58,12 @@ class FakeConsumer:
         self.leaves.set()
         self._fetcher = SimpleNamespace(_fetch_max_wait_ms=500, error_future=self.fetching)  # where aiokafka keeps them
         self.requests: list[tuple[int, Any, Any]] = []  # sent past the client: node, request, which connection
-        self._client = SimpleNamespace(_sync_task=self.updating, send=self._send)  # as above
+        self._client = SimpleNamespace(  # as above
+            _sync_task=self.updating, send=self._send, force_metadata_update=self._update
+        )
         self._coordinator = SimpleNamespace(coordinator_id=3, group_id="group", member_id="member")
+        self.metadata: set[int] | None = None  # what it knows of partitions until it asks; None: all there are
+        self.asks = True  # what it asks is answered
         self._asked: tuple[set[TopicPartition], float] = (set(), 0.0)  # what the fetch under way is for, and its end
 
     # told by the test
@@ -111,7 +115,11 @@ class FakeConsumer:
         self._more.set()
 
     def partitions_for_topic(self, topic: str) -> set[int]:
-        return {tp.partition for tp in self.logs}
+        return {tp.partition for tp in self.logs} if self.metadata is None else self.metadata
+
+    def _update(self) -> None:
+        if self.asks:
+            asyncio.get_running_loop().call_later(0.5, setattr, self, "metadata", None)
 
     async def position(self, tp: TopicPartition) -> int:
         return self.positions[tp]

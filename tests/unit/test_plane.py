@@ -238,6 +238,38 @@ async def test_the_agent_is_told_its_share_after_each_rebalance() -> None:
 
 
 @on_virtual_time
+async def test_the_share_follows_metadata_that_comes_late() -> None:
+    world = World()
+    world.consumer.metadata = {0}  # as known for up to five minutes
+    await world.own(B)
+    assert world.shares[-1] == (1, 2), "one with that number is there, so there are two"
+    await asyncio.sleep(1.0)
+    world.consumer.logs.update({TopicPartition("requests", 2): [], TopicPartition("requests", 3): []})
+    world.consumer.metadata = {0, 1}
+    await world.own(A)
+    assert world.shares[-1] == (1, 2), "nothing tells of more yet"
+    await asyncio.sleep(1.0)
+    assert world.shares[-1] == (1, 4), "but it is asked at each rebalance"
+    await world.stop()
+
+
+@on_virtual_time
+async def test_the_share_of_an_unknown_number_is_that_of_the_last_known_or_none() -> None:
+    world = World()
+    world.consumer.asks, world.consumer.metadata = False, set()
+    await world.own(A)
+    assert world.shares[-1] == (1, 0), "not all of it"
+    world.consumer.metadata = None
+    await asyncio.sleep(1.0)
+    assert world.shares[-1] == (1, 2)
+    world.consumer.metadata = set()  # a moment without
+    await world.own(B)
+    await asyncio.sleep(1.0)
+    assert world.shares[-1] == (1, 2)
+    await world.stop()
+
+
+@on_virtual_time
 async def test_the_share_is_kept_until_what_is_in_flight_has_ended() -> None:
     world = World()
     world.consumer.write(A, 0)

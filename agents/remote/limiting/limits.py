@@ -78,7 +78,7 @@ class Limits:
         return max(1, int(self._policy.in_flight * self._share + 1e-9)) if self._share else 0
 
     def share(self, owned: int, partitions: int, now: float) -> None:
-        """This worker owns so many partitions of so many."""
+        """This worker owns so many partitions of so many; of a number that nobody knows, it has no share."""
         self._share = min(1.0, owned / partitions) if partitions else 0.0
         for pace in (self.requests, self.tokens):
             if pace is not None:

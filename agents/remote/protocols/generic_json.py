@@ -128,7 +128,7 @@ class GenericJson:
         return Reply([self._answer(each) for each in found], brief(model or self.model), self._usage(document))
 
     def _usage(self, document: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
-        counts = [_count(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
+        counts = [_optional(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
         return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
 
     def _found(self, document: Any, asked: int) -> list[Any]:  # noqa: ANN401  # any JSON value
@@ -180,11 +180,6 @@ def _optional(document: Any, path: str | None) -> Any:  # noqa: ANN401  # any JS
         return None if path is None else find(document, path)
     except LookupError:
         return None
-
-
-def _count(document: Any, path: str | None) -> int | None:  # noqa: ANN401  # any JSON value
-    found = _optional(document, path)
-    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def _said(document: Any) -> str:  # noqa: ANN401  # any JSON value

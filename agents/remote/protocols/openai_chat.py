@@ -43,25 +43,10 @@ class _Choice(msgspec.Struct):
     logprobs: _Logprobs | None = None
 
 
-class _Cached(msgspec.Struct):
-    cached_tokens: int | None = 0
-
-
-class _Reasoning(msgspec.Struct):
-    reasoning_tokens: int | None = 0
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = 0
-    completion_tokens: int | None = 0
-    prompt_tokens_details: _Cached | None = None
-    completion_tokens_details: _Reasoning | None = None
-
-
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
     model: str | None = None
-    usage: _Usage | None = None
+    usage: Any = None  # a count that is none must not cost the answer
 
 
 _completion = msgspec.json.Decoder(_Completion)
@@ -219,14 +204,15 @@ def _text(choice: _Choice) -> str:
     return message.content
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def _usage(usage: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
     if usage is None:
         return None
-    cached = usage.prompt_tokens_details or _Cached()
-    reasoning = usage.completion_tokens_details or _Reasoning()
+    if not isinstance(usage, dict):
+        return Usage(usage)  # no count of anything: whoever reads it says so
+    cached, reasoning = (usage.get(f"{name}_tokens_details") for name in ("prompt", "completion"))
     return Usage(
-        usage.prompt_tokens or 0,
-        usage.completion_tokens or 0,
-        cached.cached_tokens or 0,
-        reasoning.reasoning_tokens or 0,
+        usage.get("prompt_tokens") or 0,
+        usage.get("completion_tokens") or 0,
+        (cached.get("cached_tokens") if isinstance(cached, dict) else 0) or 0,
+        (reasoning.get("reasoning_tokens") if isinstance(reasoning, dict) else 0) or 0,
     )

@@ -85,4 +85,7 @@ class Tei:
 
 
 def _usage(tokens: str) -> Usage | None:
-    return Usage(int(tokens)) if tokens.isdecimal() else None
+    try:
+        return Usage(int(tokens)) if tokens else None
+    except ValueError:  # no number, or one of more digits than Python reads
+        return Usage(tokens)  # type: ignore[arg-type]  # no count: whoever reads it says so
