@@ -14,6 +14,7 @@ from aiokafka.protocol.admin import ApiVersionRequest
 
 from ..console.output import counted
 from ..flow import group_of
+from ..kafka.asking import ask_any, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..topics.admin import admin_client, configured
@@ -36,13 +37,14 @@ async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]
     settings = configuration.settings
     try:
         async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
-            nodes = (await admin.describe_cluster())["brokers"]
-            client = client_of(admin)
-            told = await client.send(client.get_random_node(), ApiVersionRequest())
+            there, away = await who_answers(client_of(admin))
+            told = (await ask_any(client_of(admin), ApiVersionRequest())).answer
     except BrokerUnreachable as error:
         yield fault("broker", str(error))
         return
-    yield ok("broker", f"{settings.kafka.bootstrap_servers} answers: {counted(len(nodes), 'broker')}")
+    yield ok("broker", f"{counted(len(there), 'broker')} of {len(there) + len(away)} answers: {', '.join(there)}")
+    if away:
+        yield note("broker", f"{', '.join(away)} does not answer: its partitions wait where it has the only replica")
     versions = {key: highest for key, _, highest in told.api_versions}
     exactly_once = settings.stream.delivery == "exactly_once"
     if versions.get(_TXN_OFFSET_COMMIT, -1) >= _SINCE_2_5:

@@ -8,6 +8,7 @@
     │       └── Unsettled      the committed offset may still change: a transaction hangs on it
     ├── NotAllowed             the broker does not let us; nothing was committed
     └── BrokerUnreachable      no broker answered
+        └── NotLetIn           one is there, and takes no connection of ours
 
 Trying again does not mend a `NotAllowed`: whoever meets one lets it end the worker, which has lost nothing.
 """
@@ -73,6 +74,10 @@ class Unsettled(Lost):
 
 class BrokerUnreachable(BiSupervisedError):
     """No broker answered. The message says where it was looked for and what to do."""
+
+
+class NotLetIn(BrokerUnreachable):
+    """A broker is there, and takes no connection of ours: to wait does not help."""
 
 
 class NotAllowed(BiSupervisedError):

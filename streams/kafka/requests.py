@@ -24,6 +24,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
 
+from .asking import ask_any
 from .errors import Unsettled
 
 
@@ -126,7 +127,7 @@ async def topic_id(client: AIOKafkaClient, topic: str) -> str:
     Raises `KafkaError`.
     """
     try:
-        response: Any = await client.send(client.get_random_node(), _MetadataRequest(topic))
+        response: Any = (await ask_any(client, _MetadataRequest(topic))).answer
     except (IncompatibleBrokerVersion, NotImplementedError):
         return ""
     for error_code, name, identity, *_ in response.topics:

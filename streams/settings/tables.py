@@ -112,6 +112,9 @@ class KafkaSettings(_Table):
         default=60.0, description="seconds a worker has to join a rebalance, draining included"
     )
     request_timeout_s: _Seconds = Field(default=15.0, description="seconds to wait for one answer of the broker")
+    start_wait_s: _NotNegative = Field(
+        default=60.0, description="seconds that a worker's start waits for a broker before it ends with status 1"
+    )
 
 
 class TopicsSettings(_Table):

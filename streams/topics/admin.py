@@ -10,8 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from ..kafka.asking import AskingAdmin
 from ..kafka.connection import Connection, why_not
-from ..kafka.errors import BrokerUnreachable
+from ..kafka.errors import BrokerUnreachable, NotLetIn
 from ..kafka.producer import DEFAULT_MESSAGE_BYTES
 from ..settings.broker import connection
 from ..settings.tables import Settings
@@ -25,14 +26,14 @@ def admin_of(settings: Settings) -> AbstractAsyncContextManager[AIOKafkaAdminCli
 @asynccontextmanager
 async def admin_client(reach: Connection, patience_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client over this connection; `patience_s`: seconds for one request. Raises `BrokerUnreachable`."""
-    admin = AIOKafkaAdminClient(**reach.options(), request_timeout_ms=round(patience_s * 1000))
+    admin = AskingAdmin(**reach.options(), request_timeout_ms=round(patience_s * 1000))
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(patience_s * len(reach.servers.split(","))):  # one that hangs hides no other
             await admin.start()
         yield admin
     except (KafkaError, TimeoutError, OSError) as error:
         if why := await why_not(reach, patience_s):
-            raise BrokerUnreachable(f"the Kafka broker at {reach.servers} does not let us in: {why}") from error
+            raise NotLetIn(f"the Kafka broker at {reach.servers} does not let us in: {why}") from error
         raise BrokerUnreachable(
             f"no Kafka broker answers at {reach.servers} ({str(error) or type(error).__name__}). "
             "Start one (`bisupervised broker`), or set [kafka] bootstrap_servers to where yours listens."

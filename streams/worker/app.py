@@ -34,7 +34,7 @@ from ..web.site import Site, make_site
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agent, make_router, plane_policy
-from .preflight import TopicFacts, preflight
+from .preflight import TopicFacts, until_answered
 from .pulse import Pulse
 from .reload import Reloader, Reloading
 from .restarts import AgentRestarts
@@ -133,7 +133,7 @@ def create_app(
     """
     settings = configuration.settings
     flow = [step for step in steps(settings).values() if step.agent in agents]
-    facts = _run(preflight(configuration, flow))
+    facts = _run(until_answered(configuration, flow))
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():

@@ -5,6 +5,8 @@ All that is missing is told at once. What a worker later needs of the answers is
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +16,9 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from ...schemas.errors import ConfigurationError
 from ..flow import topics_of
+from ..kafka.asking import ask_any, who_answers
 from ..kafka.client import client_of
-from ..kafka.errors import NotAllowed
+from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
 from ..settings.file import Configuration
 from ..settings.tables import Settings
 from ..topics.admin import admin_client, count_partitions, message_bytes
@@ -23,6 +26,10 @@ from ..topics.admin import admin_client, count_partitions, message_bytes
 if TYPE_CHECKING:
     from ..flow import Step
 
+log = logging.getLogger(__name__)
+
+#: seconds until a broker that was not there is asked again
+_AGAIN_S = 1.0
 #: no partition holds a record there
 _NO_OFFSET = 2**62
 
@@ -40,6 +47,7 @@ async def preflight(configuration: Configuration, flow: Sequence[Step]) -> Topic
     settings = configuration.settings
     wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
     async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
+        await _tell_who_answers(admin)
         partitions = await count_partitions(admin, wanted)
         missing = [name for name in wanted if name not in partitions]
         if missing:
@@ -48,6 +56,31 @@ async def preflight(configuration: Configuration, flow: Sequence[Step]) -> Topic
             raise ConfigurationError(denied)
         limits = {name: await message_bytes(admin, name) for name in wanted}
     return TopicFacts(partitions, limits)
+
+
+async def until_answered(configuration: Configuration, flow: Sequence[Step]) -> TopicFacts:
+    """As `preflight`; asks again for `[kafka] start_wait_s` seconds while no broker answers."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + configuration.settings.kafka.start_wait_s
+    while True:
+        try:
+            return await preflight(configuration, flow)
+        except NotLetIn:
+            raise
+        except BrokerUnreachable as error:
+            if clock() >= deadline:
+                raise
+            log.warning("waits for a broker: %s", error, extra={"action": "broker_awaited"})
+            await asyncio.sleep(_AGAIN_S)
+
+
+async def _tell_who_answers(admin: Any) -> None:  # noqa: ANN401  # aiokafka has no types
+    there, away = await who_answers(client_of(admin))
+    if away:
+        text = "the broker at %s does not answer; %s does"
+        log.warning(text, ", ".join(away), ", ".join(there) or "none", extra={"action": "broker_silent"})
+    else:
+        log.info("all brokers answer: %s", ", ".join(there), extra={"action": "brokers_answer"})
 
 
 def _missing(settings: Settings, name: str) -> str:
@@ -64,6 +97,6 @@ async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka
     """
     client = client_of(admin)
     partitions = [(0, _NO_OFFSET, 1)]
-    told = await client.send(client.get_random_node(), FetchRequest(0, 0, 1, 1, [(topic, partitions)]))
+    told, _ = await ask_any(client, FetchRequest(0, 0, 1, 1, [(topic, partitions)]))
     codes = [code for _, answers in told.topics for _, code, *_ in answers]
     return TopicAuthorizationFailedError.errno not in codes

@@ -73,6 +73,7 @@ READ = {
     "_metadata_update",
     "_rebalance_timeout",
     "_relative_offset",
+    "_send_request",
     "_sender",
     "_sync_task",
     "_txn_manager",
@@ -199,6 +200,9 @@ async def test_partitions_are_waited_for_as_producers_do() -> None:
 
 async def test_an_admin_client_has_a_client() -> None:
     admin = AIOKafkaAdminClient()
+    assert parameters(AIOKafkaAdminClient._send_request) == ["self", "request", "node_id"]
+    assert parameters(AIOKafkaAdminClient._send_to_controller) == ["self", "request"]
+    assert {"_send_request", "_send_to_controller"} <= names_of(AIOKafkaAdminClient)
     assert isinstance(our_client.client_of(admin), AIOKafkaClient)
     await admin.close()
 

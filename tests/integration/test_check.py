@@ -94,7 +94,7 @@ def test_everything_is_there(broker: Broker, tmp_path: Path, prefix: str, capsys
     assert document["ok"] is True
     texts = [finding["text"] for finding in document["findings"] if finding["level"] == "ok"]
     assert texts[:3] == [
-        f"{broker.bootstrap_servers} answers: 1 broker",
+        f"1 broker of 1 answers: {broker.bootstrap_servers}",
         "speaks the protocol of Kafka 2.5 or later",
         "transactions work",
     ]

@@ -42,7 +42,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[VirtualTimeLoop, fau
     async def no_broker(*_: Any) -> TopicFacts:
         return TopicFacts({}, {})
 
-    monkeypatch.setattr(module, "preflight", no_broker)
+    monkeypatch.setattr(module, "until_answered", no_broker)
     monkeypatch.setattr(module, "settle_heap", lambda: None)
     loop = VirtualTimeLoop()
     asyncio.set_event_loop(loop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,9 +60,8 @@ class FakeClient:
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer
         self.asked: list[bytes] = []
-
-    def get_random_node(self) -> int:
-        return 1
+        self.cluster = SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)])
+        self._conns: dict[Any, Any] = {}
 
     async def send(self, node_id: int, request: _MetadataRequest) -> Any:
         if isinstance(self.answer, Exception):
