@@ -11,16 +11,19 @@ import random
 from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     NodeNotReadyError,
+    NoError,
     NotControllerError,
     RequestTimedOutError,
+    for_code,
 )
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.api import Request
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 #: how a broker is not there
 _AWAY = (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError)
@@ -55,6 +58,18 @@ def connected(client: AIOKafkaClient, node: int) -> bool:
     """A connection to this broker stands."""
     lines = client._conns  # noqa: SLF001  # nothing public tells
     return any(number == node and line.connected() for (number, _), line in lines.items())
+
+
+class AskingClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no types
+    """A client that is told by any broker who a coordinator is."""
+
+    async def coordinator_lookup(self, coordinator_type: CoordinationType, coordinator_key: str) -> int:
+        """The node of the coordinator. Raises `KafkaError`."""
+        answer = (await ask_any(self, FindCoordinatorRequest(coordinator_key, coordinator_type))).answer
+        error = for_code(answer.error_code)
+        if error is not NoError:
+            raise error
+        return int(answer.coordinator_id)
 
 
 class AskingAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types

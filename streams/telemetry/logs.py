@@ -65,30 +65,21 @@ class _Once(logging.StreamHandler[TextIO]):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._repeats = Repeats()
-        self._left_out: dict[Hashable, logging.LogRecord] = {}  # the last one of each text
+        self._repeats = Repeats[logging.LogRecord]()
         self._looked = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
         if now - self._looked > _LOOK_S:
             self._looked = now
-            self._tell_what_is_over(now)
+            for line, again in self._repeats.over(now):
+                super().emit(_repeated(line, again))
         if not logging.WARNING <= record.levelno < logging.CRITICAL:
             super().emit(record)
             return
-        text = _text(record)
-        again = self._repeats.heard(text, now)
-        if again is None:
-            self._left_out[text] = record
-        else:
-            self._left_out.pop(text, None)
-            super().emit(_repeated(record, again))
-
-    def _tell_what_is_over(self, now: float) -> None:
-        for text, again in self._repeats.over(now).items():
-            if (record := self._left_out.pop(text, None)) is not None:
-                super().emit(_repeated(record, again))
+        left_out = self._repeats.heard(_text(record), record, now)
+        if left_out is not None:
+            super().emit(_repeated(record, left_out))
 
 
 def _text(record: logging.LogRecord) -> Hashable:

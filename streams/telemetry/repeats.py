@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Line = TypeVar("Line")
 
 #: seconds until repetitions are told for the first time, and at most
 _FIRST_S, _LONGEST_S = 10.0, 300.0
@@ -18,34 +21,38 @@ _MOST = 1000
 
 
 @dataclass(slots=True)
-class _Said:
+class _Said(Generic[Line]):
     """One text, and what became of its repetitions."""
 
     since: float  #: when it was last written
     rest_s: float  #: until its repetitions are told
     again: int = 0  #: repetitions that were not written since
+    line: Line | None = None  #: the last of them
 
 
-class Repeats:
+class Repeats(Generic[Line]):
     """Decides which lines are written."""
 
     def __init__(self) -> None:
-        self._said: OrderedDict[Hashable, _Said] = OrderedDict()  # the last to be written stands last
+        self._said: OrderedDict[Hashable, _Said[Line]] = OrderedDict()  # the last to be written stands last
 
-    def heard(self, text: Hashable, now: float) -> int | None:
-        """None where the line is not to be written; otherwise how often it was left out since the last time."""
+    def heard(self, text: Hashable, line: Line, now: float) -> int | None:
+        """None where the line is not to be written; otherwise how often its text was left out since the last time."""
         said = self._said.get(text)
         if said is None or now - said.since > 2 * said.rest_s:  # quiet since: it is news again
             return self._write(text, now, _FIRST_S, said.again if said is not None else 0)
         if now - said.since < said.rest_s:
             said.again += 1
+            said.line = line
             return None
         return self._write(text, now, min(2 * said.rest_s, _LONGEST_S), said.again)
 
-    def over(self, now: float) -> dict[Hashable, int]:
-        """Texts whose repetitions are to be told although they are not said any more, and how many each has."""
-        found = {text: said for text, said in self._said.items() if said.again and now - said.since >= said.rest_s}
-        return {text: self._write(text, now, said.rest_s, said.again) for text, said in found.items()}
+    def over(self, now: float) -> list[tuple[Line, int]]:
+        """Lines whose repetitions are to be told although they are not said any more, and how many each has."""
+        found = [(text, said) for text, said in self._said.items() if said.again and now - said.since >= said.rest_s]
+        for text, said in found:
+            self._write(text, now, said.rest_s, said.again)
+        return [(said.line, said.again) for _, said in found if said.line is not None]
 
     def _write(self, text: Hashable, now: float, rest_s: float, again: int) -> int:
         self._said[text] = _Said(now, rest_s)

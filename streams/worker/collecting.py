@@ -66,6 +66,7 @@ async def collect_by_need(
 
 def _look(rule: CollectRule, clock: Callable[[], float]) -> None:
     began = clock()
+    gc.disable()  # a model may have switched it on
     generation = rule.due(gc.get_count(), began)
     if generation is not None:
         gc.collect(generation)

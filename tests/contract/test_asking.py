@@ -10,17 +10,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import CreateTopicsResponse_v0
+from aiokafka.protocol.coordination import FindCoordinatorResponse_v0
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v1
-from bisupervised.streams.kafka.asking import ask_any, who_answers
+from bisupervised.streams.kafka.asking import AskingClient, ask_any, who_answers
 from bisupervised.streams.kafka.client import client_of
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.requests import topic_id
 from bisupervised.streams.topics.admin import admin_client, count_partitions
 
-METADATA, API_VERSIONS, CREATE_TOPICS = 3, 18, 19
+METADATA, FIND_COORDINATOR, API_VERSIONS, CREATE_TOPICS = 3, 10, 18, 19
 HOST = "127.0.0.1"
 ROUNDS = 20  # one in 3 ** 20 runs would pass by chance with a question to one broker only
 
@@ -52,11 +53,13 @@ class Cluster:
 
     def _answer(self, key: int) -> bytes:
         if key == API_VERSIONS:
-            keys = [(API_VERSIONS, 0, 0), (METADATA, 1, 1), (CREATE_TOPICS, 0, 0)]
+            keys = [(API_VERSIONS, 0, 0), (METADATA, 1, 1), (CREATE_TOPICS, 0, 0), (FIND_COORDINATOR, 0, 0)]
             return struct.pack(">hi", 0, len(keys)) + b"".join(struct.pack(">hhh", *each) for each in keys)
         if key == CREATE_TOPICS:
             self.created += 1
             return bytes(CreateTopicsResponse_v0(topic_errors=[("made", 0)]).encode())
+        if key == FIND_COORDINATOR:
+            return bytes(FindCoordinatorResponse_v0(error_code=0, coordinator_id=7, host=HOST, port=1).encode())
         brokers = [(number, HOST, port, None) for number, port in enumerate([self.port, *self.dead])]
         controller = self.controllers.pop(0) if len(self.controllers) > 1 else self.controllers[0]
         topics = [(0, "requests", False, [(0, 0, 0, [0], [0])])]
@@ -113,6 +116,15 @@ async def test_an_owner_asks_for_the_topics_id_wherever_it_is_told() -> None:
             client = AIOKafkaClient(bootstrap_servers=f"{HOST}:{cluster.port}")
             await client.bootstrap()
             assert await topic_id(client, "requests") == ""
+            await client.close()
+
+
+async def test_a_coordinator_is_found_wherever_it_is_told() -> None:
+    async with served() as cluster:
+        for _ in range(ROUNDS):
+            client = AskingClient(bootstrap_servers=f"{HOST}:{cluster.port}")
+            await client.bootstrap()
+            assert await client.coordinator_lookup(CoordinationType.GROUP, "group") == 7
             await client.close()
 
 

@@ -27,6 +27,7 @@ from aiokafka.errors import ConcurrentTransactions, KafkaError
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.api import Request
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
@@ -177,6 +178,7 @@ async def test_what_a_client_has() -> None:
     assert parameters(made._wait_on_metadata) == ["topic"]
     assert parameters(made.send) == ["node_id", "request", "group"]
     assert parameters(made.coordinator_lookup) == ["coordinator_type", "coordinator_key"]
+    assert parameters(FindCoordinatorRequest) == ["coordinator_key", "coordinator_type"]
     assert parameters(made.get_random_node) == []
     assert inspect.iscoroutinefunction(made.bootstrap)
     assert names_of(AIOKafkaClient) >= {"_conns", "_sync_task", "_md_synchronizer"}

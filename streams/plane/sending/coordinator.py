@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from ...kafka.asking import AskingClient
 from ...kafka.client import partitions_for
 from ...kafka.connection import Connection
 from ...kafka.errors import Lost, denial
@@ -122,7 +123,7 @@ class Coordinator:
     async def _connected(self) -> AIOKafkaClient:
         async with self._connecting:
             if self._client is None:
-                client = AIOKafkaClient(**self._connection.options())
+                client = AskingClient(**self._connection.options())
                 try:
                     await client.bootstrap()
                 except BaseException:
