@@ -74,7 +74,8 @@ class _Packed:
         """One by one, for there may be millions. Where a topic was compacted, some of these records are no more."""
         batch, (topic, number) = self._batch, self._tp
         first, end, timestamp = batch.base_offset, batch.next_offset, batch.max_timestamp
-        log.error("%s offsets %d to %d: %s", self._tp, first, end - 1, detail, extra={"action": "batch_too_large"})
+        text = "%s-%d offsets %d to %d: %s"
+        log.error(text, topic, number, first, end - 1, detail, extra={"action": "batch_too_large"})
         for offset in range(first, end):
             yield Oversized(topic, number, offset, timestamp, None, None, [], detail)
 
