@@ -38,7 +38,7 @@ class Client:
 @pytest.fixture(autouse=True)
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[Client]:
     Client.made = []
-    monkeypatch.setattr(coordinator, "AIOKafkaClient", Client)
+    monkeypatch.setattr(coordinator, "AskingClient", Client)
     return Client.made
 
 
