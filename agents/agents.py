@@ -40,6 +40,10 @@ class Agent(ABC):
         """Told before partitions go, by a rebalance or a stop: give back what has not begun. `owns` follows."""
         return
 
+    def reads(self, partition: int, topic_id: str) -> None:
+        """Told before the first record of a partition: the id of its topic, '' where none is known."""
+        return
+
     def owns(self, owned: int, partitions: int) -> None:
         """Told after each rebalance: so many partitions of so many in all are this worker's. 0 in all: nobody knows."""
         return
@@ -86,6 +90,10 @@ class LocalAgent(Agent):
             # restarts of a model that answers nothing would reach Faust's limit, and end the worker
             with suppress(Exception), batch:
                 batch.resolve(await self._decide(batch.records))
+
+    def reads(self, partition: int, topic_id: str) -> None:
+        """Say in what is written of its records which topic they belong to."""
+        self._local.reads(partition, topic_id)
 
     @property
     def appetite(self) -> int | None:

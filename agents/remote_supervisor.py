@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from ..schemas.codec import decode_facts, facts_of, fall_back, publish
+from ..schemas.codec import decode_facts, facts_of, fall_back, publish, requested_ms
 from ..schemas.errors import InvalidRequest
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Verdict
 from .supervision.arbitration import JOINT, arbitrate, estimate
@@ -100,7 +100,7 @@ class RemoteSupervisor:
             supervisor=self._supervisor.name,
             model=verdict.model,
             thresholds=self._thresholds,
-            requested_ms=record.timestamp,
+            requested_ms=requested_ms(record, facts),
             latency_ms=verdict.latency_ms,
             cost=verdict.cost,
             repeated=verdict.repeated,
@@ -122,7 +122,7 @@ class RemoteSupervisor:
             supervisor=self._supervisor.name,
             model=local.model,
             thresholds=self._thresholds,
-            requested_ms=record.timestamp,
+            requested_ms=requested_ms(record, facts),
             latency_ms=local.latency_ms,
             cost=remote.cost,
             repeated=remote.repeated,

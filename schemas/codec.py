@@ -20,6 +20,7 @@ from .records import (
     Headers,
     Incoming,
     Outgoing,
+    Replayed,
     Result,
     Route,
     Source,
@@ -36,6 +37,7 @@ _encoder = msgspec.json.Encoder()
 _facts_decoder = msgspec.json.Decoder(Facts)
 _result_decoder = msgspec.json.Decoder(Result)
 _version_decoder = msgspec.json.Decoder(_Versioned)
+_replayed_decoder = msgspec.json.Decoder(Replayed)
 
 #: longest `detail` carried in a header, characters
 DETAIL_CHARS = 300
@@ -76,6 +78,23 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 def source_of(record: Incoming) -> Source:
     """The identity of a record of `requests`."""
     return Source(record.topic, record.partition, record.offset)
+
+
+def replayed(record: Incoming) -> Replayed | None:
+    """What a replay wrote on a request; None where it is none, or the header is unreadable: then it is not ours."""
+    document = header(record.headers, REPLAY_HEADER) if record.headers else None
+    try:
+        return None if document is None else _replayed_decoder.decode(document)
+    except msgspec.DecodeError:
+        return None
+
+
+def request_ms(record: Incoming) -> int:
+    """When a record of `requests` was requested first: its own timestamp, unless a replay says what it was."""
+    former = replayed(record)
+    if former is None or former.requested_ms is None or not 0 <= former.requested_ms <= _LATEST_MS:
+        return record.timestamp
+    return former.requested_ms
 
 
 def decode_request(record: Incoming, shape: RequestFormat) -> Request:
@@ -141,7 +160,7 @@ def header(headers: Headers, name: str) -> bytes | None:
 
 
 def decode_facts(record: Incoming) -> Facts:
-    """Read the facts off a record of `doubtful`, `answers` or `fallback`.
+    """Read the facts off a record of `doubtful`, `answers` or `fallback`. They always say when it was requested.
 
     Raises `InvalidRequest` where the header is missing, damaged, or more than one version away.
     """
@@ -154,6 +173,8 @@ def decode_facts(record: Incoming) -> Facts:
         raise InvalidRequest(f"the header {FACTS_HEADER!r} is damaged: {error}") from error
     if not reads(facts.v):
         raise InvalidRequest(f"the header is of version {facts.v}; this worker reads {VERSION} and its neighbours")
+    if facts.requested_ms is None:  # of version 1, whose records have the timestamp of their request
+        facts = msgspec.structs.replace(facts, requested_ms=record.timestamp)
     return facts
 
 
@@ -182,7 +203,7 @@ def facts_of(record: Incoming) -> Facts:
     try:
         return decode_facts(record)
     except InvalidRequest:
-        return Facts(source_of(record))
+        return Facts(source_of(record), requested_ms=record.timestamp)
 
 
 def encode_facts(facts: Facts) -> bytes:
@@ -210,28 +231,36 @@ def encode_result(result: Result) -> bytes:
 
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
-    """The same record with its facts, on its way to `doubtful` or `answers`: key, value, timestamp verbatim."""
-    return Outgoing(to, record.key, record.value, _with_facts(record.headers, facts), record.timestamp, facts)
+    """The same record with its facts, on its way to `doubtful` or `answers`: key and value verbatim."""
+    headers = _with_facts(record.headers, facts)
+    return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
+
+
+def requested_ms(record: Incoming, facts: Facts) -> int:
+    """When the request was made, milliseconds since epoch. Before version 2 its timestamp went along from topic to
+    topic.
+    """
+    return record.timestamp if facts.requested_ms is None else facts.requested_ms
 
 
 def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent: str) -> Outgoing:
     """A complete fallback record: the original bytes, all that is known, and why."""
-    ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent)
+    when = requested_ms(record, facts)
+    ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent, requested_ms=when)
     headers = _with_facts(record.headers, ended)
     headers.append((REASON_HEADER, reason.encode()))
-    return Outgoing("fallback", record.key, record.value, headers, record.timestamp, ended)
+    return Outgoing("fallback", record.key, record.value, headers, when, ended)
 
 
 def without_value(record: Incoming, facts: Facts, detail: str, agent: str) -> Outgoing:
     """A fallback record in place of one that is too large to carry: all but the value, which stays at the source."""
-    omitted = len(record.value or b"")
-    ended = msgspec.structs.replace(
-        facts, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent, value_omitted=omitted
-    )
+    when, omitted = requested_ms(record, facts), len(record.value or b"")
+    known = msgspec.structs.replace(facts, value_omitted=omitted, requested_ms=when)
+    ended = msgspec.structs.replace(known, reason="too_large", detail=detail[:DETAIL_CHARS], agent=agent)
     traced = [(name, value) for name, value in _traced(record.headers) if len(value or b"") <= _TRACE_BYTES]
     headers = [*traced, *_replay_header(record.headers)]  # the latter bounds the loops
     headers += [(FACTS_HEADER, encode_facts(ended)), (REASON_HEADER, b"too_large")]
-    return Outgoing("fallback", record.key, b"", headers, record.timestamp, ended)
+    return Outgoing("fallback", record.key, b"", headers, when, ended)
 
 
 def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
@@ -242,7 +271,9 @@ def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
 def publish(record: Incoming, result: Result) -> Outgoing:
     """A record of `results`: the original key, trace context and replay header, a value of our own."""
     carried = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
-    return Outgoing("results", record.key, encode_result(result), carried, record.timestamp, result)
+    return Outgoing(
+        "results", record.key, encode_result(result), carried, result.requested_ms or record.timestamp, result
+    )
 
 
 def _traced(headers: Headers) -> Headers:

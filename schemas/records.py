@@ -137,7 +137,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers
-    timestamp: int  #: milliseconds since epoch
+    timestamp: int  #: of the request, milliseconds since epoch; what is too old for its topic is sent with that of now
     about: Facts | Result | None = None  #: what is encoded in it, for those who count; not sent
 
 
@@ -149,4 +149,5 @@ class Replayed(msgspec.Struct, frozen=True):
     source: Source  #: where the request of the former pass came from
     fallback: Source  #: the fallback record that was replayed
     reason: str  #: why it fell back
+    requested_ms: int | None = None  #: timestamp of the first request, milliseconds since epoch; None before version 2
     v: int = 1  #: version of this struct

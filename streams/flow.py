@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..schemas.codec import RequestFormat, facts_of, foreign_version
+from ..schemas.codec import RequestFormat, facts_of, foreign_version, request_ms, source_of
 from ..schemas.errors import Reason
-from ..schemas.records import VERSION, Facts, Incoming, Route, Source
+from ..schemas.records import VERSION, Facts, Incoming, Route
 
 if TYPE_CHECKING:
     from .settings.tables import Settings  # the command line imports this file, and `--help` needs no settings
@@ -33,6 +33,8 @@ AGENTS: tuple[AgentName, ...] = get_args(AgentName)
 #: answers judged at once; judging is arithmetic
 _JUDGED_AT_ONCE = 1000
 _MS_PER_HOUR = 3_600_000
+#: of a topic: whether its records bear the time at which they were written
+APPEND_TIME = "message.timestamp.type"
 #: hours for which the budget's topic is kept: more than a month, the longest period
 _BUDGET_HOURS = 40 * 24
 
@@ -128,8 +130,8 @@ def request_format(settings: Settings) -> RequestFormat:
 
 
 def request_facts(record: Incoming) -> Facts:
-    """Of a request nothing is known but where it came from; a header of ours on it is from another life."""
-    return Facts(Source(record.topic, record.partition, record.offset))
+    """Of a request nothing is known but where it came from and when; facts on it are from another life."""
+    return Facts(source_of(record), requested_ms=request_ms(record))
 
 
 def _of_another_version(record: Incoming) -> str | None:
@@ -164,14 +166,16 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         "retention.ms": str(round(topics.retention_hours * _MS_PER_HOUR)),
         "max.message.bytes": str(topics.max_message_bytes),
     }
+    # their records are kept for as long as they wait there, however old their request is: its time is in the facts
+    waiting = shared | {APPEND_TIME: "LogAppendTime"}
     # nothing here is the latest value of a key: a compacted internal topic would drop records not yet read
-    internal = shared | {"cleanup.policy": "delete"}
+    internal = waiting | {"cleanup.policy": "delete"}
     configs = {
         topics.requests: shared,
         topics.doubtful: internal,
         topics.answers: internal,
         topics.results: shared,
-        topics.fallback: shared,
+        topics.fallback: waiting,
     }
     if settings.budget.limited:
         configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_HOURS * _MS_PER_HOUR)}

@@ -9,9 +9,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ...schemas.codec import Request, RequestFormat, decode_request, fall_back, forward, publish, source_of
+import msgspec
+
+from ...schemas.codec import (
+    Request,
+    RequestFormat,
+    decode_request,
+    fall_back,
+    forward,
+    publish,
+    request_ms,
+    source_of,
+)
 from ...schemas.errors import InvalidRequest, ModelError
-from ...schemas.records import Facts, Incoming, Outgoing, Result, Source, Verdict
+from ...schemas.records import Facts, Incoming, Outgoing, Result, Verdict
 from ..answers import Answer
 from ..histogram import Histogram
 from ..supervision.supervisor import Supervisor
@@ -56,6 +67,7 @@ class Local:
         self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
+        self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
         self.durations = Histogram(PREDICT_BOUNDS_S)  #: seconds that the model took for a batch
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
@@ -63,6 +75,10 @@ class Local:
     def model_name(self) -> str:
         """Name and version of the model, as records have it."""
         return self._model.name
+
+    def reads(self, partition: int, topic_id: str) -> None:
+        """Its records belong to this topic: a topic that is made anew has another id under its old name."""
+        self._topic_ids[partition] = topic_id
 
     def judge_by(self, supervisor: Supervisor, thresholds_version: str) -> None:
         """Another threshold, from the next judgement on. A batch is judged in one go, so by one of the two."""
@@ -104,7 +120,11 @@ class Local:
         try:
             return decode_request(record, self._format)
         except InvalidRequest as error:
-            return fall_back(record, Facts(source_of(record)), error.reason, str(error), "local")
+            return fall_back(record, self._facts(record), error.reason, str(error), "local")
+
+    def _facts(self, record: Incoming) -> Facts:
+        topic_id = self._topic_ids.get(record.partition, "")
+        return Facts(source_of(record), requested_ms=request_ms(record), topic_id=topic_id)
 
     async def _answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
         """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
@@ -155,17 +175,16 @@ class Local:
                 return self._judge(record, request, answer, latency_ms)
         except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
             answer = error
-        facts = Facts(source_of(record), id=request.id, deadline_ms=request.deadline_ms)
+        facts = msgspec.structs.replace(self._facts(record), id=request.id, deadline_ms=request.deadline_ms)
         return fall_back(record, facts, "model_error", f"the local model fails on this input: {answer!r}", "local")
 
     def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
         # one of these runs per event: plain construction only, no copies of frozen values
         supervisor = self._supervisor
-        source = source_of(record)
         if not supervisor.trusts(answer.score):
-            return forward(record, "doubtful", self._doubt(source, request, answer, latency_ms))
+            return forward(record, "doubtful", self._doubt(record, request, answer, latency_ms))
         result = Result(
-            source,
+            source_of(record),
             answer.prediction,
             "local",
             answer.score,
@@ -174,12 +193,12 @@ class Local:
             supervisor=supervisor.name,
             model=self._model.name,
             thresholds=self._thresholds,
-            requested_ms=record.timestamp,
+            requested_ms=request_ms(record),
             latency_ms=latency_ms,
         )
         return publish(record, result)
 
-    def _doubt(self, source: Source, request: Request, answer: Answer, latency_ms: float) -> Facts:
+    def _doubt(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Facts:
         verdict = Verdict(
             answer.prediction,
             answer.score,
@@ -189,10 +208,12 @@ class Local:
             latency_ms=latency_ms,
         )
         return Facts(
-            source,
+            source_of(record),
             id=request.id,
             deadline_ms=request.deadline_ms,
             local=verdict,
             thresholds=self._thresholds,
             agent="local",
+            requested_ms=request_ms(record),
+            topic_id=self._topic_ids.get(record.partition, ""),
         )

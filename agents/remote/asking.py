@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from ...schemas.records import Facts, Incoming, Source
+from msgspec import json
+
+from ...schemas.records import Facts, Incoming
 from ..batches import Calls
+from .protocol import Call
 
 
 @dataclass(slots=True)
@@ -77,8 +81,8 @@ class Asking:
 
     @property
     def key(self) -> str:
-        """The idempotency key."""
-        return idempotency_key([question.facts.source for question in self.questions])
+        """What the idempotency key says of the inputs."""
+        return inputs_key([question.facts for question in self.questions])
 
     @property
     def called_before(self) -> bool:
@@ -116,14 +120,27 @@ class Asking:
                 self.calls.called(question.position)
 
 
-def idempotency_key(sources: Sequence[Source]) -> str:
-    """The key under which a server may recognise a repeated call.
+def inputs_key(inputs: Sequence[Facts]) -> str:
+    """These inputs and no others: partition and offset of the first, for people, and a digest of all.
 
-    One input: its source. Several: the first, how many more, and a digest of all of them. The digest, because
-    after a crash the batch may be formed anew: the same first input with other neighbours is another call,
-    and a server that remembers would answer it with the old neighbours' answers.
+    The digest has the ids of their topics, for a topic that is made anew, or is another cluster's, counts from 0 again.
+    It has all inputs, because after a crash the batch may be formed anew: the same first input with other neighbours is
+    another call, and a server that remembers would answer it with the old neighbours' answers.
     """
-    if len(sources) == 1:
-        return str(sources[0])
-    digest = blake2b(" ".join(map(str, sources)).encode(), digest_size=8).hexdigest()
-    return f"{sources[0]}+{len(sources) - 1}-{digest}"
+    first = inputs[0].source
+    places = [[facts.topic_id, facts.source.topic, facts.source.partition, facts.source.offset] for facts in inputs]
+    return f"{first.partition}-{first.offset}-{_digest(json.encode(places), 8)}"
+
+
+def idempotency_key(inputs: str, pipeline: str, url: str, call: Call) -> str:
+    """The key under which a server may recognise a repeated call: whose it is, about which inputs, and what is asked.
+
+    `inputs`: an `inputs_key`. What is asked is all that leaves but the headers of the settings, which hold secrets:
+    with another address, model, option or prompt it is another call. No longer than 59 characters.
+    """
+    asked = [pipeline, url, call.method, call.path, sorted(call.headers.items()), call.samples]
+    return f"{inputs}-{_digest(json.encode(asked) + call.body, 12)}"
+
+
+def _digest(document: bytes, size: int) -> str:
+    return urlsafe_b64encode(blake2b(document, digest_size=size).digest()).decode().rstrip("=")

@@ -16,7 +16,7 @@ from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
-from .asking import Bill, RemoteAnswer
+from .asking import Bill, RemoteAnswer, idempotency_key
 from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .meter import Meter
@@ -43,6 +43,7 @@ class ClientPolicy:
     price: Price = field(default_factory=Price)
     most_answer_tokens: int = 0  #: that the answers to one input can have, where the protocol does not know
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent along; may hold a secret
+    pipeline: str = ""  #: name of the pipeline that asks: another one's calls are others
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class RemoteClient:
     async def ask(
         self,
         inputs: Sequence[Any],
-        idempotency_key: str,
+        inputs_key: str,
         within_s: float | None,
         bill: Bill,
         *,
@@ -119,13 +120,14 @@ class RemoteClient:
         the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another period.
         """
         call = self.protocol.build(inputs)
+        key = idempotency_key(inputs_key, self._policy.pipeline, self._policy.url, call)
         started = self._clock()
         deadline = started + (math.inf if within_s is None else within_s)
         latest = min(deadline, started + (math.inf if begin_within_s is None else begin_within_s))
         most = self._policy.price.most(len(inputs), len(call.body), self._most_answer_tokens(len(inputs)))
         tokens = self.protocol.estimate(inputs)
-        inquiry = _Inquiry(call, idempotency_key, len(inputs), tokens, most, deadline, latest, bill, trace)
-        keys = sample_keys(idempotency_key, call.samples)
+        inquiry = _Inquiry(call, key, len(inputs), tokens, most, deadline, latest, bill, trace)
+        keys = sample_keys(key, call.samples)
         replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
         latency_ms = (self._clock() - started) * 1000.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...schemas.codec import fall_back, forward, publish
+from ...schemas.codec import fall_back, forward, publish, requested_ms
 from ...schemas.errors import BudgetSpent, Reason, RecordError
 from ...schemas.records import Outgoing, Result, Verdict
 from .asking import Bill, Question, RemoteAnswer
@@ -59,7 +59,7 @@ def _accepted(question: Question, bill: Bill) -> Outgoing | None:
         supervisor=local.supervisor,
         model=local.model,
         thresholds=facts.thresholds,
-        requested_ms=question.record.timestamp,
+        requested_ms=requested_ms(question.record, facts),
         latency_ms=local.latency_ms,
         cost=bill.cost,
         repeated=question.called_before and bill.calls > 0,

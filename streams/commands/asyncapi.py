@@ -33,8 +33,8 @@ _MESSAGES = {
     "requests": ("request", "An event to be answered. Its value is the user's own JSON."),
     "doubtful": (
         "doubtful",
-        "A request that the local supervisor does not trust: key, value, headers and timestamp of the request, and "
-        "what is known so far in a header.",
+        "A request that the local supervisor does not trust: key, value and headers of the request, and what is known "
+        "so far in a header, the time of the request included. The timestamp is when it was written here.",
     ),
     "answers": (
         "answer",

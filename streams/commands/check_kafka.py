@@ -18,6 +18,7 @@ from ..kafka.asking import ask_any, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..topics.admin import admin_client, configured
+from ..topics.keeping import read_keeping, untimely
 from .findings import Finding, fault, note, ok
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.role in ("results", "fallback") and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact refuses records without a key, and keeps only the last record "
         yield fault("topics", text + "of each key; set it to delete")
+    if name_it := untimely(settings, {topic.name: read_keeping(topic.configs)}).get(topic.name):
+        yield note("topics", name_it)
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)

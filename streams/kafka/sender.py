@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,7 +21,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from .batches import Place, Sendable, fill
+from .batches import Place, Sendable, Stamps, fill
 from .connection import Connection
 from .errors import Disconnected, Lost, RecordsRefused, denial
 from .last_transaction import LastTransaction, Producer, last_of
@@ -75,11 +76,15 @@ async def until_answered(ask: Callable[[], Awaitable[T]], patience_s: float) -> 
 class Sender(ABC):
     """One producer at a time: opened, thrown away, and opened again."""
 
-    def __init__(self, policy: OutboxPolicy, limits: Mapping[str, int], reads: str = "") -> None:
+    def __init__(
+        self, policy: OutboxPolicy, limits: Mapping[str, int], reads: str = "", own_ms: Mapping[str, int] | None = None
+    ) -> None:
         """`limits`: bytes of the largest batch that each topic takes; `reads`: the topic whose offsets are committed,
-        meant where the client does not say which one it may not read.
+        meant where the client does not say which one it may not read; `own_ms`: milliseconds for which records of each
+        topic bear their own timestamp (`Stamps`), as it is at any time.
         """
         self._policy = policy
+        self._own_ms = {} if own_ms is None else own_ms
         self._limits = limits
         self._reads = reads
         self._producer: AIOKafkaProducer | None = None
@@ -145,7 +150,8 @@ class Sender(ABC):
         and the client's errors: call it `watched`.
         """
         producer = self.producer
-        batches = fill(producer.create_batch, records, places, self._limits, alone=alone)
+        stamps = Stamps(int(time.time() * 1000), self._own_ms)
+        batches = fill(producer.create_batch, records, places, self._limits, alone=alone, stamps=stamps)
         acks = [await producer.send_batch(batch.batch, batch.topic, partition=batch.partition) for batch in batches]
         answers = await asyncio.gather(*acks, return_exceptions=True)
         failures = [(b, a) for b, a in zip(batches, answers, strict=True) if isinstance(a, BaseException)]
@@ -175,9 +181,10 @@ class TransactionalSender(Sender):
         limits: Mapping[str, int],
         end_again: Callable[[LastTransaction], Awaitable[None]],
         reads: str = "",
+        own_ms: Mapping[str, int] | None = None,
     ) -> None:
         """`end_again` ends the last transaction again as it ended. It raises `Lost` and `NotAllowed`."""
-        super().__init__(policy, limits, reads)
+        super().__init__(policy, limits, reads, own_ms)
         self._transactional_id = transactional_id
         self._end_again = end_again
         self._last = LastTransaction(transactional_id, policy.group, policy.transaction_timeout_s)

@@ -27,6 +27,7 @@ from ..plane.window.marks import Progress
 from ..settings.broker import connection, outbox_policy
 from ..settings.tables import Settings
 from ..topics.admin import admin_of, count_partitions, message_bytes
+from ..topics.keeping import keeping
 
 #: milliseconds one fetch may wait
 _POLL_MS = 200
@@ -104,7 +105,10 @@ async def _prepared(run: Rewriting) -> tuple[Router, int]:
         if missing:
             raise ConfigurationError([f"{topic}: the broker has no such topic; make it first" for topic in missing])
         limits = {route: await message_bytes(admin, topic) for route, topic in run.outputs.topics.items()}
-    return Router(run.outputs.topics, partitions[run.source], limits), partitions[run.source]
+        kept = await keeping(admin, run.settings, [run.outputs.results])
+    # a fallback record waits for whoever handles it, and gets the time of now
+    own_ms = {run.outputs.results: kept[run.outputs.results].own_ms, run.outputs.fallback: 0}
+    return Router(run.outputs.topics, partitions[run.source], limits, own_ms), partitions[run.source]
 
 
 @dataclass(frozen=True, slots=True)

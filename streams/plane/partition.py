@@ -153,7 +153,11 @@ class Partition:
         if position is None:
             return Standing(topic, number, "acquiring", None, None, 0, None, sent)
         shown: Literal["running", "paused"] = "running" if self.state is State.RUNNING else "paused"
-        return Standing(topic, number, shown, None, position, self.unfinished, self._window.oldest_ms, sent)
+        oldest = self._window.oldest
+        if oldest is None:
+            return Standing(topic, number, shown, None, position, self.unfinished, None, sent)
+        oldest_ms = self._plane.requested_ms(oldest)
+        return Standing(topic, number, shown, None, position, self.unfinished, oldest_ms, sent, oldest.timestamp)
 
     # told by the plane
 
@@ -292,7 +296,7 @@ class Partition:
                 continue
             log.info("%r", self, extra={"action": "partition_acquired"})
             if self.state is State.ACQUIRING:
-                self._plane.acquired(self.tp)
+                self._plane.acquired(self.tp, self._window.topic_id)
             return True
         return False
 

@@ -28,7 +28,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ...schemas.records import Outgoing
+from ...schemas.records import Incoming, Outgoing
 from ..kafka.errors import denial
 from .fetching import Fetching
 from .handing_out import HandingOut
@@ -227,9 +227,14 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Where a group begins that has never committed. Raises `Lost`."""
         return await self._fetching.first_offset(tp)
 
-    def acquired(self, tp: TopicPartition) -> None:
+    def acquired(self, tp: TopicPartition, topic_id: str) -> None:
         """A partition may be fetched."""
+        self._agent.reads(tp.partition, topic_id)
         self._fetching.acquired(tp)
+
+    def requested_ms(self, record: Incoming) -> int:
+        """When the request was made that a record is about."""
+        return self._agent.requested_ms(record)
 
     def unwanted(self, tp: TopicPartition) -> None:
         """Nothing more is to be fetched of a partition."""

@@ -69,6 +69,12 @@ class AgentPort(Protocol):
     def unreadable(self) -> Callable[[Incoming], str | None] | None:
         """Says why a record is another worker's to read, None where it is ours. None: all are ours."""
 
+    def reads(self, partition: int, topic_id: str) -> None:
+        """Records of this partition come from now on, of the topic with this id; '' where none is known."""
+
+    def requested_ms(self, record: Incoming) -> int:
+        """When the request was made that a record of its topic is about, milliseconds since epoch."""
+
     def leaves(self) -> None:
         """Partitions are about to go: what only waits may be given back."""
 
@@ -85,8 +91,11 @@ class PlanePort(Protocol):
     async def first_offset(self, tp: TopicPartition) -> int:
         """Where a group begins that has never committed. Raises `Lost`."""
 
-    def acquired(self, tp: TopicPartition) -> None:
-        """It may be fetched from its position on."""
+    def acquired(self, tp: TopicPartition, topic_id: str) -> None:
+        """It may be fetched from its position on. It belongs to the topic with this id."""
+
+    def requested_ms(self, record: Incoming) -> int:
+        """When the request was made that a record is about, milliseconds since epoch."""
 
     def unwanted(self, tp: TopicPartition) -> None:
         """Nothing more is to be fetched of it: it has stopped, or is being released."""

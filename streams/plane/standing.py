@@ -22,8 +22,10 @@ class Standing(NamedTuple):
     stopped: str | None  #: why it cannot go on, None while it can
     position: int | None  #: next offset to fetch, None until acquired
     unfinished: int  #: records fetched and without a committed outcome
-    oldest_ms: int | None  #: timestamp of the first of them, milliseconds since epoch
+    oldest_ms: int | None  #: when the first of them was requested, milliseconds since epoch
     sent: int  #: outcomes committed by this owner
+    #: timestamp of the first unfinished record, by which its topic deletes it, milliseconds since epoch
+    stored_ms: int | None = None
 
 
 @dataclass(slots=True)

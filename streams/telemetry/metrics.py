@@ -43,7 +43,7 @@ UNTRUSTED = Metric(
 LATENCY = Metric(
     "bisupervised_latency_seconds",
     "histogram",
-    "Time from the request's timestamp to the commit of its outcome; `outcome` is local, remote or fallback.",
+    "Time from the request to the commit of its outcome; `outcome` is local, remote or fallback.",
     ("agent", "outcome"),
 )
 LAST_COMMIT = Metric(

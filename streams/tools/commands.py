@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from cyclopts import Parameter, validators
 
-from ...schemas.codec import facts_of
+from ...schemas.codec import facts_of, requested_ms
 from ...schemas.errors import ConfigurationError, Reason
 from ..console.options import DONE, FAILED
 from ..console.output import as_text, counted, progress_console
@@ -71,7 +71,7 @@ def fallback_list(
     with progress_console().status("  reading the fallback topic"):
         run_coroutine(read_all(settings, settings.topics.fallback, see))
     console = lines_console()
-    for record in sorted(latest, key=lambda record: record.timestamp):
+    for record in sorted(latest, key=lambda record: requested_ms(record, facts_of(record))):
         print_record(console, record, fallback_line, as_json=json)
     total = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common()) or "none"
     progress_console().print(f"{counted(reasons.total(), 'record')}: {total}", markup=False)
@@ -120,7 +120,7 @@ def fallback_replay(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> int:
-    """Send fallback records through the pipeline again: key, value, headers and timestamp as they were.
+    """Send fallback records through the pipeline again: key, value and headers as they were.
 
     A replay has a name, and covers what the fallback topic held when it was first run. Killed half way and run
     again, it repeats nothing and misses nothing; run again when it is finished, it does nothing.
@@ -173,10 +173,13 @@ def replay_lines(replay: Replay, *, dry_run: bool) -> list[str]:
     left = {
         f"left: replayed {replay.options.loops} times already (--loops)": counts.over_loops,
         "left: the value was too large to carry, and is gone from its source": counts.gone,
+        "left: the value was too large to carry, and another request lies at its source: the topic was made anew": (
+            counts.another
+        ),
         "left: the broker refuses it, as too large with its replay header": counts.refused,
         "not chosen: of another reason, or older": counts.not_chosen,
         "offsets were deleted by retention before the replay came to them": counts.deleted,
-        f"of the replayed are older than what {replay.options.to} keeps (retention.ms): Kafka may delete them unread": (
+        f"of the replayed {would}sent with the time of now: {replay.options.to} might delete older ones unread": (
             counts.aged
         ),
     }

@@ -69,8 +69,10 @@ class Send:
 class Job:
     """One run of a named job."""
 
-    def __init__(self, settings: Settings, group: str, places: Sequence[TopicPartition], to: str) -> None:
-        """`places`: partitions whose offsets tell how far it has come; `to`: the topic that it sends to."""
+    def __init__(self, settings: Settings, group: str, places: Sequence[TopicPartition], to: str, own_ms: int) -> None:
+        """`places`: partitions whose offsets tell how far it has come; `to`: the topic that it sends to; `own_ms`: age
+        up to which a record bears its own timestamp there.
+        """
         policy = replace(outbox_policy(settings, connection(settings.kafka), group), batch_bytes=_BATCH_BYTES)
         self.group = group
         self._places = places
@@ -80,7 +82,7 @@ class Job:
         self._alone = False  # the topic takes less than a batch: each record goes in one of its own
         self._committed: dict[TopicPartition, OffsetAndMetadata] = {}  # as this run knows it
         self._coordinator = Coordinator(policy.connection, group)
-        self._sender = TransactionalSender(policy, group, {to: _RECORD_BYTES}, self._end_again)
+        self._sender = TransactionalSender(policy, group, {to: _RECORD_BYTES}, self._end_again, own_ms={to: own_ms})
 
     async def topic_id(self, topic: str) -> str:
         """The id of a topic, '' where the broker has none. Raises `Interrupted`."""

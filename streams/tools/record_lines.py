@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from ...schemas.codec import decode_result, facts_of, header
+from ...schemas.codec import decode_result, facts_of, header, requested_ms
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REPLAY_HEADER, Verdict
 from ..console.output import counted
 
@@ -50,7 +50,7 @@ def fallback_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
     facts = facts_of(record)
     line = Text()
     line.append(printable(str(facts.source)), style="bold")
-    line.append(f"  {time_text(record.timestamp)}  ", style="dim")
+    line.append(f"  {time_text(requested_ms(record, facts))}  ", style="dim")
     line.append(printable(reason_of(record)), style="yellow")
     line.append(f"  key {_short(bytes_text(record.key))}  {_short(printable(facts.detail or ''))}")
     return line
@@ -67,7 +67,7 @@ def result_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
         line.append(_short(bytes_text(record.value)))
         return line
     line.append(printable(str(result.source)), style="bold")
-    line.append(f"  {time_text(record.timestamp)}  ", style="dim")
+    line.append(f"  {time_text(result.requested_ms or record.timestamp)}  ", style="dim")
     line.append(result.answered_by, style="green" if result.answered_by == "local" else "cyan")
     line.append(f"  {_short(printable(orjson.dumps(result.prediction).decode()))}")
     line.append(f"  score {result.score:.4g} >= {result.threshold:.4g}  key {_short(bytes_text(record.key))}")
@@ -106,7 +106,7 @@ def fallback_details(record: Any) -> list[str]:  # noqa: ANN401  # aiokafka has 
     lines = [
         f"source    {printable(str(facts.source))}",
         f"fallback  {printable(record.topic)}-{record.partition}-{record.offset}",
-        f"time      {time_text(record.timestamp)} UTC",
+        f"time      {time_text(requested_ms(record, facts))} UTC",
         f"reason    {printable(reason_of(record))}",
         f"detail    {printable(facts.detail or '')}",
         f"agent     {printable(facts.agent)}",

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from ...schemas.codec import OUR_HEADERS, facts_of, header
+from ...schemas.codec import OUR_HEADERS, facts_of, header, replayed, request_ms, requested_ms
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import REASON_HEADER, REPLAY_HEADER, Incoming, Replayed, Source
 from .job import Send
@@ -42,9 +42,10 @@ class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     not_chosen: int = 0  #: of another reason, or older
     over_loops: int = 0  #: replayed as often as allowed already
     gone: int = 0  #: the value was too large for the fallback record, and is no longer at the source
+    another: int = 0  #: the same, and another request lies at the source, whose topic was made anew
     refused: int = 0  #: by the broker, most of them as too large for the topic with the replay header
     deleted: int = 0  #: offsets of the snapshot that retention deleted before they were read
-    aged: int = 0  #: replayed with a timestamp so old that the target topic may delete them at any moment
+    aged: int = 0  #: replayed with the time of now: with the request's the target topic might delete them unread
 
     def plus(self, other: Counts) -> Counts:
         """The sum, field by field."""
@@ -67,7 +68,6 @@ class ReplayError(BiSupervisedError):
 
 
 _decoder = msgspec.json.Decoder(Mark)
-_header_decoder = msgspec.json.Decoder(Replayed)
 
 
 def encode_mark(mark: Mark) -> str:
@@ -90,36 +90,50 @@ def decode_mark(metadata: str, name: str) -> Mark:
 
 def former_loops(record: Incoming) -> int:
     """How often this record was replayed before; 0 where the header is unreadable, for then it is not ours."""
-    document = header(record.headers, REPLAY_HEADER)
-    try:
-        return 0 if document is None else max(0, _header_decoder.decode(document).loop)
-    except msgspec.DecodeError:
-        return 0
+    former = replayed(record)
+    return 0 if former is None else max(0, former.loop)
 
 
 def choose(record: Incoming, options: ReplayOptions) -> Choice:
     """Whether the job replays a record of the fallback topic."""
     reason = (header(record.headers, REASON_HEADER) or b"").decode(errors="replace")
-    if (options.reasons and reason not in options.reasons) or record.timestamp < options.since_ms:
+    if options.reasons and reason not in options.reasons:
+        return "not_chosen"
+    if options.since_ms and requested_ms(record, facts_of(record)) < options.since_ms:
         return "not_chosen"
     return "over_loops" if former_loops(record) >= options.loops else "replayed"
 
 
 def again(fallen: Incoming, original: Incoming, options: ReplayOptions, job: str, targets: int) -> Send:
-    """The request to send: key, value, timestamp and headers of `original`, and the replay header.
+    """The request to send: key, value and headers of `original`, and the replay header, which also says when it was
+    requested: whoever sends it may have to give it a younger timestamp.
 
     `original` is the fallback record itself, or the request at its source where the fallback record has no value.
     `targets`: number of partitions of the topic it is sent to.
     """
-    source = facts_of(fallen).source
+    facts = facts_of(fallen)
+    source, asked_ms = facts.source, requested_ms(fallen, facts)
     reason = (header(fallen.headers, REASON_HEADER) or b"").decode(errors="replace")
     place = Source(fallen.topic, fallen.partition, fallen.offset)
-    replayed = Replayed(job, former_loops(original) + 1, source, place, reason)
+    replayed = Replayed(job, former_loops(original) + 1, source, place, reason, asked_ms)
     kept = [pair for pair in original.headers if pair[0] not in (*OUR_HEADERS, REPLAY_HEADER)]
     kept.append((REPLAY_HEADER, msgspec.json.encode(replayed)))
     # back into its own partition, so that records of one key stay together whatever partitioner the user has
     partition = source.partition if source.topic == options.to and 0 <= source.partition < targets else None
-    return Send(options.to, partition, original.key, original.value, kept, original.timestamp)
+    return Send(options.to, partition, original.key, original.value, kept, asked_ms)
+
+
+def is_its_request(original: Incoming, fallen: Incoming, topic_id: str) -> bool:
+    """Whether what lies at the source of a fallback record without its value is the request that fell back.
+
+    `topic_id`: of the topic of requests now. Records of version 1 do not say which topic they came from: there, and
+    where a broker has no ids, the time and the length tell.
+    """
+    facts = facts_of(fallen)
+    if facts.topic_id and topic_id:
+        return facts.topic_id == topic_id
+    same_time = request_ms(original) == requested_ms(fallen, facts)
+    return same_time and len(original.value or b"") == facts.value_omitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,22 @@ from aiokafka.structs import OffsetAndMetadata
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
 from ..settings.tables import Settings
-from ..topics.reading import all_ended, partitions_of, read_at, reader, retention_ms
+from ..topics.admin import admin_of
+from ..topics.keeping import keeping
+from ..topics.reading import all_ended, partitions_of, read_at, reader
 from .job import Job, Send
-from .replay import Counts, Mark, ReplayError, ReplayOptions, Taken, again, decode_mark, encode_mark, take
+from .replay import (
+    Counts,
+    Mark,
+    ReplayError,
+    ReplayOptions,
+    Taken,
+    again,
+    decode_mark,
+    encode_mark,
+    is_its_request,
+    take,
+)
 
 #: records in one transaction, at most
 _STEP_RECORDS = 500
@@ -37,7 +50,7 @@ class Replay:
     targets: int  #: partitions of the topic it sends to
     resumed: bool  #: a former run of the name began it
     finished: bool = False  #: this run found nothing left to do
-    oldest_ms: int = 0  #: what is older the topic it sends to may delete; milliseconds since epoch
+    oldest_ms: int = 0  #: what is older gets the time of now, milliseconds since epoch
     steps: int = field(default=0)  #: transactions of this run
 
     @property
@@ -83,7 +96,8 @@ async def run_replay(
     """
     places = await partitions_of(settings, settings.topics.fallback)
     targets = len(await partitions_of(settings, options.to))
-    job = Job(settings, group_of_replay(settings, name), places, options.to)
+    own_ms = await _own_ms(settings, options.to)
+    job = Job(settings, group_of_replay(settings, name), places, options.to, own_ms)
     try:
         begin = _Beginning(settings, name, options, places, targets, await job.topic_id(settings.topics.fallback))
         replay = await begin.after(await job.committed())  # other options are refused before a run is ended
@@ -94,13 +108,14 @@ async def run_replay(
         if not replay.left:
             replay.finished = True
             return replay
-        replay.oldest_ms = await _oldest_ms(settings, options.to)
+        replay.oldest_ms = round(time.time() * 1000) - own_ms
         async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
+            found = _Originals(originals, settings.topics.requests, await job.topic_id(settings.topics.requests))
             while replay.left:
                 watch(replay)
-                await _step(replay, consumer, originals, settings.topics.requests, None if dry_run else job)
+                await _step(replay, consumer, found, None if dry_run else job)
         watch(replay)
     finally:
         await job.close()
@@ -139,9 +154,10 @@ def _snapshot_reader(settings: Settings, replay: Replay) -> AbstractAsyncContext
     return reader(settings, list(replay.marks), auto_offset_reset="none", max_poll_records=most)
 
 
-async def _oldest_ms(settings: Settings, topic: str) -> int:
-    kept = await retention_ms(settings, topic)
-    return 0 if kept is None else round(time.time() * 1000) - kept
+async def _own_ms(settings: Settings, topic: str) -> int:
+    """Age up to which a request may bear its own time in this topic."""
+    async with admin_of(settings) as admin:
+        return (await keeping(admin, settings, [topic]))[topic].own_ms
 
 
 def checked(name: str, marks: Marks, identity: str, options: ReplayOptions) -> ReplayOptions:
@@ -176,9 +192,7 @@ def _offsets(marks: Marks) -> dict[TopicPartition, OffsetAndMetadata]:
     return {place: OffsetAndMetadata(at, encode_mark(mark)) for place, (at, mark) in marks.items()}
 
 
-async def _step(
-    replay: Replay, consumer: AIOKafkaConsumer, originals: AIOKafkaConsumer, requests: str, job: Job | None
-) -> None:
+async def _step(replay: Replay, consumer: AIOKafkaConsumer, originals: _Originals, job: Job | None) -> None:
     """Read some records, send what is chosen, and commit how far that came."""
     left = replay.left
     fetched, deleted = await _fetched(replay, consumer)
@@ -187,9 +201,9 @@ async def _step(
         at, mark = replay.marks[place]
         position = await consumer.position(place)
         taken = take(fetched.get(place, ()), position, mark, room)
-        ready, gone = await _ready(taken, originals, replay, requests)
+        ready, left_out = await _ready(taken, originals, replay)
         aged = sum(send.timestamp < replay.oldest_ms for send in ready)
-        counts = taken.counts.plus(Counts(replayed=-gone, gone=gone, deleted=deleted.get(place, 0), aged=aged))
+        counts = taken.counts.plus(left_out).plus(Counts(deleted=deleted.get(place, 0), aged=aged))
         room = None if room is None else room - counts.replayed
         if taken.offset > at:
             moved[place] = (taken.offset, msgspec.structs.replace(mark, counts=mark.counts.plus(counts)))
@@ -231,22 +245,42 @@ async def _commit(job: Job, moved: Marks, sends: list[tuple[TopicPartition, Send
         sends[:] = [pair for index, pair in enumerate(sends) if index not in set(refused)]
 
 
-async def _ready(taken: Taken, originals: AIOKafkaConsumer, replay: Replay, requests: str) -> tuple[list[Send], int]:
-    """The chosen records as they are sent, and how many have no value any more."""
+async def _ready(taken: Taken, originals: _Originals, replay: Replay) -> tuple[list[Send], Counts]:
+    """The chosen records as they are sent, and how many have no value any more, or another's."""
     ready: list[Send] = []
+    left_out = Counts()
     for record in taken.chosen:
-        original = await _original(record, originals, requests)
-        if original is not None:
+        original = await originals.of(record)
+        if isinstance(original, Counts):
+            left_out = left_out.plus(original)
+        else:
             ready.append(again(record, original, replay.options, replay.name, replay.targets))
-    return ready, len(taken.chosen) - len(ready)
+    return ready, left_out
 
 
-async def _original(record: Any, originals: AIOKafkaConsumer, requests: str) -> Any:  # noqa: ANN401  # aiokafka has no types
-    """The record to replay: itself, or what lies at its source where the value was too large to carry."""
-    facts = facts_of(record)
-    if facts.value_omitted is None:
-        return record
-    source: Source = facts.source
-    if source.topic != requests:  # a fallback record of somebody else's making may name any place
-        return None
-    return await read_at(originals, TopicPartition(source.topic, source.partition), source.offset)
+#: what is counted instead of a replay: the value is gone, or another request lies in its place
+_GONE, _ANOTHER = Counts(replayed=-1, gone=1), Counts(replayed=-1, another=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Originals:
+    """The requests as they lie at their source, for fallback records that could not carry the value."""
+
+    consumer: AIOKafkaConsumer
+    requests: str  #: topic of requests
+    topic_id: str  #: its id now; a topic that was made anew under the name has another
+
+    async def of(self, record: Any) -> Any:  # noqa: ANN401  # aiokafka has no types
+        """The record to replay: itself, or what lies at its source; where that is not to be had, the `Counts` of it."""
+        facts = facts_of(record)
+        if facts.value_omitted is None:
+            return record
+        source: Source = facts.source
+        if source.topic != self.requests:  # a fallback record of somebody else's making may name any place
+            return _GONE
+        if facts.topic_id and self.topic_id and facts.topic_id != self.topic_id:
+            return _ANOTHER
+        original = await read_at(self.consumer, TopicPartition(source.topic, source.partition), source.offset)
+        if original is None:
+            return _GONE
+        return original if is_its_request(original, record, self.topic_id) else _ANOTHER

@@ -14,7 +14,7 @@ from ..kafka.decompressing import BatchTooLarge, bound_batches
 from ..kafka.errors import BrokerUnreachable
 from ..settings.broker import connection
 from ..settings.tables import Settings
-from .admin import admin_of, configured, count_partitions
+from .admin import admin_of, count_partitions
 
 #: bytes fetched of one partition at once
 _FETCH_BYTES = 1024 * 1024
@@ -31,13 +31,6 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
     if topic not in counted:
         raise TopicMissing(f"there is no topic {topic}: `bisupervised topics create` makes those of the configuration")
     return [TopicPartition(topic, number) for number in range(counted[topic])]
-
-
-async def retention_ms(settings: Settings, topic: str) -> int | None:
-    """How long a topic keeps its records, counted from their own timestamps; None is for ever, or not to be known."""
-    async with admin_of(settings) as admin:
-        kept = int((await configured(admin, topic, "retention.ms")).get("retention.ms", -1))
-    return kept if kept >= 0 else None
 
 
 async def all_ended(settings: Settings, topic: str) -> bool:

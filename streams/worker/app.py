@@ -38,6 +38,7 @@ from .preflight import TopicFacts, until_answered
 from .pulse import Pulse
 from .reload import Reloader, Reloading
 from .restarts import AgentRestarts
+from .retention import Retention
 from .served_agent import ServedAgent
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ class Planes(Service):
         monitor: Monitor,
         site: Site,
         pulse: Pulse,
+        retention: Retention,
         **kwargs: Any,  # noqa: ANN401  # for mode
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +87,7 @@ class Planes(Service):
         self._monitor = monitor
         self._site = site
         self._pulse = pulse
+        self._retention = retention
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
@@ -101,6 +104,7 @@ class Planes(Service):
             task.add_done_callback(self._ended)
             self._running.append(task)
         self.add_future(self._monitor.run())
+        self.add_future(self._retention.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -134,10 +138,12 @@ def create_app(
     settings = configuration.settings
     flow = [step for step in steps(settings).values() if step.agent in agents]
     facts = _run(until_answered(configuration, flow))
+    retention = Retention(configuration, facts.kept)
+    retention.tell()
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        running = [_running_step(app, configuration, step, facts) for step in flow]
+        running = [_running_step(app, configuration, step, facts, retention) for step in flow]
     app.telemetry = Monitor(running, price_per_call=settings.remote.price_per_call)
     site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
@@ -145,7 +151,7 @@ def create_app(
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(running, app.telemetry, site, pulse, **kwargs)
+            super().__init__(running, app.telemetry, site, pulse, retention, **kwargs)
 
     if source is not None:
         _reload_from(source, configuration, app, [step.agent for step in running])
@@ -163,13 +169,15 @@ def _reload_from(
             super().__init__(reloader, **kwargs)
 
 
-def _running_step(app: faust.App, configuration: Configuration, step: Step, facts: TopicFacts) -> RunningStep:
+def _running_step(
+    app: faust.App, configuration: Configuration, step: Step, facts: TopicFacts, retention: Retention
+) -> RunningStep:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(configuration, step.agent, on_hang=_end_process)
     observation = Observation(step.agent)
     policy = plane_policy(configuration, step)
-    clients = KafkaClients(policy, make_router(configuration.settings, step, facts))
+    clients = KafkaClients(policy, make_router(configuration.settings, step, facts, retention.own_ms))
     plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
     return RunningStep(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))

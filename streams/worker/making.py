@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ...agents.local.agent import Local
@@ -117,11 +117,11 @@ def _ahead(settings: Settings) -> int:
     return max(remote.batch_size, remote.in_flight * remote.batch_size // settings.topics.partitions)
 
 
-def make_router(settings: Settings, step: Step, facts: TopicFacts) -> Router:
-    """Where the outcomes of this step go."""
+def make_router(settings: Settings, step: Step, facts: TopicFacts, own_ms: Mapping[str, int]) -> Router:
+    """Where the outcomes of this step go; `own_ms`: for how long records of each topic bear their request's time."""
     topics = {route: settings.topics.name_of(route) for route in step.routes}
     limits = {route: facts.message_bytes[topic] for route, topic in topics.items()}
-    return Router(topics, facts.partitions[step.topic], limits)
+    return Router(topics, facts.partitions[step.topic], limits, own_ms)
 
 
 # the agents
@@ -182,7 +182,7 @@ def make_remote(
     client = RemoteClient(
         make_transport(remote),
         make_protocol(remote),
-        client_policy(remote),
+        client_policy(remote, settings.name),
         gate=_gate(settings, terms, clock),
         endpoint=_endpoint(remote),
         clock=clock,
@@ -222,8 +222,8 @@ def make_transport(remote: RemoteSettings) -> Transport:
     return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
 
 
-def client_policy(remote: RemoteSettings) -> ClientPolicy:
-    """Where and how the remote is asked, and what it costs."""
+def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
+    """Where and how the remote is asked, what it costs, and for which pipeline."""
     return ClientPolicy(
         url=remote.url,
         timeout_s=remote.timeout_s,
@@ -235,6 +235,7 @@ def client_policy(remote: RemoteSettings) -> ClientPolicy:
         ),
         most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,
+        pipeline=settings.name,
     )
 
 

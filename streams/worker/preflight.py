@@ -22,6 +22,7 @@ from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
 from ..settings.file import Configuration
 from ..settings.tables import Settings
 from ..topics.admin import admin_client, count_partitions, message_bytes
+from ..topics.keeping import Keeping, keeping
 
 if TYPE_CHECKING:
     from ..flow import Step
@@ -40,6 +41,7 @@ class TopicFacts:
 
     partitions: dict[str, int]  #: partitions of each topic
     message_bytes: dict[str, int]  #: bytes of the largest record batch a topic accepts
+    kept: dict[str, Keeping]  #: for how long each topic keeps its records
 
 
 async def preflight(configuration: Configuration, flow: Sequence[Step]) -> TopicFacts:
@@ -55,7 +57,8 @@ async def preflight(configuration: Configuration, flow: Sequence[Step]) -> Topic
         if denied := [str(NotAllowed("Read", "topic", s.topic)) for s in flow if not await _may_read(admin, s.topic)]:
             raise ConfigurationError(denied)
         limits = {name: await message_bytes(admin, name) for name in wanted}
-    return TopicFacts(partitions, limits)
+        kept = await keeping(admin, settings, wanted)
+    return TopicFacts(partitions, limits, kept)
 
 
 async def until_answered(configuration: Configuration, flow: Sequence[Step]) -> TopicFacts:

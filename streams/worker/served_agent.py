@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from ...agents.agents import Agent
-from ...schemas.records import Incoming, Outgoing
+from ...schemas.codec import requested_ms
+from ...schemas.records import Facts, Incoming, Outgoing
 from ..flow import Step
 from ..plane.ports import Inbox
 from ..telemetry.observation import Observation
@@ -18,8 +21,10 @@ class ServedAgent:
     def __init__(self, agent: Agent, inbox: Inbox, step: Step, observation: Observation) -> None:
         self._agent = agent
         self._observation = observation
+        self._facts_of = step.facts
+        self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
         self.inbox = inbox
-        self.substitute = FallbackSubstitute(step.agent, step.facts)
+        self.substitute = FallbackSubstitute(step.agent, self._facts)
         self.unreadable: Callable[[Incoming], str | None] | None = step.unreadable
 
     @property
@@ -31,6 +36,22 @@ class ServedAgent:
     def appetite(self) -> int | None:
         """Most records that it wants at once."""
         return self._agent.appetite
+
+    def reads(self, partition: int, topic_id: str) -> None:
+        """Records of this partition come from now on."""
+        self._topic_ids[partition] = topic_id
+        self._agent.reads(partition, topic_id)
+
+    def requested_ms(self, record: Incoming) -> int:
+        """When the request was made that a record is about."""
+        return requested_ms(record, self._facts_of(record))
+
+    def _facts(self, record: Incoming) -> Facts:
+        """What is known about a record of its topic; where that is no more than its place, of which topic."""
+        facts = self._facts_of(record)
+        if facts.topic_id or facts.source.topic != record.topic:
+            return facts
+        return msgspec.structs.replace(facts, topic_id=self._topic_ids.get(record.partition, ""))
 
     def leaves(self) -> None:
         """Partitions are about to go."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import msgspec
@@ -31,6 +30,5 @@ class FallbackSubstitute:
         return outcome if len(outcome.key or b"") <= _KEY_BYTES else msgspec.structs.replace(outcome, key=None)
 
     def refused(self, record: Incoming, detail: str) -> Outgoing:
-        """`invalid_request`, with the time of now: besides sizes, brokers refuse timestamps."""
-        outcome = fall_back(record, self._facts(record), "invalid_request", detail, self._agent)
-        return msgspec.structs.replace(outcome, timestamp=int(time.time() * 1000))
+        """`invalid_request`."""
+        return fall_back(record, self._facts(record), "invalid_request", detail, self._agent)

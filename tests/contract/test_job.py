@@ -29,7 +29,7 @@ def settings() -> Settings:
 
 
 async def test_a_job_that_reaches_no_broker_was_interrupted(settings: Settings) -> None:
-    job = Job(settings, "replay-one", [TopicPartition("fallback", 0)], "requests")
+    job = Job(settings, "replay-one", [TopicPartition("fallback", 0)], "requests", 2**62)
     with pytest.raises(Interrupted, match="run it again, and it goes on"):
         await job.open()
     await job.close()

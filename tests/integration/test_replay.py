@@ -36,12 +36,18 @@ SMALLEST_STEPS = {"fetch_records": 5}
 START_MS = 1_700_000_000_000
 
 
-def fallen(pipeline: Pipeline, number: int) -> Sent:
+def fallen(pipeline: Pipeline, number: int, requested_ms: int = 0) -> Sent:
     """A fallback record as an agent writes it; every third is of another reason."""
     value = random.Random(number).randbytes(200) if number % 5 else None
     headers = [("a", b"\xff%d" % number), ("a", b"again"), ("traceparent", b"00-x")]
     original = Record(
-        value, number, pipeline.topic("requests"), number % 2, START_MS + number, b"k%d" % number, headers
+        value,
+        number,
+        pipeline.topic("requests"),
+        number % 2,
+        requested_ms or START_MS + number,
+        b"k%d" % number,
+        headers,
     )
     facts = Facts(Source(original.topic, original.partition, original.offset))
     outcome = fall_back(original, facts, "low_confidence" if number % 3 == 2 else "timeout", "late", "remote")
@@ -144,16 +150,25 @@ def test_what_retention_took_is_counted_and_not_passed_over(setup: Setup, capsys
     assert told["aged"] == 0
 
 
-def test_a_dry_run_tells_what_the_retention_of_the_target_would_take(
+def test_what_the_retention_of_the_target_would_take_gets_the_time_of_now(
     setup: Setup, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, pipeline = setup()
-    pipeline.send([fallen(pipeline, number)._replace(timestamp=None) for number in range(3)], "fallback")  # of now
+    pipeline.send([fallen(pipeline, number, round(time.time() * 1000)) for number in range(3)], "fallback")
     pipeline.send([fallen(pipeline, number) for number in range(30)], "fallback")
     pipeline.alter("requests", retention_ms="3600000")
     assert cli.run([*replay(pipeline, "x", "--dry-run", "--json")]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["replayed"], told["aged"]) == (33, 30)
+    began_ms = time.time() * 1000
+    assert cli.run(replay(pipeline, "x")) == 0
+    wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)
+    replayed = pipeline.records("requests")
+    assert len(replayed) == 33
+    for record in replayed:
+        former = orjson.loads(header(record.headers, REPLAY_HEADER) or b"")
+        aged = former["requested_ms"] < began_ms - 1_800_000
+        assert (record.timestamp >= began_ms) if aged else (record.timestamp == former["requested_ms"])
 
 
 def test_a_dry_run_writes_nothing_and_a_limit_is_exact(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,6 +242,25 @@ def test_a_value_too_large_to_carry_is_read_at_its_source(setup: Setup) -> None:
     assert outcome.kind == "too_large"
     assert cli.run(replay(pipeline, "large")) == 0
     assert [record.value for record in pipeline.records("requests")] == [sent.value] * 2
+
+
+def test_the_request_of_a_topic_that_was_made_anew_is_not_replayed_for_another(
+    setup: Setup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the same offset lies another request, even of the same time and length."""
+    _, pipeline = setup()
+    [sent] = pipeline.send([request(1, text="x" * 3000)._replace(partition=1, timestamp=START_MS)])
+    pipeline.alter("fallback", max_message_bytes="1500")
+    worker = pipeline.worker("local")
+    wait_until(lambda: pipeline.records("fallback"), "the fallback record", explain=worker.tail)
+    assert worker.stop() == 0
+    pipeline.recreate("requests")
+    other = (sent.value or b"").replace(b"x", b"y")
+    pipeline.send([sent._replace(value=other, timestamp=START_MS)])
+    assert cli.run([*replay(pipeline, "large"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["replayed"], told["another"], told["gone"]) == (0, 1, 0)
+    assert [record.value for record in pipeline.records("requests")] == [other]
 
 
 def test_what_is_too_large_for_its_topic_is_left_out_and_counted_and_nothing_beside_it(

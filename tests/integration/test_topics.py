@@ -66,6 +66,8 @@ async def test_all_five_are_made_as_the_settings_say(broker: Broker, prefix: str
         assert config["max.message.bytes"] == "70000"
         assert config["min.insync.replicas"] == "1"
         assert config["cleanup.policy"] == "delete"
+        waits = role in ("doubtful", "answers", "fallback")
+        assert config["message.timestamp.type"] == ("LogAppendTime" if waits else "CreateTime")
 
 
 async def test_what_exists_is_left_and_named(broker: Broker, prefix: str) -> None:

@@ -171,7 +171,10 @@ class Owner:
     async def first_offset(self, tp: TopicPartition) -> int:
         return 40
 
-    def acquired(self, tp: TopicPartition) -> None:
+    def requested_ms(self, record: Incoming) -> int:
+        return record.timestamp
+
+    def acquired(self, tp: TopicPartition, topic_id: str) -> None:
         self.partition.resume()
         self.acquisitions += 1
         self.owned.set()

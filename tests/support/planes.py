@@ -267,6 +267,11 @@ class FakeAgent:
     def leaves(self) -> None:
         self._world.left()
 
+    def reads(self, partition: int, topic_id: str) -> None: ...
+
+    def requested_ms(self, record: Incoming) -> int:
+        return record.timestamp
+
     def owns(self, owned: int, partitions: int) -> None:
         self._world.shares.append((owned, partitions))
         self._world.told()

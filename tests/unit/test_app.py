@@ -40,7 +40,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[VirtualTimeLoop, fau
     """The application with all its services, and with one agent, which reads from no topic."""
 
     async def no_broker(*_: Any) -> TopicFacts:
-        return TopicFacts({}, {})
+        return TopicFacts({}, {}, {})
 
     monkeypatch.setattr(module, "until_answered", no_broker)
     monkeypatch.setattr(module, "settle_heap", lambda: None)

@@ -21,6 +21,7 @@ from bisupervised.schemas.codec import (
     forward,
     header,
     publish,
+    request_ms,
     source_of,
     without_value,
 )
@@ -28,9 +29,11 @@ from bisupervised.schemas.errors import REASONS, InvalidRequest, Reason
 from bisupervised.schemas.records import (
     FACTS_HEADER,
     REASON_HEADER,
+    REPLAY_HEADER,
     VERSION,
     Facts,
     Outgoing,
+    Replayed,
     Result,
     Source,
     Verdict,
@@ -199,7 +202,7 @@ def test_of_several_headers_of_one_name_the_last_counts() -> None:
 # facts
 
 
-@pytest.mark.parametrize("facts", [Facts(SOURCE), FULL, Facts(SOURCE, id=3)])
+@pytest.mark.parametrize("facts", [FULL, Facts(SOURCE, requested_ms=0), Facts(SOURCE, id=3, requested_ms=5)])
 def test_facts_come_back_as_they_went(facts: Facts) -> None:
     assert decode_facts(Record(None, headers=[(FACTS_HEADER, encode_facts(facts))])) == facts
 
@@ -245,10 +248,12 @@ OF_VERSION_1 = (
 )
 
 
-def test_facts_of_version_1_are_read_and_know_neither_time_nor_topic_id() -> None:
+def test_facts_of_version_1_are_read_and_the_record_tells_the_time() -> None:
     found = decode_facts(Record(None, headers=[(FACTS_HEADER, OF_VERSION_1)]))
     assert (found.v, found.source, found.reason) == (1, Source("requests", 3, 7), "timeout")
-    assert (found.requested_ms, found.topic_id) == (None, "")
+    assert (found.requested_ms, found.topic_id) == (1_700_000_000_123, ""), (
+        "the record has the timestamp of its request"
+    )
 
 
 @pytest.mark.parametrize("version", [VERSION - 2, VERSION + 2])
@@ -290,7 +295,8 @@ def test_a_missing_header_is_an_invalid_request() -> None:
 
 def test_the_facts_of_a_record_without_are_its_own_place() -> None:
     record = Record(b"1", 7, headers=[(FACTS_HEADER, b"{")])
-    assert facts_of(record) == Facts(Source("requests", 0, 7)) == Facts(source_of(record))
+    assert facts_of(record) == Facts(source_of(record), requested_ms=record.timestamp)
+    assert source_of(record) == Source("requests", 0, 7)
 
 
 # what leaves
@@ -302,10 +308,12 @@ HEADERS = [("a", b"1"), ("a", b"2"), ("empty", b"")]
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("key", [b"k", b"", None])
-def test_key_value_headers_and_timestamp_travel_verbatim(value: bytes | None, key: bytes | None) -> None:
+def test_key_value_and_headers_travel_verbatim_with_the_time_of_the_request(
+    value: bytes | None, key: bytes | None
+) -> None:
     record = Record(value, key=key, headers=HEADERS, timestamp=123)
     for outcome in (forward(record, "doubtful", FULL), fall_back(record, FULL, "timeout", "x", "remote")):
-        assert (outcome.key, outcome.value, outcome.timestamp) == (key, value, 123)
+        assert (outcome.key, outcome.value, outcome.timestamp) == (key, value, FULL.requested_ms)
         assert list(outcome.headers)[:3] == HEADERS
 
 
@@ -351,6 +359,24 @@ def test_what_is_too_large_leaves_its_value_behind_and_says_how_much() -> None:
     facts = decode_facts(back(outcome))
     assert (facts.reason, facts.value_omitted, facts.source) == ("too_large", 1000, SOURCE)
     assert header(outcome.headers, REASON_HEADER) == b"too_large"
+
+
+def test_a_replayed_request_was_requested_when_the_first_one_was() -> None:
+    header_ = Replayed("job", 1, SOURCE, SOURCE, "timeout", requested_ms=5)
+    assert request_ms(request(1, headers=[(REPLAY_HEADER, msgspec.json.encode(header_))])) == 5
+
+
+@pytest.mark.parametrize("document", [b"", b"{", b"[]", b'{"requested_ms": 5}'])
+def test_a_replay_header_of_somebody_elses_tells_no_time(document: bytes) -> None:
+    record = request(1, headers=[(REPLAY_HEADER, document)])
+    assert request_ms(record) == record.timestamp
+
+
+@pytest.mark.parametrize("requested_ms", [None, -1, 2**60])
+def test_a_replay_header_without_a_time_of_this_world_leaves_it_to_the_record(requested_ms: int | None) -> None:
+    header_ = Replayed("job", 1, SOURCE, SOURCE, "timeout", requested_ms)
+    record = request(1, headers=[(REPLAY_HEADER, msgspec.json.encode(header_))])
+    assert request_ms(record) == record.timestamp
 
 
 # results

@@ -81,7 +81,7 @@ class PlayedBroker:
 
 def job_over(broker: PlayedBroker) -> Job:
     settings = load_settings(EXAMPLE, {"BISUPERVISED_REMOTE__API_KEY": "key"})
-    job = Job(settings, "replay-one", [A, B], "requests")
+    job = Job(settings, "replay-one", [A, B], "requests", 2**62)
     played: Any = broker
     job._sender = job._coordinator = played
     return job

@@ -110,6 +110,16 @@ async def test_a_doubtful_answer_travels_with_its_facts_and_its_bytes(make: Make
     assert (facts.local.trusted, facts.local.model, facts.local.latency_ms) == (False, "small@1", 250.0)
 
 
+async def test_facts_say_when_it_was_requested_and_of_which_topic(make: Make) -> None:
+    local = make()
+    local.reads(0, "Zm9v")
+    outcomes = await local.decide([request(0.25), Record(b"no json"), request("no number")])
+    assert [outcome.to for outcome in outcomes] == ["doubtful", "fallback", "fallback"]
+    for outcome in outcomes:
+        facts = decode_facts(Record(outcome.value, headers=outcome.headers, timestamp=1))
+        assert (facts.requested_ms, facts.topic_id) == (request(1).timestamp, "Zm9v")
+
+
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
 async def test_an_answer_without_a_score_is_doubtful(make: Make, score: float | None) -> None:
     [outcome] = await make(lambda inputs: [("a", score)]).decide([request(1)])

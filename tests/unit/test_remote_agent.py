@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
 from bisupervised.agents.remote.agent import Remote
-from bisupervised.agents.remote.asking import idempotency_key
+from bisupervised.agents.remote.asking import idempotency_key, inputs_key
 from bisupervised.agents.remote.batching import BatchPolicy
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
+from bisupervised.agents.remote.protocol import Call
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, Slow
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result, encode_facts
@@ -183,15 +185,53 @@ async def test_the_idempotency_key_is_the_same_after_redelivery() -> None:
     agent, transport = remote(ECHO)
     await agent.answer([doubtful([0.5, 0.5], 7)])
     await agent.answer([doubtful([0.5, 0.5], 7)])
-    assert [sent.headers["idempotency-key"] for sent in transport.sent] == ["requests-0-7"] * 2
+    restarted, later = remote(ECHO)
+    await restarted.answer([doubtful([0.5, 0.5], 7)])
+    keys = {sent.headers["idempotency-key"] for sent in (*transport.sent, *later.sent)}
+    assert len(keys) == 1
+    assert keys.pop().startswith("0-7-")
+
+
+CALL = Call("/infer", b"{}", {"accept": "json"})
+
+
+def key_of(*inputs: Facts, pipeline: str = "shop", url: str = "http://a", call: Call = CALL) -> str:
+    return idempotency_key(inputs_key(inputs), pipeline, url, call)
+
+
+def of(offset: int, topic_id: str = "Zm9v", topic: str = "requests", partition: int = 3) -> Facts:
+    return Facts(Source(topic, partition, offset), topic_id=topic_id)
 
 
 def test_the_key_of_a_batch_names_the_first_and_tells_other_neighbours() -> None:
-    first, second, third = (Source("requests", 3, offset) for offset in (7, 8, 9))
-    assert idempotency_key([first]) == "requests-3-7"
-    assert idempotency_key([first, second]).startswith("requests-3-7+1-")
-    assert idempotency_key([first, second]) == idempotency_key([first, second])
-    assert idempotency_key([first, second]) != idempotency_key([first, third])
+    assert key_of(of(7), of(8)).startswith("3-7-")
+    assert key_of(of(7), of(8)) == key_of(of(7), of(8))
+    assert len({key_of(of(7)), key_of(of(7), of(8)), key_of(of(7), of(9))}) == 3
+
+
+def test_no_two_calls_have_the_same_key() -> None:
+    """Not those of two pipelines, of topics of one name, of two clusters, nor of two prompts about the same input."""
+    keys = [
+        key_of(of(7)),
+        key_of(of(8)),
+        key_of(of(7, partition=4)),
+        key_of(of(7, topic="other")),
+        key_of(of(7, topic_id="made anew")),
+        key_of(of(7), pipeline="mail"),
+        key_of(of(7), url="http://b"),
+        key_of(of(7), call=CALL._replace(path="/v2")),
+        key_of(of(7), call=CALL._replace(body=b'{"prompt": "else"}')),
+        key_of(of(7), call=CALL._replace(method="PUT")),
+        key_of(of(7), call=CALL._replace(headers={"version": "2"})),
+        key_of(of(7), call=CALL._replace(samples=2)),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_longest_key_fits_into_a_header() -> None:
+    longest = key_of(of(2**63 - 1, partition=2**31 - 1))
+    assert len(longest) == 59
+    assert re.fullmatch(r"[\w-]+", longest, re.ASCII)
 
 
 async def test_closing_the_agent_closes_its_connections() -> None:

@@ -18,6 +18,7 @@ from bisupervised.streams.tools.replay import (
     choose,
     decode_mark,
     encode_mark,
+    is_its_request,
 )
 from bisupervised.streams.tools.replay_run import Replay, checked
 from bisupervised.streams.tools.since_option import since_ms
@@ -40,7 +41,9 @@ def test_a_replay_is_the_request_and_one_header_more() -> None:
     assert (send.key, send.value, send.timestamp, send.partition) == (record.key, record.value, record.timestamp, 1)
     assert list(send.headers[:-1]) == HEADERS
     told = msgspec.json.decode(send.headers[-1][1], type=Replayed)
-    assert told == Replayed("monday", 1, Source("requests", 1, 17), Source("fallback", 1, 5), "timeout")
+    assert told == Replayed(
+        "monday", 1, Source("requests", 1, 17), Source("fallback", 1, 5), "timeout", record.timestamp
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,27 @@ def test_reason_and_time_choose() -> None:
     assert choose(record, ReplayOptions("r", ("budget", "timeout"))) == "replayed"
     assert choose(record, ReplayOptions("r", since_ms=record.timestamp)) == "replayed"
     assert choose(record, ReplayOptions("r", since_ms=record.timestamp + 1)) == "not_chosen"
+
+
+REQUEST = Record(b"x" * 9, 17, "requests", 1, timestamp=5)
+
+
+def too_large(facts: Facts) -> Record:
+    outcome = without_value(REQUEST, facts, "refused", "local")
+    return Record(outcome.value, 5, "fallback", 1, 77, outcome.key, outcome.headers)
+
+
+def test_a_request_at_the_source_of_a_large_record_is_known_by_the_id_of_its_topic() -> None:
+    record = too_large(Facts(Source("requests", 1, 17), topic_id="Zm9v"))
+    assert is_its_request(REQUEST, record, "Zm9v")
+    assert not is_its_request(REQUEST, record, "made anew")
+
+
+def test_where_no_id_is_known_it_is_known_by_its_time_and_its_length() -> None:
+    record = too_large(Facts(Source("requests", 1, 17)))
+    assert is_its_request(REQUEST, record, "Zm9v")
+    assert not is_its_request(Record(b"x" * 9, 17, "requests", 1, timestamp=6), record, "Zm9v")
+    assert not is_its_request(Record(b"x" * 8, 17, "requests", 1, timestamp=5), record, "Zm9v")
 
 
 def test_outcomes_of_a_replay_say_that_they_are() -> None:
@@ -148,13 +172,13 @@ def test_one_is_no_plural_and_no_call_is_not_told() -> None:
 
 
 def test_every_record_that_was_left_is_told() -> None:
-    counts = Counts(replayed=1000, not_chosen=2, over_loops=3, gone=4, refused=5, deleted=6, aged=7)
+    counts = Counts(replayed=1000, not_chosen=2, over_loops=3, gone=4, another=8, refused=5, deleted=6, aged=7)
     options = ReplayOptions("requests", ("budget",), loops=2)
     replay = Replay("x", {TopicPartition("f", 0): (9, Mark(9, "", options, counts))}, options, 1, resumed=True)
     told = replay_lines(replay, dry_run=False)
     assert told[0] == "replay x: goes on from a former run; in all 1,000 replayed to requests"
     replay.finished = True
     assert replay_lines(replay, dry_run=False)[0] == "replay x: was finished before; in all 1,000 replayed to requests"
-    assert [int(line.split()[0]) for line in told[1:]] == [3, 4, 5, 2, 6, 7]
+    assert [int(line.split()[0]) for line in told[1:]] == [3, 4, 8, 5, 2, 6, 7]
     nothing = Replay("x", {}, options, 1, resumed=False)
     assert replay_lines(nothing, dry_run=True) == ["replay x: 0 would be replayed to requests"]

@@ -90,7 +90,9 @@ class ExactlyOnce(Outbox):
         self.transactional_id = f"{policy.group}:{source.topic}:{source.partition}"
         self._coordination = coordination
         limits = router.limits_by_topic
-        self.sender = TransactionalSender(policy, self.transactional_id, limits, self._end_again, source.topic)
+        self.sender = TransactionalSender(
+            policy, self.transactional_id, limits, self._end_again, source.topic, router.own_ms
+        )
 
     async def _end_again(self, last: LastTransaction) -> None:
         await self._coordination.end_again(last, self._reachable)
@@ -126,7 +128,7 @@ class AtLeastOnce(Outbox):
     ) -> None:
         super().__init__(source, router)
         self._consumer = consumer
-        self.sender = IdempotentSender(policy, router.limits_by_topic, source.topic)
+        self.sender = IdempotentSender(policy, router.limits_by_topic, source.topic, router.own_ms)
         self._owed: Progress | None = None  # acknowledged, and not committed
 
     async def open(self) -> None:

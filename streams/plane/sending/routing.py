@@ -28,10 +28,16 @@ class Router:
     """
 
     def __init__(
-        self, topics: Mapping[Route, str], source_partitions: int, limits: Mapping[Route, int] | None = None
+        self,
+        topics: Mapping[Route, str],
+        source_partitions: int,
+        limits: Mapping[Route, int] | None = None,
+        own_ms: Mapping[str, int] | None = None,
     ) -> None:
         self.topics = topics
         self.limits = limits or dict.fromkeys(topics, DEFAULT_MESSAGE_BYTES)  #: bytes a topic accepts
+        #: milliseconds for which a record of each topic, by its name, bears the time of its request
+        self.own_ms = dict.fromkeys(topics.values(), 0) if own_ms is None else own_ms
         self._source_partitions = source_partitions
         self._partitions: dict[Route, int] = {}
 

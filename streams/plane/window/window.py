@@ -59,7 +59,7 @@ class Window:
         self._policy = policy
         self._caution = caution
         self._write_ahead = WriteAhead(policy.ahead, start)
-        self._topic_id = start.topic_id
+        self.topic_id = start.topic_id  #: of the topic that its records are of; '' where none is known
         self._give_up = on_give_up
         self._slots: deque[Slot] = deque()
         self._pending: deque[Slot] = deque()
@@ -138,9 +138,9 @@ class Window:
         return self._held
 
     @property
-    def oldest_ms(self) -> int | None:
-        """Timestamp of the first record without a committed outcome, milliseconds since epoch; None without one."""
-        return next((slot.record.timestamp for slot in self._slots if slot.state != DONE), None)
+    def oldest(self) -> Incoming | None:
+        """The first record without a committed outcome; None without one."""
+        return next((slot.record for slot in self._slots if slot.state != DONE), None)
 
     def full(self, share: float = 1.0) -> bool:
         """True when a bound, or this share of it, is reached: fetch no more."""
@@ -330,7 +330,7 @@ class Window:
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
         offset = self.watermark
-        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self._topic_id)
+        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self.topic_id)
 
     def _marks(self, offset: int) -> frozenset[int]:
         below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))
