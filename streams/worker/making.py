@@ -235,7 +235,7 @@ def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
         ),
         most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,
-        pipeline=settings.name,
+        pipeline=pipeline,
     )
 
 

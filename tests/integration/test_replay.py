@@ -21,6 +21,7 @@ from bisupervised.streams import cli
 from bisupervised.streams.console import options
 from bisupervised.streams.tools.job import Job
 from bisupervised.streams.tools.replay_run import group_of_replay
+from bisupervised.streams.topics.keeping import FOR_EVER_MS
 from support.pipeline import Pipeline, Sent, Setup, Worker, request, wait_until
 from support.records import Record
 
@@ -194,7 +195,8 @@ def test_a_run_that_died_before_its_first_commit_leaves_its_name_usable(setup: S
 
     async def die() -> None:
         places = [pipeline.tp("fallback", number) for number in range(2)]
-        job = Job(pipeline.settings, group_of_replay(pipeline.settings, "early"), places, pipeline.topic("requests"))
+        group = group_of_replay(pipeline.settings, "early")
+        job = Job(pipeline.settings, group, places, pipeline.topic("requests"), FOR_EVER_MS)
         assert await job.open() == {}
         if step != "opened":
             producer = job._sender.producer
@@ -252,7 +254,7 @@ def test_the_request_of_a_topic_that_was_made_anew_is_not_replayed_for_another(
     [sent] = pipeline.send([request(1, text="x" * 3000)._replace(partition=1, timestamp=START_MS)])
     pipeline.alter("fallback", max_message_bytes="1500")
     worker = pipeline.worker("local")
-    wait_until(lambda: pipeline.records("fallback"), "the fallback record", explain=worker.tail)
+    wait_until(lambda: bool(pipeline.records("fallback")), "the fallback record", explain=worker.tail)
     assert worker.stop() == 0
     pipeline.recreate("requests")
     other = (sent.value or b"").replace(b"x", b"y")
