@@ -21,6 +21,7 @@ from bisupervised.streams.plane.plane import DataPlane
 from bisupervised.streams.plane.window.batch import Batch
 from bisupervised.streams.settings.file import Configuration, load_configuration
 from bisupervised.streams.telemetry.observation import Observation
+from bisupervised.streams.topics.keeping import own_times
 from bisupervised.streams.worker.making import make_agent, make_router, plane_policy
 from bisupervised.streams.worker.preflight import preflight
 from bisupervised.streams.worker.served_agent import ServedAgent
@@ -64,7 +65,7 @@ async def run(configuration: Configuration) -> None:
     facts = await preflight(configuration, [step])
     agent = make_agent(configuration, "local", on_hang=lambda: os._exit(1))
     policy = plane_policy(configuration, step)
-    clients = KafkaClients(policy, make_router(settings, step, facts))
+    clients = KafkaClients(policy, make_router(settings, step, facts, own_times(settings, facts.kept)))
     plane = DataPlane(policy, ServedAgent(agent, DirectInbox(agent), step, Observation(step.agent)), clients)
     settle_heap()
     await plane.run()
