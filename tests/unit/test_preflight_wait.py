@@ -14,7 +14,7 @@ from bisupervised.streams.worker.preflight import TopicFacts, until_answered
 from support.configurations import configuration_of
 from support.virtual_time import on_virtual_time
 
-FACTS = TopicFacts({}, {})
+FACTS = TopicFacts({}, {}, {})
 
 
 def settings(start_wait_s: float) -> Settings:
