@@ -43,9 +43,9 @@ async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]
     except BrokerUnreachable as error:
         yield fault("broker", str(error))
         return
-    yield ok("broker", f"{counted(len(there), 'broker')} of {len(there) + len(away)} answers: {', '.join(there)}")
+    yield ok("broker", f"{len(there)} of {counted(len(there) + len(away), 'broker')} answered: {', '.join(there)}")
     if away:
-        yield note("broker", f"{', '.join(away)} does not answer: its partitions wait where it has the only replica")
+        yield note("broker", f"no answer from {', '.join(away)}: partitions wait whose only replica is there")
     versions = {key: highest for key, _, highest in told.api_versions}
     exactly_once = settings.stream.delivery == "exactly_once"
     if versions.get(_TXN_OFFSET_COMMIT, -1) >= _SINCE_2_5:

@@ -80,7 +80,7 @@ async def until_answered(configuration: Configuration, flow: Sequence[Step]) -> 
 async def _tell_who_answers(admin: Any) -> None:  # noqa: ANN401  # aiokafka has no types
     there, away = await who_answers(client_of(admin))
     if away:
-        text = "the broker at %s does not answer; %s does"
+        text = "no answer from %s; answers from %s"
         log.warning(text, ", ".join(away), ", ".join(there) or "none", extra={"action": "broker_silent"})
     else:
         log.info("all brokers answer: %s", ", ".join(there), extra={"action": "brokers_answer"})

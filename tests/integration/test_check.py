@@ -95,7 +95,7 @@ def test_everything_is_there(broker: Broker, tmp_path: Path, prefix: str, capsys
     told = [finding for finding in document["findings"] if finding["about"] != "stream"]  # what needs no broker
     texts = [finding["text"] for finding in told if finding["level"] == "ok"]
     assert texts[:3] == [
-        f"1 broker of 1 answers: {broker.bootstrap_servers}",
+        f"1 of 1 broker answered: {broker.bootstrap_servers}",
         "speaks the protocol of Kafka 2.5 or later",
         "transactions work",
     ]
