@@ -86,14 +86,22 @@ def worker(
     *,
     config: Config = None,
     agents: Annotated[str, Parameter(help="Which agents to run, separated by commas.")] = ",".join(AGENTS),
+    begin_anew: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out."""
+    """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out.
+
+    Parameters
+    ----------
+    begin_anew
+        Begin where committed offsets have expired or were deleted, as [stream] start says. Without it such partitions
+        stop. What the topics hold may be answered, and paid, again: use it for one start.
+    """
     chosen, faults = parse_agents(agents)
     configuration = _configuration(config, faults)
     from .settings.file import ConfigurationFile
     from .worker.app import run_worker
 
-    return run_worker(configuration, chosen, ConfigurationFile(config))
+    return run_worker(configuration, chosen, ConfigurationFile(config), begin_anew=begin_anew)
 
 
 def create(*, config: Config = None, json: Json = False) -> int:

@@ -15,13 +15,23 @@ commands over topics, what a broker must allow, and the AsyncAPI document.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ..schemas.codec import RequestFormat, facts_of, foreign_version, request_ms, source_of
-from ..schemas.errors import Reason
-from ..schemas.records import VERSION, Facts, Incoming, Route
+import msgspec
+
+from ..schemas.codec import (
+    RequestFormat,
+    decode_facts,
+    decode_result,
+    facts_of,
+    foreign_version,
+    request_ms,
+    source_of,
+)
+from ..schemas.errors import InvalidRequest, Reason
+from ..schemas.records import VERSION, Facts, Incoming, Route, Source
 
 if TYPE_CHECKING:
     from .settings.tables import Settings  # the command line imports this file, and `--help` needs no settings
@@ -54,6 +64,8 @@ class Step:
     runs_user_code: bool  #: its inputs could kill the process
     facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
     unreadable: Callable[[Incoming], str | None] | None  #: why only another worker can read it; None where we can
+    wrote: Callable[[Incoming], bool]  #: whether an outcome is of this agent, or of who comes after it
+    own_topics: frozenset[str]  #: topics that nobody else writes but who comes after it
 
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
@@ -71,6 +83,8 @@ def _local(settings: Settings) -> Step:
         runs_user_code=True,
         facts=request_facts,
         unreadable=None,  # a header of ours on a request is from another life
+        wrote=_wrote(settings, AGENTS),
+        own_topics=frozenset({settings.topics.doubtful, settings.topics.results, settings.topics.fallback}),
     )
 
 
@@ -84,6 +98,8 @@ def _remote(settings: Settings) -> Step:
         runs_user_code=False,
         facts=facts_of,
         unreadable=_of_another_version,
+        wrote=_wrote(settings, ("remote", "remote_supervisor")),
+        own_topics=frozenset({settings.topics.answers}),
     )
 
 
@@ -97,7 +113,35 @@ def _remote_supervisor(settings: Settings) -> Step:
         runs_user_code=False,
         facts=facts_of,
         unreadable=_of_another_version,
+        wrote=_wrote(settings, ("remote_supervisor",)),
+        own_topics=frozenset(),
     )
+
+
+def _wrote(settings: Settings, agents: Collection[AgentName]) -> Callable[[Incoming], bool]:
+    """Whether one of these agents wrote an outcome, of a request of this pipeline's own."""
+    topics = settings.topics
+
+    def wrote(record: Incoming) -> bool:
+        try:
+            source, writer = (_of_result if record.topic == topics.results else _of_facts)(record)
+        except (msgspec.DecodeError, InvalidRequest):
+            return False  # somebody else's record
+        forwarder = {topics.doubtful: "local", topics.answers: "remote"}.get(record.topic, writer)
+        return source.topic == topics.requests and forwarder in agents
+
+    return wrote
+
+
+def _of_result(record: Incoming) -> tuple[Source, str]:
+    result = decode_result(record.value or b"")
+    asked = result.answered_by == "remote" or result.remote is not None
+    return result.source, "remote_supervisor" if asked else "local"
+
+
+def _of_facts(record: Incoming) -> tuple[Source, str]:
+    facts = decode_facts(record)
+    return facts.source, facts.agent
 
 
 def accepts_local(settings: Settings) -> frozenset[Reason]:

@@ -108,7 +108,7 @@ async def _prepared(run: Rewriting) -> tuple[Router, int]:
         kept = await keeping(admin, run.settings, [run.outputs.results])
     # a fallback record waits for whoever handles it, and gets the time of now
     own_ms = {run.outputs.results: kept[run.outputs.results].own_ms, run.outputs.fallback: 0}
-    return Router(run.outputs.topics, partitions[run.source], limits, own_ms), partitions[run.source]
+    return Router(run.outputs.topics, run.source, limits, own_ms), partitions[run.source]
 
 
 @dataclass(frozen=True, slots=True)

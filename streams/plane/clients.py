@@ -55,6 +55,16 @@ class KafkaClients:
         """Where these partitions end, with what is not committed yet. Raises `KafkaError`."""
         return await high_watermarks(client_of(self._consumer), places)
 
+    def make_reader(self) -> AIOKafkaConsumer:
+        """A consumer without a group, to look at outcomes."""
+        return AIOKafkaConsumer(
+            **self._policy.outbox.connection.options(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            request_timeout_ms=int(self._policy.request_timeout_s * 1000),
+        )
+
     def make_outbox(self, tp: TopicPartition) -> Outbox:
         """An outbox for one partition. At least once, it commits through the consumer."""
         if self._policy.delivery == "exactly_once":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from .policy import PlanePolicy
 from .ports import AgentPort, Clients
 from .standing import Counters, End
 from .state import State
+from .witness import worked_before
 
 log = logging.getLogger(__name__)
 
@@ -99,14 +100,19 @@ class Fetching:
         with suppress(KafkaError):  # taken away this very moment
             self._consumer.pause(tp)
 
-    async def first_offset(self, tp: TopicPartition) -> int:
-        """Where a group begins that has never committed. Raises `Lost`."""
-        ask = self._consumer.beginning_offsets if self._policy.start == "earliest" else self._consumer.end_offsets
+    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
+        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
+        start = "earliest" if added else self._policy.start
+        ask = self._consumer.beginning_offsets if start == "earliest" else self._consumer.end_offsets
         try:
             offsets = await ask([tp])
         except KafkaError as error:
-            raise Lost(f"the broker does not tell the {self._policy.start} offset: {error!r}") from error
+            raise Lost(f"the broker does not tell the {start} offset: {error!r}") from error
         return int(offsets[tp])
+
+    async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
+        """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
+        return await worked_before(self._consumer, reachable, self._clients.make_reader, self._agent)
 
     async def ends(self) -> dict[TopicPartition, End]:
         """Where the owned partitions end, as the broker says now; partition 0 where none is owned. Raises `Lost`."""

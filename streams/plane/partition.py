@@ -54,6 +54,7 @@ class PartitionPolicy:
     idle_commit_s: float = 5.0  #: seconds after which a position that moved without records is committed
     attempt_s: float = 10.0  #: seconds for one try to take over or to recover, all its steps together
     missing_s: float = 120.0  #: seconds for which a committed offset may be missing before the partition is stopped
+    begin_anew: bool = False  #: after that it begins, where it would be stopped
     reopen_s: float = REOPEN_S
 
 
@@ -81,7 +82,7 @@ class Partition:
         self._wake = asyncio.Event()
         self._deadline = float("inf")
         self._pacing = Pacing(policy.pacing, clock())
-        self._taking_over = TakingOver(tp, outbox, coordinator, plane.first_offset, clock, policy.missing_s)
+        self._taking_over = TakingOver(tp, outbox, coordinator, plane, clock, policy.missing_s, policy.begin_anew)
         self._committing = self._commits(NoWindow(policy.window))
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
 

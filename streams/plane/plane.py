@@ -11,6 +11,8 @@ The loop is here, and the one place where batches go out (`pump`). Its parts:
     ownership.py     who owns what: taking a partition over, giving it up
     handing_out.py   which records go to the agent next
     partition.py     one partition from its acquisition to its release: its state, its task
+    taking_over.py   what is committed for it, and where it begins where nothing is
+    witness.py       whether somebody worked there before, where no offset tells
     committing.py    what of its window is committed, and what became of what was lost
     window/          which of its records are fetched, held, answered, sent
     sending/         sending and committing
@@ -223,9 +225,13 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     # asked and told by partitions
 
-    async def first_offset(self, tp: TopicPartition) -> int:
-        """Where a group begins that has never committed. Raises `Lost`."""
-        return await self._fetching.first_offset(tp)
+    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
+        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
+        return await self._fetching.first_offset(tp, added=added)
+
+    async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
+        """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
+        return await self._fetching.worked_before(reachable)
 
     def acquired(self, tp: TopicPartition, topic_id: str) -> None:
         """A partition may be fetched."""

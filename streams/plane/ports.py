@@ -18,6 +18,7 @@ from ...schemas.records import Incoming, Outgoing
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
 from .window.batch import Batch
+from .witness import Author
 
 
 class Inbox(Protocol):
@@ -46,7 +47,7 @@ class Substitute(Protocol):
         """For an outcome the broker refuses for another cause: `invalid_request`."""
 
 
-class AgentPort(Protocol):
+class AgentPort(Author, Protocol):
     """What a plane asks of the agent that it serves."""
 
     @property
@@ -88,8 +89,11 @@ class AgentPort(Protocol):
 class PlanePort(Protocol):
     """What a partition asks of its plane."""
 
-    async def first_offset(self, tp: TopicPartition) -> int:
-        """Where a group begins that has never committed. Raises `Lost`."""
+    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
+        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
+
+    async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
+        """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
 
     def acquired(self, tp: TopicPartition, topic_id: str) -> None:
         """It may be fetched from its position on. It belongs to the topic with this id."""
@@ -122,6 +126,9 @@ class Clients(Protocol):
 
     async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where these partitions end, with what is not committed yet. Raises `KafkaError`."""
+
+    def make_reader(self) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types
+        """A consumer without a group, to look at outcomes. Whoever makes it starts and stops it."""
 
     def make_outbox(self, tp: TopicPartition) -> Outbox:
         """An outbox for one partition. Called after `make_consumer`."""

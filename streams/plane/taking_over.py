@@ -6,8 +6,10 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiokafka import TopicPartition
 
@@ -17,15 +19,34 @@ from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
 from .window.marks import Progress
 
+log = logging.getLogger(__name__)
+
 #: what a person does about an offset that a transaction holds for ever
 _END_IT = (
     "find it with `kafka-transactions.sh find-hanging` and end it with `kafka-transactions.sh abort`: then the offset "
     "before it counts again, and outcomes since then may come twice"
 )
+#: and about one that is not what it was
+_RESET = "reset the group's offsets to say where to begin"
+#: and about one that is not there
+_SAY_WHERE = (
+    "it has expired (offsets.retention.minutes at the broker) or was deleted. Reset the group's offsets to say where "
+    "to go on; or start the worker with --begin-anew: then what the topic holds is answered, and paid, again"
+)
 
 
 class PartitionStopped(BiSupervisedError):
     """This partition cannot go on without a person. The others go on."""
+
+
+class Begins(Protocol):
+    """What a partition without a committed offset asks of its plane."""
+
+    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
+        """Where it begins; `added`: it was not there when the group began. Raises `Lost`."""
+
+    async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
+        """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
 
 
 @dataclass(slots=True)
@@ -35,9 +56,10 @@ class TakingOver:
     tp: TopicPartition
     outbox: Outbox
     coordinator: Coordination
-    first_offset: Callable[[TopicPartition], Awaitable[int]]  #: where a group begins that has never committed
+    begins: Begins  #: where a partition without a committed offset begins
     clock: Callable[[], float]
     missing_s: float  #: seconds for which a committed offset may be missing before the partition is stopped
+    begin_anew: bool = False  #: after that it is not stopped but begins, as a person has said
     recoveries: int = 0  #: times a lost producer was opened again
     _own_commit: int | None = None  # the last offset that this owner committed
     _missing_since: float | None = None
@@ -49,13 +71,27 @@ class TakingOver:
         """
         await self.outbox.open()
         topic_id = await self.coordinator.topic_id(self.tp.topic)
-        stored = await self.stored() or Progress(await self.first_offset(self.tp))
+        stored = await self.stored() or await self._beginning()
         if stored.topic_id and topic_id and stored.topic_id != topic_id:
             raise PartitionStopped(
                 f"the committed offset {stored.offset} belongs to another topic of the name {self.tp.topic!r}, "
                 "which was deleted; reset the group's offsets to begin with this one"
             )
-        return Progress(stored.offset, stored.done, stored.phase, topic_id)
+        return Progress(stored.offset, stored.done, stored.phase, topic_id, stored.born)
+
+    async def _beginning(self) -> Progress:
+        """Where to begin without a committed offset. One that was added to its topic misses nothing.
+
+        Others of the group may have begun a moment ago, in this worker or another: they say how many there were.
+        """
+        siblings = await self.coordinator.siblings(self.tp.topic)
+        if not siblings:
+            there = len(await self.coordinator.partitions_for(self.tp.topic))
+            return Progress(
+                await self.begins.first_offset(self.tp, added=False), born=max(there, self.tp.partition + 1)
+            )
+        born = min((each.born for each in siblings.values() if each.born), default=0)
+        return Progress(await self.begins.first_offset(self.tp, added=self.tp.partition >= born), born=born)
 
     async def again(self) -> Progress | None:
         """Open the lost producer again. Returns what is committed. Raises as `begin`."""
@@ -72,15 +108,18 @@ class TakingOver:
         After a broker's crash under load, a coordinator was seen (Kafka 4.4.0) to say for a while that nothing is
         committed. Where somebody owned the partition before, or this owner committed more, that is not believed. Nor
         is an offset that an open transaction may still change. It is asked for again; after `missing_s` the partition
-        stops.
+        stops. Offsets also expire, and the ids of transactions with them: then outcomes tell that somebody worked here.
         """
         try:
             stored = await self.coordinator.progress(self.tp)
         except Unsettled as error:
             raise self._not_believed(str(error), _END_IT) from error
-        fault = self._disbelief(stored)
-        if fault is not None:
-            raise self._not_believed(fault, "reset the group's offsets to say where to begin")
+        if fault := await self._missing() if stored is None else self._behind(stored):
+            anew = stored is None and self.begin_anew and self._own_commit is None
+            error = self._not_believed(fault, _RESET if stored else _SAY_WHERE)
+            if isinstance(error, Lost) or not anew:
+                raise error
+            log.warning("%s: %s; it begins anew", self.tp, fault, extra={"action": "partition_begins_anew"})
         self._missing_since = None
         return stored
 
@@ -90,12 +129,19 @@ class TakingOver:
         self._missing_since = self._missing_since or now
         if now - self._missing_since > self.missing_s:
             return PartitionStopped(f"{fault}; {advice}")
-        return Lost(fault)
+        return Lost(f"{fault}; it is waited for, for {self.missing_s:.0f} s in all")
 
-    def _disbelief(self, stored: Progress | None) -> str | None:
-        """Why what the broker says is committed cannot be all of it; None when it can."""
-        if stored is None and (self._own_commit is not None or self.outbox.used_before):
+    async def _missing(self) -> str | None:
+        """Why an offset should be committed, though none is; None where nobody was here before."""
+        if self._own_commit is not None or self.outbox.used_before:
             return "no offset is committed, though this partition was owned before"
-        if stored is not None and self._own_commit is not None and stored.offset < self._own_commit:
+        # where others of the group have one, offsets have not expired
+        if await self.coordinator.siblings(self.tp.topic) or not await self.begins.worked_before(self.outbox.reachable):
+            return None
+        return "no offset is committed for the group, though outcomes of its work are there"
+
+    def _behind(self, stored: Progress) -> str | None:
+        """Why what is committed cannot be all of it; None when it can."""
+        if self._own_commit is not None and stored.offset < self._own_commit:
             return f"offset {stored.offset} is committed, though {self._own_commit} was before"
         return None

@@ -164,7 +164,8 @@ class StreamSettings(_Table):
         default="key", description="key: records of one key leave in order; none: as they finish"
     )
     start: Literal["earliest", "latest"] = Field(
-        default="earliest", description="where a partition without a committed offset starts"
+        default="earliest",
+        description="where a new pipeline starts; partitions added later start at their earliest record",
     )
     commit_interval_ms: Count = Field(
         default=100, description="milliseconds between two transactions, under load or behind a remote call"

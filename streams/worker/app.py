@@ -126,10 +126,15 @@ class Planes(Service):
 
 
 def create_app(
-    configuration: Configuration, agents: Sequence[AgentName] = AGENTS, source: ConfigurationFile | None = None
+    configuration: Configuration,
+    agents: Sequence[AgentName] = AGENTS,
+    source: ConfigurationFile | None = None,
+    *,
+    begin_anew: bool = False,
 ) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
 
+    `begin_anew`: partitions whose committed offset is gone begin, as `[stream] start` says, and are not stopped.
     With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
@@ -143,7 +148,7 @@ def create_app(
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        running = [_running_step(app, configuration, step, facts, retention) for step in flow]
+        running = [_running_step(app, configuration, step, facts, retention, begin_anew=begin_anew) for step in flow]
     app.telemetry = Monitor(running, price_per_call=settings.remote.price_per_call)
     site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
@@ -170,13 +175,19 @@ def _reload_from(
 
 
 def _running_step(
-    app: faust.App, configuration: Configuration, step: Step, facts: TopicFacts, retention: Retention
+    app: faust.App,
+    configuration: Configuration,
+    step: Step,
+    facts: TopicFacts,
+    retention: Retention,
+    *,
+    begin_anew: bool,
 ) -> RunningStep:
     """Channel, plane and agent of one step, tied together."""
     channel = BatchChannel(app)
     agent = make_agent(configuration, step.agent, on_hang=_end_process)
     observation = Observation(step.agent)
-    policy = plane_policy(configuration, step)
+    policy = plane_policy(configuration, step, begin_anew=begin_anew)
     clients = KafkaClients(policy, make_router(configuration.settings, step, facts, retention.own_ms))
     plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
@@ -184,7 +195,11 @@ def _running_step(
 
 
 def run_worker(
-    configuration: Configuration, agents: Sequence[AgentName] = AGENTS, source: ConfigurationFile | None = None
+    configuration: Configuration,
+    agents: Sequence[AgentName] = AGENTS,
+    source: ConfigurationFile | None = None,
+    *,
+    begin_anew: bool = False,
 ) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
     told = configuration.settings.log
@@ -192,7 +207,7 @@ def run_worker(
     # until the application hears it, it would end the worker; what changes until then is found at the first look
     if source is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    app = create_app(configuration, agents, source)
+    app = create_app(configuration, agents, source, begin_anew=begin_anew)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     notice_broken_connections()
     pace_metadata()

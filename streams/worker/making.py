@@ -62,7 +62,7 @@ _SUSPECT_BATCHES = 16
 # how records are moved
 
 
-def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
+def plane_policy(configuration: Configuration, step: Step, *, begin_anew: bool = False) -> PlanePolicy:
     """How the records of this step are moved."""
     settings = configuration.settings
     kafka, stream = settings.kafka, settings.stream
@@ -70,7 +70,7 @@ def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
         name=step.agent,
         topic=step.topic,
         outbox=outbox_policy(settings, configuration.connection, group_of(settings, step.agent)),
-        partition=_partition_policy(settings, step),
+        partition=_partition_policy(settings, step, begin_anew=begin_anew),
         delivery=stream.delivery,
         start=stream.start,
         batch_records=step.batch_records,
@@ -82,7 +82,7 @@ def plane_policy(configuration: Configuration, step: Step) -> PlanePolicy:
     )
 
 
-def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
+def _partition_policy(settings: Settings, step: Step, *, begin_anew: bool) -> PartitionPolicy:
     stream = settings.stream
     caution = CautionPolicy(
         tries=stream.max_tries,
@@ -95,7 +95,12 @@ def _partition_policy(settings: Settings, step: Step) -> PartitionPolicy:
     # calls: back to back, transactions kept the next calls waiting
     pacing = PacingPolicy(interval_s, unhurried_s=0.0 if step.agent == "local" else interval_s)
     return PartitionPolicy(
-        _window_policy(settings, step), caution, pacing, stream.drain_s, attempt_s=stream.transaction_timeout_s
+        _window_policy(settings, step),
+        caution,
+        pacing,
+        stream.drain_s,
+        attempt_s=stream.transaction_timeout_s,
+        begin_anew=begin_anew,
     )
 
 
@@ -121,7 +126,7 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts, own_ms: Mappi
     """Where the outcomes of this step go; `own_ms`: for how long records of each topic bear their request's time."""
     topics = {route: settings.topics.name_of(route) for route in step.routes}
     limits = {route: facts.message_bytes[topic] for route, topic in topics.items()}
-    return Router(topics, facts.partitions[step.topic], limits, own_ms)
+    return Router(topics, step.topic, limits, own_ms)
 
 
 # the agents

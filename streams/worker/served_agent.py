@@ -25,6 +25,8 @@ class ServedAgent:
         self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
         self.inbox = inbox
         self.substitute = FallbackSubstitute(step.agent, self._facts)
+        self._wrote = step.wrote
+        self.own_topics = step.own_topics
         self.unreadable: Callable[[Incoming], str | None] | None = step.unreadable
 
     @property
@@ -36,6 +38,10 @@ class ServedAgent:
     def appetite(self) -> int | None:
         """Most records that it wants at once."""
         return self._agent.appetite
+
+    def wrote(self, record: Incoming) -> bool:
+        """This record is an outcome of this agent, or of who comes after it."""
+        return self._wrote(record)
 
     def reads(self, partition: int, topic_id: str) -> None:
         """Records of this partition come from now on."""

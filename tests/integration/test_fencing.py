@@ -31,7 +31,8 @@ def outbox(pipeline: Pipeline, asking: Coordinator) -> ExactlyOnce:
         request_timeout_s=10,
         watchdog_s=20,
     )
-    return ExactlyOnce(policy, pipeline.tp("requests", 0), Router({"results": pipeline.topic("results")}, 2), asking)
+    router = Router({"results": pipeline.topic("results")}, pipeline.topic("requests"))
+    return ExactlyOnce(policy, pipeline.tp("requests", 0), router, asking)
 
 
 def record(value: bytes) -> Outgoing:

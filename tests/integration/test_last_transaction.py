@@ -57,7 +57,9 @@ class Owners:
         self.source, self.output = pipeline.tp("requests", 0), pipeline.tp("results", 0)
 
     def make(self) -> ExactlyOnce:
-        return ExactlyOnce(self.policy, self.source, Router({"results": self.output.topic}, 1), self.coordinator)
+        return ExactlyOnce(
+            self.policy, self.source, Router({"results": self.output.topic}, self.source.topic), self.coordinator
+        )
 
     async def former(self) -> ExactlyOnce:
         """An owner that has committed something."""

@@ -13,6 +13,9 @@ class NewGroup:
     async def progress(self, tp: TopicPartition) -> Progress | None:
         return None
 
+    async def siblings(self, topic: str) -> dict[int, Progress]:
+        return {}
+
     async def topic_id(self, topic: str) -> str:
         return ""
 

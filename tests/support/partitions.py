@@ -57,6 +57,9 @@ class ScriptedBroker(NewGroup):
     commits: list[Progress] = field(default_factory=list)
     opened: int = 0
     discarded: int = 0
+    reachable: Sequence[TopicPartition] = ()
+    others: Mapping[int, Progress] = field(default_factory=dict)  # committed for the other partitions
+    partitions: int = 4
     takes_s: float = 0.0  # each send
     opens_s: float = 0.0  # each opening
     tells_s: float = 0.0  # each question about progress
@@ -96,6 +99,12 @@ class ScriptedBroker(NewGroup):
         if self.progress_fails:
             raise self.progress_fails.pop(0)
         return self.stored
+
+    async def siblings(self, topic: str) -> dict[int, Progress]:
+        return dict(self.others)
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(self.partitions))
 
     async def topic_id(self, topic: str) -> str:
         return self.topic
@@ -157,19 +166,24 @@ def partition_policy(**changed: Any) -> PartitionPolicy:
 class Owner:
     """A partition that runs in its task, with records fetched and taken by hand: the plane is the test."""
 
-    def __init__(self, broker: ScriptedBroker, **policy: Any) -> None:
+    def __init__(self, broker: ScriptedBroker, *, tp: TopicPartition = TP, worked: bool = False, **policy: Any) -> None:
+        """`worked`: outcomes tell that somebody worked before."""
         loop = asyncio.get_running_loop()
         self.broker = broker
         self.owned = asyncio.Event()
+        self._worked = worked
         self.acquisitions = 0
         self.progressions = 0
         self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         outbox: Any = broker
-        self.partition = Partition(TP, partition_policy(**policy), outbox, broker, Substitutes(), self, loop.time)
+        self.partition = Partition(tp, partition_policy(**policy), outbox, broker, Substitutes(), self, loop.time)
         self.task = asyncio.create_task(self.partition.run())
 
-    async def first_offset(self, tp: TopicPartition) -> int:
-        return 40
+    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
+        return 40 if not added else 30
+
+    async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
+        return self._worked
 
     def requested_ms(self, record: Incoming) -> int:
         return record.timestamp

@@ -25,8 +25,9 @@ from uuid import uuid4
 import orjson
 from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
@@ -607,6 +608,22 @@ class Pipeline:
         asyncio.run(self._with_admin(lambda admin: admin.delete_topics([self.topic(role)])))
         wait_until(lambda: self.topic(role) not in self.names(), f"the end of {role}")
         asyncio.run(create_topics(self.settings))
+
+    def delete_groups(self) -> None:
+        """Delete the consumer groups of all agents, and so what they have committed."""
+
+        async def delete(admin: AIOKafkaAdminClient) -> None:
+            for agent in ("local", "remote", "remote_supervisor"):
+                node = await admin.find_coordinator(self.group(agent))
+                told = await admin._client.send(node, DeleteGroupsRequest([self.group(agent)]))
+                assert [code for _, code in told.results] == [0], told
+
+        asyncio.run(self._with_admin(delete))
+
+    def grow(self, counts: Mapping[str, int]) -> None:
+        """Give topics more partitions."""
+        grown = {self.topic(role): NewPartitions(count) for role, count in counts.items()}
+        asyncio.run(self._with_admin(lambda admin: admin.create_partitions(grown)))
 
     def names(self) -> list[str]:
         """Topics that the broker has."""

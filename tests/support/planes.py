@@ -229,6 +229,10 @@ class Outbox:
     def first(self) -> bool:
         return self.broker.first
 
+    @property
+    def reachable(self) -> Sequence[TopicPartition]:
+        return self.broker.reachable
+
     async def open(self) -> None:
         await self.broker.open()
 
@@ -264,6 +268,11 @@ class FakeAgent:
     def unreadable(self, record: Incoming) -> str | None:
         return self._world.unreadable.get(record.offset)
 
+    own_topics = ("results",)
+
+    def wrote(self, record: Incoming) -> bool:
+        return True
+
     def leaves(self) -> None:
         self._world.left()
 
@@ -292,6 +301,9 @@ class FakeClients:
 
     async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return {tp: self._world.consumer.offsets("high") for tp in places}
+
+    def make_reader(self) -> Any:
+        return self._world.consumer
 
     def make_outbox(self, tp: TopicPartition) -> Any:
         made = Outbox(self._world.brokers[tp])

@@ -82,7 +82,7 @@ def test_transactional_ids_are_those_that_the_producers_have(settings: Settings,
     step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
     policy = plane_policy(configuration_of(settings), step).outbox
     coordinator = Coordinator(policy.connection, policy.group)
-    outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, 8), coordinator)
+    outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, step.topic), coordinator)
     (allowed,) = (acl for acl in worker_acls(settings, [step.agent]) if acl.resource == "transactional-id")
     assert allowed.prefixed
     assert outbox.transactional_id == f"{allowed.name}7"

@@ -68,9 +68,9 @@ class Wire:
 
 
 async def outbox(wire: Any) -> AtLeastOnce:
-    router = Router({"results": "results"}, 1, {"results": 1000})
-    await router.learn(wire)
+    router = Router({"results": "results"}, "requests", {"results": 1000})
     made = AtLeastOnce(POLICY, SOURCE, router, wire)
+    made._routing = await router.learn(wire)
     made.sender._producer = wire
     return made
 

@@ -371,7 +371,7 @@ async def test_it_is_said_before_a_producer_is_opened(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Sender, "open", started)
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
-    router = Router({"results": "results", "fallback": "fallback"}, 2)
+    router = Router({"results": "results", "fallback": "fallback"}, "t")
     await ExactlyOnce(policy, TopicPartition("requests", 1), router, FakeCoordination(done)).open()
     fallbacks = {TopicPartition("fallback", number) for number in range(3)}
     assert done == [("end again", {TopicPartition("results", 1), *fallbacks}), "open"]
@@ -417,7 +417,7 @@ class Opened(ExactlyOnce):
 
 async def opened(coordination: Coordination) -> Opened:
     policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
-    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, 2), coordination)
+    outbox = Opened(policy, TopicPartition("t", 0), Router({"results": "results"}, "t"), coordination)
     outbox.made = []
     outbox.sender._make_producer = outbox.make  # type: ignore[method-assign]  # played ones
     await outbox.open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiokafka import TopicPartition
 from bisupervised.streams.kafka.errors import Lost, NotAllowed, Unsettled
 from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.plane.window.marks import MarksError, Progress
@@ -52,9 +53,10 @@ async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None
     broker = ScriptedBroker()
     owner = Owner(broker)
     await owner.owned.wait()
-    assert broker.commits == [ours(40)] * 2  # by a producer of its own, then by the one that goes on
+    # by a producer of its own, then by the one that goes on
+    assert broker.commits == [Progress(40, phase="n", topic_id=TOPIC_ID, born=4)] * 2
     await owner.release()
-    assert broker.stored == ours(40, phase="c")
+    assert broker.stored == Progress(40, phase="c", topic_id=TOPIC_ID, born=4)
 
 
 @on_virtual_time
@@ -745,6 +747,82 @@ async def test_an_offset_that_stays_missing_stops_the_partition(caplog: pytest.L
     assert owner.partition.stopped is not None
     assert "partition_stopped" in actions(caplog)
     assert not owner.owned.is_set()
+
+
+@pytest.mark.parametrize(
+    ("others", "offset", "born"),
+    [
+        ({}, 40, 4),  # the group is new: as the settings say
+        ({3: Progress(9, born=4)}, 40, 4),  # it is new for this partition, too, which another worker was slower to take
+        ({3: Progress(9, born=4), 2: Progress(9)}, 40, 4),  # one was set by hand
+        ({1: Progress(9, born=4), 3: Progress(1, born=5)}, 40, 4),
+        ({3: Progress(9)}, 30, 0),  # nobody knows: from the earliest nothing is missed
+    ],
+)
+@on_virtual_time
+async def test_where_one_begins_depends_on_whether_it_was_there(
+    others: dict[int, Progress], offset: int, born: int
+) -> None:
+    broker = ScriptedBroker(others=others)
+    owner = Owner(broker)
+    await owner.owned.wait()
+    assert broker.stored == Progress(offset, phase="n", topic_id=TOPIC_ID, born=born)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_one_that_was_added_begins_at_its_earliest_record() -> None:
+    """What arrived before a worker noticed it is not skipped, whatever the settings say. Its heirs know it, too."""
+    broker = ScriptedBroker(others={1: Progress(9, born=4)}, partitions=8)
+    owner = Owner(broker, tp=TopicPartition("requests", 4))
+    await owner.answer(30, 31)
+    await owner.release()
+    assert broker.stored == Progress(32, phase="c", topic_id=TOPIC_ID, born=4)
+
+
+@on_virtual_time
+async def test_outcomes_tell_that_somebody_worked_where_no_offset_does() -> None:
+    """Offsets expire, and the ids of transactions with them. Outcomes are kept."""
+    owner = Owner(ScriptedBroker(), worked=True)
+    await asyncio.wait({owner.task})
+    assert owner.partition.stopped is not None
+    assert "though outcomes of its work are there" in owner.partition.stopped
+    assert "--begin-anew" in owner.partition.stopped
+
+
+@on_virtual_time
+async def test_outcomes_tell_nothing_where_others_of_the_group_have_offsets() -> None:
+    owner = Owner(ScriptedBroker(others={1: Progress(9, born=4)}), worked=True)
+    async with asyncio.timeout(1.0):
+        await owner.owned.wait()
+    await owner.release()
+
+
+@pytest.mark.parametrize("used_before", [True, False])
+@on_virtual_time
+async def test_a_person_may_say_that_it_begins_anew(used_before: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Not at once: an offset that a coordinator has forgotten for a while comes back."""
+    owner = Owner(ScriptedBroker(used_before=used_before), worked=True, begin_anew=True)
+    await asyncio.sleep(100.0)
+    assert not owner.owned.is_set()
+    await asyncio.sleep(30.0)
+    await owner.answer(40)
+    assert owner.broker.sent == values(40)
+    assert "partition_begins_anew" in actions(caplog)
+    await owner.release()
+
+
+@on_virtual_time
+async def test_nobody_begins_anew_behind_what_he_has_committed() -> None:
+    broker = ScriptedBroker(ours(0), script=[None, None, lost_before])
+    owner = Owner(broker, begin_anew=True)
+    await owner.answer(0, 1, 2)
+    lease = await owner.take(3)
+    broker.stored = None
+    owner.resolve(lease)
+    await asyncio.wait({owner.task})
+    assert owner.partition.stopped is not None
+    assert broker.sent == values(0, 1, 2)
 
 
 @on_virtual_time

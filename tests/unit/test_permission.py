@@ -99,7 +99,7 @@ class RefusingProducer:
 
 async def sent(errors: dict[str, KafkaError]) -> None:
     policy = OutboxPolicy(Connection("nowhere:1"), "shop-local", 15.0, 10.0, 30.0)
-    router, coordinator = Router({"results": "out", "fallback": "left"}, 1), NewGroup()
+    router, coordinator = Router({"results": "out", "fallback": "left"}, "requests"), NewGroup()
     outbox = ExactlyOnce(policy, TopicPartition("in", 0), router, coordinator)
     outbox.sender._make_producer = lambda: RefusingProducer(errors)  # type: ignore[method-assign]  # a played one
     await outbox.open()

@@ -23,7 +23,7 @@ from ...kafka.connection import Connection
 from ...kafka.errors import Lost, denial
 from ...kafka.last_transaction import LastTransaction, Reachable
 from ...kafka.requests import committed_offsets, topic_id
-from ..window.marks import Progress, decode
+from ..window.marks import MarksError, Progress, decode
 
 T = TypeVar("T")
 
@@ -39,6 +39,9 @@ class Coordination(Protocol):
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
         """What is committed for a partition; None when nothing ever was. Raises `MarksError`, `Unsettled`."""
+
+    async def siblings(self, topic: str) -> dict[int, Progress]:
+        """What is committed for the partitions of a topic, where anything is that we can read."""
 
     async def topic_id(self, topic: str) -> str:
         """The id of a topic, '' where the broker has none."""
@@ -84,6 +87,15 @@ class Coordinator:
         Raises `Lost` and `NotAllowed`, and `Unsettled` of what is to be stable.
         """
         return await self._asked(lambda client: committed_offsets(client, self._group, places, stable=stable))
+
+    async def siblings(self, topic: str) -> dict[int, Progress]:
+        """As `Coordination` says; as it is before open transactions."""
+        places = [TopicPartition(topic, number) for number in await self.partitions_for(topic)]
+        found = {}
+        for tp, stored in (await self.committed(places, stable=False)).items():
+            with suppress(MarksError):
+                found[tp.partition] = decode(stored.offset, stored.metadata)
+        return found
 
     async def topic_id(self, topic: str) -> str:
         """As `Coordination` says."""

@@ -15,11 +15,12 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ....schemas.records import Outgoing
 from ...kafka.batches import Place
+from ...kafka.errors import Lost
 from ...kafka.last_transaction import LastTransaction
 from ...kafka.sender import IdempotentSender, OutboxPolicy, Sender, TransactionalSender
 from ..window.marks import Progress
 from .coordinator import Coordination
-from .routing import Router
+from .routing import Router, Routing
 
 
 class Outbox(ABC):
@@ -30,6 +31,7 @@ class Outbox(ABC):
     def __init__(self, source: TopicPartition, router: Router) -> None:
         self._source = source
         self._router = router
+        self._routing: Routing | None = None  # None until it is open
         self.transactions = 0  #: transactions that went through
         self.records = 0  #: records sent in them
 
@@ -40,7 +42,7 @@ class Outbox(ABC):
         """
         await self.sender.open()
         async with self.sender.watched():
-            await self._router.learn(self.sender.producer)
+            self._routing = self._router.use(await self._router.learn(self.sender.producer))
 
     def discard(self) -> None:
         """Throw the producer away without an abort: the next `open` ends its transaction."""
@@ -70,11 +72,18 @@ class Outbox(ABC):
         """Nobody did, that is known. The first commit must hold no record; then it is opened again."""
         return False
 
+    @property
+    def reachable(self) -> list[TopicPartition]:
+        """Every output partition that an outcome of this partition went to or can go to. Open it first."""
+        return [] if self._routing is None else self._router.reachable(self._routing, self._source.partition)
+
     @abstractmethod
     async def _transact(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None: ...
 
     def _places(self, outcomes: Sequence[Outgoing]) -> list[Place]:
-        topics, partition, number = self._router.topics, self._router.partition, self._source.partition
+        if self._routing is None:
+            raise Lost("it is not known how many partitions the topics have")
+        topics, partition, number = self._router.topics, self._routing.partition, self._source.partition
         return [(topics[outcome.to], partition(outcome, number)) for outcome in outcomes]
 
 
@@ -98,8 +107,7 @@ class ExactlyOnce(Outbox):
         await self._coordination.end_again(last, self._reachable)
 
     async def _reachable(self) -> list[TopicPartition]:
-        await self._router.learn(self._coordination)
-        return self._router.reachable(self._source.partition)
+        return self._router.reachable(await self._router.learn(self._coordination), self._source.partition)
 
     @property
     def used_before(self) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
@@ -12,6 +14,8 @@ from aiokafka.partitioner import murmur2
 from ....schemas.records import Outgoing, Route
 from ...kafka.producer import DEFAULT_MESSAGE_BYTES
 
+log = logging.getLogger(__name__)
+
 
 class Topics(Protocol):
     """Knows how many partitions topics have: a producer, or a `Coordination`."""
@@ -19,54 +23,86 @@ class Topics(Protocol):
     async def partitions_for(self, topic: str) -> set[int]: ...
 
 
-class Router:
-    """Routes to topics, keys to partitions.
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Keys to partitions, by how many partitions the topics had when somebody asked.
 
     A topic with as many partitions as the input keeps the record's partition, which keeps the order of its key
     whatever partitioner the user has, and costs nothing. Any other topic gets the partition that Kafka's own
     default partitioner would choose; records without a key are spread by the partition they came from.
     """
 
+    source: int  #: partitions of the input
+    outputs: Mapping[Route, int]  #: and of the topic of each route
+
+    def partition(self, outcome: Outgoing, source_partition: int) -> int:
+        """The output partition."""
+        count = self.outputs[outcome.to]
+        if count == self.source:
+            return source_partition
+        if outcome.key is None:
+            return source_partition % count
+        return hash_of_key(outcome.key) % count
+
+    def numbers(self, route: Route, source_partition: int) -> set[int]:
+        """Every partition of a route that an outcome of this input partition can go to."""
+        count = self.outputs[route]
+        return {source_partition} if count == self.source else set(range(count))
+
+
+class Router:
+    """Routes to topics, and how their partitions are counted. One for all partitions of an input."""
+
     def __init__(
         self,
         topics: Mapping[Route, str],
-        source_partitions: int,
+        source: str,
         limits: Mapping[Route, int] | None = None,
         own_ms: Mapping[str, int] | None = None,
     ) -> None:
+        """`source`: the topic that is read."""
         self.topics = topics
         self.limits = limits or dict.fromkeys(topics, DEFAULT_MESSAGE_BYTES)  #: bytes a topic accepts
         #: milliseconds for which a record of each topic, by its name, bears the time of its request
         self.own_ms = dict.fromkeys(topics.values(), 0) if own_ms is None else own_ms
-        self._source_partitions = source_partitions
-        self._partitions: dict[Route, int] = {}
+        self._source = source
+        self._used: list[Routing] = []  # a few: it grows when somebody adds partitions
 
     @property
     def limits_by_topic(self) -> dict[str, int]:
         """Bytes that each topic accepts, by its name."""
         return {topic: self.limits[route] for route, topic in self.topics.items()}
 
-    async def learn(self, topics: Topics) -> None:
-        """Ask how many partitions each topic has. Raises what `topics` raises."""
-        for route, topic in self.topics.items():
-            self._partitions[route] = len(await topics.partitions_for(topic))
+    async def learn(self, topics: Topics) -> Routing:
+        """Ask how many partitions each topic has now, the input too: some may be added. Raises what `topics` raises."""
+        source = len(await topics.partitions_for(self._source))
+        outputs = {route: len(await topics.partitions_for(topic)) for route, topic in self.topics.items()}
+        return Routing(source, outputs)
 
-    def partition(self, outcome: Outgoing, source_partition: int) -> int:
-        """The output partition."""
-        count = self._partitions[outcome.to]
-        if count == self._source_partitions:
-            return source_partition
-        if outcome.key is None:
-            return source_partition % count
-        return hash_of_key(outcome.key) % count
+    def use(self, routing: Routing) -> Routing:
+        """The same, from now on in use. Says so where the topics differ, once."""
+        if routing not in self._used:
+            self._used.append(routing)
+            self._tell(routing)
+        return routing
 
-    def reachable(self, source_partition: int) -> list[TopicPartition]:
-        """Every output partition that an outcome of this input partition can go to."""
+    def _tell(self, routing: Routing) -> None:
+        differ = [
+            f"{self.topics[route]} {count}" for route, count in routing.outputs.items() if count != routing.source
+        ]
+        if differ:
+            text = (
+                "%s has %d partitions, %s: outcomes for these go to the partition of their key's hash. To add "
+                "partitions, see docs/sizing.md"
+            )
+            log.warning(text, self._source, routing.source, ", ".join(differ), extra={"action": "partitions_differ"})
+
+    def reachable(self, routing: Routing, source_partition: int) -> list[TopicPartition]:
+        """Every output partition that there is, and that an outcome of this input partition went to or can go to."""
         found = []
         for route, topic in self.topics.items():
-            count = self._partitions[route]
-            numbers = [source_partition] if count == self._source_partitions else range(count)
-            found += [TopicPartition(topic, number) for number in numbers]
+            ever = set[int]().union(*(each.numbers(route, source_partition) for each in (routing, *self._used)))
+            found += [TopicPartition(topic, number) for number in sorted(ever) if number < routing.outputs[route]]
         return found
 
 

@@ -1,10 +1,12 @@
 """What a commit says besides its offset: which later offsets are done, and how careful the next owner must be.
 
-Kafka keeps a string of up to 4,096 characters beside each committed offset. Ours reads `1;<topic id>;<phase>;<marks>`:
+Kafka keeps a string of up to 4,096 characters beside each committed offset. Ours reads
+`1;<topic id>;<phase>;<marks>;<born>`:
 
 - the id of the topic, so that marks of a recreated topic are refused;
 - the phase of the owner (`caution.py`), or how far records may have been handed out (`write_ahead.py`);
-- a bitmap of the offsets after the committed one whose outcome has been sent, base64, trailing zeros cut.
+- a bitmap of the offsets after the committed one whose outcome has been sent, base64, trailing zeros cut;
+- how many partitions the topic had when the group began; left out where that is not known.
 
 The technique is that of Confluent's Parallel Consumer, here inside a transaction.
 """
@@ -38,10 +40,11 @@ class Progress:
     done: frozenset[int] = frozenset()  #: offsets above it that have theirs, too
     phase: str = "c"  #: state of the owner that wrote it, see `caution.py`
     topic_id: str = ""  #: id of the topic; '' where the broker has none
+    born: int = 0  #: partitions of the topic when the group began; 0 where that is not known
 
     def metadata(self) -> str:
         """The metadata string. Raises `ValueError` when a mark lies more than `SPAN` above the offset."""
-        return encode(self.offset, self.done, self.phase, self.topic_id)
+        return encode(self.offset, self.done, self.phase, self.topic_id) + (f";{self.born}" if self.born else "")
 
 
 def encode(offset: int, done: Iterable[int], phase: str, topic_id: str) -> str:
@@ -63,7 +66,8 @@ def decode(offset: int, metadata: str | None) -> Progress:
     if not metadata:
         return Progress(offset)
     try:
-        version, topic_id, phase, marks = metadata.split(";")
+        version, topic_id, phase, marks, *more = metadata.split(";")
+        (born,) = (int(text) for text in more) if more else (0,)
         bits = base64.b64decode(marks, validate=True)
     except (ValueError, binascii.Error) as error:
         raise MarksError(f"the metadata {metadata[:40]!r} of the committed offset is not ours") from error
@@ -71,7 +75,7 @@ def decode(offset: int, metadata: str | None) -> Progress:
         raise MarksError(f"the metadata of the committed offset is of version {version!r}; this worker reads 1")
     if not _PHASE.fullmatch(phase):
         raise MarksError(f"the metadata of the committed offset names the phase {phase!r}, which is not ours")
-    return Progress(offset, frozenset(_places(bits, offset)), phase, topic_id)
+    return Progress(offset, frozenset(_places(bits, offset)), phase, topic_id, born)
 
 
 def _places(bits: bytes, offset: int) -> Iterable[int]:

@@ -60,6 +60,7 @@ class Window:
         self._caution = caution
         self._write_ahead = WriteAhead(policy.ahead, start)
         self.topic_id = start.topic_id  #: of the topic that its records are of; '' where none is known
+        self._born = start.born
         self._give_up = on_give_up
         self._slots: deque[Slot] = deque()
         self._pending: deque[Slot] = deque()
@@ -330,7 +331,7 @@ class Window:
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
         offset = self.watermark
-        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self.topic_id)
+        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self.topic_id, self._born)
 
     def _marks(self, offset: int) -> frozenset[int]:
         below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))

@@ -1,0 +1,99 @@
+"""Who worked here before, where no committed offset tells: outcomes outlive the offsets of a group that was stopped.
+
+An output partition bears witness that this agent worked
+
+- where one of its last records is an outcome of this agent: other agents and other pipelines write there, too;
+- where it holds no record any more, and retention has deleted some: whoever wrote them is long gone.
+
+A partition that holds nothing but the markers of transactions says nothing: who takes over writes them, too. Where the
+broker does not let us read outcomes, that there are some is enough in topics that nobody else writes; in the others it
+says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
+
+from ...schemas.records import Incoming
+from ..kafka.errors import Lost
+
+log = logging.getLogger(__name__)
+
+#: offsets at the end of a partition that are looked at
+_LOOKED_AT = 1000
+#: seconds for one look
+_LOOK_S = 10.0
+_POLL_MS = 200
+
+
+class Author(Protocol):
+    """Knows which outcomes are its own."""
+
+    @property
+    def own_topics(self) -> Collection[str]:
+        """Topics that only this agent writes, and who comes after it."""
+
+    def wrote(self, record: Incoming) -> bool:
+        """This record is an outcome of this agent, or of who comes after it."""
+
+
+async def worked_before(
+    consumer: Any,  # noqa: ANN401  # AIOKafkaConsumer, which has no types
+    reachable: Sequence[TopicPartition],
+    make_reader: Callable[[], Any],
+    author: Author,
+) -> bool:
+    """Whether outcomes tell that this agent worked. `consumer` knows where partitions end. Raises `Lost`."""
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            begins, ends = await consumer.beginning_offsets(reachable), await consumer.end_offsets(reachable)
+            if any(0 < begins[tp] == ends[tp] for tp in reachable):
+                return True
+            ranges = {tp: (max(begins[tp], ends[tp] - _LOOKED_AT), ends[tp]) for tp in reachable if ends[tp]}
+            for topic in sorted({tp.topic for tp in ranges}):
+                places = {tp: bounds for tp, bounds in ranges.items() if tp.topic == topic}
+                if await _tells(topic, make_reader(), places, author):
+                    return True
+            return False
+    except (KafkaError, TimeoutError) as error:
+        raise Lost(f"the broker does not tell which outcomes there are: {error!r}") from error
+
+
+async def _tells(
+    topic: str,
+    reader: Any,  # noqa: ANN401  # as above
+    ranges: dict[TopicPartition, tuple[int, int]],
+    author: Author,
+) -> bool:
+    try:
+        return await _any(reader, ranges, author.wrote)
+    except TopicAuthorizationFailedError:
+        text = "%s may not be read: whether its outcomes are older than the group's offsets is not known"
+        log.info(text, topic, extra={"action": "outcomes_unreadable"})
+        return topic in author.own_topics
+
+
+async def _any(
+    reader: Any,  # noqa: ANN401  # as above
+    ranges: dict[TopicPartition, tuple[int, int]],
+    wrote: Callable[[Incoming], bool],
+) -> bool:
+    """Whether a record in these ranges of offsets is one that the agent wrote."""
+    try:
+        await reader.start()
+        reader.assign(list(ranges))
+        for tp, (begin, _) in ranges.items():
+            reader.seek(tp, begin)
+        while [tp for tp, (_, end) in ranges.items() if await reader.position(tp) < end]:
+            for records in (await reader.getmany(timeout_ms=_POLL_MS)).values():
+                if any(wrote(record) for record in records):
+                    return True
+        return False
+    finally:
+        await reader.stop()
