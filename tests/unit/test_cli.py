@@ -39,9 +39,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
 
-    def run_worker(configuration: Any, agents: Sequence[str], source: ConfigurationFile) -> int:
+    def run_worker(configuration: Any, agents: Sequence[str], source: ConfigurationFile, *, begin_anew: bool) -> int:
         assert source.load() == configuration, "it can be read again"
-        calls.append((configuration.settings, agents))
+        calls.append((configuration.settings, (*agents, *["anew"] * begin_anew)))
         return 7
 
     monkeypatch.setitem(sys.modules, "bisupervised.streams.worker.app", SimpleNamespace(run_worker=run_worker))
@@ -58,7 +58,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        (["worker"], ["--config", "--agents"]),
+        (["worker"], ["--config", "--agents", "--begin-anew"]),
         (["topics", "create"], ["--config", "--json"]),
         (["check"], ["--config", "--connect", "--pay", "--json"]),
         (["config"], ["--out"]),
@@ -94,6 +94,11 @@ def test_worker_runs_all_agents(config: Path, started: list[tuple[Any, Sequence[
 def test_worker_runs_some_agents(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
     assert cli.run(["worker", "--config", str(config), "--agents", "remote-supervisor, local,local"]) == 7
     assert started[0][1] == ("local", "remote_supervisor")
+
+
+def test_worker_begins_anew_where_a_person_says_so(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
+    assert cli.run(["worker", "--config", str(config), "--agents", "local", "--begin-anew"]) == 7
+    assert started[0][1] == ("local", "anew")
 
 
 def test_all_faults_of_file_and_command_line_at_once(
@@ -206,7 +211,7 @@ def test_an_error_is_a_line_and_an_exit_code(
     code: int,
     said: str,
 ) -> None:
-    def run_worker(*_: Any) -> int:
+    def run_worker(*_: Any, **__: Any) -> int:
         raise raised
 
     monkeypatch.setitem(sys.modules, "bisupervised.streams.worker.app", SimpleNamespace(run_worker=run_worker))
