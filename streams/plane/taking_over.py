@@ -116,9 +116,9 @@ class TakingOver:
             raise self._not_believed(str(error), _END_IT) from error
         if fault := await self._missing() if stored is None else self._behind(stored):
             anew = stored is None and self.begin_anew and self._own_commit is None
-            error = self._not_believed(fault, _RESET if stored else _SAY_WHERE)
-            if isinstance(error, Lost) or not anew:
-                raise error
+            told = self._not_believed(fault, _RESET if stored else _SAY_WHERE)
+            if isinstance(told, Lost) or not anew:
+                raise told
             log.warning("%s: %s; it begins anew", self.tp, fault, extra={"action": "partition_begins_anew"})
         self._missing_since = None
         return stored
