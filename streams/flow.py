@@ -98,7 +98,7 @@ def _remote(settings: Settings) -> Step:
         runs_user_code=False,
         facts=facts_of,
         unreadable=_of_another_version,
-        wrote=_wrote(settings, ("remote", "remote_supervisor")),
+        wrote=_wrote(settings, AGENTS[1:]),
         own_topics=frozenset({settings.topics.answers}),
     )
 
@@ -113,7 +113,7 @@ def _remote_supervisor(settings: Settings) -> Step:
         runs_user_code=False,
         facts=facts_of,
         unreadable=_of_another_version,
-        wrote=_wrote(settings, ("remote_supervisor",)),
+        wrote=_wrote(settings, AGENTS[2:]),
         own_topics=frozenset(),
     )
 
