@@ -46,6 +46,7 @@ def test_partitions_that_are_added_while_workers_run(setup: Setup) -> None:
     assert running.actions()["partitions_differ"] == 1, "local's inputs only, and once"
 
     pipeline.grow(dict.fromkeys(ROLES[1:], AFTER))
+    pipeline.partitions = AFTER  # of each topic that is read from here on
     joined = impatient(pipeline)
     joined.wait_for("partition_acquired", AGENTS * AFTER // 2)
     last = pipeline.send(spread(120, AFTER))
