@@ -139,7 +139,7 @@ def check(
         With --connect, also make one call of the remote, which may cost money.
     """
     from .commands.check import run_check
-    from .commands.check_waits import look_at_waits
+    from .commands.check_waits import look_at_retention, look_at_waits
     from .commands.findings import as_document
     from .console.output import tell
 
@@ -154,9 +154,9 @@ def check(
         return MISUSED
     if connect:
         return run_check(configuration, pay=pay, as_json=json)
-    found = look_at_waits(configuration.settings)
-    notes = () if found.level == "ok" else (found.as_line(),)
-    tell(as_document((found,)), (), (*notes, "ok"), as_json=json)
+    found = [look_at_waits(configuration.settings), look_at_retention(configuration.settings)]
+    notes = [finding.as_line() for finding in found if finding.level != "ok" or finding.about == "topics"]
+    tell(as_document(found), (), (*notes, "ok"), as_json=json)
     return DONE
 
 

@@ -17,6 +17,7 @@ from ..flow import group_of
 from ..kafka.asking import ask_any, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
+from ..settings.fit import PERIOD_HOURS
 from ..topics.admin import admin_client, configured
 from ..topics.keeping import read_keeping, untimely
 from .findings import Finding, fault, note, ok
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _TXN_OFFSET_COMMIT, _SINCE_2_5 = 28, 3
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MS_PER_HOUR = 3_600_000
-_PERIOD_HOURS = {"hour": 1, "day": 24, "month": 31 * 24}
 
 
 async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]:
@@ -145,6 +145,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield fault("topics", text + "of each key; set it to delete")
     if name_it := untimely(settings, {topic.name: read_keeping(topic.configs)}).get(topic.name):
         yield note("topics", name_it)
+    if topic.role == "doubtful":
+        yield from _waiting(topic, settings)
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)
@@ -153,12 +155,30 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield fault("topics", f"{text}{settings.stream.window_bytes}")
 
 
+def _waiting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """What waits for the remote, or for the budget's next period, must not be deleted meanwhile."""
+    kept_ms, budget = topic.number("retention.ms", -1), settings.budget
+    if kept_ms < 0:
+        return
+    hours = kept_ms / _MS_PER_HOUR
+    raises = f"raise its retention.ms (kafka-configs.sh --alter --entity-type topics --entity-name {topic.name})"
+    if budget.limited and budget.when_spent == "wait" and hours <= PERIOD_HOURS[budget.per]:
+        text = f"{topic.name}: keeps records for {hours:g} hours, and a spent budget makes them wait for up to "
+        yield fault(
+            "topics", f"{text}{PERIOD_HOURS[budget.per]} (a {budget.per}): {raises}, or take another when_spent"
+        )
+    waits_s = max(settings.remote.terminal_cool_down_s, settings.remote.deadline_s)
+    if settings.remote.while_open == "wait" and hours * 3600 <= waits_s:
+        text = f"{topic.name}: keeps records for {hours:g} hours, and a remote that is down is asked again after "
+        yield fault("topics", f"{text}{waits_s:g} s: {raises}")
+
+
 def _forgetting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     """What is spent must be known until its period ends."""
     if "compact" in topic.configs.get("cleanup.policy", ""):
         yield fault("topics", f"{topic.name}: cleanup.policy = compact would forget what is spent; set it to delete")
     kept_ms = topic.number("retention.ms", -1)
-    if 0 <= kept_ms < _PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
+    if 0 <= kept_ms < PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
         text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, less than a {settings.budget.per}: "
         yield fault("topics", text + "what is spent would be forgotten")
 

@@ -29,3 +29,10 @@ def look_at_waits(settings: Settings) -> Finding:
     if seconds <= aim:
         return ok("stream", text)
     return note("stream", f"{text}, more than pause_aim_s = {aim:g}: lower {keys}, or raise the aim")
+
+
+def look_at_retention(settings: Settings) -> Finding:
+    """For how long what waits is assumed to be kept, where the broker is not asked."""
+    kept = f"{settings.topics.doubtful} keeps records for {settings.topics.retention_hours:g} hours"
+    outage = " while the remote is down: an outage longer than that loses them" * (settings.remote.while_open == "wait")
+    return ok("topics", f"assumed, as [topics] retention_hours says: {kept}{outage}; --connect asks the broker")

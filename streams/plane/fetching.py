@@ -126,6 +126,14 @@ class Fetching:
             raise Lost(f"the broker does not tell where {self._policy.topic} ends: {error!r}") from error
         return {tp: End(readable[tp], max(readable[tp], high[tp])) for tp in places}
 
+    async def unread_before(self, places: Mapping[TopicPartition, int], moment_ms: int) -> set[TopicPartition]:
+        """Those whose first record from the offset on was written before the moment. Raises `Lost`."""
+        try:
+            found = await self._consumer.offsets_for_times(dict.fromkeys(places, moment_ms))
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell how old records are: {error!r}") from error
+        return {tp for tp, later in found.items() if later is None or later.offset > places[tp]}
+
     def partitions_in_all(self) -> int:
         """Partitions of the topic, as far as is known now; 0 where nothing is. Some may be added, and a moment in
         which the client knows none changes nothing.

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -277,6 +277,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         Raises `Lost` where it does not say.
         """
         return await self._fetching.ends()
+
+    async def unread_before(self, places: Mapping[TopicPartition, int], moment_ms: int) -> set[TopicPartition]:
+        """Those whose first record from the offset on was written before the moment. Raises `Lost`."""
+        return await self._fetching.unread_before(places, moment_ms)
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot, in the words of `__repr__`."""

@@ -16,6 +16,8 @@ from .place import Place
 from .protocols import bounds_answers
 from .tables import Settings
 
+#: hours of the longest period of each kind
+PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
 _TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
 
 
@@ -69,6 +71,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _shared_output(settings, faulty)
         + _no_joint_model(settings)
         + _unknown_costs(settings, faulty)
+        + _longer_than_kept(settings, faulty)
         + _shared_fields(settings)
         + _labels(settings)
         + _shared_header(settings)
@@ -150,6 +153,21 @@ def _unknown_costs(settings: Settings, faulty: frozenset[Place]) -> list[str]:
 
 
 # names that must differ
+
+
+def _longer_than_kept(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """What waits for the next period of the budget must not be deleted meanwhile."""
+    budget, kept = settings.budget, settings.topics.retention_hours
+    if not budget.limited or budget.when_spent != "wait" or {("budget", "per"), ("topics", "retention_hours")} & faulty:
+        return []
+    waits = PERIOD_HOURS[budget.per]
+    if kept > waits:
+        return []
+    return [
+        f'[budget] when_spent: with "wait" and per = "{budget.per}" a record waits for up to {waits} hours, and '
+        f"[topics] retention_hours = {kept:g} keeps it no longer: raise that (and retention.ms of the "
+        "topics), or take another when_spent"
+    ]
 
 
 def _shared_topics(settings: Settings, faulty: frozenset[Place]) -> list[str]:

@@ -42,6 +42,7 @@ _STANDING: dict[m.Metric, Callable[[StepView, Standing, float], float | None]] =
     m.LAG: lambda view, standing, now_ms: view.lag(standing),
     m.HELD_BACK: lambda view, standing, now_ms: view.held_back(standing),
     m.OLDEST: lambda view, standing, now_ms: _age_s(standing, now_ms),
+    m.RETENTION_LEFT: lambda view, standing, now_ms: view.ageing.left_s(standing, now_ms),
     m.PAUSED: lambda view, standing, now_ms: standing.state == "paused",
     m.STOPPED: lambda view, standing, now_ms: standing.state == "stopped",
 }

@@ -110,6 +110,13 @@ OLDEST = Metric(
     "Time since the request of the oldest unfinished record; 0 where there is none.",
     _PARTITION,
 )
+RETENTION_LEFT = Metric(
+    "bisupervised_partition_retention_left_seconds",
+    "gauge",
+    "Time until the retention of the topic may delete the oldest waiting record; absent where nothing waits, and where "
+    "records are kept for ever.",
+    _PARTITION,
+)
 PAUSED = Metric(
     "bisupervised_partition_paused",
     "gauge",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ...agents.clock import wall_ms
 from ..kafka.errors import Lost
+from .ageing import Nearing
 from .held_back import Place, Wait
 from .running_step import RunningStep, StepView
 
@@ -50,6 +51,22 @@ def _say(place: Place, wait: Wait) -> None:
     log.warning(text, *place, wait.at, wait.records, extra={"action": "readers_wait"})
 
 
+def _warn(nearing: Nearing) -> None:
+    """Say that records will be deleted unread, and what a person can do."""
+    text = (
+        "%s-%d: in %.1f hours its oldest waiting record may be deleted, by the retention of the topic. Raise it "
+        "(kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config retention.ms=…), end what the "
+        'records wait for, or let them fall back ([remote] while_open, [budget] when_spent = "fallback")'
+    )
+    facts = {
+        "action": "retention_near",
+        "topic": nearing.topic,
+        "partition": nearing.partition,
+        "left_s": nearing.left_s,
+    }
+    log.warning(text, nearing.topic, nearing.partition, nearing.left_s / 3600, nearing.topic, extra=facts)
+
+
 class Monitor:
     """Looks at the steps of a worker, and measures what nobody else does: the loop's lag, where partitions end."""
 
@@ -87,6 +104,8 @@ class Monitor:
             try:
                 for place, wait in (await step.measure(self._clock)).items():
                     _say(place, wait)
+                for nearing in await step.look_ahead(self._now_ms()):
+                    _warn(nearing)
                 self.answered[step.plane.policy.name] = self._clock()
             except Lost as error:
                 log.debug("%s: %s", step.plane.policy.name, error, extra={"action": "ends_unknown"})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
 
 from ...agents.agents import Agent
 from ..plane.plane import DataPlane
 from ..plane.standing import End, Standing
+from .ageing import Ageing, Nearing
 from .held_back import HeldBack, Place, Wait
 from .observation import Observation
 
@@ -25,6 +28,7 @@ class StepView(NamedTuple):
     measured: Mapping[str, Any]  #: `Agent.measurements`
     restarts: int  #: of the agent
     waits: Mapping[Place, Wait] = {}  #: where readers stand before an open transaction
+    ageing: Ageing = Ageing()  #: how long its topic keeps what waits
 
     def lag(self, standing: Standing) -> int | None:
         """Records of this partition without a committed outcome, fetched or not; None until both ends are known.
@@ -53,11 +57,36 @@ class RunningStep:
     restarts: Callable[[], int] = lambda: 0  #: of the agent
     ends: Mapping[Place, End] = field(default_factory=dict)  #: where its partitions ended when last asked
     held_back: HeldBack = field(default_factory=HeldBack)
+    kept_ms: Callable[[], int | None] = lambda: None  #: for how long its topic keeps records; None for ever
+    ageing: Ageing = field(default_factory=Ageing)
+    near: frozenset[Place] = frozenset()  #: partitions of which it was told that they are near the end of the retention
 
     async def measure(self, clock: Callable[[], float]) -> dict[Place, Wait]:
         """Ask the broker where the partitions end. Returns where it is to be said that readers wait. Raises `Lost`."""
         self.ends = {(tp.topic, tp.partition): end for tp, end in (await self.plane.ends()).items()}
         return self.held_back.seen(self.ends, clock())
+
+    async def look_ahead(self, now_ms: float) -> list[Nearing]:
+        """See how long what waits is kept. Returns the partitions that have come near the end since. Raises `Lost`."""
+        standings = self.plane.standings()
+        ageing = Ageing(self.kept_ms())
+        moment_ms, unread = ageing.near_ms(now_ms), self._unread(standings)
+        if moment_ms is not None and unread:  # as while the agent takes nothing: the first record is not known
+            old = await self.plane.unread_before(unread, moment_ms)
+            ageing = replace(ageing, unread_ms={(tp.topic, tp.partition): moment_ms for tp in old})
+        nearing, told, self.ageing = ageing.nearing(standings, now_ms), self.near, ageing
+        self.near = frozenset((one.topic, one.partition) for one in nearing)
+        return [one for one in nearing if (one.topic, one.partition) not in told]
+
+    def _unread(self, standings: Sequence[Standing]) -> dict[TopicPartition, int]:
+        """Partitions with records of which none is fetched, and the offset of the next."""
+        found = {}
+        for standing in standings:
+            end = self.ends.get((standing.topic, standing.partition))
+            at = standing.position
+            if end is not None and at is not None and not standing.unfinished and at < end.readable:
+                found[TopicPartition(standing.topic, standing.partition)] = at
+        return found
 
     def view(self) -> StepView:
         """As it is now."""
@@ -71,4 +100,5 @@ class RunningStep:
             self.agent.measurements(),
             self.restarts(),
             self.held_back.waits,
+            self.ageing,
         )

@@ -95,7 +95,9 @@ def money(view: WorkerView) -> dict[str, Any]:
 
 
 def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, Any]:
-    """A row about a partition. `age_s`: seconds since the oldest unfinished record was requested."""
+    """A row about a partition. `age_s`: seconds since the oldest unfinished record was requested; `near_s`: until the
+    retention of the topic may delete it, where that is near.
+    """
     return {
         "agent": step.agent,
         "topic": standing.topic,
@@ -107,6 +109,7 @@ def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, A
         "held_back": step.held_back(standing),
         "age_s": max(0.0, (now_ms - standing.oldest_ms) / 1000.0) if standing.oldest_ms is not None else None,
         "sent": standing.sent,
+        "near_s": next((one.left_s for one in step.ageing.nearing([standing], now_ms)), None),
     }
 
 

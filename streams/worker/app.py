@@ -191,7 +191,13 @@ def _running_step(
     clients = KafkaClients(policy, make_router(configuration.settings, step, facts, retention.own_ms))
     plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
-    return RunningStep(plane, agent, observation, lambda: getattr(actor.supervisor, "restarts", 0))
+    return RunningStep(
+        plane,
+        agent,
+        observation,
+        lambda: getattr(actor.supervisor, "restarts", 0),
+        kept_ms=lambda: retention.kept_ms(step.topic),
+    )
 
 
 def run_worker(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ..kafka.errors import BrokerUnreachable
 from ..settings.file import Configuration
 from ..topics.admin import admin_client
-from ..topics.keeping import Keeping, keeping, own_times, untimely
+from ..topics.keeping import FOR_EVER_MS, Keeping, keeping, own_times, untimely
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ class Retention:
         """Name the topics that keep records by what their producers say."""
         for name, text in untimely(self._configuration.settings, self.kept).items():
             log.warning("%s", text, extra={"action": "topic_timestamps", "topic": name})
+
+    def kept_ms(self, topic: str) -> int | None:
+        """For how long a topic keeps records, milliseconds; None for ever."""
+        kept = self.kept.get(topic)
+        return None if kept is None or kept.retention_ms >= FOR_EVER_MS else kept.retention_ms
 
     async def run(self) -> None:
         """Ask again and again. A broker that does not answer leaves what is known."""

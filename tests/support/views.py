@@ -12,6 +12,7 @@ from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.streams.plane.standing import End, Standing
+from bisupervised.streams.telemetry.ageing import Ageing
 from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.telemetry.running_step import StepView
@@ -30,7 +31,7 @@ BUDGET = {
 def standing(partition: int = 0, state: Any = "running", **fields: Any) -> Standing:
     """Partition of `requests`: five unfinished records of 500 ms ago, read up to offset 10."""
     stopped = "a reason" if state == "stopped" else None
-    return Standing("requests", partition, state, stopped, 10, 5, REQUESTED_MS, 7)._replace(**fields)
+    return Standing("requests", partition, state, stopped, 10, 5, REQUESTED_MS, 7, REQUESTED_MS)._replace(**fields)
 
 
 def step(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, standings: Any = None) -> StepView:
@@ -41,7 +42,7 @@ def step(agent: str, *outcomes: Any, told: Any = None, measured: Any = None, sta
     found = [standing()] if standings is None else standings
     return StepView(
         agent, observation.snapshot(), plane, found, {("requests", 0): End(11, 12)}, told or {}, measured or {}, 2
-    )
+    )._replace(ageing=Ageing(7 * 86_400_000))
 
 
 def remote_step(*, budget: bool = True) -> StepView:

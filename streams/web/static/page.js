@@ -230,9 +230,11 @@ function showPartitions(partitions) {
   text("partitions-sum", `${count(partitions.length)} assigned, ${count(sum("lag"))} records waiting`);
   $("partitions").replaceChildren(...partitions.map((one) => {
     const tag = element("span", `tag ${TONES[one.state]}`, one.state);
+    const near = one.near_s === null ? null : element("span", "tag bad", `deleted in ${seconds(one.near_s)}`);
+    if (near) near.title = "The retention of the topic may delete the oldest waiting record then: raise retention.ms, end what the records wait for, or let them fall back";
     tag.title = one.stopped ? seen(one.stopped) : one.held_back ? `${count(one.held_back)} records wait behind a transaction that somebody has open` : MEANS[one.state] ?? "";
     return element("tr", "", heading(foreign(`${one.topic}-${one.partition}`)), element("td", "optional", one.agent.replace("_", " ")),
-      element("td", "", tag), ...[count(one.lag), count(one.unfinished), seconds(one.age_s)].map((value) => element("td", "n", value)));
+      element("td", "", ...(near ? [tag, " ", near] : [tag])), ...[count(one.lag), count(one.unfinished), seconds(one.age_s)].map((value) => element("td", "n", value)));
   }));
 }
 
