@@ -121,7 +121,7 @@ class Asking:
 
 
 def inputs_key(inputs: Sequence[Facts]) -> str:
-    """These inputs and no others: partition and offset of the first, for people, and a digest of all.
+    """These inputs and no others: partition and offset of the first and how many more, for people, and a digest of all.
 
     The digest has the ids of their topics, for a topic that is made anew, or is another cluster's, counts from 0 again.
     It has all inputs, because after a crash the batch may be formed anew: the same first input with other neighbours is
@@ -129,14 +129,16 @@ def inputs_key(inputs: Sequence[Facts]) -> str:
     """
     first = inputs[0].source
     places = [[facts.topic_id, facts.source.topic, facts.source.partition, facts.source.offset] for facts in inputs]
-    return f"{first.partition}-{first.offset}-{_digest(json.encode(places), 8)}"
+    more = f"+{len(inputs) - 1}" if len(inputs) > 1 else ""
+    return f"{first.partition}-{first.offset}{more}-{_digest(json.encode(places), 8)}"
 
 
 def idempotency_key(inputs: str, pipeline: str, url: str, call: Call) -> str:
     """The key under which a server may recognise a repeated call: whose it is, about which inputs, and what is asked.
 
     `inputs`: an `inputs_key`. What is asked is all that leaves but the headers of the settings, which hold secrets:
-    with another address, model, option or prompt it is another call. No longer than 59 characters.
+    with another address, model, option or prompt it is another call. No longer than 59 characters, and 64 for
+    several inputs.
     """
     asked = [pipeline, url, call.method, call.path, sorted(call.headers.items()), call.samples]
     return f"{inputs}-{_digest(json.encode(asked) + call.body, 12)}"

@@ -80,7 +80,7 @@ def test_a_fallback_record_is_the_request_with_all_that_was_learned(setup: Setup
     facts = outcome.facts
     assert facts is not None
     assert facts.requested_ms == 1_700_000_000_789
-    assert len(facts.topic_id) == 22
+    assert len(facts.topic_id) == 32
     assert (facts.reason, facts.agent, facts.id, facts.thresholds) == (
         "low_confidence",
         "remote_supervisor",

@@ -252,6 +252,7 @@ def test_the_request_of_a_topic_that_was_made_anew_is_not_replayed_for_another(
     """At the same offset lies another request, even of the same time and length."""
     _, pipeline = setup()
     [sent] = pipeline.send([request(1, text="x" * 3000)._replace(partition=1, timestamp=START_MS)])
+    pipeline.alter("doubtful", max_message_bytes="1500")
     pipeline.alter("fallback", max_message_bytes="1500")
     worker = pipeline.worker("local")
     wait_until(lambda: bool(pipeline.records("fallback")), "the fallback record", explain=worker.tail)
@@ -275,7 +276,7 @@ def test_what_is_too_large_for_its_topic_is_left_out_and_counted_and_nothing_bes
     sent = [fallen(pipeline, number) for number in range(20)]
     refused = [Sent(outcome.value, outcome.key, outcome.headers, outcome.timestamp, number % 2) for number in range(3)]
     pipeline.send([*sent[:7], *refused, *sent[7:]], "fallback")
-    pipeline.alter("requests", max_message_bytes="1500")
+    pipeline.alter("requests", max_message_bytes="1500", retention_ms="-1")  # all that is not named here is reset
     assert cli.run([*replay(pipeline, "large", "--reason", "timeout"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     wait_until(lambda: settled(pipeline), "the end of the last transaction", 10)

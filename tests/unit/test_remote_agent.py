@@ -204,7 +204,7 @@ def of(offset: int, topic_id: str = "Zm9v", topic: str = "requests", partition: 
 
 
 def test_the_key_of_a_batch_names_the_first_and_tells_other_neighbours() -> None:
-    assert key_of(of(7), of(8)).startswith("3-7-")
+    assert key_of(of(7), of(8)).startswith("3-7+1-")
     assert key_of(of(7), of(8)) == key_of(of(7), of(8))
     assert len({key_of(of(7)), key_of(of(7), of(8)), key_of(of(7), of(9))}) == 3
 
@@ -232,6 +232,7 @@ def test_the_longest_key_fits_into_a_header() -> None:
     longest = key_of(of(2**63 - 1, partition=2**31 - 1))
     assert len(longest) == 59
     assert re.fullmatch(r"[\w-]+", longest, re.ASCII)
+    assert len(key_of(*[of(2**63 - 1, partition=2**31 - 1)] * 10_000)) == 64
 
 
 async def test_closing_the_agent_closes_its_connections() -> None:
