@@ -56,6 +56,10 @@ class Agent(ABC):
         """Other thresholds and limits from now on. Never awaits, so that no batch meets half of them."""
         return
 
+    async def renew(self) -> None:
+        """Read secrets again: they may be others by now."""
+        return
+
     @property
     def hungry(self) -> bool:
         """False while records would only wait here: then none are fetched."""
@@ -167,6 +171,10 @@ class RemoteAgent(Agent):
         gate = self._remote.gate
         gate.change(terms.limits)
         self._calls.resize(gate.limits.in_flight)
+
+    async def renew(self) -> None:
+        """Read the key to the remote again."""
+        await self._remote.renew()
 
     @property
     def hungry(self) -> bool:

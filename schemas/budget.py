@@ -50,6 +50,7 @@ class BudgetEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     amount: Amount  #: asked for, or given back
     limit: Amount = NOTHING  #: of the whole period, as the one who asks knows it
     worker: str = ""  #: who asks, for people
+    return_id: str = ""  #: of a return; one that stands there twice counts once. '' where an older worker wrote it
     # a factory: `omit_defaults` would leave out a plain default, and no reader could tell one version from another
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 

@@ -222,5 +222,6 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         topics.fallback: waiting,
     }
     if settings.budget.limited:
+        # its own time is, besides, a witness of which period it is
         configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_HOURS * _MS_PER_HOUR)}
     return configs

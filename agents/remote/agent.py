@@ -84,6 +84,10 @@ class Remote:
         told: dict[str, Any] = {"remote_calls_repeated": self.calls_repeated}
         return told if self._reuse is None else told | {"cache": self._reuse.statistics()}
 
+    async def renew(self) -> None:
+        """Read the key to the remote again."""
+        await self._client.renew()
+
     async def close(self) -> None:
         await self._client.close()
 

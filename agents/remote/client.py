@@ -17,6 +17,7 @@ from ...schemas.errors import RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .asking import Bill, RemoteAnswer, idempotency_key
+from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .meter import Meter
@@ -136,6 +137,12 @@ class RemoteClient:
     async def pause(self, seconds: float) -> None:
         """Wait before asking in another way."""
         await self._sleep(seconds)
+
+    async def renew(self) -> None:
+        """Somebody has mended something, the key perhaps: read it again, and ask again."""
+        if isinstance(self._transport, Authorized):
+            await self._transport.renew()
+        self.gate.renewed()
 
     async def close(self) -> None:
         self.gate.close()

@@ -292,12 +292,17 @@ class Gate:
         if state == was:
             return
         if state == "stopped":
-            text = "the remote refuses all calls, and they stop; mend it and restart the worker: %s (asked: %s)"
+            text = "the remote refuses all calls, and they stop; mend it, send SIGHUP or restart: %s (asked: %s)"
             log.critical(text, error, asked, extra={"action": "remote_stopped", "asked": asked})
         elif state == "open":
             log.warning("the remote is down, calls stop: %s", error, extra={"action": "breaker_opened"})
         elif state == "closed":
             log.info("the remote is back", extra={"action": "breaker_closed"})
+
+    def renewed(self) -> None:
+        """What the remote refused us for may be mended: it is asked now, and not after its cool-down."""
+        self.breaker.try_now(self._clock())
+        self._pump()
 
     def close(self) -> None:
         """Nobody enters any more."""

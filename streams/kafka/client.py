@@ -9,7 +9,7 @@ The client gives up joining a group after the time of any request, though the br
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason
@@ -17,6 +17,9 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.group import JoinGroupRequest
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
     from aiokafka import AIOKafkaConsumer
     from aiokafka.admin import AIOKafkaAdminClient
     from aiokafka.client import AIOKafkaClient
@@ -27,7 +30,33 @@ KNOWN_VERSION = "0.14.0"
 _JOIN_LAPSE_S = 5.0
 
 
+class Renewing(Protocol):
+    """Gives a connection what to come in with, and hears whether the broker let it in."""
+
+    async def renew(self) -> tuple[str, ssl.SSLContext | None]: ...
+    def refused(self, error: BaseException, username: str) -> None: ...
+    def accepted(self) -> None: ...
+
+
+def _riding_on(*values: object) -> Renewing | None:
+    found: Iterator[Renewing | None] = (getattr(value, "renewal", None) for value in values)
+    return next((one for one in found if one is not None), None)
+
+
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
+    async def connect(self) -> Any:  # noqa: ANN401  # as the client's
+        renewal = _riding_on(self._sasl_plain_password, self._ssl_context)  # type: ignore[has-type]  # as above
+        if renewal is None:
+            return await super().connect()
+        self._sasl_plain_password, self._ssl_context = await renewal.renew()
+        try:
+            connected = await super().connect()
+        except Exception as error:
+            renewal.refused(error, self._sasl_plain_username)
+            raise
+        renewal.accepted()
+        return connected
+
     def send(self, request: Any, expect_response: bool = True) -> Any:  # noqa: ANN401, FBT001, FBT002  # as the client's
         patience_s: float = self._request_timeout  # type: ignore[has-type]  # as above
         self._request_timeout = max(patience_s, _patience_s(request))

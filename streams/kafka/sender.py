@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from ...agents.tasks import begin
 from .batches import Place, Sendable, Stamps, fill
 from .connection import Connection
 from .errors import Disconnected, Lost, RecordsRefused, denial
@@ -111,7 +112,7 @@ class Sender(ABC):
         """Throw the producer away without an abort: the next `open` ends its transaction."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            task = asyncio.create_task(put_away(producer))
+            task = begin(put_away(producer), "closing a producer")
             self._discarding.add(task)
             task.add_done_callback(self._discarding.discard)
 

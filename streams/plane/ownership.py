@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from aiokafka import TopicPartition
 
+from ...agents.tasks import begin
 from .draining import Draining
 from .handing_out import HandingOut
 from .partition import Partition
@@ -73,15 +74,9 @@ class Ownership(Mapping[TopicPartition, Partition]):
         outbox, coordinator = self._clients.make_outbox(tp), self._clients.coordinator
         policy, substitute = self._policy.partition, self._agent.substitute
         partition = Partition(tp, policy, outbox, coordinator, substitute, self._plane, self._clock)
-        task = asyncio.create_task(partition.run(), name=f"{self._policy.name} {tp.topic}-{tp.partition}")
-        task.add_done_callback(self._ended)
+        task = begin(partition.run(), f"{self._policy.name} {tp.topic}-{tp.partition}", self._plane.failed)
         self._owned[tp] = _Owned(partition, outbox, task)
         self._handing_out.add(partition)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._plane.failed(error)
 
     async def release(self, tps: Collection[TopicPartition]) -> None:
         """Drain and let go. Ends by the drain deadline, the last transaction and the closing, whatever happens."""
@@ -122,10 +117,9 @@ class Ownership(Mapping[TopicPartition, Partition]):
                 partition.abandoned,
                 extra={"action": "records_abandoned"},
             )
-        closing = asyncio.create_task(owned.outbox.close())
+        closing = begin(owned.outbox.close(), "closing an outbox", self._plane.failed)
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-        closing.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """Wait until every producer is closed that takes longer than a release may."""

@@ -30,6 +30,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from ...agents.tasks import begin
 from ...schemas.records import Incoming, Outgoing
 from ..kafka.errors import denial
 from .fetching import Fetching
@@ -82,7 +83,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._crash = asyncio.get_running_loop().create_future()
         self._inbox.on_taken = self.pump
         await self._fetching.start(self)
-        polling = asyncio.create_task(self._poll())
+        polling = begin(self._poll(), f"fetching for {self.policy.name}", self.failed)
         try:
             await asyncio.wait({polling, self._crash}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -101,7 +102,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         # a fetch waits out a rebalance; the group is being left, so nothing is lost by ending it
         await asyncio.wait({polling}, timeout=2 * _POLL_MS / 1000)
         polling.cancel()
-        leaving = asyncio.create_task(self._leave(polling))
+        leaving = begin(self._leave(polling), f"{self.policy.name} leaving its group")
         await asyncio.wait({leaving}, timeout=LEAVING_S)
         if not leaving.done():
             await self._fetching.say_goodbye(SAYING_S)

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 
+from ...agents.tasks import begin
 from ..console.output import progress_bar
 from ..settings.broker import connection
 from ..settings.tables import Settings
@@ -55,14 +56,14 @@ async def _stream(
     """The outcomes, and the seconds from the first event produced to the last outcome read."""
     downstream, topics = Downstream(), settings.topics
     readers = [
-        asyncio.create_task(_read(settings, topics.results, downstream, from_result)),
-        asyncio.create_task(_read(settings, topics.fallback, downstream, from_fallback)),
+        begin(_read(settings, topics.results, downstream, from_result), "reading results"),
+        begin(_read(settings, topics.fallback, downstream, from_fallback), "reading fallback"),
     ]
     with progress_bar(console) as progress:
         produced = progress.add_task("produced", total=len(events))
         answered = progress.add_task("outcomes", total=len(events))
         began = downstream.at = time.monotonic()
-        producing = asyncio.create_task(_produce(settings, events, lambda n: progress.advance(produced, n)))
+        producing = begin(_produce(settings, events, lambda n: progress.advance(produced, n)), "producing")
         try:
             while _goes_on(len(events), downstream, worker, producing, readers):
                 progress.update(answered, completed=len(downstream.seen))

@@ -6,13 +6,15 @@ import ssl
 from pathlib import Path
 
 from ...schemas.errors import ConfigurationError
-from ..kafka.connection import Connection, Mechanism
+from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
 from ..kafka.sender import OutboxPolicy
 from .secret import secret
 from .tables import KafkaSettings, Settings
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
+#: what a running worker reads again for each connection
+_FILES = ("sasl_password_file", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password_file")
 
 
 def connection(kafka: KafkaSettings) -> Connection:
@@ -37,8 +39,43 @@ def read_connection(kafka: KafkaSettings) -> tuple[Connection, list[str]]:
         username,
         password,
         context,
+        _renewal(kafka, Credentials(password, context)),
     )
     return made, _unused(kafka) + unknown + unread
+
+
+def _renewal(kafka: KafkaSettings, credentials: Credentials) -> Renewal | None:
+    """What reads them again; None where none of them stands in a file."""
+    files = [getattr(kafka, key) for key in _FILES]
+    if not any(files):
+        return None
+    seen = _contents(files)
+
+    def read(last: Credentials) -> Credentials:
+        """The last ones where no file has changed: a context costs more to make than files to read."""
+        nonlocal seen
+        now = _contents(files)
+        if now == seen:
+            return last
+        _, _, password, unknown = _identity(kafka)
+        context, unread = _encryption(kafka)
+        if faults := unknown + unread:
+            raise ValueError("; ".join(faults))
+        seen = now
+        return Credentials(password, context)
+
+    return Renewal(credentials, read)
+
+
+def _contents(files: list[str]) -> list[bytes | None]:
+    return [_content(Path(name)) if name else None for name in files]
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:  # in the middle of being replaced; what cannot be read is told where it is used
+        return None
 
 
 def outbox_policy(settings: Settings, made: Connection, group: str) -> OutboxPolicy:

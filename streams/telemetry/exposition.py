@@ -110,6 +110,7 @@ def _worker(sheet: Sheet, view: WorkerView) -> None:
     sheet.put(m.BUILD, 1, release(), platform.python_version())
     sheet.put(m.STARTED, view.started_ms / 1000.0)
     sheet.put(m.LOOP_LAG, view.loop_lag_s)
+    sheet.put(m.BROKER_REFUSALS, view.refusals)
 
 
 def _outcomes(sheet: Sheet, step: StepView) -> None:

@@ -39,6 +39,7 @@ class Health:
         self._traces: dict[tuple[str, int], _Trace] = {}
         self._waits: Mapping[Place, Wait] = {}
         self._failed: str | None = None
+        self._refusal = ""
 
     def __repr__(self) -> str:
         return f"<Health loading={sorted(self._loading)} partitions={len(self._traces)} failed={self._failed}>"
@@ -54,6 +55,10 @@ class Health:
     def waiting(self, waits: Mapping[Place, Wait]) -> None:
         """Where readers stand before an open transaction, since when on the clock."""
         self._waits = waits
+
+    def refused(self, why: str) -> None:
+        """The broker did not let our last connection in; '' where it did."""
+        self._refusal = why
 
     def failed(self, reason: str) -> None:
         """A plane has failed, and the worker ends."""
@@ -83,6 +88,7 @@ class Health:
     def reasons(self, now: float) -> list[str]:
         """Why the worker is not ready; empty when it is."""
         found = [self._failed] if self._failed is not None else []
+        found += [f"the broker does not let us in: {self._refusal}"] * bool(self._refusal)
         found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
         if not self._loading:
             found += self._silence(now)

@@ -26,6 +26,12 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
+BROKER_REFUSALS = Metric(
+    "bisupervised_broker_refusals_total",
+    "counter",
+    "Connections that the broker refused, for the password or the certificate; both are read again for each.",
+)
+
 # the flow
 
 RECORDS = Metric(

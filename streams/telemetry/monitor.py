@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...agents.clock import wall_ms
+from ..kafka.connection import Renewal
 from ..kafka.errors import Lost
 from .ageing import Nearing
 from .held_back import Place, Wait
@@ -32,6 +33,7 @@ class WorkerView(NamedTuple):
     started_ms: float  #: when the worker started
     loop_lag_s: float  #: the longest that the event loop was late of late, seconds
     price_per_call: float  #: of the settings
+    refusals: int = 0  #: connections that the broker refused
 
     @property
     def unit_cost(self) -> float:
@@ -75,11 +77,13 @@ class Monitor:
         steps: Sequence[RunningStep],
         *,
         price_per_call: float = 0.0,
+        renewal: Renewal | None = None,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
         self._steps = steps
         self._price = price_per_call
+        self._renewal = renewal
         self._clock = clock
         self._now_ms = now_ms
         self._started_ms = now_ms()
@@ -116,4 +120,10 @@ class Monitor:
     def view(self) -> WorkerView:
         """As the worker is now."""
         views = [step.view() for step in self._steps]
-        return WorkerView(views, self._now_ms(), self._started_ms, max(self._late, default=0.0), self._price)
+        lag_s, refusals = max(self._late, default=0.0), self._renewal.refusals if self._renewal is not None else 0
+        return WorkerView(views, self._now_ms(), self._started_ms, lag_s, self._price, refusals)
+
+    @property
+    def refusal(self) -> str:
+        """Why the broker refused our last connection; '' where it did not."""
+        return self._renewal.refusal if self._renewal is not None else ""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from ...agents.tasks import begin, persistently
 from ..telemetry.health import Health
 from ..telemetry.monitor import Monitor, WorkerView
 from .history import TICK_S, History, sample
@@ -24,7 +25,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to take views."""
-        self._looking = asyncio.create_task(self._look_on(), name="watch")
+        self._looking = begin(persistently(self._look_on, "watch"), "watch")
 
     async def stop(self) -> None:
         """Stop taking views."""
@@ -42,6 +43,7 @@ class Watch:
         now, self.view = self._clock(), self._monitor.view()
         for agent, at in self._monitor.answered.items():
             self.health.answered(agent, at)
+        self.health.refused(self._monitor.refusal)
         self.health.seen([standing for step in self.view.steps for standing in step.standings], now)
         self.health.waiting({place: wait for step in self.view.steps for place, wait in step.waits.items()})
         self.history.add(sample(self.view, now))

@@ -20,6 +20,7 @@ from mode import Service
 
 from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
+from ...agents.tasks import begin, persistently
 from ..flow import AGENTS, AgentName, Step, steps
 from ..kafka.client import notice_broken_connections
 from ..kafka.metadata import pace_metadata
@@ -100,17 +101,13 @@ class Planes(Service):
         self.add_future(collect_by_need(CollectRule(CollectPolicy())))
         self.add_future(self._pulse.run())
         for step in self._steps:
-            task = asyncio.create_task(step.plane.run(), name=f"plane {step.plane.policy.name}")
-            task.add_done_callback(self._ended)
-            self._running.append(task)
-        self.add_future(self._monitor.run())
-        self.add_future(self._retention.run())
+            self._running.append(begin(step.plane.run(), f"plane {step.plane.policy.name}", self._failed))
+        self.add_future(persistently(self._monitor.run, "monitor"))
+        self.add_future(persistently(self._retention.run, "retention"))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            self._site.health.failed(f"a data plane has failed: {type(error).__name__}")
-            self.add_future(self.crash(error))
+    def _failed(self, error: BaseException) -> None:
+        self._site.health.failed(f"a data plane has failed: {type(error).__name__}")
+        self.add_future(self.crash(error))
 
     async def on_stop(self) -> None:
         """All at once: drain, leave the group; then let go of models and connections."""
@@ -149,7 +146,9 @@ def create_app(
     app.boot_strategy = _Boot(app)
     with without_collecting():
         running = [_running_step(app, configuration, step, facts, retention, begin_anew=begin_anew) for step in flow]
-    app.telemetry = Monitor(running, price_per_call=settings.remote.price_per_call)
+    app.telemetry = Monitor(
+        running, price_per_call=settings.remote.price_per_call, renewal=configuration.connection.renewal
+    )
     site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
 

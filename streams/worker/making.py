@@ -55,10 +55,6 @@ from .budget_topic import BudgetTopic
 from .preflight import TopicFacts
 from .protocols import make_protocol
 
-#: batches that are tried one at a time after an unclean end. An owner holds a few, behind those that are answered and
-#: not committed yet; were there more, a death would begin with them anew
-_SUSPECT_BATCHES = 16
-
 # how records are moved
 
 
@@ -87,7 +83,7 @@ def _partition_policy(settings: Settings, step: Step, *, begin_anew: bool) -> Pa
     caution = CautionPolicy(
         tries=stream.max_tries,
         batch=step.batch_records,
-        suspects=min(stream.window_records, _SUSPECT_BATCHES * step.batch_records),
+        suspects=stream.window_records,
         enabled=step.runs_user_code,
     )
     interval_s = stream.commit_interval_ms / 1000
@@ -224,7 +220,8 @@ def make_transport(remote: RemoteSettings) -> Transport:
     transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
     if key is None:
         return transport
-    return Authorized(transport, key, header=remote.api_key_header, scheme=remote.api_key_scheme)
+    header, scheme = remote.api_key_header, remote.api_key_scheme
+    return Authorized(transport, key, header=header, scheme=scheme, read=lambda: one_word(remote, "api_key"))
 
 
 def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:

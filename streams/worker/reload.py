@@ -18,6 +18,7 @@ from typing import Any
 from mode import Service
 
 from ...agents.agents import Agent
+from ...agents.tasks import persistently
 from ...schemas.errors import ConfigurationError
 from ..settings.file import KNOWN, Configuration, ConfigurationFile
 from ..settings.place import Place, written
@@ -151,7 +152,13 @@ class Reloader:
         return tuple(_stamp(str(file)) for file in (self._source.path, named) if file)
 
     async def reload(self, *, asked: bool) -> None:
-        """Read, and take over what can be. Nothing is told twice, unless somebody asked."""
+        """Read, and take over what can be. Nothing is told twice, unless somebody asked.
+
+        Who asks has perhaps replaced a secret, too.
+        """
+        if asked:
+            for agent in self._agents:
+                await agent.renew()
         try:
             new = await asyncio.to_thread(self._source.load)
             faults = self._objections(new)
@@ -216,7 +223,7 @@ class Reloading(Service):
         """Only the main thread is told of signals; elsewhere the files alone are watched."""
         if threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reloader.ask)
-        self.add_future(self._reloader.run())
+        self.add_future(persistently(self._reloader.run, "reload"))
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import Any
 
 import orjson
+from bisupervised.agents.remote.spending.budget import BudgetPolicy
+from bisupervised.agents.remote.spending.purse import Purse
+from bisupervised.schemas.budget import Amount
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.worker.budget_topic import BudgetTopic
 from support.pipeline import Setup, check_exactly_once, request, wait_until
 
 #: a month, so that no period ends within a test (but for one night in thirty)
@@ -22,6 +28,41 @@ def test_what_the_budget_does_not_cover_falls_back(setup: Setup) -> None:
     check_exactly_once(sent, outcomes)
     assert remote.calls == 20, "not one more, and all that there was"
     assert Counter(outcome.kind for outcome in outcomes) == {"remote": 20, "budget": 40}
+
+
+def test_a_worker_with_a_wrong_clock_gets_nothing_until_it_is_right(setup: Setup) -> None:
+    """The broker's time stands against its own; nothing that was refused is spent."""
+    _, pipeline = setup(budget=BUDGET)
+    clock_s = [86_400.0 * 400]
+
+    async def ask() -> tuple[int, float, int]:
+        purse = Purse(BudgetPolicy(Amount(0, 20), "month", 0.25))
+        log = BudgetTopic(
+            Connection(pipeline.servers),
+            pipeline.topic("budget"),
+            "p",
+            purse,
+            lambda: None,
+            now=lambda: time.time() + clock_s[0],
+        )
+        await log.start()
+        try:
+            async with asyncio.timeout(20):
+                while purse.refused < 2:
+                    purse.afford(Amount(0, 1), time.time() + clock_s[0])
+                    log.need()
+                    await asyncio.sleep(0.05)
+                refused, apart_s, clock_s[0] = purse.held.calls, purse.apart_s, 0.0
+                while purse.afford(Amount(0, 1), time.time()) != "yes":
+                    log.need()
+                    await asyncio.sleep(0.05)
+            return refused, apart_s, purse.held.calls
+        finally:
+            await log.close()
+
+    refused, apart_s, granted = asyncio.run(ask())
+    assert (refused, granted) == (0, 5)
+    assert abs(apart_s + 86_400 * 400) < 60
 
 
 def test_or_the_local_answer_is_taken_without_trust(setup: Setup) -> None:

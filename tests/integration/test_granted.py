@@ -14,8 +14,8 @@ import pytest
 from bisupervised.streams import cli
 from bisupervised.streams.commands.check_kafka import look_at_broker
 from support.configurations import configuration_of
-from support.grants import Grant, grant, parsed
-from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, wait_until
+from support.grants import Grant, grant, parsed, revoke
+from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, request, wait_until
 from support.secured import USER, Secured, secured_broker
 
 BUDGET = {"calls": 1000, "per": "month"}
@@ -94,6 +94,28 @@ def test_topics_are_made_with_what_it_prints_for_that(asking: Secured, pipeline:
     grant(pipeline.servers, printed(pipeline, "--creation"))
     assert topics_command(pipeline, "create")[0] == 0
     assert set(others.values()) <= set(pipeline.names())
+
+
+def test_a_budget_that_may_not_be_written_for_a_while_goes_on_afterwards(asking: Secured, tmp_path: Path) -> None:
+    """The producer whose write was refused would count its records wrong for ever: there is another one then."""
+    servers, small = asking.broker.bootstrap_servers, {**BUDGET, "lease_share": 0.003}
+    with Remote() as remote, Pipeline(servers, tmp_path, remote.url, {"budget": BUDGET}, 1) as pipeline:
+        come_in_as_user(pipeline, asking, budget=small, remote={"batch_size": 1, "batch_wait_ms": 0})
+        grants = printed(pipeline)
+        writing = [one for one in grants if one.operation == "Write" and one.name == pipeline.topic("budget")]
+        assert len(writing) == 1
+        grant(servers, grants)
+        sent = pipeline.send([request(n) for n in range(6)])
+        worker = pipeline.worker()
+        wait_until(lambda: remote.calls == 6, "calls that are paid for", explain=worker.tail)
+        revoke(servers, writing)
+        sent += pipeline.send([request(n) for n in range(6, 36)])
+        worker.wait_for("budget_unwritten", 3)
+        assert remote.calls < 36
+        grant(servers, writing)
+        outcomes = pipeline.settle(sent, timeout_s=20)
+    check_exactly_once(sent, outcomes)
+    assert {outcome.kind for outcome in outcomes} == {"remote"}
 
 
 @pytest.mark.long(40)

@@ -1,4 +1,4 @@
-"""Lines of `bisupervised topics acls`, carried out: what `kafka-acls.sh` would do with each of them."""
+"""Lines of `bisupervised topics acls`, carried out and taken back: what `kafka-acls.sh` would do with each of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import shlex
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
 #: numbers of Kafka's protocol
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactional_id": 5}
@@ -50,21 +50,29 @@ def _parsed(line: str) -> list[Grant]:
 
 def grant(servers: str, grants: Iterable[Grant]) -> None:
     """Let the broker allow it. `servers`: where we may do everything."""
-    asyncio.run(_grant(servers, list(grants)))
+    asyncio.run(_ask(servers, [_request(CreateAclsRequest, one) for one in grants]))
 
 
-async def _grant(servers: str, grants: list[Grant]) -> None:
+def revoke(servers: str, grants: Iterable[Grant]) -> None:
+    """Let the broker allow it no longer."""
+    asyncio.run(_ask(servers, [_request(DeleteAclsRequest, one) for one in grants]))
+
+
+async def _ask(servers: str, requests: list[Any]) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
         client = admin._client  # the admin client itself has no call for it
         node = client.get_random_node()
-        answers = await asyncio.gather(*(client.send(node, _creation(one)) for one in grants))
+        answers = await asyncio.gather(*(client.send(node, request) for request in requests))
     finally:
         await admin.close()
-    assert [told for answer in answers for told in answer.creation_responses if told[0]] == []
+    told = [
+        each for answer in answers for each in getattr(answer, "creation_responses", None) or answer.filter_responses
+    ]
+    assert [each for each in told if each[0]] == []
 
 
-def _creation(one: Grant) -> CreateAclsRequest:
+def _request(kind: Any, one: Grant) -> Any:
     resource, pattern = _RESOURCES[one.resource], _PATTERNS[one.pattern]
-    return CreateAclsRequest(resource, one.name, pattern, one.principal, "*", _OPERATIONS[one.operation], _ALLOW)
+    return kind(resource, one.name, pattern, one.principal, "*", _OPERATIONS[one.operation], _ALLOW)

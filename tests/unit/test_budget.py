@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from datetime import UTC, datetime
 from itertools import count
+from typing import Literal
 
 import msgspec
 import pytest
@@ -20,6 +22,7 @@ from support.virtual_time import on_virtual_time
 
 NOON = datetime(2026, 2, 28, 12, 30, tzinfo=UTC).timestamp()
 CALL = Amount(0, 1)
+DAY = "2026-02-28"
 
 
 def at(*moment: int) -> float:
@@ -41,18 +44,61 @@ def test_periods_are_those_of_the_calendar(per: Per, name: str, began: float, en
 
 
 def lease(number: int, calls: int, limit: int = 10) -> BudgetEntry:
-    return BudgetEntry("lease", f"l{number}", "p", Amount(0, calls), Amount(0, limit))
+    return BudgetEntry("lease", f"l{number}", DAY, Amount(0, calls), Amount(0, limit))
 
 
 def test_the_log_grants_what_is_left_and_a_lease_once() -> None:
     ledger = Ledger()
-    assert [ledger.apply(lease(n, 6)) for n in (1, 1, 2, 3)] == [Amount(0, 6), None, Amount(0, 4), NOTHING]
-    ledger.apply(BudgetEntry("return", "l1", "p", Amount(0, 100)))
-    assert ledger.taken("p") == Amount(0, 4), "no more comes back than was granted"
-    assert ledger.apply(lease(4, 10, limit=5)) == Amount(0, 1), "each is held to the limit that it names"
-    assert ledger.apply(lease(5, 9, limit=3)) == NOTHING, "never less than nothing"
+    assert [ledger.apply(lease(n, 6), NOON) for n in (1, 1, 2, 3)] == [Amount(0, 6), None, Amount(0, 4), NOTHING]
+    ledger.apply(BudgetEntry("return", "l1", DAY, Amount(0, 100)), NOON)
+    assert ledger.taken(DAY) == Amount(0, 4), "no more comes back than was granted"
+    assert ledger.apply(lease(4, 10, limit=5), NOON) == Amount(0, 1), "each is held to the limit that it names"
+    assert ledger.apply(lease(5, 9, limit=3), NOON) == NOTHING, "never less than nothing"
     ledger.forget_before("q")
-    assert ledger.taken("p") == NOTHING
+    assert ledger.taken(DAY) == NOTHING
+
+
+def test_a_log_that_is_read_again_says_the_same() -> None:
+    """The broker has lost the end of the log, or its begin: the reader starts anew, and knows what it knows."""
+    entries = [lease(1, 40, 100), lease(2, 5, 100)]
+    entries += [BudgetEntry("return", "l1", DAY, Amount(0, 10), return_id=name) for name in ("r1", "r2")]
+    ledger = Ledger()
+    for _ in range(3):
+        for entry in entries:
+            ledger.apply(entry, NOON)
+        assert ledger.taken(DAY) == Amount(0, 25)
+
+
+def test_a_return_of_an_older_worker_has_no_id_and_counts_as_it_did() -> None:
+    ledger = Ledger()
+    ledger.apply(lease(1, 8), NOON)
+    old = decode_entry(b'{"kind":"return","id":"l1","period":"2026-02-28","amount":[0,3],"worker":"h:1","v":1}')
+    ledger.apply(old, NOON)
+    ledger.apply(old, NOON)
+    assert ledger.taken(DAY) == Amount(0, 2)
+
+
+def test_an_older_worker_reads_a_return_with_an_id() -> None:
+    class Older(msgspec.Struct, frozen=True):  # as it read entries before returns had one
+        kind: Literal["lease", "return"]
+        id: str
+        period: str
+        amount: Amount
+        limit: Amount = NOTHING
+        worker: str = ""
+        v: int = 1
+
+    entry = BudgetEntry("return", "l1", DAY, CALL, worker="h:1", return_id="r1")
+    assert b'"return_id":"r1"' in encode_entry(entry)
+    assert msgspec.json.decode(encode_entry(entry), type=Older) == Older("return", "l1", DAY, CALL, worker="h:1")
+
+
+@pytest.mark.parametrize("logged_s", [NOON - 86_400, NOON + 86_400, at(2040, 1, 1), -1.0, 1e300, math.inf, math.nan])
+def test_nothing_is_granted_where_the_logs_time_lies_in_another_period(logged_s: float) -> None:
+    ledger = Ledger()
+    assert ledger.apply(lease(1, 6), logged_s) == NOTHING
+    assert ledger.apply(lease(1, 6), NOON) is None, "every reader has read the first of the two"
+    assert ledger.apply(lease(2, 6), NOON) == Amount(0, 6)
 
 
 def test_records_are_read_as_they_were_written() -> None:
@@ -74,7 +120,7 @@ def settle_log(made: Purse, now: float = NOON) -> None:
     """The log takes at once what is asked for."""
     entry = made.ask(now)
     if entry is not None:
-        made.read(entry, now)
+        made.read(entry, now, now)
 
 
 def test_nothing_is_spent_before_the_log_is_known_and_has_granted_it() -> None:
@@ -88,7 +134,7 @@ def test_nothing_is_spent_before_the_log_is_known_and_has_granted_it() -> None:
     assert asked.amount == Amount(0, 10)
     assert made.ask(NOON) is asked, "the same until it is read"
     assert made.afford(CALL, NOON) == "soon"
-    made.read(asked, NOON)
+    made.read(asked, NOON, NOON)
     assert made.afford(CALL, NOON) == "yes"
 
 
@@ -121,17 +167,69 @@ def test_what_was_set_aside_and_not_billed_is_there_again_within_its_period() ->
 def test_spent_is_spent_until_the_next_period_or_until_somebody_gives_back() -> None:
     made = purse(calls=3)
     other = BudgetEntry("lease", "other", "2026-02-28", Amount(0, 3), Amount(0, 3))
-    made.read(other, NOON)
+    made.read(other, NOON, NOON)
     assert made.afford(CALL, NOON) == "spent"
     assert made.spent(NOON)
     assert made.ask(NOON) is None
-    made.read(BudgetEntry("return", "other", "2026-02-28", CALL), NOON)
+    made.read(BudgetEntry("return", "other", "2026-02-28", CALL), NOON, NOON)
     assert not made.spent(NOON)
     settle_log(made)
     assert made.afford(CALL, NOON) == "yes"
     made.reserve(CALL, NOON)
     assert made.afford(CALL, NOON) == "spent"
     assert made.afford(CALL, NOON + 86_400) == "soon"
+
+
+def wrong(made: Purse, clock: float, right: float = NOON) -> None:
+    """It asks by a clock that is wrong; the log has the right time."""
+    assert made.afford(CALL, clock) == "soon"
+    asked = made.ask(clock)
+    assert asked is not None
+    made.read(asked, right, clock)
+
+
+@pytest.mark.parametrize("clock", [at(2026, 3, 1), at(2040, 1, 1), at(2026, 2, 27), at(1970, 1, 2)])
+def test_a_clock_that_is_wrong_gets_nothing_and_is_told(clock: float) -> None:
+    made = purse()
+    for refusals in (1, 2, 3):
+        wrong(made, clock)
+        assert (made.refused, made.held) == (refusals, NOTHING)
+        assert made.apart_s == NOON - clock
+    assert made.afford(CALL, clock) == "soon", "and not spent: it is no time to give records away"
+
+
+@pytest.mark.parametrize("clock", [at(2026, 3, 1), at(2040, 1, 1), at(2026, 2, 27)])
+def test_and_gets_its_share_of_what_is_left_once_it_is_right(clock: float) -> None:
+    made = purse(calls=10, share=1.0)
+    made.read(BudgetEntry("lease", "other", DAY, Amount(0, 8), Amount(0, 10)), NOON, clock)
+    wrong(made, clock)
+    assert made.afford(CALL, NOON) == "soon"
+    settle_log(made)
+    assert (made.held, made.refused) == (Amount(0, 2), 0), "what others took while it was wrong is not forgotten"
+
+
+def test_a_glance_at_another_year_loses_only_what_was_held() -> None:
+    made = purse(calls=10, share=0.5)
+    made.afford(CALL, NOON)
+    settle_log(made)
+    under_way = made.reserve(CALL, NOON)
+    made.afford(CALL, at(2040, 1, 1))
+    assert made.held == NOTHING
+    assert made.afford(CALL, NOON + 1) == "soon"
+    made.settle(under_way, NOTHING, NOON + 1)
+    assert made.held == NOTHING, "it was reserved of a lease that is given up"
+    settle_log(made, NOON + 1)
+    assert made.held == Amount(0, 5)
+    assert made.ledger.taken(DAY) == Amount(0, 10)
+
+
+def test_a_clock_that_is_put_back_a_little_stays_in_its_period() -> None:
+    midnight = at(2026, 3, 1)
+    made = purse()
+    made.afford(CALL, midnight + 1)
+    settle_log(made, midnight + 1)
+    assert made.afford(CALL, midnight - 1) == "yes"
+    assert made.afford(CALL, midnight - 100) == "soon", "more is a clock that was wrong"
 
 
 def test_an_idle_worker_gives_back_what_it_holds() -> None:
@@ -143,7 +241,7 @@ def test_an_idle_worker_gives_back_what_it_holds() -> None:
     assert made.give_back(NOON + 5) == []
     [back] = made.give_back(NOON + 31)
     assert (back.kind, back.amount, made.held) == ("return", Amount(0, 9), NOTHING)
-    made.read(back, NOON + 31)
+    made.read(back, NOON + 31, NOON + 31)
     assert made.ledger.taken("2026-02-28") == CALL
     assert made.ask(NOON + 32) is None, "and does not take it again before the next call"
     assert made.afford(CALL, NOON + 33) == "soon"
@@ -159,7 +257,7 @@ def test_the_log_of_an_idle_fleet_does_not_grow() -> None:
     for second in range(600):
         for entry in made.give_back(NOON + second):
             written += 1
-            made.read(entry, NOON + second)
+            made.read(entry, NOON + second, NOON + second)
         if made.ask(NOON + second) is not None:
             written += 1
             settle_log(made, NOON + second)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
-from bisupervised.agents.remote.transport import Response, ScriptedTransport, ScriptStep
+from bisupervised.agents.remote.transport import Response, ScriptedTransport, ScriptStep, Sent
 from bisupervised.schemas.errors import RemoteError, RemoteFailure, Timeout
 
 KEY = "sk-canary/0123456789abcdef"
@@ -11,7 +14,7 @@ OK = Response(200, {}, b"{}")
 
 async def sent(step: ScriptStep, key: str = KEY, **how: str) -> tuple[Response, ScriptedTransport, Authorized]:
     inner = ScriptedTransport([step])
-    keyed = Authorized(inner, key, **how)
+    keyed = Authorized(inner, key, **how)  # type: ignore[arg-type]  # header and scheme
     return await keyed.post("http://remote/x", b"body", {"a": "b"}, 3.0, method="PUT"), inner, keyed
 
 
@@ -59,3 +62,50 @@ async def test_it_is_not_shown_and_closes_what_it_holds() -> None:
     assert KEY not in repr(keyed)
     await keyed.close()
     assert inner.closed
+
+
+NEW = "sk-another/0123456789abcdef"
+
+
+def taking(key: str) -> Callable[[Sent], ScriptStep]:
+    """A server that takes this key, and quotes any other."""
+
+    def answer(call: Sent) -> ScriptStep:
+        given = call.headers["authorization"].removeprefix("Bearer ")
+        return OK if given == key else Response(401, {}, f"wrong key {given}".encode())
+
+    return answer
+
+
+async def test_a_key_that_was_replaced_is_read_again_when_the_old_one_is_refused() -> None:
+    keys = [NEW]
+    keyed = Authorized(ScriptedTransport(taking(NEW)), KEY, read=lambda: keys[-1])
+    assert (await keyed.post("http://remote/x", b"", {}, 3.0)).status == 200
+    keys.append("sk-never-read/0123456789abcdef")
+    assert (await keyed.post("http://remote/x", b"", {}, 3.0)).status == 200, "and not again while it is taken"
+
+
+async def test_calls_that_are_refused_beside_each_other_all_get_the_new_key() -> None:
+    keyed = Authorized(ScriptedTransport(taking(NEW)), KEY, read=lambda: NEW)
+    calls = [keyed.post("http://remote/x", b"", {}, 3.0) for _ in range(5)]
+    assert {response.status for response in await asyncio.gather(*calls)} == {200}
+
+
+async def test_one_that_is_the_same_or_cannot_be_read_is_asked_with_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def missing() -> str:
+        raise ValueError("cannot be read: No such file")
+
+    for read in (lambda: KEY, lambda: None, missing):
+        inner = ScriptedTransport(taking(NEW))
+        response = await Authorized(inner, KEY, read=read).post("http://remote/x", b"", {}, 3.0)
+        assert (response.status, response.body, len(inner.sent)) == (401, b"wrong key [key removed]", 1)
+    assert [vars(record)["action"] for record in caplog.records] == ["remote_key_unread"]
+
+
+async def test_and_it_is_read_again_when_somebody_says_so() -> None:
+    keyed = Authorized(inner := ScriptedTransport(taking(NEW)), KEY, read=lambda: NEW)
+    assert (await keyed.renew(), await keyed.renew()) == (True, False)
+    await keyed.post("http://remote/x", b"", {}, 3.0)
+    assert len(inner.sent) == 1

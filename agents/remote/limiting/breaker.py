@@ -110,6 +110,11 @@ class Breaker:
         if ticket == self._ticket and self._probing:
             self._probing = False
 
+    def try_now(self, now: float) -> None:
+        """What the remote refused us for has changed here: the next call may probe at once."""
+        if self._until is not None and self._stopped and not self._probing:
+            self._until = now
+
     def _open(self, until: float) -> None:
         self.opened += 1
         self._ticket += 1  # the outcomes of all calls under way are old now

@@ -4,9 +4,13 @@ Workers write what they ask for into one log (a topic of one partition), and rea
 applies the same rule to the same records, so all of them know what each was granted, without talking to each other.
 
     granted = min(asked, limit − granted before in this period + given back in it)
+              nothing where the log's own time does not lie in the period
 
 A worker spends only what it has read to be granted to it, so that everything is in the log *before* it is spent. What
 a worker held when it died is gone for the period: at most one lease, for it asks only for what makes its lease full.
+
+Time has two witnesses: the worker's clock says for which period it asks, and the log's time, which the broker writes to
+each record, says whether that is the present one. So no clock opens a period alone, and all readers agree about it.
 """
 
 from __future__ import annotations
@@ -56,31 +60,53 @@ class BudgetPolicy:
         return first.timestamp(), (first + timedelta(days=32)).replace(day=1).timestamp()
 
 
+def within(period: str, at_s: float) -> bool:
+    """Whether a moment, seconds since epoch, lies in the period of this name. No moment lies in one that is none."""
+    try:
+        moment = datetime.fromtimestamp(at_s, UTC)
+    except (ValueError, OverflowError, OSError):  # beyond the calendar: a clock that is not worth the name
+        return False
+    return period in [moment.strftime(written) for written in _FORMATS.values()]
+
+
 class Ledger:
     """What the log says. Every reader that has applied the same records says the same."""
 
     def __init__(self) -> None:
         self._leases: dict[str, dict[str, Amount]] = {}  # period -> lease -> what of it was granted and not returned
         self._taken: dict[str, Amount] = {}  # period -> the sum of these
+        self._returns: dict[str, set[str]] = {}  # period -> returns that were applied
 
     def __repr__(self) -> str:
         return f"<Ledger {self._taken}>"
 
-    def apply(self, entry: BudgetEntry) -> Amount | None:
-        """The next record. Answers what a new lease was granted; None for all else."""
+    def apply(self, entry: BudgetEntry, logged_s: float) -> Amount | None:
+        """The next record, and the log's time of it, seconds since epoch. Applied again, it changes nothing.
+
+        Answers what a new lease was granted; None for all else.
+        """
         leases = self._leases.setdefault(entry.period, {})
         taken = self._taken.get(entry.period, NOTHING)
         if entry.kind == "lease":
             if entry.id in leases:
                 return None
-            granted = entry.amount.at_most(entry.limit.minus(taken)).at_least(NOTHING)
+            left = entry.limit.minus(taken) if within(entry.period, logged_s) else NOTHING
+            granted = entry.amount.at_most(left).at_least(NOTHING)
             leases[entry.id] = granted
             self._taken[entry.period] = taken.plus(granted)
             return granted
-        back = entry.amount.at_most(leases.get(entry.id, NOTHING)).at_least(NOTHING)
-        leases[entry.id] = leases.get(entry.id, NOTHING).minus(back)
-        self._taken[entry.period] = taken.minus(back)
+        if not self._returned_before(entry):
+            back = entry.amount.at_most(leases.get(entry.id, NOTHING)).at_least(NOTHING)
+            leases[entry.id] = leases.get(entry.id, NOTHING).minus(back)
+            self._taken[entry.period] = taken.minus(back)
         return None
+
+    def _returned_before(self, entry: BudgetEntry) -> bool:
+        returns = self._returns.setdefault(entry.period, set())
+        known = entry.return_id in returns
+        if entry.return_id:
+            returns.add(entry.return_id)
+        return known
 
     def taken(self, period: str) -> Amount:
         """Granted in this period, less what was given back."""
@@ -91,3 +117,4 @@ class Ledger:
         for old in [known for known in self._leases if known < period]:
             del self._leases[old]
             self._taken.pop(old, None)
+            self._returns.pop(old, None)

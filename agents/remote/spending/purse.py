@@ -8,10 +8,14 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from ....schemas.budget import NANO, NOTHING, Amount, BudgetEntry
-from .budget import BudgetPolicy, Ledger
+from .budget import BudgetPolicy, Ledger, within
 
 #: share of the lease below which more is asked for, so that calls need not wait for the log
 _LOW = 0.5
+#: seconds that a clock may be put back without another period beginning
+_BACK_S = 60.0
+#: seconds by which the log's time may be ahead before the worker's clock is doubted
+_APART_S = 60.0
 
 
 Means = Literal["yes", "soon", "spent", "never"]
@@ -23,6 +27,7 @@ class Reserved:
 
     period: str
     amount: Amount
+    turn: int = 0  #: of the purse's periods, for the same one may begin again where a clock is put right
 
 
 def _new_id() -> str:
@@ -35,6 +40,8 @@ class Purse:
     `now` is seconds since epoch, for periods are those of the calendar. What is `held` was granted and is not set
     aside for a call: it is one lease (or the dearest call) at most, and all that a crash forfeits. Calls under way when
     a worker dies count as spent.
+
+    A clock that is wrong gets nothing from the log, and is followed back when it is put right: `apart_s` tells.
     """
 
     def __init__(self, policy: BudgetPolicy, worker: str = "", *, new_id: Callable[[], str] = _new_id) -> None:
@@ -42,10 +49,14 @@ class Purse:
         self.ledger = Ledger()
         self.known = False  #: the log is read up to its end
         self.held = NOTHING
+        self.refused = 0  #: leases in a row that the log granted nothing of, for its time lay in another period
+        self.apart_s = 0.0  #: seconds by which the log's time was ahead of ours when they last disagreed, or met
         self._reserved = NOTHING  # in this period, for calls under way
         self._charged = NOTHING  # in this period, of this worker's calls
         self._leases: dict[str, Amount] = {}  # granted to us in this period, less what we gave back
         self._period = ""
+        self._turns = 0
+        self._latest = 0.0  # the latest moment of this period
         self._asked: BudgetEntry | None = None
         self._short: Amount | None = None  # the cost that could not be covered, until it can be
         self._dearest = NOTHING
@@ -55,6 +66,11 @@ class Purse:
 
     def __repr__(self) -> str:
         return f"<Purse {self._period} holds {self.held} of {self.policy.limit}>"
+
+    @property
+    def period(self) -> str:
+        """The name of the period that it is in."""
+        return self._period
 
     def afford(self, cost: Amount, now: float) -> Means:
         """Whether a call may go: yes; not before the log has granted more; not in this period; or in none, for a whole
@@ -83,12 +99,12 @@ class Purse:
         self.held = self.held.minus(cost)
         self._reserved = self._reserved.plus(cost)
         self._called_at = now
-        return Reserved(self._period, cost)
+        return Reserved(self._period, cost, self._turns)
 
     def settle(self, reserved: Reserved, used: Amount, now: float) -> None:
         """The call has cost so much: the rest can be spent again, within its period."""
         self._turn(now)
-        if reserved.period == self._period:
+        if reserved.turn == self._turns:
             self._reserved = self._reserved.minus(reserved.amount)
             self._charged = self._charged.plus(self.policy.counted(used))
             self.held = self.held.plus(reserved.amount.minus(self.policy.counted(used)))
@@ -115,13 +131,18 @@ class Purse:
         """Nobody has called for long, and nobody waits to."""
         return now - self._called_at >= self.policy.idle_s and self._short is None
 
-    def read(self, entry: BudgetEntry, now: float) -> None:
-        """The next record of the log, whoever wrote it."""
+    def read(self, entry: BudgetEntry, logged_s: float, now: float) -> None:
+        """The next record of the log, whoever wrote it, and the log's time of it, seconds since epoch."""
         self._turn(now)
-        granted = self.ledger.apply(entry)
+        granted = self.ledger.apply(entry, logged_s)
+        self.ledger.forget_before(self.policy.period(min(now, max(0.0, logged_s))))
+        if logged_s - now > _APART_S:
+            self.apart_s = logged_s - now  # whatever has been written has been: our clock is behind
         if self._asked is None or entry.id != self._asked.id or entry.kind != "lease":
             return
         self._asked = None
+        self.apart_s = logged_s - now
+        self.refused = 0 if within(entry.period, logged_s) else self.refused + 1
         if granted is not None and entry.period == self._period:
             self._leases[entry.id] = granted
             self.held = self.held.plus(granted)
@@ -143,8 +164,11 @@ class Purse:
             if back != NOTHING:
                 self._leases[lease] = self._leases[lease].minus(back)
                 rest = rest.minus(back)
-                entries.append(BudgetEntry("return", lease, self._period, back, worker=self._worker))
+                entries.append(self._return(lease, back))
         return entries
+
+    def _return(self, lease: str, amount: Amount) -> BudgetEntry:
+        return BudgetEntry("return", lease, self._period, amount, worker=self._worker, return_id=self._new_id())
 
     @property
     def _lease(self) -> Amount:
@@ -157,13 +181,15 @@ class Purse:
 
     def _turn(self, now: float) -> None:
         """Another period: what was held for the last one is gone, and all is to be had anew."""
-        period = self.policy.period(now)
-        if period <= self._period:  # a clock that goes back a little stays in its period
+        period, latest = self.policy.period(now), self._latest
+        self._called_at = min(self._called_at, now)
+        self._latest = max(now, latest)
+        if period == self._period or (period < self._period and now > latest - _BACK_S):
             return
         self._period, self.held, self._reserved, self._charged = period, NOTHING, NOTHING, NOTHING
+        self._turns, self._latest = self._turns + 1, now
         self._asked, self._short = None, None
         self._leases.clear()
-        self.ledger.forget_before(period)
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot, money in the currency of the settings: the budget and what the fleet has leased of it, and what
@@ -179,4 +205,5 @@ class Purse:
                 "charged": self._charged.money / NANO,
             },
             "calls": {"budget": limit.calls, "leased": leased.calls, "charged": self._charged.calls},
+            "clock_apart_s": self.apart_s,
         }

@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from ....agents.tasks import begin
 from ...kafka.asking import AskingClient
 from ...kafka.client import partitions_for
 from ...kafka.connection import Connection
@@ -128,7 +129,7 @@ class Coordinator:
         if client is None or client is not self._client:
             return  # another question has dropped it
         self._client = None
-        closing = asyncio.create_task(_closed(client))
+        closing = begin(_closed(client), "closing a client")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 

@@ -1,0 +1,67 @@
+"""No task of ours ends without somebody hearing of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from bisupervised.agents.tasks import begin, persistently
+from support.virtual_time import on_virtual_time
+
+
+def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["action"] for record in caplog.records]
+
+
+async def fails() -> None:
+    raise RuntimeError("a fault of ours")
+
+
+@on_virtual_time
+async def test_a_task_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    task = begin(fails(), "counting")
+    await asyncio.wait({task})
+    [record] = caplog.records
+    assert (record.getMessage(), record.exc_info is not None) == (
+        "counting has failed, and has ended: RuntimeError('a fault of ours')",
+        True,
+    )
+    assert actions(caplog) == ["task_failed"]
+
+
+@on_virtual_time
+async def test_or_told_to_who_began_it(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[BaseException] = []
+    await asyncio.wait({begin(fails(), "counting", heard.append)})
+    assert [str(error) for error in heard] == ["a fault of ours"]
+    assert actions(caplog) == []
+
+
+@on_virtual_time
+async def test_one_that_is_cancelled_or_ends_well_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[BaseException] = []
+    sleeping, done = (
+        begin(asyncio.sleep(10), "sleeping", heard.append),
+        begin(asyncio.sleep(0, 7), "done", heard.append),
+    )
+    await asyncio.sleep(1)
+    sleeping.cancel()
+    await asyncio.wait({sleeping})
+    assert (await done, heard, actions(caplog)) == (7, [], [])
+
+
+@on_virtual_time
+async def test_what_is_for_ever_begins_again(caplog: pytest.LogCaptureFixture) -> None:
+    began: list[float] = []
+
+    async def body() -> None:
+        began.append(asyncio.get_running_loop().time())
+        raise [ValueError("one"), KeyError("another")][len(began) % 2]
+
+    task = begin(persistently(body, "writing", again_s=2.0), "writing")
+    await asyncio.sleep(5)
+    assert [at - began[0] for at in began] == [0.0, 2.0, 4.0]
+    assert actions(caplog) == ["task_restarted"] * 3
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
