@@ -14,7 +14,7 @@ ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust bench-thresholds conformance bench bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust versions bench-thresholds conformance bench bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ wheel-test: setup  ## the tests marked `wheel`, against the built wheel
 
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=120
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+
+versions: setup  ## the pipeline on the versions of Kafka that people run, with kills: VERSIONS="2.8.2 3.9.1"
+	$(BIN)/python tests/versions/run.py $(VERSIONS)
 
 rehearsals: setup  ## every recorded prediction of the paper through the real pipeline, not only the first 2,000
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.protocol.admin import ApiVersionRequest
 
 from ..console.output import counted
 from ..flow import group_of
-from ..kafka.asking import ask_any, who_answers
+from ..kafka.asking import who_answers
+from ..kafka.capabilities import TOO_OLD, capabilities
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..settings.fit import PERIOD_HOURS
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..settings.file import Configuration
     from ..settings.tables import Settings
 
-#: TxnOffsetCommit in this version is what came with Kafka 2.5 and what exactly once relies on
-_TXN_OFFSET_COMMIT, _SINCE_2_5 = 28, 3
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MS_PER_HOUR = 3_600_000
 
@@ -39,21 +37,24 @@ async def look_at_broker(configuration: Configuration) -> AsyncIterator[Finding]
     try:
         async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
             there, away = await who_answers(client_of(admin))
-            told = (await ask_any(client_of(admin), ApiVersionRequest())).answer
+            able = await capabilities(client_of(admin))
     except BrokerUnreachable as error:
         yield fault("broker", str(error))
         return
     yield ok("broker", f"{len(there)} of {counted(len(there) + len(away), 'broker')} answered: {', '.join(there)}")
     if away:
         yield note("broker", f"no answer from {', '.join(away)}: partitions wait whose only replica is there")
-    versions = {key: highest for key, _, highest in told.api_versions}
     exactly_once = settings.stream.delivery == "exactly_once"
-    if versions.get(_TXN_OFFSET_COMMIT, -1) >= _SINCE_2_5:
+    if able.exactly_once:
         yield ok("broker", "speaks the protocol of Kafka 2.5 or later")
     elif exactly_once:
-        yield fault("broker", 'is older than Kafka 2.5; set [stream] delivery = "at_least_once", or take a newer one')
+        yield fault("broker", TOO_OLD)
+        return
     else:
         yield note("broker", 'is older than Kafka 2.5, which is enough for delivery = "at_least_once"')
+    if exactly_once and not able.tells_endings:
+        text = "is older than Kafka 3.0 and does not say how a transaction ended: where it crashes at the moment of a"
+        yield note("broker", f"{text} commit, an answer may come twice or wait for the next one of its partition")
     if exactly_once:
         yield await _transactions(settings, configuration.connection)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import conn
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.group import JoinGroupRequest
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
         self._request_timeout = max(patience_s, _patience_s(request))
         try:
             return super().send(request, expect_response)
+        except (KafkaError, NotImplementedError):  # RuntimeErrors, too: the broker does not know such a request
+            raise
         except RuntimeError as error:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"Connection at {self.host}:{self.port} broken: {error}") from error

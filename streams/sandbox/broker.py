@@ -130,7 +130,7 @@ class Broker:
         """Return once the broker answers; if it does not, raise a BrokerError and leave no process behind."""
         if self.running:
             raise BrokerError(f"the broker is running already, on {self.bootstrap_servers}")
-        java = (java_binary(), "-cp", ":".join(map(str, fetch_jars(progress))), *self._java_options)
+        java = self._java(progress)
         self.port = claim_port(self.port)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim = claim_folder(self.data_dir)
@@ -160,6 +160,10 @@ class Broker:
         """Start again, on the same port and data; stop first if it still runs."""
         self._end(signal.SIGTERM, timeout_s=30.0)
         self.start()
+
+    def _java(self, progress: Progress) -> tuple[str, ...]:
+        """The command that runs a class of Kafka."""
+        return (java_binary(), "-cp", ":".join(map(str, fetch_jars(progress))), *self._java_options)
 
     def _write_properties(self) -> Path:
         """Paths in the properties are relative to the data folder: a folder's name may hold anything."""

@@ -17,6 +17,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from ...schemas.errors import ConfigurationError
 from ..flow import topics_of
 from ..kafka.asking import ask_any, who_answers
+from ..kafka.capabilities import TOO_OLD, capabilities
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
 from ..settings.file import Configuration
@@ -45,11 +46,15 @@ class TopicFacts:
 
 
 async def preflight(configuration: Configuration, flow: Sequence[Step]) -> TopicFacts:
-    """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, and `BrokerUnreachable`."""
+    """Ask the broker. Raises `ConfigurationError` naming every missing or unreadable topic, or where the broker is too
+    old for exactly once, and `BrokerUnreachable`.
+    """
     settings = configuration.settings
     wanted = dict.fromkeys(name for step in flow for name in topics_of(settings, step))
     async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
         await _tell_who_answers(admin)
+        if settings.stream.delivery == "exactly_once" and not (await capabilities(client_of(admin))).exactly_once:
+            raise ConfigurationError([TOO_OLD])
         partitions = await count_partitions(admin, wanted)
         missing = [name for name in wanted if name not in partitions]
         if missing:

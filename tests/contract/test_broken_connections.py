@@ -12,9 +12,10 @@ import pytest
 import uvloop
 from aiokafka import conn
 from aiokafka.conn import CloseReason, create_conn
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 from bisupervised.streams.kafka.client import notice_broken_connections
+from bisupervised.streams.kafka.requests import DescribeTransactionsRequest
 
 API_VERSIONS, METADATA = 18, 3
 ROUNDS = 20
@@ -89,6 +90,28 @@ def test_a_write_to_it_tells_that_the_connection_is_broken() -> None:
         assert answers
         assert {type(answer) for answer in answers} == {KafkaConnectionError}
         assert closed == [CloseReason.CONNECTION_BROKEN]
+
+
+async def refused_request() -> tuple[BaseException, list[CloseReason]]:
+    """A request of a later Kafka, to a broker that knows two of the oldest."""
+    peer = Peer()
+    async with await asyncio.start_server(peer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = await create_conn("127.0.0.1", port, on_close=peer.on_close)
+        with pytest.raises((KafkaError, NotImplementedError)) as refused:
+            connection.send(DescribeTransactionsRequest("an-id"))
+        closed = list(peer.closed)
+        peer.reset()
+        await connection.close()
+        await asyncio.sleep(0)
+        return refused.value, closed
+
+
+def test_a_request_that_an_old_broker_does_not_know_breaks_no_connection() -> None:
+    notice_broken_connections()
+    error, closed = on_the_workers_loop(refused_request)
+    assert isinstance(error, IncompatibleBrokerVersion)
+    assert closed == [], "the connection is as good as before"
 
 
 def test_why_it_is_needed_the_clients_own_takes_it_for_a_fault_in_the_program() -> None:
