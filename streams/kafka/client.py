@@ -4,6 +4,9 @@ A write to a connection that the broker has just cut is swallowed by asyncio's o
 what happened. uvloop's raises `RuntimeError`, which the client takes for a fault of its own (aiokafka issue 1038): the
 task that wrote ends for good, the one that fetches or, without a word, the one that looks up who leads a partition.
 
+A broker that starts answers, and knows no broker yet, not even itself. The client takes that for a start, and whatever
+then needs a broker ends with an `AssertionError`.
+
 The client gives up joining a group after the time of any request, though the broker answers only when all have joined.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import conn
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.group import JoinGroupRequest
@@ -22,7 +26,6 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
     from aiokafka.admin import AIOKafkaAdminClient
-    from aiokafka.client import AIOKafkaClient
 
 #: the version of aiokafka whose private parts are known; `tests/contract/test_client.py` looks at each of them
 KNOWN_VERSION = "0.14.0"
@@ -78,12 +81,24 @@ def _patience_s(request: Any) -> float:  # noqa: ANN401  # aiokafka has no types
     return 0.0
 
 
+_bootstrap = AIOKafkaClient.bootstrap
+
+
+async def _bootstrapped(client: AIOKafkaClient) -> None:
+    """The client's own, which has not come about while nobody knows a broker."""
+    await _bootstrap(client)
+    if not client.cluster.brokers():
+        await client.close()
+        raise KafkaConnectionError(f"the broker is starting, and knows no broker yet: {client.hosts}")
+
+
 def notice_broken_connections() -> None:
     """From now on, every client of this process takes such a write for what it is: a connection that has ended.
 
     It also waits as long for a group to form as the group may take.
     """
     conn.AIOKafkaConnection = _Connection
+    AIOKafkaClient.bootstrap = _bootstrapped
 
 
 def client_of(owner: AIOKafkaAdminClient | AIOKafkaConsumer) -> AIOKafkaClient:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import uvloop
 from aiokafka import conn
+from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.conn import CloseReason, create_conn
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
+from bisupervised.streams.kafka import client as module
 from bisupervised.streams.kafka.client import notice_broken_connections
 from bisupervised.streams.kafka.requests import DescribeTransactionsRequest
 
@@ -24,9 +26,9 @@ ROUNDS = 20
 @pytest.fixture(autouse=True)
 def client_class() -> Iterator[None]:
     """The client's own, put back afterwards: the process is shared."""
-    before = conn.AIOKafkaConnection
+    before = conn.AIOKafkaConnection, AIOKafkaClient.bootstrap
     yield
-    conn.AIOKafkaConnection = before
+    conn.AIOKafkaConnection, AIOKafkaClient.bootstrap = before
 
 
 class Peer:
@@ -112,6 +114,47 @@ def test_a_request_that_an_old_broker_does_not_know_breaks_no_connection() -> No
     error, closed = on_the_workers_loop(refused_request)
     assert isinstance(error, IncompatibleBrokerVersion)
     assert closed == [], "the connection is as good as before"
+
+
+async def starting_broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A broker that has just begun: it answers, and knows nobody."""
+    keys = [(API_VERSIONS, 0, 0), (METADATA, 0, 0)]
+    answers = [
+        struct.pack(">hi", 0, len(keys)) + b"".join(struct.pack(">hhh", *key) for key in keys),
+        struct.pack(">ii", 0, 0),  # no brokers, no topics
+    ]
+    for answer in answers:
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        _, _, correlation_id = struct.unpack(">hhi", (await reader.readexactly(size))[:8])
+        writer.write(struct.pack(">ii", 4 + len(answer), correlation_id) + answer)
+    await reader.read()
+    writer.close()
+
+
+async def bootstrapped() -> AIOKafkaClient:
+    async with await asyncio.start_server(starting_broker, "127.0.0.1", 0) as server:
+        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        try:
+            await client.bootstrap()
+            await client.coordinator_lookup(CoordinationType.GROUP, "a group")
+        finally:
+            await client.close()
+            await asyncio.sleep(0)
+
+
+def test_a_broker_that_knows_nobody_yet_is_no_start() -> None:
+    notice_broken_connections()
+    with pytest.raises(KafkaConnectionError, match="knows no broker yet"):
+        on_the_workers_loop(bootstrapped)
+
+
+def test_why_that_is_needed_the_client_fails_later_in_a_way_that_nobody_expects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once this fails, `_bootstrapped` of `kafka/client.py` can go."""
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", module._bootstrap)  # another test may have put ours there
+    with pytest.raises(AssertionError, match="bootstrap"):
+        on_the_workers_loop(bootstrapped)
 
 
 def test_why_it_is_needed_the_clients_own_takes_it_for_a_fault_in_the_program() -> None:
