@@ -135,6 +135,7 @@ async def test_every_connection_is_made_of_the_class_that_notices_broken_ones(
     async def connect(_: Any) -> None: ...
 
     monkeypatch.setattr(AIOKafkaConnection, "connect", connect)
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", our_client._bootstrap)  # put back afterwards
     our_client.notice_broken_connections()
     made = await create_conn("nowhere", 1)
     assert type(made) is our_client._Connection
@@ -171,7 +172,8 @@ def test_connections_are_made_with_the_arguments_of_clients() -> None:
 # any client
 
 
-async def test_what_a_client_has() -> None:
+async def test_what_a_client_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AIOKafkaClient, "bootstrap", our_client._bootstrap)  # another test may have put ours there
     made = AIOKafkaClient()
     assert made._conns == {}
     assert made._sync_task is None, "it is a task from bootstrap on"
