@@ -13,8 +13,7 @@ from aiokafka.errors import KafkaError
 
 from ..console.output import counted
 from ..flow import group_of
-from ..kafka.asking import who_answers
-from ..kafka.capabilities import TOO_OLD, capabilities
+from ..kafka.asking import TOO_OLD, capabilities, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..settings.fit import PERIOD_HOURS

@@ -16,8 +16,7 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from ...schemas.errors import ConfigurationError
 from ..flow import topics_of
-from ..kafka.asking import ask_any, who_answers
-from ..kafka.capabilities import TOO_OLD, capabilities
+from ..kafka.asking import TOO_OLD, ask_any, capabilities, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
 from ..settings.file import Configuration

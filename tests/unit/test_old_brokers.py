@@ -11,7 +11,7 @@ import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.commands import check_kafka
 from bisupervised.streams.commands.findings import ok
-from bisupervised.streams.kafka.capabilities import TOO_OLD, Capabilities, capabilities
+from bisupervised.streams.kafka.asking import TOO_OLD, Capabilities, capabilities
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.worker import preflight
 from support.configurations import configuration_of
