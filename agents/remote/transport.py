@@ -10,13 +10,12 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
+from .compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
 from .retry import NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-#: what is asked for, and all that is taken: a small compressed body may be a large one
-_PLAIN = "identity"
 
 
 class Response(NamedTuple):
@@ -24,7 +23,7 @@ class Response(NamedTuple):
 
     status: int
     headers: Mapping[str, str]  #: names in lower case
-    body: bytes  #: of an error no more than the bound, cut off there
+    body: bytes  #: plain, whatever came; of an error no more than the bound, cut off there
 
     @property
     def succeeded(self) -> bool:
@@ -39,8 +38,9 @@ class Transport(Protocol):
     """Sends a body and returns the response.
 
     Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
-    where a successful one is larger than the bound or compressed (the same question would get the same again),
-    and nothing else. Follows no redirects, for they could lead the inputs elsewhere.
+    where a successful one is larger than the bound or cannot be decompressed (the same question would get the same
+    again), and nothing else. Follows no redirects, for they could lead the inputs elsewhere. Asks for plain bodies, and
+    decompresses within the bound what comes compressed all the same.
     """
 
     async def post(
@@ -170,14 +170,21 @@ def _from(script: Iterable[ScriptStep]) -> Callable[[Sent], ScriptStep]:
 
 def _asking_plain(headers: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
-    return kept | {"accept-encoding": _PLAIN}
+    return kept | {"accept-encoding": PLAIN}
 
 
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
-    encoding = headers.get("content-encoding", "").strip().lower() or _PLAIN
-    response = Response(status, headers, body[:most] if encoding == _PLAIN else b"")
-    if encoding != _PLAIN and response.succeeded:
-        raise InvalidAnswer(f"the answer is compressed ({encoding[:40]}), which was not asked for")
-    if len(body) > most and response.succeeded:
-        raise InvalidAnswer(f"the answer is larger than {most} bytes")
-    return response
+    """The response with its body as it was before somebody compressed it. Of an error, the status is enough."""
+    response = Response(status, headers, body[:most])
+    encodings = encodings_of(headers.get("content-encoding", ""))
+    try:
+        if len(body) > most:
+            raise TooLarge
+        return response._replace(body=decompress(body, encodings, most)) if encodings else response
+    except TooLarge as error:
+        if response.succeeded:
+            raise InvalidAnswer(f"the answer is larger than {most} bytes") from error
+    except CannotDecompress as error:
+        if response.succeeded:
+            raise InvalidAnswer(f"the answer is compressed and cannot be read: {error}") from error
+    return response._replace(body=b"") if encodings else response

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import cramjam
 import pytest
 from aiohttp import web
 from bisupervised.agents.remote.asking import Bill
@@ -244,20 +247,85 @@ async def test_a_larger_error_is_cut_for_its_status_tells_enough(rig: Rig) -> No
     assert (response.status, len(response.body)) == (500, MOST_BYTES)
 
 
-@pytest.mark.parametrize("how", ["gzip", "deflate", "br", "zstd", "GZIP", "gzip, gzip", "x" * 300])
-async def test_a_compressed_answer_is_none_for_it_may_be_a_bomb(rig: Rig, how: str) -> None:
-    bomb = gzip.compress(b"0" * (200 * MOST_BYTES))
+#: what each name stands for; deflate is sent with its header, and without one
+COMPRESSED = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "DEFLATE": lambda body: zlib.compress(body)[2:-4],
+    "br": lambda body: bytes(cramjam.brotli.compress(body)),
+    "zstd": lambda body: bytes(cramjam.zstd.compress(body)),
+    "identity, GZip": gzip.compress,
+    "br, gzip": lambda body: gzip.compress(bytes(cramjam.brotli.compress(body))),
+}
+
+
+@pytest.mark.parametrize("how", COMPRESSED)
+async def test_what_comes_compressed_is_read_and_a_bomb_is_not(rig: Rig, how: str) -> None:
+    """200 times the bound, in fewer bytes than the bound: no more than the bound is ever unpacked."""
+    compress = COMPRESSED[how]
+    bomb = compress(b"0" * (200 * MOST_BYTES))
     assert len(bomb) < MOST_BYTES
-    rig.plays(Response(200, {"Content-Encoding": how}, bomb), OK)
-    with pytest.raises(InvalidAnswer, match="compressed"):
+    rig.plays(
+        Response(200, {"Content-Encoding": how}, compress(OK.body)),
+        Response(200, {"Content-Encoding": how}, compress(b"0" * MOST_BYTES)),
+        Response(200, {"Content-Encoding": how}, bomb),
+        Response(500, {"Content-Encoding": how}, bomb),
+        OK,
+    )
+    assert (await post(rig)).body == OK.body
+    assert len((await post(rig)).body) == MOST_BYTES
+    with pytest.raises(InvalidAnswer, match=f"larger than {MOST_BYTES} bytes"):
         await post(rig)
+    assert (await post(rig)).status == 500
     assert (await post(rig)).body == OK.body
 
 
-async def test_of_a_compressed_error_the_status_is_enough(rig: Rig) -> None:
-    rig.plays(Response(503, {"Content-Encoding": "gzip", "Retry-After": "7"}, gzip.compress(b"{}")))
+async def test_a_bomb_takes_no_memory() -> None:
+    bodies = {how: compress(b"0" * (64 * 2**20)) for how, compress in COMPRESSED.items()}
+    tracemalloc.start()
+    try:
+        for how, bomb in bodies.items():
+            transport = ScriptedTransport(
+                [Response(200, {"Content-Encoding": how}, bomb)], max_response_bytes=MOST_BYTES
+            )
+            with pytest.raises(InvalidAnswer):
+                await transport.post("http://remote", b"", {}, 1.0)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MOST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("how", "body"),
+    [
+        *((how, b'{"claimed": "only"}') for how in ("gzip", "deflate", "br", "zstd")),
+        *((how, b"") for how in ("gzip", "br", "zstd")),
+        *((how, COMPRESSED[how](OK.body)[:-6]) for how in ("gzip", "deflate", "br", "zstd")),
+        ("gzip", gzip.compress(OK.body) + b"and more"),
+        ("compress", OK.body),
+        ("gzip, gzip, gzip", gzip.compress(gzip.compress(gzip.compress(OK.body)))),
+        ("x" * 300, OK.body),
+    ],
+)
+async def test_what_is_not_what_it_says_is_no_answer(rig: Rig, how: str, body: bytes) -> None:
+    rig.plays(Response(200, {"Content-Encoding": how}, body), Response(503, {"Content-Encoding": how}, body), OK)
+    with pytest.raises(InvalidAnswer, match="cannot be read"):
+        await post(rig)
+    assert (await post(rig)).status == 503
+    assert (await post(rig)).body == OK.body
+
+
+async def test_a_compressed_error_says_why(rig: Rig) -> None:
+    rig.plays(Response(503, {"Content-Encoding": "gzip", "Retry-After": "7"}, gzip.compress(b'{"error": "busy"}')))
     response = await post(rig)
-    assert (response.status, response.body, response.headers["retry-after"]) == (503, b"", "7")
+    assert (response.status, response.body, response.headers["retry-after"]) == (503, b'{"error": "busy"}', "7")
+
+
+async def test_the_members_of_a_gzip_file_are_one_body(rig: Rig) -> None:
+    halves = gzip.compress(OK.body[:5]) + gzip.compress(OK.body[5:]) + bytes(8)
+    rig.plays(Response(200, {"Content-Encoding": "gzip"}, halves))
+    assert (await post(rig)).body == OK.body
 
 
 async def test_an_answer_that_says_that_it_is_plain_is_one(rig: Rig) -> None:
