@@ -39,6 +39,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):  # made per event, and hold
 
     prediction: Any  #: any JSON value
     score: float | None  #: higher is more trustworthy; None when there is none
+    unscored: str = ""  #: why there is none, where that is known
 
 
 @dataclass(frozen=True, slots=True)

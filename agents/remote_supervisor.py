@@ -136,7 +136,8 @@ class RemoteSupervisor:
         known = msgspec.structs.replace(facts, remote=judged, thresholds=self._thresholds)
         if taken.score is None:  # a missing score is a reason of its own: no threshold would have helped
             side = "remote" if verdict.score is None else "local model"
-            detail = f"the {side} gave no score for {supervisor.name}"
+            why = f": {facts.detail}" if verdict.score is None and facts.detail else ""
+            detail = f"the {side} gave no score for {supervisor.name}{why}"
             return fall_back(record, known, "no_confidence", detail, "remote_supervisor")
         of = " for the local answer, the likelier one," if taken.local else ""
         detail = f"{supervisor.name} {taken.score:.6g}{of} is below {supervisor.threshold:.6g}"

@@ -32,6 +32,7 @@ class RemoteAnswer(NamedTuple):
     score: float | None  #: higher is more trustworthy; None when there is none
     model: str  #: "name@version" as far as the remote says so
     latency_ms: float  #: milliseconds, retries and waits included
+    unscored: str = ""  #: why there is no score, where that is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,10 @@ class RemoteClient:
         replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
         reply = replies[0] if len(replies) == 1 else agreed(replies)
         latency_ms = (self._clock() - started) * 1000.0
-        return [RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms) for answer in reply.answers]
+        return [
+            RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms, answer.unscored)
+            for answer in reply.answers
+        ]
 
     async def pause(self, seconds: float) -> None:
         """Wait before asking in another way."""

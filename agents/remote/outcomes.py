@@ -26,7 +26,7 @@ def answered(
         repeated=question.called_before and bill.calls > 0,
         cached=cached,
     )
-    facts = msgspec.structs.replace(question.facts, remote=verdict, agent="remote")
+    facts = msgspec.structs.replace(question.facts, remote=verdict, agent="remote", detail=answer.unscored or None)
     return forward(question.record, "answers", facts)
 
 

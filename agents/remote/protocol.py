@@ -8,15 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from ...schemas.errors import InvalidAnswer
 from ..answers import Answer
 from .retry import TERMINAL_CODES, failure
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
 SAID_CHARS = 200
-#: levels that a prediction may be nested: our own codec gives up at about 900
-DEEPEST = 64
 #: largest body in which a failure's account is looked for, bytes: what takes longer to parse is none
 _ACCOUNT_BYTES = 64 * 1024
 #: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
@@ -127,28 +124,6 @@ def raise_for_status(response: Response, said: str, code: str | None = None) -> 
     status = response.status
     text = f"the remote answered {status}: {said[:SAID_CHARS]}" if said else f"the remote answered {status}"
     raise failure(status, response.headers, text, code)
-
-
-def one_of(prediction: Any, labels: Sequence[str]) -> Any:  # noqa: ANN401  # any JSON value
-    """The prediction, text without the white space around it. Raises `InvalidAnswer` where it is none of the labels, or
-    nested so deeply that not every reader of JSON could read it again.
-    """
-    if _nested_beyond(prediction, DEEPEST):
-        raise InvalidAnswer(f"the answer is nested more than {DEEPEST} levels deep")
-    stripped = prediction.strip() if isinstance(prediction, str) else prediction
-    if labels and stripped not in labels:
-        raise InvalidAnswer(f"the answer {str(stripped)[:60]!r} is none of the {len(labels)} labels")
-    return stripped
-
-
-def _nested_beyond(value: Any, levels: int) -> bool:  # noqa: ANN401  # any JSON value
-    layer = [value]
-    for _ in range(levels + 1):
-        inner = (each.values() if isinstance(each, dict) else each for each in layer if isinstance(each, dict | list))
-        layer = [item for items in inner for item in items]
-        if not layer:
-            return False
-    return True
 
 
 def tokens_in(size: int) -> int:

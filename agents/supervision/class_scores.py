@@ -27,6 +27,19 @@ def max_softmax(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
     return np.asarray(1.0 / np.exp(shifted(outputs)).sum(axis=1), dtype=np.float64)
 
 
+def label_softmax(probabilities: NDArray[Any], answered: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The probability of the label that was answered, (n,) in 0..1. What a row lacks of 1 went to no label: doubt.
+
+    `probabilities` has the shape (n, labels), `answered` an index a row. It is `max_softmax` of a language model: its
+    classes are the labels, their probabilities those of the tokens that begin them. Raises `ValueError` for what is no
+    probability.
+    """
+    table = np.asarray(probabilities, dtype=np.float64)
+    if ((table < -PROBABILITY_SLACK) | (table > 1.0 + PROBABILITY_SLACK)).any():
+        raise ValueError("probabilities must lie in 0..1")
+    return np.asarray(np.clip(table[np.arange(len(table)), answered], 0.0, 1.0))
+
+
 def pcs(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
     """The prediction-confidence score, (n,) in 0..1: how far the most likely class leads the second.
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .class_scores import class_outputs, max_softmax, pcs, predictions, softmax_entropy
+from .class_scores import class_outputs, label_softmax, max_softmax, pcs, predictions, softmax_entropy
 from .sample_scores import agreement
 from .token_scores import token_first, token_mean, token_min, token_product
 
@@ -24,8 +24,9 @@ __all__ = ["SCORES", "Kind", "Score", "class_outputs", "fitting", "max_softmax",
 #: what a score reads:
 #:   classes   logits or probabilities of all classes, (n, classes); computed with the keyword `logits`
 #:   tokens    log-probabilities of the tokens of n free-text answers, a list each
+#:   labels    probabilities of the labels (n, labels), which may lack some of 1, and the index of the label answered
 #:   samples   several answers to each of n inputs, a list each
-Kind = Literal["classes", "tokens", "samples"]
+Kind = Literal["classes", "tokens", "labels", "samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ SCORES: dict[str, Score] = {
         Score("token_min", "tokens", _TWO_SUPERVISORS, token_min),
         Score("token_product", "tokens", _MALININ, token_product),
         Score("token_first", "tokens", _TWO_SUPERVISORS, token_first),
+        Score("label_softmax", "labels", _HENDRYCKS, label_softmax),
         Score("agreement", "samples", _FREEMAN, agreement),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,12 +14,20 @@ def choice(
 ) -> dict[str, Any]:
     """One choice of a chat completion."""
     message = {"role": "assistant", "content": content, "refusal": None} | more
-    told = {"content": [_token(value) for value in logprobs], "refusal": None} if logprobs is not None else None
+    told = {"content": _tokens(content or "", logprobs), "refusal": None} if logprobs is not None else None
     return {"index": 0, "message": message, "logprobs": told, "finish_reason": finish_reason}
 
 
-def _token(logprob: float | None) -> dict[str, Any]:
-    return {"token": "a", "logprob": logprob, "bytes": [97], "top_logprobs": []}
+def _tokens(content: str, logprobs: Sequence[float | None]) -> list[dict[str, Any]]:
+    """The content cut into as many tokens: a letter each, and the rest."""
+    last = len(logprobs) - 1
+    return [token(content[at : None if at == last else at + 1], logprob) for at, logprob in enumerate(logprobs)]
+
+
+def token(text: str, logprob: float | None, top: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """A token as it is told, with those that might have stood in its place."""
+    others = [{"token": other, "logprob": value, "bytes": list(other.encode())} for other, value in (top or {}).items()]
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode()), "top_logprobs": others}
 
 
 def chat_completion(*choices: dict[str, Any], **more: Any) -> dict[str, Any]:

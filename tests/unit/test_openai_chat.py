@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import math
+import time
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from bisupervised.agents.answers import Answer
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
 from bisupervised.agents.remote.retry import CallRefused, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
-from support.remotes import chat_completion, choice
+from support.remotes import chat_completion, choice, token
 
 MEAN = "token_mean"
 SCHEMA = {"type": "object", "properties": {"label": {"type": "string"}}, "required": ["label"]}
@@ -25,6 +29,11 @@ def body_of(chat: OpenAIChat, given: Any = "a") -> Any:
 def read(chat: OpenAIChat, *choices: dict[str, Any], **more: Any) -> Answer:
     [answer] = chat.read(Response(200, {}, orjson.dumps(chat_completion(*choices, **more))), 1).answers
     return answer
+
+
+def told(content: Any, *tokens: tuple[str, float], **more: Any) -> dict[str, Any]:
+    """A choice with these tokens."""
+    return choice(content, **more) | {"logprobs": {"content": [token(*each) for each in tokens]}}
 
 
 def test_a_call_has_exactly_the_fields_that_are_set() -> None:
@@ -111,14 +120,15 @@ def test_the_estimate_is_a_token_per_four_bytes_and_all_that_may_come(chat: Open
     ],
 )
 def test_a_score_from_log_probabilities(name: str, score: float) -> None:
-    answer = read(OpenAIChat("m", score=name), choice(" Paris\n", [-0.5, -1.0]))
+    answer = read(OpenAIChat("m", score=name), told(" Paris\n", ("", 0.0), (" P", -0.5), ("aris\n", -1.0)))
     assert answer.prediction == "Paris"
     assert answer.score == pytest.approx(score)
 
 
 @pytest.mark.parametrize("logprobs", [None, [], [-0.1, None], [-0.1, -9999.0]])
 def test_without_every_log_probability_there_is_no_score(logprobs: list[float | None] | None) -> None:
-    assert read(OpenAIChat("m", score=MEAN), choice("yes", logprobs)) == Answer("yes", None)
+    answer = read(OpenAIChat("m", score=MEAN), choice("yes", logprobs))
+    assert (answer.prediction, answer.score) == ("yes", None)
 
 
 def test_log_probabilities_that_were_not_asked_for_are_no_score() -> None:
@@ -173,7 +183,7 @@ JSON = OpenAIChat("m", response_format="json_schema", json_schema=SCHEMA, answer
         (OpenAIChat("m"), choice(None, refusal="I will not"), "refuses to answer: I will not"),
         (OpenAIChat("m"), choice(None), "empty"),
         (OpenAIChat("m"), choice(" \n"), "empty"),
-        (OpenAIChat("m", labels=("cat", "dog")), choice("Cat"), "'Cat' is none of the 2 labels"),
+        (OpenAIChat("m", labels=("cat", "dog"), exact=True), choice("Cat"), "'Cat' is none of the 2 labels"),
         (OpenAIChat("m", labels=("cat", "dog")), choice("a cat"), "none of the 2 labels"),
         (OpenAIChat("m", score=MEAN), choice("a", [0.5]), "must be 0 or less, not 0.5"),
         (JSON, choice("cat"), "not JSON"),
@@ -209,7 +219,6 @@ def test_one_sample_that_is_no_answer_spoils_all() -> None:
         b"[]",
         b'{"choices": [{"message": {"content": "a"}, "finish_reason": "stop",'
         b' "logprobs": {"content": [{"logprob": NaN}]}}]}',
-        b'{"choices": [{"message": {"content": [{"type": "text"}]}, "finish_reason": "stop"}]}',
         b'{"error": {"message": "no such model", "code": 404}}',
     ],
 )
@@ -260,3 +269,441 @@ def test_the_wish_of_the_server_in_milliseconds() -> None:
 
 def test_a_success_is_no_failure() -> None:
     OpenAIChat("m").raise_for(Response(200, {}, b""))
+
+
+# read what is needed, ignore the rest
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("yes", "yes"),
+        ([{"type": "text", "text": "yes"}], "yes"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}], "yes"),
+        (
+            [{"type": "reasoning", "text": "no"}, {"type": "text", "text": "y"}, {"type": "output_text", "text": "es"}],
+            "yes",
+        ),
+        ([{"text": "yes"}], "yes"),
+        (["y", "es"], "yes"),
+        ({"type": "text", "text": "yes"}, "yes"),
+        ([{"type": "text", "text": {"value": "yes", "annotations": []}}, None, 7, {"type": "image_url"}], "yes"),
+    ],
+)
+def test_content_in_parts_is_its_texts_joined(content: Any, text: str) -> None:
+    assert read(OpenAIChat("m", score=MEAN), told(content, (text, -0.5))) == Answer(text, math.exp(-0.5))
+
+
+@pytest.mark.parametrize("content", [[], [{"type": "text"}], [{"type": "thinking", "text": "yes"}], {}, 7, True])
+def test_content_without_text_is_empty(content: Any) -> None:
+    with pytest.raises(InvalidAnswer, match="empty"):
+        read(OpenAIChat("m"), choice(content))
+
+
+def test_a_part_may_be_a_refusal() -> None:
+    with pytest.raises(InvalidAnswer, match="refuses to answer: never"):
+        read(OpenAIChat("m"), choice([{"type": "refusal", "refusal": "never"}]))  # type: ignore[arg-type]  # a list
+
+
+@pytest.mark.parametrize("word", ["stop", "STOP", "Stop", "eos", "eos_token", "end_turn", "END_TURN", "stop_sequence"])
+def test_every_servers_word_for_a_whole_answer(word: str) -> None:
+    assert read(OpenAIChat("m"), choice("a", finish_reason=word)).prediction == "a"
+
+
+@pytest.mark.parametrize("word", ["length", "MAX_TOKENS", "model_length", "error", "", "abort", 7, {"reason": "stop"}])
+def test_every_other_word_is_none_unless_it_is_set(word: Any) -> None:
+    with pytest.raises(InvalidAnswer, match="not whole: 'posit'"):
+        read(OpenAIChat("m"), choice("posit", finish_reason=word))
+    if isinstance(word, str) and word:
+        assert read(OpenAIChat("m", finish_reasons=(word.upper(),)), choice("a", finish_reason=word)).prediction == "a"
+
+
+@pytest.mark.parametrize(
+    ("usage", "read_as"),
+    [
+        (None, None),
+        ({}, None),
+        ([], None),
+        ("12", None),
+        ({"prompt_tokens": 12.0, "completion_tokens": 1.0}, None),
+        ({"prompt_tokens": "12"}, None),
+        ({"prompt_tokens": -1, "completion_tokens": True}, None),
+        ({"input_tokens": 12}, None),
+        ({"prompt_tokens": 12, "completion_tokens": None}, Usage(12)),
+        ({"prompt_tokens": 12, "completion_tokens": 1, "prompt_tokens_details": [{"tokens": 12}]}, Usage(12, 1)),
+        ({"prompt_tokens": 12, "completion_tokens": 1, "completion_tokens_details": "none"}, Usage(12, 1)),
+        ({"prompt_tokens": 12, "prompt_tokens_details": {"cached_tokens": 3.5}}, Usage(12)),
+    ],
+)
+def test_usage_of_another_shape_counts_as_not_told(usage: Any, read_as: Usage | None) -> None:
+    response = Response(200, {}, orjson.dumps(chat_completion(choice("a"), usage=usage)))
+    assert OpenAIChat("m").read(response, 1).usage == read_as
+
+
+def test_what_is_not_needed_may_have_any_shape() -> None:
+    strange = {"index": "0", "message": {"content": "a", "role": 7, "annotations": 0}, "finish_reason": "stop"}
+    document = {"id": [], "created": "now", "model": 7, "object": None, "choices": [strange], "system_fingerprint": {}}
+    reply = OpenAIChat("large").read(Response(200, {}, b"\xef\xbb\xbf" + orjson.dumps(document)), 1)
+    assert (reply.answers, reply.model) == ([Answer("a", None)], "large")
+
+
+# a score of the answer's own tokens
+
+
+THOUGHT = (("<think>", -0.1), ("hm", -3.0), (" maybe", -3.5), ("</think>", -0.2))
+
+
+@pytest.mark.parametrize(
+    ("content", "tokens", "score"),
+    [
+        ("positive", [*THOUGHT, ("positive", -0.01)], -0.01),
+        ("positive", [*THOUGHT, ("\n\n", -2.0), (" positive", -0.01), ("<|im_end|>", -4.0), ("</s>", -4.0)], -0.01),
+        ("positive", [("hm", -3.0), (" positive", -3.0), (" maybe", -3.5), ("pos", -0.01), ("itive", -0.01)], -0.01),
+        ("very positive", [("▁very", -0.5), ("▁positive", -0.5)], -0.5),
+        ("very\npositive", [("very", -0.5), ("Ċ", -0.5), ("Ġpositive", -0.5)], -0.5),
+        ("a<b>", [("a", -0.5), ("<b>", -0.5)], -0.5),
+        # found no more: no score
+        ("positive", THOUGHT, None),
+        ("positive", [("<think>", -0.1), ("it is", -3.0), (" positive", -3.0)], None),
+        ("positive", [("positive", -0.1), (" or", -3.0), (" not", -3.0)], None),
+        ("positive", [("non", -0.1), ("positive, but", -3.0)], None),
+        ("positive", [("nonpositive", -0.1)], None),
+        ("positive", [("token_id:71", -0.1)], None),
+    ],
+)
+def test_the_score_is_that_of_the_answers_tokens_or_none(
+    content: str, tokens: list[tuple[str, float]], score: float | None
+) -> None:
+    answer = read(OpenAIChat("m", score=MEAN), told(content, *tokens))
+    assert answer.prediction == content
+    assert answer.score == (None if score is None else pytest.approx(math.exp(score)))
+    assert bool(answer.unscored) == (score is None)
+
+
+def test_tokens_that_are_pieces_of_letters_are_found_by_their_bytes() -> None:
+    pieces = [{"token": "\ufffd", "logprob": -0.5, "bytes": [byte]} for byte in "é".encode()]
+    answer = read(OpenAIChat("m", score=MEAN), choice("é") | {"logprobs": {"content": pieces}})
+    assert answer.score == pytest.approx(math.exp(-0.5))
+
+
+def test_what_a_stop_sequence_cut_off_may_follow() -> None:
+    given = told("positive", ("positive", -0.5), ("###", -3.0), ("User", -3.0))
+    assert read(OpenAIChat("m", score=MEAN), given).score is None
+    assert read(OpenAIChat("m", score=MEAN, extra={"stop": ["##"]}), given).score == pytest.approx(math.exp(-0.5))
+
+
+def test_log_probabilities_as_legacy_completions_tell_them() -> None:
+    logprobs = {"tokens": ["pos", "itive"], "token_logprobs": [-0.5, -1.0], "text_offset": [0, 3]}
+    answer = read(OpenAIChat("m", score=MEAN), choice("positive") | {"logprobs": logprobs})
+    assert answer.score == pytest.approx(math.exp(-0.75))
+
+
+@pytest.mark.parametrize(
+    "logprobs", ["x", 7, [], {"content": "x"}, {"content": [{"logprob": "high"}]}, {"tokens": [1]}]
+)
+def test_log_probabilities_of_another_shape_are_none(logprobs: Any) -> None:
+    answer = read(OpenAIChat("m", score=MEAN), choice("yes") | {"logprobs": logprobs})
+    assert (answer.prediction, answer.score) == ("yes", None)
+    assert "log-probabilities" in answer.unscored
+
+
+# answers that models wrap
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("<think>hm\nno</think>\n\nyes", "yes"),
+        ("hm, the prompt began it</think>yes", "yes"),
+        ("[THINK]hm[/THINK]yes", "yes"),
+        ("<Thinking>hm</Thinking> <think>again</think> yes", "yes"),
+        ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>yes", "yes"),
+        ("```\nyes\n```", "yes"),
+        ("```text\nyes\n```\n", "yes"),
+        ("~~~\nyes\n~~~", "yes"),
+        ("<answer>yes</answer>", "yes"),
+        ("<think>`</think><answer>\n```\nyes\n```\n</answer>", "yes"),
+        ("run ```ls``` and see", "run ```ls``` and see"),
+        ("yes", "yes"),
+    ],
+)
+def test_one_option_reads_the_answer_out_of_what_is_around_it(content: str, text: str) -> None:
+    assert read(OpenAIChat("m", unwrap=True), choice(content)).prediction == text
+    assert read(OpenAIChat("m"), choice(content)).prediction == content.strip()
+
+
+@pytest.mark.parametrize("content", ["<think>hm, yes", "[THINK]yes", "<think>a</think><think>yes"])
+def test_reasoning_that_has_not_ended_is_no_answer(content: str) -> None:
+    with pytest.raises(InvalidAnswer, match="not ended"):
+        read(OpenAIChat("m", unwrap=True), choice(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '```json\n{"label": "cat"}\n```',
+        'Here it is:\n```\n{"label": "cat"}\n```\nYours',
+        '<think>{</think>{"label": "cat"}',
+    ],
+)
+def test_json_is_found_in_a_fence(content: str) -> None:
+    chat = OpenAIChat("m", response_format="json_object", answer_path="label", unwrap=True)
+    assert read(chat, choice(content)).prediction == "cat"
+
+
+def test_the_score_of_what_is_unwrapped_is_that_of_its_tokens() -> None:
+    tokens = [*THOUGHT, ("```", -4.0), ("\n", -4.0), ("positive", -0.01), ("\n", -4.0), ("```", -4.0)]
+    answer = read(OpenAIChat("m", score=MEAN, unwrap=True), told("<think>hm maybe</think>```\npositive\n```", *tokens))
+    assert answer == Answer("positive", math.exp(-0.01))
+
+
+# labels
+
+
+TWO = ("negative", "positive")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "positive", " positive\n", "Positive", "POSITIVE", "positive.", '"Positive"', "**positive**", "- positive",
+        "`positive`", "<b>Positive</b>!", "<label>positive</label>", "$\\boxed{\\text{positive}}$", "(positive)",
+        "«positive»", "# Positive", "\u201cpositive\u201d", "positive\u3002", "```\npositive\n```", "```json\n\"positive\"\n```",
+        "positive<|im_end|>", "&quot;positive&quot;", "positive 👍",
+    ],
+)  # fmt: skip
+def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(content: str) -> None:
+    assert read(OpenAIChat("m", labels=TWO), choice(content)).prediction == "positive"
+    if content.strip() != "positive":
+        with pytest.raises(InvalidAnswer, match="none of the 2 labels"):
+            read(OpenAIChat("m", labels=TWO, exact=True), choice(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["not positive", "positively", "posi", "positive, or negative", "nonpositive", "!positive", "it is positive",
+     "positive positive", "x" * 5000, "." * 2000 + "positive"],
+)  # fmt: skip
+def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
+    with pytest.raises(InvalidAnswer, match="none of the 2 labels") as caught:
+        read(OpenAIChat("m", labels=TWO), choice(content))
+    assert content[:40] in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("labels", "content", "label"),
+    [
+        (("C", "C++"), "**C++**", "C++"),
+        (("C", "C++"), "c", "C"),
+        (("A", "B"), "A+", None),
+        (("0", "1"), "1.", "1"),
+        (("0", "1"), "- 1", "1"),
+        (("0", "1"), "-1", None),
+        (("-1", "1"), "-1.", "-1"),
+        (("0", "1"), "0.1", None),
+        (("yes", "Yes"), "Yes", "Yes"),
+        (("yes", "Yes"), "YES", None),
+        (("very good", "good"), "Very\n good.", "very good"),
+        (("straße",), "Straße!", "straße"),
+    ],
+)
+def test_labels_that_are_close_to_each_other(labels: tuple[str, ...], content: str, label: str | None) -> None:
+    chat = OpenAIChat("m", labels=labels)
+    if label is not None:
+        assert read(chat, choice(content)).prediction == label
+        return
+    with pytest.raises(InvalidAnswer, match="labels"):
+        read(chat, choice(content))
+
+
+@pytest.mark.parametrize(("value", "label"), [(1, "1"), (True, "true"), ("One.", "one")])
+def test_a_label_in_json_may_be_a_number(value: Any, label: str) -> None:
+    chat = OpenAIChat("m", response_format="json_object", answer_path="a", labels=("1", "true", "one"))
+    assert read(chat, choice(orjson.dumps({"a": value}).decode())).prediction == label
+
+
+# held to the labels
+
+
+def test_the_labels_go_out_as_a_schema_or_a_grammar_or_not_at_all() -> None:
+    asked = body_of(OpenAIChat("m", labels=TWO, form=LabelForm("json_schema"), max_tokens=1))
+    schema = asked["response_format"]["json_schema"]
+    assert schema["schema"]["properties"]["label"] == {"type": "string", "enum": [*TWO]}
+    assert (asked["response_format"]["type"], schema["strict"]) == ("json_schema", True)
+    assert asked["max_completion_tokens"] >= len('{"label": "negative"}'), "the longest label fits in"
+    asked = body_of(OpenAIChat("m", labels=("a", 'say "b"'), form=LabelForm("grammar")))
+    assert asked["grammar"] == r'root ::= "a" | "say \"b\""'
+    assert "response_format" not in asked
+    plain = OpenAIChat("m", labels=TWO, max_tokens=3)
+    assert body_of(replace(plain, form=LabelForm("prompt"))) == body_of(plain)
+
+
+@pytest.mark.parametrize("by", ["json_schema", "grammar", "prompt"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"label": "positive"}',
+        '```json\n{"label":"Positive"}\n```',
+        '{"answer": "positive"}',
+        '"positive"',
+        "Positive.",
+    ],
+)
+def test_a_server_may_take_the_option_and_not_heed_it(by: Any, content: str) -> None:
+    assert read(OpenAIChat("m", labels=TWO, form=LabelForm(by)), choice(content)).prediction == "positive"
+
+
+# the probability of each label
+
+
+def classes(
+    *tokens: tuple[str, float, dict[str, float]], content: str, labels: tuple[str, ...] = TWO, **more: Any
+) -> Answer:
+    """What is answered where these tokens come, each with the probabilities of it and of others in its place."""
+    told = [
+        token(text, math.log(chance), {each: math.log(of) for each, of in top.items()}) for text, chance, top in tokens
+    ]
+    chat = OpenAIChat("m", labels=labels, **{"score": "label_softmax"} | more)
+    return read(chat, choice(content) | {"logprobs": {"content": told}})
+
+
+POSITIVE = ("Pos", 0.5, {"Pos": 0.5, " positive": 0.2, "neg": 0.1, "The": 0.1, "\n": 0.05})
+
+
+@pytest.mark.parametrize(
+    ("score", "value"),
+    [
+        ("label_softmax", 0.7),
+        ("max_softmax", 0.8),
+        ("pcs", 0.6),
+        ("softmax_entropy", 1 + (0.8 * math.log(0.8) + 0.2 * math.log(0.2)) / math.log(2)),
+        ("token_first", 0.5),
+    ],
+)
+def test_labels_are_classes_and_what_is_left_is_doubt(score: str, value: float) -> None:
+    answer = classes(POSITIVE, ("itive", 1.0, {}), (".", 0.4, {".": 0.4}), content="Positive.", score=score)
+    assert answer == Answer("positive", pytest.approx(value))
+
+
+def test_labels_that_begin_alike_are_followed_until_they_part() -> None:
+    labels = ("very good", "very bad", "good")
+    first = ("very", 0.8, {"very": 0.8, "good": 0.1, "the": 0.1})
+    second = (" good", 0.75, {" good": 0.75, " bad": 0.25})
+    assert classes(first, second, content="very good", labels=labels).score == pytest.approx(0.6)
+    assert classes(first, second, content="very good", labels=labels, score="pcs").score == pytest.approx(0.4)
+
+
+def test_a_label_that_begins_another_is_the_one_that_was_written() -> None:
+    answer = classes(("good", 0.9, {"good": 0.9, "bad": 0.1}), content="good", labels=("good", "good enough", "bad"))
+    assert answer == Answer("good", pytest.approx(0.9))
+
+
+def test_a_label_in_json_is_scored_by_its_own_tokens() -> None:
+    json = [("{", 0.9, {"{": 0.9}), ('"label"', 0.9, {}), (":", 0.9, {})]
+    answer = classes(
+        *json, (' "positive', 0.6, {' "positive': 0.6, ' "neg': 0.3}), ('"}', 0.9, {}),
+        content='{"label": "positive"}', form=LabelForm("json_schema"),
+    )  # fmt: skip
+    assert answer == Answer("positive", pytest.approx(0.6))
+
+
+def test_the_token_that_was_chosen_counts_also_where_it_is_not_among_the_likeliest() -> None:
+    assert classes(("positive", 0.1, {"neg": 0.5}), content="positive").score == pytest.approx(0.1)
+
+
+def test_another_label_than_the_tokens_speak_for_has_no_score_as_a_class() -> None:
+    token_ = ("neg", 0.3, {"neg": 0.3, "pos": 0.6})
+    assert classes(token_, ("ative", 1.0, {}), content="negative").score == pytest.approx(0.3)
+    answer = classes(token_, ("ative", 1.0, {}), content="negative", score="pcs")
+    assert answer.score is None
+    assert "another label" in answer.unscored
+
+
+def test_without_top_logprobs_labels_have_no_probabilities() -> None:
+    answer = classes(("positive", 0.9, {}), content="positive")
+    assert (answer.prediction, answer.score) == ("positive", None)
+    assert "top_logprobs" in answer.unscored
+
+
+# streams that nobody asked for
+
+
+def streamed(*chunks: Any, done: bool = True, end: str = "\n\n") -> bytes:
+    lines = [f"data: {orjson.dumps(chunk).decode()}{end}" for chunk in chunks]
+    return "".join([*lines, f"data: [DONE]{end}" * done]).encode()
+
+
+def delta(content: Any = None, logprob: float | None = None, *, index: int = 0, **more: Any) -> dict[str, Any]:
+    said = {"content": content} if content is not None else {}
+    logprobs = {"content": [token(content, logprob)]} if logprob is not None else None
+    finish = more.pop("finish_reason", None)
+    one = {"index": index, "delta": said | more, "finish_reason": finish, "logprobs": logprobs}
+    return {"object": "chat.completion.chunk", "model": "large-2", "choices": [one]}
+
+
+STREAM = (
+    delta("", role="assistant"),
+    delta(reasoning_content="hm"),
+    delta("posi", -0.5),
+    delta("tive", -1.0),
+    delta(finish_reason="stop"),
+    {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}},
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        streamed(*STREAM),
+        streamed(*STREAM, done=False),
+        streamed(*STREAM, end="\r\n\r\n"),
+        streamed(*STREAM, end="\n"),
+        b": a comment\n\nevent: message\nid: 7\n" + streamed(*STREAM),
+        b"\xef\xbb\xbf" + streamed(*STREAM) + b"data: never read\n\n",
+    ],
+)
+def test_a_stream_is_read_as_if_it_had_come_whole(body: bytes) -> None:
+    reply = OpenAIChat("m", score=MEAN).read(Response(200, {"content-type": "text/event-stream"}, body), 1)
+    assert reply.answers == [Answer("positive", pytest.approx(math.exp(-0.75)))]
+    assert (reply.model, reply.usage) == ("large-2", Usage(9, 2))
+
+
+def test_several_answers_in_one_stream() -> None:
+    body = streamed(
+        delta("ye", index=1), delta("no", index=0), delta("s", index=1), delta(finish_reason="stop"),
+        delta(index=1, finish_reason="stop"), delta("yes", index=2, finish_reason="stop"),
+    )  # fmt: skip
+    assert OpenAIChat("m", samples=3).read(Response(200, {}, body), 1).answers == [Answer("yes", pytest.approx(2 / 3))]
+
+
+@pytest.mark.parametrize(
+    ("body", "match"),
+    [
+        (streamed(*STREAM[:3], done=False), "not whole"),
+        (streamed(*STREAM[:3])[:-40], "cannot be read|not whole"),
+        (streamed(delta("a", tool_calls=[{"index": 0}], finish_reason="tool_calls")), "calls a tool"),
+        (streamed(delta(refusal="ne"), delta(refusal="ver", finish_reason="stop")), "refuses to answer: never"),
+        (streamed(delta("a", finish_reason="length")), "'length'"),
+        (b"data: {\n\n", "cannot be read"),
+        (b"data: [DONE]\n\n", "0 answers"),
+        (b"event: x\n\n", "0 answers"),
+        (streamed(7, "x", {"choices": "x"}, {"choices": [7]}), "0 answers"),
+    ],
+)
+def test_a_stream_without_a_whole_answer(body: bytes, match: str) -> None:
+    with pytest.raises(InvalidAnswer, match=match):
+        OpenAIChat("m").read(Response(200, {}, body), 1)
+
+
+@pytest.mark.parametrize(
+    "content", ["a" * 400_000, "<think>" * 50_000, "<answer>" * 50_000, "```" * 100_000, "positive " * 40_000]
+)
+def test_no_answer_holds_up_the_worker(content: str) -> None:
+    """Whatever a hostile server writes, reading takes time in proportion to its size."""
+    tokens = [("a", -0.1)] * 20_000
+    for chat in (OpenAIChat("m", score=MEAN, unwrap=True), OpenAIChat("m", score=MEAN, labels=TWO)):
+        began = time.process_time()
+        with suppress(InvalidAnswer):
+            read(chat, told(content, *tokens))
+        assert time.process_time() - began < 1.0

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer
 from ...supervision.scores import SCORES, fitting, max_softmax, usable
-from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, one_of, raise_for_status, tokens_in
+from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, raise_for_status, tokens_in
 from ..transport import Response
 from .json_paths import find
+from .labels import one_of
 from .templates import fill_json, names_in, parse, values_of
 
 #: in a body, stands for the list of all inputs of a call
@@ -84,6 +85,7 @@ class GenericJson:
     item: Any = field(default_factory=lambda: parse("{input}"))  #: as body
     fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
     labels: tuple[str, ...] = ()  #: the answer is one of these; (): any JSON value
+    exact: bool = False  #: to the letter
     answers: str = ""  #: path of the list of answers in a response to many inputs, of the answer in one to one input
     score: str | None = None  #: path, from each answer; None: there is none
     transform: str = "identity"  #: a name in `TRANSFORMS`
@@ -153,7 +155,7 @@ class GenericJson:
             raise InvalidAnswer(f"the answer has no {self.prediction!r}{_said(each)}") from error
         if prediction is None:
             raise InvalidAnswer(f"{self.prediction} is null")
-        return Answer(one_of(prediction, self.labels), self._score(each))
+        return Answer(one_of(prediction, self.labels, exact=self.exact), self._score(each))
 
     def _score(self, each: Any) -> float | None:  # noqa: ANN401  # any JSON value
         """None where the remote gave none; it is never made up."""

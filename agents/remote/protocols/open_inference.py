@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer, ClassReading, read_classes
 from ...supervision.scores import usable
-from ..protocol import SAID_CHARS, Call, Reply, complaint_in, one_of, raise_for_status
+from ..protocol import SAID_CHARS, Call, Reply, complaint_in, raise_for_status
 from ..transport import Response
+from .labels import one_of
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
 DATATYPES: dict[str, str] = {

@@ -7,49 +7,65 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 import orjson
 
 from ....schemas.errors import InvalidAnswer, InvalidRequest
 from ...answers import Answer
 from ...supervision.sample_scores import agreement, modal
 from ...supervision.scores import SCORES, usable
-from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
 from ..transport import Response
+from .answer_tokens import Token, Unscored, evened, label_probabilities, tokens_of, tokens_told
+from .event_streams import whole
 from .json_paths import find
+from .label_forms import LabelForm
+from .labels import named, one_of
 from .templates import Template, parse, values_of
+from .wrapping import refusal_in, text_in, unwrapped
 
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 #: codes of a 400 that are the remote's refusal to answer this input
 _REFUSAL_CODES = ("content_filter", "content_policy_violation")
 
 
-class _Token(msgspec.Struct):
-    logprob: float | None = None
+#: words of `finish_reason` for a whole answer, in any case: OpenAI's first, then what others write for it
+WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
+#: characters of an answer that are shown where it is refused
+_SHOWN_CHARS = 100
 
 
-class _Logprobs(msgspec.Struct):
-    content: list[_Token] | None = None
+# read what is needed: what has no type here may have any shape
 
 
 class _Message(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[Any] | None = None
+    content: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
 
 
 class _Choice(msgspec.Struct):
     message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
+    finish_reason: Any = None
+    logprobs: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice]
-    model: str | None = None
+    model: Any = None
     usage: Any = None  # a count that is none must not cost the answer
 
 
 _completion = msgspec.json.Decoder(_Completion)
+
+
+class _Read(msgspec.Struct):
+    """What one choice says."""
+
+    prediction: Any
+    text: str  #: of the prediction, as the content has it
+    content: str
+    logprobs: msgspec.Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +73,8 @@ class OpenAIChat:
     """One input a call: a prompt is made of it, and the text that comes back is the answer.
 
     Its score comes from the log-probabilities of its tokens where `score` is given, or from the agreement of
-    `samples` answers where they are more than one, and otherwise there is none.
+    `samples` answers where they are more than one, and otherwise there is none. Where the score reads classes or
+    labels, the labels are the classes, each with the probability that its tokens have.
     """
 
     model: str  #: the remote's name of the model
@@ -65,12 +82,16 @@ class OpenAIChat:
     system: Template | None = None  #: the system's message
     fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
     labels: tuple[str, ...] = ()  #: the answer is one of these; (): free text
-    score: str = ""  #: a name in `SCORES` that reads tokens; '': none
+    exact: bool = False  #: to the letter
+    score: str = ""  #: a name in `SCORES` that reads tokens, labels or classes; '': none
     samples: int = 1
     samples_by: Literal["n", "calls"] = "n"  #: all in one call, or a call each, where a server knows no `n`
     response_format: ResponseFormat = "text"
     json_schema: Mapping[str, Any] | None = None  #: of the answer; for "json_schema"
     answer_path: str = ""  #: where the prediction stands in a JSON answer; '': all of it
+    form: LabelForm | None = None  #: how the server is held to the labels; None: it is not
+    unwrap: bool = False  #: the answer is read out of reasoning, code fences and tags around it
+    finish_reasons: tuple[str, ...] = ()  #: further words for a whole answer, beside `WHOLE`
     path: str = "/v1/chat/completions"
     temperature: float | None = None  #: None: the remote's own
     max_tokens: int = 256  #: that an answer may take; a longer one is cut off and no answer
@@ -99,9 +120,10 @@ class OpenAIChat:
         return {
             "model": self.model,
             "messages": [*system, {"role": "user", "content": self.prompt.render(values)}],
-            self.max_tokens_field: self.max_tokens,
+            self.max_tokens_field: self._most_tokens,
             **{name: value for name, value in chosen.items() if value is not None},
             **logprobs,
+            **(self.form.asked(self.labels) if self.form else {}),
             **self.extra,
         }
 
@@ -109,6 +131,11 @@ class OpenAIChat:
     def _choices(self) -> int:
         """Answers in one response."""
         return self.samples if self.samples_by == "n" else 1
+
+    @property
+    def _most_tokens(self) -> int:
+        """Of one answer. A label in its form must fit in: held to it, a model writes no more."""
+        return max(self.max_tokens, self.form.most_tokens(self.labels) if self.form else 0)
 
     def _format(self) -> dict[str, Any] | None:
         if self.response_format == "text":
@@ -120,14 +147,14 @@ class OpenAIChat:
 
     def most_answer_tokens(self, asked: int) -> int:
         """All that the answers may take."""
-        return asked * self._choices * self.max_tokens
+        return asked * self._choices * self._most_tokens
 
     def estimate(self, inputs: Sequence[Any]) -> int:
         """A token per four bytes of the messages, and all the tokens that the answers may take."""
         values = [values_of(given, self.fields) for given in inputs]
         messages = [part.render(each) for each in values for part in (self.prompt, self.system) if part]
         size = sum(len(message.encode()) for message in messages)
-        return tokens_in(size) + len(inputs) * self._choices * self.max_tokens
+        return tokens_in(size) + len(inputs) * self._choices * self._most_tokens
 
     def raise_for(self, response: Response) -> None:
         if response.succeeded:
@@ -138,70 +165,113 @@ class OpenAIChat:
         raise_for_status(response, said, code)
 
     def read(self, response: Response, asked: int) -> Reply:
+        body = whole(response.body)
         try:
-            completion = _completion.decode(response.body)
+            completion = _completion.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            said = complaint_in(response.body).text
+            said = complaint_in(body).text
             raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         if asked != 1 or len(completion.choices) != self._choices:
             raise InvalidAnswer(f"{len(completion.choices)} answers instead of {self._choices}")
         answer = self._answer(completion.choices)
-        return Reply([answer], completion.model or self.model, _usage(completion.usage))
+        model = completion.model if isinstance(completion.model, str) else ""
+        return Reply([answer], brief(model or self.model), _usage(completion.usage))
 
     def _answer(self, choices: Sequence[_Choice]) -> Answer:
-        predictions = [self._prediction(choice) for choice in choices]
-        if len(predictions) > 1:
+        found = [self._read_choice(choice) for choice in choices]
+        if len(found) > 1:
+            predictions = [each.prediction for each in found]
             return Answer(modal([predictions])[0], usable(agreement([predictions])[0]))
-        return Answer(predictions[0], self._scored(choices[0].logprobs))
+        [read] = found
+        try:
+            return Answer(read.prediction, self._scored(read) if self.score else None)
+        except Unscored as error:
+            return Answer(read.prediction, None, str(error))
 
-    def _prediction(self, choice: _Choice) -> Any:  # noqa: ANN401  # any JSON value
-        text = _text(choice)
-        if self.response_format == "text":
-            return one_of(text, self.labels)
+    def _read_choice(self, choice: _Choice) -> _Read:
+        content = self._content(choice)
+        if self.form is not None:
+            label, written = named(self.form.label_in(unwrapped(content)), self.labels, exact=self.exact)
+            return _Read(label, written, content, choice.logprobs)
+        text = content
+        if self.unwrap:
+            text = unwrapped(content, alone=self.response_format == "text" and not self.labels)
+            if not text:
+                raise InvalidAnswer(f"the answer is reasoning that has not ended: {_shown(content)}")
+        if self.response_format != "text":
+            return _Read(one_of(self._found(text), self.labels, exact=self.exact), text, content, choice.logprobs)
+        if self.labels:
+            label, written = named(text, self.labels, exact=self.exact)
+            return _Read(label, written, content, choice.logprobs)
+        return _Read(one_of(text, ()), text, content, choice.logprobs)
+
+    def _content(self, choice: _Choice) -> str:
+        """The text of a whole and willing answer."""
+        message = choice.message
+        content = text_in(message.content)
+        refusal = message.refusal or refusal_in(message.content)
+        if refusal:
+            raise InvalidAnswer(f"the remote refuses to answer: {brief(refusal)[:_SHOWN_CHARS]}")
+        if message.tool_calls:
+            raise InvalidAnswer(f"the answer calls a tool: {_shown(message.tool_calls)}")
+        ended = choice.finish_reason
+        if not isinstance(ended, str) or ended.lower() not in {*WHOLE, *map(str.lower, self.finish_reasons)}:
+            raise InvalidAnswer(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}")
+        if not content.strip():
+            raise InvalidAnswer("the answer is empty")
+        return content
+
+    def _found(self, text: str) -> Any:  # noqa: ANN401  # any JSON value
+        """What stands at the answer's path."""
         try:
             found = find(self._document_in(text), self.answer_path)
         except LookupError as error:
-            raise InvalidAnswer(f"the answer has no {self.answer_path!r}") from error
+            raise InvalidAnswer(f"the answer has no {self.answer_path!r}: {_shown(text)}") from error
         if found is None:
             raise InvalidAnswer(f"{self.answer_path} is null")
-        return one_of(found, self.labels)
+        return found
 
     def _document_in(self, text: str) -> Any:  # noqa: ANN401  # any JSON value
         """The JSON of an answer. That all of a schema holds is the server's promise; here, that it has the fields."""
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raise InvalidAnswer(f"the answer is not JSON: {error}") from error
+            raise InvalidAnswer(f"the answer is not JSON: {error}: {_shown(text)}") from error
         if not isinstance(document, dict):
-            raise InvalidAnswer("the answer is no JSON object")
+            raise InvalidAnswer(f"the answer is no JSON object: {_shown(text)}")
         missing = [name for name in (self.json_schema or {}).get("required", ()) if name not in document]
         if missing:
-            raise InvalidAnswer(f"the answer lacks {', '.join(missing)}")
+            raise InvalidAnswer(f"the answer lacks {', '.join(missing)}: {_shown(text)}")
         return document
 
-    def _scored(self, logprobs: _Logprobs | None) -> float | None:
-        """The score, None where the remote gave no log-probability for each token."""
-        if not self.score or logprobs is None or not logprobs.content:
-            return None
-        known = [token.logprob for token in logprobs.content]
+    def _scored(self, read: _Read) -> float | None:
+        """The score, None where a log-probability is not known. Raises `Unscored` where there is no more to say."""
+        stop = self.extra.get("stop")
+        stops = [each for each in (stop if isinstance(stop, list) else [stop]) if isinstance(each, str)]
+        tokens = tokens_of(read.text, read.content, tokens_told(bytes(read.logprobs)), stops)
         try:
-            return usable(SCORES[self.score].compute([known])[0])
+            if SCORES[self.score].input == "tokens":
+                return usable(SCORES[self.score].compute([[token.logprob for token in tokens]])[0])
+            return self._scored_as_classes(tokens, read.prediction)
         except ValueError as error:
             raise InvalidAnswer(str(error)) from error
 
+    def _scored_as_classes(self, tokens: Sequence[Token], label: str) -> float | None:
+        """By the probability of each label."""
+        probabilities = label_probabilities(tokens, self.labels)
+        index = self.labels.index(label)
+        if SCORES[self.score].input == "labels":
+            row = np.array([list(probabilities.values())])
+            return usable(SCORES[self.score].compute(row, np.array([index]))[0])
+        row = np.array([evened(probabilities)])
+        if row[0].argmax() != index:
+            raise Unscored("the log-probabilities speak for another label than the answer")
+        return usable(SCORES[self.score].compute(row, logits=False)[0])
 
-def _text(choice: _Choice) -> str:
-    """The text of a whole and willing answer."""
-    message, ended = choice.message, choice.finish_reason
-    if message.refusal:
-        raise InvalidAnswer(f"the remote refuses to answer: {message.refusal[:100]}")
-    if ended != "stop":
-        raise InvalidAnswer(f"the answer ended with {ended!r} and is not whole")
-    if message.tool_calls:
-        raise InvalidAnswer("the answer calls a tool")
-    if message.content is None or not message.content.strip():
-        raise InvalidAnswer("the answer is empty")
-    return message.content
+
+def _shown(said: Any) -> str:  # noqa: ANN401  # any JSON value
+    """What the answer was, shortened."""
+    return repr(brief(said)[:_SHOWN_CHARS])
 
 
 def _usage(usage: Any) -> Usage | None:  # noqa: ANN401  # any JSON value

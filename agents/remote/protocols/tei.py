@@ -12,8 +12,9 @@ import orjson
 
 from ....schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
 from ...answers import Answer, ClassReading, read_classes
-from ..protocol import Call, Reply, Usage, complaint_in, one_of, raise_for_status, tokens_in
+from ..protocol import Call, Reply, Usage, complaint_in, raise_for_status, tokens_in
 from ..transport import Response
+from .labels import one_of
 
 
 class _Class(msgspec.Struct):
@@ -31,6 +32,7 @@ class Tei:
     model: str = "tei"  #: for the records; the server does not say
     fields: tuple[str, ...] = ()  #: what inputs are made of; (): they are the model's input itself
     labels: tuple[str, ...] = ()  #: the answer is one of these; (): whatever the server's model has
+    exact: bool = False  #: to the letter
     score: str = "max_softmax"  #: a name in `SCORES`
     raw_scores: bool = False  #: the server gives logits
     truncate: bool = False  #: the server may cut off an input that is too long; otherwise it refuses it
@@ -81,7 +83,10 @@ class Tei:
         reading = ClassReading(logits=self.raw_scores, score=self.score)
         answers = read_classes(np.array([[found.score for found in row] for row in rows]), asked, reading)
         named = [row[answer.prediction].label for row, answer in zip(rows, answers, strict=True)]
-        return [Answer(one_of(label, self.labels), answer.score) for label, answer in zip(named, answers, strict=True)]
+        return [
+            Answer(one_of(label, self.labels, exact=self.exact), answer.score)
+            for label, answer in zip(named, answers, strict=True)
+        ]
 
 
 def _usage(tokens: str) -> Usage | None:

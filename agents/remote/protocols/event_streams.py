@@ -1,0 +1,94 @@
+"""Chat completions that come as a stream of events, although nobody asked for one: read as if they had come whole.
+
+data: {"choices": [{"index": 0, "delta": {"content": "posi"}}]}
+data: {"choices": [{"index": 0, "delta": {"content": "tive"}, "finish_reason": "stop"}]}
+data: [DONE]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from ....schemas.errors import InvalidAnswer
+
+#: how a stream of events begins; JSON begins with none of these
+_BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_DONE = b"[DONE]"
+
+
+def whole(body: bytes) -> bytes:
+    """The body as JSON of one completion, whichever way it came. Raises `InvalidAnswer` for a stream that is none."""
+    plain = body.removeprefix(_BYTE_ORDER_MARK)
+    if not plain[:256].lstrip().startswith(_BEGINNINGS):
+        return plain
+    return orjson.dumps(_assembled(_documents(plain)))
+
+
+def _documents(body: bytes) -> Iterator[dict[str, Any]]:
+    for lines in _events(body):
+        if lines == [_DONE]:
+            return
+        yield from _parsed(lines)
+
+
+def _events(body: bytes) -> Iterator[list[bytes]]:
+    """The lines of data of each event; an empty line ends one."""
+    lines: list[bytes] = []
+    for line in (*body.splitlines(), b""):
+        if line.startswith(b"data:"):
+            lines.append(line.removeprefix(b"data:").strip())
+        elif not line.strip() and lines:
+            yield lines
+            lines = []
+
+
+def _parsed(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """One document over several lines, or, where a server leaves out the empty lines, one a line."""
+    pieces = [b"\n".join(lines)]
+    try:
+        documents = [orjson.loads(piece) for piece in pieces]
+    except orjson.JSONDecodeError:
+        pieces = [line for line in lines if line != _DONE]
+        try:
+            documents = [orjson.loads(piece) for piece in pieces]
+        except orjson.JSONDecodeError as error:
+            raise InvalidAnswer(f"the answer is a stream of events that cannot be read: {error}") from error
+    yield from (document for document in documents if isinstance(document, dict))
+
+
+def _assembled(documents: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """What the chunks say together. An error is kept: it may come in the midst of an answer."""
+    said: dict[str, Any] = {}
+    choices: dict[int, dict[str, Any]] = {}
+    for document in documents:
+        said |= {key: document[key] for key in ("model", "usage", "error") if document.get(key) is not None}
+        listed = document.get("choices")
+        for chunk in listed if isinstance(listed, list) else ():
+            if isinstance(chunk, dict):
+                index = chunk.get("index")
+                _add(choices.setdefault(index if isinstance(index, int) else 0, _empty()), chunk)
+    return said | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def _empty() -> dict[str, Any]:
+    return {"message": {"content": [], "tool_calls": []}, "finish_reason": None, "logprobs": {"content": []}}
+
+
+def _add(choice: dict[str, Any], chunk: dict[str, Any]) -> None:
+    message = choice["message"]
+    delta = chunk.get("delta") or chunk.get("message")
+    if isinstance(delta, dict):
+        content, refusal = delta.get("content"), delta.get("refusal")
+        message["content"] += content if isinstance(content, list) else [content] if content else []
+        message["tool_calls"] += [1] if delta.get("tool_calls") or delta.get("function_call") else []
+        if isinstance(refusal, str):
+            message["refusal"] = message.get("refusal", "") + refusal
+    logprobs = chunk.get("logprobs")
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    choice["logprobs"]["content"] += tokens if isinstance(tokens, list) else []
+    if chunk.get("finish_reason") is not None:
+        choice["finish_reason"] = chunk["finish_reason"]
