@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import random as uniform
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import RemoteFailure
@@ -22,7 +22,8 @@ from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .meter import Meter
 from .protocol import Call, RemoteProtocol, Reply
-from .retry import CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
+from .protocols.negotiation import Negotiation, OptionRefused
+from .retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
 from .transport import Response, Transport
@@ -47,10 +48,22 @@ class ClientPolicy:
     pipeline: str = ""  #: name of the pipeline that asks: another one's calls are others
 
 
+class _Asked(NamedTuple):
+    """What is asked, in whichever form: as `ask` was given it, with times on the client's clock."""
+
+    inputs: Sequence[Any]
+    key: str
+    deadline: float
+    latest: float
+    bill: Bill
+    trace: CallTrace
+
+
 @dataclass(frozen=True, slots=True)
 class _Inquiry:
     """What is asked, until when, and who pays: the same for every try."""
 
+    form: RemoteProtocol  #: which made the call, and reads the answer
     call: Call
     key: str  #: the idempotency key
     inputs: int  #: how many it asks about
@@ -93,6 +106,7 @@ class RemoteClient:
     ) -> None:
         self._transport = transport
         self.protocol = protocol
+        self._negotiation = Negotiation(protocol)
         self._bounded = protocol if isinstance(protocol, Bounded) else None  # asked once: it is slow
         self.gate = gate or Gate(clock=clock)
         self.meter = Meter(clock)
@@ -120,22 +134,45 @@ class RemoteClient:
         be asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and
         the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another period.
         """
-        call = self.protocol.build(inputs)
-        key = idempotency_key(inputs_key, self._policy.pipeline, self._policy.url, call)
         started = self._clock()
         deadline = started + (math.inf if within_s is None else within_s)
         latest = min(deadline, started + (math.inf if begin_within_s is None else begin_within_s))
-        most = self._policy.price.most(len(inputs), len(call.body), self._most_answer_tokens(len(inputs)))
-        tokens = self.protocol.estimate(inputs)
-        inquiry = _Inquiry(call, key, len(inputs), tokens, most, deadline, latest, bill, trace)
-        keys = sample_keys(key, call.samples)
-        replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
-        reply = replies[0] if len(replies) == 1 else agreed(replies)
+        asked = _Asked(inputs, inputs_key, deadline, latest, bill, trace)
+        form = self._negotiation.form
+        while True:
+            try:
+                reply = await self._ask_as(form, asked)
+                break
+            except OptionRefused as refused:
+                following = self._negotiation.after(form)
+                if following is None:
+                    raise refused.refusal from None
+                form = following
         latency_ms = (self._clock() - started) * 1000.0
         return [
             RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms, answer.unscored)
             for answer in reply.answers
         ]
+
+    async def _ask_as(self, form: RemoteProtocol, asked: _Asked) -> Reply:
+        """In this form of the protocol. Raises `OptionRefused` where another may fare better."""
+        call, inputs = form.build(asked.inputs), len(asked.inputs)
+        most = self._policy.price.most(inputs, len(call.body), self._most_answer_tokens(inputs))
+        inquiry = _Inquiry(
+            form,
+            call,
+idempotency_key(asked.key, self._policy.pipeline, self._policy.url, call),  # of this body
+            inputs,
+            form.estimate(asked.inputs),
+            most,
+            asked.deadline,
+            asked.latest,
+            asked.bill,
+            asked.trace,
+        )
+        keys = sample_keys(inquiry.key, call.samples)
+        replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
+        return replies[0] if len(replies) == 1 else agreed(replies)
 
     async def pause(self, seconds: float) -> None:
         """Wait before asking in another way."""
@@ -223,11 +260,11 @@ class RemoteClient:
             await asyncio.sleep(0)
 
     def _read(self, response: Response, permit: Permit, inquiry: _Inquiry) -> Reply:
-        self.protocol.raise_for(response)
+        self._raise_for(response, inquiry.form)
         paid = inquiry.most  # of an answer that cannot be read, nobody knows what it has cost
         try:
             with without_collecting():
-                reply = self.protocol.read(response, inquiry.inputs)
+                reply = inquiry.form.read(response, inquiry.inputs)
             reply = self._bounded_usage(reply, inquiry, response)
             paid = self._policy.price.of(inquiry.inputs, reply.usage, inquiry.most)
         finally:
@@ -245,6 +282,16 @@ class RemoteClient:
             if _worth_telling(self.meter.implausible):
                 _log_implausible(doubts, self.meter.implausible, inquiry.key)
         return reply._replace(usage=usage)
+
+    def _raise_for(self, response: Response, form: RemoteProtocol) -> None:
+        """Raises what a response without success stands for."""
+        try:
+            form.raise_for(response)
+        except CallRefused as refusal:
+            if refusal.input_at_fault and self._negotiation.after(form) is not None:
+                raise OptionRefused(refusal) from refusal
+            raise
+        self._negotiation.taken(form)
 
     def _most_answer_tokens(self, asked: int) -> int:
         if self._bounded is None:

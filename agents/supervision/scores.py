@@ -66,11 +66,11 @@ SCORES: dict[str, Score] = {
         Score("max_softmax", "classes", _HENDRYCKS, max_softmax),
         Score("pcs", "classes", _ZHANG, pcs),
         Score("softmax_entropy", "classes", _FAIL_SAFE, softmax_entropy),
+        Score("label_softmax", "labels", _HENDRYCKS, label_softmax),
         Score("token_mean", "tokens", _MALININ, token_mean),
         Score("token_min", "tokens", _TWO_SUPERVISORS, token_min),
         Score("token_product", "tokens", _MALININ, token_product),
         Score("token_first", "tokens", _TWO_SUPERVISORS, token_first),
-        Score("label_softmax", "labels", _HENDRYCKS, label_softmax),
         Score("agreement", "samples", _FREEMAN, agreement),
     )
 }

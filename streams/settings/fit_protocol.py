@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ...agents.remote.protocols.generic_json import INPUTS
 from ...agents.remote.protocols.templates import names_in, parse, parse_json
+from ...agents.supervision.scores import fitting
 from .place import Place
 from .protocol_tables import ChatOptions, GenericOptions
 from .protocols import AGREEMENT, PROTOCOLS, TABLES, asks_singly
@@ -16,7 +17,7 @@ from .tables import RemoteSettings, Settings
 
 #: keys of [remote] that mean something to one protocol only, and to which
 _KEYS = dict.fromkeys(
-    ("input_name", "datatype", "output_name", "output", "score_output", "temperature"), "open_inference"
+    ("input_name", "datatype", "input_shape", "output_name", "output", "score_output", "temperature"), "open_inference"
 )
 _CHAT = "remote.openai_chat"
 
@@ -32,6 +33,7 @@ def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str
     known = {table for table, _ in faulty}
     if remote.protocol == "openai_chat" and ("remote", "supervisor") not in faulty and _CHAT not in known:
         faults += _unsampled(remote)
+        faults += [] if ("remote", "labels") in faulty else _unlabelled(remote)
     return faults
 
 
@@ -109,4 +111,22 @@ def _unsampled(remote: RemoteSettings) -> list[str]:
         faults.append(f'[{_CHAT}] samples: must be at least 2 for [remote] supervisor = "agreement" (got 1)')
     if options.temperature == 0:
         faults.append(f'[{_CHAT}] temperature: must be more than 0 for [remote] supervisor = "agreement" (got 0)')
+    return faults
+
+
+def _unlabelled(remote: RemoteSettings) -> list[str]:
+    """What is about the labels of an answer needs some, and their tokens."""
+    options = remote.openai_chat or ChatOptions()
+    of_labels = remote.own_score in fitting("labels", "classes")
+    faults = []
+    if options.answer == "label" and not remote.labels:
+        faults.append(f'[remote] labels: must be given for [{_CHAT}] answer = "label"')
+    if options.label_by != "learn" and options.answer != "label":
+        faults.append(f'[{_CHAT}] label_by: has no use without answer = "label"')
+    if of_labels and len(remote.labels) < 2:
+        faults.append(f'[remote] labels: must be two or more for [remote] supervisor = "{remote.own_score}"')
+    if of_labels and options.top_logprobs < 1:
+        faults.append(f'[{_CHAT}] top_logprobs: must be at least 1 for [remote] supervisor = "{remote.own_score}"')
+    if remote.exact_labels and not remote.labels:
+        faults.append("[remote] exact_labels: has no use without labels")
     return faults

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ...agents.remote.protocols.generic_json import TRANSFORMS
+from ...agents.remote.protocols.openai_chat import WHOLE
 from ...agents.remote.protocols.templates import parse, parse_json
 from .values import Count, Integer, Number
 
@@ -76,6 +77,24 @@ class ChatOptions(_Options):
     samples_by: Literal["n", "calls"] = Field(
         default="n", description="n: all in one call; calls: a call each, for servers that do not know n"
     )
+    answer: Literal["text", "label"] = Field(
+        default="text",
+        description="label: the server is held to [remote] labels; max_tokens grows where the longest does not fit",
+    )
+    label_by: Literal["learn", "json_schema", "grammar", "prompt"] = Field(
+        default="learn",
+        description="how it is held: by a schema, by a GBNF grammar (llama.cpp), by the prompt alone; learn takes the "
+        "first of these that the server does not refuse",
+    )
+    unwrap: bool = Field(
+        default=False,
+        description="true reads the answer out of <think>…</think> and the like, a code fence or <answer> tags",
+    )
+    finish_reasons: tuple[str, ...] = Field(
+        default=(),
+        examples=[["done"]],
+        description=f"further words of finish_reason for a whole answer, beside {', '.join(WHOLE)}, in any case",
+    )
     response_format: Literal["text", "json_object", "json_schema"] = Field(
         default="text", examples=["json_schema"], description="what an answer is"
     )
@@ -101,6 +120,13 @@ class ChatOptions(_Options):
         if schema is not None and not wanted and "response_format" in info.data:
             raise ValueError('has no use without response_format = "json_schema"')
         return schema
+
+    @field_validator("response_format")
+    @classmethod
+    def _response_format(cls, name: str, info: ValidationInfo) -> str:
+        if name != "text" and info.data.get("answer") == "label":
+            raise ValueError('must be text for answer = "label", which makes a schema of its own')
+        return name
 
     @field_validator("answer_path")
     @classmethod

@@ -33,7 +33,7 @@ _BATCH_SIZE = 8
 def own_scores(protocol: str, output: str) -> list[str] | None:
     """The names of the scores that its answers can be given; None where the remote gives one of its own."""
     if protocol == "openai_chat":
-        return sorted([*fitting("tokens"), AGREEMENT])
+        return sorted([*fitting("tokens", "labels", "classes"), AGREEMENT])
     if protocol == "tei" or (protocol == "open_inference" and output != "scored"):
         return fitting("classes")
     return None

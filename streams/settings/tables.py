@@ -291,16 +291,26 @@ class RemoteSettings(_Table):
         "FP64",
         "BYTES",
     ] = Field(default="FP32", description="type of the input tensor's elements")
+    input_shape: Literal["as_given", "column"] = Field(
+        default="as_given",
+        description="column sends n inputs of one value each as [n, 1], which Triton's models of text want, not as [n]",
+    )
     output_name: _Name = Field(default="probabilities", description="name of the output tensor to read")
     output: Literal["logits", "probabilities", "scored"] = Field(
         default="probabilities",
-        description="what that tensor holds: logits, probabilities, or predictions that score_output scores",
+        description="what that tensor holds: logits, probabilities (of numbers, or as JSON in texts), or predictions "
+        "that score_output scores",
     )
     score_output: _Name = Field(
         default="score", description='name of the tensor with one score an input, where output = "scored"'
     )
     labels: tuple[str, ...] = Field(
         default=(), description="names of the classes, in the model's order; [] answers with numbers"
+    )
+    exact_labels: bool = Field(
+        default=False,
+        description="true takes an answer for a label to the letter only; false ignores case, and white space, "
+        "punctuation and mark-up around it",
     )
     temperature: _Positive = Field(
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"

@@ -12,6 +12,7 @@ from ...agents.answers import ClassReading
 from ...agents.remote.protocol import RemoteProtocol
 from ...agents.remote.protocols.custom import load_protocol
 from ...agents.remote.protocols.generic_json import GenericJson
+from ...agents.remote.protocols.label_forms import LABEL_BY, LabelForm
 from ...agents.remote.protocols.open_inference import OpenInference
 from ...agents.remote.protocols.openai_chat import OpenAIChat
 from ...agents.remote.protocols.tei import Tei
@@ -31,7 +32,16 @@ def make_protocol(remote: RemoteSettings) -> RemoteProtocol:
 def _open_inference(remote: RemoteSettings) -> OpenInference:
     reading = ClassReading(remote.output == "logits", remote.labels, remote.own_score, remote.temperature)
     scored_by = remote.score_output if remote.output == "scored" else ""
-    return OpenInference(remote.model, remote.input_name, remote.datatype, remote.output_name, reading, scored_by)
+    return OpenInference(
+        remote.model,
+        remote.input_name,
+        remote.datatype,
+        remote.output_name,
+        reading,
+        scored_by,
+        column=remote.input_shape == "column",
+        exact_labels=remote.exact_labels,
+    )
 
 
 def _openai_chat(remote: RemoteSettings) -> OpenAIChat:
@@ -42,12 +52,16 @@ def _openai_chat(remote: RemoteSettings) -> OpenAIChat:
         system=parse(options.system) if options.system else None,
         fields=remote.send,
         labels=remote.labels,
+        exact=remote.exact_labels,
         score=remote.own_score if remote.own_score != AGREEMENT else "",
         samples=options.samples,
         samples_by=options.samples_by,
         response_format=options.response_format,
         json_schema=options.json_schema,
         answer_path=options.answer_path,
+        form=_label_form(options),
+        unwrap=options.unwrap,
+        finish_reasons=options.finish_reasons,
         path=options.path,
         temperature=options.temperature,
         max_tokens=options.max_tokens,
@@ -58,12 +72,19 @@ def _openai_chat(remote: RemoteSettings) -> OpenAIChat:
     )
 
 
+def _label_form(options: ChatOptions) -> LabelForm | None:
+    if options.answer != "label":
+        return None
+    return LabelForm(LABEL_BY[0], learns=True) if options.label_by == "learn" else LabelForm(options.label_by)
+
+
 def _tei(remote: RemoteSettings) -> Tei:
     options = remote.tei or TeiOptions()
     return Tei(
         remote.model or "tei",
         fields=remote.send,
         labels=remote.labels,
+        exact=remote.exact_labels,
         score=remote.own_score,
         raw_scores=options.raw_scores,
         truncate=options.truncate,
@@ -84,6 +105,7 @@ def _generic_json(remote: RemoteSettings) -> GenericJson:
         item=parse_json(options.item),
         fields=remote.send,
         labels=remote.labels,
+        exact=remote.exact_labels,
         answers=options.answers,
         score=options.score or None,
         transform=options.transform,

@@ -22,7 +22,7 @@ from ...agents.tasks import persistently
 from ...schemas.errors import ConfigurationError
 from ..settings.file import KNOWN, Configuration, ConfigurationFile
 from ..settings.place import Place, written
-from ..settings.tables import Settings
+from ..settings.tables import RemoteSettings, Settings
 from ..telemetry.logs import SERVICES
 
 log = logging.getLogger(__name__)
@@ -43,12 +43,22 @@ _THRESHOLDS = frozenset(
 _LIMITS = frozenset(
     {("remote", "requests_per_minute"), ("remote", "tokens_per_minute"), ("remote", "in_flight")},
 )
+#: keys of [remote] that say how calls are made and paid; every other one makes the scores or judges them
+_CALLS = frozenset(
+    {"api_key", "api_key_file", "api_key_header", "api_key_scheme", "headers", "max_response_bytes"}
+    | {"batch_size", "batch_wait_ms", "batch_bytes", "in_flight", "requests_per_minute", "tokens_per_minute"}
+    | {"limit_window_s", "breaker_failures", "breaker_cool_down_s", "terminal_cool_down_s", "while_open"}
+    | {"timeout_s", "deadline_s", "tries", "backoff_first_s", "backoff_most_s", "most_answer_tokens"}
+    | {"price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens"}
+    | {"cache_records", "cache_bytes", "cache_hours"}
+)
 #: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
-_SCORES = frozenset(
-    {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
-    | {("remote", key) for key in ("url", "protocol", "model", "send", "input_name", "datatype", "output_name")}
-    | {("remote", key) for key in ("output", "score_output", "labels", "temperature", "openai_chat", "tei")}
-    | {("remote", key) for key in ("generic_json", "options")}
+_SCORES = (
+    frozenset(
+        {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
+        | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
+    )
+    - _THRESHOLDS
 )
 
 

@@ -101,6 +101,7 @@ GOOD = Trick("good", "remote")
 TRICKS: list[Trick] = [
     GOOD,
     Trick("large answer", "remote", weight=0.05),  # odd, and an answer
+    Trick("gzip", "remote"),
     *_transient("rate_limited", *(f"429 {form}" for form in _forms_of_429()), weight=0.3),
     *_transient("remote_error", "409", "500", "502 html", "503 empty", "503 retry garbage", "504", "529", "599"),
     *_transient("remote_error", "418 should retry"),
@@ -117,7 +118,7 @@ TRICKS: list[Trick] = [
     *_final("invalid_answer", "no answers", "wrong shape", "negative shape", "huge shape", "shape of text"),
     *_final("invalid_answer", "score of text", "score of truth", "score of digits", "prediction null"),
     *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes", "two responses"),
-    *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br", "gzip"),
+    *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br"),
     *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1),
     *_final(
         "invalid_answer", "large dicts", "large lists", "large floats", "large objects", "large error", weight=0.05

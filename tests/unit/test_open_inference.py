@@ -258,3 +258,89 @@ def test_a_prediction_nested_without_end_is_none() -> None:
     document = b'{"outputs": [{"name": "label", "shape": [1], "data": [' + nested + b"]}]}"
     with pytest.raises(InvalidAnswer, match="nested more than 64"):
         OpenInference("big", output_name="label", score_output="score").read(Response(200, {}, document), 1)
+
+
+# texts: inputs as a column, classes as JSON or as a mapping
+
+
+def test_inputs_of_one_value_may_go_as_a_column() -> None:
+    column = OpenInference("big", datatype="BYTES", column=True)
+    [tensor] = orjson.loads(column.build(["a", "b"]).body)["inputs"]
+    assert (tensor["shape"], tensor["data"]) == ([2, 1], ["a", "b"])
+    [tensor] = orjson.loads(column.build([["a", "b"], ["c", "d"]]).body)["inputs"]
+    assert tensor["shape"] == [2, 2], "what has several values has its shape"
+
+
+def texts(*data: Any, shape: list[int] | None = None) -> Response:
+    output = {"name": "probabilities", "datatype": "BYTES", "shape": shape or [len(data)], "data": list(data)}
+    return Response(200, {}, orjson.dumps({"model_name": "big", "outputs": [output]}))
+
+
+NAMED = ClassReading(logits=False, labels=("negative", "positive"))
+PAIR = '{"label": "POSITIVE", "score": 0.9}'
+BOTH = '[{"label": "POSITIVE", "score": 0.9}, {"label": "NEGATIVE", "score": 0.1}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAIR, f"[{PAIR}]", BOTH, f"[{BOTH}]", "{0: 0.1, 1: 0.9}", '{"0": 0.1, "1": 0.9}', "{1: 0.9, 0: 0.1}",
+        '{"positive": 0.9, "negative": 0.1}', "{'positive': 0.9, 'negative': 0.1}", "[0.1, 0.9]", "[[0.1, 0.9]]",
+        '{"label": "LABEL_1", "score": 0.9}', "{0: np.float32(0.1), 1: np.float32(0.9)}",
+        "{'label': 'Positive', 'score': tensor(0.9)}",
+    ],
+)  # fmt: skip
+def test_classes_may_come_as_json_or_a_mapping_in_text(text: str) -> None:
+    protocol = OpenInference("big", reading=NAMED)
+    assert protocol.read(texts(text), 1).answers == [Answer("positive", pytest.approx(0.9))]
+    other = texts(text, "{0: 0.8, 1: 0.2}", shape=[2, 1])
+    assert protocol.read(other, 2).answers == [Answer("positive", pytest.approx(0.9)), Answer("negative", 0.8)]
+
+
+def test_classes_in_text_have_every_score_of_classes_where_all_are_told() -> None:
+    reading = ClassReading(logits=True, labels=("no", "yes"), score="pcs", temperature=2.0)
+    numbers = OpenInference("big", reading=reading).read(answered([1.0, 3.0], [1, 2]), 1).answers
+    assert OpenInference("big", reading=reading).read(texts("{0: 1.0, 1: 3.0}"), 1).answers == numbers
+    [answer] = OpenInference("big", reading=ClassReading(logits=False, score="pcs")).read(texts(PAIR), 1).answers
+    assert (answer.prediction, answer.score) == ("POSITIVE", None)
+    assert "pcs needs all" in answer.unscored
+    [answer] = OpenInference("big", reading=ClassReading(logits=True)).read(texts(PAIR), 1).answers
+    assert (answer.prediction, answer.score) == ("POSITIVE", None)
+
+
+def test_without_labels_classes_are_called_as_the_server_does() -> None:
+    protocol = OpenInference("big")
+    assert protocol.read(texts("{0: 0.1, 1: 0.9}"), 1).answers == [Answer(1, 0.9)]
+    assert protocol.read(texts(BOTH), 1).answers == [Answer("POSITIVE", 0.9)]
+    likeliest = '[{"label": "c", "score": 0.5}, {"label": "a", "score": 0.2}]'  # of more classes
+    assert protocol.read(texts(likeliest), 1).answers == [Answer("c", 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("positive", 'set output = "scored"'),
+        ("", "neither JSON"),
+        ("{}", "no classes"),
+        ("[]", "no classes"),
+        ("7", "no classes"),
+        ('"positive"', "no classes"),
+        ('{"label": "positive"}', "no classes"),
+        ('{"label": "positive", "score": "high"}', "no classes"),
+        ('{"label": "neutral", "score": 0.9}', "none of the 2 labels"),
+        ('{"label": "LABEL_7", "score": 0.9}', "none of the 2 labels"),
+        ('{"label": "positive", "score": 1.5}', "0..1"),
+        ("{0: 0.9, 1: 0.9}", "sum to 1"),
+        ("{0: nan, 1: 0.9}", "neither JSON"),
+        ("__import__('os').system('true')", "neither JSON"),
+        ("(" * 5000, "neither JSON"),
+        ("[" * 5000 + "]" * 5000, "neither JSON"),
+        ("{" + "0: 1, " * 100_000 + "}", "neither JSON"),
+    ],
+)
+def test_a_text_without_classes_is_no_answer(text: str, match: str) -> None:
+    with pytest.raises(InvalidAnswer, match=match) as caught:
+        OpenInference("big", reading=NAMED).read(texts(text), 1)
+    assert len(str(caught.value)) < 400
+    with pytest.raises(InvalidAnswer, match="1 answers to 2"):
+        OpenInference("big", reading=NAMED).read(texts(PAIR), 2)

@@ -468,7 +468,8 @@ TWO = ("negative", "positive")
     [
         "positive", " positive\n", "Positive", "POSITIVE", "positive.", '"Positive"', "**positive**", "- positive",
         "`positive`", "<b>Positive</b>!", "<label>positive</label>", "$\\boxed{\\text{positive}}$", "(positive)",
-        "«positive»", "# Positive", "\u201cpositive\u201d", "positive\u3002", "```\npositive\n```", "```json\n\"positive\"\n```",
+        "«positive»", "# Positive", "\u201cpositive\u201d", "positive\u3002",
+        "```\npositive\n```", "```json\n\"positive\"\n```",
         "positive<|im_end|>", "&quot;positive&quot;", "positive 👍",
     ],
 )  # fmt: skip

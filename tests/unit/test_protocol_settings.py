@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
+from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.tei import Tei
@@ -134,8 +135,38 @@ def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -
         ),
         (
             CHAT + 'supervisor = "max_softmax"',
-            "[remote] supervisor: must be one of agreement, token_first, token_mean, token_min, token_product "
-            "(got 'max_softmax')",
+            '[remote] labels: must be two or more for [remote] supervisor = "max_softmax"',
+        ),
+        (
+            CHAT + 'supervisor = "label_softmax"\nlabels = ["yes"]',
+            '[remote] labels: must be two or more for [remote] supervisor = "label_softmax"',
+        ),
+        (
+            CHAT + 'supervisor = "pcs"\nlabels = ["a", "b"]\n[remote.openai_chat]\ntop_logprobs = 0',
+            '[remote.openai_chat] top_logprobs: must be at least 1 for [remote] supervisor = "pcs"',
+        ),
+        (
+            CHAT + 'supervisor = "first"',
+            "[remote] supervisor: must be one of agreement, label_softmax, max_softmax, pcs, softmax_entropy, "
+            "token_first, token_mean, token_min, token_product (got 'first')",
+        ),
+        (
+            CHAT + '[remote.openai_chat]\nanswer = "label"',
+            '[remote] labels: must be given for [remote.openai_chat] answer = "label"',
+        ),
+        (
+            CHAT + '[remote.openai_chat]\nlabel_by = "grammar"',
+            '[remote.openai_chat] label_by: has no use without answer = "label"',
+        ),
+        (
+            CHAT + 'labels = ["a"]\n[remote.openai_chat]\nanswer = "label"\nresponse_format = "json_object"',
+            '[remote.openai_chat] response_format: must be text for answer = "label", which makes a schema of its own '
+            "(got 'json_object')",
+        ),
+        (CHAT + "exact_labels = true", "[remote] exact_labels: has no use without labels"),
+        (
+            CHAT + 'input_shape = "column"',
+            '[remote] input_shape: belongs to protocol = "open_inference" (protocol is "openai_chat")',
         ),
         (
             CHAT + "threshold = 2".replace("threshold", "batch_size"),
@@ -366,3 +397,19 @@ def test_a_key_that_is_none_is_not_repeated(tmp_path: Path) -> None:
     assert "canary" not in str(faults_of(tmp_path, CHAT, {VARIABLE: "canary canary"}))
     assert "hunter2" not in str(faults_of(tmp_path, CHAT + "headers = 'x-team: hunter2'"))
     assert "hunter2" not in str(faults_of(tmp_path, CHAT + "headers = { x-team = ['hunter2'] }"))
+
+
+def test_what_the_settings_say_about_labels_and_wrappings_reaches_the_protocol(tmp_path: Path) -> None:
+    table = 'answer = "label"\nunwrap = true\nfinish_reasons = ["done"]\n'
+    text = (
+        CHAT + 'labels = ["a", "b"]\nsupervisor = "label_softmax"\nexact_labels = true\n[remote.openai_chat]\n' + table
+    )
+    chat: Any = make_protocol(load(tmp_path, text).remote)
+    assert (chat.form, chat.unwrap, chat.finish_reasons) == (LabelForm("json_schema", learns=True), True, ("done",))
+    assert (chat.exact, chat.score) == (True, "label_softmax")
+    chat = make_protocol(load(tmp_path, text + 'label_by = "prompt"').remote)
+    assert chat.form == LabelForm("prompt")
+    for head, key in ((HEAD + 'protocol = "tei"\n', "tei"), (GENERIC, "generic_json")):
+        other = head + 'labels = ["a"]\nexact_labels = true\n' + (TABLE if key == "generic_json" else "")
+        made: Any = make_protocol(load(tmp_path, other).remote)
+        assert made.exact is True

@@ -21,8 +21,9 @@ OF_CLASSES = pytest.mark.parametrize("score", CLASS_SCORES)
 def test_the_list_is_complete_and_each_says_what_it_reads_and_where_it_comes_from() -> None:
     assert fitting("classes") == ["max_softmax", "pcs", "softmax_entropy"]
     assert fitting("tokens") == ["token_first", "token_mean", "token_min", "token_product"]
+    assert fitting("labels") == ["label_softmax"]
     assert fitting("samples") == ["agreement"]
-    assert sorted(SCORES) == fitting("classes", "tokens", "samples")
+    assert sorted(SCORES) == fitting("classes", "tokens", "labels", "samples")
     for name, score in SCORES.items():
         assert score.name == name
         assert score.direction == "higher is more trustworthy"
@@ -148,3 +149,10 @@ def test_the_page_about_scores_names_every_one() -> None:
     table = page.read_text().split("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("| `")]
     assert [line.split("`")[1] for line in rows] == list(SCORES)
+
+
+def test_the_probability_of_the_label_that_was_answered() -> None:
+    rows = np.array([[0.7, 0.1], [0.2, 0.3], [1.0 + 1e-9, 0.0]])
+    assert SCORES["label_softmax"].compute(rows, np.array([0, 0, 0])).tolist() == [0.7, 0.2, 1.0]
+    with pytest.raises(ValueError, match="must lie in"):
+        SCORES["label_softmax"].compute(np.array([[1.5, 0.0]]), np.array([0]))

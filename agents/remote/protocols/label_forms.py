@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -20,6 +20,13 @@ class LabelForm:
     """One way to ask for a label and nothing else."""
 
     by: LabelBy
+    learns: bool = False  #: where the server refuses this one, the next is tried
+
+    @property
+    def simpler(self) -> LabelForm | None:
+        """The next one; None where there is none, or none is to be tried."""
+        following = LABEL_BY[LABEL_BY.index(self.by) + 1 :]
+        return replace(self, by=following[0]) if self.learns and following else None
 
     def asked(self, labels: Sequence[str]) -> dict[str, Any]:
         """The fields of the call that say so."""

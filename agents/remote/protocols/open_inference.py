@@ -19,6 +19,7 @@ from ...supervision.scores import usable
 from ..protocol import SAID_CHARS, Call, Reply, complaint_in, raise_for_status
 from ..transport import Response
 from .labels import one_of
+from .text_classes import read_texts
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
 DATATYPES: dict[str, str] = {
@@ -60,7 +61,8 @@ _pieces = msgspec.json.Decoder(list[msgspec.Raw])
 class OpenInference:
     """Inputs are batched along the first axis of one tensor; one named output holds the classes.
 
-    With `score_output`, that output holds predictions as they stand, and another one a score for each.
+    An output of texts holds them as JSON or a mapping, a text an input. With `score_output`, that output holds
+    predictions as they stand, and another one a score for each.
     """
 
     model: str  #: the remote's name of the model
@@ -69,9 +71,13 @@ class OpenInference:
     output_name: str = "probabilities"  #: the remote's name of the output tensor, (n, classes) or, if scored, (n, ...)
     reading: ClassReading = field(default_factory=lambda: ClassReading(logits=False))
     score_output: str = ""  #: the remote's name of the tensor with its own scores, (n,); '' scores the classes
+    column: bool = False  #: inputs of one value each are sent as (n, 1), not as (n,)
+    exact_labels: bool = False  #: classes that are named in texts are named to the letter
 
     def build(self, inputs: Sequence[Any]) -> Call:
         tensor = _tensor(inputs, self.datatype)
+        if self.column and tensor.ndim == 1:
+            tensor = tensor.reshape(-1, 1)
         document = {
             "inputs": [
                 {
@@ -124,7 +130,10 @@ class OpenInference:
         if wanted is None:
             raise ValueError(f"it is missing; there are {[output.name[:40] for output in document.outputs][:8]}")
         if not self.score_output:
-            return read_classes(_numbers(wanted), asked, self.reading)
+            elements = _elements(wanted)
+            if (texts := _texts(elements, wanted.shape)) is not None:
+                return read_texts(texts, asked, self.reading, exact=self.exact_labels)
+            return read_classes(_numbers(elements, wanted.shape), asked, self.reading)
         predicted = _predictions(wanted, asked)
         return list(map(Answer, predicted, _scores(_named(document, self.score_output), asked)))
 
@@ -147,11 +156,18 @@ def _elements(output: _Output) -> list[Any]:
     return found
 
 
-def _numbers(output: _Output) -> NDArray[np.float64]:
-    elements = np.asarray(_elements(output))
+def _texts(elements: list[Any], shape: list[int]) -> list[str] | None:
+    """The elements where they are texts, one a row; else None."""
+    flat = [each[0] if isinstance(each, list) and len(each) == 1 else each for each in elements]
+    one_a_row = math.prod(shape) == shape[0] == len(flat) if shape else False
+    return flat if flat and one_a_row and all(isinstance(each, str) for each in flat) else None
+
+
+def _numbers(listed: list[Any], shape: list[int]) -> NDArray[np.float64]:
+    elements = np.asarray(listed)
     if elements.dtype.kind not in "iufO":  # O: null is among them, and becomes NaN
         raise ValueError("it holds a value that is not a number")
-    table = elements.astype(np.float64).reshape(output.shape)
+    table = elements.astype(np.float64).reshape(shape)
     if not np.isfinite(table).all():  # null becomes NaN above; JSON cannot say it otherwise
         raise ValueError("it holds a value that is not a number")
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -99,6 +99,15 @@ class OpenAIChat:
     seed: int | None = None
     top_logprobs: int = 5
     extra: Mapping[str, Any] = field(default_factory=dict)  #: further fields of the body
+
+    @property
+    def simpler(self) -> OpenAIChat | None:
+        """The same with an option less, for a server that refuses it; None where there is none to leave out."""
+        form = self.form.simpler if self.form else None
+        return replace(self, form=form) if form else None
+
+    def __str__(self) -> str:
+        return self.form.by if self.form else "openai_chat"
 
     def build(self, inputs: Sequence[Any]) -> Call:
         if len(inputs) != 1:

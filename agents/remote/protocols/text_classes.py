@@ -1,0 +1,130 @@
+"""Classes that a server writes as text: JSON, or a mapping as Python writes it.
+
+{"label": "positive", "score": 0.99}            one class and its probability, as pipelines of Hugging Face write it
+[{"label": "positive", "score": 0.99}, …]       all of them, or the likeliest
+{"negative": 0.01, "positive": 0.99}            a mapping by name
+{0: 0.01, 1: 0.99}                              a mapping by index, as KServe writes it
+[0.01, 0.99]                                    in the order of the classes
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ....schemas.errors import InvalidAnswer
+from ...answers import Answer, ClassReading, read_classes
+from ..protocol import brief
+from .labels import one_of
+
+#: longest text that is read as Python's, characters; and numbers as numpy and torch write them in it
+_LONGEST = 16 * 1024
+_WRAPPED_NUMBER = re.compile(r"\b(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\(([-+.\deE]+)\)")
+#: names that pipelines give to classes without one
+_NUMBERED = re.compile(r"(?:LABEL|CLASS)_(\d+)", re.IGNORECASE)
+
+
+def read_texts(texts: Sequence[Any], asked: int, reading: ClassReading, *, exact: bool) -> list[Answer]:
+    """One answer per text. Raises `ValueError` where there are more or fewer, or one holds no classes."""
+    if len(texts) != asked:
+        raise ValueError(f"{len(texts)} answers to {asked} inputs")
+    return [_answer(_parsed(text), text, reading, exact=exact) for text in texts]
+
+
+def _parsed(text: Any) -> Any:  # noqa: ANN401  # whatever stands in it
+    if not isinstance(text, str):
+        return text
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return ast.literal_eval(_WRAPPED_NUMBER.sub(r"\1", text.strip()) if len(text) <= _LONGEST else "")
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(
+            f'a text is neither JSON nor a mapping: {_shown(text)}; for plain texts set output = "scored"'
+        ) from error
+
+
+def _answer(found: Any, text: Any, reading: ClassReading, *, exact: bool) -> Answer:  # noqa: ANN401  # as above
+    while isinstance(found, list) and len(found) == 1:  # pipelines write a list for each of a list
+        found = found[0]
+    if isinstance(found, list) and found and all(_is_number(each) for each in found):
+        [answer] = read_classes(np.array([found], dtype=np.float64), 1, reading)
+        return answer
+    classes = _classes(found)
+    if not classes or not all(_is_number(value) for value in classes.values()):
+        raise ValueError(f"a text holds no classes with their scores: {_shown(text)}")
+    names = {name: _name(name, reading.labels, exact=exact) for name in classes}
+    if len(classes) > 1 and len(set(names.values())) == len(classes) and not _incomplete(classes, reading):
+        return _of_all({names[name]: float(value) for name, value in classes.items()}, reading)
+    return _of_one(classes, names, reading)
+
+
+def _classes(found: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
+    """The classes by name, each with its score."""
+    rows = found if isinstance(found, list) else [found]
+    if all(isinstance(row, dict) and "label" in row for row in rows):
+        return {str(row["label"]): row.get("score") for row in rows}
+    if len(rows) == 1 and isinstance(rows[0], dict):
+        return {str(name): value for name, value in rows[0].items()}
+    return {}
+
+
+def _name(name: str, labels: tuple[Any, ...], *, exact: bool) -> Any:  # noqa: ANN401  # as the settings have it
+    """What a class is called in the settings: by its place there, or by its own name."""
+    numbered = _NUMBERED.fullmatch(name)
+    if not labels:
+        return int(name) if name.isdecimal() else name
+    if name not in labels and (name.isdecimal() or numbered):
+        index = int(numbered.group(1) if numbered else name)
+        if index >= len(labels):
+            raise ValueError(f"the class {name[:40]!r} is none of the {len(labels)} labels")
+        return labels[index]
+    try:
+        return one_of(name, labels, exact=exact)
+    except InvalidAnswer as error:
+        raise ValueError(str(error)) from error
+
+
+def _incomplete(classes: Mapping[str, Any], reading: ClassReading) -> bool:
+    """Whether classes are missing: of probabilities the rest of 1, of logits those that the settings name."""
+    if reading.labels and len(classes) != len(reading.labels):
+        return True
+    return not reading.logits and math.fsum(classes.values()) < 1.0 - 0.02
+
+
+def _of_all(classes: Mapping[Any, float], reading: ClassReading) -> Answer:
+    """By the same scores as numbers, in the order of the settings' labels, or else of the classes."""
+    names = reading.labels or tuple(sorted(classes) if all(isinstance(name, int) for name in classes) else classes)
+    row = np.array([[classes[name] for name in names]])
+    read = ClassReading(reading.logits, tuple(names), reading.score, reading.temperature)
+    [answer] = read_classes(row, 1, read)
+    return answer
+
+
+def _of_one(classes: Mapping[str, Any], names: Mapping[str, Any], reading: ClassReading) -> Answer:
+    """The likeliest class, where not all are told: its probability is the score, and no other score is known."""
+    name = max(classes, key=lambda each: float(classes[each]))
+    probability = float(classes[name])
+    if reading.logits:
+        return Answer(names[name], None, "the remote told the logit of one class, and a score needs those of all")
+    if not 0.0 <= probability <= 1.0 + 1e-3:
+        raise ValueError("probabilities must lie in 0..1")
+    if reading.score != "max_softmax":
+        return Answer(names[name], None, f"the remote told one class, and {reading.score} needs all")
+    return Answer(names[name], min(probability, 1.0))
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401  # as above
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(text: Any) -> str:  # noqa: ANN401  # as above
+    return repr(brief(text)[:100])
