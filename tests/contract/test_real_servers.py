@@ -1,7 +1,7 @@
 """What real servers answer, and what must come of it: a table of cases over a real HTTP server.
 
-The table is `support.server_cases`. A case that is known not to be right yet must fail here, so that none stays listed
-that was mended.
+The tables are `support.server_cases` and `support.answer_cases`. A case that is known not to
+be right yet must fail here, so that none stays listed that was mended.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import pytest
 from bisupervised.agents.remote.gate import log as gate_log
+from support.answer_cases import ANSWERS
 from support.server_cases import CASES, NOT_YET, Case
 from support.virtual_time import VirtualTimeLoop
 from support.walk import MENDED_S, ODD, PATIENCE_S, TEXTS, Walk, walk
@@ -28,7 +29,7 @@ def played(case: Case) -> Walk:
         return runner.run(walk(case))
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*CASES, *ANSWERS)])
 def test_what_a_server_says_has_the_right_outcome(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, gate_log.name)
     found = played(case)
@@ -95,6 +96,7 @@ def one_refused(case: Case, found: Walk, lines: list[logging.LogRecord]) -> None
 
 
 def test_the_names_of_the_cases_are_their_own() -> None:
-    assert len({case.name for case in CASES}) == len(CASES)
+    every = (*CASES, *ANSWERS)
+    assert len({case.name for case in every}) == len(every)
     assert {case.name for case in CASES} >= NOT_YET
     assert MENDED_S > SOON_S

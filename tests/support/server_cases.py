@@ -7,13 +7,14 @@ an answer, and what `must` come of it. `NOT_YET` names those that are known not 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 from bisupervised.agents.remote.transport import Response
 
+from .far_end import Asked
 from .remotes import chat_completion
 
 Must = Literal[
@@ -32,7 +33,7 @@ class Case:
 
     name: str
     protocol: Protocol
-    answer: Response
+    answer: Response | Callable[[Asked], Response]
     must: Must
     says: str = ""  #: words of the server that `remote_stopped` carries
     first: int | None = None  #: it says so to so many calls; None: until somebody mends it

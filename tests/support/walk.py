@@ -42,7 +42,8 @@ class Server:
 
     def handle(self, asked: Asked) -> Response:
         self.called_at.append(asyncio.get_running_loop().time())
-        return self._case.answer if self._is_ill(asked) else answer(asked)
+        said = self._case.answer if self._is_ill(asked) else answer
+        return said if isinstance(said, Response) else said(asked)
 
     def _is_ill(self, asked: Asked) -> bool:
         case = self._case

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from .labels import says_nothing
 from .wrapping import reasons_still
 
 #: tokens beside the answer that say nothing: `<|im_end|>`, `</s>`
@@ -130,8 +131,8 @@ def _covering(tokens: Sequence[Token], pieces: Sequence[bytes], first: int, last
     for token, piece in zip(tokens, pieces, strict=True):
         begin, end = end, end + len(piece)
         if begin < last and end > first:
-            beside = piece[: max(0, first - begin)] + piece[len(piece) - max(0, end - last) :]
-            if any(map(str.isalnum, _text(beside))):
+            before, after = piece[: max(0, first - begin)], piece[len(piece) - max(0, end - last) :]
+            if not (says_nothing(_text(before)) and says_nothing(_text(after))):
                 raise Unscored("a token holds a piece of the answer and of what stands beside it")
             yield token
 

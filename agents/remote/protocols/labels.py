@@ -86,7 +86,12 @@ def _pattern(label: str) -> re.Pattern[str]:
 def _alone(before: str, written: str, after: str) -> bool:
     signed = written[:1].isdigit() and before.endswith(tuple(_SIGNS))
     changed = signed or any(sign in before for sign in _NEGATIONS) or after.startswith(tuple(_ENDINGS))
-    return not changed and not any(map(str.isalnum, _MARKUP.sub("", before) + _MARKUP.sub("", after)))
+    return not changed and says_nothing(before) and says_nothing(after)
+
+
+def says_nothing(text: str) -> bool:
+    """Whether it is mark-up, punctuation and white space alone."""
+    return not any(map(str.isalnum, _MARKUP.sub("", text)))
 
 
 def _nested_beyond(value: Any, levels: int) -> bool:  # noqa: ANN401  # any JSON value
