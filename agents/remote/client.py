@@ -21,8 +21,7 @@ from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .meter import Meter
-from .protocol import Call, RemoteProtocol, Reply
-from .protocols.negotiation import Negotiation, OptionRefused
+from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply
 from .retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
@@ -291,7 +290,9 @@ idempotency_key(asked.key, self._policy.pipeline, self._policy.url, call),  # of
             if refusal.input_at_fault and self._negotiation.after(form) is not None:
                 raise OptionRefused(refusal) from refusal
             raise
-        self._negotiation.taken(form)
+        if self._negotiation.taken(form):
+            text = "the remote refuses to be asked by %s, and is asked by %s from now on"
+            log.warning(text, self.protocol, form, extra={"action": "remote_option_refused"})
 
     def _most_answer_tokens(self, asked: int) -> int:
         if self._bounded is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from reprlib import Repr
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
+from ...schemas.errors import BiSupervisedError
 from ..answers import Answer
-from .retry import TERMINAL_CODES, failure
+from .retry import TERMINAL_CODES, CallRefused, failure
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
@@ -76,6 +77,53 @@ class RemoteProtocol(Protocol):
     def read(self, response: Response, asked: int) -> Reply:
         """Raises `InvalidAnswer` for anything but `asked` usable answers."""
         ...
+
+
+@runtime_checkable
+class Optional(Protocol):
+    """A protocol with an option that some servers refuse."""
+
+    @property
+    def simpler(self) -> RemoteProtocol | None:
+        """The same without it; None where there is none to leave out."""
+        ...
+
+
+class OptionRefused(BiSupervisedError):
+    """A call was refused, maybe for its option. It says nothing about the remote's health, nor about the input."""
+
+    def __init__(self, refusal: CallRefused) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+class Negotiation:
+    """The form of the protocol in which calls are made: learned from what the server refuses and answers.
+
+    A refusal may be the input's own fault as well. So the same input is asked again without the option, and only an
+    answer decides: from then on all calls are made so, and nothing changes any more.
+    """
+
+    def __init__(self, protocol: RemoteProtocol) -> None:
+        self.form = protocol  #: in which the next call is made
+        self._settled = _without_option(protocol) is None
+
+    def after(self, refused: RemoteProtocol) -> RemoteProtocol | None:
+        """The form to try after the refusal of this one; None where it was not the form."""
+        if self._settled:  # others may have learned it meanwhile
+            return None if refused is self.form else self.form
+        return _without_option(refused)
+
+    def taken(self, form: RemoteProtocol) -> bool:
+        """A call in this form was answered, whatever the answer is worth. True where that tells of another form."""
+        learned = not self._settled and form is not self.form
+        if not self._settled:
+            self.form, self._settled = form, True
+        return learned
+
+
+def _without_option(protocol: RemoteProtocol) -> RemoteProtocol | None:
+    return protocol.simpler if isinstance(protocol, Optional) else None
 
 
 class Complaint(NamedTuple):

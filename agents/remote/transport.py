@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import aiohttp
 
 from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
-from .compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
+from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
 from .retry import NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.

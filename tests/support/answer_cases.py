@@ -56,7 +56,12 @@ def written(text: str) -> dict[str, Any]:
     return {"delta": {"content": text}, "logprobs": {"content": [token(text, math.log(LIKELY))]}}
 
 
-STREAM = ({"delta": {"role": "assistant", "content": ""}}, written("posi"), written("tive"), {"delta": {}})
+STREAM: tuple[dict[str, Any], ...] = (
+    {"delta": {"role": "assistant", "content": ""}},
+    written("posi"),
+    written("tive"),
+    {"delta": {}},
+)
 ENDED = (*STREAM[:-1], {"delta": {}, "finish_reason": "stop"})
 THOUGHT = (("<think>", 0.9), ("hm", 0.05), (" maybe", 0.03), ("</think>", 0.8))
 CLASSES = {"answer": "label", "max_tokens": 3}
