@@ -19,6 +19,7 @@ from .findings import Finding, fault, note, ok
 from .remote_address import called_path, why_doubled
 from .remote_connection import PATIENCE_S, host_of, speaks_tls, why_unreachable
 from .remote_question import ask_once
+from .remote_tensors import described
 
 if TYPE_CHECKING:
     from ...agents.remote.protocol import RemoteProtocol
@@ -53,7 +54,7 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
         yield fault("remote", doubled)
     transport = make_transport(remote)
     try:
-        async for finding in _probed(transport, remote):
+        async for finding in _probed(transport, remote, next(iter(settings.local.warm_up), None)):
             yield finding
         if pay and protocol is not None:
             yield await ask_once(transport, protocol, settings)
@@ -99,7 +100,7 @@ def _beside(path: str) -> str:
     return f"{way.rstrip('/').removesuffix('/chat/completions')}/models{question}{query}"
 
 
-async def _probed(transport: Transport, remote: RemoteSettings) -> AsyncIterator[Finding]:
+async def _probed(transport: Transport, remote: RemoteSettings, sample: Any) -> AsyncIterator[Finding]:  # noqa: ANN401  # any JSON value
     probe = _probe(remote)
     if probe is None:
         text = "has no request that costs nothing: only the connection was tried"
@@ -108,11 +109,16 @@ async def _probed(transport: Transport, remote: RemoteSettings) -> AsyncIterator
         if found is not None:
             yield found
         return
-    async for finding in _ask(transport, remote, probe):
+    async for finding in _ask(transport, remote, probe, sample):
         yield finding
 
 
-async def _ask(transport: Transport, remote: RemoteSettings, probe: _Probe) -> AsyncIterator[Finding]:
+async def _ask(  # sample: an input, where one is known
+    transport: Transport,
+    remote: RemoteSettings,
+    probe: _Probe,
+    sample: Any,  # noqa: ANN401  # any JSON value
+) -> AsyncIterator[Finding]:
     response = await _get(transport, remote, probe.path)
     if isinstance(response, Finding):
         yield response
@@ -125,7 +131,7 @@ async def _ask(transport: Transport, remote: RemoteSettings, probe: _Probe) -> A
         return
     if remote.protocol == "open_inference":
         yield ok("remote", "says that it is ready")
-        async for finding in _model(transport, remote):
+        async for finding in _model(transport, remote, sample):
             yield finding
         return
     if not _evidence(response, remote) and (found := await _stray(transport, remote)) is not None:
@@ -230,7 +236,7 @@ async def _elsewhere(transport: Transport, remote: RemoteSettings, probe: _Probe
         yield fault("remote", f"{text}; the usual ones are {parts.scheme}://{parts.netloc} and /v1/chat/completions")
 
 
-async def _model(transport: Transport, remote: RemoteSettings) -> AsyncIterator[Finding]:
+async def _model(transport: Transport, remote: RemoteSettings, sample: Any) -> AsyncIterator[Finding]:  # noqa: ANN401  # as above
     response = await _get(transport, remote, f"/v2/models/{quote(remote.model, safe='')}")
     if isinstance(response, Finding):
         yield response
@@ -242,30 +248,8 @@ async def _model(transport: Transport, remote: RemoteSettings) -> AsyncIterator[
         yield found
     else:
         yield ok("remote", f"has the model {remote.model!r}")
-        for finding in _described(_json(response), remote):
+        for finding in described(_json(response), remote, sample):
             yield finding
-
-
-def _described(document: Any, remote: RemoteSettings) -> Iterator[Finding]:  # noqa: ANN401  # whatever a server says
-    """A note where the tensors that the model says it has are not those of the settings."""
-    there = _tensors(document, "inputs")
-    if there and there.get(remote.input_name) != remote.datatype:
-        says = ", ".join(f"{name!r} of {datatype}" for name, datatype in there.items())
-        asked = f"{remote.input_name!r} of {remote.datatype}"
-        yield note("remote", f"says that it takes {says}, not {asked}: are [remote] input_name and datatype right?")
-    there = _tensors(document, "outputs")
-    if there and remote.output_name not in there:
-        says = ", ".join(map(repr, there))
-        yield note(
-            "remote", f"says that it puts out {says}, not {remote.output_name!r}: is [remote] output_name right?"
-        )
-
-
-def _tensors(document: Any, side: str) -> dict[str, str]:  # noqa: ANN401  # whatever a server says
-    """Names and datatypes, of what follows the protocol."""
-    listed = document.get(side) if isinstance(document, dict) else None
-    tensors = [tensor for tensor in listed if isinstance(tensor, dict)] if isinstance(listed, list) else []
-    return {str(tensor.get("name")): str(tensor.get("datatype")) for tensor in tensors}
 
 
 def _listed(response: Response, remote: RemoteSettings) -> Iterator[Finding]:

@@ -1,0 +1,106 @@
+"""What a model says about its tensors, beside what the settings say: names, types and shapes. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .findings import Finding, fault, note
+
+if TYPE_CHECKING:
+    from ..settings.tables import RemoteSettings
+
+#: in a shape, a length that each call has of its own
+_ANY = -1
+
+
+class _Tensor(NamedTuple):
+    """One tensor, as the model describes it."""
+
+    datatype: str
+    shape: tuple[int, ...] | None  #: None where it says none that can be read
+
+
+def described(document: Any, remote: RemoteSettings, sample: Any = None) -> Iterator[Finding]:  # noqa: ANN401  # any JSON
+    """Where the model's tensors are not those of the settings, and what to set. `sample`: an input, if known."""
+    inputs, outputs = _tensors(document, "inputs"), _tensors(document, "outputs")
+    taken = inputs.get(remote.input_name)
+    if inputs and (taken is None or taken.datatype != remote.datatype):
+        says = ", ".join(f"{name!r} of {tensor.datatype}" for name, tensor in inputs.items())
+        asked = f"{remote.input_name!r} of {remote.datatype}"
+        yield note("remote", f"says that it takes {says}, not {asked}: are [remote] input_name and datatype right?")
+    elif taken is not None and taken.shape is not None:
+        yield from _of_input(taken.shape, remote, sample)
+    given = outputs.get(remote.output_name)
+    if outputs and given is None:
+        says = ", ".join(map(repr, outputs))
+        yield note(
+            "remote", f"says that it puts out {says}, not {remote.output_name!r}: is [remote] output_name right?"
+        )
+    elif given is not None and given.shape is not None and remote.output != "scored" and given.datatype != "BYTES":
+        yield from _of_classes(given.shape, remote)
+
+
+def _of_input(shape: tuple[int, ...], remote: RemoteSettings, sample: Any) -> Iterator[Finding]:  # noqa: ANN401  # any JSON
+    one = _shape_of(sample, remote)
+    if one is None:
+        return
+    says = f"says that it takes {remote.input_name!r} as {_shown(shape)}"
+    column = remote.input_shape == "column" and not one
+    sent = (_ANY, 1) if column else (_ANY, *one)
+    if _fits(shape, sent):
+        if shape[0] > 0 and remote.batch_size > shape[0]:
+            yield note("remote", f"{says}: set [remote] batch_size to {shape[0]}")
+    elif not one and not column and _fits(shape, (_ANY, 1)):
+        yield fault("remote", f'{says}, and inputs go as {_shown(sent)}: set [remote] input_shape = "column"')
+    elif column and _fits(shape, (_ANY,)):
+        yield fault("remote", f'{says}, and inputs go as {_shown(sent)}: set [remote] input_shape = "as_given"')
+    else:
+        yield note("remote", f"{says}, and inputs go as {_shown(sent)}: is an input what the model takes?")
+
+
+def _shape_of(sample: Any, remote: RemoteSettings) -> tuple[int, ...] | None:  # noqa: ANN401  # any JSON
+    """The shape of one input. Where none is known, texts are taken for one text each."""
+    if sample is None:
+        return () if remote.datatype == "BYTES" else None
+    try:
+        return tuple(np.shape(sample))
+    except ValueError:  # its rows differ in length
+        return None
+
+
+def _fits(there: tuple[int, ...], ours: tuple[int, ...]) -> bool:
+    return len(there) == len(ours) and all(_ANY in pair or pair[0] == pair[1] for pair in zip(there, ours, strict=True))
+
+
+def _of_classes(shape: tuple[int, ...], remote: RemoteSettings) -> Iterator[Finding]:
+    says = f"says that it puts out {remote.output_name!r} as {_shown(shape)}"
+    if len(shape) != 2:
+        why = 'is [remote] output_name right, or output = "scored" meant?'
+        yield note("remote", f"{says}, not as a row of classes for each input: {why}")
+    elif remote.labels and shape[1] not in (_ANY, len(remote.labels)):
+        yield fault("remote", f"{says}: [remote] labels must name {shape[1]} classes, and names {len(remote.labels)}")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join('n' if length == _ANY else str(length) for length in shape)}]"
+
+
+def _tensors(document: Any, side: str) -> dict[str, _Tensor]:  # noqa: ANN401  # whatever a server says
+    """The tensors by name, of what follows the protocol."""
+    listed = document.get(side) if isinstance(document, dict) else None
+    tensors = [tensor for tensor in listed if isinstance(tensor, dict)] if isinstance(listed, list) else []
+    return {
+        str(tensor.get("name")): _Tensor(str(tensor.get("datatype")), _shape(tensor.get("shape"))) for tensor in tensors
+    }
+
+
+def _shape(told: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # as above
+    """Lengths, which some servers write as text."""
+    try:
+        shape = tuple(max(_ANY, int(length)) for length in told)
+    except (TypeError, ValueError):
+        return None
+    return shape or None

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bisupervised.streams.commands.remote_tensors import described
+from bisupervised.streams.settings.tables import RemoteSettings
+
+
+def remote(**more: Any) -> RemoteSettings:
+    return RemoteSettings.model_validate({"url": "http://a", "model": "large", "threshold": 0.5} | more)
+
+
+def model(shape: Any, out: Any = (-1, 2), *, of: str = "BYTES", puts_out: str = "FP32") -> dict[str, Any]:
+    return {
+        "inputs": [{"name": "input", "datatype": of, "shape": shape}],
+        "outputs": [{"name": "probabilities", "datatype": puts_out, "shape": out}],
+    }
+
+
+TEXTS = remote(datatype="BYTES")
+COLUMN = remote(datatype="BYTES", input_shape="column")
+
+
+@pytest.mark.parametrize(
+    ("settings", "document", "sample", "says"),
+    [
+        (TEXTS, model([-1]), "a", None),
+        (TEXTS, model([-1]), None, None),
+        (TEXTS, model([-1, 1]), "a", 'fault as [n, 1], and inputs go as [n]: set [remote] input_shape = "column"'),
+        (TEXTS, model(["-1", "1"]), None, 'fault as [n, 1], and inputs go as [n]: set [remote] input_shape = "column"'),
+        (COLUMN, model([-1, 1]), "a", None),
+        (COLUMN, model([-1, -1]), "a", None),
+        (COLUMN, model([-1]), "a", 'fault as [n], and inputs go as [n, 1]: set [remote] input_shape = "as_given"'),
+        (TEXTS, model([1]), "a", "note as [1]: set [remote] batch_size to 1"),
+        (remote(datatype="BYTES", batch_size=1), model([1]), "a", None),
+        (remote(), model([-1, 4], of="FP32"), [0.0] * 4, None),
+        (remote(), model([-1, 4], of="FP32"), None, None),
+        (remote(), model([-1, 4], of="FP32"), [0.0] * 3, "note as [n, 4], and inputs go as [n, 3]: is an input"),
+        (remote(), model([-1, 3, 8, 8], of="FP32"), [0.0] * 3, "note as [n, 3, 8, 8], and inputs go as [n, 3]"),
+        (TEXTS, model([-1], (-1,)), "a", "note as [n], not as a row of classes"),
+        (TEXTS, model([-1], (-1,), puts_out="BYTES"), "a", None),
+        (remote(datatype="BYTES", output="scored"), model([-1], (-1,)), "a", None),
+        (
+            remote(datatype="BYTES", labels=["a", "b"]),
+            model([-1], (-1, 3)),
+            "a",
+            "fault as [n, 3]: [remote] labels",
+        ),
+        (remote(datatype="BYTES", labels=["a", "b"]), model([-1], (-1, -1)), "a", None),
+        (TEXTS, model("no shape", 7), "a", None),
+        (TEXTS, model([-1], None), "a", None),
+        (TEXTS, {"inputs": [7], "outputs": {}}, "a", None),
+    ],
+)
+def test_shapes_are_compared_and_what_to_set_is_said(
+    settings: RemoteSettings, document: Any, sample: Any, says: str | None
+) -> None:
+    found = [f"{finding.level} {finding.text}" for finding in described(document, settings, sample)]
+    if says is None:
+        assert found == []
+        return
+    level, _, text = says.partition(" ")
+    [line] = found
+    assert line.startswith(level)
+    assert text in line
