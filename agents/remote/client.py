@@ -160,7 +160,7 @@ class RemoteClient:
         inquiry = _Inquiry(
             form,
             call,
-idempotency_key(asked.key, self._policy.pipeline, self._policy.url, call),  # of this body
+            idempotency_key(asked.key, self._policy.pipeline, self._policy.url, call),  # of this body
             inputs,
             form.estimate(asked.inputs),
             most,
