@@ -29,7 +29,7 @@ from bisupervised.streams.worker.protocols import make_protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from software import BUILD, LITELLM, MASTER_KEY, MLSERVER, NotConforming, Software, running
+from software import BUILD, LITELLM, LLAMA, MASTER_KEY, MLSERVER, NotConforming, Software, running
 
 REPORT = BUILD.parent / "conformance.json"
 LABELS = ["negative", "positive"]
@@ -67,7 +67,7 @@ def client(url: str, key: str | None = None, **remote: Any) -> RemoteClient:
     local = {"BISUPERVISED_LOCAL__MODEL": "none:none", "BISUPERVISED_LOCAL__THRESHOLD": "0.5"}
     settings = load_settings(None, env | local)
     transport = AiohttpTransport(connections=4)
-    policy = ClientPolicy(url, timeout_s=20.0, retry=RetryPolicy(tries=2, backoff_first_s=0.05))
+    policy = ClientPolicy(url, timeout_s=60.0, retry=RetryPolicy(tries=2, backoff_first_s=0.05))
     keyed = transport if key is None else Authorized(transport, key)
     return RemoteClient(keyed, make_protocol(settings.remote), policy, gate=Gate(waits=False))
 
@@ -275,6 +275,90 @@ async def generic(url: str) -> str:
     return shown(answers)
 
 
+_REVIEWS = [
+    (made.format(thing), label)
+    for thing in ("film", "hotel")
+    for label, kinds in (("positive", ("I loved the {}.", "What a wonderful {}!")), ("negative", ("I hated the {}.",)))
+    for made in kinds
+]
+
+
+def small(url: str, **more: Any) -> RemoteClient:
+    options = {
+        "system": "You judge reviews. Answer with one word, negative or positive.",
+        "prompt": "Review: {input}",
+        "temperature": 0,
+        "max_tokens": 3,
+        "top_logprobs": 20,
+    }
+    table = options | more.pop("openai_chat", {})
+    return client(url, protocol="openai_chat", model="small", labels=LABELS, openai_chat=table, **more)
+
+
+@check(LLAMA, "an answer that is cut off, and what it was")
+async def cut_by_llama(url: str) -> str:
+    return await fails(small(url), InvalidAnswer, calls=1)
+
+
+async def _labelled(url: str, by: str, supervisor: str) -> list[RemoteAnswer]:
+    """The labels of some reviews, each with a score."""
+    made = small(url, supervisor=supervisor, openai_chat={"answer": "label", "label_by": by})
+    found: list[RemoteAnswer] = []
+    async with aclosing(_Closing(made)):
+        for text, _ in _REVIEWS:
+            found += await made.ask([text], text, None, Bill())
+    for answer in found:
+        expect(answer.prediction in LABELS, True)
+        expect((answer.score is not None and 0.0 < answer.score <= 1.0, answer.unscored), (True, ""))
+    return found
+
+
+@check(LLAMA, "held to the labels by a schema")
+async def by_schema(url: str) -> str:
+    return shown(await _labelled(url, "json_schema", "token_mean"))
+
+
+@check(LLAMA, "held to the labels by a grammar")
+async def by_grammar(url: str) -> str:
+    return shown(await _labelled(url, "grammar", "token_first"))
+
+
+@check(LLAMA, "the probability of each label")
+async def by_label(url: str) -> str:
+    return shown(await _labelled(url, "learn", "label_softmax"))
+
+
+@check(LLAMA, "free text, its likelihood and its tokens")
+async def free_text(url: str) -> str:
+    options = {"prompt": "{input}", "temperature": 0, "max_tokens": 64}
+    made = client(url, protocol="openai_chat", model="small", openai_chat=options)
+    bill = Bill()
+    [answer] = await ask(made, ["What is the capital of France? Answer in one short sentence."], bill)
+    expect((isinstance(answer.prediction, str), answer.unscored), (True, ""))
+    expect(answer.score is not None and 0.0 < answer.score <= 1.0, True)
+    return shown([answer])
+
+
+@check(LLAMA, "the tokens of a call are counted")
+async def counted(url: str) -> str:
+    made = small(url, openai_chat={"answer": "label"})
+    await ask(made, ["I loved it."])
+    read, written = (made.meter.tokens[kind].total for kind in ("input", "output"))
+    expect((read > 10, written > 0, made.meter.implausible), (True, True, 0))
+    return f"{read:g} read, {written:g} written"
+
+
+@check(LLAMA, "an input that is longer than its context")
+async def beyond_context(url: str) -> str:
+    bill = Bill()
+    try:
+        await ask(small(url), ["word " * 6000], bill)
+    except RecordError as error:
+        expect(bill.calls, 1)
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError("answered")
+
+
 async def run(software: Software, url: str) -> list[Outcome]:
     """Every check of this software."""
     return [await _outcome(owner, name, made(url)) for owner, name, made in _CHECKS if owner is software]
@@ -291,7 +375,7 @@ async def _outcome(software: Software, name: str, seeing: Awaitable[str]) -> Out
 
 def main() -> int:
     outcomes: list[Outcome] = []
-    for software in (MLSERVER, LITELLM):
+    for software in (MLSERVER, LITELLM, LLAMA):
         try:
             with running(software) as url:
                 outcomes += asyncio.run(run(software, url))

