@@ -150,7 +150,7 @@ async def make(servers: str, *topics: NewTopic) -> None:
 
 
 async def test_the_budgets_topic(broker: Broker, tmp_path: Path, prefix: str) -> None:
-    servers, budget = broker.bootstrap_servers, {"calls": 10, "per": "month"}
+    servers, budget = broker.bootstrap_servers, {"calls": 10, "per": "month", "when_spent": "fallback"}
     named = {"budget": f"{prefix}-budget"}
     settings = await settings_of(tmp_path, prefix, servers, f"http://{nobody()}", topics=named, budget=budget)
     name = settings.topics.budget
