@@ -141,6 +141,7 @@ class RemoteAgent(Agent):
         self._budget = budget
         self._ask = (tracing or Tracing()).step("ask", remote.answer)
         self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
+        remote.gate.on_held = self._make_room
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
@@ -149,6 +150,10 @@ class RemoteAgent(Agent):
 
     async def _answer(self, batch: Batch) -> list[Outgoing]:
         return await self._ask(batch.records, batch)
+
+    def _make_room(self, held: int) -> None:
+        """Inputs that wait for a verdict take no place from others: one of these tells who is to blame."""
+        self._calls.resize(self._remote.gate.limits.in_flight + held)
 
     async def warm_up(self) -> None:
         """Begin to read what the fleet has spent."""
@@ -163,14 +168,14 @@ class RemoteAgent(Agent):
         """Take this share of the limits, and let nobody call for partitions that are gone."""
         gate = self._remote.gate
         gate.share(owned, partitions)
-        self._calls.resize(gate.limits.in_flight)
+        self._make_room(gate.held)
         self._calls.drop_unwanted()
 
     def adopt(self, terms: Terms) -> None:
         """Ask within the limits."""
         gate = self._remote.gate
         gate.change(terms.limits)
-        self._calls.resize(gate.limits.in_flight)
+        self._make_room(gate.held)
 
     async def renew(self) -> None:
         """Read the key to the remote again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from .endpoint import Endpoint
 from .gate import Gate
 from .meter import Meter
 from .outcomes import answered, unanswered
-from .retry import CallRefused, OutOfTime
+from .retry import OutOfTime, is_refusal
 from .reusing.reuse import Flight, Reuse
 from .sending import outbound
 
@@ -173,7 +174,15 @@ class Remote:
         bill = asking.bill
         made = bill.calls
         try:
-            return await self._client.ask(asking.inputs, asking.key, last_s, bill, begin_within_s=first_s, trace=trace)
+            return await self._client.ask(
+                asking.inputs,
+                asking.key,
+                last_s,
+                bill,
+                begin_within_s=first_s,
+                records=(str(question.facts.source) for question in asking.questions),
+                trace=trace,
+            )
         finally:  # also where it is cancelled: whoever gets the records again is to know
             if bill.calls > made:
                 self.calls_repeated += asking.called_before
@@ -183,8 +192,10 @@ class Remote:
         """Ask again in two halves, and so on down to the one input that spoils it for its neighbours."""
         facts = {"action": "remote_split", "reason": error.reason, "inputs": len(asking.questions)}
         log.info("asking in halves: %s", error, extra=facts)
-        first, second = asking.halves()
-        return await self._ask(first) | await self._ask(second)
+        async with asyncio.TaskGroup() as group:  # beside each other: one may wait until it is known who is to blame
+            halves = [group.create_task(self._ask(half)) for half in asking.halves()]
+        first, second = (half.result() for half in halves)
+        return first | second
 
     async def _ask_patient(self, asking: Asking, error: OutOfTime) -> Outcomes:
         """Give up those for whom the next try would come too late, and ask the others again without them."""
@@ -217,4 +228,5 @@ def _some_have_longer(asking: Asking) -> bool:
 
 
 def _input_at_fault(error: RecordError) -> bool:
-    return isinstance(error, Rejected) or (isinstance(error, CallRefused) and error.input_at_fault)
+    """Fewer inputs may fare better."""
+    return isinstance(error, Rejected) or is_refusal(error)

@@ -6,29 +6,32 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import random as uniform
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ...schemas.budget import NANO, Amount
-from ...schemas.errors import RemoteFailure
+from ...schemas.errors import BiSupervisedError, InvalidAnswer, RateLimited, RecordError, Rejected, RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .asking import Bill, RemoteAnswer, idempotency_key
 from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
+from .limiting.known import Known
 from .meter import Meter
-from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply
-from .retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal, backoff_s, may_pass
+from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply, failure_in
+from .retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, backoff_s, is_refusal, may_pass, own_of
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
 from .transport import Response, Transport
 from .usage import Bounds, believed
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: bytes of an answer from which on the event loop needs milliseconds to read it, and up to tens of them
 _LARGE_BYTES = 64 * 1024
@@ -51,6 +54,7 @@ class _Asked(NamedTuple):
     """What is asked, in whichever form: as `ask` was given it, with times on the client's clock."""
 
     inputs: Sequence[Any]
+    records: frozenset[str]
     key: str
     deadline: float
     latest: float
@@ -64,6 +68,7 @@ class _Inquiry:
 
     form: RemoteProtocol  #: which made the call, and reads the answer
     call: Call
+    records: frozenset[str]  #: that it is about
     key: str  #: the idempotency key
     inputs: int  #: how many it asks about
     tokens: int  #: that it will take, as the protocol guesses
@@ -88,6 +93,10 @@ class _Inquiry:
         self.bill.cost += money / NANO / self.inputs
 
 
+class _Anew(BiSupervisedError):
+    """The remote may have been mended: ask as if it had never been asked."""
+
+
 class RemoteClient:
     """Asks, and asks again while that may help. Clock, sleep and random come from outside."""
 
@@ -98,11 +107,15 @@ class RemoteClient:
         policy: ClientPolicy,
         *,
         gate: Gate | None = None,
+        probe: Any = None,  # noqa: ANN401  # any JSON value
         endpoint: Endpoint = Endpoint(),  # noqa: B008  # a frozen value
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = uniform,
     ) -> None:
+        """`probe`: an input that the remote answers when it is well, for as long as no other was answered. Raises
+        `InvalidRequest` where it cannot be asked.
+        """
         self._transport = transport
         self.protocol = protocol
         self._negotiation = Negotiation(protocol)
@@ -115,6 +128,9 @@ class RemoteClient:
         self._sleep = sleep
         self._random = random
         self._reading_large = asyncio.Lock()
+        self._probes = 0
+        self._known = Known(None if probe is None else self._question(probe))
+        self.gate.knows = bool(self._known)
 
     async def ask(
         self,
@@ -124,29 +140,31 @@ class RemoteClient:
         bill: Bill,
         *,
         begin_within_s: float | None = None,
+        records: Iterable[str] = (),
         trace: CallTrace = UNTRACED,
     ) -> list[RemoteAnswer]:
         """As many answers as inputs, in their order, within `within_s` seconds from now, if it is given.
 
         No try begins later than `begin_within_s` from now. Every try carries the same idempotency key, but for samples
         that take a call each. `bill` is added to whatever comes of it. Raises `InvalidRequest` where the inputs cannot
-        be asked (nothing was paid then), `InvalidAnswer`, `Timeout` where the time is over before the tries are, and
-        the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another period.
+        be asked (nothing was paid then), `InvalidAnswer`, `Refused`, `Timeout` where the time is over before the tries
+        are, and the last `RemoteFailure` when trying again would not help, `BudgetSpent` where nobody waits for another
+        period. `records` names what the inputs are of; a refusal of one input waits until it is known who is to blame.
         """
         started = self._clock()
         deadline = started + (math.inf if within_s is None else within_s)
         latest = min(deadline, started + (math.inf if begin_within_s is None else begin_within_s))
-        asked = _Asked(inputs, inputs_key, deadline, latest, bill, trace)
+        about = frozenset(records) or frozenset((inputs_key,))
+        asked = _Asked(inputs, about, inputs_key, deadline, latest, bill, trace)
         form = self._negotiation.form
         while True:
             try:
                 reply = await self._ask_as(form, asked)
                 break
-            except OptionRefused as refused:
-                following = self._negotiation.after(form)
-                if following is None:
-                    raise refused.refusal from None
-                form = following
+            except OptionRefused:
+                form = self._negotiation.after(form) or form
+            except _Anew:
+                form = self._negotiation.form
         latency_ms = (self._clock() - started) * 1000.0
         return [
             RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms, answer.unscored)
@@ -160,6 +178,7 @@ class RemoteClient:
         inquiry = _Inquiry(
             form,
             call,
+            asked.records,
             idempotency_key(asked.key, self._policy.pipeline, self._policy.url, call),  # of this body
             inputs,
             form.estimate(asked.inputs),
@@ -188,52 +207,149 @@ class RemoteClient:
         await self._transport.close()
 
     async def _tries(self, inquiry: _Inquiry) -> Reply:
-        attempt = 0
+        attempt = failures = refusals = 0
+        answered = self.gate.breaker.successes
         while True:
             try:
-                return await self._try(inquiry)
+                reply = await self._try(inquiry, failures + refusals)
             except RemoteFailure as error:
+                before, answered = answered, self.gate.breaker.successes
+                others = answered > before
                 if self._remote_is_down(error):
-                    # neither this try nor the time until the remote is back is held against it
+                    # neither this try nor the time until the remote is back is held against it, unless it is the one
+                    # input that fails while others are answered
                     inquiry.bill.ends = math.inf
-                    continue
-                wait_s = self._wait_s(error, attempt, inquiry.begin_by)
-                _log_retry(error, attempt, wait_s, inquiry.key)
+                    if not others:
+                        continue
+                counts = others or not (self.gate.waits and isinstance(error, RateLimited))
+                if not counts:
+                    inquiry.bill.ends = math.inf
+                wait_s = self._wait_s(error, attempt if counts else -1, failures, inquiry.begin_by)
+                _log_retry(error, failures, wait_s, inquiry.key)
                 self.meter.retried(error.reason)
+            else:
+                if reply is not None:
+                    return reply
+                refusals += 1
+                if inquiry.form is not self._negotiation.form:
+                    raise _Anew
+                continue
             await self._sleep(wait_s)
-            attempt += 1
+            attempt += counts
+            failures += 1
 
     def _remote_is_down(self, error: RemoteFailure) -> bool:
         """Whether this failure is one of many, so that the call waits at the gate like any other.
 
         Raises `CircuitOpen` where the settings say not to wait.
         """
-        if self.gate.breaker.closed or not (may_pass(error) or isinstance(error, Terminal)):
+        if self.gate.breaker.closed or not may_pass(error):
             return False
         if not self.gate.waits:
             raise CircuitOpen(str(error)) from error
         return True
 
-    async def _try(self, inquiry: _Inquiry) -> Reply:
-        permit = await self._enter(inquiry)
-        with permit, self.meter.call(), inquiry.trace.call() as span:
-            if math.isinf(inquiry.bill.ends):
-                inquiry.bill.ends = self._clock() + self._policy.retry.deadline_s
-            inquiry.bill.calls += 1
-            left_s = inquiry.ends - self._clock()
-            permit.impatient = left_s < self._policy.timeout_s
-            return await self._call(permit, span, inquiry, min(self._policy.timeout_s, left_s))
+    async def _try(self, inquiry: _Inquiry, tried: int) -> Reply | None:
+        """One call. None: it was refused, and is to be made again."""
+        permit = await self._enter_for_itself(inquiry, tried)
+        try:
+            with permit, self.meter.call(), inquiry.trace.call() as span:
+                if math.isinf(inquiry.bill.ends):
+                    inquiry.bill.ends = self._clock() + self._policy.retry.deadline_s
+                inquiry.bill.calls += 1
+                left_s = inquiry.ends - self._clock()
+                permit.impatient = left_s < self._policy.timeout_s
+                permit.records = inquiry.records
+                reply = await self._call(permit, span, inquiry, min(self._policy.timeout_s, left_s))
+        except RecordError as error:
+            if not is_refusal(error):
+                raise
+            await self._await_verdict(permit, inquiry, error, tried + 1)
+            return None
+        self._known.answered(_alone(inquiry), len(inquiry.call.body))
+        self.gate.knows = True
+        return reply
+
+    async def _enter_for_itself(self, inquiry: _Inquiry, tried: int) -> Permit:
+        """Wait for the turn of this call. Where it would be the probe, and may be to blame itself, it first asks what
+        is known to be answered when the remote is well.
+        """
+        while True:
+            permit = await self._enter(inquiry)
+            if not permit.probes or not (tried or self.gate.breaker.accused):
+                return permit
+            known = self._known.next()
+            self.gate.knows = bool(self._known)
+            if known is None:
+                return permit
+            await self._probe(permit, known)
+
+    async def _probe(self, permit: Permit, known: _Inquiry) -> None:
+        """Ask it, whatever comes of it: the gate hears."""
+        self._probes += 1
+        permit.asks_known = True
+        inquiry = replace(known, key=f"{known.key}~probe-{self._probes}", bill=Bill())  # answered anew, from no cache
+        try:
+            with permit, self.meter.call(), UNTRACED.call() as span:
+                await self._call(permit, span, inquiry, self._policy.timeout_s)
+        except (RemoteFailure, Rejected) as error:
+            if is_refusal(error):
+                self._known.refused()
+                self.gate.knows = False
+
+    async def _await_verdict(self, permit: Permit, inquiry: _Inquiry, refusal: RecordError, times: int) -> None:
+        """Return where it is to be asked again. Raises what the refusal comes to where it is the input's own.
+
+        Of several inputs, one may have spoilt it for the others: those are asked in parts.
+        """
+        if inquiry.inputs > 1 and self.gate.breaker.closed:
+            raise refusal
+        if self.gate.waits:
+            inquiry.bill.ends = math.inf
+        while True:
+            try:
+                verdict = await self._within(inquiry, self.gate.hold(permit, times), str(refusal))
+            except CircuitOpen as error:
+                raise CircuitOpen(str(refusal)) from error
+            if verdict == "again":
+                return
+            if verdict == "own":
+                raise own_of(refusal) from refusal
+            if verdict == "unknown":
+                raise refusal
+            probe = await self._enter(inquiry)
+            known = self._known.next() if probe.probes else None
+            self.gate.knows = bool(self._known)
+            if known is None:
+                probe.give_back()
+            else:
+                await self._probe(probe, known)
 
     async def _enter(self, inquiry: _Inquiry) -> Permit:
-        """Wait for the turn of this call, no longer than it has time."""
+        """Wait for the turn of a call, no longer than it has time. The time of its tries stands still while the remote
+        is down.
+        """
+        while True:
+            if self.gate.waits and not self.gate.breaker.closed:
+                inquiry.bill.ends = math.inf
+            try:
+                return await self._within(inquiry, self.gate.enter(inquiry.tokens, Amount(inquiry.most, 1)), "")
+            except OutOfTime:
+                down = self.gate.waits and not self.gate.breaker.closed
+                if not down or inquiry.latest <= self._clock():
+                    raise
+
+    async def _within(self, inquiry: _Inquiry, waiting: Coroutine[Any, Any, T], why: str) -> T:
+        """What is waited for, no longer than this call has time to begin."""
         left_s = inquiry.begin_by - self._clock()
         if left_s <= 0:
-            raise OutOfTime("the time for all tries is over")
+            waiting.close()
+            raise OutOfTime(f"the time for all tries is over{why and ': ' + why}")
         try:
             async with asyncio.timeout(None if math.isinf(left_s) else left_s):
-                return await self.gate.enter(inquiry.tokens, Amount(inquiry.most, 1))
+                return await waiting
         except TimeoutError as error:
-            raise OutOfTime("the time was over before it was this call's turn") from error
+            raise OutOfTime(f"the time was over before it was this call's turn{why and ': ' + why}") from error
 
     async def _call(self, permit: Permit, span: CallSpan, inquiry: _Inquiry, timeout_s: float) -> Reply:
         headers = {**self._policy.headers, **inquiry.call.headers, "idempotency-key": inquiry.key, **span.headers}
@@ -266,6 +382,8 @@ class RemoteClient:
                 reply = inquiry.form.read(response, inquiry.inputs)
             reply = self._bounded_usage(reply, inquiry, response)
             paid = self._policy.price.of(inquiry.inputs, reply.usage, inquiry.most)
+        except InvalidAnswer as error:
+            raise failure_in(response, error) from error
         finally:
             permit.money = paid
             inquiry.is_billed(paid)
@@ -287,7 +405,7 @@ class RemoteClient:
         try:
             form.raise_for(response)
         except CallRefused as refusal:
-            if refusal.input_at_fault and self._negotiation.after(form) is not None:
+            if refusal.may_be_input and self._negotiation.after(form) is not None:
                 raise OptionRefused(refusal) from refusal
             raise
         if self._negotiation.taken(form):
@@ -299,15 +417,28 @@ class RemoteClient:
             return asked * self._policy.most_answer_tokens
         return self._bounded.most_answer_tokens(asked)
 
-    def _wait_s(self, error: RemoteFailure, attempt: int, ends: float) -> float:
+    def _wait_s(self, error: RemoteFailure, attempt: int, failures: int, ends: float) -> float:
         """Seconds until the next try. Raises where there is none: the error, or `Timeout` if it would come too late."""
         policy = self._policy.retry
         if not may_pass(error) or attempt + 1 >= policy.tries:
             raise error
-        wait_s = backoff_s(policy, attempt, self._random(), error.retry_after_s)
+        wait_s = backoff_s(policy, failures, self._random(), error.retry_after_s)
         if self._clock() + wait_s >= ends:
             raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
         return wait_s
+
+    def _question(self, given: Any) -> _Inquiry:  # noqa: ANN401  # any JSON value
+        """A question of nobody's, that a probe asks."""
+        call = self.protocol.build([given])
+        most = self._policy.price.most(1, len(call.body), self._most_answer_tokens(1))
+        tokens = self.protocol.estimate([given])
+        forever = math.inf
+        return _Inquiry(self.protocol, call, frozenset(), "probe", 1, tokens, most, forever, forever, Bill(), UNTRACED)
+
+
+def _alone(inquiry: _Inquiry) -> _Inquiry:
+    """The same question, of nobody's."""
+    return replace(inquiry, records=frozenset(), deadline=math.inf, latest=math.inf, bill=Bill(), trace=UNTRACED)
 
 
 def _worth_telling(count: int) -> bool:

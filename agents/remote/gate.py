@@ -1,7 +1,8 @@
 """The gate in front of the remote: limits and breaker decide, calls wait here for their turn.
 
 One queue, first come first served. Its head goes as soon as both say so; nobody passes it, so that a large call is
-not starved by small ones. What is decided is in `limiting/` and `spending/`; here is who waits, and for how long.
+not starved by small ones. Beside it wait the inputs that the remote refused, until it is known who is to blame: see
+`hold`. What is decided is in `limiting/` and `spending/`; here is who waits, and for how long.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from ...schemas.budget import NOTHING, Amount
-from ...schemas.errors import BudgetSpent, RecordError, Rejected, RemoteFailure, Timeout
+from ...schemas.errors import BudgetSpent, RateLimited, RecordError, Refused, Rejected, RemoteFailure, Timeout
 from .limiting.breaker import Breaker, BreakerPolicy
 from .limiting.limits import Limits, LimitsPolicy
+from .limiting.suspects import Suspect, Suspects, Verdict
 from .protocol import Usage
-from .retry import CallRefused, CircuitOpen, Terminal, surely_free
+from .retry import CircuitOpen, Terminal, is_refusal, surely_free
 from .spending.purse import Means, Purse, Reserved
 
 log = logging.getLogger(__name__)
@@ -40,22 +43,37 @@ _NO_MEANS = {
 class Permit:
     """The right to make one call. A context with one door out: however the call ends, the breaker hears of it."""
 
-    __slots__ = ("_gate", "_reserved", "_status", "_ticket", "asked", "guess", "impatient", "money", "tokens")
+    __slots__ = (
+        *("_gate", "_reserved", "asked", "asks_known", "ended", "guess", "impatient", "money", "opened", "order"),
+        *("probes", "records", "status", "ticket", "tokens", "well"),
+    )
 
     def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float, reserved: Reserved | None = None) -> None:
         self._gate = gate
-        self._ticket = ticket
         self._reserved = reserved
-        self._status: int | None = None
-        self.money: int | None = None  #: nano-units that it was billed, where that is known
+        self.ticket = ticket
+        self.order = 0  #: it is the call of this number
+        self.ended = 0  #: the number of the last call that had begun when this one ended
+        self.well = False  #: others had been answered by then
+        self.opened = 0  #: times the circuit had opened by then
+        self.probes = False  #: its outcome decides whether others may follow
+        self.asks_known = False  #: of a probe: it asks what was answered before
+        self.records: frozenset[str] = frozenset()  #: that it asks about
         self.asked = ""  #: the whole address that is asked, as a log may show it
+        self.status: int | None = None  #: of the response
+        self.money: int | None = None  #: nano-units that it was billed, where that is known
         self.guess = guess
         self.tokens = tokens  #: reserved
         self.impatient = False  #: it gets less time than a call should: its timeout is not the remote's fault
 
+    @property
+    def succeeded(self) -> bool:
+        """The response's status is a success."""
+        return self.status is not None and 200 <= self.status < 300
+
     def heard(self, headers: Mapping[str, str], status: int) -> None:
         """A response has come, whatever its status."""
-        self._status = status
+        self.status = status
         self._gate.heard(headers)
 
     def used(self, usage: Usage | None) -> None:
@@ -67,7 +85,7 @@ class Permit:
         """The call was not made."""
         if self._reserved is not None:
             self._gate.settle(self._reserved, NOTHING)
-        self._gate.leave(self._ticket, asyncio.CancelledError())
+        self._gate.leave(self, asyncio.CancelledError())
 
     def __enter__(self) -> Self:
         return self
@@ -78,13 +96,33 @@ class Permit:
         if self._reserved is not None:
             self._gate.settle(self._reserved, self._billed(self._reserved, error))
         unheard = self.impatient and isinstance(error, Timeout)
-        self._gate.leave(self._ticket, asyncio.CancelledError() if unheard else error, self.asked)
+        self._gate.leave(self, asyncio.CancelledError() if unheard else error)
 
     def _billed(self, reserved: Reserved, error: BaseException | None) -> Amount:
         """What is known, nothing where that is sure, and otherwise the most that it can have been."""
         if self.money is not None:
             return Amount(self.money, reserved.amount.calls)
-        return NOTHING if surely_free(error, self._status) else reserved.amount
+        return NOTHING if surely_free(error, self.status) else reserved.amount
+
+
+def _is_answer(error: BaseException, permit: Permit) -> bool:
+    """The remote has answered, whatever that is worth: a model that withholds an answer is up, a door-keeper says no
+    more than that of the door.
+    """
+    if isinstance(error, Refused):
+        return permit.succeeded
+    return isinstance(error, Rejected) and not is_refusal(error)
+
+
+def _tell_verdict(told: asyncio.Future[Verdict], verdict: Verdict | BaseException) -> None:
+    if told.done():
+        return
+    if isinstance(verdict, asyncio.CancelledError):
+        told.cancel()
+    elif isinstance(verdict, BaseException):
+        told.set_exception(verdict)
+    else:
+        told.set_result(verdict)
 
 
 class _Turn:
@@ -125,6 +163,14 @@ class Gate:
         self.limits = Limits(limits or LimitsPolicy(), clock())
         self.breaker = Breaker(breaker or BreakerPolicy())
         self.waits = waits
+        self.knows = False  #: an input that the remote answers when it is well: a probe can ask it
+        self.on_held: Callable[[int], None] = lambda held: None  #: hears how many refused inputs wait for a verdict
+        policy = self.breaker.policy
+        self._suspects = Suspects(policy.cool_down_s, policy.terminal_cool_down_s)
+        self._order = 0  # of the last call that has begun
+        self._answered = 0  # likewise, of those that were answered
+        self._under_way = 0
+        self._down = ""  # why, as it was told
         self._clock = clock
         self._queue: deque[_Turn] = deque()
         self._leaving = False
@@ -137,9 +183,19 @@ class Gate:
     @property
     def admits(self) -> bool:
         """False while calls would only wait, for a remote that is down or for another period: take in nothing more."""
-        if self.waits and not self.breaker.admits(self._clock()):
+        if self.waits and not self.breaker.admits(self._clock()) and not self._wants_others:
             return False
         return self.funds is None or not self.funds.waits or not self.funds.purse.spent(self.funds.now())
+
+    @property
+    def held(self) -> int:
+        """Refused inputs that wait for a verdict."""
+        return len(self._suspects)
+
+    @property
+    def _wants_others(self) -> bool:
+        """Only what was refused is left to ask: another input could tell whether the remote or they are to blame."""
+        return bool(self._suspects) and not self.knows and not self._queue
 
     def share(self, owned: int, partitions: int) -> None:
         """This worker owns so many partitions of so many, and may use as much of the limits."""
@@ -155,6 +211,7 @@ class Gate:
     def leave_waiting(self) -> None:
         """Partitions go: until the next `share`, whoever would wait is cancelled instead. Nothing of it was begun."""
         self._leaving = True
+        self._send_suspects_away(asyncio.CancelledError())
         self._pump()
 
     async def enter(self, guess: int, cost: Amount = NOTHING) -> Permit:
@@ -171,6 +228,47 @@ class Gate:
             self._withdraw(turn)
             raise
 
+    async def hold(self, permit: Permit, times: int) -> Verdict:
+        """Wait for the verdict over an input that was refused, for the `times`th time, by the call of this permit.
+
+        Raises `CircuitOpen` where the remote is to blame and nobody waits for it, and `CancelledError` as `enter` does.
+        """
+        told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._check_stay()
+        if not self.knows and self.breaker.blames(permit.records):
+            return "own"
+        if not self.waits and not self.knows:
+            return "unknown"
+        well = permit.well and permit.opened == self.breaker.opened
+        if permit.ended < self._answered:
+            return "own" if well else "again"
+        suspect = Suspect(permit.ended, self._clock(), times, well, partial(_tell_verdict, told))
+        self._suspects.add(suspect)
+        self._tell_held()
+        self._pump()
+        try:
+            return await told
+        finally:
+            self._suspects.remove(suspect)
+            self._tell_held()
+
+    def _check_stay(self) -> None:
+        if self._leaving:
+            raise asyncio.CancelledError
+        if not self.waits and not self.breaker.closed and self.breaker.stopped:
+            raise self._closed()
+
+    def _closed(self) -> CircuitOpen:
+        return CircuitOpen(f"{self._down or 'the remote is down'}; no call was made")
+
+    def _send_suspects_away(self, error: BaseException) -> None:
+        for suspect in self._suspects.clear():
+            suspect.tell(error)
+        self._tell_held()
+
+    def _tell_held(self) -> None:
+        self.on_held(len(self._suspects))
+
     def _withdraw(self, turn: _Turn) -> None:
         if turn in self._queue:
             self._queue.remove(turn)
@@ -183,7 +281,7 @@ class Gate:
         while self._queue:
             now, turn = self._clock(), self._queue[0]
             if not self.waits and not self.breaker.admits(now):
-                self._send_away(CircuitOpen("the remote is down; no call was made"))
+                self._send_away(self._closed())
                 continue
             means = self._means(turn.cost)
             if means in self._hopeless:
@@ -192,7 +290,7 @@ class Gate:
             if means != "yes" and not self._leaving:
                 return
             tokens = self.limits.estimate.of(turn.guess)
-            wait_s = max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now))
+            wait_s = max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now), self._room_s())
             if wait_s > 0 and not self._leaving:
                 self._pump_in(wait_s)
                 return
@@ -201,6 +299,24 @@ class Gate:
                 turn.permit.cancel()
             else:
                 self._let_in(turn, tokens, now)
+        self._tend(self._clock())
+
+    def _room_s(self) -> float:
+        """No more calls are under way at once than may be; one of them ends first."""
+        return math.inf if self._under_way >= max(1, self.limits.in_flight) else 0.0
+
+    def _tend(self, now: float) -> None:
+        """Nobody waits for a turn. Where no call is under way either, one of those who were refused asks."""
+        if not self._suspects or self._under_way:
+            return
+        due_at = self._suspects.due_at(known=self.knows) if self.breaker.closed else now + self.breaker.wait_s(now)
+        if due_at > now:
+            self._pump_in(due_at - now)
+        elif self.knows:
+            self.breaker.check(now)
+            self._suspects.ask("probe", known=True)
+        else:
+            self._suspects.ask("again" if self.waits else "unknown", known=False)
 
     def _send_away(self, error: RecordError) -> None:
         turn = self._queue.popleft()
@@ -243,10 +359,15 @@ class Gate:
         if turn.permit.done():  # cancelled, and not yet withdrawn
             return
         self.limits.take(tokens, now)
-        if not self.breaker.closed:
+        probes = not self.breaker.closed
+        if probes:
             log.info("one call probes the remote", extra={"action": "remote_probe"})
         reserved = self.funds.purse.reserve(turn.cost, self.funds.now()) if self.funds is not None else None
-        turn.permit.set_result(Permit(self, self.breaker.begin(now), turn.guess, tokens, reserved))
+        permit = Permit(self, self.breaker.begin(now), turn.guess, tokens, reserved)
+        self._order += 1
+        self._under_way += 1
+        permit.order, permit.probes = self._order, probes
+        turn.permit.set_result(permit)
 
     def _pump_in(self, wait_s: float) -> None:
         if self._timer is not None:
@@ -269,34 +390,55 @@ class Gate:
         self.limits.estimate.learn(permit.guess, tokens)
         self.limits.settle(permit.tokens, tokens, self._clock())
 
-    def leave(self, ticket: int, error: BaseException | None, asked: str = "") -> None:
-        """The call has ended. A remote that refuses is up, too; a call that was cancelled says nothing."""
+    def leave(self, permit: Permit, error: BaseException | None) -> None:
+        """The call has ended. A call that was cancelled says nothing."""
         now, was = self._clock(), self.breaker.state
+        permit.ended = self._order
+        self._under_way -= 1
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
             self.limits.hold(error.retry_after_s, now)
-        if isinstance(error, Terminal) and error.may_be_input:
-            self.breaker.strange(ticket, now)
-        elif isinstance(error, Terminal):
-            self.breaker.stop(now)
-        elif isinstance(error, RemoteFailure) and not isinstance(error, CallRefused) and error.reason != "rate_limited":
-            self.breaker.failed(ticket, now)
-        elif error is None or isinstance(error, (RemoteFailure, Rejected)):
-            self.breaker.succeeded(ticket)
-        else:
-            self.breaker.abandoned(ticket)
-        self._tell(was, error, asked)
+        self._weigh(permit, error, now)
+        if self.breaker.doubted and not self._under_way:
+            self.breaker.decide(now, known=self.knows)
+        permit.well, permit.opened = self.breaker.well, self.breaker.opened
+        if self.breaker.stopped:
+            self._suspects.acquit()
+        self._tell(was, permit, error)
         self._pump()
 
-    def _tell(self, was: str, error: BaseException | None, asked: str) -> None:
+    def _weigh(self, permit: Permit, error: BaseException | None, now: float) -> None:
+        """A remote that answers with anything but a refusal is well, whatever the answer is worth."""
+        breaker, ticket = self.breaker, permit.ticket
+        if error is None or _is_answer(error, permit):
+            breaker.succeeded(ticket)
+            self._answered = max(permit.order, self._answered)
+            self._suspects.answered(permit.order)
+        elif is_refusal(error) and permit.asks_known:
+            breaker.disproved(ticket, now)
+        elif is_refusal(error):
+            breaker.refused(ticket, now, permit.records, every=isinstance(error, Terminal))
+        elif isinstance(error, RateLimited):
+            breaker.limited(ticket, now, waits=self.waits)
+        elif isinstance(error, RemoteFailure):
+            breaker.failed(ticket, now)
+        else:
+            breaker.abandoned(ticket)
+
+    def _tell(self, was: str, permit: Permit, error: BaseException | None) -> None:
         state = self.breaker.state
         if state == was:
             return
         if state == "stopped":
-            text = "the remote refuses all calls, and they stop; mend it, send SIGHUP or restart: %s (asked: %s)"
-            log.critical(text, error, asked, extra={"action": "remote_stopped", "asked": asked})
+            self._down = f"the remote refuses all calls: {error}"
+            text = "the remote refuses all calls, and they stop until it answers a probe: %s (asked: %s)"
+            log.critical(text, error, permit.asked, extra={"action": "remote_stopped", "asked": permit.asked})
+            if not self.waits:
+                self._send_suspects_away(self._closed())
         elif state == "open":
+            self._down = f"the remote is down: {error}"
             log.warning("the remote is down, calls stop: %s", error, extra={"action": "breaker_opened"})
-        elif state == "closed":
+        elif state == "closed" and self._down:
+            self._down = ""
             log.info("the remote is back", extra={"action": "breaker_closed"})
 
     def renewed(self) -> None:
@@ -314,6 +456,7 @@ class Gate:
         """A snapshot, in the words of `__repr__`; `budget` only where there is one."""
         told = {
             "waiting": len(self._queue),
+            "held": self.held,
             "limits": self.limits.statistics(),
             "breaker": self.breaker.statistics(),
         }

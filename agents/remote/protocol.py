@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
-from ...schemas.errors import BiSupervisedError
+from ...schemas.errors import BiSupervisedError, InvalidAnswer, RecordError, RemoteError
 from ..answers import Answer
-from .retry import TERMINAL_CODES, CallRefused, failure
+from .retry import REFUSAL_CODES, TERMINAL_CODES, CallRefused, NotAnAnswer, failure, failure_by_code
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
@@ -75,7 +75,11 @@ class RemoteProtocol(Protocol):
         ...
 
     def read(self, response: Response, asked: int) -> Reply:
-        """Raises `InvalidAnswer` for anything but `asked` usable answers."""
+        """Raises `InvalidAnswer` for anything but `asked` usable answers.
+
+        Of these, `NotAnAnswer` is what is not of the protocol's form at all: where all calls end so, somebody else
+        answers, and the calls stop. An empty body and a failure in it need no care here: whoever calls this reads them.
+        """
         ...
 
 
@@ -135,26 +139,85 @@ class Complaint(NamedTuple):
 
 def complaint_in(body: bytes) -> Complaint:
     """Read what servers write: `{"error": {"message", "code", "type"}}`, `{"error": text, "error_type"}`,
-    `{"message"}`, `{"detail"}`; of anything else, and of what is too large to be one, the start.
+    `{"message"}`, `{"detail"}`, or a list of these; of anything else, and of what is too large to be one, the start.
     """
     try:
-        document = orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b"")
+        found = complaint_of(orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b""))
     except orjson.JSONDecodeError:
-        return Complaint(body[:SAID_CHARS].decode("utf-8", "replace"))
-    return complaint_of(document)
+        found = Complaint()
+    return found if found.text else found._replace(text=body[:SAID_CHARS].decode("utf-8", "replace").strip())
 
 
 def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
     """The same of a body that is parsed."""
+    document = _first(document)
     if not isinstance(document, dict):
         return Complaint()
-    error = document.get("error")
+    error = _first(document.get("error"))
     inner = error if isinstance(error, dict) else document
-    text = error if isinstance(error, str) else inner.get("message") or inner.get("detail")
-    codes = [inner.get(name) for name in ("code", "type", "error_type")]
-    known = [code for code in codes if code in TERMINAL_CODES]
-    named = [code for code in codes if isinstance(code, str)]
+    text = error if isinstance(error, str) else inner.get("message") or inner.get("detail") or inner.get("msg")
+    named = [inner[name] for name in ("code", "type", "error_type") if isinstance(inner.get(name), str)]
+    known = [code for code in named if code in TERMINAL_CODES or code in REFUSAL_CODES]
     return Complaint("" if text is None else brief(text), (known or named or [""])[0])
+
+
+def failure_in(response: Response, error: InvalidAnswer) -> RecordError:
+    """What a success stands for that is no answer, because of `error`: a failure inside, by its own code; one that is
+    empty, which may pass; else `error`, with the server's words where it is not of the protocol's form.
+    """
+    document = _document(response.body)
+    said = complaint_in(response.body).text
+    failed = _failure(document)
+    if failed is not None:
+        codes = [str(failed[name]) for name in _CODES if _is_code(failed.get(name))]
+        return failure_by_code(codes, response.headers, f"the remote answered {response.status} with a failure: {said}")
+    if _is_empty(document, response.body):
+        return RemoteError(f"the answer is empty: {said}" if said else "the answer is empty")
+    if isinstance(error, NotAnAnswer) and said not in str(error):
+        return NotAnAnswer(f"{error}: {said}")
+    return error
+
+
+def _is_empty(document: Any, body: bytes) -> bool:  # noqa: ANN401  # any JSON value
+    """Nothing, or a document whose place for answers holds nothing."""
+    if isinstance(document, dict):
+        return not document or any(name in document and not document[name] for name in _PLACES)
+    return body.strip() in (b"", b"null", b"[]")
+
+
+#: where a failure says what it is, the most telling first
+_CODES = ("code", "type", "error_type", "status")
+#: where servers put their answers
+_PLACES = ("choices", "outputs")
+
+
+def _is_code(value: Any) -> bool:  # noqa: ANN401  # any JSON value
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _document(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b"")
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _first(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _failure(document: Any) -> dict[str, Any] | None:  # noqa: ANN401  # any JSON value
+    """The part of a document that tells of a failure; None where it tells of none."""
+    document = _first(document)
+    if not isinstance(document, dict):
+        return None
+    for holder in (document, _first(document.get("choices"))):
+        error = _first(holder.get("error") or holder.get("errors")) if isinstance(holder, dict) else None
+        if error:
+            return error if isinstance(error, dict) else {**document, "type": document.get("error_type")}
+    told = document.get("object") == "error" or document.get("type") == "error"
+    coded = document.get("code") and (document.get("message") or document.get("msg"))
+    return document if told or coded else None
 
 
 def brief(value: Any) -> str:  # noqa: ANN401  # any JSON value
@@ -171,6 +234,8 @@ def raise_for_status(response: Response, said: str, code: str | None = None) -> 
         return
     status = response.status
     text = f"the remote answered {status}: {said[:SAID_CHARS]}" if said else f"the remote answered {status}"
+    if 300 <= status < 400 and response.headers.get("location"):
+        text += f"; it leads to {response.headers['location'][:SAID_CHARS]}"
     raise failure(status, response.headers, text, code)
 
 

@@ -3,34 +3,50 @@
 A response without success is classified once, by `failure`, and from then on by class:
 
     retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
-    reject     CallRefused: every other status; the same call would be refused again
-    terminal   Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; every call would be refused, until a person acts
-               (404 and 405 among answers to others: the gate holds them against the input, as it would a reject)
+    reject     Refused: by its code, the input's own content (a policy, too long); no other input would change that
+    refusal    CallRefused: every other status · NotAnAnswer: a success that is none (a page, JSON of something else)
+               Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; by its own word, of every call
 
-`x-should-retry` of the server moves a response between the first two.
+`x-should-retry` of the server moves a response between the first and the last. A failure in the body of a success is
+classified by its own code, as if that were the status.
+
+Of a refusal nobody knows whether the input or the remote is to blame, until others are answered, or nobody is: it waits
+at the gate for a verdict. `Terminal` says only that one is enough to ask for it. What is the input's own goes by
+`own_of`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ...schemas.errors import RateLimited, RecordError, RemoteError, RemoteFailure, Timeout
+from ...schemas.errors import InvalidAnswer, RateLimited, RecordError, Refused, RemoteError, RemoteFailure, Timeout
 
-#: statuses that blame what was sent, so that fewer inputs may fare better
-_INPUT_AT_FAULT = (400, 413, 422)
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
 _TERMINAL_STATUSES = (401, 402, 403, 404, 405)
 #: with these, and with redirects, the call was turned away at the door: no model ran, and nobody is billed
 _FREE_STATUSES = (*_TERMINAL_STATUSES, 413, 429)
-#: those of them that may be about one input alone
-_OF_ONE_INPUT = (404, 405)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
 TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
+#: the codes by which a server refuses the content of what was sent: a policy, or too much of it
+REFUSAL_CODES = (
+    *("content_filter", "content_policy_violation", "content_policy", "moderation_blocked", "safety"),
+    *("context_length_exceeded", "string_above_max_length", "request_too_large", "array_above_max_length"),
+)
+#: the words by which an answer ends that was withheld for its content or the input's
+WITHHELD = ("content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist", "recitation")
+#: what words in the code of a failure in a success mean, as a status; the first that is in it counts
+_WORDS = (
+    *(("rate_limit", 429), ("too_many", 429), ("throttl", 429), ("exhausted", 429), ("budget_exceeded", 429)),
+    *(("overload", 503), ("unavailable", 503), ("capacity", 503), ("timeout", 504), ("timed_out", 504)),
+    *(("authent", 401), ("unauthor", 401), ("billing", 402), ("payment", 402), ("credit", 402), ("permission", 403)),
+    *(("forbidden", 403), ("not_found", 404), ("invalid", 400), ("unsupported", 400), ("bad_request", 400)),
+    *(("server_error", 500), ("internal", 500), ("api_error", 500), ("upstream", 502), ("gateway", 502)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +60,40 @@ class RetryPolicy:
 
 
 class CallRefused(RemoteError):
-    """The remote refuses the call itself (4xx, a redirect): the same call would be refused again.
+    """The remote refuses the call itself (4xx, a redirect): the same call would be refused again, unless the remote is
+    to blame and is mended.
 
-    Not retried. `input_at_fault` tells a refusal of what was sent (400, 413, 422) from another
-    (a redirect): only for the former can fewer inputs fare better.
+    `may_be_input` tells what a server may say of one input (4xx) from what it can hardly mean so (a redirect, a 500
+    that is not to be tried again).
     """
 
-    def __init__(self, message: str, *, input_at_fault: bool) -> None:
-        super().__init__(message)
-        self.input_at_fault = input_at_fault
-
-
-class Terminal(RemoteError):
-    """No call can succeed until a person acts: the key is wrong (401, 403), the money is spent (402), or the URL or
-    the model is wrong (404, 405).
-
-    Not retried, and not held against the record: the calls stop, loudly. Unless it `may_be_input`: a server may say
-    404 or 405 of one input, and answers others meanwhile.
-    """
-
-    def __init__(self, message: str, *, may_be_input: bool = False) -> None:
+    def __init__(self, message: str, *, may_be_input: bool) -> None:
         super().__init__(message)
         self.may_be_input = may_be_input
+
+
+class Terminal(CallRefused):
+    """By the server's own word no call can succeed until a person acts: the key is wrong (401, 403), the money is spent
+    (402), or the URL or the model is wrong (404, 405).
+
+    Some say so of one input: a firewall 403, a shop 404. So it is asked about, as any refusal, but at once.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_input=True)
+
+
+class Unclear(CallRefused):
+    """A failure in a success that does not say what it is. Where others are answered, it is tried again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_input=False)
+
+
+class NotAnAnswer(InvalidAnswer):
+    """A success that is not of the protocol's form: a login page, JSON of something else. Whoever answers so to every
+    call is not the remote that is meant.
+    """
 
 
 class CircuitOpen(RemoteError):
@@ -86,23 +114,54 @@ class OutOfTime(Timeout):
 
 def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
     """The error that a response without success stands for. `code` is that of the error in its body."""
+    if code in REFUSAL_CODES and status < 500:
+        return Refused(text)
     if status in _TERMINAL_STATUSES or code in TERMINAL_CODES:
-        return Terminal(text, may_be_input=status in _OF_ONE_INPUT)
+        return Terminal(text)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
     if retry == "false":
-        return CallRefused(text, input_at_fault=status in _INPUT_AT_FAULT)
+        return CallRefused(text, may_be_input=400 <= status < 500)
     if status == 429:
         return RateLimited(text, retry_after_s=wish)
     if status == 408:
         return Timeout(text, retry_after_s=wish)
     if status == 409 or status >= 500 or retry == "true":
         return RemoteError(text, retry_after_s=wish)
-    return CallRefused(text, input_at_fault=status in _INPUT_AT_FAULT)
+    return CallRefused(text, may_be_input=400 <= status < 500)
+
+
+def failure_by_code(codes: Sequence[str], headers: Mapping[str, str], text: str) -> RecordError:
+    """The error that a failure in the body of a success stands for, by its codes, the most telling first."""
+    named = next((code for code in codes if code in TERMINAL_CODES or code in REFUSAL_CODES), None)
+    status = next((status for status in map(_status_of, codes) if status), None)
+    if named is None and status is None:
+        return Unclear(text)
+    return failure(status or 400, headers, text, named)
+
+
+def _status_of(code: str) -> int:
+    """A number that is a status, or the one that a word stands for; 0 for neither."""
+    if code.isdecimal():
+        return int(code) if len(code) == 3 and code[0] in "45" else 0
+    word = code.lower()
+    return next((status for part, status in _WORDS if part in word), 0)
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether the input or the remote is to blame, and nobody knows which."""
+    return isinstance(error, CallRefused | NotAnAnswer)
+
+
+def own_of(error: RecordError) -> RecordError:
+    """What a refusal is called once it is known to be the input's own."""
+    return Refused(str(error)) if isinstance(error, CallRefused) and error.may_be_input else error
 
 
 def may_pass(error: RecordError) -> bool:
     """Whether trying the same call again may help: connection errors, timeouts, 408, 409, 429, 5xx."""
-    return isinstance(error, RemoteFailure) and not isinstance(error, (CallRefused, Terminal, CircuitOpen, OutOfTime))
+    if isinstance(error, Unclear):
+        return True
+    return isinstance(error, RemoteFailure) and not isinstance(error, (CallRefused, CircuitOpen, OutOfTime))
 
 
 def surely_free(error: BaseException | None, status: int | None) -> bool:

@@ -9,9 +9,9 @@ from typing import NamedTuple, Protocol
 
 import aiohttp
 
-from ...schemas.errors import InvalidAnswer, RemoteError, RemoteFailure, Timeout
+from ...schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
-from .retry import NotConnected
+from .retry import NotAnAnswer, NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
@@ -37,7 +37,7 @@ EMPTY = Response(200, {}, b"")
 class Transport(Protocol):
     """Sends a body and returns the response.
 
-    Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `InvalidAnswer`
+    Raises `Timeout` after `timeout_s` seconds, `RemoteError` where no whole response came, `NotAnAnswer`
     where a successful one is larger than the bound or cannot be decompressed (the same question would get the same
     again), and nothing else. Follows no redirects, for they could lead the inputs elsewhere. Asks for plain bodies, and
     decompresses within the bound what comes compressed all the same.
@@ -183,8 +183,8 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
         return response._replace(body=decompress(body, encodings, most)) if encodings else response
     except TooLarge as error:
         if response.succeeded:
-            raise InvalidAnswer(f"the answer is larger than {most} bytes") from error
+            raise NotAnAnswer(f"the answer is larger than {most} bytes") from error
     except CannotDecompress as error:
         if response.succeeded:
-            raise InvalidAnswer(f"the answer is compressed and cannot be read: {error}") from error
+            raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
     return response._replace(body=b"") if encodings else response

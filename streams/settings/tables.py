@@ -371,7 +371,13 @@ class RemoteSettings(_Table):
     )
     terminal_cool_down_s: _Seconds = Field(
         default=600.0,
-        description="the same, in seconds, after the remote refused the key or said that the quota is spent",
+        description="seconds between two probes, at most, while the remote refuses or limits every call: they begin "
+        "at breaker_cool_down_s and double",
+    )
+    probe: str = Field(
+        default="",
+        description="an input that the remote answers when it is well, as JSON or as text: a probe asks it until an "
+        "input was answered; '' asks what waits",
     )
     while_open: Literal["wait", "fallback", "accept_local"] = Field(
         default="wait",

@@ -15,6 +15,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ...agents.local.agent import Local
@@ -38,7 +41,7 @@ from ...agents.remote_supervisor import RemoteSupervisor
 from ...agents.terms import Terms
 from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
-from ...schemas.errors import ConfigurationError
+from ...schemas.errors import ConfigurationError, InvalidRequest
 from ..flow import AgentName, Step, accepts_local, group_of, request_format
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
@@ -180,14 +183,18 @@ def make_remote(
 ) -> Remote:
     """What asks the remote. Reads its key."""
     remote = settings.remote
-    client = RemoteClient(
-        make_transport(remote),
-        make_protocol(remote),
-        client_policy(remote, settings.name),
-        gate=_gate(settings, terms, clock),
-        endpoint=_endpoint(remote),
-        clock=clock,
-    )
+    try:
+        client = RemoteClient(
+            make_transport(remote),
+            make_protocol(remote),
+            client_policy(remote, settings.name),
+            gate=_gate(settings, terms, clock),
+            probe=_probe(remote.probe),
+            endpoint=_endpoint(remote),
+            clock=clock,
+        )
+    except InvalidRequest as error:
+        raise ConfigurationError([f"[remote] probe: the remote cannot be asked this input: {error}"]) from error
     return Remote(
         client,
         request_format(settings),
@@ -207,6 +214,14 @@ def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
 
 
 # the parts of the remote agent
+
+
+def _probe(written: str) -> Any:  # noqa: ANN401  # any JSON value
+    """The input of a probe: JSON where it is that, else the text itself; None for none."""
+    try:
+        return orjson.loads(written) if written else None
+    except orjson.JSONDecodeError:
+        return written
 
 
 def _endpoint(remote: RemoteSettings) -> Endpoint:

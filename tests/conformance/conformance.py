@@ -164,7 +164,7 @@ async def refused(url: str) -> str:
     try:
         await ask(sentiment(url), ["too long"], bill)
     except CallRefused as error:
-        expect((error.input_at_fault, bill.calls), (True, 1))
+        expect((error.may_be_input, bill.calls), (True, 1))
         return str(error)
     raise AssertionError("answered")
 

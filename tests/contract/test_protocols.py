@@ -14,12 +14,13 @@ from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limiting import suspects
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.templates import parse_json
-from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, RetryPolicy
+from bisupervised.agents.remote.retry import CircuitOpen, RetryPolicy
 from bisupervised.agents.remote.transport import AiohttpTransport, Response, ScriptedTransport, Sent, Transport
 from bisupervised.schemas.codec import RequestFormat, decode_facts, encode_facts
-from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
+from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, Refused, RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Source
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
@@ -184,10 +185,15 @@ async def test_a_wrong_key_is_terminal_and_shown_nowhere(
     assert len(far_end.asked) == 2, "and is not tried again"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"<html>", b"{}", b"[]", b"null", b"\xff", b'{"choices": []}', b'{"data": []}', b'{"outputs": []}', b"[[]]"],
-)
+@pytest.mark.parametrize("body", [b"", b" ", b"{}", b"[]", b"null", b'{"choices": []}', b'{"outputs": null}'])
+async def test_a_success_that_is_empty_may_pass(far_end: FarEnd, settings: Settings, body: bytes) -> None:
+    far_end.first = [Response(200, {}, body)]
+    [(prediction, _)] = await ask(far_end, settings, "good")
+    assert prediction == "positive"
+    assert len(far_end.asked) > 1
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"\xff", b'{"data": []}', b"[[]]", b'{"status": "ok"}'])
 async def test_a_success_without_an_answer(far_end: FarEnd, settings: Settings, body: bytes) -> None:
     far_end.first = [Response(200, {}, body)]
     with pytest.raises(InvalidAnswer):
@@ -199,10 +205,10 @@ async def test_a_success_without_an_answer(far_end: FarEnd, settings: Settings, 
 @pytest.mark.parametrize(
     ("text", "kind", "match"),
     [
-        ("refuse this", InvalidAnswer, "I cannot help"),
-        ("a filtered one", InvalidAnswer, "filtered"),
+        ("refuse this", Refused, "I cannot help"),
+        ("a filtered one", Refused, "filtered"),
         ("a neutral one", InvalidAnswer, "none of the 2 labels"),
-        ("far too long", CallRefused, "maximum context length"),
+        ("far too long", Refused, "maximum context length"),
         ("I am broke", CircuitOpen, "quota"),
     ],
 )
@@ -241,7 +247,10 @@ async def test_an_answer_that_another_reason_ended(far_end: FarEnd, settings: Se
 
 
 @only("open_inference", "tei")
-async def test_one_bad_input_does_not_fail_its_neighbours(far_end: FarEnd, settings: Settings) -> None:
+async def test_one_bad_input_does_not_fail_its_neighbours(
+    far_end: FarEnd, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "CHECK_S", 0.0)
     agent = Remote(client_of(far_end, settings), RequestFormat())
     facts = (FACTS_HEADER, encode_facts(Facts(Source("requests", 0, 1))))
     records = [request(text, number, headers=[facts]) for number, text in enumerate(["good", "too long", "bad"])]

@@ -27,7 +27,7 @@ from bisupervised.agents.remote.transport import (
     Slow,
     Transport,
 )
-from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
+from bisupervised.schemas.errors import InvalidAnswer, RemoteError, Timeout
 from support.remote import Clock, probabilities
 
 MOST_BYTES = 100_000
@@ -474,12 +474,11 @@ async def test_a_failure_that_may_pass_is_tried_again_with_one_key(
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        (Response(429, {}, b""), RateLimited),
         (Response(503, {}, b""), RemoteError),
         (Slow(60.0), Timeout),
         (RESET, RemoteError),
     ],
-    ids=["429", "503", "slow", "reset"],
+    ids=["503", "slow", "reset"],
 )
 async def test_the_last_error_is_raised_when_the_tries_are_over(
     rig: Rig, client: RemoteClient, step: ScriptStep, kind: type[Exception]
@@ -498,10 +497,9 @@ async def test_the_last_error_is_raised_when_the_tries_are_over(
         (Response(400, {}, b""), CallRefused),
         (Response(200, {}, b"\x00garbage"), InvalidAnswer),
         (Response(200, {}, b"x" * (MOST_BYTES + 1)), InvalidAnswer),
-        (Response(204, {}, b""), InvalidAnswer),
         (probabilities(INPUTS[:1]), InvalidAnswer),
     ],
-    ids=["redirect", "400", "garbage", "oversized", "nothing", "too few"],
+    ids=["redirect", "400", "garbage", "oversized", "too few"],
 )
 async def test_what_would_come_again_is_asked_once(
     rig: Rig, client: RemoteClient, step: ScriptStep, kind: type[Exception]

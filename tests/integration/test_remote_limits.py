@@ -90,13 +90,13 @@ def test_while_it_is_down_the_local_answer_is_accepted_and_says_that_it_is_not_t
 
 @pytest.mark.parametrize("status", [401, 404])
 def test_a_wrong_key_or_url_stops_the_calls_and_burns_no_record(setup: Setup, status: int) -> None:
-    remote, pipeline = setup(remote=QUICK, stream={"drain_s": 30.0})
+    remote, pipeline = setup(remote=QUICK | {"breaker_cool_down_s": 30.0}, stream={"drain_s": 30.0})
     remote.refusal = (status, {})
     sent = pipeline.send([request(n) for n in range(60)])
     worker = pipeline.ready_worker()
     worker.wait_for("remote_stopped")
     all_doubted(pipeline, worker, 60)
-    time.sleep(2.0)  # two cool-downs of a breaker that would take this for a failure like others
+    time.sleep(1.0)
     assert remote.calls <= 4
     assert (pipeline.records("fallback"), committed(pipeline, "remote", "doubtful")) == ([], 0)
     began = time.monotonic()

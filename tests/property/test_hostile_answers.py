@@ -15,7 +15,7 @@ from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.tei import Tei
 from bisupervised.agents.remote.protocols.templates import parse_json
 from bisupervised.agents.remote.transport import Response
-from bisupervised.schemas.errors import InvalidAnswer, RecordError
+from bisupervised.schemas.errors import InvalidAnswer, RecordError, Refused
 from hypothesis import given
 from hypothesis import strategies as st
 from support.remotes import chat_completion, choice
@@ -106,10 +106,10 @@ def replaced(document: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 
 def reads_or_refuses(protocol: RemoteProtocol, body: bytes) -> None:
-    """An answer with a score that can be compared, or none; or `InvalidAnswer`. And as an error, only what is known."""
+    """An answer with a score that can be compared, or none; or a refusal. And as an error, only what is known."""
     try:
         [answer] = protocol.read(Response(200, {}, body), 1).answers
-    except InvalidAnswer:
+    except (InvalidAnswer, Refused):
         pass
     else:
         assert answer.prediction is not None

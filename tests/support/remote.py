@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -15,16 +16,22 @@ from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.transport import Response, Script, ScriptedTransport, ScriptStep, Sent
 
+from .virtual_time import VirtualTimeLoop
+
 
 class Clock:
-    """Seconds. Waiting on it takes no time."""
+    """Seconds. Waiting on it takes no time; where the loop's time is virtual, it passes with that."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.waits: list[float] = []
 
     def __call__(self) -> float:
-        return self.now
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # not in one
+            return self.now
+        return self.now + (loop.time() - 1000.0 if isinstance(loop, VirtualTimeLoop) else 0.0)
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

@@ -113,11 +113,11 @@ def test_a_refusal_of_everything_leaves_the_backlog_alone(status: int) -> None:
         made, transport = agent(lambda sent: next(refusals, None) or echo(sent), LimitsPolicy(in_flight=1))
         batches = [Batch(number) for number in range(3)]
         running = asyncio.create_task(made.run(given(*batches)))
-        await asyncio.sleep(500.0)
+        await asyncio.sleep(9.0)
         assert (len(transport.sent), made.hungry) == (1, False)
         assert [batch.ended for batch in batches] == [""] * 3
         assert made.statistics()["breaker"]["state"] == "stopped"
-        await asyncio.sleep(200.0)  # mended; a probe finds out
+        await asyncio.sleep(20.0)  # mended; a probe finds out
         assert [batch.ended for batch in batches] == ["answers"] * 3
         await running
 

@@ -70,51 +70,111 @@ def test_an_abandoned_probe_frees_its_place() -> None:
     assert (breaker.closed, breaker.probes) == (True, 2)
 
 
-def test_a_terminal_error_stops_all_calls_for_long_whoever_learned_it() -> None:
-    breaker = failed()
-    breaker.stop(105.0)
-    assert (breaker.state, breaker.wait_s(105.0)) == ("stopped", 600.0)
-    probe = breaker.begin(705.0)
-    breaker.failed(probe, 705.0)  # for another reason; what only a person can mend is not known to be mended
-    assert (breaker.state, breaker.wait_s(705.0)) == ("stopped", 600.0)
-    breaker.succeeded(breaker.begin(1305.0))
+def refused(breaker: Breaker, *records: str, every: bool = False, now: float = 100.0) -> Breaker:
+    """One refusal of a call about each."""
+    for record in records:
+        breaker.refused(breaker.begin(now), now, frozenset((record,)), every=every)
+    return breaker
+
+
+def answered(breaker: Breaker, now: float = 90.0) -> Breaker:
+    breaker.succeeded(breaker.begin(now))
+    return breaker
+
+
+def test_refusals_of_several_records_without_one_answer_stop_all_calls() -> None:
+    breaker = refused(Breaker(POLICY), "a", "b")
     assert breaker.closed
-    for _ in range(3):
-        breaker.failed(breaker.begin(1400.0), 1400.0)
-    assert (breaker.state, breaker.wait_s(1400.0)) == ("open", 10.0)
+    refused(breaker, "c")
+    assert (breaker.doubted, breaker.closed, breaker.admits(1e9)) == (True, False, False)
+    breaker.decide(100.0, known=False)
+    assert (breaker.state, breaker.wait_s(100.0), breaker.opened) == ("stopped", 10.0, 1)
+
+
+def test_an_answer_between_them_says_that_the_remote_is_well() -> None:
+    breaker = refused(answered(refused(Breaker(POLICY), "a", "b")), "c", "d")
+    assert breaker.closed
+
+
+def test_an_answer_to_a_call_under_way_settles_the_doubt() -> None:
+    breaker = Breaker(POLICY)
+    under_way = breaker.begin(100.0)
+    assert refused(breaker, "a", "b", "c").doubted
+    breaker.succeeded(under_way)
+    assert breaker.closed
+
+
+def test_one_record_never_stops_calls_however_often_it_is_refused() -> None:
+    breaker = refused(Breaker(POLICY), *"aaaaaaaa")
+    assert breaker.closed
+    assert breaker.blames(frozenset("a"))
+    assert not breaker.blames(frozenset("b"))
+
+
+def test_a_batch_and_its_parts_are_explained_by_one_record_in_all_of_them() -> None:
+    breaker = Breaker(POLICY)
+    for records in ("abcd", "ab", "a"):
+        breaker.refused(breaker.begin(100.0), 100.0, frozenset(records), every=False)
+    assert breaker.closed
+    breaker.refused(breaker.begin(100.0), 100.0, frozenset("cd"), every=False)
+    assert breaker.doubted
+
+
+def test_a_refusal_of_every_call_by_its_own_word_needs_no_second() -> None:
+    assert refused(Breaker(POLICY), "a", every=True).doubted
+
+
+def test_where_an_input_is_known_one_call_asks_it_at_once_and_decides() -> None:
+    breaker = refused(answered(Breaker(POLICY)), "a", "b", "c")
+    breaker.decide(100.0, known=True)
+    assert (breaker.state, breaker.accused, breaker.admits(100.0), breaker.opened) == ("probing", True, True, 0)
+    breaker.succeeded(breaker.begin(100.0))
+    assert (breaker.state, breaker.well) == ("closed", True)
+    refused(breaker, "a", "b", "c")
+    breaker.decide(100.0, known=True)
+    breaker.disproved(breaker.begin(100.0), 100.0)
+    assert (breaker.state, breaker.well, breaker.opened) == ("stopped", False, 1)
+
+
+def test_probes_of_a_remote_that_refuses_all_come_at_growing_distance_until_one_is_answered() -> None:
+    breaker, now, waits = refused(Breaker(POLICY), "a", every=True), 100.0, []
+    breaker.decide(now, known=False)
+    for _ in range(8):
+        waits.append(breaker.wait_s(now))
+        now += waits[-1]
+        breaker.refused(breaker.begin(now), now, frozenset("a"), every=False)
+    assert waits == [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0]
+    breaker.succeeded(breaker.begin(now + 600.0))
+    refused(breaker, "a", every=True, now=now)
+    breaker.decide(now, known=False)
+    assert breaker.wait_s(now) == 10.0
+
+
+def test_a_remote_that_only_asks_to_slow_down_is_asked_at_growing_distance() -> None:
+    breaker, now, waits = Breaker(POLICY), 100.0, []
+    for _ in range(2):
+        breaker.limited(breaker.begin(now), now)
+    assert breaker.closed
+    for _ in range(5):
+        breaker.limited(breaker.begin(now), now)
+        waits.append(breaker.wait_s(now))
+        now += waits[-1]
+    assert waits == [1.25, 2.5, 5.0, 10.0, 20.0]
+    breaker.succeeded(breaker.begin(now))
+    assert breaker.closed
+
+
+def test_who_does_not_wait_takes_a_limit_for_a_remote_that_is_up() -> None:
+    breaker = failed()
+    breaker.limited(breaker.begin(110.0), 110.0, waits=False)
+    assert breaker.closed
+
+
+def test_a_probe_that_is_refused_for_its_input_finds_the_remote_up() -> None:
+    assert refused(failed(), "a", now=110.0).closed
 
 
 def test_it_tells_its_state() -> None:
     breaker = failed()
     assert repr(breaker) == "<Breaker open failures=0 opened=1 probes=0>"
     assert breaker.statistics() == {"state": "open", "failures": 0, "opened": 1, "probes": 0}
-
-
-def strange(breaker: Breaker, times: int = 1) -> Breaker:
-    for _ in range(times):
-        breaker.strange(breaker.begin(100.0), 100.0)
-    return breaker
-
-
-def test_a_refusal_that_may_be_about_one_input_stops_all_calls_where_none_was_answered() -> None:
-    assert strange(Breaker(POLICY)).state == "stopped"
-
-
-def test_among_answers_it_is_about_its_input_until_there_are_too_many_in_a_row() -> None:
-    breaker = Breaker(POLICY)
-    for _ in range(10):
-        breaker.succeeded(breaker.begin(100.0))
-        assert strange(breaker, 2).state == "closed"
-    assert strange(breaker).state == "stopped"
-    breaker.begin(700.0)
-    breaker.strange(breaker.begin(700.0), 700.0)
-    assert (breaker.state, breaker.wait_s(700.0)) == ("stopped", 600.0), "the probe is refused: nothing was mended"
-
-
-def test_a_probe_that_is_refused_for_its_input_finds_the_remote_up() -> None:
-    breaker = Breaker(POLICY)
-    breaker.succeeded(breaker.begin(90.0))
-    for _ in range(3):
-        breaker.failed(breaker.begin(90.0), 90.0)
-    assert breaker.state == "open"
-    assert strange(breaker).state == "closed"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.gate import Gate, Permit
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.limiting.pace import JITTER
+from bisupervised.agents.remote.limiting.suspects import CHECK_S, Verdict
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, Terminal
-from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RemoteError, Timeout
+from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError, Timeout
 from support.virtual_time import on_virtual_time
 
 BREAKER = BreakerPolicy(failures=2, cool_down_s=10.0, terminal_cool_down_s=600.0)
 DOWN = RemoteError("down")
+NO = CallRefused("no", may_be_input=True)
 #: seconds between two calls under a limit of 60 a minute
 GAP_S = 60.0 / (60.0 * (1.0 - JITTER) - 1.0)
 
@@ -185,7 +188,7 @@ async def test_a_cancelled_probe_lets_the_next_one_probe() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [InvalidAnswer("garbage"), CallRefused("no", input_at_fault=True), RateLimited("slower"), None]
+    "error", [InvalidAnswer("garbage"), CallRefused("no", may_be_input=True), RateLimited("slower"), None]
 )
 def test_a_remote_that_says_anything_is_up(error: BaseException | None) -> None:
     @on_virtual_time
@@ -215,18 +218,138 @@ async def test_a_terminal_error_stops_all_calls_for_long() -> None:
     made = gate()
     await fails(made, Terminal("wrong key"))
     assert made.breaker.state == "stopped"
-    assert not await in_time(made, 599.0)
+    assert not await in_time(made, 9.0)
     assert await in_time(made, 2.0)
 
 
+async def refused(made: Gate, record: str, times: int = 1) -> Verdict:
+    """One call about this record is refused. Returns the verdict."""
+    return await made.hold(await refusal(made, record), times)
+
+
+async def refusal(made: Gate, record: str) -> Permit:
+    """One call about this record is refused."""
+    permit = await made.enter(1)
+    with suppress(CallRefused), permit:
+        permit.records = frozenset((record,))
+        raise NO
+    return permit
+
+
+async def asks_known(made: Gate, error: RecordError | None = None) -> None:
+    """One call that probes, as a client would make it."""
+    permit = await made.enter(1)
+    assert permit.probes
+    permit.asks_known = True
+    with suppress(CallRefused), permit:
+        if error is not None:
+            raise error
+
+
 @on_virtual_time
-async def test_an_input_that_is_not_found_stops_nobody_where_others_are_answered() -> None:
+async def test_an_input_refused_among_others_is_to_blame_once_a_later_call_is_answered() -> None:
     made = gate()
+    early = await made.enter(1)
     await call(made)
-    await fails(made, Terminal("404", may_be_input=True))
+    waiting = asyncio.create_task(refused(made, "a"))
+    await asyncio.sleep(0.1)
+    with early:
+        pass  # it began before the refusal was heard, so it says nothing about the time after it
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await call(made)
+    assert await waiting == "own"
     assert made.breaker.closed
-    await fails(made, Terminal("404", may_be_input=True))
+
+
+@on_virtual_time
+async def test_what_was_refused_before_anything_was_answered_is_asked_again() -> None:
+    made = gate()
+    waiting = asyncio.create_task(refused(made, "a"))
+    await asyncio.sleep(0.1)
+    await call(made)
+    assert await waiting == "again"
+
+
+@on_virtual_time
+async def test_an_idle_remote_is_asked_what_it_answered_before_and_the_refused_input_is_to_blame() -> None:
+    made, before = gate(), now()
+    made.knows = True
+    await call(made)
+    permit = await refusal(made, "a")
+    assert await made.hold(permit, 1) == "probe"
+    assert now() == pytest.approx(before + CHECK_S)
+    await asks_known(made)
+    assert await made.hold(permit, 1) == "own"
+
+
+@on_virtual_time
+async def test_several_refusals_and_one_of_what_was_answered_before_stop_all_calls() -> None:
+    made = gate()
+    made.knows = True
+    await call(made)
+    waiting = [asyncio.create_task(refused(made, record)) for record in "ab"]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert now() == 1000.0, "at once"
+    assert {task.result() for task in waiting if task.done()} == {"probe"}
+    await asks_known(made, NO)
     assert made.breaker.state == "stopped"
+    for task in waiting:
+        task.cancel()
+
+
+@on_virtual_time
+async def test_a_lone_input_is_asked_at_growing_distance_and_does_not_wait_for_ever() -> None:
+    made, times = Gate(breaker=BreakerPolicy(4, 10.0, 600.0), clock=asyncio.get_running_loop().time), 1
+    while await refused(made, "a", times) == "again":
+        times += 1
+    assert times == 4
+    assert now() == pytest.approx(1000.0 + 10.0 + 20.0 + 40.0, abs=0.01)
+    assert (made.held, made.breaker.opened) == (0, 0)
+
+
+@on_virtual_time
+async def test_what_waits_for_a_verdict_is_given_back_when_partitions_go() -> None:
+    made, told = gate(), list[int]()
+    made.on_held = told.append
+    waiting = asyncio.create_task(refused(made, "a"))
+    await asyncio.sleep(0.1)
+    assert made.held == 1
+    made.leave_waiting()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (made.held, told[0], told[-1]) == (0, 1, 0)
+    with pytest.raises(asyncio.CancelledError):
+        await made.hold(Permit(made, 0, 1, 0.0), 1)
+
+
+@on_virtual_time
+async def test_while_only_refused_inputs_are_left_others_are_taken_in() -> None:
+    made = gate()
+    waiting = [asyncio.create_task(refused(made, record)) for record in "ab"]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (made.breaker.state, made.admits) == ("stopped", True)
+    another = asyncio.create_task(call(made))
+    await asyncio.sleep(0)
+    assert not made.admits
+    assert await another == pytest.approx(1010.0, abs=1e-3)
+    assert [await task for task in waiting] == ["again", "again"]
+
+
+@on_virtual_time
+async def test_who_is_not_to_wait_has_no_verdict_where_nothing_is_known_and_is_sent_away_from_a_stop() -> None:
+    made = gate(waits=False)
+    assert await refused(made, "a") == "unknown"
+    with pytest.raises(CircuitOpen, match="refuses all calls"):
+        await refused(made, "b")
+
+
+@on_virtual_time
+async def test_no_more_calls_are_under_way_than_may_be() -> None:
+    made = Gate(LimitsPolicy(in_flight=2), BREAKER, clock=asyncio.get_running_loop().time)
+    began = await asyncio.gather(*(call(made, takes_s=1.0) for _ in range(4)))
+    assert began == [1000.0, 1000.0, 1001.0, 1001.0]
 
 
 def test_a_stop_is_logged_once_with_its_action(caplog: pytest.LogCaptureFixture) -> None:
@@ -317,6 +440,6 @@ async def test_it_tells_who_waits() -> None:
     await asyncio.sleep(0)
     assert made.statistics()["waiting"] == 1
     assert repr(made).startswith("<Gate waiting=1 <Breaker closed")
-    assert set(made.statistics()) == {"waiting", "limits", "breaker"}
+    assert set(made.statistics()) == {"waiting", "held", "limits", "breaker"}
     made.close()
     waiting.cancel()

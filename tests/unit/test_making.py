@@ -9,6 +9,7 @@ from bisupervised.agents.answers import ClassReading
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import CachePolicy
+from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import flow
 from bisupervised.streams.plane.policy import PlanePolicy
 from bisupervised.streams.settings.file import load_settings
@@ -55,6 +56,18 @@ def test_the_local_model_is_read_as_the_settings_say(
     assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
     assert local._supervisor.name == supervisor
     local.close()
+
+
+@pytest.mark.parametrize(("written", "given"), [("", None), ("a text", "a text"), ("[0.5, 1]", [0.5, 1]), ("7", 7)])
+def test_a_probe_is_json_or_text(written: str, given: object) -> None:
+    assert making._probe(written) == given
+
+
+def test_a_probe_that_cannot_be_asked_refuses_to_start(tmp_path: Path) -> None:
+    given = settings(tmp_path, "probabilities", "max_softmax", "")
+    remote = given.remote.model_copy(update={"probe": "a text, where numbers are wanted"})
+    with pytest.raises(ConfigurationError, match=r"\[remote\] probe"):
+        making.make_remote(given.model_copy(update={"remote": remote}), configuration_of(given).terms)
 
 
 @pytest.fixture

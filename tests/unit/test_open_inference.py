@@ -223,13 +223,13 @@ def test_a_failure_that_may_pass_has_its_class_and_the_servers_wish(status: int,
 
 
 @pytest.mark.parametrize(
-    ("status", "input_at_fault"),
+    ("status", "may_be_input"),
     [(400, True), (413, True), (422, True), (301, False)],
 )
-def test_a_refusal_tells_whose_fault_it_is(status: int, input_at_fault: bool) -> None:
+def test_a_refusal_tells_whose_fault_it_is(status: int, may_be_input: bool) -> None:
     with pytest.raises(CallRefused) as caught:
         OpenInference("big").raise_for(Response(status, {}, b""))
-    assert caught.value.input_at_fault is input_at_fault
+    assert caught.value.may_be_input is may_be_input
 
 
 @pytest.mark.parametrize("body", [b"<html>" + b"x" * 10_000, b"\xff" * 1000, b'{"error": 3}'])

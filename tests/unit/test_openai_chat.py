@@ -15,7 +15,7 @@ from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
 from bisupervised.agents.remote.retry import CallRefused, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
-from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, Refused, RemoteError
 from support.remotes import chat_completion, choice, token
 
 MEAN = "token_mean"
@@ -181,11 +181,9 @@ JSON = OpenAIChat("m", response_format="json_schema", json_schema=SCHEMA, answer
     ("chat", "given", "match"),
     [
         (OpenAIChat("m"), choice("a", finish_reason="length"), "'length'"),
-        (OpenAIChat("m"), choice("a", finish_reason="content_filter"), "'content_filter'"),
         (OpenAIChat("m"), choice("a", finish_reason=None), "None"),
         (OpenAIChat("m"), choice(None, finish_reason="tool_calls"), "'tool_calls'"),
         (OpenAIChat("m"), choice("a", tool_calls=[{"id": "1"}]), "calls a tool"),
-        (OpenAIChat("m"), choice(None, refusal="I will not"), "refuses to answer: I will not"),
         (OpenAIChat("m"), choice(None), "empty"),
         (OpenAIChat("m"), choice(" \n"), "empty"),
         (OpenAIChat("m", labels=("cat", "dog"), exact=True), choice("Cat"), "'Cat' is none of the 2 labels"),
@@ -246,8 +244,8 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(403), Terminal),
         (failed(402), Terminal),
         (failed(400, "no_db_connection"), Terminal),
-        (failed(400, "context_length_exceeded"), CallRefused),
-        (failed(400, "content_filter"), InvalidAnswer),
+        (failed(400, "context_length_exceeded"), Refused),
+        (failed(400, "content_filter"), Refused),
         (failed(404, "model_not_found"), Terminal),
         (failed(500), RemoteError),
         (failed(529), RemoteError),
@@ -305,8 +303,21 @@ def test_content_without_text_is_empty(content: Any) -> None:
         read(OpenAIChat("m"), choice(content))
 
 
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (choice("a", finish_reason="content_filter"), "ended with 'content_filter'"),
+        (choice("", finish_reason="SAFETY"), "ended with 'SAFETY'"),
+        (choice(None, refusal="I will not"), "refuses to answer: I will not"),
+    ],
+)
+def test_what_is_withheld_is_refused(given: dict[str, Any], match: str) -> None:
+    with pytest.raises(Refused, match=match):
+        read(OpenAIChat("m"), given)
+
+
 def test_a_part_may_be_a_refusal() -> None:
-    with pytest.raises(InvalidAnswer, match="refuses to answer: never"):
+    with pytest.raises(Refused, match="refuses to answer: never"):
         read(OpenAIChat("m"), choice([{"type": "refusal", "refusal": "never"}]))  # type: ignore[arg-type]  # a list
 
 
@@ -675,7 +686,6 @@ def test_several_answers_in_one_stream() -> None:
         (streamed(*STREAM[:3], done=False), "not whole"),
         (streamed(*STREAM[:3])[:-40], "cannot be read|not whole"),
         (streamed(delta("a", tool_calls=[{"index": 0}], finish_reason="tool_calls")), "calls a tool"),
-        (streamed(delta(refusal="ne"), delta(refusal="ver", finish_reason="stop")), "refuses to answer: never"),
         (streamed(delta("a", finish_reason="length")), "'length'"),
         (b"data: {\n\n", "cannot be read"),
         (b"data: [DONE]\n\n", "0 answers"),
@@ -699,3 +709,10 @@ def test_no_answer_holds_up_the_worker(content: str) -> None:
         with suppress(InvalidAnswer):
             read(chat, told(content, *tokens))
         assert time.process_time() - began < 1.0
+
+
+def test_a_stream_may_be_a_refusal() -> None:
+    with pytest.raises(Refused, match="refuses to answer: never"):
+        OpenAIChat("m").read(
+            Response(200, {}, streamed(delta(refusal="ne"), delta(refusal="ver", finish_reason="stop"))), 1
+        )

@@ -142,17 +142,19 @@ SPOILT = [Response(200, {}, b"garbage"), Response(400, {}, b""), Response(422, {
 
 @pytest.mark.parametrize("step", SPOILT)
 @pytest.mark.parametrize("bad", range(5))
+@on_virtual_time
 async def test_one_bad_input_does_not_fail_its_neighbours(step: Response, bad: int) -> None:
     agent, transport = remote(spoiled_by(lambda row: row == [1.0, 0.0], step))
     inputs = [[0.5, 0.5] if number != bad else [1.0, 0.0] for number in range(5)]
     outcomes = await agent.answer([doubtful(given, number) for number, given in enumerate(inputs)])
     assert [outcome.to for outcome in outcomes] == ["fallback" if n == bad else "answers" for n in range(5)]
     assert [facts_in(outcome).source.offset for outcome in outcomes] == list(range(5))
-    assert reasons(outcomes)[bad] == (b"invalid_answer" if step.status == 200 else b"remote_error")
+    assert reasons(outcomes)[bad] == (b"invalid_answer" if step.status == 200 else b"refused")
     keys = [sent.headers["idempotency-key"] for sent in transport.sent]
     assert len(set(keys)) == len(keys)
 
 
+@on_virtual_time
 async def test_every_call_made_for_an_input_is_counted_across_the_halves() -> None:
     agent, _ = remote(spoiled_by(lambda row: row == [1.0, 0.0], Response(200, {}, b"garbage")))
     outcomes = await agent.answer([doubtful([1.0, 0.0], 0), doubtful([0.5, 0.5], 1)])

@@ -17,10 +17,10 @@ from bisupervised.agents.remote.protocol import Reply
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
-from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, Terminal
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, ScriptStep, Sent, Slow
 from bisupervised.schemas.budget import NOTHING, Amount
-from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, RemoteError, Timeout
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, Refused, RemoteError, Timeout
 from support.remote import Clock, client, client_of, echo, probabilities
 from support.remotes import answered, chat_completion, choice
 from support.virtual_time import on_virtual_time
@@ -202,7 +202,7 @@ async def test_a_terminal_error_is_waited_out_and_burns_nothing() -> None:
     opened = Gate(breaker=BreakerPolicy(5, 10.0, 600.0), clock=loop.time)
     made = RemoteClient(transport, OpenInference("big"), ClientPolicy("http://x"), gate=opened, clock=loop.time)
     assert len(await made.ask(INPUTS, "a-key", None, Bill())) == 2
-    assert loop.time() == pytest.approx(2200.0, abs=0.1)
+    assert loop.time() == pytest.approx(1030.0, abs=0.1)
 
 
 @on_virtual_time
@@ -325,9 +325,13 @@ async def test_between_two_large_answers_the_event_loop_has_its_turn(
 
 
 async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again() -> None:
-    made, transport = client([GOOD, Response(404, {}, b""), GOOD], Clock())
+    made, transport = client([GOOD, Response(404, {}, b""), GOOD, GOOD], Clock())
     await made.ask(INPUTS, "a-key", None, Bill())
-    with pytest.raises(Terminal, match="404"):
-        await made.ask(INPUTS, "b-key", None, Bill())
+    bill = Bill()
+    with pytest.raises(Refused, match="404"):
+        await made.ask(INPUTS[:1], "b-key", None, bill)
     await made.ask(INPUTS, "c-key", None, Bill())
-    assert len(transport.sent) == 3
+    keys = [sent.headers["idempotency-key"] for sent in transport.sent]
+    assert [key[:5] for key in keys] == ["a-key", "b-key", "a-key", "c-key"], "what was answered before tells"
+    assert keys[2] == f"{keys[0]}~probe-1", "under a key of its own, so that no server answers it from memory"
+    assert bill.calls == 1, "the probe is not on the bill of the one that it was about"

@@ -7,9 +7,13 @@ from bisupervised.agents.remote.retry import (
     OutOfTime,
     RetryPolicy,
     Terminal,
+    Unclear,
     backoff_s,
     failure,
+    failure_by_code,
+    is_refusal,
     may_pass,
+    own_of,
     retry_after_s,
 )
 from bisupervised.schemas.errors import (
@@ -18,6 +22,7 @@ from bisupervised.schemas.errors import (
     InvalidRequest,
     RateLimited,
     RecordError,
+    Refused,
     RemoteError,
     Timeout,
 )
@@ -80,8 +85,8 @@ def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float |
         (RemoteError("x"), True),
         (RateLimited("x"), True),
         (Timeout("x"), True),
-        (CallRefused("x", input_at_fault=True), False),
-        (CallRefused("x", input_at_fault=False), False),
+        (CallRefused("x", may_be_input=True), False),
+        (CallRefused("x", may_be_input=False), False),
         (Terminal("x"), False),
         (CircuitOpen("x"), False),
         (OutOfTime("x"), False),
@@ -95,7 +100,7 @@ def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None
 
 
 def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
-    assert CallRefused("x", input_at_fault=True).reason == "remote_error"
+    assert CallRefused("x", may_be_input=True).reason == "remote_error"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,9 @@ def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
         (405, {}, None, Terminal),
         (410, {}, None, CallRefused),
         (422, {}, "insufficient", CallRefused),
+        (400, {}, "content_policy_violation", Refused),
+        (413, {}, "string_above_max_length", Refused),
+        (500, {}, "content_filter", RemoteError),
         (401, {}, None, Terminal),
         (403, {}, None, Terminal),
         (429, {}, "insufficient_quota", Terminal),
@@ -136,8 +144,47 @@ def test_a_failure_carries_the_servers_wish() -> None:
     assert error.retry_after_s == 0.25
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 405])
-def test_only_what_is_not_found_may_be_about_one_input(status: int) -> None:
-    error = failure(status, {}, "")
-    assert isinstance(error, Terminal)
-    assert error.may_be_input == (status in (404, 405))
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 422, 451])
+def test_what_is_the_inputs_own_is_refused(status: int) -> None:
+    error = failure(status, {}, "no")
+    assert is_refusal(error)
+    assert isinstance(own_of(error), Refused)
+
+
+@pytest.mark.parametrize(("status", "headers"), [(301, {}), (500, {"x-should-retry": "false"})])
+def test_what_can_hardly_be_the_inputs_own_keeps_its_reason(status: int, headers: dict[str, str]) -> None:
+    error = failure(status, headers, "no")
+    assert is_refusal(error)
+    assert own_of(error) is error
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [
+        (["429"], RateLimited),
+        (["rate_limit_error"], RateLimited),
+        (["RESOURCE_EXHAUSTED"], RateLimited),
+        (["502"], RemoteError),
+        (["overloaded_error"], RemoteError),
+        (["server_error"], RemoteError),
+        (["504", "timeout"], RemoteError),
+        (["401"], Terminal),
+        (["authentication_error"], Terminal),
+        (["insufficient_quota", "429"], Terminal),
+        (["429", "insufficient_quota"], Terminal),
+        (["invalid_request_error"], CallRefused),
+        (["400"], CallRefused),
+        (["not_found_error"], Terminal),
+        (["content_filter"], Refused),
+        (["400", "context_length_exceeded"], Refused),
+        (["1113"], Unclear),
+        (["200"], Unclear),
+        ([], Unclear),
+    ],
+)
+def test_a_failure_in_a_success_is_what_its_code_says(codes: list[str], kind: type) -> None:
+    assert type(failure_by_code(codes, {}, "text")) is kind
+
+
+def test_what_does_not_say_what_it_is_may_pass() -> None:
+    assert may_pass(Unclear("x"))

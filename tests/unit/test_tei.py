@@ -100,7 +100,7 @@ def test_a_failure_is_classified_once(status: int, error_type: str, kind: type[E
 def test_a_refused_batch_may_fare_better_in_halves() -> None:
     with pytest.raises(CallRefused) as caught:
         Tei().raise_for(Response(413, {}, b""))
-    assert caught.value.input_at_fault
+    assert caught.value.may_be_input
 
 
 def test_the_estimate_is_a_token_per_four_bytes() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ....schemas.errors import InvalidAnswer, InvalidRequest, RecordError, Refused
 from ...answers import Answer
 from ...supervision.scores import SCORES, fitting, max_softmax, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, raise_for_status, tokens_in
+from ..retry import WITHHELD, NotAnAnswer
 from ..transport import Response
 from .json_paths import find
 from .labels import one_of
@@ -124,7 +125,7 @@ class GenericJson:
             document = orjson.loads(response.body)
         except orjson.JSONDecodeError as error:
             said = complaint_in(response.body).text
-            raise InvalidAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
+            raise NotAnAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
         found = self._found(document, asked)
         model = _optional(document, self.model_path)
         return Reply([self._answer(each) for each in found], brief(model or self.model), self._usage(document))
@@ -137,22 +138,22 @@ class GenericJson:
         try:
             found = find(document, self.answers)
         except LookupError as error:
-            raise InvalidAnswer(f"the response has no {self.answers!r}{_said(document)}") from error
+            raise NotAnAnswer(f"the response has no {self.answers!r}{_said(document)}") from error
         if not self.batched:
             return [found]
         if not isinstance(found, list) or len(found) != asked:
             count = len(found) if isinstance(found, list) else "no list of"
-            raise InvalidAnswer(f"{count} answers to {asked} inputs")
+            raise NotAnAnswer(f"{count} answers to {asked} inputs")
         return found
 
     def _answer(self, each: Any) -> Answer:  # noqa: ANN401  # any JSON value
         for path, allowed in self.require.items():
             if (standing := _optional(each, path)) not in allowed:
-                raise InvalidAnswer(f"{path} is {brief(standing)[:40]!r}, not one of {list(allowed)}")
+                raise _unmet(standing)(f"{path} is {brief(standing)[:40]!r}, not one of {list(allowed)}")
         try:
             prediction = find(each, self.prediction)
         except LookupError as error:
-            raise InvalidAnswer(f"the answer has no {self.prediction!r}{_said(each)}") from error
+            raise NotAnAnswer(f"the answer has no {self.prediction!r}{_said(each)}") from error
         if prediction is None:
             raise InvalidAnswer(f"{self.prediction} is null")
         return Answer(one_of(prediction, self.labels, exact=self.exact), self._score(each))
@@ -168,6 +169,13 @@ class GenericJson:
             return usable(TRANSFORMS[self.transform](np.asarray(standing, dtype=np.float64)))
         except (ValueError, TypeError, RecursionError) as error:
             raise InvalidAnswer(f"{self.score}: {error}") from error
+
+
+def _unmet(standing: Any) -> type[RecordError]:  # noqa: ANN401  # any JSON value
+    """What it is that a requirement is not met: nothing stands there, the answer was withheld, or it is not whole."""
+    if standing is None:
+        return NotAnAnswer
+    return Refused if isinstance(standing, str) and standing.lower() in WITHHELD else InvalidAnswer
 
 
 def _is_numeric(value: Any) -> bool:  # noqa: ANN401  # any JSON value

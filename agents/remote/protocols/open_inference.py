@@ -13,10 +13,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ....schemas.errors import InvalidRequest
 from ...answers import Answer, ClassReading, read_classes
 from ...supervision.scores import usable
 from ..protocol import SAID_CHARS, Call, Reply, complaint_in, raise_for_status
+from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
 from .text_classes import read_texts
@@ -116,11 +117,11 @@ class OpenInference:
             document = _answered.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(response.body).text
-            raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
+            raise NotAnAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         try:
             answers = self._answers(document, asked)
         except (ValueError, TypeError, OverflowError) as error:
-            raise InvalidAnswer(f"the output {self.output_name!r} is no answer: {error}") from error
+            raise NotAnAnswer(f"the output {self.output_name!r} is no answer: {error}") from error
         name = document.model_name or self.model
         model = f"{name}@{document.model_version}" if document.model_version else name
         return Reply(answers, model[:SAID_CHARS])

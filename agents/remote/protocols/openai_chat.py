@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 import orjson
 
-from ....schemas.errors import InvalidAnswer, InvalidRequest
+from ....schemas.errors import InvalidAnswer, InvalidRequest, Refused
 from ...answers import Answer
 from ...supervision.sample_scores import agreement, modal
 from ...supervision.scores import SCORES, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
+from ..retry import WITHHELD, NotAnAnswer
 from ..transport import Response
 from .answer_tokens import Token, Unscored, evened, label_probabilities, tokens_of, tokens_told
 from .event_streams import whole
@@ -25,8 +26,6 @@ from .templates import Template, parse, values_of
 from .wrapping import refusal_in, text_in, unwrapped
 
 ResponseFormat = Literal["text", "json_object", "json_schema"]
-#: codes of a 400 that are the remote's refusal to answer this input
-_REFUSAL_CODES = ("content_filter", "content_policy_violation")
 
 
 #: words of `finish_reason` for a whole answer, in any case: OpenAI's first, then what others write for it
@@ -168,10 +167,7 @@ class OpenAIChat:
     def raise_for(self, response: Response) -> None:
         if response.succeeded:
             return
-        said, code = complaint_in(response.body)
-        if response.status == 400 and code in _REFUSAL_CODES:
-            raise InvalidAnswer(f"the remote refuses to answer: {said}")
-        raise_for_status(response, said, code)
+        raise_for_status(response, *complaint_in(response.body))
 
     def read(self, response: Response, asked: int) -> Reply:
         body = whole(response.body)
@@ -179,7 +175,7 @@ class OpenAIChat:
             completion = _completion.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(body).text
-            raise InvalidAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
+            raise NotAnAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
         if asked != 1 or len(completion.choices) != self._choices:
             raise InvalidAnswer(f"{len(completion.choices)} answers instead of {self._choices}")
         answer = self._answer(completion.choices)
@@ -220,10 +216,12 @@ class OpenAIChat:
         content = text_in(message.content)
         refusal = message.refusal or refusal_in(message.content)
         if refusal:
-            raise InvalidAnswer(f"the remote refuses to answer: {brief(refusal)[:_SHOWN_CHARS]}")
+            raise Refused(f"the remote refuses to answer: {brief(refusal)[:_SHOWN_CHARS]}")
         if message.tool_calls:
             raise InvalidAnswer(f"the answer calls a tool: {_shown(message.tool_calls)}")
         ended = choice.finish_reason
+        if isinstance(ended, str) and ended.lower() in WITHHELD:
+            raise Refused(f"the remote withholds the answer: it ended with {ended!r}: {_shown(content)}")
         if not isinstance(ended, str) or ended.lower() not in {*WHOLE, *map(str.lower, self.finish_reasons)}:
             raise InvalidAnswer(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}")
         if not content.strip():

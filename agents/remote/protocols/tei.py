@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import orjson
 
-from ....schemas.errors import InvalidAnswer, InvalidRequest, RemoteError
+from ....schemas.errors import InvalidRequest, RemoteError
 from ...answers import Answer, ClassReading, read_classes
 from ..protocol import Call, Reply, Usage, complaint_in, raise_for_status, tokens_in
+from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
 
@@ -73,9 +74,9 @@ class Tei:
             rows = _answered.decode(response.body)
             answers = self._answers(rows, asked)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
+            raise NotAnAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
         except ValueError as error:
-            raise InvalidAnswer(f"the answer is none: {error}") from error
+            raise NotAnAnswer(f"the answer is none: {error}") from error
         return Reply(answers, self.model, _usage(response.headers.get("x-compute-tokens", "")))
 
     def _answers(self, rows: Sequence[Sequence[_Class]], asked: int) -> list[Answer]:
