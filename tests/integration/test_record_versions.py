@@ -15,6 +15,9 @@ from bisupervised.schemas.records import FACTS_HEADER, VERSION
 from support.interface import Interface
 from support.pipeline import Pipeline, Setup, Worker, check_exactly_once, check_kinds, mixed, request, wait_until
 
+#: the neighbour replaces the records before anything else has read them
+pytestmark = pytest.mark.fresh
+
 NOW, NEXT, AFTER = VERSION, VERSION + 1, VERSION + 2
 ADDED = "added"
 
