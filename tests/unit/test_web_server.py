@@ -31,6 +31,7 @@ class Monitor:
     def __init__(self, view: WorkerView) -> None:
         self.shown = view
         self.answered = {"local": 0.0}
+        self.refusal = ""
 
     def view(self) -> WorkerView:
         return self.shown
