@@ -113,11 +113,12 @@ TRICKS: list[Trick] = [
     ),
     *_transient("remote_error", "length is no number", "two lengths", "length too short", "500 huge", weight=0.3),
     *_transient("timeout", "hangs", "drips", "drips headers", weight=0.05),
-    *_final("invalid_answer", "html", "NaN", "Infinity", "minus Infinity", "1e999", "error inside", "error text"),
-    *_final("invalid_answer", "nothing", "204", "null", "a list", "a text", "wrong name", "no outputs", "two answers"),
+    *_final("invalid_answer", "html", "NaN", "Infinity", "minus Infinity", "1e999"),
+    *_transient("remote_error", "error inside", "error text", "nothing", "204", "null", "no outputs", "two responses"),
+    *_final("invalid_answer", "a list", "a text", "wrong name", "two answers"),
     *_final("invalid_answer", "no answers", "wrong shape", "negative shape", "huge shape", "shape of text"),
     *_final("invalid_answer", "score of text", "score of truth", "score of digits", "prediction null"),
-    *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes", "two responses"),
+    *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes"),
     *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br"),
     *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1),
     *_final(
@@ -125,7 +126,8 @@ TRICKS: list[Trick] = [
     ),
     *_final("no_confidence", "no score", "score null"),
     *_final("remote_error", "301", "302", "303", "307", "308", "302 elsewhere", "307 elsewhere", "302 nowhere"),
-    *_final("remote_error", "400", "404", "405", "410", "413", "418", "422", "431", "500 do not retry", "304", "101"),
+    *_final("refused", "400", "404", "405", "410", "413", "418", "422", "431"),
+    *_final("remote_error", "500 do not retry", "304", "101"),
 ]
 BY_NAME: Mapping[str, Trick] = {trick.name: trick for trick in TRICKS}
 #: the call with which it goes down, and for how many seconds
