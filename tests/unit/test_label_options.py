@@ -10,10 +10,12 @@ import pytest
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limiting import suspects
 from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.retry import CallRefused
 from bisupervised.agents.remote.transport import Response, ScriptedTransport, Sent
+from bisupervised.schemas.errors import Refused
 from support.remotes import answered, chat_completion, choice
 
 LABELLED = OpenAIChat("m", labels=("no", "yes"), form=LabelForm("json_schema", learns=True))
@@ -65,16 +67,18 @@ async def test_an_option_that_is_refused_is_not_the_end_and_is_learned(
     assert client.gate.breaker.closed
 
 
-async def test_a_refused_input_teaches_nothing() -> None:
+async def test_a_refused_input_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suspects, "CHECK_S", 0.0)
     server = Taking("response_format")
     client, _ = asking(server)
     with pytest.raises(CallRefused, match="not supported"):
         await client.ask(["bad"], "1", None, Bill())
     assert [by for _, by in server.asked] == ["response_format", "grammar", "prompt"]
     await client.ask(["good"], "2", None, Bill())
-    with pytest.raises(CallRefused):
+    with pytest.raises(Refused):
         await client.ask(["bad"], "3", None, Bill())
-    assert [by for _, by in server.asked[3:]] == ["response_format"] * 2, "and once an option is taken, it is settled"
+    asked = [("good", "response_format"), ("bad", "response_format"), ("good", "response_format")]
+    assert server.asked[3:] == asked, "once an option is taken, it is settled, also for the probe that blames the input"
 
 
 async def test_many_calls_at_once_learn_the_same_and_stop_nothing() -> None:
