@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import dropwhile
 from reprlib import Repr
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -17,6 +18,8 @@ from .transport import Response
 SAID_CHARS = 200
 #: largest body in which a failure's account is looked for, bytes: what takes longer to parse is none
 _ACCOUNT_BYTES = 64 * 1024
+#: how Python's account of a failure begins, and each place in it; what failed stands at the end
+_TRACEBACK, _FRAME = "Traceback (most recent call last):", 'File "'
 #: bytes of text that make a token, in `estimate`: about 4 in English, fewer in most other languages
 BYTES_PER_TOKEN = 4
 #: writes what may be deep or long; it goes no deeper and no longer than a reader would
@@ -145,7 +148,20 @@ def complaint_in(body: bytes) -> Complaint:
         found = complaint_of(orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b""))
     except orjson.JSONDecodeError:
         found = Complaint()
-    return found if found.text else found._replace(text=body[:SAID_CHARS].decode("utf-8", "replace").strip())
+    if found.text:
+        return found
+    part = body[: _ACCOUNT_BYTES if body.startswith(_TRACEBACK.encode()) else SAID_CHARS]
+    return found._replace(text=brief(_without_frames(part.decode("utf-8", "replace").strip())))
+
+
+def _without_frames(text: str) -> str:
+    """What failed, where the text is a traceback of Python; else the text."""
+    if not text.startswith(_TRACEBACK):
+        return text
+    lines = text.splitlines()
+    last = max((index for index, line in enumerate(lines) if line.lstrip().startswith(_FRAME)), default=0)
+    told = dropwhile(lambda line: line.startswith("    "), lines[last + 1 :])  # the line of code, and marks below it
+    return " ".join(line.strip() for line in told) or text
 
 
 def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
@@ -158,7 +174,8 @@ def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
     text = error if isinstance(error, str) else inner.get("message") or inner.get("detail") or inner.get("msg")
     named = [inner[name] for name in ("code", "type", "error_type") if isinstance(inner.get(name), str)]
     known = [code for code in named if code in TERMINAL_CODES or code in REFUSAL_CODES]
-    return Complaint("" if text is None else brief(text), (known or named or [""])[0])
+    told = _without_frames(text) if isinstance(text, str) else text
+    return Complaint("" if told is None else brief(told), (known or named or [""])[0])
 
 
 def failure_in(response: Response, error: InvalidAnswer) -> RecordError:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 #: in a shape, a length that each call has of its own
 _ANY = -1
+#: what MLServer's runtime for Hugging Face says of its tensors of text: of the input, and how its outputs are written.
+#: It answers otherwise: several texts are taken as `_TEXTS` alone, and the output is always `_ANSWERS`
+_SAYS, _WRITES = "args", "hg_json"
+_TEXTS, _ANSWERS = "array_inputs", "output"
 
 
 class _Tensor(NamedTuple):
@@ -21,11 +25,15 @@ class _Tensor(NamedTuple):
 
     datatype: str
     shape: tuple[int, ...] | None  #: None where it says none that can be read
+    content: Any  #: what MLServer says of the data's form, beside their type
 
 
 def described(document: Any, remote: RemoteSettings, sample: Any = None) -> Iterator[Finding]:  # noqa: ANN401  # any JSON
     """Where the model's tensors are not those of the settings, and what to set. `sample`: an input, if known."""
     inputs, outputs = _tensors(document, "inputs"), _tensors(document, "outputs")
+    if _SAYS in inputs and any(tensor.content == _WRITES for tensor in outputs.values()):
+        yield from _of_hugging_face(remote)
+        return
     taken = inputs.get(remote.input_name)
     if inputs and (taken is None or taken.datatype != remote.datatype):
         says = ", ".join(f"{name!r} of {tensor.datatype}" for name, tensor in inputs.items())
@@ -41,6 +49,19 @@ def described(document: Any, remote: RemoteSettings, sample: Any = None) -> Iter
         )
     elif given is not None and given.shape is not None and remote.output != "scored" and given.datatype != "BYTES":
         yield from _of_classes(given.shape, remote)
+
+
+def _of_hugging_face(remote: RemoteSettings) -> Iterator[Finding]:
+    """Its inputs and its output have other names than it says; texts may come as a row or as a column."""
+    alone = remote.input_name == _SAYS and remote.batch_size == 1
+    if remote.input_name != _TEXTS and not alone:
+        why = f"is MLServer's runtime for Hugging Face, which takes several texts in a call as {_TEXTS!r} alone"
+        yield fault("remote", f'{why}: set [remote] input_name = "{_TEXTS}"')
+    if remote.datatype != "BYTES":
+        yield fault("remote", f'takes texts, not {remote.datatype}: set [remote] datatype = "BYTES"')
+    if remote.output_name != _ANSWERS:
+        why = f"is MLServer's runtime for Hugging Face, whose output is {_ANSWERS!r} whatever it says"
+        yield fault("remote", f'{why}: set [remote] output_name = "{_ANSWERS}"')
 
 
 def _of_input(shape: tuple[int, ...], remote: RemoteSettings, sample: Any) -> Iterator[Finding]:  # noqa: ANN401  # any JSON
@@ -92,9 +113,13 @@ def _tensors(document: Any, side: str) -> dict[str, _Tensor]:  # noqa: ANN401  #
     """The tensors by name, of what follows the protocol."""
     listed = document.get(side) if isinstance(document, dict) else None
     tensors = [tensor for tensor in listed if isinstance(tensor, dict)] if isinstance(listed, list) else []
-    return {
-        str(tensor.get("name")): _Tensor(str(tensor.get("datatype")), _shape(tensor.get("shape"))) for tensor in tensors
-    }
+    return {str(tensor.get("name")): _tensor(tensor) for tensor in tensors}
+
+
+def _tensor(told: dict[str, Any]) -> _Tensor:
+    parameters = told.get("parameters")
+    content = parameters.get("content_type") if isinstance(parameters, dict) else None
+    return _Tensor(str(told.get("datatype")), _shape(told.get("shape")), content)
 
 
 def _shape(told: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # as above

@@ -19,17 +19,20 @@ from bisupervised.agents.remote.asking import Bill, RemoteAnswer
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.gate import Gate
-from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, RetryPolicy
+from bisupervised.agents.remote.retry import CallRefused, CircuitOpen, NotAnAnswer, RetryPolicy
 from bisupervised.agents.remote.transport import AiohttpTransport
 from bisupervised.schemas.codec import RequestFormat, encode_facts
 from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError, RemoteError
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
+from bisupervised.streams.commands.check_remote import look_at_remote
+from bisupervised.streams.commands.findings import Finding
 from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.protocols import make_protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from software import BUILD, LITELLM, LLAMA, MASTER_KEY, MLSERVER, NotConforming, Software, running
+from software import BUILD, HUGGING_FACE, LITELLM, LLAMA, MASTER_KEY, MLSERVER, NotConforming, Software, running
 
 REPORT = BUILD.parent / "conformance.json"
 LABELS = ["negative", "positive"]
@@ -60,12 +63,17 @@ def check(software: Software, name: str) -> Callable[[Check], Check]:
     return register
 
 
-def client(url: str, key: str | None = None, **remote: Any) -> RemoteClient:
-    """As a worker with these settings of [remote] makes it."""
+def settings_of(url: str, **remote: Any) -> Settings:
+    """With these of [remote]."""
     given = {"url": url, "threshold": 0.5} | remote
     env = {f"BISUPERVISED_REMOTE__{name.upper()}": _written(value) for name, value in given.items()}
-    local = {"BISUPERVISED_LOCAL__MODEL": "none:none", "BISUPERVISED_LOCAL__THRESHOLD": "0.5"}
-    settings = load_settings(None, env | local)
+    local = {"MODEL": "none:none", "THRESHOLD": "0.5", "WARM_UP": '["good"]'}
+    return load_settings(None, env | {f"BISUPERVISED_LOCAL__{name}": value for name, value in local.items()})
+
+
+def client(url: str, key: str | None = None, **remote: Any) -> RemoteClient:
+    """As a worker with these settings of [remote] makes it."""
+    settings = settings_of(url, **remote)
     transport = AiohttpTransport(connections=4)
     policy = ClientPolicy(url, timeout_s=60.0, retry=RetryPolicy(tries=2, backoff_first_s=0.05))
     keyed = transport if key is None else Authorized(transport, key)
@@ -91,11 +99,11 @@ async def ask(made: RemoteClient, inputs: Sequence[Any], bill: Bill | None = Non
         return await made.ask(inputs, "a-key", None, bill or Bill())
 
 
-async def fails(made: RemoteClient, kind: type[RecordError], *, calls: int) -> str:
+async def fails(made: RemoteClient, kind: type[RecordError], *, calls: int, inputs: Sequence[Any] = ("good",)) -> str:
     """That asking fails just so, after so many calls."""
     bill = Bill()
     try:
-        answers = await ask(made, ["good"], bill)
+        answers = await ask(made, inputs, bill)
     except RecordError as error:
         expect(type(error), kind)
         expect(bill.calls, calls)
@@ -176,7 +184,95 @@ async def no_model(url: str) -> str:
 
 @check(MLSERVER, "an output that the model does not have")
 async def no_output(url: str) -> str:
-    return await fails(sentiment(url, output_name="other"), InvalidAnswer, calls=1)
+    return await fails(sentiment(url, output_name="other"), NotAnAnswer, calls=1)
+
+
+#: what the runtime takes and gives, which is not what it says
+_CLASSIFIER: dict[str, Any] = {
+    "model": "classifier",
+    "datatype": "BYTES",
+    "input_name": "array_inputs",
+    "output_name": "output",
+    "labels": LABELS,
+}
+
+
+async def _classified(url: str, **more: Any) -> str:
+    """Texts in one call: each answer is its own, and has the probability of its class."""
+    bill = Bill()
+    answers = await ask(client(url, **_CLASSIFIER | more), ["a good film", "bad", "the bad book", "good"], bill)
+    expect([answer.prediction for answer in answers], ["positive", "negative", "negative", "positive"])
+    expect(all(answer.score is not None and 0.9 < answer.score < 1.0 for answer in answers), True)
+    expect((bill.calls, answers[0].model), (1, "classifier"))
+    return shown(answers)
+
+
+@check(HUGGING_FACE, "texts in one call, a class and its score back as JSON")
+async def classified(url: str) -> str:
+    return await _classified(url)
+
+
+@check(HUGGING_FACE, "texts as a column")
+async def classified_column(url: str) -> str:
+    return await _classified(url, input_shape="column")
+
+
+@check(HUGGING_FACE, "without labels, its own names of the classes")
+async def unnamed(url: str) -> str:
+    answers = await ask(client(url, **_CLASSIFIER | {"labels": []}), ["good", "bad"])
+    expect([answer.prediction for answer in answers], ["POSITIVE", "NEGATIVE"])
+    return shown(answers)
+
+
+@check(HUGGING_FACE, "a score that needs every class has no value")
+async def one_class(url: str) -> str:
+    [answer] = await ask(client(url, **_CLASSIFIER, supervisor="pcs"), ["good"])
+    expect((answer.prediction, answer.score), ("positive", None))
+    expect("told one class" in answer.unscored, True)
+    return answer.unscored
+
+
+@check(HUGGING_FACE, "labels that are not its classes")
+async def other_classes(url: str) -> str:
+    return await fails(client(url, **_CLASSIFIER | {"labels": ["up", "down"]}), NotAnAnswer, calls=1)
+
+
+@check(HUGGING_FACE, "the input that it names takes one text a call")
+async def named_input(url: str) -> str:
+    made = client(url, **_CLASSIFIER | {"input_name": "args"})
+    said = await fails(made, RemoteError, calls=2, inputs=["good", "bad"])
+    expect("500: TypeError" in said, True)  # of the traceback that it answers
+    return said
+
+
+@check(HUGGING_FACE, "a text that is too long for the model")
+async def too_long(url: str) -> str:
+    said = await fails(client(url, **_CLASSIFIER), RemoteError, calls=2, inputs=["good " * 40])
+    expect("500: RuntimeError: The size of tensor" in said, True)
+    return said
+
+
+async def _looked_at(url: str, **more: Any) -> list[Finding]:
+    """What `check --connect --pay` finds."""
+    return [finding async for finding in look_at_remote(settings_of(url, **_CLASSIFIER | more), pay=True)]
+
+
+@check(HUGGING_FACE, "check --connect finds nothing wrong, and asks")
+async def looked_at(url: str) -> str:
+    found = await _looked_at(url)
+    expect([finding.level for finding in found if finding.level != "ok"], [])
+    expect("answers 'positive' with the score 0.9" in found[-1].text, True)
+    return found[-1].text
+
+
+@check(HUGGING_FACE, "check --connect says what to set instead of what it says")
+async def looked_at_names(url: str) -> str:
+    faults = [f.text for f in await _looked_at(url, input_name="args", output_name="outputs") if f.level == "fault"]
+    expect(
+        [text.partition("set [remote] ")[2] for text in faults[:2]],
+        ['input_name = "array_inputs"', 'output_name = "output"'],
+    )
+    return "; ".join(faults)
 
 
 def chat(url: str, key: str | None = MASTER_KEY, **more: Any) -> RemoteClient:
@@ -375,7 +471,7 @@ async def _outcome(software: Software, name: str, seeing: Awaitable[str]) -> Out
 
 def main() -> int:
     outcomes: list[Outcome] = []
-    for software in (MLSERVER, LITELLM, LLAMA):
+    for software in (MLSERVER, HUGGING_FACE, LITELLM, LLAMA):
         try:
             with running(software) as url:
                 outcomes += asyncio.run(run(software, url))

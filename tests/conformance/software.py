@@ -114,16 +114,35 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _configure_mlserver(folder: Path, ports: list[int]) -> list[str]:
+def _serve_mlserver(folder: Path, ports: list[int]) -> list[str]:
+    """It loads the models of the folders that have settings."""
     http, grpc, metrics = ports
     server = {"host": "127.0.0.1", "http_port": http, "grpc_port": grpc, "metrics_port": metrics, "parallel_workers": 0}
     (folder / "settings.json").write_text(json.dumps(server))
+    return ["start", "."]
+
+
+def _configure_mlserver(folder: Path, ports: list[int]) -> list[str]:
     for name in ("Sentiment", "Logits"):
         (folder / name.lower()).mkdir()
         model = {"name": name.lower(), "implementation": f"mlserver_models.{name}"}
         (folder / name.lower() / "model-settings.json").write_text(json.dumps(model))
     shutil.copy(HERE / "mlserver_models.py", folder)
-    return ["start", "."]
+    return _serve_mlserver(folder, ports)
+
+
+def _configure_hugging_face(folder: Path, ports: list[int]) -> list[str]:
+    """MLServer with its runtime for Hugging Face, on a model that is made here."""
+    model = folder / "classifier" / "model"
+    python = BUILD / HUGGING_FACE.name / "bin" / "python"
+    command = [str(python), str(HERE / "huggingface_model.py"), str(model)]
+    if subprocess.run(command, check=False, env={**os.environ, **HUGGING_FACE.env}).returncode:
+        raise NotConforming("its model cannot be made")
+    extra = {"task": "text-classification", "framework": "pt"}
+    parameters = {"uri": str(model), "extra": extra}  # a path that is not whole is taken for a name to be downloaded
+    settings = {"name": "classifier", "implementation": "mlserver_huggingface.HuggingFaceRuntime"}
+    (folder / "classifier" / "model-settings.json").write_text(json.dumps(settings | {"parameters": parameters}))
+    return _serve_mlserver(folder, ports)
 
 
 def _configure_llama(folder: Path, ports: list[int]) -> list[str]:
@@ -155,6 +174,20 @@ def _configure_litellm(folder: Path, ports: list[int]) -> list[str]:
 
 
 MLSERVER = Software("mlserver", "mlserver==1.7.1", (), "/v2/health/ready", _configure_mlserver, {"PYTHONPATH": "."})
+#: ten gigabytes: it wants the libraries of GPUs and TensorFlow, which it imports and is told not to use
+HUGGING_FACE = Software(
+    "mlserver-huggingface",
+    "mlserver-huggingface==1.7.1",
+    (
+        "mlserver==1.7.1",
+        "torch==2.7.1",
+        "transformers==4.41.2",
+    ),  # which it leaves open, and does not work with the last
+    "/v2/models/classifier/ready",
+    _configure_hugging_face,
+    {"PYTHONPATH": ".", "USE_TF": "0", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    program="mlserver",
+)
 LITELLM = Software(
     "litellm",
     "litellm[proxy]==1.90.0",

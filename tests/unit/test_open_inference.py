@@ -239,6 +239,31 @@ def test_an_error_body_that_cannot_be_read_is_quoted_in_part(body: bytes) -> Non
     assert len(str(caught.value)) < 300
 
 
+_FRAMES = b"Traceback (most recent call last):\n" + b"".join(
+    b'  File "/opt/server/layer_%d.py", line 7, in call\n    answer = await self.inner(*args)\n             ^^^^^\n'
+    % number
+    for number in range(40)
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (_FRAMES + b"TypeError: takes 2 positional arguments but 3 were given\n", "TypeError: takes 2 positional arg"),
+        (_FRAMES + b"a.b.ShapeError: bad shape\n  of [n]\nsee above\n\n", "a.b.ShapeError: bad shape of [n] see above"),
+        (orjson.dumps({"error": _FRAMES.decode() + "KeyError: 'a'"}), "KeyError: 'a'"),
+        (orjson.dumps({"error": {"message": _FRAMES.decode() + "KeyError: 'a'"}}), "KeyError: 'a'"),
+        (_FRAMES, "Traceback (most recent call last)"),
+        (_FRAMES + b"Error: " + b"x" * 100_000, "Error: xxx"),
+    ],
+)
+def test_of_a_traceback_the_failure_is_told_not_where_it_began(body: bytes, says: str) -> None:
+    with pytest.raises(RemoteError) as caught:
+        OpenInference("big").raise_for(Response(500, {}, body))
+    assert str(caught.value).startswith(f"the remote answered 500: {says}")
+    assert len(str(caught.value)) < 300
+
+
 def test_a_success_is_no_failure() -> None:
     OpenInference("big").raise_for(Response(200, {}, b""))
 

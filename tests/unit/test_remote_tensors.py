@@ -64,3 +64,43 @@ def test_shapes_are_compared_and_what_to_set_is_said(
     [line] = found
     assert line.startswith(level)
     assert text in line
+
+
+def hugging_face(taken: str = "args", given: str = "outputs") -> dict[str, Any]:
+    """As MLServer 1.7.1 describes a text classifier of its runtime for Hugging Face: it does not answer so."""
+    one = {"datatype": "BYTES", "shape": [-1]}
+    return {
+        "name": "classifier",
+        "inputs": [one | {"name": taken, "parameters": {"content_type": "str"}}],
+        "outputs": [one | {"name": given, "parameters": {"content_type": "hg_json"}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"input_name": "array_inputs", "output_name": "output"}, []),
+        ({"input_name": "array_inputs", "output_name": "output", "input_shape": "column"}, []),
+        ({"input_name": "args", "output_name": "output", "batch_size": 1}, []),
+        ({"input_name": "args", "output_name": "output"}, ['fault set [remote] input_name = "array_inputs"']),
+        (
+            {"input_name": "args", "output_name": "outputs"},
+            ['fault set [remote] input_name = "array_inputs"', 'fault set [remote] output_name = "output"'],
+        ),
+        ({"output_name": "output"}, ['fault set [remote] input_name = "array_inputs"']),
+        (
+            {"input_name": "array_inputs", "output_name": "output", "datatype": "FP32"},
+            ['fault set [remote] datatype = "BYTES"'],
+        ),
+    ],
+)
+def test_a_runtime_that_does_not_answer_as_it_says_is_known(settings: dict[str, Any], says: list[str]) -> None:
+    found = list(described(hugging_face(), remote(**{"datatype": "BYTES"} | settings), "a"))
+    for finding, said in zip(found, says, strict=True):
+        level, _, text = said.partition(" ")
+        assert (finding.level, text in finding.text) == (level, True), finding
+
+
+def test_only_that_runtimes_classifiers_of_texts_are_taken_for_it() -> None:
+    found = list(described(hugging_face("images"), remote(datatype="BYTES", output_name="outputs"), "a"))
+    assert [finding.level for finding in found] == ["note"]
