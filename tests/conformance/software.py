@@ -182,7 +182,7 @@ HUGGING_FACE = Software(
         "mlserver==1.7.1",
         "torch==2.7.1",
         "transformers==4.41.2",
-    ),  # which it leaves open, and does not work with the last
+    ),  # it leaves their versions open; these work together
     "/v2/models/classifier/ready",
     _configure_hugging_face,
     {"PYTHONPATH": ".", "USE_TF": "0", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
