@@ -89,9 +89,8 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         finally:
             self._stopping.set()
             await self._shut_down(polling)
-        for ended in (polling, self._crash):
-            if ended.done() and not ended.cancelled():
-                ended.result()
+        if self._crash.done():  # what ends the fetching is told there, too
+            self._crash.result()
 
     def stop(self) -> None:
         """Take no new records, end what is in flight, leave the group."""

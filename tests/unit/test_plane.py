@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 from contextlib import suppress
 from itertools import chain, pairwise
 from typing import Any
@@ -587,14 +589,23 @@ async def test_a_fetch_that_fails_loses_no_other_partitions_records() -> None:
     await world.stop()
 
 
-@on_virtual_time
-async def test_a_client_that_only_fails_ends_the_plane() -> None:
-    world = World()
-    await world.own(A)
-    world.consumer.errors += [KafkaConnectionError("dead")] * 10_000
-    with pytest.raises(KafkaConnectionError):
-        await asyncio.wait_for(world.task, 120.0)
-    assert world.consumer.stopped
+def test_a_client_that_only_fails_ends_the_plane_with_one_word(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL + 1, "bisupervised")  # a record of it would keep the error, and all that it holds
+    unheard: list[Any] = []
+
+    @on_virtual_time
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+        world = World()
+        await world.own(A)
+        world.consumer.errors += [KafkaConnectionError("dead")] * 10_000
+        with pytest.raises(KafkaConnectionError):
+            await asyncio.wait_for(world.task, 120.0)
+        assert world.consumer.stopped
+
+    scenario()
+    gc.collect()
+    assert unheard == [], "an error that nobody had asked for is logged when its future is collected"
 
 
 @pytest.mark.parametrize("task", ["fetching", "updating"])
