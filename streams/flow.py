@@ -65,7 +65,6 @@ class Step:
     facts: Callable[[Incoming], Facts]  #: what is known about a record of its topic
     unreadable: Callable[[Incoming], str | None] | None  #: why only another worker can read it; None where we can
     wrote: Callable[[Incoming], bool]  #: whether an outcome is of this agent, or of who comes after it
-    own_topics: frozenset[str]  #: topics that nobody else writes but who comes after it
 
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
@@ -84,7 +83,6 @@ def _local(settings: Settings) -> Step:
         facts=request_facts,
         unreadable=None,  # a header of ours on a request is from another life
         wrote=_wrote(settings, AGENTS),
-        own_topics=frozenset({settings.topics.doubtful, settings.topics.results, settings.topics.fallback}),
     )
 
 
@@ -99,7 +97,6 @@ def _remote(settings: Settings) -> Step:
         facts=facts_of,
         unreadable=_of_another_version,
         wrote=_wrote(settings, AGENTS[1:]),
-        own_topics=frozenset({settings.topics.answers}),
     )
 
 
@@ -114,7 +111,6 @@ def _remote_supervisor(settings: Settings) -> Step:
         facts=facts_of,
         unreadable=_of_another_version,
         wrote=_wrote(settings, AGENTS[2:]),
-        own_topics=frozenset(),
     )
 
 

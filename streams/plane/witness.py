@@ -5,16 +5,15 @@ An output partition bears witness that this agent worked
 - where one of its last records is an outcome of this agent: other agents and other pipelines write there, too;
 - where it holds no record any more, and retention has deleted some: whoever wrote them is long gone.
 
-A partition that holds nothing but the markers of transactions says nothing: who takes over writes them, too. Where the
-broker does not let us read outcomes, that there are some is enough in topics that nobody else writes; in the others it
-says nothing.
+A partition that holds nothing but the markers of transactions says nothing: who takes over writes them, too. Nor does
+one that the broker does not let us read: its records cannot be told from such markers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
@@ -35,10 +34,6 @@ _POLL_MS = 200
 class Author(Protocol):
     """Knows which outcomes are its own."""
 
-    @property
-    def own_topics(self) -> Collection[str]:
-        """Topics that only this agent writes, and who comes after it."""
-
     def wrote(self, record: Incoming) -> bool:
         """This record is an outcome of this agent, or of who comes after it."""
 
@@ -58,7 +53,7 @@ async def worked_before(
             ranges = {tp: (max(begins[tp], ends[tp] - _LOOKED_AT), ends[tp]) for tp in reachable if ends[tp]}
             for topic in sorted({tp.topic for tp in ranges}):
                 places = {tp: bounds for tp, bounds in ranges.items() if tp.topic == topic}
-                if await _tells(topic, make_reader(), places, author):
+                if await _tells(topic, make_reader(), places, author.wrote):
                     return True
             return False
     except (KafkaError, TimeoutError) as error:
@@ -69,14 +64,14 @@ async def _tells(
     topic: str,
     reader: Any,  # noqa: ANN401  # as above
     ranges: dict[TopicPartition, tuple[int, int]],
-    author: Author,
+    wrote: Callable[[Incoming], bool],
 ) -> bool:
     try:
-        return await _any(reader, ranges, author.wrote)
+        return await _any(reader, ranges, wrote)
     except TopicAuthorizationFailedError:
         text = "%s may not be read: whether its outcomes are older than the group's offsets is not known"
         log.info(text, topic, extra={"action": "outcomes_unreadable"})
-        return topic in author.own_topics
+        return False
 
 
 async def _any(

@@ -26,7 +26,6 @@ class ServedAgent:
         self.inbox = inbox
         self.substitute = FallbackSubstitute(step.agent, self._facts)
         self._wrote = step.wrote
-        self.own_topics = step.own_topics
         self.unreadable: Callable[[Incoming], str | None] | None = step.unreadable
 
     @property

@@ -268,8 +268,6 @@ class FakeAgent:
     def unreadable(self, record: Incoming) -> str | None:
         return self._world.unreadable.get(record.offset)
 
-    own_topics = ("results",)
-
     def wrote(self, record: Incoming) -> bool:
         return True
 
