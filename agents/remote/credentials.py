@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 
 from ...schemas.errors import RemoteFailure
@@ -16,6 +18,61 @@ _REMOVED = "[key removed]"
 _NOT_TAKEN = (401, 403)
 #: a key of this many characters stands in no answer by chance
 _UNMISTAKABLE = 16
+#: characters of Base64 that are looked for; fewer say nothing of the key
+_LEAST = 4
+_URL_SAFE = str.maketrans("+/", "-_")
+
+
+class _Key:
+    """A key, and all the ways in which servers write it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._forms = [
+            re.compile(form)
+            for form in (_escaped(text), *map(_base64_escaped, _base64(text.encode(errors="surrogatepass"))))
+        ]
+
+    def taken_out(self, of: bytes) -> bytes:
+        for form in self._forms:
+            of = form.sub(_REMOVED.encode(), of)
+        return of
+
+    def taken_out_of_text(self, of: str) -> str:
+        return self.taken_out(of.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
+
+def _escaped(text: str) -> bytes:
+    """A pattern of the text in which each character may be escaped as in JSON, a URL or HTML, once or within another
+    text that is.
+    """
+    return b"".join(map(_character, text))
+
+
+def _base64_escaped(text: str) -> bytes:
+    """The same, but that nobody escapes a letter of Base64: a pattern that begins with plain letters is found fast."""
+    return b"".join(char.encode() if char.isalnum() else _character(char) for char in text)
+
+
+def _character(character: str) -> bytes:
+    code, plain = ord(character), character.encode(errors="surrogatepass")
+    ways = [
+        re.escape(plain),
+        rb"\\{1,4}" + re.escape(plain),  # bounded: what has no bound makes the search of a hostile body slow
+        rb"\\{1,4}u(?i:%04x)" % code,
+        b"".join(rb"%%(?:25){0,2}(?i:%02x)" % byte for byte in plain),
+        rb"&#(?:0{0,4}%d|[xX]0{0,4}(?i:%x));" % (code, code),
+    ]
+    return b"(?:" + b"|".join(ways) + b")"
+
+
+def _base64(key: bytes) -> set[str]:
+    """The characters of Base64 that stand for the key alone, wherever in a text it begins, in both alphabets."""
+    found = set()
+    for before in range(3):
+        first, end = -(-before * 8 // 6), (before + len(key)) * 8 // 6
+        found.add(b64encode(bytes(before) + key)[first:end].decode())
+    return {form for each in found if len(each) >= _LEAST for form in (each, each.translate(_URL_SAFE))}
 
 
 class Authorized:
@@ -39,7 +96,7 @@ class Authorized:
     ) -> None:
         """`read` gives the key as it is now, and raises `ValueError` where it cannot be had. It may block."""
         self._inner = inner
-        self._key = key
+        self._key = _Key(key)
         self._read = read
         self._header = header.lower()
         self._scheme = scheme
@@ -69,22 +126,23 @@ class Authorized:
         except ValueError as error:
             log.warning("the key to the remote %s: the old one stays", error, extra={"action": "remote_key_unread"})
             return False
-        if not key or key == self._key:
+        if not key or key == self._key.text:
             return False
-        self._key = key
+        self._key = _Key(key)
         log.info("the remote is asked with another key from now on", extra={"action": "remote_key_renewed"})
         return True
 
     async def _post(
-        self, key: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, method: str
+        self, key: _Key, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, method: str
     ) -> Response:
-        keyed = {**headers, self._header: f"{self._scheme} {key}".strip()}
+        keyed = {**headers, self._header: f"{self._scheme} {key.text}".strip()}
         try:
             response = await self._inner.post(url, body, keyed, timeout_s, method=method)
         except RemoteFailure as error:
-            if key not in str(error):
+            cleaned = key.taken_out_of_text(str(error))
+            if cleaned == str(error):
                 raise
-            failed = type(error)(str(error).replace(key, _REMOVED), retry_after_s=error.retry_after_s)
+            failed = type(error)(cleaned, retry_after_s=error.retry_after_s)
         else:
             return _cleaned(response, key)
         raise failed  # outside the handler: as a cause, the original would carry the key
@@ -93,11 +151,8 @@ class Authorized:
         await self._inner.close()
 
 
-def _cleaned(response: Response, key: str) -> Response:
-    if response.succeeded and len(key) < _UNMISTAKABLE:
+def _cleaned(response: Response, key: _Key) -> Response:
+    if response.succeeded and len(key.text) < _UNMISTAKABLE:
         return response
-    headers = {name: value.replace(key, _REMOVED) for name, value in response.headers.items()}
-    body = response.body
-    for written in (key, key.replace("/", r"\/")):
-        body = body.replace(written.encode(), _REMOVED.encode())
-    return Response(response.status, headers, body)
+    headers = {name: key.taken_out_of_text(value) for name, value in response.headers.items()}
+    return Response(response.status, headers, key.taken_out(response.body))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
@@ -38,6 +40,45 @@ async def test_a_key_that_comes_back_is_taken_out(status: int) -> None:
     assert b"0123456789abcdef" not in response.body
     assert "0123456789abcdef" not in str(response.headers)
     assert b"wrong key [key removed]" in response.body
+
+
+ODD = "sk-canary+/0123456789abcdef=="
+
+
+def escaped(template: str, of: str = ODD) -> str:
+    return "".join(template.format(ord(character)) if not character.isalnum() else character for character in of)
+
+
+WRITTEN = {
+    "JSON": escaped(r"\u{:04x}"),
+    "JSON in capitals": escaped(r"\u{:04X}"),
+    "JSON, every character": "".join(rf"\u{ord(character):04x}" for character in ODD),
+    "JSON in JSON": escaped(r"\\u{:04X}").replace(r"\\u002F", r"\\/"),
+    "a URL": quote(ODD, safe=""),
+    "a URL, in small letters": escaped("%{:02x}"),
+    "a URL in a URL": quote(quote(ODD, safe=""), safe=""),
+    "HTML": escaped("&#{};"),
+    "HTML, hexadecimal": escaped("&#x{:X};"),
+    "Base64": b64encode(ODD.encode()).decode(),
+    "Base64 for URLs": urlsafe_b64encode(ODD.encode()).decode(),
+    "Base64 with the scheme": b64encode(f"Bearer {ODD}".encode()).decode(),
+    "Base64 with a name": b64encode(f"me:{ODD}".encode()).decode().replace("/", r"\/"),
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN.keys())
+async def test_a_key_is_taken_out_however_it_is_written(written: str) -> None:
+    response, _, _ = await sent(Response(401, {"x-echo": written}, f'{{"error": "no {written}"}}'.encode()), key=ODD)
+    assert "[key removed]" in response.headers["x-echo"]
+    assert b"[key removed]" in response.body
+    for piece in (written[i : i + 8] for i in range(len(written) - 8) if i > 10):
+        assert piece not in response.headers["x-echo"] + response.body.decode()
+
+
+async def test_what_is_like_the_key_and_is_not_stays() -> None:
+    body = escaped("&#{};").replace("0123", "0124").encode() + rb"\\\\\\ %2525 \u002B "
+    response, _, _ = await sent(Response(401, {}, body), key=ODD)
+    assert response.body == body
 
 
 async def test_a_short_key_may_be_a_word_of_an_answer_but_of_no_error() -> None:

@@ -344,7 +344,7 @@ def test_the_key_is_shown_nowhere(tmp_path: Path, source: str, caplog: pytest.Lo
     agent: Any = make_agent(configuration_of(settings), "remote", lambda: None)
     transport = agent._remote._client._transport
     assert isinstance(transport, Authorized)
-    assert transport._key == KEY, "it is there"
+    assert transport._key.text == KEY, "it is there"
     seen = [repr(settings), str(settings), settings.model_dump_json(), repr(settings.remote.api_key)]
     seen += [
         repr(part) for part in (agent, agent._remote, agent._remote._client, agent._remote._client._policy, transport)
