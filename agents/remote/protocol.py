@@ -11,6 +11,7 @@ import orjson
 
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RecordError, RemoteError
 from ..answers import Answer
+from .protocols.event_streams import events_before_a_break, is_stream
 from .retry import REFUSAL_CODES, TERMINAL_CODES, CallRefused, NotAnAnswer, failure, failure_by_code
 from .transport import Response
 
@@ -182,17 +183,29 @@ def failure_in(response: Response, error: InvalidAnswer) -> RecordError:
     """What a success stands for that is no answer, because of `error`: a failure inside, by its own code; one that is
     empty, which may pass; else `error`, with the server's words where it is not of the protocol's form.
     """
-    document = _document(response.body)
-    said = complaint_in(response.body).text
+    body = _account(response.body)
+    document = _document(body)
+    said = complaint_in(body).text
     failed = _failure(document)
     if failed is not None:
         codes = [str(failed[name]) for name in _CODES if _is_code(failed.get(name))]
         return failure_by_code(codes, response.headers, f"the remote answered {response.status} with a failure: {said}")
-    if _is_empty(document, response.body):
+    if _is_empty(document, body):
         return RemoteError(f"the answer is empty: {said}" if said else "the answer is empty")
     if isinstance(error, NotAnAnswer) and said not in str(error):
         return NotAnAnswer(f"{error}: {said}")
     return error
+
+
+def _account(body: bytes) -> bytes:
+    """Where a failure is looked for: of a stream, the event that tells of one; nothing where no event says a word."""
+    events = events_before_a_break(body[:_ACCOUNT_BYTES]) if is_stream(body) else None
+    if events is None:
+        return body
+    failed = next((event for event in events if _failure(event) is not None), None)
+    if failed is not None:
+        return orjson.dumps(failed)
+    return b"" if all(_is_empty(event, b"{}") for event in events) else body
 
 
 def _is_empty(document: Any, body: bytes) -> bool:  # noqa: ANN401  # any JSON value

@@ -55,6 +55,13 @@ def error(status: int, message: str, kind: str | None = None, code: Any = None, 
     return said({"error": {"message": message, "type": kind, "code": code}}, status, **headers)
 
 
+def events(*documents: Any, name: str = "") -> Response:
+    """A stream of events."""
+    named = f"event: {name}\n" if name else ""
+    told = [f"{named}data: {orjson.dumps(document).decode()}\n\n" for document in documents]
+    return said("".join(told) + "data: [DONE]\n\n", content_type="text/event-stream")
+
+
 def completion(content: Any = "positive", **more: Any) -> Response:
     """A whole answer, or what differs from one."""
     logprobs = {"content": [{"token": "positive", "logprob": -0.01}]}
@@ -174,6 +181,58 @@ REFUSED = (
     ),
 )
 
+#: a failure in a stream of events, which nobody asked for
+IN_STREAMS = (
+    Case(
+        "the key is wrong, in a stream",
+        CHAT,
+        events({"error": {"message": "no auth credentials", "code": 401}}),
+        "wait",
+        "no auth credentials",
+    ),
+    Case(
+        "no money, in a stream with a choice",
+        CHAT,
+        events(
+            {
+                "id": "1",
+                "error": {"code": 402, "message": "insufficient credits"},
+                "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+            }
+        ),
+        "wait",
+        "insufficient credits",
+    ),
+    Case("limited, in a stream", CHAT, events({"error": {"message": "slowly", "code": 429}}), "slow down"),
+    Case(
+        "the key is wrong, in a stream of messages",
+        "anthropic_messages",
+        events({"type": "error", "error": {"type": "authentication_error", "message": "no such key"}}, name="error"),
+        "wait",
+        "no such key",
+    ),
+    Case(
+        "the key is wrong, in a stream of chat with an event's name",
+        CHAT,
+        events({"type": "error", "error": {"type": "authentication_error", "message": "no such key"}}, name="error"),
+        "wait",
+        "no such key",
+    ),
+    Case("a stream that has ended at once", CHAT, events(), "slow down"),
+    Case("a stream that has ended at once, for one call", CHAT, events(), "answer", first=1),
+    Case("a stream of text", CHAT, said("data: please log in\n\n", content_type="text/event-stream"), "wait", "log in"),
+    Case(
+        "lost in the midst of a stream",
+        CHAT,
+        events(
+            {"choices": [{"index": 0, "delta": {"content": "posi"}}]},
+            {"error": {"code": 502, "message": "the provider"}},
+        ),
+        "answer",
+        first=1,
+    ),
+)
+
 #: it asks to slow down, and never stops asking
 LIMITED = (
     Case(
@@ -271,7 +330,7 @@ OF_ITS_CONTENT = (
     Case("nonsense for one of a batch", "open_inference", said({"outputs": 3}), "spoil one"),
 )
 
-CASES = REFUSED + LIMITED + INSIDE + OF_ITS_CONTENT
+CASES = REFUSED + IN_STREAMS + LIMITED + INSIDE + OF_ITS_CONTENT
 
 #: cases that fail today; one that fails no more must leave
 NOT_YET: frozenset[str] = frozenset()

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ....schemas.errors import InvalidAnswer
+from ..retry import NotAnAnswer
 
 #: how a stream of events begins; JSON begins with none of these
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -23,9 +24,21 @@ _DONE = b"[DONE]"
 def whole(body: bytes) -> bytes:
     """The body as JSON of one completion, whichever way it came. Raises `InvalidAnswer` for a stream that is none."""
     plain = body.removeprefix(_BYTE_ORDER_MARK)
-    if not plain[:256].lstrip().startswith(_BEGINNINGS):
-        return plain
-    return orjson.dumps(_assembled(_documents(plain)))
+    return orjson.dumps(_assembled(_documents(plain))) if is_stream(plain) else plain
+
+
+def is_stream(body: bytes) -> bool:
+    return body.removeprefix(_BYTE_ORDER_MARK)[:256].lstrip().startswith(_BEGINNINGS)
+
+
+def events_before_a_break(body: bytes) -> list[dict[str, Any]] | None:
+    """The documents of a stream of events, up to what cannot be read; None where there is nothing before that."""
+    found: list[dict[str, Any]] = []
+    try:
+        found.extend(_documents(body.removeprefix(_BYTE_ORDER_MARK)))
+    except InvalidAnswer:
+        return found or None
+    return found
 
 
 def _documents(body: bytes) -> Iterator[dict[str, Any]]:
@@ -56,7 +69,8 @@ def _parsed(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
         try:
             documents = [orjson.loads(piece) for piece in pieces]
         except orjson.JSONDecodeError as error:
-            raise InvalidAnswer(f"the answer is a stream of events that cannot be read: {error}") from error
+            kind = InvalidAnswer if pieces[0].startswith((b"{", b"[")) else NotAnAnswer  # no JSON: of somebody else
+            raise kind(f"the answer is a stream of events that cannot be read: {error}") from error
     yield from (document for document in documents if isinstance(document, dict))
 
 
