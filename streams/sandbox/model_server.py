@@ -399,7 +399,11 @@ def run_server(
         meter=CallMeter(price),
         chance=random.Random(seed),
     )
-    asyncio.run(serve(service, port, print_line))
+    try:
+        asyncio.run(serve(service, port, print_line))
+    except OSError as error:
+        sys.stderr.write(f"port {port} of {HOST} cannot be used: {error.strerror or error}; name another --port\n")
+        return 1
     return 0
 
 

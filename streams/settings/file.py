@@ -125,7 +125,7 @@ def load_configuration(path: Path | None, env: Mapping[str, str] | None = None) 
     """
     env = os.environ if env is None else env
     written = _read(path)
-    faults = take_written(written, SECRETS) + escaped_paths(written)
+    faults = _take_capitals(written) + take_written(written, SECRETS) + escaped_paths(written)
     document, thresholds, unread = with_thresholds(_merged(written, _Environment(env)()))
     origins, unknown = _variables(env)
     settings, faulty, invalid = _validated(document, origins)
@@ -186,6 +186,14 @@ def _read(path: Path | None) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([f"{path}: is not TOML: {error}{backslash_hint(text, str(error))}"]) from error
+
+
+def _take_capitals(document: dict[str, Any]) -> list[str]:
+    """Take out `[Budget]` and its like, with a fault for each: pydantic drops them beside `[budget]` in silence."""
+    names = {name for name in document if name.lower() != name and name.lower() in {*KNOWN, *KNOWN[""]}}
+    for name in names:
+        del document[name]
+    return [f"{name}: is not known; write {name.lower()}, in lower case" for name in sorted(names)]
 
 
 def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

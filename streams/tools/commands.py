@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter, deque
+from collections import Counter
+from heapq import heappop, heappush
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,18 +62,20 @@ def fallback_list(
     """
     settings = load_settings(config)
     options = ReplayOptions("", reason, since_ms=since_ms(since, time.time()), loops=2**31)
-    latest: deque[Any] = deque(maxlen=limit)
+    latest: list[tuple[int, int, Any]] = []  # a heap: partitions are read in any order
     reasons: Counter[str] = Counter()
 
     def see(record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         if choose(record, options) == "replayed":
-            latest.append(record)
             reasons[printable(reason_of(record))] += 1
+            heappush(latest, (requested_ms(record, facts_of(record)), reasons.total(), record))
+            if len(latest) > limit:
+                heappop(latest)
 
     with progress_console().status("  reading the fallback topic"):
         run_coroutine(read_all(settings, settings.topics.fallback, see))
     console = lines_console()
-    for record in sorted(latest, key=lambda record: requested_ms(record, facts_of(record))):
+    for _, _, record in sorted(latest, key=itemgetter(0, 1)):
         print_record(console, record, fallback_line, as_json=json)
     total = ", ".join(f"{count:,} {name}" for name, count in reasons.most_common()) or "none"
     progress_console().print(f"{counted(reasons.total(), 'record')}: {total}", markup=False)

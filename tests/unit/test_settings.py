@@ -170,6 +170,8 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("local", "drain_s = 1", "[local] drain_s: unknown key; it belongs in [stream]"),
         ("local", "zzz = 1", "[local] zzz: unknown key"),
         ("locl", "threshold = 1", "locl: unknown table; did you mean [local]?"),
+        ("Budget", "calls = 1", "Budget: is not known; write budget, in lower case"),
+        ("LOCAL", "threshold = 1", "LOCAL: is not known; write local, in lower case"),
     ],
 )
 def test_a_fault_says_where_and_what(tmp_path: Path, table: str, line: str, fault: str) -> None:
