@@ -23,7 +23,17 @@ from .gate import Gate, Permit
 from .limiting.known import Known
 from .meter import Meter
 from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply, failure_in
-from .retry import CallRefused, CircuitOpen, OutOfTime, RetryPolicy, backoff_s, is_refusal, may_pass, own_of
+from .retry import (
+    CallRefused,
+    CircuitOpen,
+    ContentRefused,
+    OutOfTime,
+    RetryPolicy,
+    backoff_s,
+    is_refusal,
+    may_pass,
+    own_of,
+)
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
 from .transport import Response, Transport
@@ -316,7 +326,7 @@ class RemoteClient:
             if verdict == "own":
                 raise own_of(refusal) from refusal
             if verdict == "unknown":
-                raise refusal
+                raise (own_of(refusal) if isinstance(refusal, ContentRefused) else refusal) from refusal
             probe = await self._enter(inquiry)
             known = self._known.next() if probe.probes else None
             self.gate.knows = bool(self._known)

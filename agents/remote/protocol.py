@@ -12,7 +12,16 @@ import orjson
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RecordError, RemoteError
 from ..answers import Answer
 from .protocols.event_streams import events_before_a_break, is_stream
-from .retry import REFUSAL_CODES, TERMINAL_CODES, CallRefused, NotAnAnswer, failure, failure_by_code
+from .retry import (
+    REFUSAL_CODES,
+    TERMINAL_CODES,
+    BrokenOff,
+    CallRefused,
+    NotAnAnswer,
+    failure,
+    failure_by_code,
+    is_limit,
+)
 from .transport import Response
 
 #: longest piece of a remote's own words carried in an error, characters
@@ -173,8 +182,8 @@ def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
     error = _first(document.get("error"))
     inner = error if isinstance(error, dict) else document
     text = error if isinstance(error, str) else inner.get("message") or inner.get("detail") or inner.get("msg")
-    named = [inner[name] for name in ("code", "type", "error_type") if isinstance(inner.get(name), str)]
-    known = [code for code in named if code in TERMINAL_CODES or code in REFUSAL_CODES]
+    named = [inner[name] for name in (*_CODES, "__type") if isinstance(inner.get(name), str)]
+    known = [code for code in named if code in TERMINAL_CODES or code in REFUSAL_CODES or is_limit(code)]
     told = _without_frames(text) if isinstance(text, str) else text
     return Complaint("" if told is None else brief(told), (known or named or [""])[0])
 
@@ -192,6 +201,8 @@ def failure_in(response: Response, error: InvalidAnswer) -> RecordError:
         return failure_by_code(codes, response.headers, f"the remote answered {response.status} with a failure: {said}")
     if _is_empty(document, body):
         return RemoteError(f"the answer is empty: {said}" if said else "the answer is empty")
+    if isinstance(error, BrokenOff):
+        return RemoteError(str(error))
     if isinstance(error, NotAnAnswer) and said not in str(error):
         return NotAnAnswer(f"{error}: {said}")
     return error

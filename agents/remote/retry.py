@@ -2,9 +2,11 @@
 
 A response without success is classified once, by `failure`, and from then on by class:
 
-    retry      RateLimited 429 · Timeout 408 · RemoteError 409, 5xx, connections lost
-    reject     Refused: by its code, the input's own content (a policy, too long); no other input would change that
+    retry      RateLimited 429, and a 4xx whose code or `retry-after` says the same · Timeout 408 ·
+               RemoteError 409, 423 to 425, 5xx, connections lost
+    reject     Refused: a success in which the model withholds its answer; no other input would change that
     refusal    CallRefused: every other status · NotAnAnswer: a success that is none (a page, JSON of something else)
+               ContentRefused: by its code, for a content (a policy, too long)
                Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; by its own word, of every call
 
 `x-should-retry` of the server moves a response between the first and the last. A failure in the body of a success is
@@ -27,6 +29,8 @@ from ...schemas.errors import InvalidAnswer, RateLimited, RecordError, Refused, 
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
 _TERMINAL_STATUSES = (401, 402, 403, 404, 405)
+#: a conflict, a lock, another server that failed, too early: what is in the way is not the call's
+_PASSING_STATUSES = (409, 423, 424, 425)
 #: with these, and with redirects, the call was turned away at the door: no model ran, and nobody is billed
 _FREE_STATUSES = (*_TERMINAL_STATUSES, 413, 429)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
@@ -37,6 +41,8 @@ REFUSAL_CODES = (
     *("content_filter", "content_policy_violation", "content_policy", "moderation_blocked", "safety"),
     *("context_length_exceeded", "string_above_max_length", "request_too_large", "array_above_max_length"),
 )
+#: the words by which an answer ends that the remote did not bring to an end
+FAILED = ("error", "abort", "insufficient_system_resource", "network_error", "unknown")
 #: the words by which an answer ends that was withheld for its content or the input's
 WITHHELD = ("content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist", "recitation")
 #: what words in the code of a failure in a success mean, as a status; the first that is in it counts
@@ -47,6 +53,8 @@ _WORDS = (
     *(("forbidden", 403), ("not_found", 404), ("invalid", 400), ("unsupported", 400), ("bad_request", 400)),
     *(("server_error", 500), ("internal", 500), ("api_error", 500), ("upstream", 502), ("gateway", 502)),
 )
+#: what says in a code that the remote has too much to do, whatever the status, in small letters without a stroke
+_LIMITS = ("ratelimit", "toomanyrequests", "throttl", "exhausted", "overload", "capacity", "serviceunavailable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,13 @@ class Terminal(CallRefused):
         super().__init__(message, may_be_input=True)
 
 
+class ContentRefused(CallRefused):
+    """By the code of a content that is forbidden or too long: the input's, or that of a template around every input."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_be_input=True)
+
+
 class Unclear(CallRefused):
     """A failure in a success that does not say what it is. Where others are answered, it is tried again."""
 
@@ -94,6 +109,10 @@ class NotAnAnswer(InvalidAnswer):
     """A success that is not of the protocol's form: a login page, JSON of something else. Whoever answers so to every
     call is not the remote that is meant.
     """
+
+
+class BrokenOff(InvalidAnswer):
+    """An answer that the remote has broken off, by its own word, for a failure of its own: it may pass."""
 
 
 class CircuitOpen(RemoteError):
@@ -115,19 +134,27 @@ class OutOfTime(Timeout):
 def failure(status: int, headers: Mapping[str, str], text: str, code: str | None = None) -> RecordError:
     """The error that a response without success stands for. `code` is that of the error in its body."""
     if code in REFUSAL_CODES and status < 500:
-        return Refused(text)
-    if status in _TERMINAL_STATUSES or code in TERMINAL_CODES:
-        return Terminal(text)
+        return ContentRefused(text)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
+    if code in TERMINAL_CODES or (status in _TERMINAL_STATUSES and not (status == 403 and (wish or is_limit(code)))):
+        return Terminal(text)
     if retry == "false":
         return CallRefused(text, may_be_input=400 <= status < 500)
     if status == 429:
         return RateLimited(text, retry_after_s=wish)
     if status == 408:
         return Timeout(text, retry_after_s=wish)
-    if status == 409 or status >= 500 or retry == "true":
+    if 400 <= status < 500 and (wish or is_limit(code)):
+        return RateLimited(text, retry_after_s=wish)
+    if status in _PASSING_STATUSES or status >= 500 or retry == "true":
         return RemoteError(text, retry_after_s=wish)
     return CallRefused(text, may_be_input=400 <= status < 500)
+
+
+def is_limit(code: str | None) -> bool:
+    """Whether a code says that the remote has too much to do for now."""
+    word = (code or "").lower().replace("_", "").replace("-", "")
+    return any(part in word for part in _LIMITS)
 
 
 def failure_by_code(codes: Sequence[str], headers: Mapping[str, str], text: str) -> RecordError:

@@ -136,6 +136,27 @@ REFUSED = (
         "wait",
         "Extra inputs are not permitted",
     ),
+    Case(
+        "a system prompt that is too long for every input",
+        CHAT,
+        error(400, "the context has 4096 tokens", None, "context_length_exceeded"),
+        "wait",
+        "4096 tokens",
+    ),
+    Case(
+        "a system prompt that is filtered with every input",
+        CHAT,
+        error(400, "the prompt was filtered", None, "content_filter"),
+        "wait",
+        "was filtered",
+    ),
+    Case(
+        "too large with every message, 413",
+        "anthropic_messages",
+        said({"type": "error", "error": {"type": "request_too_large", "message": "it exceeds the size"}}, 413),
+        "wait",
+        "exceeds the size",
+    ),
     Case("wrong path of a model server, 404", "tei", said("", 404), "wait", "404"),
     Case(
         "a model server without this model, 424",
@@ -248,6 +269,23 @@ LIMITED = (
     Case("a quota without a code, 429", CHAT, error(429, "Quota exceeded for this month"), "slow down"),
 )
 
+#: it fails for now, in a way that others use for a refusal or a bad answer
+FOR_NOW = (
+    Case(
+        "exhausted, 403",
+        CHAT,
+        said({"error": {"code": 403, "message": "slowly", "status": "RESOURCE_EXHAUSTED"}}, 403),
+        "answer",
+        first=1,
+    ),
+    Case("limited, 403 in another spelling", CHAT, error(403, "slowly", None, "rateLimitExceeded"), "answer", first=1),
+    Case("limited, 403 with a wish", CHAT, said({"message": "slowly"}, 403, retry_after="1"), "answer", first=1),
+    *(
+        Case(f"an answer that ends with {word}", CHAT, completion("posi", finish_reason=word), "answer", first=1)
+        for word in ("error", "abort", "insufficient_system_resource", "network_error", "UNKNOWN")
+    ),
+)
+
 #: a failure in a success: its own code says what it is
 INSIDE = (
     Case("the provider is limited", CHAT, error(200, "limited for now", None, 429), "answer", first=1),
@@ -330,7 +368,7 @@ OF_ITS_CONTENT = (
     Case("nonsense for one of a batch", "open_inference", said({"outputs": 3}), "spoil one"),
 )
 
-CASES = REFUSED + IN_STREAMS + LIMITED + INSIDE + OF_ITS_CONTENT
+CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT
 
 #: cases that fail today; one that fails no more must leave
 NOT_YET: frozenset[str] = frozenset()

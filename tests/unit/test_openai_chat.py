@@ -13,7 +13,7 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
-from bisupervised.agents.remote.retry import CallRefused, Terminal, may_pass
+from bisupervised.agents.remote.retry import CallRefused, ContentRefused, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, Refused, RemoteError
 from support.remotes import chat_completion, choice, token
@@ -244,8 +244,8 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(403), Terminal),
         (failed(402), Terminal),
         (failed(400, "no_db_connection"), Terminal),
-        (failed(400, "context_length_exceeded"), Refused),
-        (failed(400, "content_filter"), Refused),
+        (failed(400, "context_length_exceeded"), ContentRefused),
+        (failed(400, "content_filter"), ContentRefused),
         (failed(404, "model_not_found"), Terminal),
         (failed(500), RemoteError),
         (failed(529), RemoteError),
@@ -258,6 +258,22 @@ def test_a_failure_is_classified_once(response: Response, kind: type[Exception])
     with pytest.raises(kind, match="told") as caught:
         OpenAIChat("m").raise_for(response)
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (413, {"error": {"message": "told", "type": "tokens", "code": "rate_limit_exceeded"}}),
+        (400, {"__type": "com.amazon.coral#ThrottlingException", "message": "told"}),
+        (400, {"error": {"message": "told", "type": "throttling_error", "code": "400"}}),
+        (403, {"error": {"message": "told", "code": 403, "status": "RESOURCE_EXHAUSTED"}}),
+        (403, {"error": {"message": "told", "code": "rateLimitExceeded"}}),
+        (498, {"error": {"message": "told", "code": "capacity_exceeded"}}),
+    ],
+)
+def test_a_limit_is_one_whatever_the_status(status: int, told: Any) -> None:
+    with pytest.raises(RateLimited, match="told"):
+        OpenAIChat("m").raise_for(Response(status, {}, orjson.dumps(told)))
 
 
 def test_what_is_terminal_is_never_tried_again() -> None:

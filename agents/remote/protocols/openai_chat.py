@@ -15,7 +15,7 @@ from ...answers import Answer
 from ...supervision.sample_scores import agreement, modal
 from ...supervision.scores import SCORES, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
-from ..retry import WITHHELD, NotAnAnswer
+from ..retry import FAILED, WITHHELD, BrokenOff, NotAnAnswer
 from ..transport import Response
 from .answer_tokens import Token, Unscored, evened, label_probabilities, tokens_of, tokens_told
 from .event_streams import whole
@@ -223,7 +223,8 @@ class OpenAIChat:
         if isinstance(ended, str) and ended.lower() in WITHHELD:
             raise Refused(f"the remote withholds the answer: it ended with {ended!r}: {_shown(content)}")
         if not isinstance(ended, str) or ended.lower() not in {*WHOLE, *map(str.lower, self.finish_reasons)}:
-            raise InvalidAnswer(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}")
+            kind = BrokenOff if isinstance(ended, str) and ended.lower() in FAILED else InvalidAnswer
+            raise kind(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}")
         if not content.strip():
             raise InvalidAnswer("the answer is empty")
         return content
