@@ -4,7 +4,7 @@ A response without success is classified once, by `failure`, and from then on by
 
     retry      RateLimited 429, and a 4xx whose code or `retry-after` says the same · Timeout 408 ·
                RemoteError 409, 423 to 425, 5xx, connections lost
-    reject     Refused: a success in which the model withholds its answer; no other input would change that
+    reject     Refused: a success that is withheld, or has such a code; no other input would change that
     refusal    CallRefused: every other status · NotAnAnswer: a success that is none (a page, JSON of something else)
                ContentRefused: by its code, for a content (a policy, too long)
                Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; by its own word, of every call
@@ -144,10 +144,10 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
         return RateLimited(text, retry_after_s=wish)
     if status == 408:
         return Timeout(text, retry_after_s=wish)
-    if 400 <= status < 500 and (wish or is_limit(code)):
-        return RateLimited(text, retry_after_s=wish)
     if status in _PASSING_STATUSES or status >= 500 or retry == "true":
         return RemoteError(text, retry_after_s=wish)
+    if 400 <= status < 500 and (wish or is_limit(code)):
+        return RateLimited(text, retry_after_s=wish)
     return CallRefused(text, may_be_input=400 <= status < 500)
 
 
@@ -163,6 +163,8 @@ def failure_by_code(codes: Sequence[str], headers: Mapping[str, str], text: str)
     status = next((status for status in map(_status_of, codes) if status), None)
     if named is None and status is None:
         return Unclear(text)
+    if named in REFUSAL_CODES and (status or 400) < 500:
+        return Refused(text)
     return failure(status or 400, headers, text, named)
 
 

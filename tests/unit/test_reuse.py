@@ -22,7 +22,7 @@ from support.records import Record, request
 from support.remote import echo
 from support.virtual_time import on_virtual_time
 
-DOWN = Response(400, {}, b'{"error": {"code": "content_filter"}}')
+DOWN = Response(200, {}, b'{"error": {"code": "content_filter"}}')
 
 
 class Sleeping(ScriptedTransport):
