@@ -44,7 +44,10 @@ REFUSAL_CODES = (
 #: the words by which an answer ends that the remote did not bring to an end
 FAILED = ("error", "abort", "insufficient_system_resource", "network_error", "unknown")
 #: the words by which an answer ends that was withheld for its content or the input's
-WITHHELD = ("content_filter", "content-filter", "safety", "refusal", "prohibited_content", "blocklist", "recitation")
+WITHHELD = (
+    *("content_filter", "content-filter", "content_filtered", "safety", "refusal", "prohibited_content", "blocklist"),
+    *("recitation", "spii", "sensitive", "guardrail_intervened"),
+)
 #: what words in the code of a failure in a success mean, as a status; the first that is in it counts
 _WORDS = (
     *(("rate_limit", 429), ("too_many", 429), ("throttl", 429), ("exhausted", 429), ("budget_exceeded", 429)),

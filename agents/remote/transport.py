@@ -16,6 +16,8 @@ from .retry import NotAnAnswer, NotConnected
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+#: some servers write it before JSON, whose readers take it for an error
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Response(NamedTuple):
@@ -23,7 +25,9 @@ class Response(NamedTuple):
 
     status: int
     headers: Mapping[str, str]  #: names in lower case
-    body: bytes  #: plain, whatever came; of an error no more than the bound, cut off there
+    body: (
+        bytes  #: plain and without a byte order mark, whatever came; of an error no more than the bound, cut off there
+    )
 
     @property
     def succeeded(self) -> bool:
@@ -180,11 +184,12 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
     try:
         if len(body) > most:
             raise TooLarge
-        return response._replace(body=decompress(body, encodings, most)) if encodings else response
+        plain = decompress(body, encodings, most) if encodings else body
+        return response._replace(body=plain.removeprefix(_BYTE_ORDER_MARK))
     except TooLarge as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is larger than {most} bytes") from error
     except CannotDecompress as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
-    return response._replace(body=b"") if encodings else response
+    return response._replace(body=b"" if encodings else response.body.removeprefix(_BYTE_ORDER_MARK))

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from ...agents.remote.protocols.endings import WHOLE
 from ...agents.remote.protocols.generic_json import TRANSFORMS
-from ...agents.remote.protocols.openai_chat import WHOLE
 from ...agents.remote.protocols.templates import parse, parse_json
 from .values import Count, Integer, Number
 

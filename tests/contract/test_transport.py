@@ -323,6 +323,15 @@ async def test_a_compressed_error_says_why(rig: Rig) -> None:
     assert (response.status, response.body, response.headers["retry-after"]) == (503, b'{"error": "busy"}', "7")
 
 
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_byte_order_mark_is_none_of_the_body(rig: Rig, status: int, packed: bool) -> None:
+    body = b"\xef\xbb\xbf" + OK.body
+    packing = {"Content-Encoding": "gzip"} if packed else {}
+    rig.plays(Response(status, packing, gzip.compress(body) if packed else body))
+    assert (await post(rig)).body == OK.body
+
+
 async def test_the_members_of_a_gzip_file_are_one_body(rig: Rig) -> None:
     halves = gzip.compress(OK.body[:5]) + gzip.compress(OK.body[5:]) + bytes(8)
     rig.plays(Response(200, {"Content-Encoding": "gzip"}, halves))

@@ -12,7 +12,7 @@ from bisupervised.agents.remote.protocols.json_paths import find
 from bisupervised.agents.remote.protocols.templates import parse_json
 from bisupervised.agents.remote.retry import CallRefused, Terminal
 from bisupervised.agents.remote.transport import Response
-from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest
+from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, Refused
 
 
 def one(**more: Any) -> GenericJson:
@@ -109,6 +109,31 @@ def test_no_score_is_none(document: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "score"),
+    [
+        ("0.9", 0.9),
+        (" 1 ", 1.0),
+        ("9e-1", 0.9),
+        ("high", None),
+        ("90%", None),
+        ("", None),
+        ("nan", None),
+        ("1_0", None),
+    ],
+)
+def test_a_score_may_be_a_text_and_one_that_is_no_number_is_none(told: str, score: float | None) -> None:
+    assert read(one(score="s"), {"label": "a", "s": told}) == [Answer("a", score)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"label": "a", "s": NaN}', b'{"label": "a", "t": [-Infinity, Infinity]}', b'{"label": "a", "t": "cut \\ud83d"}'],
+)
+def test_what_json_does_not_have_costs_its_own_value_alone(body: bytes) -> None:
+    assert one(score="s").read(Response(200, {}, body), 1).answers == [Answer("a", None)]
+
+
+@pytest.mark.parametrize(
     ("protocol", "document", "match"),
     [
         (one(), {}, "no 'label'"),
@@ -116,7 +141,6 @@ def test_no_score_is_none(document: Any) -> None:
         (one(), {"label": None}, "label is null"),
         (one(labels=("a", "b")), {"label": "c"}, "none of the 2 labels"),
         (one(labels=("a", "b")), {"label": ["a"]}, "none of the 2 labels"),
-        (one(score="s"), {"label": "a", "s": "0.9"}, "not made of numbers"),
         (one(score="s"), {"label": "a", "s": True}, "not made of numbers"),
         (one(score="s"), {"label": "a", "s": [0.9]}, "not one number"),
         (one(score="s", transform="max"), {"label": "a", "s": 0.9}, "two numbers or more"),
@@ -135,7 +159,7 @@ def test_what_is_no_answer_is_an_invalid_answer(protocol: GenericJson, document:
         read(protocol, document)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b'{"label": "a", "s": NaN}'])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"\xff", b'{"label": "a", "s": NaN'])
 def test_a_body_that_cannot_be_read(body: bytes) -> None:
     with pytest.raises(InvalidAnswer, match="not JSON"):
         one(score="s").read(Response(200, {}, body), 1)
@@ -147,6 +171,12 @@ def test_a_failure_is_classified_once() -> None:
     with pytest.raises(Terminal):
         one().raise_for(Response(401, {}, b""))
     one().raise_for(Response(200, {}, b""))
+
+
+@pytest.mark.parametrize("why", ["content_filter: SAFETY", "SPII", "guardrail_intervened"])
+def test_what_is_withheld_is_refused(why: str) -> None:
+    with pytest.raises(Refused):
+        read(one(require={"why": ["end"]}), {"label": "a", "why": why})
 
 
 def test_the_estimate_is_a_token_per_four_bytes_of_the_body() -> None:

@@ -22,6 +22,42 @@ def answered(data: Any, shape: list[int], *, name: str = "probabilities", **more
     return Response(200, {}, orjson.dumps({"model_name": "big", "outputs": [output], **more}))
 
 
+@pytest.mark.parametrize(
+    ("more", "model"),
+    [
+        ({"model_version": 1}, "big@1"),
+        ({"model_name": None}, "asked"),
+        ({"model_name": 7, "model_version": {}}, "asked"),
+        ({"model_version": None}, "big"),
+        ({"model_version": ""}, "big"),
+    ],
+)
+def test_what_is_not_needed_may_have_any_shape(more: dict[str, Any], model: str) -> None:
+    wanted = {"name": "probabilities", "datatype": "FP32", "shape": [1.0, 2.0], "data": [0.25, 0.75]}
+    others: list[dict[str, Any]] = [{"name": "binary", "shape": [1], "parameters": {}}, {"name": None, "shape": "x"}]
+    body = orjson.dumps({"model_name": "big", "outputs": [*others, wanted], **more})
+    reply = OpenInference("asked").read(Response(200, {}, body), 1)
+    assert (reply.answers, reply.model) == ([Answer(1, 0.75)], model)
+
+
+@pytest.mark.parametrize("shape", [None, "12", [1.5, 2], [True, 2], [None], {}])
+def test_the_wanted_outputs_shape_is_needed(shape: Any) -> None:
+    with pytest.raises(InvalidAnswer, match="its shape is no list of whole numbers"):
+        OpenInference("big").read(answered([0.25, 0.75], shape), 1)
+
+
+def test_what_json_does_not_have_costs_its_own_value_alone() -> None:
+    body = b'{"model_name": "big", "parameters": {"t": NaN}, "outputs": [{"name": "other", "shape": [1],'
+    body += b' "data": [-Infinity]}, {"name": "probabilities", "shape": [1, 2], "data": [0.25, 0.75]}]}'
+    assert OpenInference("big").read(Response(200, {}, body), 1).answers == [Answer(1, 0.75)]
+
+
+def test_the_same_of_a_text_that_holds_classes() -> None:
+    text = '{"label": "positive", "score": 0.9, "t": NaN}'
+    protocol = OpenInference("big", reading=ClassReading(logits=False, labels=("negative", "positive")))
+    assert protocol.read(answered([text], [1]), 1).answers == [Answer("positive", 0.9)]
+
+
 def test_the_call_has_exactly_the_protocols_fields() -> None:
     call = OpenInference("big", input_name="x", output_name="y").build([[1, 2.5], [3, 4]])
     assert call.path == "/v2/models/big/infer"
@@ -190,7 +226,7 @@ def _holding(data: bytes) -> bytes:
         (answered([0.5] * 4, [2**62, 2**62]), "no list of"),
         (answered([[], [], [], []], [2, 2]), "no answer"),
         (Response(200, {}, _holding(b"[" + b"9" * 400 + b", 0, 1, 0]")), "infinity"),
-        (Response(200, {}, _holding(b"[NaN, 0, 1, 0]")), "cannot be read"),
+        (Response(200, {}, _holding(b"[NaN, 0, 1, 0]")), "a value that is not a number"),
         (Response(200, {}, _holding(b"[" * 100_000)), "cannot be read"),
         (Response(200, {}, _holding(b"[" * 400 + b"1,1,1,1" + b"]" * 400)), "no answer"),
         (Response(200, {}, _holding(b'{"0": 0.5}')), "no list of"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -130,9 +130,47 @@ def test_a_score_from_log_probabilities(name: str, score: float) -> None:
     assert answer.score == pytest.approx(score)
 
 
-@pytest.mark.parametrize("logprobs", [None, [], [-0.1, None], [-0.1, -9999.0]])
+@pytest.mark.parametrize("logprobs", [None, [], [-0.1, None], [-0.1, -9999.0], [5.0], [0.5, -0.1]])
 def test_without_every_log_probability_there_is_no_score(logprobs: list[float | None] | None) -> None:
     answer = read(OpenAIChat("m", score=MEAN), choice("yes", logprobs))
+    assert (answer.prediction, answer.score) == ("yes", None)
+
+
+@pytest.mark.parametrize(
+    ("piece", "score"),
+    [
+        (b'"timings": {"t": NaN}', 0.5),
+        (b'"usage": {"prompt_tokens": NaN}', 0.5),
+        (b'"created": -Infinity', 0.5),
+        (b'"system_fingerprint": "\\ud83d"', 0.5),
+        (b'"x": "\\ude00\\ud83d \\ud83d\\ude00", "y": Infinity', 0.5),
+        (b'"x": "NaN"', 0.5),
+    ],
+)
+def test_what_json_does_not_have_costs_its_own_value_alone(piece: bytes, score: float) -> None:
+    body = orjson.dumps(chat_completion(told("yes \U0001f600", ("yes", math.log(0.5)), (" \U0001f600", math.log(0.5)))))
+    answer = OpenAIChat("m", score=MEAN).read(Response(200, {}, b"{" + piece + b"," + body[1:]), 1).answers[0]
+    assert answer == Answer("yes \U0001f600", about(score))
+
+
+def test_a_body_that_would_take_long_to_mend_is_not_mended() -> None:
+    body = orjson.dumps(chat_completion(choice("yes")))
+    for size, kept in ((200_000, True), (300_000, False)):
+        piece = b'{"x": NaN, "y": [' + b"1," * (size // 2) + b"1],"
+        expected = nullcontext() if kept else pytest.raises(InvalidAnswer, match="cannot be read")
+        with expected:
+            OpenAIChat("m").read(Response(200, {}, piece + body[1:]), 1)
+
+
+def test_half_a_sign_in_the_answer_is_an_unknown_sign() -> None:
+    body = orjson.dumps(chat_completion(choice("yes HALF"))).replace(b"HALF", rb"\ud83d")
+    [answer] = OpenAIChat("m").read(Response(200, {}, body), 1).answers
+    assert answer.prediction == "yes \ufffd"
+
+
+def test_a_log_probability_that_is_no_number_costs_the_score() -> None:
+    body = orjson.dumps(chat_completion(told("yes", ("yes", -0.125)))).replace(b"-0.125", b"NaN")
+    [answer] = OpenAIChat("m", score=MEAN).read(Response(200, {}, body), 1).answers
     assert (answer.prediction, answer.score) == ("yes", None)
 
 
@@ -188,7 +226,6 @@ JSON = OpenAIChat("m", response_format="json_schema", json_schema=SCHEMA, answer
         (OpenAIChat("m"), choice(" \n"), "empty"),
         (OpenAIChat("m", labels=("cat", "dog"), exact=True), choice("Cat"), "'Cat' is none of the 2 labels"),
         (OpenAIChat("m", labels=("cat", "dog")), choice("a cat"), "none of the 2 labels"),
-        (OpenAIChat("m", score=MEAN), choice("a", [0.5]), "must be 0 or less, not 0.5"),
         (JSON, choice("cat"), "not JSON"),
         (JSON, choice('["cat"]'), "no JSON object"),
         (JSON, choice('{"other": "cat"}'), "lacks label"),
@@ -221,7 +258,7 @@ def test_one_sample_that_is_no_answer_spoils_all() -> None:
         b"\xff",
         b"[]",
         b'{"choices": [{"message": {"content": "a"}, "finish_reason": "stop",'
-        b' "logprobs": {"content": [{"logprob": NaN}]}}]}',
+        b' "logprobs": {"content": [{"logprob": NaN}]}}]',
         b'{"error": {"message": "no such model", "code": 404}}',
     ],
 )
@@ -324,6 +361,12 @@ def test_content_without_text_is_empty(content: Any) -> None:
     [
         (choice("a", finish_reason="content_filter"), "ended with 'content_filter'"),
         (choice("", finish_reason="SAFETY"), "ended with 'SAFETY'"),
+        (choice("a", finish_reason="content_filter: PROHIBITED_CONTENT"), "ended with 'content_filter: PROHIBITED"),
+        (choice("a", finish_reason="FINISH_REASON_SAFETY"), "ended with 'FINISH"),
+        (choice("a", finish_reason="SPII"), "ended with 'SPII'"),
+        (choice("a", finish_reason="sensitive"), "ended with 'sensitive'"),
+        (choice("a", finish_reason="guardrail_intervened"), "ended with 'guardrail"),
+        (choice("a", finish_reason="content_filtered"), "ended with 'content_filtered'"),
         (choice(None, refusal="I will not"), "refuses to answer: I will not"),
     ],
 )
@@ -337,7 +380,13 @@ def test_a_part_may_be_a_refusal() -> None:
         read(OpenAIChat("m"), choice([{"type": "refusal", "refusal": "never"}]))  # type: ignore[arg-type]  # a list
 
 
-@pytest.mark.parametrize("word", ["stop", "STOP", "Stop", "eos", "eos_token", "end_turn", "END_TURN", "stop_sequence"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("stop", "STOP", "Stop", "eos", "eos_token", "end_turn", "END_TURN", "stop_sequence"),
+        *("COMPLETE", "FINISH_REASON_STOP", "FinishReason.STOP", "stop_token", "endoftext"),
+    ],
+)
 def test_every_servers_word_for_a_whole_answer(word: str) -> None:
     assert read(OpenAIChat("m"), choice("a", finish_reason=word)).prediction == "a"
 
@@ -348,6 +397,13 @@ def test_every_other_word_is_none_unless_it_is_set(word: Any) -> None:
         read(OpenAIChat("m"), choice("posit", finish_reason=word))
     if isinstance(word, str) and word:
         assert read(OpenAIChat("m", finish_reasons=(word.upper(),)), choice("a", finish_reason=word)).prediction == "a"
+
+
+def test_a_label_that_is_cut_off_says_what_to_set() -> None:
+    with pytest.raises(InvalidAnswer, match=r'raise max_tokens, or, .* set finish_reasons = \["length"\]'):
+        read(OpenAIChat("m", labels=("yes", "no")), choice("no", finish_reason="length"))
+    with pytest.raises(InvalidAnswer, match=r"'no'$"):
+        read(OpenAIChat("m"), choice("no", finish_reason="length"))
 
 
 @pytest.mark.parametrize(
@@ -488,6 +544,7 @@ TWO = ("negative", "positive")
         "`positive`", "<b>Positive</b>!", "<label>positive</label>", "$\\boxed{\\text{positive}}$", "(positive)",
         "«positive»", "# Positive", "\u201cpositive\u201d", "positive\u3002",
         "```\npositive\n```", "```json\n\"positive\"\n```",
+        "<s>positive</s>", "<think></think>positive", "~~~\npositive\n~~~", "✅ positive",
         "positive<|im_end|>", "&quot;positive&quot;", "positive 👍",
     ],
 )  # fmt: skip
@@ -501,7 +558,9 @@ def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(con
 @pytest.mark.parametrize(
     "content",
     ["not positive", "positively", "posi", "positive, or negative", "nonpositive", "!positive", "it is positive",
-     "positive positive", "x" * 5000, "." * 2000 + "positive"],
+     "<think>positive</think>", "<think>positive", "positive</think>", "[THINK]positive[/THINK]", "~~positive~~",
+     "~positive", "<del>positive</del>", "<strike>positive</strike>", "<not>positive", "&not;positive",
+     "❌ positive", "✗ positive", "✘positive", "positive ✗", "positive positive", "x" * 5000, "." * 2000 + "positive"],
 )  # fmt: skip
 def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
     with pytest.raises(InvalidAnswer, match="none of the 2 labels") as caught:
@@ -513,6 +572,10 @@ def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "content", "label"),
     [
+        (("C", "D"), r"\neg C", None),
+        (("C", "D"), r"\not C", None),
+        (("~C", "C"), "~C.", "~C"),
+        (("❌", "✅"), "❌.", "❌"),
         (("C", "C++"), "**C++**", "C++"),
         (("C", "C++"), "c", "C"),
         (("A", "B"), "A+", None),
@@ -637,6 +700,14 @@ def test_another_label_than_the_tokens_speak_for_has_no_score_as_a_class() -> No
     answer = classes(token_, ("ative", 1.0, {}), content="negative", score="pcs")
     assert answer.score is None
     assert "another label" in answer.unscored
+
+
+def test_two_tokens_of_one_text_add_up_and_one_that_is_told_twice_does_not() -> None:
+    row = token("positive", math.log(0.6))
+    tops = [("positive", 0.6), ("positive", 0.1), ("negative", 0.2), ("negative", 0.2)]
+    row["top_logprobs"] = [{"token": text, "logprob": math.log(value)} for text, value in tops]
+    given = choice("positive") | {"logprobs": {"content": [row]}}
+    assert read(OpenAIChat("m", labels=TWO, score="label_softmax"), given).score == about(0.7)
 
 
 def test_without_top_logprobs_labels_have_no_probabilities() -> None:

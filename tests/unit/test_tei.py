@@ -52,6 +52,19 @@ def test_each_row_has_its_own_order_of_classes() -> None:
     assert (reply.model, reply.usage) == ("big", Usage(12))
 
 
+def test_classes_without_names_are_the_labels_by_their_place() -> None:
+    rows = answered(classes(LABEL_1=0.9, LABEL_0=0.1), classes(LABEL_0=0.8, LABEL_1=0.2))
+    assert Tei(labels=("cat", "dog")).read(rows, 2).answers == [Answer("dog", 0.9), Answer("cat", 0.8)]
+    assert Tei().read(rows, 2).answers[0].prediction == "LABEL_1"
+    with pytest.raises(InvalidAnswer, match="'LABEL_1' is none of the 1 labels"):
+        Tei(labels=("cat",)).read(rows, 2)
+
+
+def test_what_json_does_not_have_costs_its_own_value_alone() -> None:
+    body = b'[[{"label": "cat", "score": 0.9, "t": NaN}, {"label": "dog", "score": 0.1, "t": "\\uD83D"}]]'
+    assert Tei().read(Response(200, {}, body), 1).answers == [Answer("cat", 0.9)]
+
+
 def test_raw_scores_are_logits() -> None:
     [answer] = Tei(raw_scores=True).read(answered(classes(cat=2.0, dog=-1.0)), 1).answers
     assert answer.score == pytest.approx(1 / (1 + math.exp(-3.0)))

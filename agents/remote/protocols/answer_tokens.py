@@ -168,10 +168,12 @@ def label_probabilities(tokens: Sequence[Token], labels: Sequence[str]) -> dict[
 
 def _candidates(token: Token) -> Mapping[str, float]:
     """The probability of each text that might have stood here, the one that does included."""
-    told = {each.token: each.logprob for each in token.top_logprobs or () if each.logprob is not None}
-    told.setdefault(token.token, token.logprob or 0.0)
+    # two tokens may have one text: their probabilities add up, but for one that is told twice
+    told = {(each.token, each.logprob) for each in token.top_logprobs or () if each.logprob is not None}
+    if token.token not in {text for text, _ in told}:
+        told.add((token.token, token.logprob or 0.0))
     found: dict[str, float] = {}
-    for text, logprob in told.items():
+    for text, logprob in sorted(told):
         key = _key(text)
         found[key] = found.get(key, 0.0) + math.exp(min(0.0, logprob))
     return found

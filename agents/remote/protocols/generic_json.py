@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,19 @@ from ....schemas.errors import InvalidAnswer, InvalidRequest, RecordError, Refus
 from ...answers import Answer
 from ...supervision.scores import SCORES, fitting, max_softmax, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, raise_for_status, tokens_in
-from ..retry import WITHHELD, NotAnAnswer
+from ..retry import NotAnAnswer
 from ..transport import Response
+from .endings import is_withheld
 from .json_paths import find
 from .labels import one_of
+from .lenient_json import decoded
 from .templates import fill_json, names_in, parse, values_of
 
 #: in a body, stands for the list of all inputs of a call
 INPUTS = "inputs"
+
+#: a number as JSON writes it
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?")
 
 _Numbers = NDArray[np.float64]
 
@@ -122,7 +128,7 @@ class GenericJson:
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
-            document = orjson.loads(response.body)
+            document = decoded(orjson.loads, response.body)
         except orjson.JSONDecodeError as error:
             said = complaint_in(response.body).text
             raise NotAnAnswer(f"the answer is not JSON: {error}{said and ': ' + said}") from error
@@ -160,7 +166,7 @@ class GenericJson:
 
     def _score(self, each: Any) -> float | None:  # noqa: ANN401  # any JSON value
         """None where the remote gave none; it is never made up."""
-        standing = _optional(each, self.score)
+        standing = _number_in(_optional(each, self.score))
         if standing is None:
             return None
         try:
@@ -175,7 +181,14 @@ def _unmet(standing: Any) -> type[RecordError]:  # noqa: ANN401  # any JSON valu
     """What it is that a requirement is not met: nothing stands there, the answer was withheld, or it is not whole."""
     if standing is None:
         return NotAnAnswer
-    return Refused if isinstance(standing, str) and standing.lower() in WITHHELD else InvalidAnswer
+    return Refused if is_withheld(standing) else InvalidAnswer
+
+
+def _number_in(standing: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """The number that a text writes, None for a text that writes none; what is no text as it is."""
+    if not isinstance(standing, str):
+        return standing
+    return float(standing) if _NUMBER.fullmatch(standing.strip()) else None
 
 
 def _is_numeric(value: Any) -> bool:  # noqa: ANN401  # any JSON value

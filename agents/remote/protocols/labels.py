@@ -12,6 +12,7 @@ import orjson
 
 from ....schemas.errors import InvalidAnswer
 from ..protocol import brief
+from .wrapping import reasoning_ends, reasons_still
 
 #: levels that a prediction may be nested: our own codec gives up at about 900
 DEEPEST = 64
@@ -22,7 +23,12 @@ _PLACES = 4
 #: letters that are mark-up: tags, special tokens, commands of LaTeX, entities, the language of a code fence
 _MARKUP = re.compile(r"<[^<>]*>|\[/?[A-Z_]+\]|\\[A-Za-z]+|&[a-z]+;|```[\w-]*")
 #: before a label, turn it into another one
-_NEGATIONS = "!¬≠"
+_NEGATIONS = re.compile(
+    r"[!¬≠]|(?<!~)~{1,2}(?!~)|<(?:del|strike|not)\b[^<>]*>|\\(?:not|neg|lnot|ne|sout|cancel)\b|&(?:not|ne);",
+    re.IGNORECASE,
+)
+#: before or behind a label, say that it is not this one
+_CROSSES = re.compile("[❌✗✘✖☒🚫]")
 _SIGNS = "-+−.,/"
 #: right behind a label, make another one of it: A+, C#, 50%
 _ENDINGS = "+#%-−"
@@ -85,7 +91,8 @@ def _pattern(label: str) -> re.Pattern[str]:
 
 def _alone(before: str, written: str, after: str) -> bool:
     signed = written[:1].isdigit() and before.endswith(tuple(_SIGNS))
-    changed = signed or any(sign in before for sign in _NEGATIONS) or after.startswith(tuple(_ENDINGS))
+    changed = signed or bool(_NEGATIONS.search(before)) or after.startswith(tuple(_ENDINGS))
+    changed = changed or bool(_CROSSES.search(before + after)) or reasons_still(before) or reasoning_ends(after)
     return not changed and says_nothing(before) and says_nothing(after)
 
 

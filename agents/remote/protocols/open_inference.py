@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ....schemas.errors import InvalidRequest
 from ...answers import Answer, ClassReading, read_classes
 from ...supervision.scores import usable
-from ..protocol import SAID_CHARS, Call, Reply, complaint_in, raise_for_status
+from ..protocol import SAID_CHARS, Call, Reply, brief, complaint_in, raise_for_status
 from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
+from .lenient_json import decoded
 from .text_classes import read_texts
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
@@ -42,16 +43,26 @@ DATATYPES: dict[str, str] = {
 _TAKES = {"b": "b", "u": "ui", "i": "ui", "f": "uif", "U": "U"}
 
 
+# read what is needed: what has no type here may have any shape
+
+
 class _Output(msgspec.Struct):
-    name: str
-    shape: list[int]
-    data: msgspec.Raw  # a list, flat or nested, as servers please; read where it is wanted
+    name: Any = None
+    shape: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"")  # a list, flat or nested, as servers please; read where it is wanted
 
 
 class _Answered(msgspec.Struct):
     outputs: list[_Output]
-    model_name: str = ""
-    model_version: str | None = None
+    model_name: Any = None
+    model_version: Any = None
+
+
+class _Tensor(NamedTuple):
+    """An output that is wanted."""
+
+    shape: list[int]
+    data: bytes
 
 
 _answered = msgspec.json.Decoder(_Answered)
@@ -114,7 +125,7 @@ class OpenInference:
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
-            document = _answered.decode(response.body)
+            document = decoded(_answered.decode, response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(response.body).text
             raise NotAnAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
@@ -122,14 +133,16 @@ class OpenInference:
             answers = self._answers(document, asked)
         except (ValueError, TypeError, OverflowError) as error:
             raise NotAnAnswer(f"the output {self.output_name!r} is no answer: {error}") from error
-        name = document.model_name or self.model
-        model = f"{name}@{document.model_version}" if document.model_version else name
+        name = document.model_name if isinstance(document.model_name, str) and document.model_name else self.model
+        version = document.model_version
+        told = isinstance(version, str | int | float) and version != ""
+        model = f"{name}@{version}" if told else name
         return Reply(answers, model[:SAID_CHARS])
 
     def _answers(self, document: _Answered, asked: int) -> list[Answer]:
         wanted = _named(document, self.output_name)
         if wanted is None:
-            raise ValueError(f"it is missing; there are {[output.name[:40] for output in document.outputs][:8]}")
+            raise ValueError(f"it is missing; there are {[brief(output.name)[:40] for output in document.outputs][:8]}")
         if not self.score_output:
             elements = _elements(wanted)
             if (texts := _texts(elements, wanted.shape)) is not None:
@@ -139,17 +152,26 @@ class OpenInference:
         return list(map(Answer, predicted, _scores(_named(document, self.score_output), asked)))
 
 
-def _named(document: _Answered, name: str) -> _Output | None:
-    return next((output for output in document.outputs if output.name == name), None)
+def _named(document: _Answered, name: str) -> _Tensor | None:
+    output = next((output for output in document.outputs if output.name == name), None)
+    return None if output is None else _Tensor(_sizes(output.shape), bytes(output.data))
 
 
-def _elements(output: _Output) -> list[Any]:
+def _sizes(shape: Any) -> list[int]:  # noqa: ANN401  # any JSON value
+    """A shape's whole numbers; some servers write 2.0."""
+    sizes: list[Any] = shape if isinstance(shape, list) else [None]
+    if any(isinstance(size, bool) or not isinstance(size, int | float) or size != int(size) for size in sizes):
+        raise ValueError("its shape is no list of whole numbers")
+    return list(map(int, sizes))
+
+
+def _elements(output: _Tensor) -> list[Any]:
     """The data, parsed only where it can be as many elements as the shape says: each but the last has a comma, and
     only what has quotes has others; that is cut into pieces first, for 100,000 objects take tens of milliseconds.
 
     By orjson, for msgspec takes 8 µs for a number such as 1e300, and a hostile server sends many of them.
     """
-    raw, wanted = bytes(output.data), math.prod(output.shape)
+    raw, wanted = output.data, math.prod(output.shape)
     surplus = raw.count(b",") + 1 - wanted if raw.startswith(b"[") else -1
     if surplus < 0 or (surplus and (b'"' not in raw or len(_pieces.decode(raw)) != wanted)):
         raise ValueError(f"it holds no list of {output.shape} elements")
@@ -174,7 +196,7 @@ def _numbers(listed: list[Any], shape: list[int]) -> NDArray[np.float64]:
     return table
 
 
-def _predictions(output: _Output, asked: int) -> list[Any]:
+def _predictions(output: _Tensor, asked: int) -> list[Any]:
     """One prediction an input, of whatever type: one value where its row holds one, else the row."""
     table = np.asarray(_elements(output), dtype=object).reshape(output.shape)
     if not table.ndim or len(table) != asked:
@@ -185,7 +207,7 @@ def _predictions(output: _Output, asked: int) -> list[Any]:
     return [one_of(value, ()) for value in values]
 
 
-def _scores(output: _Output | None, asked: int) -> list[float | None]:
+def _scores(output: _Tensor | None, asked: int) -> list[float | None]:
     """One score an input, None where there is none: the answer is paid for and goes on, to be rejected."""
     if output is None:
         return [None] * asked

@@ -15,23 +15,25 @@ from ...answers import Answer
 from ...supervision.sample_scores import agreement, modal
 from ...supervision.scores import SCORES, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
-from ..retry import FAILED, WITHHELD, BrokenOff, NotAnAnswer
+from ..retry import FAILED, BrokenOff, NotAnAnswer
 from ..transport import Response
 from .answer_tokens import Token, Unscored, evened, label_probabilities, tokens_of, tokens_told
+from .endings import is_cut, is_whole, is_withheld
 from .event_streams import whole
 from .json_paths import find
 from .label_forms import LabelForm
 from .labels import named, one_of
+from .lenient_json import decoded
 from .templates import Template, parse, values_of
 from .wrapping import refusal_in, text_in, unwrapped
 
 ResponseFormat = Literal["text", "json_object", "json_schema"]
 
 
-#: words of `finish_reason` for a whole answer, in any case: OpenAI's first, then what others write for it
-WHOLE = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 #: characters of an answer that are shown where it is refused
 _SHOWN_CHARS = 100
+#: what to do where labels are cut off
+_CUT_HINT = '; raise max_tokens, or, where a label is all that it writes, set finish_reasons = ["{}"]'
 
 
 # read what is needed: what has no type here may have any shape
@@ -90,7 +92,7 @@ class OpenAIChat:
     answer_path: str = ""  #: where the prediction stands in a JSON answer; '': all of it
     form: LabelForm | None = None  #: how the server is held to the labels; None: it is not
     unwrap: bool = False  #: the answer is read out of reasoning, code fences and tags around it
-    finish_reasons: tuple[str, ...] = ()  #: further words for a whole answer, beside `WHOLE`
+    finish_reasons: tuple[str, ...] = ()  #: further words for a whole answer
     path: str = "/v1/chat/completions"
     temperature: float | None = None  #: None: the remote's own
     max_tokens: int = 256  #: that an answer may take; a longer one is cut off and no answer
@@ -172,7 +174,7 @@ class OpenAIChat:
     def read(self, response: Response, asked: int) -> Reply:
         body = whole(response.body)
         try:
-            completion = _completion.decode(body)
+            completion = decoded(_completion.decode, body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = complaint_in(body).text
             raise NotAnAnswer(f"the answer cannot be read: {error}{said and ': ' + said}") from error
@@ -220,11 +222,12 @@ class OpenAIChat:
         if message.tool_calls:
             raise InvalidAnswer(f"the answer calls a tool: {_shown(message.tool_calls)}")
         ended = choice.finish_reason
-        if isinstance(ended, str) and ended.lower() in WITHHELD:
+        if is_withheld(ended):
             raise Refused(f"the remote withholds the answer: it ended with {ended!r}: {_shown(content)}")
-        if not isinstance(ended, str) or ended.lower() not in {*WHOLE, *map(str.lower, self.finish_reasons)}:
+        if not is_whole(ended, self.finish_reasons):
             kind = BrokenOff if isinstance(ended, str) and ended.lower() in FAILED else InvalidAnswer
-            raise kind(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}")
+            hint = _CUT_HINT.format(ended) if self.labels and is_cut(ended) else ""
+            raise kind(f"the answer ended with {brief(ended)!r} and is not whole: {_shown(content)}{hint}")
         if not content.strip():
             raise InvalidAnswer("the answer is empty")
         return content
@@ -262,7 +265,7 @@ class OpenAIChat:
                 return usable(SCORES[self.score].compute([[token.logprob for token in tokens]])[0])
             return self._scored_as_classes(tokens, read.prediction)
         except ValueError as error:
-            raise InvalidAnswer(str(error)) from error
+            raise Unscored(f"the log-probabilities are none: {error}") from error
 
     def _scored_as_classes(self, tokens: Sequence[Token], label: str) -> float | None:
         """By the probability of each label."""

@@ -16,6 +16,8 @@ from ..protocol import Call, Reply, Usage, complaint_in, raise_for_status, token
 from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
+from .lenient_json import decoded
+from .text_classes import class_named
 
 
 class _Class(msgspec.Struct):
@@ -71,7 +73,7 @@ class Tei:
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
-            rows = _answered.decode(response.body)
+            rows = decoded(_answered.decode, response.body)
             answers = self._answers(rows, asked)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotAnAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
@@ -84,10 +86,10 @@ class Tei:
         reading = ClassReading(logits=self.raw_scores, score=self.score)
         answers = read_classes(np.array([[found.score for found in row] for row in rows]), asked, reading)
         named = [row[answer.prediction].label for row, answer in zip(rows, answers, strict=True)]
-        return [
-            Answer(one_of(label, self.labels, exact=self.exact), answer.score)
-            for label, answer in zip(named, answers, strict=True)
-        ]
+        return [Answer(self._label(name), answer.score) for name, answer in zip(named, answers, strict=True)]
+
+    def _label(self, name: str) -> Any:  # noqa: ANN401  # as the settings have it
+        return class_named(name, self.labels, exact=self.exact) if self.labels else one_of(name, ())
 
 
 def _usage(tokens: str) -> Usage | None:

@@ -22,10 +22,13 @@ from ....schemas.errors import InvalidAnswer
 from ...answers import Answer, ClassReading, read_classes
 from ..protocol import brief
 from .labels import one_of
+from .lenient_json import decoded
 
 #: longest text that is read as Python's, characters; and numbers as numpy and torch write them in it
 _LONGEST = 16 * 1024
 _WRAPPED_NUMBER = re.compile(r"\b(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\(([-+.\deE]+)\)")
+#: digits of a class's number
+_MOST_DIGITS = 9
 #: names that pipelines give to classes without one
 _NUMBERED = re.compile(r"(?:LABEL|CLASS)_(\d+)", re.IGNORECASE)
 
@@ -41,7 +44,7 @@ def _parsed(text: Any) -> Any:  # noqa: ANN401  # whatever stands in it
     if not isinstance(text, str):
         return text
     try:
-        return orjson.loads(text)
+        return decoded(orjson.loads, text.encode())
     except orjson.JSONDecodeError:
         pass
     try:
@@ -79,18 +82,25 @@ def _classes(found: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
 
 def _name(name: str, labels: tuple[Any, ...], *, exact: bool) -> Any:  # noqa: ANN401  # as the settings have it
     """What a class is called in the settings: by its place there, or by its own name."""
-    numbered = _NUMBERED.fullmatch(name)
     if not labels:
         return int(name) if name.isdecimal() else name
-    if name not in labels and (name.isdecimal() or numbered):
-        index = int(numbered.group(1) if numbered else name)
-        if index >= len(labels):
-            raise ValueError(f"the class {name[:40]!r} is none of the {len(labels)} labels")
-        return labels[index]
     try:
-        return one_of(name, labels, exact=exact)
+        return class_named(name, labels, exact=exact)
     except InvalidAnswer as error:
         raise ValueError(str(error)) from error
+
+
+def class_named(name: str, labels: tuple[Any, ...], *, exact: bool) -> Any:  # noqa: ANN401  # as the settings have it
+    """The label of a class: by the class's own name, or by its place where it has no name but a number. Raises
+    `InvalidAnswer` where it is none.
+    """
+    numbered = _NUMBERED.fullmatch(name)
+    if name in labels or not (name.isdecimal() or numbered):
+        return one_of(name, labels, exact=exact)
+    digits = numbered.group(1) if numbered else name
+    if len(digits) > _MOST_DIGITS or int(digits) >= len(labels):
+        raise InvalidAnswer(f"the class {name[:40]!r} is none of the {len(labels)} labels")
+    return labels[int(digits)]
 
 
 def _incomplete(classes: Mapping[str, Any], reading: ClassReading) -> bool:

@@ -53,6 +53,11 @@ def reasons_still(text: str) -> bool:
     return _BEGINS.search(text, ended) is not None
 
 
+def reasoning_ends(text: str) -> bool:
+    """Whether reasoning ends in this text: all that stands before is reasoning."""
+    return _ENDS.search(text) is not None
+
+
 def unwrapped(text: str, *, alone: bool = False) -> str:
     """The answer in a text: what follows the reasoning, out of the one code fence or the one tag around it.
 
