@@ -9,6 +9,10 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 
+#: real seconds in which a thread may end that is all that is waited for
+_THREAD_S = 10.0
+
+
 class _Selector:
     """Looks at the sockets, and lets the clock jump by what the loop would have waited."""
 
@@ -18,6 +22,8 @@ class _Selector:
 
     def select(self, timeout: float | None = None) -> Any:
         patience_s = self._loop.patience_s
+        if timeout is None and patience_s:  # only something real can come: another thread, which may have to wait
+            patience_s = max(patience_s, _THREAD_S)
         events = self._selector.select(patience_s if timeout is None else min(patience_s, timeout))
         if not events:
             if timeout is None:
