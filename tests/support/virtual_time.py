@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec
 
-
 #: real seconds in which a thread may end that is all that is waited for
 _THREAD_S = 10.0
 
