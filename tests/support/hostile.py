@@ -102,6 +102,7 @@ TRICKS: list[Trick] = [
     GOOD,
     Trick("large answer", "remote", weight=0.05),  # odd, and an answer
     Trick("gzip", "remote"),
+    Trick("lone surrogate", "remote"),  # in the name of the model, which nobody needs
     *_transient("rate_limited", *(f"429 {form}" for form in _forms_of_429()), weight=0.3),
     *_transient("remote_error", "409", "500", "502 html", "503 empty", "503 retry garbage", "504", "529", "599"),
     *_transient("remote_error", "418 should retry"),
@@ -113,18 +114,18 @@ TRICKS: list[Trick] = [
     ),
     *_transient("remote_error", "length is no number", "two lengths", "length too short", "500 huge", weight=0.3),
     *_transient("timeout", "hangs", "drips", "drips headers", weight=0.05),
-    *_final("invalid_answer", "html", "NaN", "Infinity", "minus Infinity", "1e999"),
+    *_final("invalid_answer", "html", "1e999"),
     *_transient("remote_error", "error inside", "error text", "nothing", "204", "null", "no outputs", "two responses"),
     *_final("invalid_answer", "a list", "a text", "wrong name", "two answers"),
     *_final("invalid_answer", "no answers", "wrong shape", "negative shape", "huge shape", "shape of text"),
     *_final("invalid_answer", "score of text", "score of truth", "score of digits", "prediction null"),
-    *_final("invalid_answer", "latin-1", "utf-16", "lone surrogate", "zero bytes"),
+    *_final("invalid_answer", "latin-1", "utf-16", "zero bytes"),
     *_final("invalid_answer", "deep", "deep data", "cut JSON", "claims gzip", "claims br"),
     *_final("invalid_answer", "gzip bomb", "huge", "huge chunks", weight=0.1),
     *_final(
         "invalid_answer", "large dicts", "large lists", "large floats", "large objects", "large error", weight=0.05
     ),
-    *_final("no_confidence", "no score", "score null"),
+    *_final("no_confidence", "no score", "score null", "NaN", "Infinity", "minus Infinity"),
     *_final("remote_error", "301", "302", "303", "307", "308", "302 elsewhere", "307 elsewhere", "302 nowhere"),
     *_final("refused", "400", "404", "405", "410", "413", "418", "422", "431"),
     *_final("remote_error", "500 do not retry", "304", "101"),
