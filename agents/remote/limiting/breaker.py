@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 #: share of the cool-down after which a remote that asks to slow down is asked for the first time
 _LIMITED_SHARE = 0.125
+#: a remote that answers limits many calls in a row where many are under way: so many times more open the circuit
+_LIMITED_WELL = 20
 #: the next distance between two probes is so many times the last one, where the remote refuses or limits them all
 _GROWTH = 2.0
 
@@ -131,7 +133,8 @@ class Breaker:
             return
         self._failures = 0
         self._limited += 1
-        if self._probing or self._limited >= self.policy.failures:
+        most = self.policy.failures * (_LIMITED_WELL if self.well else 1)
+        if self._probing or self._limited >= most:
             self._open(now + self._grown(self.policy.cool_down_s * _LIMITED_SHARE))
 
     def refused(self, ticket: int, now: float, records: frozenset[str], *, every: bool) -> None:
