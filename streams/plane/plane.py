@@ -225,6 +225,11 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     # asked and told by partitions
 
+    @property
+    def skips_backlog(self) -> bool:
+        """What was there when the group began is passed over."""
+        return self.policy.start == "latest"
+
     async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
         """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
         return await self._fetching.first_offset(tp, added=added)

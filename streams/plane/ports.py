@@ -89,6 +89,10 @@ class AgentPort(Author, Protocol):
 class PlanePort(Protocol):
     """What a partition asks of its plane."""
 
+    @property
+    def skips_backlog(self) -> bool:
+        """What was there when the group began is passed over."""
+
     async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
         """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
 

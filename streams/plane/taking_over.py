@@ -42,6 +42,10 @@ class PartitionStopped(BiSupervisedError):
 class Begins(Protocol):
     """What a partition without a committed offset asks of its plane."""
 
+    @property
+    def skips_backlog(self) -> bool:
+        """What was there when the group began is passed over."""
+
     async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
         """Where it begins; `added`: it was not there when the group began. Raises `Lost`."""
 
@@ -84,6 +88,8 @@ class TakingOver:
 
         Others of the group may have begun a moment ago, in this worker or another: they say how many there were.
         """
+        if not self.begins.skips_backlog:  # then all begin alike, and progress reads as it did before version 2
+            return Progress(await self.begins.first_offset(self.tp, added=True))
         siblings = await self.coordinator.siblings(self.tp.topic)
         if not siblings:
             there = len(await self.coordinator.partitions_for(self.tp.topic))

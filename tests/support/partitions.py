@@ -171,6 +171,7 @@ class Owner:
         loop = asyncio.get_running_loop()
         self.broker = broker
         self.owned = asyncio.Event()
+        self.skips_backlog = True
         self._worked = worked
         self.acquisitions = 0
         self.progressions = 0

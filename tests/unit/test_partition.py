@@ -781,6 +781,18 @@ async def test_one_that_was_added_begins_at_its_earliest_record() -> None:
 
 
 @on_virtual_time
+async def test_where_nothing_is_skipped_a_worker_of_version_1_reads_what_is_committed() -> None:
+    """Its reader takes four parts. Whatever the others say, an added partition begins where all begin."""
+    broker = ScriptedBroker(others={1: Progress(9, born=4)}, partitions=8)
+    owner = Owner(broker, tp=TopicPartition("requests", 4))
+    owner.skips_backlog = False
+    await owner.answer(30, 31)
+    await owner.release()
+    assert broker.stored is not None
+    assert broker.stored.metadata() == f"1;{TOPIC_ID};c;"
+
+
+@on_virtual_time
 async def test_outcomes_tell_that_somebody_worked_where_no_offset_does() -> None:
     """Offsets expire, and the ids of transactions with them. Outcomes are kept."""
     owner = Owner(ScriptedBroker(), worked=True)

@@ -6,7 +6,8 @@ Kafka keeps a string of up to 4,096 characters beside each committed offset. Our
 - the id of the topic, so that marks of a recreated topic are refused;
 - the phase of the owner (`caution.py`), or how far records may have been handed out (`write_ahead.py`);
 - a bitmap of the offsets after the committed one whose outcome has been sent, base64, trailing zeros cut;
-- how many partitions the topic had when the group began; left out where that is not known.
+- how many partitions the topic had when the group began; left out where that is not known, or does not matter because
+  the group began at the earliest records. Workers of record version 1 read the first four parts, and no fifth.
 
 The technique is that of Confluent's Parallel Consumer, here inside a transaction.
 """
