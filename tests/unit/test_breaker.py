@@ -164,6 +164,20 @@ def test_a_remote_that_only_asks_to_slow_down_is_asked_at_growing_distance() -> 
     assert breaker.closed
 
 
+def test_a_remote_that_answers_is_not_stopped_by_its_limits_but_by_their_lasting() -> None:
+    """Where dozens of calls are under way, it limits many in a row between two answers."""
+    breaker = Breaker(POLICY)
+    for second in range(3):
+        breaker.succeeded(breaker.begin(100.0 + second))
+        for _ in range(30):
+            breaker.limited(breaker.begin(100.9 + second), 100.9 + second)
+        assert breaker.closed
+    breaker.limited(breaker.begin(104.1), 104.1)
+    assert breaker.closed
+    breaker.limited(breaker.begin(104.2), 104.2)
+    assert breaker.wait_s(104.2) == 1.25
+
+
 def test_who_does_not_wait_takes_a_limit_for_a_remote_that_is_up() -> None:
     breaker = failed()
     breaker.limited(breaker.begin(110.0), 110.0, waits=False)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
 
@@ -335,3 +336,46 @@ async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again(
     assert [key[:5] for key in keys] == ["a-key", "b-key", "a-key", "c-key"], "what was answered before tells"
     assert keys[2] == f"{keys[0]}~probe-1", "under a key of its own, so that no server answers it from memory"
     assert bill.calls == 1, "the probe is not on the bill of the one that it was about"
+
+
+class Rationed:
+    """A remote that answers so many calls a second, each after a while, and limits the others at once."""
+
+    def __init__(self, a_second: float, burst: float, latency_s: float) -> None:
+        self._a_second, self._burst, self._latency_s = a_second, burst, latency_s
+        self._left, self._at = burst, 0.0
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response:
+        now = asyncio.get_running_loop().time()
+        self._left, self._at = min(self._burst, self._left + (now - self._at) * self._a_second), now
+        if self._left < 1.0:
+            return Response(429, {}, b'{"error": "too many requests"}')
+        self._left -= 1.0
+        await asyncio.sleep(self._latency_s)
+        return echo(Sent(url, body, headers, timeout_s, method))
+
+    async def close(self) -> None: ...
+
+
+async def seconds_with(breaker: BreakerPolicy) -> tuple[Gate, float]:
+    """A gate after 150 calls to such a remote, and how long they took."""
+    clock = asyncio.get_running_loop().time
+    gate = Gate(LimitsPolicy(in_flight=48), breaker, clock=clock)
+    policy = ClientPolicy("http://remote/", timeout_s=30.0, retry=RetryPolicy(tries=100, deadline_s=3600.0))
+    remote = Rationed(50.0, 10.0, 0.12)
+    made = RemoteClient(remote, OpenInference("big"), policy, gate=gate, clock=clock, random=lambda: 0.5)
+    began = clock()
+    await asyncio.gather(*(made.ask(INPUTS, f"key-{number}", None, Bill()) for number in range(150)))
+    await made.close()
+    return gate, clock() - began
+
+
+@on_virtual_time
+async def test_a_remote_that_limits_most_calls_is_used_as_far_as_it_goes() -> None:
+    """As the demo's: it answers all the time, and between two answers it limits dozens of calls."""
+    _, freely_s = await seconds_with(BreakerPolicy(failures=10**9))
+    gate, took_s = await seconds_with(BreakerPolicy())
+    assert gate.breaker.opened <= 1, "at the very start nobody knows yet that it answers"
+    assert took_s <= freely_s * 1.2 + 2.0

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 #: share of the cool-down after which a remote that asks to slow down is asked for the first time
 _LIMITED_SHARE = 0.125
-#: a remote that answers limits many calls in a row where many are under way: so many times more open the circuit
-_LIMITED_WELL = 20
 #: the next distance between two probes is so many times the last one, where the remote refuses or limits them all
 _GROWTH = 2.0
 
@@ -46,6 +44,7 @@ class Breaker:
         self._ticket = 0
         self._failures = 0  # consecutive, while closed
         self._limited = 0  # likewise
+        self._limited_since = 0.0  # when the first of these came
         self._refused = 0  # likewise
         self._common: frozenset[str] = frozenset()  # records that all of these were about
         self._doubted = False
@@ -125,17 +124,23 @@ class Breaker:
             self._open(now + (self._grown(self.policy.cool_down_s) if self._stopped else self.policy.cool_down_s))
 
     def limited(self, ticket: int, now: float, *, waits: bool = True) -> None:
-        """The remote asks to slow down: it is up. `waits`: without one answer it is asked at growing distances."""
+        """The remote asks to slow down: it is up. `waits`: without one answer it is asked at growing distances; one
+        that has answered, as soon as it did not for as long as the first of them.
+        """
         if ticket != self._ticket:
             return
         if not waits:
             self._close()
             return
+        first_s = self.policy.cool_down_s * _LIMITED_SHARE
+        if not self._limited:
+            self._limited_since = now
         self._failures = 0
         self._limited += 1
-        most = self.policy.failures * (_LIMITED_WELL if self.well else 1)
-        if self._probing or self._limited >= most:
-            self._open(now + self._grown(self.policy.cool_down_s * _LIMITED_SHARE))
+        # one that answers limits many calls in a row where many are under way, but not for long
+        lasting = not self.well or now - self._limited_since >= first_s
+        if self._probing or (self._limited >= self.policy.failures and lasting):
+            self._open(now + self._grown(first_s))
 
     def refused(self, ticket: int, now: float, records: frozenset[str], *, every: bool) -> None:
         """The remote refused a call about these records. `every`: by its own word it would refuse any call."""
