@@ -1,14 +1,18 @@
-"""Compressed bodies, read within a bound: a small body may be a large one, and no size that it claims is believed.
+"""What is compressed is read within a bound: little of it may be much, and no size that it claims is believed.
 
-Nobody asks for them, but some servers and proxies compress all the same.
+Nobody asks for compressed bodies, but some servers and proxies compress all the same: `decompress`. Record batches of
+Kafka are read with the same functions (`streams/kafka/decompressing.py`).
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import cramjam
+import numpy as np
 
 #: written by a server that does not compress
 PLAIN = "identity"
@@ -16,7 +20,9 @@ PLAIN = "identity"
 _MOST_LAYERS = 2
 #: window bits of zlib: a gzip or a zlib header, whichever there is, and no header at all
 _ANY_HEADER, _NO_HEADER = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
-#: how cramjam says that the buffer is full
+#: bytes of the output that is tried first, and how many for each byte of the input: nearly all fit
+_FIRST, _RATIO = 65_536, 16
+#: how cramjam says that the output is full
 _FULL = "failed to write whole buffer"
 
 
@@ -25,7 +31,7 @@ class CannotDecompress(ValueError):
 
 
 class TooLarge(ValueError):
-    """The body is larger than the bound."""
+    """It is larger than the bound."""
 
 
 def encodings_of(header: str) -> list[str]:
@@ -41,58 +47,56 @@ def decompress(body: bytes, encodings: list[str], most: int) -> bytes:
     for name in reversed(encodings):
         if name not in _READERS:
             raise CannotDecompress(f"the encoding {name[:40]!r} is not known here")
-        body = _READERS[name](body, most)
+        try:
+            body = _READERS[name](body, most)
+        except (zlib.error, EOFError, cramjam.DecompressionError) as error:
+            raise CannotDecompress(str(error)) from error
     return body
 
 
 def _inflate(body: bytes, most: int) -> bytes:
     """Deflate with its header, or without one, as some servers send it."""
     try:
-        return _members(body, most, _ANY_HEADER)
-    except CannotDecompress:
-        return _members(body, most, _NO_HEADER)
+        return gunzipped(body, most)
+    except (zlib.error, EOFError):
+        return gunzipped(body, most, _NO_HEADER)
 
 
-def _gunzip(body: bytes, most: int) -> bytes:
-    return _members(body, most, _ANY_HEADER)
-
-
-def _members(body: bytes, most: int, window_bits: int) -> bytes:
-    """All members of a gzip file, of which one alone is usual."""
+def gunzipped(data: bytes, most: int, window_bits: int = _ANY_HEADER) -> bytes:
+    """All members of a gzip file, of which one alone is usual. Raises `TooLarge`, `zlib.error` and `EOFError`."""
     plain = bytearray()
-    rest = body
+    rest = data
     while True:
         reader = zlib.decompressobj(window_bits)
-        try:
-            plain += reader.decompress(rest, most + 1 - len(plain))
-        except zlib.error as error:
-            raise CannotDecompress(str(error)) from error
+        plain += reader.decompress(rest, most + 1 - len(plain))
         if len(plain) > most:
             raise TooLarge
         if not reader.eof:
-            raise CannotDecompress("it is cut short")
+            raise EOFError("it is cut short")
         rest = reader.unused_data
         if not rest.strip(b"\0"):  # padding, which gzip allows
             return bytes(plain)
 
 
-def _by_cramjam(decompress_into: Callable[[bytes, bytearray], int]) -> Callable[[bytes, int], bytes]:
-    def read(body: bytes, most: int) -> bytes:
-        plain = bytearray(most)
-        try:
-            return bytes(plain[: decompress_into(body, plain)])
-        except cramjam.DecompressionError as error:
-            if _FULL in str(error):
-                raise TooLarge from error
-            raise CannotDecompress(str(error)) from error
+def unpacked(decompress_into: Callable[[bytes, Any], int], data: bytes, most: int) -> bytes:
+    """By one of cramjam's, into outputs of a size that is given: what is not written of them costs no memory.
 
-    return read
+    Raises `TooLarge` and `cramjam.DecompressionError`.
+    """
+    for size in (min(most, _FIRST + _RATIO * len(data)), most):
+        output = np.empty(size, np.uint8)
+        try:
+            return output[: decompress_into(data, output)].tobytes()
+        except cramjam.DecompressionError as error:
+            if _FULL not in str(error):
+                raise
+    raise TooLarge
 
 
 _READERS: dict[str, Callable[[bytes, int], bytes]] = {
-    "gzip": _gunzip,
-    "x-gzip": _gunzip,
+    "gzip": gunzipped,
+    "x-gzip": gunzipped,
     "deflate": _inflate,
-    "br": _by_cramjam(cramjam.brotli.decompress_into),
-    "zstd": _by_cramjam(cramjam.zstd.decompress_into),
+    "br": partial(unpacked, cramjam.brotli.decompress_into),
+    "zstd": partial(unpacked, cramjam.zstd.decompress_into),
 }

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import aiohttp
 
+from ...schemas.encodings import without_mark
 from ...schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
 from .retry import NotAnAnswer, NotConnected
@@ -16,8 +17,6 @@ from .retry import NotAnAnswer, NotConnected
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
-#: some servers write it before JSON, whose readers take it for an error
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Response(NamedTuple):
@@ -185,11 +184,11 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
         if len(body) > most:
             raise TooLarge
         plain = decompress(body, encodings, most) if encodings else body
-        return response._replace(body=plain.removeprefix(_BYTE_ORDER_MARK))
+        return response._replace(body=without_mark(plain))
     except TooLarge as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is larger than {most} bytes") from error
     except CannotDecompress as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
-    return response._replace(body=b"" if encodings else response.body.removeprefix(_BYTE_ORDER_MARK))
+    return response._replace(body=b"" if encodings else without_mark(response.body))

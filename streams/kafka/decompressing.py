@@ -7,28 +7,23 @@ here takes what the client's own takes, and returns what that returns, or raises
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
-from typing import Any
 
 import cramjam
-import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.codec import _detect_xerial_stream
 from aiokafka.record import default_records, legacy_records
 from aiokafka.record._crecords import default_records as compiled_records
 from aiokafka.record._crecords import legacy_records as compiled_legacy_records
 
+from ...agents.compression import TooLarge, gunzipped, unpacked
 from ...schemas.errors import BiSupervisedError
 
 _PARSERS = (default_records, legacy_records, compiled_records, compiled_legacy_records)
-#: bytes of the output that is tried first, and how many for each byte of the input: nearly all batches fit
-_FIRST, _RATIO = 65_536, 16
-_GZIP = 16 + zlib.MAX_WBITS
 _XERIAL_HEADER = 16
-_FULL = "failed to write whole buffer"  # what cramjam says of an output that is too small
 
 
 class BatchTooLarge(BiSupervisedError):
@@ -48,17 +43,7 @@ class _Bounded:
 
     def gzip(self, payload: bytes) -> bytes:
         """One member after another, as the format allows."""
-        pieces, size, data = list[bytes](), 0, bytes(payload)
-        while data:
-            member = zlib.decompressobj(_GZIP)
-            pieces.append(member.decompress(data, self.most - size + 1))
-            size += len(pieces[-1])
-            if size > self.most:
-                raise BatchTooLarge(self.most)
-            if not member.eof:
-                raise EOFError("Compressed file ended before the end-of-stream marker was reached")  # as gzip's own
-            data = member.unused_data
-        return b"".join(pieces)
+        return self._bounded(gunzipped, payload) if payload else b""
 
     def snappy(self, payload: bytes) -> bytes:
         """Each block says first how long it is."""
@@ -78,24 +63,18 @@ class _Bounded:
         return bytes(cramjam.snappy.decompress_raw(block))
 
     def lz4(self, payload: bytes) -> bytes:
-        """As `_into` says."""
-        return self._into(cramjam.lz4.decompress_into, payload)
+        """As long as it is."""
+        return self._bounded(partial(unpacked, cramjam.lz4.decompress_into), payload)
 
     def zstd(self, payload: bytes) -> bytes:
-        """As `_into` says."""
-        return self._into(cramjam.zstd.decompress_into, payload)
+        """As long as it is."""
+        return self._bounded(partial(unpacked, cramjam.zstd.decompress_into), payload)
 
-    def _into(self, decompress_into: Callable[[bytes, Any], int], payload: bytes) -> bytes:
-        """Into an output of a size that is given. What is not written of it costs no memory."""
-        first = min(self.most, _FIRST + _RATIO * len(payload))
-        for size in (first, self.most):
-            output = np.empty(size, np.uint8)
-            try:
-                return output[: decompress_into(payload, output)].tobytes()
-            except cramjam.DecompressionError as error:
-                if _FULL not in str(error):
-                    raise
-        raise BatchTooLarge(self.most)
+    def _bounded(self, read: Callable[[bytes, int], bytes], payload: bytes) -> bytes:
+        try:
+            return read(bytes(payload), self.most)
+        except TooLarge as error:
+            raise BatchTooLarge(self.most) from error
 
 
 def bound_batches(most: int) -> None:

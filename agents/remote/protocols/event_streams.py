@@ -12,30 +12,30 @@ from typing import Any
 
 import orjson
 
+from ....schemas.encodings import without_mark
 from ....schemas.errors import InvalidAnswer
 from ..retry import NotAnAnswer
 
 #: how a stream of events begins; JSON begins with none of these
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
 
 
 def whole(body: bytes) -> bytes:
     """The body as JSON of one completion, whichever way it came. Raises `InvalidAnswer` for a stream that is none."""
-    plain = body.removeprefix(_BYTE_ORDER_MARK)
+    plain = without_mark(body)
     return orjson.dumps(_assembled(_documents(plain))) if is_stream(plain) else plain
 
 
 def is_stream(body: bytes) -> bool:
-    return body.removeprefix(_BYTE_ORDER_MARK)[:256].lstrip().startswith(_BEGINNINGS)
+    return without_mark(body)[:256].lstrip().startswith(_BEGINNINGS)
 
 
 def events_before_a_break(body: bytes) -> list[dict[str, Any]] | None:
     """The documents of a stream of events, up to what cannot be read; None where there is nothing before that."""
     found: list[dict[str, Any]] = []
     try:
-        found.extend(_documents(body.removeprefix(_BYTE_ORDER_MARK)))
+        found.extend(_documents(without_mark(body)))
     except InvalidAnswer:
         return found or None
     return found
