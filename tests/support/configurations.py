@@ -1,4 +1,4 @@
-"""A configuration without a file."""
+"""A configuration without a file, and the smallest file of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from bisupervised.streams.settings.broker import connection
 from bisupervised.streams.settings.file import Configuration
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.settings.terms import terms_of
+
+#: what is required, and nothing else
+SMALLEST = """
+[local]
+model = "my_model:load"
+threshold = 0.9
+[remote]
+url = "http://127.0.0.1:8080"
+model = "large"
+threshold = 0.5
+"""
 
 
 def configuration_of(settings: Settings) -> Configuration:

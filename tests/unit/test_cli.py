@@ -14,23 +14,15 @@ from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams import cli
 from bisupervised.streams.kafka.errors import BrokerUnreachable
 from bisupervised.streams.settings.file import ConfigurationFile
+from support.configurations import SMALLEST
 
 pytestmark = pytest.mark.wheel
-GOOD = """
-[local]
-model = "my_model:load"
-threshold = 0.9
-[remote]
-url = "http://127.0.0.1:8080"
-model = "large"
-threshold = 0.5
-"""
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "good.toml"
-    path.write_text(GOOD)
+    path.write_text(SMALLEST)
     return path
 
 
@@ -105,7 +97,7 @@ def test_all_faults_of_file_and_command_line_at_once(
     tmp_path: Path, started: list[tuple[Any, Sequence[str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.toml"
-    bad.write_text(GOOD.replace("0.9", "9").replace("0.5", "5"))
+    bad.write_text(SMALLEST.replace("0.9", "9").replace("0.5", "5"))
     assert cli.run(["worker", "--config", str(bad), "--agents", "nobody"]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -145,7 +137,7 @@ def test_check_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_check_says_where_a_partition_may_stand_still_too_long(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config.write_text(GOOD + "[stream]\ndrain_s = 50\n")
+    config.write_text(SMALLEST + "[stream]\ndrain_s = 50\n")
     assert cli.run(["check", "--config", str(config)]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("note   stream  a partition stands still for at most 124 s when a worker is replaced")
@@ -188,7 +180,7 @@ def test_check_as_json(config: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     told = json.loads(capsys.readouterr().out)
     assert told["findings"][0] == {"about": "stream", "level": "ok", "text": text}
     assert (told["ok"], told["faults"], [one["about"] for one in told["findings"]]) == (True, [], ["stream", "topics"])
-    config.write_text(GOOD.replace("0.9", "9").replace("0.5", "5"))
+    config.write_text(SMALLEST.replace("0.9", "9").replace("0.5", "5"))
     assert cli.run(["check", "--json", "--config", str(config)]) == 2
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False

@@ -10,17 +10,8 @@ import pytest
 from bisupervised.schemas.codec import fall_back
 from bisupervised.schemas.records import Facts, Source
 from bisupervised.streams.tools import commands
+from support.configurations import SMALLEST
 from support.records import Record
-
-CONFIG = """
-[local]
-model = "my_model:load"
-threshold = 0.9
-[remote]
-url = "http://127.0.0.1:8080"
-model = "large"
-threshold = 0.5
-"""
 
 
 def fallen(offset: int, requested_ms: int) -> Any:
@@ -37,7 +28,7 @@ def fallen(offset: int, requested_ms: int) -> Any:
 def test_the_latest_are_shown_whatever_partition_is_read_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "c.toml").write_text(CONFIG)
+    (tmp_path / "c.toml").write_text(SMALLEST)
 
     async def read_all(settings: Any, topic: str, see: Callable[[Any], None]) -> None:
         for offset, requested_ms in ((7, 3000), (8, 5000), (1, 1000), (2, 2000)):

@@ -17,19 +17,11 @@ from bisupervised.streams.offline.recordings.pairs import read_recording
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.tools.rows import read_rows
 from bisupervised.streams.web.pictures import Gallery
+from support.configurations import SMALLEST
 from support.thresholds import thresholds
 
 BOM = b"\xef\xbb\xbf"
 SHAPE = RequestFormat()
-TOML = """
-[local]
-model = "my_model:load"
-threshold = 0.9
-[remote]
-url = "http://127.0.0.1:8080"
-model = "large"
-threshold = 0.5
-"""
 
 
 def settings(path: Path) -> object:
@@ -52,7 +44,7 @@ Reader = Callable[[Path], object]
 CSV = "id,input,score,prediction,truth\n1,x,0.9,a,a\n"
 LINES = '{"id": 1, "input": "x", "score": 0.9, "prediction": "a", "truth": "a"}\n'
 READERS: list[tuple[Reader, str, str]] = [
-    (settings, "a.toml", TOML),
+    (settings, "a.toml", SMALLEST),
     (rows, "a.csv", CSV),
     (rows, "a.jsonl", LINES),
     (labels, "a.csv", CSV),
@@ -113,7 +105,7 @@ def test_the_thresholds_file_is_read_so_too(tmp_path: Path) -> None:
 def test_a_secret_from_a_file_of_windows(tmp_path: Path) -> None:
     path = written(tmp_path, "token", BOM + b"a-long-token\r\n")
     read = load_settings(
-        written(tmp_path, "a.toml", f"{TOML}[web]\ntoken_file = '{path}'\nhost = '127.0.0.1'\n".encode()), {}
+        written(tmp_path, "a.toml", f"{SMALLEST}[web]\ntoken_file = '{path}'\nhost = '127.0.0.1'\n".encode()), {}
     )
     assert read.web.token_file == str(path)
     written(tmp_path, "token", "a-long-token".encode("utf-16"))
@@ -134,7 +126,7 @@ def test_a_picture_in_a_record_with_a_mark_is_found() -> None:
 
 @pytest.mark.parametrize("path", [r"C:\Users\me\model.pt", r"C:\models\my.pt", r"D:\xyz.pt", "C:\\"])
 def test_a_backslash_that_toml_refuses_is_explained(tmp_path: Path, path: str) -> None:
-    file = written(tmp_path, "a.toml", TOML.replace("my_model:load", path).encode())
+    file = written(tmp_path, "a.toml", SMALLEST.replace("my_model:load", path).encode())
     with pytest.raises(
         ConfigurationError, match=r"is not TOML: .*a backslash begins an escape: write the path in single"
     ):
@@ -142,7 +134,7 @@ def test_a_backslash_that_toml_refuses_is_explained(tmp_path: Path, path: str) -
 
 
 def test_a_backslash_that_toml_takes_for_something_else_is_explained(tmp_path: Path) -> None:
-    text = TOML.replace("my_model:load", r"C:\new\tf.pt") + '[thresholds]\nfile = "C:\\bin\\t.json"\n'
+    text = SMALLEST.replace("my_model:load", r"C:\new\tf.pt") + '[thresholds]\nfile = "C:\\bin\\t.json"\n'
     with pytest.raises(ConfigurationError) as refused:
         load_settings(written(tmp_path, "a.toml", text.encode()), {})
     for place in ("[local] model", "[thresholds] file"):
@@ -153,7 +145,9 @@ def test_a_fault_without_a_backslash_has_no_such_hint(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         load_settings(written(tmp_path, "a.toml", b"[local\nmodel = 'C:\\x'\n"), {})
     assert "backslash" not in str(refused.value)
-    assert load_settings(written(tmp_path, "a.toml", TOML.replace('"my_model:load"', r"'C:\new\tf.pt'").encode()), {})
+    assert load_settings(
+        written(tmp_path, "a.toml", SMALLEST.replace('"my_model:load"', r"'C:\new\tf.pt'").encode()), {}
+    )
 
 
 # delimiters and numbers of other countries
