@@ -42,11 +42,6 @@ async def keeping(admin: AIOKafkaAdminClient, settings: Settings, names: Collect
     return {name: read_keeping(said.get(name, {}) | await configured(admin, name, *_ASKED)) for name in names}
 
 
-def configured_keeping(settings: Settings) -> dict[str, Keeping]:
-    """The same of every topic, as the settings say."""
-    return {name: read_keeping(configs) for name, configs in topic_configs(settings).items()}
-
-
 def read_keeping(configs: Mapping[str, str]) -> Keeping:
     """How a topic keeps its records, from its configuration."""
     kept_ms = int(configs.get("retention.ms", -1))

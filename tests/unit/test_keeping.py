@@ -10,7 +10,6 @@ from bisupervised.streams.topics import keeping as module
 from bisupervised.streams.topics.keeping import (
     FOR_EVER_MS,
     Keeping,
-    configured_keeping,
     keeping,
     own_times,
     untimely,
@@ -43,7 +42,7 @@ async def test_what_the_broker_says_goes_before_the_settings(monkeypatch: pytest
 
 
 async def test_where_it_does_not_say_the_settings_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await asked(monkeypatch, {}) == configured_keeping(SETTINGS)["results"] == Keeping(WEEK_MS)
+    assert await asked(monkeypatch, {}) == Keeping(WEEK_MS)
     assert (await asked(monkeypatch, {}, "elsewhere")).own_ms == FOR_EVER_MS // 2
 
 
