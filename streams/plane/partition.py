@@ -314,7 +314,8 @@ class Partition:
         start = await self._taking_over.begin()
         caution = Caution(self._policy.caution, start.phase)
         window = Window(self._policy.window, start, caution, self._give_up)
-        opening = Plan([], window.progress())
+        # what the first producer of all leaves is no death: nothing has been handed out
+        opening = Plan([], window.progress("c" if self._outbox.first else None))
         await self._outbox.send([], opening.progress)
         window.committed(opening)
         self._taking_over.committed(opening.progress.offset)

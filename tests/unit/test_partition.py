@@ -48,13 +48,24 @@ async def test_the_phase_is_committed_before_anything_is_fetched() -> None:
     await owner.release()
 
 
+@pytest.mark.parametrize("careful", [True, False])
+@on_virtual_time
+async def test_a_first_owner_suspects_nothing(careful: bool) -> None:
+    """It begins twice, and what it left in between is no death."""
+    broker = ScriptedBroker()
+    owner = Owner(broker, careful=careful)
+    await owner.owned.wait()
+    assert [commit.phase for commit in broker.commits] == ["c", "n"]
+    await owner.release()
+
+
 @on_virtual_time
 async def test_a_group_that_never_committed_begins_at_the_first_offset() -> None:
     broker = ScriptedBroker()
     owner = Owner(broker)
     await owner.owned.wait()
     # by a producer of its own, then by the one that goes on
-    assert broker.commits == [Progress(40, phase="n", topic_id=TOPIC_ID, born=4)] * 2
+    assert broker.commits == [Progress(40, phase=phase, topic_id=TOPIC_ID, born=4) for phase in ("c", "n")]
     await owner.release()
     assert broker.stored == Progress(40, phase="c", topic_id=TOPIC_ID, born=4)
 
