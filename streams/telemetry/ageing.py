@@ -41,7 +41,10 @@ class Ageing:
 
     def near_ms(self, now_ms: float) -> int | None:
         """What was written before this moment is near the end; None where nothing ever is."""
-        return None if self.kept_ms is None else round(now_ms) - self.kept_ms + self._margin_ms(self.kept_ms)
+        if self.kept_ms is None:
+            return None
+        moment_ms = round(now_ms) - self.kept_ms + self._margin_ms(self.kept_ms)
+        return moment_ms if moment_ms > 0 else None  # before 1970 nothing was written, and brokers refuse the question
 
     def nearing(self, standings: Iterable[Standing], now_ms: float) -> list[Nearing]:
         """The partitions whose oldest waiting record is near the end."""

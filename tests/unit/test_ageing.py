@@ -47,6 +47,12 @@ def test_it_is_said_how_long_the_oldest_record_is_kept() -> None:
     assert Ageing(None).left_s(waiting(HOUR_MS), NOW_MS) is None
 
 
+@pytest.mark.parametrize("kept_ms", [None, 2 * NOW_MS, 10 * NOW_MS])
+def test_no_broker_is_asked_about_a_time_before_1970(kept_ms: int | None) -> None:
+    """A retention of centuries, as some set instead of none: the broker refuses a negative time."""
+    assert Ageing(kept_ms).near_ms(NOW_MS) is None
+
+
 class Plane:
     """Owns one partition."""
 
