@@ -14,7 +14,7 @@ ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust versions bench-thresholds conformance bench bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust audit-trust versions bench-thresholds conformance bench bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ rehearsals: setup  ## every recorded prediction of the paper through the real pi
 
 trust: setup  ## does the promised rate hold? calibrates on thousands of samples; fills docs/thresholds.md
 	$(BIN)/python scripts/trust.py
+
+audit-trust: setup  ## does the audit notice, and cry wolf no more than it says? fills docs/audit.md
+	$(BIN)/python scripts/audit_trust.py
 
 bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
 	$(BIN)/python -m benchmarks.thresholds

@@ -55,6 +55,14 @@ _OFFLINE = {
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
+audit = App(name="audit", help="Is the promise still true?", **page_of("audit"))
+app.command(audit)
+audit.command(
+    f"{__package__}.audit.commands:simulate",
+    name="simulate",
+    help="Say how soon an audit would notice that the promise is broken, and how often it would cry wolf.",
+    help_epilogue=PAGES["audit"].as_markdown(),
+)
 app.command(
     f"{__package__}.commands.schema:schema",
     name="schema",

@@ -141,6 +141,15 @@ PAGES: dict[str, Page] = {
         "a report of what would change to stdout; records only where topics for them are named",
         examples=("bisupervised rejudge --config my.toml --thresholds thresholds.json",),
     ),
+    "audit": Page(
+        THRESHOLDS,
+        f"{_RECORDED}, and the thresholds file with the promise",
+        "tables or JSON to stdout",
+        examples=(
+            "bisupervised audit simulate --local local.csv --remote remote.csv --thresholds thresholds.json \\",
+            "    --share 0.01 --then-local changed_local.csv --then-remote changed_remote.csv",
+        ),
+    ),
     "replicate": Page(
         THRESHOLDS,
         "the paper's recorded predictions",
