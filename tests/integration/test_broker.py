@@ -22,7 +22,7 @@ from bisupervised.streams.sandbox.kafka_jars import JarsUnavailable
 
 COMMAND = """
 import sys, pathlib
-from bisupervised.streams.sandbox.broker import run_broker
+from bisupervised.streams.sandbox.foreground import run_broker
 sys.exit(run_broker(0, pathlib.Path(sys.argv[1])))
 """
 

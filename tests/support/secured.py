@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-from bisupervised.streams.sandbox.broker import HOST, Broker, free_port, new_cluster_id
+from bisupervised.streams.sandbox.broker import HOST, Broker, free_ports, new_cluster_id
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -50,21 +50,13 @@ def secured_broker(folder: Path, *, authorizing: bool = False) -> Iterator[Secur
     `authorizing`: the user may do what an ACL allows (support/grants.py) and nothing else; who comes in by the plain
     door, which the broker itself uses, may do everything.
     """
-    plain, controller, *others = _free_ports(2 + len(_DOORS))
+    plain, controller, *others = free_ports(2 + len(_DOORS))
     ports = dict(zip(_DOORS, others, strict=True))
     _write_certificates(folder)
     broker = _WithUser(port=plain)
     broker._properties.update(_properties(plain, controller, ports, folder) | (_AUTHORIZER if authorizing else {}))
     with broker:
         yield Secured(broker, {door: f"{HOST}:{port}" for door, port in ports.items()}, folder)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Each another one: each is free by itself, and so may be drawn twice."""
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return list(found)
 
 
 def _write_certificates(folder: Path) -> None:

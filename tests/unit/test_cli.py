@@ -217,16 +217,27 @@ def test_an_error_is_a_line_and_an_exit_code(
 
 
 def test_broker_gets_its_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[tuple[int, Path | None]] = []
+    asked: list[tuple[int, Path | None, int]] = []
 
-    def run_broker(port: int, data: Path | None) -> int:
-        asked.append((port, data))
+    def run_broker(port: int, data: Path | None, nodes: int) -> int:
+        asked.append((port, data, nodes))
         return 0
 
-    monkeypatch.setattr("bisupervised.streams.sandbox.broker.run_broker", run_broker)
+    monkeypatch.setattr("bisupervised.streams.sandbox.foreground.run_broker", run_broker)
     assert cli.run(["broker", "--port", "0", "--data", str(tmp_path)]) == 0
     assert cli.run(["broker"]) == 0
-    assert asked == [(0, tmp_path), (9092, None)]
+    assert cli.run(["broker", "--nodes", "3"]) == 0
+    assert asked == [(0, tmp_path, 1), (9092, None, 1), (9092, None, 3)]
+
+
+@pytest.mark.parametrize("nodes", ["0", "2", "10", "three"])
+def test_a_number_of_nodes_that_is_no_cluster_is_refused_with_a_word(
+    nodes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["broker", "--nodes", nodes]) == 2
+    said = capsys.readouterr().err
+    assert "--nodes" in said
+    assert "take 3 to 9, or 1" in " ".join(said.split()) or nodes == "three"
 
 
 def test_it_runs_as_a_module_and_help_imports_nothing_that_takes_long() -> None:

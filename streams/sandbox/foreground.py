@@ -1,0 +1,64 @@
+"""`bisupervised broker`: one embedded broker, or a cluster of them, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from ..console.signals import interrupted_by
+from .broker import Broker, StartFailed
+from .cluster import COPIES, IN_SYNC, BrokerCluster, refuse_other_nodes
+from .kafka_jars import BrokerError, KafkaRelease
+
+_LOOK_S = 0.2
+
+
+def run_broker(port: int, data: Path | None, nodes: int = 1) -> int:
+    """Run until Ctrl-C or SIGTERM. Returns the exit code."""
+    broker: Broker | BrokerCluster | None = None
+    try:
+        with interrupted_by(signal.SIGINT, signal.SIGTERM):
+            if data is not None:
+                refuse_other_nodes(data, nodes)
+            broker = Broker(data, port) if nodes == 1 else BrokerCluster(nodes, data, port)
+            broker.start(print)
+            version = KafkaRelease.shipped().version
+            where = f"{broker.bootstrap_servers}, data in {broker.data_dir}"
+            print(f"Kafka {version} listens on {where} (Ctrl-C stops it)", flush=True)
+            members = broker.nodes if isinstance(broker, BrokerCluster) else (broker,)
+            if len(members) > 1:
+                _introduce(members)
+            _watch(members)
+    except KeyboardInterrupt:
+        print("stopping the broker", flush=True)
+        return 0
+    except BrokerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if broker is not None:
+            broker.stop()
+
+
+def _introduce(nodes: tuple[Broker, ...]) -> None:
+    """What one needs to make topics with copies, and to try what happens without a node."""
+    for number, node in enumerate(nodes, start=1):
+        print(f"  node {number}: {node.bootstrap_servers}, process {node.pid}")
+    wanted = f"replication_factor = {COPIES}, min_insync_replicas = {IN_SYNC}"
+    print(f"  [topics] {wanted} gives each partition its copies", flush=True)
+
+
+def _watch(nodes: tuple[Broker, ...]) -> NoReturn:
+    """Tell when one ends by itself. Raises `StartFailed` when none is left."""
+    down: set[Broker] = set()
+    while len(down) < len(nodes):
+        time.sleep(_LOOK_S)
+        for number, node in enumerate(nodes, start=1):
+            if not node.running and node not in down:
+                down.add(node)
+                if len(nodes) > 1:
+                    print(f"node {number} has ended, its log is {node.log}", flush=True)
+    raise StartFailed("ended by itself", nodes[-1].log)
