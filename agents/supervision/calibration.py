@@ -7,6 +7,7 @@ deferred to the remote; the second, which remote answers are rejected, by one of
                       overshoots in about half of all cases
     clopper_pearson   the false-positive rate stays at or below the target, with probability 1 − δ
     learn_then_test   the share of wrong ones among all trusted answers does, with probability 1 − δ
+    both_promises     both do, together with probability 1 − δ
 
 The probability is over the draw of the labelled sample, which must be drawn like the data to come, and must not
 have chosen the first threshold.
@@ -180,20 +181,80 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
     """
     _check_target(error)
     _check_target(delta)
+    tested = _tested(pilot, sample, threshold, delta)
+    if tested is None:
+        return _NOTHING_DEFERRED
+    too_wrong = np.flatnonzero(tested.bounds > error)
+    if not len(too_wrong):
+        return Feasible(float(tested.sequence[-1]))
+    if too_wrong[0]:
+        return Feasible(float(tested.sequence[too_wrong[0] - 1]))
+    trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(tested.fresh, tested.sequence))
+    reason = f"{wrong} of {trusted} trusted answers are wrong at the safest threshold, too many for the target"
+    return Infeasible(reason, _feasible_above(tested.bounds[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """The candidates of a fixed sequence, the safest first, with what the sample says about each."""
+
+    fresh: _Deferred
+    sequence: NDArray[np.float64]
+    bounds: NDArray[np.float64]  #: exact upper bounds on the error
+
+
+def _tested(pilot: Recording, sample: Recording, threshold: float, delta: float) -> _Tested | None:
     known, fresh = _deferred(pilot, threshold), _deferred(sample, threshold)
     if not len(known.scores):
-        return _NOTHING_DEFERRED
+        return None
     candidates = _candidates(known.scores)
     sequence = candidates[_error_bounds(known, candidates, delta).argmin() :]
-    bounds = _error_bounds(fresh, sequence, delta)
-    too_wrong = np.flatnonzero(bounds > error)
-    if not len(too_wrong):
-        return Feasible(float(sequence[-1]))
-    if too_wrong[0]:
-        return Feasible(float(sequence[too_wrong[0] - 1]))
-    trusted, wrong = (int(count[0]) for count in _trusted_and_wrong(fresh, sequence))
-    reason = f"{wrong} of {trusted} trusted answers are wrong at the safest threshold, too many for the target"
-    return Infeasible(reason, _feasible_above(bounds[0]))
+    return _Tested(fresh, sequence, _error_bounds(fresh, sequence, delta))
+
+
+def both_promises(
+    pilot: Recording, sample: Recording, threshold: float, error: float, rate: float, delta: float
+) -> Found:
+    """The lowest second threshold that keeps an error and a false-positive rate, both with probability 1 − `delta`.
+
+    Each is promised with half of delta: by `learn_then_test`, which finds the lowest threshold that the error allows,
+    and by `clopper_pearson`, which finds the highest that the rate allows; every lower one rejects fewer right answers.
+    Where there is none, the reason says which of the two fails, and what is nearest. Raises `ValueError` as both do.
+    """
+    for_error = learn_then_test(pilot, sample, threshold, error, delta / 2)
+    if for_error is _NOTHING_DEFERRED:
+        return for_error
+    if isinstance(for_error, Infeasible):
+        return Infeasible(f"the error fails: {for_error.reason}", for_error.nearest)
+    deferred = _deferred(sample, threshold)
+    _check_target(rate)
+    below = int(np.searchsorted(deferred.right, for_error.threshold, side="left"))
+    if below <= most_misses(deferred.correct, rate, delta / 2):
+        return for_error
+    if most_misses(deferred.correct, rate, delta / 2) < 0:
+        reason = f"the false-positive rate fails: {_too_few(deferred.correct, rate, delta / 2)}"
+        return Infeasible(reason, _feasible_above(_bound(0, deferred.correct, delta / 2)))
+    return _not_together(pilot, sample, threshold, (error, rate, delta / 2), below)
+
+
+def _not_together(
+    pilot: Recording, sample: Recording, threshold: float, wanted: tuple[float, float, float], below: int
+) -> Infeasible:
+    """Each promise can be kept alone: what is nearest where the other one stays."""
+    error, rate, delta = wanted
+    deferred, tested = _deferred(sample, threshold), _tested(pilot, sample, threshold, delta)
+    nearest = _feasible_above(_bound(below, deferred.correct, delta))
+    highest = deferred.right[most_misses(deferred.correct, rate, delta)]
+    other = None
+    if tested is not None and (low_enough := np.flatnonzero(tested.sequence <= highest)).size:
+        other = _feasible_above(tested.bounds[: low_enough[0] + 1].max())
+    told = "" if other is None else f", or an error of {other:.4g} with this false-positive rate"
+    told = "" if nearest is None else f": nearest are a false-positive rate of {nearest:.4g} with this error{told}"
+    return Infeasible(
+        f"an error of {error:g} alone can be kept, and a false-positive rate of {rate:g} alone, but not together: with "
+        f"this error the false-positive rate fails{told}",
+        nearest,
+    )
 
 
 def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:

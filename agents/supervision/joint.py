@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .learned.logistic import probability, ridge_logistic
 from .recording import Recording
 
 Floats = NDArray[np.float64]
@@ -33,10 +34,6 @@ FEWEST_OF_A_KIND: Final = 10
 
 _TERMS: Final = [(i, j) for i, j in itertools.product(range(DEGREE + 1), repeat=2) if i + j <= DEGREE]
 _KNOTS: Final = 17
-#: a probability nearer to 0 or 1 than exp(−30) is not told apart from it
-_LOG_ODDS: Final = 30.0
-#: decimals of an estimate: the last bits of exp() may differ from machine to machine, and must decide nothing
-_DECIMALS: Final = 12
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -89,7 +86,7 @@ class JointModel(msgspec.Struct, frozen=True):
             raise ValueError("this model was fitted on answers that are known; it needs to know which agree")
         agreed = np.asarray(agreement, dtype=np.float64) if self.agreement else None
         terms = list(_terms(self.local(local), self.remote(remote), agreed))
-        return _probability(self.local_weights, terms), _probability(self.remote_weights, terms)
+        return probability(self.local_weights, terms), probability(self.remote_weights, terms)
 
 
 def _terms(u: Floats, v: Floats, agreement: Floats | None) -> Iterator[Floats]:
@@ -110,15 +107,6 @@ def _legendre(x: Floats) -> list[Floats]:
     return known
 
 
-def _probability(weights: tuple[float, ...], terms: list[Floats]) -> Floats:
-    log_odds = np.zeros_like(terms[0])
-    # term by term, for a matrix product may add up one row in another order than many
-    for weight, term in zip(weights, terms, strict=True):
-        log_odds = log_odds + weight * term
-    bounded = np.clip(log_odds, -_LOG_ODDS, _LOG_ODDS)
-    return np.asarray(np.round(1.0 / (1.0 + np.exp(-bounded)), _DECIMALS), dtype=np.float64)
-
-
 def fit_joint(recording: Recording) -> JointModel:
     """The model for these n labelled inputs, whatever their order.
 
@@ -132,7 +120,12 @@ def fit_joint(recording: Recording) -> JointModel:
     design = np.stack(list(_terms(local(recording.local.scores), remote(recording.remote.scores), agreed)), axis=1)
     # sums depend on the order of what is summed: a fixed one makes the fit the same for every order of the rows
     order = np.lexsort((recording.remote.correct, recording.local.correct, *design.T))
-    weights = [_weights(design[order], side.correct[order]) for side in (recording.local, recording.remote)]
+    try:
+        weights = [
+            ridge_logistic(design[order], side.correct[order], RIDGE) for side in (recording.local, recording.remote)
+        ]
+    except ValueError as error:
+        raise ValueError(f"the joint supervisor cannot be fitted: {error}") from error
     return JointModel(local, remote, weights[0], weights[1], agreement is not None, len(recording))
 
 
@@ -157,32 +150,3 @@ def _scale(scores: Floats) -> Scale:
     below, through = (np.searchsorted(ordered, knots, side=side) for side in ("left", "right"))
     ranks = (below + through) / len(ordered) - 1.0
     return Scale(tuple(knots.tolist()), tuple(ranks.tolist()))
-
-
-def _weights(design: Floats, correct: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Logistic regression of `correct` (n,) on `design` (n, terms) with a ridge penalty on all but the constant."""
-    from scipy.optimize import minimize  # here, for it takes a while: a worker fits nothing
-
-    n, terms = design.shape
-    penalty = np.full(terms, RIDGE / n)
-    penalty[0] = 0.0
-    signs = np.where(correct, -1.0, 1.0)
-
-    def loss(weights: Floats) -> float:
-        return float(np.logaddexp(0.0, signs * (design @ weights)).mean() + 0.5 * penalty @ weights**2)
-
-    def slope(weights: Floats) -> Floats:
-        return np.asarray(design.T @ (_sigmoid(design @ weights) - correct) / n + penalty * weights)
-
-    def curvature(weights: Floats) -> Floats:
-        likely = _sigmoid(design @ weights)
-        return np.asarray((design.T * (likely * (1.0 - likely))) @ design / n + np.diag(penalty))
-
-    found = minimize(loss, np.zeros(terms), jac=slope, hess=curvature, method="trust-exact", options={"gtol": 1e-7})
-    if not found.success:
-        raise ValueError(f"the joint supervisor cannot be fitted: {found.message}")
-    return tuple(found.x.tolist())
-
-
-def _sigmoid(log_odds: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -500.0, 500.0))), dtype=np.float64)

@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arbitration import estimate_recording, judged
-from .calibration import Found, Infeasible, clopper_pearson, learn_then_test, local_threshold, paper_rule
+from .calibration import (
+    Found,
+    Infeasible,
+    both_promises,
+    clopper_pearson,
+    learn_then_test,
+    local_threshold,
+    paper_rule,
+)
 from .curve import request_accuracy
 from .evaluation import Evaluation, evaluate
 from .joint import JointModel, fit_joint
@@ -28,10 +37,13 @@ _GRID = 1001
 Method = Literal["paper", "clopper-pearson", "ltt"]
 PartName = Literal["fit", "choose", "certify", "report"]
 Parts = dict[PartName, Recording]
+Rows = dict[PartName, NDArray[np.intp]]
 
 #: shares of the sample without and with a model to fit; what is left is for the report
 PLAIN_SHARES: dict[PartName, float] = {"choose": 0.4, "certify": 0.4}
 FITTED_SHARES: dict[PartName, float] = {"fit": 0.3, "choose": 0.2, "certify": 0.3}
+#: where a score may be learned: both parts together are what chooses without one, so that trying costs nothing
+LEARNED_SHARES: dict[PartName, float] = {"fit": 0.25, "choose": 0.15, "certify": 0.4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class Second:
     method: Method
     target: float  #: false-positive rate for `paper` and `clopper-pearson`, error among the trusted for `ltt`
     delta: float  #: probability that the promise fails; `paper` has none and ignores it
+    false_positive_rate: float | None = None  #: promised besides, with `ltt`; both hold together with 1 − delta
 
     @property
     def kind(self) -> Literal["false_positive_rate", "error"]:
@@ -92,13 +105,17 @@ class Calibration:
 
 def split(recording: Recording, shares: dict[PartName, float], seed: int) -> Parts:
     """The parts of these shares and the report, drawn by chance. Raises `ValueError` where one would be empty."""
-    n = len(recording)
+    return {name: recording[rows] for name, rows in split_rows(len(recording), shares, seed).items()}
+
+
+def split_rows(n: int, shares: dict[PartName, float], seed: int) -> Rows:
+    """Which of n inputs are in which part. Raises `ValueError` where one would be empty."""
     ends = [int(n * share) for share in np.cumsum([0.0, *shares.values()])] + [n]
     if min(np.diff(ends)) < 1:
         raise ValueError(f"a sample of {n} cannot be split into {len(shares) + 1} parts: more are needed")
     order = np.random.default_rng(seed).permutation(n)
     names: list[PartName] = [*shares, "report"]
-    return {name: recording[order[start:end]] for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)}
+    return {name: order[start:end] for name, start, end in zip(names, ends[:-1], ends[1:], strict=True)}
 
 
 def calibrate(
@@ -165,4 +182,6 @@ def second_threshold(pilot: Recording, sample: Recording, local: float, second: 
         return paper_rule(sample, local, second.target)
     if second.method == "clopper-pearson":
         return clopper_pearson(sample, local, second.target, second.delta)
+    if second.false_positive_rate is not None:
+        return both_promises(pilot, sample, local, second.target, second.false_positive_rate, second.delta)
     return learn_then_test(pilot, sample, local, second.target, second.delta)

@@ -11,9 +11,14 @@ import msgspec
 from ...schemas.encodings import named, without_mark
 from ...schemas.errors import ConfigurationError
 from .joint import JointModel
+from .learned.deferral import DeferralModel
 
-#: version of the file's format
-FORMAT = 1
+#: version of the file's format that is written
+FORMAT = 2
+#: the first format, which is still read
+_FIRST = 1
+#: what it does not have
+_LATER = ("also", "learned", "rungs")
 _DIGEST_CHARS = 16
 
 
@@ -44,6 +49,18 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     false_positive_rate: float | None  #: share of rejected ones among the right answers
 
 
+class Rung(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A pair of thresholds on the ladder from lax to strict: the cheapest one for its error level."""
+
+    local: float  #: first threshold
+    remote: float  #: second threshold
+    level: float  #: the error that it was chosen for
+    error: float | None  #: expected share of wrong ones among the trusted, on inputs that did not choose it
+    remote_fraction: float | None  #: expected share that is paid for
+    acceptance: float | None  #: expected share with a trusted answer
+    certified: bool = False  #: whether it is the pair that the promise is about
+
+
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything a worker needs, and everything a person asks about it later."""
 
@@ -59,6 +76,9 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     joint: JointModel | None = None  #: estimates how likely each answer is right, where that is used
     joint_of: str = ""  #: name of the remote's own score, which the joint model reads; '' where there is none
     arbitration: bool = False  #: the likelier of the two answers is taken
+    also: Target | None = None  #: what is promised besides, where both rates are
+    learned: DeferralModel | None = None  #: makes the local score, where that is the learned one
+    rungs: tuple[Rung, ...] = ()  #: from lax to strict, the certified pair among them
     format: int = FORMAT
     digest: str = ""  #: SHA-256 over all the rest, 16 hex digits
 
@@ -92,8 +112,9 @@ def read_thresholds(path: Path) -> Thresholds:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         why = f"it is {name}" if (name := named(document)) else error
         raise ConfigurationError([f"{str(path)!r} is no thresholds file: {why}"]) from error
-    if thresholds.format != FORMAT:
-        raise ConfigurationError([f"{str(path)!r} has the format {thresholds.format}; this version reads {FORMAT}"])
+    if thresholds.format not in (_FIRST, FORMAT):
+        known = f"this version reads {_FIRST} and {FORMAT}"
+        raise ConfigurationError([f"{str(path)!r} has the format {thresholds.format}; {known}"])
     if thresholds.digest != _digest(thresholds):
         raise ConfigurationError(
             [
@@ -106,5 +127,7 @@ def read_thresholds(path: Path) -> Thresholds:
 
 def _digest(thresholds: Thresholds) -> str:
     document: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(thresholds, digest=""))
+    if thresholds.format == _FIRST and not any(document[name] for name in _LATER):
+        document = {name: value for name, value in document.items() if name not in _LATER}
     canonical = msgspec.json.encode(document, order="sorted")
     return hashlib.sha256(canonical).hexdigest()[:_DIGEST_CHARS]

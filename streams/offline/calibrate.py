@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rich.table import Table
 
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.calibration import Infeasible
-from ...agents.supervision.procedure import FITTED_SHARES, PLAIN_SHARES, Calibration, First, Second, calibrate, split
-from ...agents.supervision.recording import Recording
-from ...agents.supervision.thresholds import Line, Part, Target, Thresholds, signed
+from ...agents.supervision.learned.deferral import DeferralModel
+from ...agents.supervision.procedure import Calibration, First, Second
+from ...agents.supervision.thresholds import Line, Part, Rung, Target, Thresholds, signed
 from ...schemas.errors import ConfigurationError
 
 
@@ -20,7 +20,7 @@ class CalibrationOptions:
     """What both thresholds should do.
 
     Exactly one of `remote_fraction`, `cost`, `remote_even` and `local_threshold` is given, and one of
-    `false_positive_rate` and `max_error`.
+    `false_positive_rate` and `max_error`, or both.
     """
 
     remote_fraction: float | None = None
@@ -34,6 +34,7 @@ class CalibrationOptions:
     local_threshold: float | None = None
     joint: bool = False  #: judge by the joint score where it is better
     arbitration: bool = False  #: take the likelier of the two answers where that is better
+    learned: bool = True  #: try the learned score, where the recording holds what it reads
 
     def targets(self) -> tuple[First, Second, str]:
         """The two targets, and the first in words. Raises `ConfigurationError` with every fault at once."""
@@ -71,18 +72,23 @@ class CalibrationOptions:
 
     def _second(self, faults: list[str]) -> Second:
         by_rate, by_error = self.false_positive_rate, self.max_error
-        if (by_rate is None) == (by_error is None):
-            faults.append("say one of --false-positive-rate and --max-error")
+        if by_rate is None and by_error is None:
+            faults.append("say --false-positive-rate, --max-error, or both")
         method = self.method or ("ltt" if by_error is not None else "clopper-pearson")
         if (method == "ltt") != (by_error is not None):
             fits = "ltt goes with --max-error; paper and clopper-pearson with --false-positive-rate"
             faults.append(f"--method: {fits} (got {method!r})")
-        name, target = ("--max-error", by_error) if by_error is not None else ("--false-positive-rate", by_rate)
-        if target is not None and not 0.0 < target < 1.0:
-            faults.append(f"{name}: must lie between 0 and 1 (got {target:g})")
+        for name, target in (("--max-error", by_error), ("--false-positive-rate", by_rate)):
+            if target is not None and not 0.0 < target < 1.0:
+                faults.append(f"{name}: must lie between 0 and 1 (got {target:g})")
         if not 0.0 < self.delta < 1.0:
             faults.append(f"--delta: must lie between 0 and 1 (got {self.delta:g})")
-        return Second(method, target or 0.0, self.delta)  # type: ignore[arg-type]  # the command line takes no other
+        if by_error is None:
+            return Second(method, by_rate or 0.0, self.delta)  # type: ignore[arg-type]  # the command line takes no other
+        return Second(method, by_error, self.delta, by_rate)  # type: ignore[arg-type]  # the same
+
+
+_RATE: Final = "false_positive_rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +102,15 @@ class Names:
     version: str = ""  #: of the thresholds; where it is empty, it is made of date and digest
 
 
-def calibrate_recording(recording: Recording, options: CalibrationOptions, seed: int) -> Calibration:
-    """Both thresholds. Raises `ConfigurationError` for wrong options, or a sample too small to split."""
-    first, second, _ = options.targets()
-    try:
-        shares = FITTED_SHARES if options.joint or options.arbitration else PLAIN_SHARES
-        parts = split(recording, shares, seed)
-        return calibrate(parts, first, second, joint=options.joint, arbitration=options.arbitration)
-    except ValueError as error:
-        raise ConfigurationError([str(error)]) from error
-
-
 def thresholds_of(
-    made: Calibration, options: CalibrationOptions, names: Names, seed: int, at: str
+    made: Calibration,
+    options: CalibrationOptions,
+    names: Names,
+    seed: int,
+    at: str,
+    *,
+    learned: DeferralModel | None = None,
+    rungs: tuple[Rung, ...] = (),
 ) -> Thresholds | None:
     """The thresholds file; None where the target is infeasible."""
     if isinstance(made.remote, Infeasible):
@@ -123,6 +125,9 @@ def thresholds_of(
             first=words,
             method=second.method,
             target=Target(second.kind, second.target, None if second.method == "paper" else second.delta),
+            also=None if (rate := second.false_positive_rate) is None else Target(_RATE, rate, second.delta),
+            learned=learned,
+            rungs=rungs,
             seed=seed,
             parts={str(name): part for name, part in parts.items()},
             made=at,
@@ -146,6 +151,7 @@ def as_json(made: Calibration, options: CalibrationOptions, thresholds: Threshol
         "remote_threshold": None if isinstance(found, Infeasible) else found.threshold,
         "method": second.method,
         "target": {"kind": second.kind, "value": second.target},
+        "also": None if (rate := second.false_positive_rate) is None else {"kind": _RATE, "value": rate},
         "delta": None if second.method == "paper" else second.delta,
         "joint": made.judge.joint,
         "arbitration": made.judge.arbitration,
@@ -184,8 +190,11 @@ def notes(made: Calibration, options: CalibrationOptions) -> list[str]:
 
 
 def _promise(made: Calibration, second: Second) -> list[str]:
-    what = "the right answers rejected" if second.kind == "false_positive_rate" else "the trusted answers wrong"
+    words = {"false_positive_rate": "the right answers rejected", "error": "the trusted answers wrong"}
+    what = words[second.kind]
     wanted = f"at most {second.target:g} of {what}"
+    if second.false_positive_rate is not None:
+        wanted += f", and at most {second.false_positive_rate:g} of {words[_RATE]}"
     if isinstance(made.remote, Infeasible):
         nearest = "" if made.remote.nearest is None else f"; the nearest feasible target is {made.remote.nearest:.4g}"
         return [f"infeasible, {wanted}: {made.remote.reason}{nearest}"]

@@ -88,6 +88,7 @@ def calibrate(
     price: NotNegative = 0.0,
     joint: Annotated[bool, Parameter(negative="")] = False,
     arbitration: Annotated[bool, Parameter(negative="")] = False,
+    learned: bool = True,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     out: Path | None = None,
     version: str = "",
@@ -99,8 +100,8 @@ def calibrate(
 ) -> int:
     """Find both thresholds from labelled predictions, the second one with a guarantee.
 
-    Choose one option for the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold) and one
-    for the second (--false-positive-rate or --max-error). Exit status 1 where the target is infeasible.
+    Choose one option for the first threshold (--remote-fraction, --cost, --remote-even or --local-threshold), and one
+    for the second (--false-positive-rate or --max-error) or both. Exit status 1 where the target is infeasible.
 
     Parameters
     ----------
@@ -126,6 +127,8 @@ def calibrate(
         Judge the remote answer by both scores and by whether the answers agree, where that proves better.
     arbitration
         Take the likelier of the two answers once the remote has answered, where that proves better.
+    learned
+        Try the learned local score, where the recording holds class probabilities or token scores.
     seed
         Seed of the split into parts.
     out
@@ -142,6 +145,7 @@ def calibrate(
         Name and version of the remote model.
     """
     from . import calibrate as thresholds_for
+    from .fitting import fit_recording
 
     options = thresholds_for.CalibrationOptions(
         remote_fraction=remote_fraction,
@@ -155,24 +159,24 @@ def calibrate(
         price=price,
         joint=joint,
         arbitration=arbitration,
+        learned=learned,
     )
     options.targets()  # its faults come before minutes of reading
+    names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     with working("reading") as status:
         read = recorded.read()
         status.update("  calibrating")
-        made = thresholds_for.calibrate_recording(read.recording, options, seed)
-    names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    thresholds = thresholds_for.thresholds_of(made, options, names, seed, at)
-    tables = [] if thresholds is None else [thresholds_for.as_table(made, options)]
-    notes = [*thresholds_for.notes(made, options), *_from(read)]
+        made = fit_recording(read, options, names, seed, datetime.now(UTC).isoformat(timespec="seconds"))
+    thresholds = made.thresholds
+    tables = [] if thresholds is None else [thresholds_for.as_table(made.made, options)]
+    notes = [*thresholds_for.notes(made.made, options), *made.notes(), *_from(read)]
     if thresholds is not None and out is not None:
         with writing(out):
             write_thresholds(out, thresholds)
         notes.append(f"written to {out}, version {thresholds.version}")
     elif out is not None:
         notes.append(f"nothing is written to {out}")
-    tell(thresholds_for.as_json(made, options, thresholds), tables, notes, as_json=json)
+    tell(made.as_json(), tables, notes, as_json=json)
     return DONE if thresholds is not None else FAILED
 
 

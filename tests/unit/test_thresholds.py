@@ -7,6 +7,7 @@ import pytest
 from bisupervised.agents.supervision.thresholds import (
     Line,
     Part,
+    Rung,
     Target,
     Thresholds,
     read_thresholds,
@@ -60,7 +61,7 @@ def test_a_file_changed_by_hand_is_refused(tmp_path: Path) -> None:
         (b"\xff", "is no thresholds file"),
         (b"{}", "is no thresholds file"),
         (msgspec.json.encode(made()).replace(b'"seed":0', b'"seed":0,"more":1'), "is no thresholds file"),
-        (msgspec.json.encode(made()).replace(b'"format":1', b'"format":2'), "has the format 2"),
+        (msgspec.json.encode(made()).replace(b'"format":2', b'"format":3'), "has the format 3"),
     ],
 )
 def test_what_is_no_thresholds_file_is_refused(tmp_path: Path, document: bytes | None, match: str) -> None:
@@ -69,3 +70,44 @@ def test_what_is_no_thresholds_file_is_refused(tmp_path: Path, document: bytes |
         path.write_bytes(document)
     with pytest.raises(ConfigurationError, match=match):
         read_thresholds(path)
+
+
+RELEASED = Path(__file__).parents[1] / "released" / "thresholds.v1.json"
+
+
+def test_a_file_of_the_first_format_is_read_to_the_last_bit() -> None:
+    known = read_thresholds(RELEASED)
+    assert (known.format, known.local.threshold, known.remote.score) == (1, 0.1 + 0.2, "joint")
+    assert known.joint is not None
+    assert known.joint.fitted_on == 400
+    assert (known.also, known.learned, known.rungs) == (None, None, ())
+
+
+def test_a_file_of_the_first_format_that_was_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    for old, new in (
+        ('"threshold": 0.7,', '"threshold": 0.1,'),
+        ('"format": 1', '"format": 2'),
+        ('"format": 1', '"also": null, "format": 2'),
+    ):
+        assert old in RELEASED.read_text()
+        path.write_text(RELEASED.read_text().replace(old, new))
+        with pytest.raises(ConfigurationError, match="was changed after it was made"):
+            read_thresholds(path)
+
+
+def test_what_the_second_format_has_cannot_be_slipped_into_a_file_of_the_first(tmp_path: Path) -> None:
+    rung = '"rungs": [{"local": 0, "remote": 0, "level": 1, "error": 0, "remote_fraction": 0, "acceptance": 1}]'
+    (tmp_path / "t.json").write_text(RELEASED.read_text().replace('"format": 1', f'{rung}, "format": 1'))
+    with pytest.raises(ConfigurationError, match="was changed after it was made"):
+        read_thresholds(tmp_path / "t.json")
+
+
+def test_rungs_and_a_second_promise_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    more = msgspec.structs.replace(
+        made(),
+        also=Target("false_positive_rate", 0.05, 0.1),
+        rungs=(Rung(0.1, 0.2, 0.3, 0.1 + 0.2, None, 1.0), Rung(0.3, 0.7, 0.1, 0.1, 0.3, 0.9, certified=True)),
+    )
+    write_thresholds(tmp_path / "t.json", signed(more))
+    assert read_thresholds(tmp_path / "t.json") == signed(more)

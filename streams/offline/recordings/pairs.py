@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....agents.supervision.choosing.evidence import Evidence
 from ....agents.supervision.recording import Recording, Side
 from ...console.tables import number_hint
 from .columns import Columns, SideName, Where, ask_for, nearest, resolved, there_are
+from .evidence import EVIDENCE, evidence_of
 from .files import RecordingError, Table, column_names, read_table
 
 USUALLY = Columns()  #: every column by its usual name
@@ -56,10 +58,11 @@ class Recorded:
     recording: Recording
     ids: NDArray[np.str_]  #: (n,), the id of each pair; without ids, its position in the file, from 0
     taken: TakenColumns
+    evidence: Evidence = field(default_factory=Evidence)  #: what else is known of the local answers
 
     def first(self, n: int | None) -> Recorded:
         """The first n pairs; None takes all."""
-        return Recorded(self.recording[:n], self.ids[:n], self.taken)
+        return Recorded(self.recording[:n], self.ids[:n], self.taken, self.evidence[:n])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,13 @@ def read_recording(
     if not len(sides[0].rows):
         raise RecordingError(f"{local}: holds no rows")
     recording, alike = _recording(*sides)
-    return Recorded(recording, _ids(*sides), TakenColumns(sides[0].columns, sides[1].columns, paired_by, alike))
+    taken = TakenColumns(sides[0].columns, sides[1].columns, paired_by, alike)
+    return Recorded(recording, _ids(*sides), taken, _evidence(sides[0]))
+
+
+def _evidence(local: _Part) -> Evidence:
+    there = {name: local.cells(name) for name in EVIDENCE if name in local.table.columns}
+    return evidence_of(there, local.place)
 
 
 # which columns
@@ -115,7 +124,8 @@ def read_recording(
 def _open(side: SideName, path: Path, given: Columns, where: Where | None) -> _Part:
     names = column_names(path)
     columns = resolved(side, path, given, names)
-    wanted = [getattr(columns, field.name) for field in fields(columns)]
+    wanted = [getattr(columns, role.name) for role in fields(columns)]
+    wanted += [name for name in EVIDENCE if side == "local" and name in names]
     wanted += [where.column] if where is not None and where.column in names else []
     table = read_table(path, list(dict.fromkeys(name for name in wanted if name)))
     return _Part(side, columns, table, np.arange(len(table)))
