@@ -7,10 +7,8 @@ torch's functions, so take it from whom you would take a program.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import re
-import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -35,6 +33,7 @@ from ..answers import (
     read_tokens,
     unfit,
 )
+from ..importing import own_module
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
 
@@ -127,9 +126,8 @@ def _load_callable(spec: str) -> ModelCall:
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
         raise ConfigurationError([f'{spec!r} is neither "module:callable" nor a path ending in .pt2, .pt or .ts'])
-    _make_current_directory_importable()
     try:
-        module = importlib.import_module(module_name)
+        module = own_module(module_name)
     except ImportError as error:
         raise ConfigurationError([f"cannot import {module_name!r} of {spec!r}: {error}"]) from error
     try:
@@ -146,13 +144,6 @@ def _callable_of(made: object, spec: str) -> ModelCall:
         kind = type(made).__name__
         raise ConfigurationError([f"{spec!r} returned a {kind}; it must return something to call with inputs"])
     return made
-
-
-def _make_current_directory_importable() -> None:
-    # as `python -m` does: a console script has its own folder first on the path, not the user's
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _load_file(path: Path) -> ModelCall:

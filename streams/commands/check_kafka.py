@@ -18,6 +18,7 @@ from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..settings.fit import PERIOD_HOURS
 from ..topics.admin import admin_client, configured
+from ..topics.creating import create_command
 from ..topics.keeping import read_keeping, untimely
 from .findings import Finding, fault, note, ok
 
@@ -106,7 +107,7 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
         yield fault("topics", "could not be looked at: no broker answers")
         return
     for role in (role for role in roles if role not in topics):
-        yield fault("topics", f"{names[role]}: is missing; make it: bisupervised topics create")
+        yield fault("topics", f"{names[role]}: is missing; make it: {create_command(settings)}")
     for topic in topics.values():
         notes = () if topic.role == "budget" else _notes(topic, topics, settings)
         found = [*_faults(topic, settings), *notes]

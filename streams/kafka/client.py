@@ -8,10 +8,16 @@ A broker that starts answers, and knows no broker yet, not even itself. The clie
 then needs a broker ends with an `AssertionError`.
 
 The client gives up joining a group after the time of any request, though the broker answers only when all have joined.
+
+While a broker is away, the client says so hundreds of times, and never that it is back. Our connections say both, once.
 """
 
 from __future__ import annotations
 
+import logging
+import ssl
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import conn
@@ -21,7 +27,6 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.group import JoinGroupRequest
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterator
 
     from aiokafka import AIOKafkaConsumer
@@ -31,6 +36,41 @@ if TYPE_CHECKING:
 KNOWN_VERSION = "0.14.0"
 #: seconds beyond the rebalance timeout in which a broker tells that a group has formed; as Kafka's own client has it
 _JOIN_LAPSE_S = 5.0
+
+
+log = logging.getLogger(__name__)
+
+
+class Reach:
+    """Which brokers took no connection of ours the last time, since when, and how often."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._away: dict[str, tuple[float, int]] = {}  # by host:port: since when, and tries that failed
+
+    def __repr__(self) -> str:
+        return f"<Reach away={sorted(self._away)}>"
+
+    def failed(self, broker: str, error: Exception) -> None:
+        """A connection did not come about. Whoever is refused for what it comes with has reached the broker."""
+        if not isinstance(error, (KafkaConnectionError, OSError)) or isinstance(error, ssl.SSLError):
+            return
+        since, tries = self._away.get(broker, (self._clock(), 0))
+        self._away[broker] = since, tries + 1
+        facts = {"action": "broker_away", "broker": broker}
+        log.warning("no connection to the broker %s: %s", broker, error, extra=facts)
+
+    def connected(self, broker: str) -> None:
+        """A connection came about."""
+        if broker not in self._away:
+            return
+        since, tries = self._away.pop(broker)
+        away_s = self._clock() - since
+        facts = {"action": "broker_back", "broker": broker, "away_s": round(away_s, 1), "tries": tries}
+        log.info("the broker %s is back after %.0f s; %d tries to connect failed", broker, away_s, tries, extra=facts)
+
+
+_reach = Reach()
 
 
 class Renewing(Protocol):
@@ -48,6 +88,16 @@ def _riding_on(*values: object) -> Renewing | None:
 
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
     async def connect(self) -> Any:  # noqa: ANN401  # as the client's
+        broker = f"{self.host}:{self.port}"
+        try:
+            connected = await self._connect()
+        except Exception as error:
+            _reach.failed(broker, error)
+            raise
+        _reach.connected(broker)
+        return connected
+
+    async def _connect(self) -> Any:  # noqa: ANN401  # as the client's
         renewal = _riding_on(self._sasl_plain_password, self._ssl_context)  # type: ignore[has-type]  # as above
         if renewal is None:
             return await super().connect()

@@ -17,6 +17,7 @@ from ..kafka.errors import Lost, RecordsRefused
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
 from .sending.outbox import Outbox
+from .standing import name_of
 from .taking_over import PartitionStopped, TakingOver
 from .window.marks import Progress
 from .window.slots import Plan
@@ -69,7 +70,7 @@ class Committing:
             self._isolate(plan, refusal)
             return await self._recover()
         except Lost as error:
-            log.warning("%s: %s", self.taking_over.tp, error, extra={"action": "transaction_lost"})
+            log.warning("%s: %s", name_of(self.taking_over.tp), error, extra={"action": "transaction_lost"})
             return await self._recover()
         self.pacing.went_through(self.clock())
         if committed is not None:
@@ -126,7 +127,9 @@ class Committing:
             if slot.offset in self._substituted:
                 raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error}")
             self._substituted.add(slot.offset)
-            log.error("%s offset %d: %s", self.taking_over.tp, slot.offset, error, extra={"action": "record_refused"})
+            log.error(
+                "%s offset %d: %s", name_of(self.taking_over.tp), slot.offset, error, extra={"action": "record_refused"}
+            )
             detail = f"the broker refuses the {plan.outcomes[index].to} record: {error}"
             made = self.substitute.too_large if refusal.too_large(index) else self.substitute.refused
             slot.outcome = made(slot.record, detail)
@@ -143,7 +146,7 @@ class Committing:
                 async with within(self.attempt_s):
                     stored = await self.taking_over.again()
             except Lost as error:
-                log.warning("%s: %s; again", self.taking_over.tp, error, extra={"action": "recover_failed"})
+                log.warning("%s: %s; again", name_of(self.taking_over.tp), error, extra={"action": "recover_failed"})
                 continue
             return self._settle(stored)
         return False
@@ -155,9 +158,8 @@ class Committing:
         elif stored is not None and any(plan.progress == stored for plan in self._sent):
             self._went_through(stored)
         else:
-            log.warning(
-                "%s: another owner went on from here", self.taking_over.tp, extra={"action": "progress_differs"}
-            )
+            text = "%s: another owner went on from here"
+            log.warning(text, name_of(self.taking_over.tp), extra={"action": "progress_differs"})
             self.window.close()
             return False
         while self._sent:

@@ -114,6 +114,18 @@ class Fetching:
         """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
         return await worked_before(self._consumer, reachable, self._clients.make_reader, self._agent)
 
+    async def topic_is_there(self) -> bool:
+        """Whether the broker has the topic. It is asked where the client knows no partition of it. Raises `Lost`."""
+        topic = self._policy.topic
+        if self._consumer is None:
+            raise Lost("the consumer has not been started")
+        if self._consumer.partitions_for_topic(topic):
+            return True
+        try:
+            return topic in await self._consumer.topics()
+        except KafkaError as error:
+            raise Lost(f"the broker does not tell which topics it has: {error!r}") from error
+
     async def ends(self) -> dict[TopicPartition, End]:
         """Where the owned partitions end, as the broker says now; partition 0 where none is owned. Raises `Lost`."""
         if self._consumer is None:

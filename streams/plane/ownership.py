@@ -16,7 +16,7 @@ from .partition import Partition
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients, PlanePort
 from .sending.outbox import Outbox
-from .standing import Counters
+from .standing import Counters, name_of
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Ownership(Mapping[TopicPartition, Partition]):
         if partition.abandoned:
             log.warning(
                 "%s: %d records were in flight at the drain deadline; their outcomes will be discarded",
-                partition.tp,
+                name_of(partition.tp),
                 partition.abandoned,
                 extra={"action": "records_abandoned"},
             )

@@ -27,7 +27,7 @@ from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
-from .standing import Standing
+from .standing import Standing, name_of
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
 from .window.caution import Caution, CautionPolicy
@@ -191,7 +191,7 @@ class Partition:
             self.state = self.state.to(State.STOPPED)
         self.stopped = reason
         self._plane.unwanted(self.tp)
-        log.critical("%s: %s", self.tp, reason, extra={"action": "partition_stopped"})
+        log.critical("%s: %s", name_of(self.tp), reason, extra={"action": "partition_stopped"})
 
     def release(self, until: float) -> None:
         """Begin to give the partition up. `until`, a time on the clock, `run` waits for what is in flight."""
@@ -292,14 +292,19 @@ class Partition:
             try:
                 self._committing = self._commits(await self._take_over())
             except Lost as error:
-                log.warning("%s: %s; again", self.tp, error, extra={"action": "acquire_failed"})
+                log.warning("%s: %s; again", name_of(self.tp), error, extra={"action": "acquire_failed"})
                 await asyncio.sleep(self._policy.reopen_s)
                 continue
-            log.info("%r", self, extra={"action": "partition_acquired"})
+            self._tell_acquired()
             if self.state is State.ACQUIRING:
                 self._plane.acquired(self.tp, self._window.topic_id)
             return True
         return False
+
+    def _tell_acquired(self) -> None:
+        tp, offset = self.tp, self._window.committed_progress.offset
+        facts = {"action": "partition_acquired", "topic": tp.topic, "partition": tp.partition, "offset": offset}
+        log.info("%s is ours: it goes on at offset %d", name_of(tp), offset, extra=facts)
 
     async def _take_over(self) -> Window:
         """Become the owner, and tell the broker who we are: after a death it is known in which phase.
@@ -322,7 +327,7 @@ class Partition:
         return window
 
     def _give_up(self, record: Incoming) -> Outgoing:
-        log.error("%s offset %d is given up", self.tp, record.offset, extra={"action": "record_given_up"})
+        log.error("%s offset %d is given up", name_of(self.tp), record.offset, extra={"action": "record_given_up"})
         return self._substitute.failed(record, "the agent failed on this record every time it was tried")
 
     # serving

@@ -276,6 +276,10 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Every assigned partition, in order."""
         return [partition.standing() for _, partition in sorted(self._owned.items())]
 
+    async def topic_is_there(self) -> bool:
+        """Whether the broker has the topic that is read. Raises `Lost` where it does not say."""
+        return await self._fetching.topic_is_there()
+
     async def ends(self) -> dict[TopicPartition, End]:
         """Where the assigned partitions end, as the broker says now; of partition 0 where none is assigned.
 

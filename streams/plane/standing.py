@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from aiokafka import TopicPartition
+
+
+def name_of(tp: TopicPartition) -> str:
+    """A partition as people write it: `requests-0`."""
+    return f"{tp.topic}-{tp.partition}"
+
 
 class End(NamedTuple):
     """Where one partition ends, as the broker said a moment ago."""

@@ -17,6 +17,7 @@ from ...schemas.errors import BiSupervisedError
 from ..kafka.errors import Lost, Unsettled
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
+from .standing import name_of
 from .window.marks import Progress
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class TakingOver:
             told = self._not_believed(fault, _RESET if stored else _SAY_WHERE)
             if isinstance(told, Lost) or not anew:
                 raise told
-            log.warning("%s: %s; it begins anew", self.tp, fault, extra={"action": "partition_begins_anew"})
+            log.warning("%s: %s; it begins anew", name_of(self.tp), fault, extra={"action": "partition_begins_anew"})
         self._missing_since = None
         return stored
 

@@ -31,9 +31,12 @@ def run_broker(port: int, data: Path | None, nodes: int = 1) -> int:
             members = broker.nodes if isinstance(broker, BrokerCluster) else (broker,)
             if len(members) > 1:
                 _introduce(members)
+            if data is None:
+                print("topics and records are deleted when it stops; --data FOLDER keeps them", flush=True)
             _watch(members)
     except KeyboardInterrupt:
-        print("stopping the broker", flush=True)
+        end = "its topics and records are deleted" if data is None else f"its data stay in {data}"
+        print(f"stopping the broker; {end}", flush=True)
         return 0
     except BrokerError as error:
         print(error, file=sys.stderr)

@@ -137,7 +137,7 @@ def load_configuration(path: Path | None, env: Mapping[str, str] | None = None) 
         faults.append("--config: no file was named; `bisupervised config > my.toml` begins one")
     if faults:
         raise ConfigurationError(list(dict.fromkeys(faults)))  # a secret that cannot be read has two to tell of it
-    return Configuration(settings, connection, terms_of(settings, thresholds))
+    return Configuration(settings.read_from(path), connection, terms_of(settings, thresholds))
 
 
 def _validated(document: dict[str, Any], origins: Mapping[Place, str]) -> tuple[Settings, frozenset[Place], list[str]]:

@@ -6,7 +6,9 @@ that must fit each other are judged in `fit.py`. `file.py` reads them all, `exam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -489,7 +492,8 @@ class WebSettings(_Table):
     )
     port: Annotated[int, BeforeValidator(no_boolean), Field(ge=0, le=65535)] = Field(
         default=8080,
-        description="port to listen on; where it is taken, one of the next 19; 0 takes a free one",
+        description="port to listen on; where it is taken, or a remote on this machine has it, one of the next 19; "
+        "0 takes a free one",
     )
     hosts: tuple[_Name, ...] = Field(
         default=(), description="names that people reach the page by, besides localhost and its address"
@@ -533,6 +537,18 @@ class Settings(BaseSettings):
     thresholds: ThresholdsSettings = Field(default=ThresholdsSettings(), description="where the thresholds come from")
     web: WebSettings = Field(default=WebSettings(), description="the worker's page, its health and its metrics")
     log: LogSettings = Field(default=LogSettings(), description="what the worker writes about itself")
+
+    _read_from: Path | None = PrivateAttr(default=None)
+
+    def read_from(self, path: Path | None) -> Self:
+        """Note which file they come from; None for no file."""
+        self._read_from = path
+        return self
+
+    @property
+    def option(self) -> str:
+        """What a command must be given to read the same: ` --config FILE`, or '' where no file was named."""
+        return "" if self._read_from is None else f" --config {shlex.quote(str(self._read_from))}"
 
     @classmethod
     def settings_customise_sources(

@@ -18,6 +18,7 @@ from ...agents.remote.meter import Meter
 from ..plane.standing import Standing
 from . import metrics as m
 from .monitor import WorkerView
+from .observation import LATENCY_S
 from .release import release
 from .running_step import StepView
 
@@ -125,7 +126,7 @@ def _outcomes(sheet: Sheet, step: StepView) -> None:
     sheet.put(m.UNTRUSTED, seen["untrusted"], agent)
     for outcome, buckets in seen["latency"].items():
         if buckets.count:
-            sheet.histogram(m.LATENCY, buckets, agent, outcome)
+            sheet.histogram(m.LATENCY, buckets.within(LATENCY_S), agent, outcome)
     if seen["last_ms"] is not None:
         sheet.put(m.LAST_COMMIT, seen["last_ms"] / 1000.0, agent)
 

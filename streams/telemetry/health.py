@@ -40,6 +40,7 @@ class Health:
         self._waits: Mapping[Place, Wait] = {}
         self._failed: str | None = None
         self._refusal = ""
+        self._missing: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<Health loading={sorted(self._loading)} partitions={len(self._traces)} failed={self._failed}>"
@@ -59,6 +60,10 @@ class Health:
     def refused(self, why: str) -> None:
         """The broker did not let our last connection in; '' where it did."""
         self._refusal = why
+
+    def missing(self, topics: Mapping[str, str]) -> None:
+        """By agent: the topic that it reads, where the broker has none of that name."""
+        self._missing = topics
 
     def failed(self, reason: str) -> None:
         """A plane has failed, and the worker ends."""
@@ -92,6 +97,10 @@ class Health:
         found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
         if not self._loading:
             found += self._silence(now)
+        found += [
+            f"the broker has no topic {topic}, which {agent} reads, or does not show it: was it deleted?"
+            for agent, topic in self._missing.items()
+        ]
         found += [reason for trace in self._traces.values() for reason in self._stall(trace, now)]
         return found + [
             f"{topic}-{number} has {wait.records} records behind a transaction that somebody has had open for "

@@ -1,18 +1,23 @@
 """What the worker writes about itself: one line an event, each with a stable action. A warning that is repeated is
-counted instead (`repeats.py`), the libraries' own included.
+counted instead (`repeats.py`), the libraries' own included, and so is what the Kafka client says of a broker that is
+away (`client_errors.py`). `tell_in_time` writes what is due while nothing else is said.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
+import math
 import sys
 import time
 from collections.abc import Hashable
+from contextlib import nullcontext
 from typing import TextIO
 
 import orjson
 
+from .client_errors import TEXTS, ClientErrors
 from .repeats import Repeats
 
 #: where what Faust and mode say of our services goes, as the `logger` of each such class. By themselves they would take
@@ -32,6 +37,8 @@ class _Lines(logging.Formatter):
         action = getattr(record, "action", record.name)
         again = getattr(record, "repeated", 0)
         told = f" ({again} times more since the last such line)" if again else ""
+        client = getattr(record, "client_errors", 0)
+        told += f" ({client} lines of the Kafka client are left out)" if client else ""
         line = f"{self.formatTime(record)} {record.levelname:<8} {action:<22} {record.getMessage()}{told}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -61,25 +68,81 @@ def _plain(value: object) -> str:
 
 
 class _Once(logging.StreamHandler[TextIO]):
-    """Writes a warning or an error once; its repetitions are a number, `repeated`, in the next such line."""
+    """Writes a warning or an error once; its repetitions are a number, `repeated`, in the next such line.
 
-    def __init__(self, stream: TextIO) -> None:
+    What the Kafka client says of a broker that is away is a number, too: `client_errors` in the line that it is back.
+    Whoever wants every line of it asks for the level DEBUG.
+    """
+
+    def __init__(self, stream: TextIO, *, holds: bool = True) -> None:
         super().__init__(stream)
         self._repeats = Repeats[logging.LogRecord]()
+        self._client = ClientErrors[logging.LogRecord]()
+        self._holds = holds
         self._looked = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
         if now - self._looked > _LOOK_S:
-            self._looked = now
-            for line, again in self._repeats.over(now):
-                super().emit(_repeated(line, again))
+            self.tell(now)
+        if self._holds and record.msg in TEXTS and record.name.startswith("aiokafka"):
+            self._client.held(record, now)
+            return
+        match getattr(record, "action", ""):
+            case "broker_away":
+                self._client.away(_broker(record), now)
+            case "broker_back":
+                self._repeats.forget(lambda line: _broker(line) == _broker(record))
+                record.client_errors = self._client.back(_broker(record))
+        self._write(record, now)
+
+    def _write(self, record: logging.LogRecord, now: float, more: int = 0) -> None:
         if not logging.WARNING <= record.levelno < logging.CRITICAL:
             super().emit(record)
             return
         left_out = self._repeats.heard(_text(record), record, now)
         if left_out is not None:
-            super().emit(_repeated(record, left_out))
+            super().emit(_repeated(record, left_out + more))
+
+    def tell(self, now: float) -> None:
+        """Write what is due: repetitions not told of yet, and what the client said and no broker accounts for."""
+        self._looked = now
+        self._tell(now, self._client.over(now))
+
+    def _tell(self, now: float, held: tuple[logging.LogRecord, int] | None) -> None:
+        if held is not None:
+            line, others = held
+            self._write(_of_now(line), now, others)
+        for line, again in self._repeats.over(now):
+            super().emit(_of_now(_repeated(line, again)))
+
+    def close(self) -> None:
+        """Tell what is left: nobody will be told later."""
+        with self.lock or nullcontext():
+            self._tell(math.inf, self._client.left())
+        super().close()
+
+
+def _of_now(record: logging.LogRecord) -> logging.LogRecord:
+    """The line with the time at which it is written, so that the lines of a log are in order."""
+    told = copy.copy(record)
+    told.created = time.time()
+    told.msecs = told.created % 1 * 1000
+    return told
+
+
+def _broker(record: logging.LogRecord) -> str:
+    return str(getattr(record, "broker", ""))
+
+
+async def tell_in_time() -> None:
+    """Write for ever what is due by time, and not by another line."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, _Once):
+                with handler.lock or nullcontext():
+                    handler.tell(time.monotonic())
 
 
 def _text(record: logging.LogRecord) -> Hashable:
@@ -99,7 +162,7 @@ def _repeated(record: logging.LogRecord, again: int) -> logging.LogRecord:
 
 def configure(level: str, *, as_json: bool, stream: TextIO | None = None) -> None:
     """Write this package's log from `level` on, and the libraries' own from WARNING on."""
-    handler = _Once(stream or sys.stderr)
+    handler = _Once(stream or sys.stderr, holds=logging.getLevelName(level) > logging.DEBUG)
     handler.setFormatter(_Json() if as_json else _Lines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:

@@ -89,6 +89,7 @@ class Monitor:
         self._started_ms = now_ms()
         self._late: deque[float] = deque(maxlen=_LOOKS)
         self.answered: dict[str, float] = {}  #: by agent: when the broker last answered it, on the clock
+        self.missing: dict[str, str] = {}  #: by agent: the topic that it reads, where the broker has none of that name
 
     def __repr__(self) -> str:
         return f"<Monitor of {[step.plane.policy.name for step in self._steps]}>"
@@ -106,16 +107,24 @@ class Monitor:
     async def _ask(self, step: RunningStep) -> None:
         while True:
             try:
-                for place, wait in (await step.measure(self._clock)).items():
-                    _say(place, wait)
-                for nearing in await step.look_ahead(self._now_ms()):
-                    _warn(nearing)
+                await self._look_at(step)
                 self.answered[step.plane.policy.name] = self._clock()
             except Lost as error:
                 log.debug("%s: %s", step.plane.policy.name, error, extra={"action": "ends_unknown"})
             except Exception:  # a client that is closed meanwhile; and looking at a worker must not end it
                 log.exception("cannot look at %s", step.plane.policy.name, extra={"action": "look_failed"})
             await asyncio.sleep(_LOOK_S * _LOOKS_A_QUESTION)
+
+    async def _look_at(self, step: RunningStep) -> None:
+        policy = step.plane.policy
+        if not await step.plane.topic_is_there():
+            self.missing[policy.name] = policy.topic
+            return
+        self.missing.pop(policy.name, None)
+        for place, wait in (await step.measure(self._clock)).items():
+            _say(place, wait)
+        for nearing in await step.look_ahead(self._now_ms()):
+            _warn(nearing)
 
     def view(self) -> WorkerView:
         """As the worker is now."""

@@ -13,17 +13,20 @@ import msgspec
 import numpy as np
 
 from ...agents.clock import wall_ms
-from ...agents.histogram import Histogram
+from ...agents.histogram import Histogram, between
+from ...schemas.budget import NANO
 from ...schemas.records import Facts, Outgoing, Result
 
 #: fallback records that are kept
 LAST_FALLBACKS = 50
 #: bytes of a fallback record's value that are kept: enough for a small picture
 VALUE_BYTES = 64 * 1024
-#: bounds of the latency histogram, seconds
+#: bounds of the latency histogram as the metrics show it, seconds
 LATENCY_S = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0,
 )  # fmt: skip
+#: those in which latencies are counted: the page shows percentiles of a few records
+_FINE_S = between((0.001, *LATENCY_S, 86_400.0), 1.2)
 
 
 class Fallback(NamedTuple):
@@ -53,10 +56,10 @@ class Observation:
         self._answered_by: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._untrusted = 0
-        self._cost = 0.0
+        self._cost_nano = 0  # whole numbers: a sum of decimal fractions drifts
         self._calls = 0
         self._asked = 0
-        self._latency = {kind: Histogram(LATENCY_S) for kind in ("local", "remote", "fallback")}
+        self._latency = {kind: Histogram(_FINE_S) for kind in ("local", "remote", "fallback")}
         self._fallbacks: deque[Fallback] = deque(maxlen=LAST_FALLBACKS)
         self._last_ms: float | None = None
 
@@ -105,7 +108,7 @@ class Observation:
             if isinstance(about, Facts) and about.remote is not None and about.remote.calls:
                 self._asked += 1
                 self._calls += about.remote.calls
-                self._cost += about.remote.cost
+                self._cost_nano += round(about.remote.cost * NANO)
 
     def snapshot(self) -> dict[str, Any]:
         """All counts.
@@ -125,7 +128,7 @@ class Observation:
             "untrusted": self._untrusted,
             "asked": self._asked,
             "calls": self._calls,
-            "cost": self._cost,
+            "cost": self._cost_nano / NANO,
             "latency": {kind: histogram.snapshot() for kind, histogram in self._latency.items()},
             "fallbacks": [fallback.as_document() for fallback in reversed(self._fallbacks)],
             "last_ms": self._last_ms,

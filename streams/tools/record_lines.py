@@ -46,18 +46,18 @@ def reason_of(record: Any) -> str:  # noqa: ANN401  # aiokafka has no types
 
 
 def fallback_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
-    """A record of `fallback`: source, time of the request, reason, key, detail."""
+    """A record of `fallback`: source, time of the request, reason, the user's id, key, detail."""
     facts = facts_of(record)
     line = Text()
     line.append(printable(str(facts.source)), style="bold")
     line.append(f"  {time_text(requested_ms(record, facts))}  ", style="dim")
     line.append(printable(reason_of(record)), style="yellow")
-    line.append(f"  key {_short(bytes_text(record.key))}  {_short(printable(facts.detail or ''))}")
+    line.append(f"  {_identity(facts.id, record.key)}  {_short(printable(facts.detail or ''))}")
     return line
 
 
 def result_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
-    """A record of `results`: source, time of the request, who answered, the answer, score and threshold."""
+    """A record of `results`: source, time of the request, who answered, the answer, score, threshold, id, key."""
     line = Text()
     try:
         result = decode_result(record.value or b"")
@@ -70,8 +70,14 @@ def result_line(record: Any) -> Text:  # noqa: ANN401  # aiokafka has no types
     line.append(f"  {time_text(result.requested_ms or record.timestamp)}  ", style="dim")
     line.append(result.answered_by, style="green" if result.answered_by == "local" else "cyan")
     line.append(f"  {_short(printable(orjson.dumps(result.prediction).decode()))}")
-    line.append(f"  score {result.score:.4g} >= {result.threshold:.4g}  key {_short(bytes_text(record.key))}")
+    line.append(f"  score {result.score:.4g} >= {result.threshold:.4g}  {_identity(result.id, record.key)}")
     return line
+
+
+def _identity(identity: str | int | None, key: bytes | None) -> str:
+    """The user's own id, where a request has one, and the record's key."""
+    known = f"id {_short(printable(str(identity)))}  " if identity is not None else ""
+    return f"{known}key {_short(bytes_text(key))}"
 
 
 def _short(text: str) -> str:
@@ -105,6 +111,7 @@ def fallback_details(record: Any) -> list[str]:  # noqa: ANN401  # aiokafka has 
     omitted = f"({facts.value_omitted:,} bytes, left at the source)" if facts.value_omitted is not None else None
     lines = [
         f"source    {printable(str(facts.source))}",
+        f"id        {'(none)' if facts.id is None else printable(str(facts.id))}",
         f"fallback  {printable(record.topic)}-{record.partition}-{record.offset}",
         f"time      {time_text(requested_ms(record, facts))} UTC",
         f"reason    {printable(reason_of(record))}",

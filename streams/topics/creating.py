@@ -30,6 +30,11 @@ class TopicsRefused(BiSupervisedError):
         self.faults = tuple(faults)
 
 
+def create_command(settings: Settings) -> str:
+    """The command that makes what is missing, for the settings as they were read."""
+    return f"bisupervised topics create{settings.option}"
+
+
 async def create_topics(settings: Settings) -> list[str]:
     """Make what is missing of the five topics. Returns one line per topic, in the order records flow.
 

@@ -15,6 +15,7 @@ from ..kafka.errors import BrokerUnreachable
 from ..settings.broker import connection
 from ..settings.tables import Settings
 from .admin import admin_of, count_partitions
+from .creating import create_command
 
 #: bytes fetched of one partition at once
 _FETCH_BYTES = 1024 * 1024
@@ -29,7 +30,7 @@ async def partitions_of(settings: Settings, topic: str) -> list[TopicPartition]:
     async with admin_of(settings) as admin:
         counted = await count_partitions(admin, [topic])
     if topic not in counted:
-        raise TopicMissing(f"there is no topic {topic}: `bisupervised topics create` makes those of the configuration")
+        raise TopicMissing(f"there is no topic {topic}: `{create_command(settings)}` makes those of the configuration")
     return [TopicPartition(topic, number) for number in range(counted[topic])]
 
 

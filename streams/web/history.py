@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -51,10 +52,7 @@ def _ended(by_agent: Mapping[str, Mapping[str, Any]], kind: str) -> int:
 def _latency(by_agent: Mapping[str, Mapping[str, Any]], kind: str) -> Buckets | None:
     """The latencies of all agents together."""
     found = [outcomes["latency"][kind] for outcomes in by_agent.values() if kind in outcomes["latency"]]
-    if not found:
-        return None
-    counts = tuple(map(sum, zip(*(buckets.counts for buckets in found), strict=True)))
-    return Buckets(found[0].bounds, counts, sum(buckets.total for buckets in found))
+    return reduce(Buckets.plus, found) if found else None
 
 
 class History:

@@ -40,6 +40,7 @@ class WebPolicy:
     port: int  #: the first port to try; 0 takes a free one
     input_field: str = "input"  #: field of a request with its input; empty where the whole value is the input
     image_shape: tuple[int, ...] = ()  #: shape of inputs that are flat lists
+    never: frozenset[int] = frozenset()  #: ports of others on this machine, which may not have started yet
 
 
 def read_static() -> dict[str, tuple[bytes, str]]:
@@ -91,6 +92,9 @@ class WebServer:
         await runner.setup()
         host, port = self._policy.access.host, self._policy.port
         for tried in range(port, port + PORTS if port else 1):
+            if tried in self._policy.never:
+                log.info("the page leaves port %d to the remote", tried, extra={"action": "web_port_taken"})
+                continue
             try:
                 await web.TCPSite(runner, host, tried).start()
             except OSError as error:

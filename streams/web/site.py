@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ..settings.secret import one_word
 from ..settings.tables import Settings
@@ -11,7 +12,7 @@ from ..telemetry.exposition import render
 from ..telemetry.health import Health, HealthPolicy
 from ..telemetry.monitor import Monitor
 from ..telemetry.release import release
-from .security import AccessPolicy
+from .security import AccessPolicy, is_loopback
 from .server import WebPolicy, WebServer, read_static
 from .status import About
 from .watch import Watch
@@ -42,7 +43,16 @@ def make_site(settings: Settings, agents: Sequence[str], monitor: Monitor) -> Si
     if not web.enabled:
         return Site(health, None)
     access = AccessPolicy(web.host, tuple(name.lower() for name in web.hosts), one_word(web, "token"))
-    policy = WebPolicy(access, web.port, settings.request.input, web.image_shape)
+    policy = WebPolicy(access, web.port, settings.request.input, web.image_shape, _ports_of_remote(settings))
     about = About(settings.name, release(), tuple(agents))
     watch = Watch(monitor, health)
     return Site(health, WebServer(policy, about, watch, lambda: render(monitor.view()), read_static()))
+
+
+def _ports_of_remote(settings: Settings) -> frozenset[int]:
+    """The remote's port, where it is on this machine: on it, a worker that starts first would ask itself."""
+    remote = urlsplit(settings.remote.url)
+    host = (remote.hostname or "").rstrip(".")
+    if not is_loopback(host) and host != settings.web.host:
+        return frozenset()
+    return frozenset({remote.port or (443 if remote.scheme == "https" else 80)})

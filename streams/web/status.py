@@ -87,11 +87,16 @@ def money(view: WorkerView) -> dict[str, Any]:
         "price_per_call": view.price_per_call,
         "asked": asked,
         "calls": calls,
-        "spent": spent,
-        "saved": kept * unit if kept is not None else None,
-        "remote_only": (kept + doubted) * unit if kept is not None and doubted is not None else None,
+        "spent": _amount(spent),
+        "saved": _amount(kept * unit) if kept is not None else None,
+        "remote_only": _amount((kept + doubted) * unit) if kept is not None and doubted is not None else None,
         "calls_avoided": kept,
     }
+
+
+def _amount(value: float | None) -> float | None:
+    """Money without the noise of binary fractions: 0.3, and not 0.30000000000000004."""
+    return None if value is None else round(value, 9)
 
 
 def _partition(step: StepView, standing: Standing, now_ms: float) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Watch:
         for agent, at in self._monitor.answered.items():
             self.health.answered(agent, at)
         self.health.refused(self._monitor.refusal)
+        self.health.missing(self._monitor.missing)
         self.health.seen([standing for step in self.view.steps for standing in step.standings], now)
         self.health.waiting({place: wait for step in self.view.steps for place, wait in step.waits.items()})
         self.history.add(sample(self.view, now))

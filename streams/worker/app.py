@@ -27,7 +27,7 @@ from ..kafka.metadata import pace_metadata
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
-from ..telemetry.logs import SERVICES, configure
+from ..telemetry.logs import SERVICES, configure, tell_in_time
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
 from ..telemetry.running_step import RunningStep
@@ -103,6 +103,7 @@ class Planes(Service):
         for step in self._steps:
             self._running.append(begin(step.plane.run(), f"plane {step.plane.policy.name}", self._failed))
         self.add_future(persistently(self._monitor.run, "monitor"))
+        self.add_future(persistently(tell_in_time, "log"))
         self.add_future(persistently(self._retention.run, "retention"))
 
     def _failed(self, error: BaseException) -> None:
@@ -117,9 +118,16 @@ class Planes(Service):
             await asyncio.wait(self._running)
         for step in self._steps:
             await step.agent.close()
-            told = step.plane.statistics() | step.agent.statistics()
-            log.info("%s stopped: %s", step.plane.policy.name, told, extra={"action": "plane_stopped"})
+            _tell_stopped(step)
         await self._site.stop()
+
+
+def _tell_stopped(step: RunningStep) -> None:
+    """Say what the plane has counted; the fields hold what its agent has, too."""
+    plane = step.plane.statistics()
+    counts = ", ".join(f"{name} {value}" for name, value in plane.items() if isinstance(value, int) and value)
+    facts = {"action": "plane_stopped", "counts": plane | step.agent.statistics()}
+    log.info("%s stopped: %s", plane["agent"], counts or "no record came", extra=facts)
 
 
 def create_app(
@@ -212,9 +220,9 @@ def run_worker(
     # until the application hears it, it would end the worker; what changes until then is found at the first look
     if source is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    notice_broken_connections()
     app = create_app(configuration, agents, source, begin_anew=begin_anew)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
-    notice_broken_connections()
     pace_metadata()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

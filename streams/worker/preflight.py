@@ -22,6 +22,7 @@ from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
 from ..settings.file import Configuration
 from ..settings.tables import Settings
 from ..topics.admin import admin_client, count_partitions, message_bytes
+from ..topics.creating import create_command
 from ..topics.keeping import Keeping, keeping
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ async def _tell_who_answers(admin: Any) -> None:  # noqa: ANN401  # aiokafka has
 
 
 def _missing(settings: Settings, name: str) -> str:
-    fault = f"[topics] {name}: the broker has no such topic; run: bisupervised topics create"
+    fault = f"[topics] {name}: the broker has no such topic; run: {create_command(settings)}"
     if settings.kafka.security_protocol == "PLAINTEXT":
         return fault
-    return f"{fault} (or does not show it to us: `bisupervised topics acls` prints what to grant)"
+    return f"{fault} (or does not show it to us: `bisupervised topics acls{settings.option}` prints what to grant)"
 
 
 async def _may_read(admin: Any, topic: str) -> bool:  # noqa: ANN401  # aiokafka has no types

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+import aiokafka
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, conn
 from aiokafka.admin import AIOKafkaAdminClient
@@ -55,6 +56,7 @@ from bisupervised.streams.kafka.requests import (
     _OffsetFetchRequest,
     _OffsetFetchRequestStruct,
 )
+from bisupervised.streams.telemetry.client_errors import TEXTS
 from support.records import Record
 
 ROOT = Path(__file__).parents[2]
@@ -382,3 +384,14 @@ def test_our_requests_are_sent_as_the_clients_own(request_: Any, struct: Any) ->
     assert made.FLEXIBLE_VERSION
     assert made.encode()
     assert (made.RESPONSE_TYPE.API_KEY, made.RESPONSE_TYPE.API_VERSION) == (struct.API_KEY, struct.API_VERSION)
+
+
+def test_the_texts_that_are_told_as_a_number_are_the_clients() -> None:
+    """One that the client does not say any more would be written hundreds of times while a broker is away."""
+    written = {
+        node.value
+        for path in Path(aiokafka.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert written >= TEXTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ast import literal_eval
 from typing import Any
 
 from support.models import RAISES
@@ -53,7 +52,6 @@ def check_model_errors(sent: list[Sent], outcomes: list[Outcome]) -> None:
 
 def statistics(worker: Worker, agent: str) -> dict[str, Any]:
     """What a plane told when it stopped."""
-    lines = [line["message"] for line in worker.told() if line.get("action") == "plane_stopped"]
-    (told,) = [line for line in lines if line.startswith(f"{agent} stopped: ")]
-    told_by: dict[str, Any] = literal_eval(told.removeprefix(f"{agent} stopped: "))
-    return told_by
+    told_by: list[dict[str, Any]] = [line["counts"] for line in worker.told() if line.get("action") == "plane_stopped"]
+    (found,) = [counts for counts in told_by if counts["agent"] == agent]
+    return found

@@ -181,6 +181,39 @@ class TestRefusals:
         assert foreground.run_broker(0, None, nodes) == 1
         assert "bisupervised[broker]" in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("data", "begins", "ends"),
+        [
+            (
+                None,
+                "topics and records are deleted when it stops; --data FOLDER keeps them",
+                "its topics and records are deleted",
+            ),
+            (Path("kafka"), "data in kafka", "its data stay in kafka"),
+        ],
+    )
+    def test_the_command_says_what_becomes_of_the_data(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        data: Path | None,
+        begins: str,
+        ends: str,
+    ) -> None:
+        class Interrupted(Broker):
+            def start(self, *_: object, **__: object) -> None: ...
+
+            @property
+            def running(self) -> bool:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(foreground, "Broker", Interrupted)
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        assert foreground.run_broker(0, data) == 0
+        *told, last = capsys.readouterr().out.splitlines()
+        assert told[-1].count(begins) == 1
+        assert last == f"stopping the broker; {ends}"
+
 
 class TestReadiness:
     def test_a_closed_port_does_not_answer(self) -> None:

@@ -17,7 +17,7 @@ from support.records import Record
 def fallen(offset: int, requested_ms: int) -> Any:
     out = fall_back(
         Record(b"{}", offset, "requests"),
-        Facts(Source("requests", 0, offset), requested_ms=requested_ms),
+        Facts(Source("requests", 0, offset), requested_ms=requested_ms, id=f"order-{offset}"),
         "timeout",
         "late",
         "remote",
@@ -38,4 +38,7 @@ def test_the_latest_are_shown_whatever_partition_is_read_last(
     assert commands.fallback_list(config=tmp_path / "c.toml", limit=2) == 0
     shown = capsys.readouterr()
     assert [line.split()[0] for line in shown.out.splitlines()] == ["requests-0-7", "requests-0-8"]
+    assert [line.split("  ")[3] for line in shown.out.splitlines()] == ["id order-7", "id order-8"], (
+        "what people look for"
+    )
     assert "4 records: 4 timeout" in shown.out + shown.err

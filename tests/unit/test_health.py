@@ -46,6 +46,16 @@ def test_it_is_not_ready_while_the_broker_is_gone() -> None:
     assert made.reasons(30.0) == []
 
 
+def test_a_topic_that_is_not_there_is_no_silence_of_the_broker() -> None:
+    made = health()
+    made.missing({"local": "requests"})
+    assert made.reasons(1.0) == [
+        "the broker has no topic requests, which local reads, or does not show it: was it deleted?"
+    ]
+    made.missing({})
+    assert made.reasons(1.0) == []
+
+
 def test_it_is_not_ready_while_a_partition_with_unfinished_records_stands_still() -> None:
     made = health()
     for now in range(0, 60, 10):

@@ -58,15 +58,15 @@ def test_a_repeated_warning_is_counted_and_told_with_the_next_line(monkeypatch: 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream, client = written("INFO", as_json=True), logging.getLogger("aiokafka.client")
     for nodes in ([1, 2], [2, 1], [1, 2], [1]):
-        client.error("Unable to update metadata from %s", nodes)
+        client.error("Could not add partition %s", nodes)
     for partition in ("a-0", "a-1", "a-0"):
         log.warning("%s: away", partition, extra={"action": "acquire_failed"})
         log.info("the same", extra={"action": "remote_retry"})
         log.critical("stopped", extra={"action": "partition_stopped"})
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["message"] for line in lines if line["level"] == "ERROR"] == [
-        "Unable to update metadata from [1, 2]",
-        "Unable to update metadata from [1]",
+        "Could not add partition [1, 2]",
+        "Could not add partition [1]",
     ]
     assert [line["message"] for line in lines if line["level"] == "WARNING"] == ["a-0: away", "a-1: away"]
     assert [line["level"] for line in lines].count("INFO") == [line["level"] for line in lines].count("CRITICAL") == 3
@@ -75,7 +75,7 @@ def test_a_repeated_warning_is_counted_and_told_with_the_next_line(monkeypatch: 
     log.info("anything")
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert {line["message"]: line.get("repeated") for line in told} == {
-        "Unable to update metadata from [1, 2]": 2,
+        "Could not add partition [1, 2]": 2,
         "a-0: away": 1,
         "anything": None,
     }

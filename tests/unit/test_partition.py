@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from aiokafka import TopicPartition
@@ -36,6 +37,16 @@ def actions(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 # acquiring
+
+
+@on_virtual_time
+async def test_the_log_says_in_words_where_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    owner = Owner(ScriptedBroker(ours(7)))
+    await owner.owned.wait()
+    (told,) = [record for record in caplog.records if getattr(record, "action", "") == "partition_acquired"]
+    assert told.getMessage() == "requests-0 is ours: it goes on at offset 7"
+    assert (told.topic, told.partition, told.offset) == ("requests", 0, 7)  # type: ignore[attr-defined]  # its extra
 
 
 @on_virtual_time
@@ -99,6 +110,7 @@ async def test_a_recreated_topic_is_refused(caplog: pytest.LogCaptureFixture) ->
     assert owner.partition.stopped is not None
     assert "another topic of the name 'requests'" in owner.partition.stopped
     assert actions(caplog) == ["partition_stopped"]
+    assert caplog.messages[0].startswith("requests-0: ")
     assert broker.commits == []
     assert not owner.partition.taking
 

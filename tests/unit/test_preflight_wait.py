@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bisupervised.streams.kafka.errors import BrokerUnreachable, NotLetIn
+from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker import preflight as module
 from bisupervised.streams.worker.preflight import TopicFacts, until_answered
-from support.configurations import configuration_of
+from support.configurations import SMALLEST, configuration_of
 from support.virtual_time import on_virtual_time
 
 FACTS = TopicFacts({}, {}, {})
@@ -25,6 +27,14 @@ def settings(start_wait_s: float) -> Settings:
             "remote": {"url": "http://127.0.0.1", "model": "large", "threshold": 0.5},
         }
     )
+
+
+def test_what_is_missing_is_made_by_a_command_that_reads_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "my own.toml"
+    path.write_text(SMALLEST)
+    told = module._missing(load_settings(path, {}), "requests")
+    assert told.endswith(f"run: bisupervised topics create --config '{path}'")
+    assert module._missing(settings(0.0), "requests").endswith("run: bisupervised topics create")
 
 
 async def started(monkeypatch: pytest.MonkeyPatch, wait_s: float, answers: Iterator[Exception | TopicFacts]) -> Any:

@@ -32,6 +32,7 @@ class Monitor:
         self.shown = view
         self.answered = {"local": 0.0}
         self.refusal = ""
+        self.missing: dict[str, str] = {}
 
     def view(self) -> WorkerView:
         return self.shown

@@ -54,6 +54,13 @@ def test_before_the_first_call_the_price_of_the_settings_counts() -> None:
     assert (money["saved"], money["remote_only"], money["spent"]) == (0.5, 1.0, 0.0)
 
 
+def test_money_has_no_noise_of_binary_fractions() -> None:
+    """0.30000000000000004 was told."""
+    view = worker(step("local", *[answered()] * 3, doubted()), step("remote"), price=0.1)
+    money = document(view)["money"]
+    assert (money["saved"], money["remote_only"]) == (0.3, 0.4)
+
+
 def test_a_worker_with_some_agents_does_not_make_up_the_rest() -> None:
     told = document(worker(step("remote_supervisor", answered("remote"))))
     assert told["money"]["saved"] is told["money"]["spent"] is None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from ....schemas.errors import ConfigurationError
+from ...importing import own_module
 from ..protocol import RemoteProtocol
 
 _NEEDED = ("build", "estimate", "raise_for", "read")
@@ -20,7 +20,7 @@ def load_protocol(spec: str, options: Mapping[str, Any]) -> RemoteProtocol:
     """
     module, _, name = spec.partition(":")
     try:
-        made: Any = importlib.import_module(module)
+        made: Any = own_module(module)
         for step in name.split("."):
             made = getattr(made, step)
     except (ImportError, AttributeError) as error:
