@@ -16,6 +16,10 @@ import numpy as np
 
 #: written by a server that does not compress
 PLAIN = "identity"
+#: what some servers name that is none: the body is plain
+_NONE = (PLAIN, "none", "utf-8", "utf8", "binary", "8bit", "7bit", "chunked", "aws-chunked")
+#: behind a compressed body: padding, which gzip allows, and line ends that some servers add
+_PADDING = b"\0\r\n\t "
 #: encodings, one on top of the other, that are undone: a server needs one, a proxy may add its own
 _MOST_LAYERS = 2
 #: window bits of zlib: a gzip or a zlib header, whichever there is, and no header at all
@@ -36,22 +40,42 @@ class TooLarge(ValueError):
 
 def encodings_of(header: str) -> list[str]:
     """What a `content-encoding` names, in the order in which it was applied."""
-    named = [name.strip().lower() for name in header.split(",")]
-    return [name for name in named if name and name != PLAIN]
+    named = [name.partition(";")[0].strip(" \t\"'").lower() for name in header.split(",")]
+    return [name for name in named if name and name not in _NONE]
 
 
 def decompress(body: bytes, encodings: list[str], most: int) -> bytes:
-    """The plain body, `most` bytes at most. Raises `TooLarge` and `CannotDecompress`; never takes much more memory."""
+    """The plain body, `most` bytes at most. Raises `TooLarge` and `CannotDecompress`; never takes much more memory.
+
+    An encoding that is named twice, by a server and by its proxy, may have been applied once.
+    """
+    unknown = [name for name in encodings if name not in _READERS]
+    if unknown:
+        raise CannotDecompress(f"the encoding {unknown[0][:40]!r} is not known here")
     if len(encodings) > _MOST_LAYERS:
         raise CannotDecompress(f"{len(encodings)} encodings one on top of the other")
+    undone = ""
     for name in reversed(encodings):
-        if name not in _READERS:
-            raise CannotDecompress(f"the encoding {name[:40]!r} is not known here")
         try:
-            body = _READERS[name](body, most)
+            body = _undone(name, body, most)
         except (zlib.error, EOFError, cramjam.DecompressionError) as error:
-            raise CannotDecompress(str(error)) from error
+            if name != undone:
+                raise CannotDecompress(f"{error} ({name})") from error
+        undone = name
     return body
+
+
+def _undone(name: str, body: bytes, most: int) -> bytes:
+    """One encoding undone; nothing is nothing in every encoding."""
+    if not body:
+        return b""
+    try:
+        return _READERS[name](body, most)
+    except (zlib.error, EOFError, cramjam.DecompressionError):
+        bare = body.rstrip(_PADDING)
+        if len(bare) == len(body):
+            raise
+        return _READERS[name](bare, most)
 
 
 def _inflate(body: bytes, most: int) -> bytes:
@@ -74,7 +98,7 @@ def gunzipped(data: bytes, most: int, window_bits: int = _ANY_HEADER) -> bytes:
         if not reader.eof:
             raise EOFError("it is cut short")
         rest = reader.unused_data
-        if not rest.strip(b"\0"):  # padding, which gzip allows
+        if not rest.strip(_PADDING):
             return bytes(plain)
 
 

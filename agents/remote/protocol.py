@@ -12,6 +12,7 @@ import orjson
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RecordError, RemoteError
 from ..answers import Answer
 from .protocols.event_streams import events_before_a_break, is_stream
+from .protocols.lenient_json import decoded
 from .retry import (
     REFUSAL_CODES,
     TERMINAL_CODES,
@@ -155,7 +156,7 @@ def complaint_in(body: bytes) -> Complaint:
     `{"message"}`, `{"detail"}`, or a list of these; of anything else, and of what is too large to be one, the start.
     """
     try:
-        found = complaint_of(orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b""))
+        found = complaint_of(decoded(orjson.loads, body if len(body) <= _ACCOUNT_BYTES else b""))
     except orjson.JSONDecodeError:
         found = Complaint()
     if found.text:
@@ -210,13 +211,22 @@ def failure_in(response: Response, error: InvalidAnswer) -> RecordError:
 
 def _account(body: bytes) -> bytes:
     """Where a failure is looked for: of a stream, the event that tells of one; nothing where no event says a word."""
-    events = events_before_a_break(body[:_ACCOUNT_BYTES]) if is_stream(body) else None
+    events = events_before_a_break(_ends_of(body)) if is_stream(body) else None
     if events is None:
         return body
     failed = next((event for event in events if _failure(event) is not None), None)
     if failed is not None:
         return orjson.dumps(failed)
     return b"" if all(_is_empty(event, b"{}") for event in events) else body
+
+
+def _ends_of(stream: bytes) -> bytes:
+    """A stream's beginning and its end, where a failure stands that came late; all of it where it is short."""
+    if len(stream) <= _ACCOUNT_BYTES:
+        return stream
+    half = _ACCOUNT_BYTES // 2
+    first, last = stream[:half].rpartition(b"\n")[0], stream[-half:].partition(b"\n")[2]
+    return first + b"\n\n" + last
 
 
 def _is_empty(document: Any, body: bytes) -> bool:  # noqa: ANN401  # any JSON value
@@ -238,7 +248,7 @@ def _is_code(value: Any) -> bool:  # noqa: ANN401  # any JSON value
 
 def _document(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
     try:
-        return orjson.loads(body if len(body) <= _ACCOUNT_BYTES else b"")
+        return decoded(orjson.loads, body if len(body) <= _ACCOUNT_BYTES else b"")
     except orjson.JSONDecodeError:
         return None
 

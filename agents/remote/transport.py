@@ -17,6 +17,9 @@ from .retry import NotAnAnswer, NotConnected
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+_ENCODING = "content-encoding"
+#: how gzip begins; no JSON and no text does
+_GZIPPED = b"\x1f\x8b\x08"
 
 
 class Response(NamedTuple):
@@ -69,8 +72,9 @@ class AiohttpTransport:
             async with self._open().request(
                 method, url, data=body, headers=_asking_plain(headers), timeout=limit, allow_redirects=False
             ) as response:
-                names = {name.lower(): value for name, value in response.headers.items()}
-                return _bounded(response.status, names, await self._read(response), self._most)
+                return _bounded(
+                    response.status, _by_name(response.headers.items()), await self._read(response), self._most
+                )
         except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
             raise Timeout(f"no answer within {timeout_s:.3g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -153,8 +157,7 @@ class ScriptedTransport:
             if step.takes_s >= timeout_s:
                 raise Timeout(f"no answer within {timeout_s:.3g} s")
             step = step.response
-        names = {name.lower(): value for name, value in step.headers.items()}
-        return _bounded(step.status, names, step.body, self._most)
+        return _bounded(step.status, _by_name(step.headers.items()), step.body, self._most)
 
     async def close(self) -> None:
         self.closed = True
@@ -176,10 +179,21 @@ def _asking_plain(headers: Mapping[str, str]) -> dict[str, str]:
     return kept | {"accept-encoding": PLAIN}
 
 
+def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The headers, the last of each name; but of encodings all, in the order in which they were applied."""
+    names: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        names[key] = f"{names[key]}, {value}" if key == _ENCODING and key in names else value
+    return names
+
+
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
     """The response with its body as it was before somebody compressed it. Of an error, the status is enough."""
     response = Response(status, headers, body[:most])
-    encodings = encodings_of(headers.get("content-encoding", ""))
+    encodings = encodings_of(headers.get(_ENCODING, ""))
+    if not encodings and body.startswith(_GZIPPED):  # and does not say so
+        encodings = ["gzip"]
     try:
         if len(body) > most:
             raise TooLarge
@@ -191,4 +205,5 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
     except CannotDecompress as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
+        return response._replace(body=f"its account is compressed and cannot be read: {error}".encode())
     return response._replace(body=b"" if encodings else without_mark(response.body))

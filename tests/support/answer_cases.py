@@ -128,6 +128,17 @@ READ = (
     there("always zstd", encoded("zstd", cramjam.zstd.compress)),
     there("a stream", stream(*ENDED)),
     there("a stream of another type", stream(*ENDED, kind="application/json")),
+    there(
+        "a stream behind a long comment",
+        Response(200, {}, b"\n" * 400 + b": " + b"x" * 9000 + b"\n\n" + stream(*ENDED).body),
+    ),
+    there("a stream with NaN", Response(200, {}, stream(*ENDED).body.replace(b'"index":0', b'"index":0,"t":NaN'))),
+    there(
+        "always gzip, and a line end",
+        Response(200, {"content-encoding": "gzip"}, gzip.compress(completion().body) + b"\r\n"),
+    ),
+    there("gzip, said twice", encoded("gzip, gzip", gzip.compress)),
+    there("gzip, not said", Response(200, {}, gzip.compress(completion().body))),
     there("a stream with lines as Windows ends them", stream(*ENDED, end="\r\n\r\n")),
     there("a byte order mark", Response(200, {}, b"\xef\xbb\xbf" + completion().body)),
     there(
@@ -146,6 +157,16 @@ LABELS = (
     *(
         there(f"a label as {text}", tokens((text, LIKELY), content=text))
         for text in ("Positive", "POSITIVE.", " positive\n", "**positive**", "<b>Positive</b>", '"positive"')
+    ),
+    *(
+        there(f"a label as {text}", completion(text, logprobs=None), None)
+        for text in (
+            "Label: positive",
+            "1. positive",
+            "ｐｏｓｉｔｉｖｅ",
+            '{"label": "positive"}',
+            "Answer: **Positive**",
+        )
     ),
     there(
         "the labels go out as a schema",
@@ -176,7 +197,13 @@ LABELS = (
 
 SCORED = (
     there("reasoning in the log-probabilities", tokens(*THOUGHT, ("positive", LIKELY))),
-    there("reasoning without tags", tokens(("hm", 0.05), (" so", 0.1), (" positive", LIKELY))),
+    there(
+        "reasoning of another tag",
+        tokens(("<seed:think>", 0.9), ("hm", 0.1), ("</seed:think>", 0.9), ("positive", LIKELY)),
+    ),
+    there("reasoning without tags", tokens(("hm", 0.05), (" so", 0.1), (" positive", LIKELY)), None),
+    there("reasoning in words", tokens(("Here is my thought process:", 0.5), (" positive", LIKELY)), None),
+    there("reasoning of another tag without end", tokens(("<seed:think>", 0.9), (" positive", LIKELY)), None),
     there("a special token at the end", tokens(("positive", LIKELY), ("<|im_end|>", 0.2))),
     there("log-probabilities of reasoning alone", tokens(*THOUGHT), None),
     there("reasoning that ends like the answer", tokens(("<think>", 0.9), (" positive", 0.05)), None),
@@ -190,6 +217,9 @@ REFUSED = (
     Case("two labels", CHAT, completion("positive or negative"), "spoil one"),
     Case("the opposite", CHAT, completion("not positive"), "spoil one"),
     Case("cut off", CHAT, completion("posi", finish_reason="length"), "spoil one"),
+    Case("the opposite behind a colon", CHAT, completion("Label: not positive"), "spoil one"),
+    Case("a label in the reasoning", CHAT, completion("<seed:think>positive</seed:think>"), "spoil one"),
+    Case("an encoding of its own", CHAT, encoded("lzw", bytes), "spoil one"),
     Case("a stream that breaks off", CHAT, stream(*STREAM), "spoil one"),
     Case("another case of a label, to the letter", CHAT, completion("Positive"), "spoil one",
          settings={"BISUPERVISED_REMOTE__EXACT_LABELS": "true"}),
@@ -220,4 +250,22 @@ TENSORS = (
     ),
 )
 
-ANSWERS = READ + LABELS + SCORED + REFUSED + TENSORS
+FAILED = (
+    Case(
+        "a failure in a stream, by its own name",
+        CHAT,
+        Response(200, {}, stream(*STREAM).body[:-14] + b'error: {"code": 503, "message": "loading"}\n\n'),
+        "answer",
+        first=2,
+    ),
+    Case(
+        "a failure in a stream with NaN",
+        CHAT,
+        Response(200, {}, b'data: {"error": {"code": 503, "t": NaN}}\n\n'),
+        "answer",
+        first=2,
+    ),
+    Case("nothing, compressed", CHAT, Response(200, {"content-encoding": "gzip"}, b""), "answer", first=2),
+)
+
+ANSWERS = FAILED + READ + LABELS + SCORED + REFUSED + TENSORS

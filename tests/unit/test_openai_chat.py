@@ -431,7 +431,14 @@ THOUGHT = (("<think>", -0.1), ("hm", -3.0), (" maybe", -3.5), ("</think>", -0.2)
     [
         ("positive", [*THOUGHT, ("positive", -0.01)], -0.01),
         ("positive", [*THOUGHT, ("\n\n", -2.0), (" positive", -0.01), ("<|im_end|>", -4.0), ("</s>", -4.0)], -0.01),
-        ("positive", [("hm", -3.0), (" positive", -3.0), (" maybe", -3.5), ("pos", -0.01), ("itive", -0.01)], -0.01),
+        ("positive", [("<seed:think>", -0.1), ("hm", -3.0), ("</seed:think>", -0.1), ("positive", -0.01)], -0.01),
+        ("positive", [("hm", -3.0), ("<|END_THINKING|>", -0.1), ("positive", -0.01)], -0.01),
+        (
+            "positive",
+            [("Here is my thought process:", -0.1), ("Here is my response:", -3.0), ("positive", -0.01)],
+            -0.01,
+        ),
+        ("positive", [("<|im_start|>", -0.1), ("\n", -3.0), ("positive", -0.01)], -0.01),
         ("very positive", [("▁very", -0.5), ("▁positive", -0.5)], -0.5),
         ("very\npositive", [("very", -0.5), ("Ċ", -0.5), ("Ġpositive", -0.5)], -0.5),
         ("a<b>", [("a", -0.5), ("<b>", -0.5)], -0.5),
@@ -440,6 +447,15 @@ THOUGHT = (("<think>", -0.1), ("hm", -3.0), (" maybe", -3.5), ("</think>", -0.2)
         ("positive", THOUGHT, None),
         ("positive", [("<think>", -0.1), ("it is", -3.0), (" positive", -3.0)], None),
         ("positive", [("positive", -0.1), (" or", -3.0), (" not", -3.0)], None),
+        # words before it may be reasoning whose end looks like the answer
+        ("positive", [("hm", -3.0), (" positive", -3.0), (" maybe", -3.5), ("pos", -0.01), ("itive", -0.01)], None),
+        ("positive", [("Here is my thought process:", -0.1), (" it is", -3.0), (" positive", -0.01)], None),
+        ("positive", [("Here is my thought process:", -0.1), ("positive", -0.01)], None),
+        ("positive", [("<seed:think>", -0.1), (" positive", -0.01)], None),
+        ("positive", [("<thought_process>", -0.1), (" positive", -0.01)], None),
+        ("positive", [("[THINK]", -0.1), ("[/THINK]", -0.1), ("[THINK]", -0.1), (" positive", -0.01)], None),
+        ("positive", [("<musing>", -0.1), ("hm", -3.0), ("</musing>", -0.1), (" positive", -0.01)], None),
+        ("positive", [("<|begin_of_thought|>", -0.1), ("positive", -0.01), ("<|end_of_thought|>", -0.1)], None),
         ("positive", [("non", -0.1), ("positive, but", -3.0)], None),
         ("positive", [("nonpositive", -0.1)], None),
         ("positive", [("token_id:71", -0.1)], None),
@@ -492,6 +508,15 @@ def test_log_probabilities_of_another_shape_are_none(logprobs: Any) -> None:
         ("[THINK]hm[/THINK]yes", "yes"),
         ("<Thinking>hm</Thinking> <think>again</think> yes", "yes"),
         ("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>yes", "yes"),
+        ("<seed:think>hm</seed:think>yes", "yes"),
+        ("<thought_process>no</thought_process>\nyes", "yes"),
+        ("<|begin_of_thought|>no<|end_of_thought|>yes<|eot_id|>", "yes"),
+        ("<|START_THINKING|>no<|END_THINKING|><|START_RESPONSE|>yes<|END_RESPONSE|>", "yes"),
+        ("Here is my thought process: no. Here is my response: yes", "yes"),
+        ("yes<｜end▁of▁sentence｜>", "yes"),
+        ("<s>yes</s>", "yes"),
+        (r"$\boxed{\text{yes}}$", "yes"),
+        (r"so it is \boxed{yes}", r"so it is \boxed{yes}"),
         ("```\nyes\n```", "yes"),
         ("```text\nyes\n```\n", "yes"),
         ("~~~\nyes\n~~~", "yes"),
@@ -506,7 +531,20 @@ def test_one_option_reads_the_answer_out_of_what_is_around_it(content: str, text
     assert read(OpenAIChat("m"), choice(content)).prediction == content.strip()
 
 
-@pytest.mark.parametrize("content", ["<think>hm, yes", "[THINK]yes", "<think>a</think><think>yes"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<think>hm, yes",
+        "[THINK]yes",
+        "<think>a</think><think>yes",
+        "<seed:think>yes",
+        "<|START_THINKING|>yes",
+        "Here is my thought process: yes",
+        "Thinking...\nyes",
+        "<inner_monologue>yes",
+        "Reasoning: yes",
+    ],
+)
 def test_reasoning_that_has_not_ended_is_no_answer(content: str) -> None:
     with pytest.raises(InvalidAnswer, match="not ended"):
         read(OpenAIChat("m", unwrap=True), choice(content))
@@ -546,6 +584,16 @@ TWO = ("negative", "positive")
         "```\npositive\n```", "```json\n\"positive\"\n```",
         "<s>positive</s>", "<think></think>positive", "~~~\npositive\n~~~", "✅ positive",
         "positive<|im_end|>", "&quot;positive&quot;", "positive 👍",
+        "Label: positive", "Answer: positive", "1. positive", "ｐｏｓｉｔｉｖｅ", '{"label": "positive"}',
+        "{'label': 'positive'}", "**Label:** positive", "__Answer__: **positive**", "Final answer: positive",
+        "The answer is: positive.", "The sentiment is positive", "| Label |\n|---|\n| positive |",
+        "<answer>positive</answer>", r"\boxed{positive}", r"$\boxed{\text{Answer: positive}}$", '"positive".',
+        "positive<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\npositive", "\u200fpositive\u200f",
+        "\u00a0positive\u00a0", "&nbsp;positive&#33;", "&#39;positive&#39;", "Answer: B) positive", "[x] positive",
+        "1) **positive**", "答案：positive", '{"label":"positive","confidence":0.9,"reason":"not negative"}',
+        "label=positive", "Label -> positive", "### Label\npositive", "[POSITIVE]", "['positive']", "{label: positive}",
+        "posi\u00adtive", "&lt;b&gt;positive&lt;/b&gt;", '<answer label="positive"/>', "positive<｜end▁of▁sentence｜>",
+        '```json\n{"label": "positive"}\n```', '{"sentiment": "Positive."}', "<|channel|>final<|message|>positive",
     ],
 )  # fmt: skip
 def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(content: str) -> None:
@@ -560,12 +608,22 @@ def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(con
     ["not positive", "positively", "posi", "positive, or negative", "nonpositive", "!positive", "it is positive",
      "<think>positive</think>", "<think>positive", "positive</think>", "[THINK]positive[/THINK]", "~~positive~~",
      "~positive", "<del>positive</del>", "<strike>positive</strike>", "<not>positive", "&not;positive",
+     "Label: not positive", "Not: positive", "Wrong answer: positive", "Answer: positive or negative",
+     "Label: non-positive", "- [ ] positive", "☐ positive", "Options: positive", '{"not": "positive"}',
+     '{"label": "not positive"}', '{"label":"positive","negated":true}', "Label != positive", "Label ≠ positive",
+     "=\u0338positive", "Label <> positive", "is the label positive?", "Label: positive?",
+     "Label: positive\nLabel: negative", "1. positive\n2. negative", "0.1: positive", "p̶o̶s̶i̶t̶i̶v̶e̶", "positive\u20e0",
+     "Input: positive", "&#8800;positive", "the opposite of positive", "The label is not positive",
+     "The answer isn't positive", "👎 positive", "<wrong>positive</wrong>", '{"positive": ""}', "Example: positive",
+     '{"answer":"positive","label":"negative"}', "Answer positive", "Label: positive (wrong)", '{"1": "positive"}',
+     "<seed:think>positive</seed:think>", "<seed:think>positive", "[Thought]positive[/Thought]",
+     "Here is my thought process: positive", "positive<|end_of_thought|>", '{"label": ["positive", "negative"]}',
      "❌ positive", "✗ positive", "✘positive", "positive ✗", "positive positive", "x" * 5000, "." * 2000 + "positive"],
 )  # fmt: skip
 def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
     with pytest.raises(InvalidAnswer, match="none of the 2 labels") as caught:
         read(OpenAIChat("m", labels=TWO), choice(content))
-    assert content[:40] in str(caught.value)
+    assert content.split("\n")[0][:40] in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
@@ -588,6 +646,31 @@ def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
         (("yes", "Yes"), "YES", None),
         (("very good", "good"), "Very\n good.", "very good"),
         (("straße",), "Straße!", "straße"),
+        (("not_spam", "spam"), "not spam", "not_spam"),
+        (("not_spam", "spam"), "Not-Spam.", "not_spam"),
+        (("not_spam", "spam"), "NotSpam", "not_spam"),
+        (("not_spam", "spam"), "Label: spam", "spam"),
+        (("spam", "ham"), "not spam", None),
+        (("not_spam", "not spam"), "NOT SPAM", None),
+        (("café", "thé"), "Cafe\u0301.", "café"),
+        (("cafe\u0301", "thé"), "CAFÉ", "cafe\u0301"),
+        (("cafe", "the"), "cafe\u0301", None),
+        (("긍정", "부정"), "\u1100\u1173\u11bc\u110c\u1165\u11bc", "긍정"),
+        (("积极", "消极"), "答案：积极。", "积极"),
+        (("积极", "消极"), "不积极", None),
+        (("❤️", "💔"), "❤", "❤️"),
+        (("👍", "👎"), "👎", "👎"),
+        (("👍", "👎"), "👍👎", None),
+        (("R&D", "HR"), "R&amp;D", "R&D"),
+        (("1", "2"), "１", "1"),
+        (("1", "2"), "<b>1</b>", "1"),
+        (("1", "2"), "Rating: 1", "1"),
+        (("1", "2"), "1. 2", None),
+        (("1", "2"), ">1", None),
+        (("1", "2"), "≥ 1", None),
+        (("A", "B"), "1. A", "A"),
+        (("A", "B"), "B. A", None),
+        (("answer", "question"), "Answer: question", None),
     ],
 )
 def test_labels_that_are_close_to_each_other(labels: tuple[str, ...], content: str, label: str | None) -> None:
@@ -681,6 +764,59 @@ def test_a_label_that_begins_another_is_the_one_that_was_written() -> None:
     assert answer == Answer("good", about(0.9))
 
 
+def test_the_token_behind_a_label_tells_it_from_the_one_that_it_begins() -> None:
+    labels = ("pos", "positive", "neg")
+    first = ("pos", 0.9, {"pos": 0.9, "neg": 0.1})
+    ended = ("<|im_end|>", 0.6, {"<|im_end|>": 0.6, ".": 0.1, "itive": 0.2, " and": 0.1})
+    assert classes(first, ended, content="pos", labels=labels).score == about(0.9 * 0.7)
+    assert classes(first, ended, content="pos", labels=labels, score="pcs").score == about(0.9 * 0.5)
+    longer = ("itive", 0.3, {"itive": 0.3, "": 0.5})
+    assert classes(first, longer, content="positive", labels=labels).score == about(0.9 * 0.3)
+    assert "another label" in classes(first, longer, content="positive", labels=labels, score="pcs").unscored
+    assert classes(first, ("itive", 0.3, {}), content="positive", labels=labels).score == about(0.27)
+    assert classes(first, (".", 0.4, {}), content="pos.", labels=labels).score == about(0.36)
+
+
+@pytest.mark.parametrize(
+    ("labels", "content", "tokens", "score"),
+    [
+        (("1", "10"), "10", [("1", 0.9, {"1": 0.9, "2": 0.1}), ("0", 0.6, {"0": 0.6, ".": 0.4})], 0.54),
+        (("1", "10"), "1.", [("1", 0.9, {"1": 0.9, "2": 0.1}), (".", 0.4, {"0": 0.6, ".": 0.4})], 0.36),
+        (("1", "10"), "10", [("10", 0.6, {"10": 0.6, "1": 0.4})], 0.6),
+        (("spam", "spam_offer"), "spam", [("spam", 0.9, {}), ("</s>", 0.5, {"_": 0.3, " offer": 0.1})], None),
+        (
+            ("spam", "spam_offer"),
+            "spam",
+            [("spam", 0.9, {"spam": 0.9}), ("</s>", 0.5, {"</s>": 0.5, "_": 0.3, " offer": 0.1})],
+            0.45,
+        ),
+        (
+            ("spam", "spam_offer"),
+            "spam offer",
+            [("spam", 0.9, {"spam": 0.9}), (" offer", 0.4, {" offer": 0.4, "_offer": 0.2, "\n": 0.4})],
+            0.54,
+        ),
+        (("café", "cafard"), "CAFÉ", [("CAF", 0.9, {"CAF": 0.9}), ("É", 0.6, {"É": 0.6, "ARD": 0.3})], 0.54),
+        (("A", "A-"), "A-", [("A", 0.9, {"A": 0.9, "B": 0.1}), ("-", 0.6, {"-": 0.6, "": 0.4})], 0.54),
+        (("pos", "neg"), "label: pos", [("label: ", 0.9, {}), ("pos", 0.6, {"pos": 0.6, "neg": 0.4})], 0.6),
+    ],
+)
+def test_labels_of_which_one_begins_another(
+    labels: tuple[str, ...], content: str, tokens: list[Any], score: float | None
+) -> None:
+    answer = classes(*tokens, content=content, labels=labels)
+    assert answer.score == (None if score is None else about(score))
+
+
+def test_the_tokens_of_a_label_in_json_are_not_those_of_its_explanation() -> None:
+    answer = classes(
+        ('{"label": "', 0.9, {}), ("positive", 0.6, {"positive": 0.6}), ('", "reason": "', 0.9, {}),
+        ("positive", 0.99, {"positive": 0.99}), ('"}', 0.9, {}),
+        content='{"label": "positive", "reason": "positive"}',
+    )  # fmt: skip
+    assert answer == Answer("positive", about(0.6))
+
+
 def test_a_label_in_json_is_scored_by_its_own_tokens() -> None:
     json = [("{", 0.9, {"{": 0.9}), ('"label"', 0.9, {}), (":", 0.9, {})]
     answer = classes(
@@ -751,6 +887,13 @@ STREAM = (
         streamed(*STREAM, end="\n"),
         b": a comment\n\nevent: message\nid: 7\n" + streamed(*STREAM),
         b"\xef\xbb\xbf" + streamed(*STREAM) + b"data: never read\n\n",
+        b" \n" * 200 + streamed(*STREAM),
+        b": " + b"x" * 5000 + b"\n\n" + streamed(*STREAM),
+        b"\n\xef\xbb\xbf" + streamed(*STREAM),
+        b":\n\n\xef\xbb\xbf" + streamed(*STREAM),
+        streamed(*STREAM, end="\r\r"),
+        streamed(*STREAM).replace(b'"index":0', b'"index":0,"t":NaN,"x":"\\ud83d"'),
+        b"".join(orjson.dumps(chunk) + b"\n" for chunk in STREAM),
     ],
 )
 def test_a_stream_is_read_as_if_it_had_come_whole(body: bytes) -> None:
@@ -775,6 +918,7 @@ def test_several_answers_in_one_stream() -> None:
         (streamed(delta("a", tool_calls=[{"index": 0}], finish_reason="tool_calls")), "calls a tool"),
         (streamed(delta("a", finish_reason="length")), "'length'"),
         (b"data: {\n\n", "cannot be read"),
+        (streamed(*STREAM[:3], done=False) + b'error: {"code": 500, "message": "out of memory"}\n\n', "not whole"),
         (b"data: [DONE]\n\n", "0 answers"),
         (b"event: x\n\n", "0 answers"),
         (streamed(7, "x", {"choices": "x"}, {"choices": [7]}), "0 answers"),

@@ -7,19 +7,23 @@ the answer are found by their text; where they are not, there is no score.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from .labels import says_nothing
-from .wrapping import reasons_still
+from .labels import folded, says_nothing
+from .wrapping import reasons_still, without_reasoning
 
 #: tokens behind the content that say nothing, `<|im_end|>` or a closing code fence, at most
 _MOST_BEHIND = 4
 #: how vocabularies write white space
 _BLANKS = str.maketrans("", "", "▁ĠĊ")
+#: between the words of a label
+_JOINTS = ("_", "-")
+_JOINT = re.compile(r"(?<=[^\W\d_])[_-](?=[^\W\d_]|\Z)")
 
 
 class Candidate(msgspec.Struct):
@@ -50,6 +54,13 @@ class _Logprobs(msgspec.Struct):
 _logprobs = msgspec.json.Decoder(_Logprobs)
 
 
+class AnswerTokens(NamedTuple):
+    """The tokens of a completion that make up its answer."""
+
+    answer: list[Token]
+    behind: Sequence[Token] = ()  #: those that follow
+
+
 class Unscored(Exception):
     """There is no score, and this is why."""
 
@@ -76,19 +87,22 @@ def _legacy(found: _Logprobs) -> Iterator[Token]:
         yield Token(token, logprob, None, [Candidate(*each) for each in (top or {}).items()])
 
 
-def tokens_of(answer: str, content: str, tokens: Sequence[Token], stops: Sequence[str] = ()) -> list[Token]:
-    """The tokens that make up `answer`, which stands in `content`; what a stop sequence cut off may follow it. Raises
-    `Unscored` where they are not found.
+def tokens_of(
+    answer: str, content: str, tokens: Sequence[Token], stops: Sequence[str] = (), *, after: str = ""
+) -> AnswerTokens:
+    """The tokens that make up `answer`, which stands in `content` before `after`; what a stop sequence cut off may
+    follow it. Raises `Unscored` where they are not found.
 
     White space is not compared: servers cut it off, and write it in ways of their own.
     """
-    wanted, whole = _squeezed(answer.encode()), _squeezed(content.encode())
-    behind = whole[::-1].find(wanted[::-1])  # from the end, and unlike rfind in linear time
+    wanted, whole, last = _squeezed(answer.encode()), _squeezed(content.encode()), _squeezed(after.encode())
+    behind = whole[::-1].find((wanted + last)[::-1])  # from the end, and unlike rfind in linear time
     ends = [end for end in (_squeezed(stop.encode()) for stop in stops) if end]
     for pieces in _spellings(tokens):
-        last = _end_of(whole, pieces, ends)
-        if wanted and behind >= 0 and last is not None:
-            return list(_covering(tokens, pieces, last - behind - len(wanted), last - behind))
+        end = _end_of(whole, pieces, ends)
+        if wanted and behind >= 0 and end is not None:
+            end -= behind + len(last)
+            return _covering(tokens, pieces, end - len(wanted), end)
     raise Unscored("the log-probabilities are not those of the answer: its text is not that of the tokens")
 
 
@@ -117,53 +131,77 @@ def _end_of(whole: bytes, pieces: Sequence[bytes], ends: Sequence[bytes]) -> int
             break
         said = said[: len(said) - len(piece)]
         if said.endswith(whole):
-            return None if reasons_still(_text(said[: len(said) - len(whole)])) else len(said)
+            return len(said) if _is_before_an_answer(_text(said[: len(said) - len(whole)])) else None
     stopped = any(said.startswith(whole + end) for end in ends)
     return len(whole) if stopped else None
 
 
-def _covering(tokens: Sequence[Token], pieces: Sequence[bytes], first: int, last: int) -> Iterator[Token]:
+def _is_before_an_answer(text: str) -> bool:
+    """Whether an answer may follow: there is nothing, or reasoning that has ended. Other words may be reasoning whose
+    end looks like the answer.
+    """
+    return not reasons_still(text) and says_nothing(without_reasoning(text))
+
+
+def _covering(tokens: Sequence[Token], pieces: Sequence[bytes], first: int, last: int) -> AnswerTokens:
     """The tokens between these places. Raises `Unscored` where one at the edge holds letters of something else."""
-    end = 0
-    for token, piece in zip(tokens, pieces, strict=True):
+    found: list[Token] = []
+    end = following = 0
+    for number, (token, piece) in enumerate(zip(tokens, pieces, strict=True), 1):
         begin, end = end, end + len(piece)
         if begin < last and end > first:
             before, after = piece[: max(0, first - begin)], piece[len(piece) - max(0, end - last) :]
             if not (says_nothing(_text(before)) and says_nothing(_text(after))):
                 raise Unscored("a token holds a piece of the answer and of what stands beside it")
-            yield token
+            found.append(token)
+            following = number
+    return AnswerTokens(found, tokens[following:])
 
 
 def _text(piece: bytes) -> str:
     return piece.decode("utf-8", "replace")
 
 
-def label_probabilities(tokens: Sequence[Token], labels: Sequence[str]) -> dict[str, float]:
+def label_probabilities(tokens: AnswerTokens, labels: Sequence[str]) -> dict[str, float]:
     """The probability of each label, by the tokens that might have stood where the answer's stand.
 
     A candidate counts for a label where it begins this one and no other. Where labels begin alike, the tokens are
-    followed until they part. What is left of 1 is doubt. Raises `Unscored` where no candidates are told.
+    followed until they part; where one label is the beginning of another, that may be the token behind the answer.
+    What is left of 1 is doubt. Raises `Unscored` where no candidates are told.
     """
-    keys = {label: _key(label) for label in labels}
+    keys = {label: _spellings_of(label) for label in labels}
     found = dict.fromkeys(labels, 0.0)
     said, mass = "", 1.0
-    for token in tokens:
-        if not token.top_logprobs or token.logprob is None:
-            raise Unscored("the remote told no top_logprobs for the answer's first token")
-        follows = said + _key(token.token)
-        for text, probability in _candidates(token).items():
-            owners = _owners(said + text, keys) if text or said else []
-            if len(owners) == 1:
-                found[owners[0]] += mass * probability
-        owners = _owners(follows, keys)
-        if len(owners) <= 1:
-            break
+    if not tokens.answer or not tokens.answer[0].top_logprobs:
+        raise Unscored("the remote told no top_logprobs for the answer's first token")
+    for token in tokens.answer:
+        if token.logprob is None:
+            raise Unscored("the remote told no log-probability for a token of the answer")
+        _share(found, said, mass, token, keys)
+        said += _key(token.token)
         mass *= math.exp(min(0.0, token.logprob))
-        said = follows
-    else:  # the tokens have ended and one label begins with another: it is the one that is written out
-        for label in [label for label, key in keys.items() if key == _bare(said)]:
+        if len(_owners(said, keys)) <= 1:
+            return found
+    # the tokens have ended and one label begins with another: what follows tells which
+    if tokens.behind and tokens.behind[0].logprob is not None:
+        _share(found, said, mass, tokens.behind[0], keys)
+    else:
+        for label in _written_out(said, keys):
             found[label] += mass
     return found
+
+
+_Keys = Mapping[str, tuple[str, ...]]
+
+
+def _share(found: dict[str, float], said: str, mass: float, token: Token, keys: _Keys) -> None:
+    """Give what may stand here, behind what was said, to the label that it makes of it."""
+    for text, probability in _candidates(token).items():
+        owners = _owners(said + text, keys) if text or said else []
+        if said and says_nothing(text) and not _goes_on(said + text, keys):
+            owners = _written_out(said, keys)
+        if len(owners) == 1:
+            found[owners[0]] += mass * probability
 
 
 def _candidates(token: Token) -> Mapping[str, float]:
@@ -179,22 +217,49 @@ def _candidates(token: Token) -> Mapping[str, float]:
     return found
 
 
-def _owners(text: str, keys: Mapping[str, str]) -> list[str]:
+def _owners(text: str, keys: _Keys) -> list[str]:
     """The labels that this may be the beginning of."""
-    return [label for label, key in keys.items() if any(_begins(key, each) for each in {text, _bare(text)} if each)]
+    forms = [form for form in _forms(text) if form]
+    return [
+        label for label, spellings in keys.items() if any(_begins(key, form) for key in spellings for form in forms)
+    ]
 
 
 def _begins(key: str, text: str) -> bool:
-    return key.startswith(text) or (text.startswith(key) and not any(map(str.isalnum, text[len(key) :])))
+    return key.startswith(text) or (text.startswith(key) and says_nothing(text[len(key) :]))
+
+
+def _goes_on(text: str, keys: _Keys) -> bool:
+    """Whether a label has more behind this, of which the last sign is one."""
+    return text[-1:] in _JOINTS and any(key.startswith(_bare(text)) for spellings in keys.values() for key in spellings)
+
+
+def _written_out(said: str, keys: _Keys) -> list[str]:
+    """The label that this is, in full."""
+    forms = _forms(said)
+    return [label for label, spellings in keys.items() if any(form in spellings for form in forms)]
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    return text, _bare(text), _joined(_bare(text))
+
+
+def _spellings_of(label: str) -> tuple[str, ...]:
+    return _key(label), _joined(_key(label))
 
 
 def _key(text: str) -> str:
-    return "".join(text.translate(_BLANKS).split()).casefold()
+    return "".join(folded(text.translate(_BLANKS)).split())
 
 
 def _bare(text: str) -> str:
     """Without the quotes and mark-up before it."""
     return text.lstrip("\"'`*_([{<>:,.-#“”„«»‘’")
+
+
+def _joined(text: str) -> str:
+    """Without the signs between the words of a label, `not_spam`."""
+    return _JOINT.sub("", text)
 
 
 def evened(probabilities: Mapping[str, float]) -> list[float]:

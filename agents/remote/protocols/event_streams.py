@@ -7,28 +7,53 @@ data: [DONE]
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
 
-from ....schemas.encodings import without_mark
+from ....schemas.encodings import BYTE_ORDER_MARK, without_mark
 from ....schemas.errors import InvalidAnswer
 from ..retry import NotAnAnswer
+from .lenient_json import LARGEST, decoded
 
 #: how a stream of events begins; JSON begins with none of these
 _BEGINNINGS = (b"data:", b"event:", b"id:", b"retry:", b":")
+#: a failure as some servers write it into a stream
+_ERROR = re.compile(rb"error:\s*[{\[]")
 _DONE = b"[DONE]"
+_BLANK = b" \t\r\n" + BYTE_ORDER_MARK
+
+
+class _Event(NamedTuple):
+    """One event of a stream."""
+
+    lines: list[bytes]  #: of its data
+    failed: bool = False  #: it is one of failure by its name
 
 
 def whole(body: bytes) -> bytes:
     """The body as JSON of one completion, whichever way it came. Raises `InvalidAnswer` for a stream that is none."""
     plain = without_mark(body)
-    return orjson.dumps(_assembled(_documents(plain))) if is_stream(plain) else plain
+    return orjson.dumps(_assembled(_documents(plain))) if is_stream(plain) or _is_lines(plain) else plain
 
 
 def is_stream(body: bytes) -> bool:
-    return without_mark(body)[:256].lstrip().startswith(_BEGINNINGS)
+    begins = body.lstrip(_BLANK)
+    return begins.startswith(_BEGINNINGS) or _ERROR.match(begins) is not None
+
+
+def _is_lines(body: bytes) -> bool:
+    """Chunks as lines of JSON, which some servers send in place of events."""
+    first, newline, _ = body.strip(_BLANK).partition(b"\n")
+    if not newline or b'"delta"' not in first:
+        return False
+    try:
+        return isinstance(decoded(orjson.loads, first), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def events_before_a_break(body: bytes) -> list[dict[str, Any]] | None:
@@ -42,32 +67,44 @@ def events_before_a_break(body: bytes) -> list[dict[str, Any]] | None:
 
 
 def _documents(body: bytes) -> Iterator[dict[str, Any]]:
-    for lines in _events(body):
-        if lines == [_DONE]:
+    # mended piece by piece, the whole must not take longer than one body may
+    loads: Callable[[bytes], Any] = partial(decoded, orjson.loads) if len(body) <= LARGEST else orjson.loads
+    for event in _events(body):
+        if event.lines == [_DONE]:
             return
-        yield from _parsed(lines)
+        for document in _parsed(event.lines, loads):
+            yield {"error": document.get("error") or document} if event.failed else document
 
 
-def _events(body: bytes) -> Iterator[list[bytes]]:
-    """The lines of data of each event; an empty line ends one."""
+def _events(body: bytes) -> Iterator[_Event]:
+    """The events with their lines of data; an empty line ends one."""
     lines: list[bytes] = []
-    for line in (*body.splitlines(), b""):
+    failed = False
+    for written in (*body.splitlines(), b""):
+        line = written.lstrip(_BLANK)
         if line.startswith(b"data:"):
             lines.append(line.removeprefix(b"data:").strip())
-        elif not line.strip() and lines:
-            yield lines
-            lines = []
+        elif line.startswith(b"event:"):
+            failed = line.removeprefix(b"event:").strip() == b"error"
+        elif line.startswith(b"{"):
+            yield _Event([line])
+        elif _ERROR.match(line):
+            yield _Event([line.removeprefix(b"error:").strip()], failed=True)
+        elif not line:
+            if lines:
+                yield _Event(lines, failed)
+            lines, failed = [], False
 
 
-def _parsed(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+def _parsed(lines: Sequence[bytes], loads: Callable[[bytes], Any]) -> Iterator[dict[str, Any]]:
     """One document over several lines, or, where a server leaves out the empty lines, one a line."""
     pieces = [b"\n".join(lines)]
     try:
-        documents = [orjson.loads(piece) for piece in pieces]
+        documents = [loads(piece) for piece in pieces]
     except orjson.JSONDecodeError:
         pieces = [line for line in lines if line != _DONE]
         try:
-            documents = [orjson.loads(piece) for piece in pieces]
+            documents = [loads(piece) for piece in pieces]
         except orjson.JSONDecodeError as error:
             kind = InvalidAnswer if pieces[0].startswith((b"{", b"[")) else NotAnAnswer  # no JSON: of somebody else
             raise kind(f"the answer is a stream of events that cannot be read: {error}") from error

@@ -45,16 +45,6 @@ class LabelForm:
         """Tokens that any of the labels takes in this form: a token is a byte at least."""
         return 0 if self.by == "prompt" else max(len(orjson.dumps({_FIELD: label})) for label in labels) + 4
 
-    def label_in(self, text: str) -> Any:  # noqa: ANN401  # any JSON value
-        """What stands for the label in an answer: a server may take the option and not heed it."""
-        try:
-            document = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return text
-        if isinstance(document, dict):
-            return document.get(_FIELD, text if len(document) != 1 else next(iter(document.values())))
-        return document if isinstance(document, str) else text
-
 
 def _schema(labels: Sequence[str]) -> dict[str, Any]:
     return {

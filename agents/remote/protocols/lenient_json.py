@@ -16,7 +16,7 @@ import msgspec
 _Read = TypeVar("_Read")
 
 #: largest body that is mended, bytes: it is done in the event loop, at up to 0.3 s a MiB for the worst of JSON
-_LARGEST = 256 * 1024
+LARGEST = 256 * 1024
 #: what may be mended; nothing else is parsed twice
 _MENDABLE = re.compile(rb"NaN|Infinity|\\u[dD][89a-fA-F]")
 
@@ -30,7 +30,7 @@ def decoded(decode: Callable[[bytes], _Read], body: bytes) -> _Read:
     except msgspec.ValidationError:  # JSON, and of another shape
         raise
     except (msgspec.DecodeError, ValueError):  # ValueError: orjson's error, and that of bytes that are no text
-        if len(body) > _LARGEST or not _MENDABLE.search(body):
+        if len(body) > LARGEST or not _MENDABLE.search(body):
             raise
         try:
             mended = _mended(body)

@@ -17,12 +17,12 @@ from ...supervision.scores import SCORES, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
 from ..retry import FAILED, BrokenOff, NotAnAnswer
 from ..transport import Response
-from .answer_tokens import Token, Unscored, evened, label_probabilities, tokens_of, tokens_told
+from .answer_tokens import AnswerTokens, Unscored, evened, label_probabilities, tokens_of, tokens_told
 from .endings import is_cut, is_whole, is_withheld
 from .event_streams import whole
 from .json_paths import find
 from .label_forms import LabelForm
-from .labels import named, one_of
+from .labels import named, named_in_form, one_of
 from .lenient_json import decoded
 from .templates import Template, parse, values_of
 from .wrapping import refusal_in, text_in, unwrapped
@@ -67,6 +67,7 @@ class _Read(msgspec.Struct):
     text: str  #: of the prediction, as the content has it
     content: str
     logprobs: msgspec.Raw
+    after: str = ""  #: what stands behind the text in the content, as far as that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +199,8 @@ class OpenAIChat:
     def _read_choice(self, choice: _Choice) -> _Read:
         content = self._content(choice)
         if self.form is not None:
-            label, written = named(self.form.label_in(unwrapped(content)), self.labels, exact=self.exact)
-            return _Read(label, written, content, choice.logprobs)
+            found = named_in_form(unwrapped(content), self.labels, exact=self.exact)
+            return _Read(found.label, found.written, content, choice.logprobs, found.after)
         text = content
         if self.unwrap:
             text = unwrapped(content, alone=self.response_format == "text" and not self.labels)
@@ -208,8 +209,8 @@ class OpenAIChat:
         if self.response_format != "text":
             return _Read(one_of(self._found(text), self.labels, exact=self.exact), text, content, choice.logprobs)
         if self.labels:
-            label, written = named(text, self.labels, exact=self.exact)
-            return _Read(label, written, content, choice.logprobs)
+            found = named(text, self.labels, exact=self.exact)
+            return _Read(found.label, found.written, content, choice.logprobs, found.after)
         return _Read(one_of(text, ()), text, content, choice.logprobs)
 
     def _content(self, choice: _Choice) -> str:
@@ -259,15 +260,15 @@ class OpenAIChat:
         """The score, None where a log-probability is not known. Raises `Unscored` where there is no more to say."""
         stop = self.extra.get("stop")
         stops = [each for each in (stop if isinstance(stop, list) else [stop]) if isinstance(each, str)]
-        tokens = tokens_of(read.text, read.content, tokens_told(bytes(read.logprobs)), stops)
+        place = tokens_of(read.text, read.content, tokens_told(bytes(read.logprobs)), stops, after=read.after)
         try:
             if SCORES[self.score].input == "tokens":
-                return usable(SCORES[self.score].compute([[token.logprob for token in tokens]])[0])
-            return self._scored_as_classes(tokens, read.prediction)
+                return usable(SCORES[self.score].compute([[token.logprob for token in place.answer]])[0])
+            return self._scored_as_classes(place, read.prediction)
         except ValueError as error:
             raise Unscored(f"the log-probabilities are none: {error}") from error
 
-    def _scored_as_classes(self, tokens: Sequence[Token], label: str) -> float | None:
+    def _scored_as_classes(self, tokens: AnswerTokens, label: str) -> float | None:
         """By the probability of each label."""
         probabilities = label_probabilities(tokens, self.labels)
         index = self.labels.index(label)

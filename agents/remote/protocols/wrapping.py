@@ -8,15 +8,31 @@ from typing import Any
 
 #: types of parts that hold the answer's text; parts of reasoning have others
 _TEXT_PARTS = (None, "text", "output_text")
-_REASONING = "think|thinking|thought|thoughts|reasoning|reflection|analysis|scratchpad"
-#: where reasoning ends: `<think>…</think>`, `[THINK]…[/THINK]`, `◁/think▷`, a final channel. The beginning may be
-#: missing: some templates write it into the prompt.
+#: in the name of a tag, say that it holds reasoning: `<think>`, `<seed:think>`, `<|begin_of_thought|>`
+_WORDS = (
+    "think|thought|reason|reflect|analy[sz]|scratch_?pad|monologue|deliberat|ponder|contemplat|meditat|brainstorm"
+    "|rationale|inner_|internal|planning|cot_"
+)
+_NAME = rf"[\w:.▁-]{{0,32}}(?:\bcot\b|{_WORDS})[\w:.▁-]{{0,32}}"  # bounded: a hostile name takes no time
+#: where reasoning ends: `</think>`, `[/THINK]`, `◁/think▷`, a final channel, and as some models say it in words. The
+#: beginning may be missing: some templates write it into the prompt.
 _ENDS = re.compile(
-    rf"</(?:{_REASONING})>|\[/(?:{_REASONING})\]|◁/think▷|<\|end_of_thinking\|>|<\|channel\|>final<\|message\|>",
+    rf"</{_NAME}\s{{0,8}}>|\[/{_NAME}\]|◁/think▷|<[|｜]/{_NAME}[|｜]>|<[|｜](?:end|close)[_▁]{_NAME}[|｜]>|<channel\|>"
+    r"|<\|channel\|>final<\|message\|>|here(?:'s|\s?is)\s?my\s?response:|\.\.\.done thinking\.",
     re.IGNORECASE,
 )
-_BEGINS = re.compile(rf"<(?:{_REASONING})>|\[(?:{_REASONING})\]|◁think▷|<\|channel\|>analysis", re.IGNORECASE)
+_BEGINS = re.compile(
+    rf"<{_NAME}(?:\s[^<>]{{0,200}})?>|\[{_NAME}\]|◁think▷|<[|｜]{_NAME}[|｜]>|<\|channel>thought"
+    r"|<\|channel\|>(?:analysis|commentary)|\A\s*(?:here(?:'s| is) (?:my|a|the) )?"
+    r"(?:thoughts?|thinking|reasoning|chain[- ]of[- ]thought)(?: process)?(?::|\.\.\.)",
+    re.IGNORECASE,
+)
 _FENCES = ("```", "~~~")
+#: tokens of a template that a server did not leave out: `<|eot_id|>`, `</s>`, `<｜end▁of▁sentence｜>`
+_SPECIAL = r"(?:<[|｜][^<>|｜]{1,40}[|｜]>|</?s>|<[be]os>|<(?:start|end)_of_turn>|\[/?(?:INST|EOS|BOS)\])"
+_EDGE = 400  #: characters at the end in which they are looked for
+_SPECIAL_FIRST, _SPECIAL_LAST = re.compile(rf"(?:{_SPECIAL}\s{{0,8}})+"), re.compile(rf"(?:\s{{0,8}}{_SPECIAL})+\Z")
+_BOXED = re.compile(r"\$*\s*\\boxed\{(?:\\text\{)?([^{}]*)\}?\}\s*\$*\.?")
 #: what may stand behind the opening fence: the name of a language
 _LANGUAGE = re.compile(r"[ \t]*[\w+.-]*[ \t]*\r?\n|(?:json|text|txt|plaintext)\s")
 _TAG = re.compile(r"<(answer|output|result|response|final_answer)>", re.IGNORECASE)
@@ -66,11 +82,20 @@ def unwrapped(text: str, *, alone: bool = False) -> str:
     """
     if reasons_still(text):
         return ""
-    answer = text[max((match.end() for match in _ENDS.finditer(text)), default=0) :].strip()
+    answer = without_reasoning(text)
     for inside in (_inside_tag, _inside_fence):
         beside, inner = inside(answer)
         answer = answer if alone and beside.strip() else inner.strip()
-    return answer
+    boxed = _BOXED.fullmatch(answer)
+    return boxed.group(1).strip() if boxed else answer
+
+
+def without_reasoning(text: str) -> str:
+    """What follows the reasoning that has ended, without the special tokens at its edges."""
+    answer = text[max((match.end() for match in _ENDS.finditer(text)), default=0) :].strip()
+    leading, trailing = _SPECIAL_FIRST.match(answer), _SPECIAL_LAST.search(answer[-_EDGE:])
+    kept = len(answer) - (len(trailing.group()) if trailing else 0)
+    return answer[leading.end() if leading else 0 : kept].strip()
 
 
 def _inside_tag(answer: str) -> tuple[str, str]:
