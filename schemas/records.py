@@ -28,7 +28,7 @@ REPLAY_HEADER = "bisupervised-replay"
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 #: where an outgoing record goes: a role, which the settings map to a topic name
-Route = Literal["results", "doubtful", "answers", "fallback"]
+Route = Literal["results", "doubtful", "answers", "fallback", "audits"]
 Headers = Sequence[tuple[str, bytes]]
 
 #: what a reason looks like; not an enumeration, for a reader takes one that a later worker has added
@@ -150,4 +150,5 @@ class Replayed(msgspec.Struct, frozen=True):
     fallback: Source  #: the fallback record that was replayed
     reason: str  #: why it fell back
     requested_ms: int | None = None  #: timestamp of the first request, milliseconds since epoch; None before version 2
+    mark: str = ""  #: by which an audit knows that it is no new request, 32 hex digits; '' without an audit
     v: int = 1  #: version of this struct

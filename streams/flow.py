@@ -8,6 +8,8 @@
     doubtful, answers  internal: what waits for the remote, and what it said and nobody has judged yet
     results, fallback  every request ends as one record in one of them
     budget             internal, where money or calls are limited: written and read by every remote agent
+    audits             where there is an audit: a drawn request and how it ended, written with its outcome
+    labels             where there is an audit: what people say is right; no worker writes it
 
 Names of topics, groups and their configuration are made here, of the settings, for whoever needs them: the worker, the
 commands over topics, what a broker must allow, and the AsyncAPI document.
@@ -16,7 +18,7 @@ commands over topics, what a broker must allow, and the AsyncAPI document.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
@@ -69,7 +71,13 @@ class Step:
 
 def steps(settings: Settings) -> dict[AgentName, Step]:
     """The flow, in its order."""
-    return {step.agent: step for step in (_local(settings), _remote(settings), _remote_supervisor(settings))}
+    made = (_local(settings), _remote(settings), _remote_supervisor(settings))
+    return {step.agent: _audited(step) if settings.audit.share else step for step in made}
+
+
+def _audited(step: Step) -> Step:
+    """The same, where requests that end here may be audited."""
+    return replace(step, routes=(*step.routes, "audits"))
 
 
 def _local(settings: Settings) -> Step:
@@ -217,6 +225,9 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         topics.results: shared,
         topics.fallback: waiting,
     }
+    if settings.audit.share:
+        kept = {"retention.ms": str(round(settings.audit.retention_hours * _MS_PER_HOUR))}
+        configs |= dict.fromkeys((topics.audits, topics.labels), internal | kept)
     if settings.budget.limited:
         # its own time is, besides, a witness of which period it is
         configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_HOURS * _MS_PER_HOUR)}

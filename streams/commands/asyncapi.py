@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from ...schemas import jsonschema
+from ...schemas.audits import AUDIT_HEADER, Audit, Label
 from ...schemas.errors import REASONS
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ..flow import group_of, steps, topic_configs
@@ -47,6 +49,18 @@ _MESSAGES = {
         "not; it is empty where it was too large to carry (`value_omitted` in the header says so).",
     ),
 }
+#: the same of the topics of an audit
+_AUDITED = {
+    "audits": (
+        "audit",
+        "A request that was drawn, byte for byte, when it has ended: what is known about it in one header, how it "
+        "ended in another. Written in the transaction of its outcome. Empty where it was too large (`missing`).",
+    ),
+    "labels": (
+        "label",
+        "What somebody says is the right answer of a drawn request. The last one of each person counts.",
+    ),
+}
 _DOES = {
     "local": "answers with the local model",
     "remote": "asks the remote model",
@@ -68,13 +82,17 @@ def document(settings: Settings) -> dict[str, Any]:
         "info": _info(settings),
         "defaultContentType": _JSON,
         "servers": _servers(settings),
-        "channels": {role: _channel(settings, role) for role in _MESSAGES},
+        "channels": {role: _channel(settings, role) for role in _messages(settings)},
         "operations": {name: operation for step in flow for name, operation in _operations(settings, step)},
         "components": {
-            "messages": {name: _message(settings, role) for role, (name, _) in _MESSAGES.items()},
+            "messages": {name: _message(settings, role) for role, (name, _) in _messages(settings).items()},
             "schemas": _schemas(settings),
         },
     }
+
+
+def _messages(settings: Settings) -> dict[str, tuple[str, str]]:
+    return {**_MESSAGES, **_AUDITED} if settings.audit.share else _MESSAGES
 
 
 def _info(settings: Settings) -> dict[str, Any]:
@@ -95,11 +113,11 @@ def _servers(settings: Settings) -> dict[str, Any]:
 
 
 def _channel(settings: Settings, role: str) -> dict[str, Any]:
-    (name, what), topics = _MESSAGES[role], settings.topics
+    (name, what), topics = _messages(settings)[role], settings.topics
     address = getattr(topics, role)
     binding = {
         "topic": address,
-        "partitions": topics.partitions,
+        "partitions": 1 if role == "labels" else topics.partitions,
         "replicas": topics.replication_factor,
         "topicConfiguration": _configuration(settings, role),
         "bindingVersion": BINDINGS,
@@ -124,20 +142,20 @@ def _configuration(settings: Settings, role: str) -> dict[str, Any]:
 
 def _operations(settings: Settings, step: Step) -> list[tuple[str, dict[str, Any]]]:
     """What one agent reads and writes."""
-    roles = {getattr(settings.topics, role): role for role in _MESSAGES}
-    read = _operation(step, "receive", roles[step.topic])
+    roles = {getattr(settings.topics, role): role for role in _messages(settings)}
+    read = _operation(settings, step, "receive", roles[step.topic])
     read["bindings"] = {
         "kafka": {
             "groupId": {"type": "string", "const": group_of(settings, step.agent)},
             "bindingVersion": BINDINGS,
         }
     }
-    writes = [(f"{step.agent}_writes_{role}", _operation(step, "send", role)) for role in step.routes]
+    writes = [(f"{step.agent}_writes_{role}", _operation(settings, step, "send", role)) for role in step.routes]
     return [(f"{step.agent}_reads_{roles[step.topic]}", read), *writes]
 
 
-def _operation(step: Step, action: str, role: str) -> dict[str, Any]:
-    name, _ = _MESSAGES[role]
+def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[str, Any]:
+    name, _ = _messages(settings)[role]
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{role}"},
@@ -147,9 +165,11 @@ def _operation(step: Step, action: str, role: str) -> dict[str, Any]:
 
 
 def _message(settings: Settings, role: str) -> dict[str, Any]:
-    name, what = _MESSAGES[role]
-    raw = role == "fallback"  # what could not be parsed ends there as well
-    payload = {"results": "Result", "fallback": "AnyBytes"}.get(role, "Request")
+    name, what = _messages(settings)[role]
+    raw = role in ("fallback", "audits")  # what could not be parsed ends there as well
+    payload = {"results": "Result", "fallback": "AnyBytes", "audits": "AnyBytes", "labels": "Label"}.get(
+        role, "Request"
+    )
     return {
         "name": name,
         "title": name.capitalize(),
@@ -170,10 +190,15 @@ def _key() -> dict[str, Any]:
 
 def _headers(settings: Settings, role: str) -> dict[str, Any]:
     """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
+    if role == "labels":
+        return {"type": "object", "properties": {}, "additionalProperties": True}
     described = {name: _header(text) for name, text in jsonschema.headers().items()}
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
     if role == "results":
         return {"type": "object", "properties": described, "additionalProperties": False}
+    if role == "audits":
+        audit = _header("how its request ended (`Audit`)", Audit)
+        return {"type": "object", "properties": {FACTS_HEADER: facts, AUDIT_HEADER: audit}}
     found = {**_deadline(settings, role), **described}
     required = []
     if role != "requests":
@@ -186,9 +211,9 @@ def _headers(settings: Settings, role: str) -> dict[str, Any]:
     return {"type": "object", "properties": found, "required": required, "additionalProperties": True}
 
 
-def _header(text: str) -> dict[str, Any]:
+def _header(text: str, struct: type[msgspec.Struct] | None = None) -> dict[str, Any]:
     described = {"type": "string", "description": text}
-    struct = jsonschema.struct_in(text)
+    struct = struct or jsonschema.struct_in(text)
     if struct is None:
         return described
     return described | {"contentMediaType": _JSON, "contentSchema": {"$ref": _REF.format(name=struct.__name__)}}
@@ -205,8 +230,9 @@ def _deadline(settings: Settings, role: str) -> dict[str, Any]:
 
 def _schemas(settings: Settings) -> dict[str, Any]:
     held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
+    audit: list[type[msgspec.Struct]] = [Audit, Label] if settings.audit.share else []
     return {
-        **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result]))),
+        **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result, *audit]))),
         "Request": _request(settings),
         "AnyBytes": {"description": "The value of the request, whatever it is."},
     }

@@ -98,7 +98,7 @@ class _Topic:
 async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]:
     """Whether all are there, and fit each other and the settings."""
     settings = configuration.settings
-    roles = (*_ROLES, "budget") if settings.budget.limited else _ROLES
+    roles = roles_of(settings)
     names = {role: getattr(settings.topics, role) for role in roles}
     try:
         async with admin_client(configuration.connection, settings.kafka.request_timeout_s) as admin:
@@ -109,7 +109,7 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
     for role in (role for role in roles if role not in topics):
         yield fault("topics", f"{names[role]}: is missing; make it: {create_command(settings)}")
     for topic in topics.values():
-        notes = () if topic.role == "budget" else _notes(topic, topics, settings)
+        notes = _notes(topic, topics, settings) if topic.role in _ROLES else ()
         found = [*_faults(topic, settings), *notes]
         for finding in found:
             yield finding
@@ -118,6 +118,12 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
     if "doubtful" in topics:
         for finding in _fewer_calls(topics["doubtful"], settings):
             yield finding
+
+
+def roles_of(settings: Settings) -> tuple[str, ...]:
+    """The topics that these settings need, by what they are for."""
+    budget = ("budget",) if settings.budget.limited else ()
+    return (*_ROLES, *budget, *(("audits", "labels") if settings.audit.share else ()))
 
 
 async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
@@ -150,6 +156,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield from _waiting(topic, settings)
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
+    if topic.role in ("audits", "labels"):
+        yield from _unaudited(topic, settings)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)
     if largest > settings.stream.window_bytes:
         text = f"{topic.name}: max.message.bytes = {largest} is more than [stream] window_bytes = "
@@ -182,6 +190,20 @@ def _forgetting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if 0 <= kept_ms < PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
         text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, less than a {settings.budget.per}: "
         yield fault("topics", text + "what is spent would be forgotten")
+
+
+def _unaudited(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """An audit counts what its topics hold."""
+    if "compact" in topic.configs.get("cleanup.policy", ""):
+        text = f"{topic.name}: cleanup.policy = compact would drop what an audit counts; set it to delete"
+        yield fault("topics", text)
+    kept_ms, wanted = topic.number("retention.ms", -1), settings.audit.retention_hours
+    if 0 <= kept_ms < round(wanted * _MS_PER_HOUR):
+        text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, [audit] retention_hours says "
+        yield note("topics", f"{text}{wanted:g}: what is older is not in the report")
+    if topic.role == "labels" and topic.partitions != 1:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and labels need one, for their order"
+        yield fault("topics", text)
 
 
 def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> Iterator[Finding]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ...schemas.records import Outgoing
 from ..kafka.deadline import within
 from ..kafka.errors import Lost, RecordsRefused
 from .pacing import Pacing
 from .ports import PlanePort, Substitute
+from .sending.companions import Accompanying, Companion
 from .sending.outbox import Outbox
 from .standing import name_of
 from .taking_over import PartitionStopped, TakingOver
@@ -34,6 +36,7 @@ class Committing:
     outbox: Outbox
     taking_over: TakingOver
     substitute: Substitute
+    accompanying: Accompanying
     plane: PlanePort
     pacing: Pacing
     wake: asyncio.Event  #: set where there is more to commit at once
@@ -63,11 +66,12 @@ class Committing:
             return True
         self.pacing.begins(len(plan.slots), self.clock())
         self._sent.append(plan)
+        companions = self.accompanying.of(plan.slots)
         try:
-            committed = await self.outbox.send(plan.outcomes, plan.progress)
+            committed = await self.outbox.send(_records(plan, companions), plan.progress)
         except RecordsRefused as refusal:
             self.window.rolled_back(self._sent.pop())
-            self._isolate(plan, refusal)
+            self._isolate(plan, companions, refusal)
             return await self._recover()
         except Lost as error:
             log.warning("%s: %s", name_of(self.taking_over.tp), error, extra={"action": "transaction_lost"})
@@ -110,6 +114,7 @@ class Committing:
             self.window.committed(plan)
             self.arming = self.arming and not plan.arms
             self._substituted.difference_update(slot.offset for slot in plan.slots)
+            self.accompanying.committed(plan.slots)
         del self._sent[: last + 1]
         self.taking_over.committed(committed.offset)
         if self._limit is not None:
@@ -118,11 +123,14 @@ class Committing:
 
     # refused
 
-    def _isolate(self, plan: Plan, refusal: RecordsRefused) -> None:
+    def _isolate(self, plan: Plan, companions: Sequence[Companion], refusal: RecordsRefused) -> None:
         """Put the refused records aside as fallback; where they are not known, look in half as many next time."""
         if not refusal.culprits:
             self._limit = max(1, len(plan.slots) // 2)
         for index, error in refusal.culprits.items():
+            if index >= len(plan.slots):
+                self.accompanying.refused(companions[index - len(plan.slots)], error)
+                continue
             slot = plan.slots[index]
             if slot.offset in self._substituted:
                 raise PartitionStopped(f"the broker refuses the fallback of offset {slot.offset}: {error}")
@@ -166,3 +174,8 @@ class Committing:
             self.window.rolled_back(self._sent.pop())
         self.wake.set()
         return True
+
+
+def _records(plan: Plan, companions: Sequence[Companion]) -> Sequence[Outgoing]:
+    """What one transaction sends: the outcomes, in the order of the slots, then their companions."""
+    return [*plan.outcomes, *(companion.record for companion in companions)] if companions else plan.outcomes

@@ -72,8 +72,10 @@ class Ownership(Mapping[TopicPartition, Partition]):
             self._owned[tp].task.cancel()
             self._forget(self._owned[tp])
         outbox, coordinator = self._clients.make_outbox(tp), self._clients.coordinator
-        policy, substitute = self._policy.partition, self._agent.substitute
-        partition = Partition(tp, policy, outbox, coordinator, substitute, self._plane, self._clock)
+        policy, agent = self._policy.partition, self._agent
+        partition = Partition(
+            tp, policy, outbox, coordinator, agent.substitute, agent.companions, self._plane, self._clock
+        )
         task = begin(partition.run(), f"{self._policy.name} {tp.topic}-{tp.partition}", self._plane.failed)
         self._owned[tp] = _Owned(partition, outbox, task)
         self._handing_out.add(partition)

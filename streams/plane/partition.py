@@ -25,6 +25,7 @@ from ..kafka.records import Oversized
 from .committing import Committing
 from .pacing import Pacing, PacingPolicy
 from .ports import PlanePort, Substitute
+from .sending.companions import Accompanying, Companions
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
 from .standing import Standing, name_of
@@ -68,6 +69,7 @@ class Partition:
         outbox: Outbox,
         coordinator: Coordination,
         substitute: Substitute,
+        companions: Companions | None,
         plane: PlanePort,
         clock: Callable[[], float],
     ) -> None:
@@ -77,6 +79,7 @@ class Partition:
         self._policy = policy
         self._outbox = outbox
         self._substitute = substitute
+        self._companions = companions
         self._plane = plane
         self._clock = clock
         self._wake = asyncio.Event()
@@ -96,6 +99,7 @@ class Partition:
             outbox=self._outbox,
             taking_over=self._taking_over,
             substitute=self._substitute,
+            accompanying=Accompanying(self._companions),
             plane=self._plane,
             pacing=self._pacing,
             wake=self._wake,

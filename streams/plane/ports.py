@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
+from .sending.companions import Companions
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
 from .window.batch import Batch
@@ -57,6 +58,10 @@ class AgentPort(Author, Protocol):
     @property
     def substitute(self) -> Substitute:
         """Who answers in its place."""
+
+    @property
+    def companions(self) -> Companions | None:
+        """What leaves with its outcomes; None for nothing."""
 
     @property
     def hungry(self) -> bool:

@@ -14,11 +14,12 @@ from ...agents.answers import unfit
 from ...agents.supervision.arbitration import JOINT
 from .place import Place
 from .protocols import bounds_answers
+from .secret import variable
 from .tables import Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget")
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget", "audits", "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ _RULES = (
     # what waits for the remote must not be deleted meanwhile
     _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "terminal_cool_down_s")),
     _Rule(("topics", "retention_hours"), operator.gt, "longer than", ("remote", "deadline_s")),
+    _Rule(("audit", "retention_hours"), operator.gt, "longer than", ("audit", "label_within_hours")),
     _Rule(("stream", "fetch_records"), operator.le, "at most", ("stream", "window_records")),
     _Rule(("stream", "drain_s"), operator.lt, "below", ("kafka", "rebalance_timeout_s")),
     _Rule(("topics", "min_insync_replicas"), operator.le, "at most", ("topics", "replication_factor")),
@@ -74,6 +76,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _longer_than_kept(settings, faulty)
         + _shared_fields(settings)
         + _labels(settings)
+        + _audit(settings, faulty)
         + _shared_header(settings)
     )
 
@@ -209,6 +212,19 @@ def _labels(settings: Settings) -> list[str]:
     ]
     if settings.local.labels and settings.local.output not in ("logits", "probabilities"):
         faults.append(f'[local] labels: have no use with output = "{settings.local.output}", which has no classes')
+    return faults
+
+
+def _audit(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """An audit draws by a secret, and writes in the transaction of the outcome."""
+    audit = settings.audit
+    if not audit.share or ("audit", "share") in faulty:
+        return []
+    faults = []
+    if audit.secret is None and not audit.secret_file:
+        faults.append(f"[audit] share: needs a secret: set {variable(('audit', 'secret'))}, or secret_file")
+    if settings.stream.delivery != "exactly_once":
+        faults.append('[audit] share: needs [stream] delivery = "exactly_once": no outcome without its audit')
     return faults
 
 

@@ -135,6 +135,13 @@ class TopicsSettings(_Table):
     budget: _Topic = Field(
         default="budget", description="internal topic of one partition: who may spend what, where there is a [budget]"
     )
+    audits: _Topic = Field(
+        default="audits",
+        description="topic of the requests that are drawn and how they ended, where there is an [audit]",
+    )
+    labels: _Topic = Field(
+        default="labels", description="topic of one partition: what people say is right, where there is an [audit]"
+    )
     partitions: Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -154,6 +161,7 @@ class TopicsSettings(_Table):
             "doubtful": self.doubtful,
             "answers": self.answers,
             "fallback": self.fallback,
+            "audits": self.audits,
         }[route]
 
 
@@ -471,6 +479,25 @@ class BudgetSettings(_Table):
         return bool(self.money or self.calls)
 
 
+class AuditSettings(_Table):
+    """A share of the requests is drawn, so that people can say whether the promise is still true."""
+
+    share: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="share of the requests that is audited; 0 for no audit"
+    )
+    secret: SecretStr | None = Field(
+        default=None,
+        description="what the draw is keyed with, so that nobody can foresee it; from the environment only",
+    )
+    secret_file: str = Field(default="", description="file that holds it; '' for none")
+    label_within_hours: _Seconds = Field(
+        default=168.0, description="hours in which a label is expected; one that comes later is late"
+    )
+    retention_hours: _Seconds = Field(
+        default=9600.0, description="hours that audits and labels are kept; 9600 are 400 days"
+    )
+
+
 class ThresholdsSettings(_Table):
     """Where the thresholds come from."""
 
@@ -534,6 +561,7 @@ class Settings(BaseSettings):
     local: LocalSettings = Field(description="the small model that answers first")
     remote: RemoteSettings = Field(description="the large model behind a network")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")
+    audit: AuditSettings = Field(default=AuditSettings(), description="whether the promise is still true")
     thresholds: ThresholdsSettings = Field(default=ThresholdsSettings(), description="where the thresholds come from")
     web: WebSettings = Field(default=WebSettings(), description="the worker's page, its health and its metrics")
     log: LogSettings = Field(default=LogSettings(), description="what the worker writes about itself")

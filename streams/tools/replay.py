@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from ...schemas.audits import replay_mark
 from ...schemas.codec import OUR_HEADERS, facts_of, header, replayed, request_ms, requested_ms
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import REASON_HEADER, REPLAY_HEADER, Incoming, Replayed, Source
@@ -104,18 +105,29 @@ def choose(record: Incoming, options: ReplayOptions) -> Choice:
     return "over_loops" if former_loops(record) >= options.loops else "replayed"
 
 
-def again(fallen: Incoming, original: Incoming, options: ReplayOptions, job: str, targets: int) -> Send:
+def again(
+    fallen: Incoming,
+    original: Incoming,
+    options: ReplayOptions,
+    job: str,
+    targets: int,
+    audit_secret: bytes | None = None,
+) -> Send:
     """The request to send: key, value and headers of `original`, and the replay header, which also says when it was
     requested: whoever sends it may have to give it a younger timestamp.
 
     `original` is the fallback record itself, or the request at its source where the fallback record has no value.
-    `targets`: number of partitions of the topic it is sent to.
+    `targets`: number of partitions of the topic it is sent to. `audit_secret`: that of `[audit]`, where there is one,
+    by which workers know that it is no new request.
     """
     facts = facts_of(fallen)
     source, asked_ms = facts.source, requested_ms(fallen, facts)
     reason = (header(fallen.headers, REASON_HEADER) or b"").decode(errors="replace")
     place = Source(fallen.topic, fallen.partition, fallen.offset)
     replayed = Replayed(job, former_loops(original) + 1, source, place, reason, asked_ms)
+    if audit_secret is not None:
+        mark = replay_mark(audit_secret, replayed, original.key, original.value)
+        replayed = msgspec.structs.replace(replayed, mark=mark)
     kept = [pair for pair in original.headers if pair[0] not in (*OUR_HEADERS, REPLAY_HEADER)]
     kept.append((REPLAY_HEADER, msgspec.json.encode(replayed)))
     # back into its own partition, so that records of one key stay together whatever partitioner the user has

@@ -16,6 +16,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
+from ..settings.secret import secret
 from ..settings.tables import Settings
 from ..topics.admin import admin_of
 from ..topics.keeping import keeping
@@ -50,6 +51,7 @@ class Replay:
     targets: int  #: partitions of the topic it sends to
     resumed: bool  #: a former run of the name began it
     finished: bool = False  #: this run found nothing left to do
+    audit_secret: bytes | None = field(default=None, repr=False)  #: that of `[audit]`; None for none
     oldest_ms: int = 0  #: what is older gets the time of now, milliseconds since epoch
     steps: int = field(default=0)  #: transactions of this run
 
@@ -109,6 +111,7 @@ async def run_replay(
             replay.finished = True
             return replay
         replay.oldest_ms = round(time.time() * 1000) - own_ms
+        replay.audit_secret = _audit_secret(settings)
         async with reader(settings, ()) as originals, _snapshot_reader(settings, replay) as consumer:
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
@@ -120,6 +123,11 @@ async def run_replay(
     finally:
         await job.close()
     return replay
+
+
+def _audit_secret(settings: Settings) -> bytes | None:
+    word = secret(settings.audit, "secret") if settings.audit.share else None
+    return None if word is None else word.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +262,8 @@ async def _ready(taken: Taken, originals: _Originals, replay: Replay) -> tuple[l
         if isinstance(original, Counts):
             left_out = left_out.plus(original)
         else:
-            ready.append(again(record, original, replay.options, replay.name, replay.targets))
+            options, secret = replay.options, replay.audit_secret
+            ready.append(again(record, original, options, replay.name, replay.targets, secret))
     return ready, left_out
 
 

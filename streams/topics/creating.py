@@ -1,4 +1,7 @@
-"""Making the topics: five, and the budget's where there is one. What is there already is left as it is, and named."""
+"""Making the topics: five, and those of the budget and the audit where there are such.
+
+What is there already is left as it is, and named.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
     topics = settings.topics
     return {
         name: NewTopic(
-            name, 1 if name == topics.budget else topics.partitions, topics.replication_factor, topic_configs=config
+            name,
+            1 if name in (topics.budget, topics.labels) else topics.partitions,
+            topics.replication_factor,
+            topic_configs=config,
         )
         for name, config in topic_configs(settings).items()
     }

@@ -34,7 +34,7 @@ from ..telemetry.running_step import RunningStep
 from ..web.site import Site, make_site
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
-from .making import make_agent, make_router, plane_policy
+from .making import make_agent, make_auditing, make_router, plane_policy
 from .preflight import TopicFacts, until_answered
 from .pulse import Pulse
 from .reload import Reloader, Reloading
@@ -196,7 +196,8 @@ def _running_step(
     observation = Observation(step.agent)
     policy = plane_policy(configuration, step, begin_anew=begin_anew)
     clients = KafkaClients(policy, make_router(configuration.settings, step, facts, retention.own_ms))
-    plane = DataPlane(policy, ServedAgent(agent, channel, step, observation), clients)
+    served = ServedAgent(agent, channel, step, observation, make_auditing(configuration.settings, step))
+    plane = DataPlane(policy, served, clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
     return RunningStep(
         plane,

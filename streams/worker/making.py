@@ -15,11 +15,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
+from ...agents.auditing.draw import Draw
 from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
 from ...agents.local.model import ModelPolicy, load_model
@@ -42,6 +44,7 @@ from ...agents.terms import Terms
 from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import ConfigurationError, InvalidRequest
+from ...schemas.records import Facts, Incoming
 from ..flow import AgentName, Step, accepts_local, group_of, request_format
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
@@ -51,9 +54,10 @@ from ..plane.window.caution import CautionPolicy
 from ..plane.window.window import WindowPolicy
 from ..settings.broker import outbox_policy
 from ..settings.file import Configuration
-from ..settings.secret import one_word
+from ..settings.secret import one_word, secret
 from ..settings.tables import BudgetSettings, LocalSettings, RemoteSettings, Settings
 from ..telemetry.tracing import make_tracing
+from .auditing import Auditing
 from .budget_topic import BudgetTopic
 from .preflight import TopicFacts
 from .protocols import make_protocol
@@ -126,6 +130,15 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts, own_ms: Mappi
     topics = {route: settings.topics.name_of(route) for route in step.routes}
     limits = {route: facts.message_bytes[topic] for route, topic in topics.items()}
     return Router(topics, step.topic, limits, own_ms)
+
+
+def make_auditing(settings: Settings, step: Step) -> Callable[[Callable[[Incoming], Facts]], Auditing] | None:
+    """What makes the records of `audits` of this step, told how facts are read; None without an audit."""
+    audit, word = settings.audit, secret(settings.audit, "secret")
+    if not audit.share or word is None:
+        return None
+    draw, key = Draw(audit.share, word.encode(), settings.name), word.encode()
+    return partial(Auditing, draw, key, settings.name, reads_requests=step.agent == "local")
 
 
 # the agents

@@ -11,6 +11,7 @@ from ...schemas.codec import requested_ms
 from ...schemas.records import Facts, Incoming, Outgoing
 from ..flow import Step
 from ..plane.ports import Inbox
+from ..plane.sending.companions import Companions
 from ..telemetry.observation import Observation
 from .substitute import FallbackSubstitute
 
@@ -18,13 +19,22 @@ from .substitute import FallbackSubstitute
 class ServedAgent:
     """An `AgentPort`."""
 
-    def __init__(self, agent: Agent, inbox: Inbox, step: Step, observation: Observation) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        inbox: Inbox,
+        step: Step,
+        observation: Observation,
+        auditing: Callable[[Callable[[Incoming], Facts]], Companions] | None = None,
+    ) -> None:
+        """`auditing` makes what leaves with the outcomes, told what is known about a record of the step's topic."""
         self._agent = agent
         self._observation = observation
         self._facts_of = step.facts
         self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
         self.inbox = inbox
         self.substitute = FallbackSubstitute(step.agent, self._facts)
+        self.companions = None if auditing is None else auditing(self._facts)
         self._wrote = step.wrote
         self.unreadable: Callable[[Incoming], str | None] | None = step.unreadable
 

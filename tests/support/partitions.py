@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -91,7 +92,8 @@ class ScriptedBroker(NewGroup):
             reaction(self, outcomes, progress)
         culprits = {i: self.refuses[o.value] for i, o in enumerate(outcomes) if o.value in self.refuses}
         if culprits:
-            raise RecordsRefused(culprits if self.tells or len(outcomes) == 1 else {})
+            batches = Counter(outcome.to for outcome in outcomes)  # each topic has a batch of its own
+            raise RecordsRefused({i: e for i, e in culprits.items() if self.tells or batches[outcomes[i].to] == 1})
         return self.store(outcomes, progress)
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
@@ -177,7 +179,10 @@ class Owner:
         self.progressions = 0
         self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         outbox: Any = broker
-        self.partition = Partition(tp, partition_policy(**policy), outbox, broker, Substitutes(), self, loop.time)
+        companions = policy.pop("companions", None)
+        self.partition = Partition(
+            tp, partition_policy(**policy), outbox, broker, Substitutes(), companions, self, loop.time
+        )
         self.task = asyncio.create_task(self.partition.run())
 
     async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:

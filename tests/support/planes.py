@@ -256,6 +256,7 @@ class FakeAgent:
         self._world = world
         self.inbox = world.inbox
         self.substitute = Substitutes()
+        self.companions = None
 
     @property
     def hungry(self) -> bool:

@@ -8,14 +8,16 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.schemas import jsonschema
+from bisupervised.schemas.audits import AUDIT_HEADER
 from bisupervised.schemas.errors import REASONS
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Result
 from bisupervised.streams import cli
 from bisupervised.streams.commands import asyncapi
 from bisupervised.streams.flow import group_of, steps
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.settings.tables import AuditSettings, Settings
 from jsonschema import Draft7Validator, ValidationError
+from pydantic import SecretStr
 
 #: see README.md beside it
 pytestmark = pytest.mark.wheel
@@ -158,6 +160,19 @@ def test_records_are_described_as_in_their_own_schemas(kind: Any) -> None:
 def headers_of(message: str) -> dict[str, Any]:
     found: dict[str, Any] = asyncapi.document(asyncapi.defaults())["components"]["messages"][message]["headers"]
     return found
+
+
+def test_an_audit_adds_its_topics(shop: Settings, specification: Draft7Validator) -> None:
+    audited = shop.model_copy(update={"audit": AuditSettings(share=0.01, secret=SecretStr("x"))})
+    document = asyncapi.document(audited)
+    assert set(document["channels"]) - set(asyncapi.document(shop)["channels"]) == {"audits", "labels"}
+    writers = [name for name in document["operations"] if name.endswith("_writes_audits")]
+    assert len(writers) == 3
+    assert not [name for name in document["operations"] if "labels" in name]  # people write it, and no worker reads it
+    assert document["channels"]["labels"]["bindings"]["kafka"]["partitions"] == 1
+    headers = document["components"]["messages"]["audit"]["headers"]["properties"]
+    assert set(headers) == {FACTS_HEADER, AUDIT_HEADER}
+    assert not list(specification.iter_errors(document))
 
 
 def test_which_headers_travel_where() -> None:

@@ -504,3 +504,44 @@ def test_a_budget_of_money_must_know_what_a_call_can_cost(tmp_path: Path, remote
         told = list(error.faults)
     about = [line for line in told if "[budget]" in line or "most_answer_tokens" in line]
     assert [line.startswith(fault) for line in about] == [True] if fault else about == []
+
+
+@pytest.mark.parametrize(
+    ("tables", "environment", "faults"),
+    [
+        (
+            "[audit]\nshare = 0.01",
+            {},
+            ["[audit] share: needs a secret: set BISUPERVISED_AUDIT__SECRET, or secret_file"],
+        ),
+        ("[audit]\nshare = 0.01", {"BISUPERVISED_AUDIT__SECRET": "s"}, []),
+        ("[audit]\nshare = 0", {}, []),
+        (
+            "[audit]\nshare = 0.01\n[stream]\ndelivery = 'at_least_once'",
+            {"BISUPERVISED_AUDIT__SECRET": "s"},
+            ['[audit] share: needs [stream] delivery = "exactly_once": no outcome without its audit'],
+        ),
+        (
+            "[audit]\nshare = 1.5\nretention_hours = 5\nlabel_within_hours = 6",
+            {},
+            ["[audit] share: must be at most 1", "[audit] retention_hours: must be longer than label_within_hours"],
+        ),
+        ("[audit]\nshare = 0.1\nsecret = 'x'", {}, ["[audit] secret: must not stand in the file"]),
+        (
+            "[audit]\nshare = 0.1\n[topics]\naudits = 'labels'",
+            {"BISUPERVISED_AUDIT__SECRET": "s"},
+            ["[topics] labels: must differ from audits"],
+        ),
+    ],
+)
+def test_an_audit_needs_a_secret_and_transactions(
+    tmp_path: Path, tables: str, environment: dict[str, str], faults: list[str]
+) -> None:
+    try:
+        load_settings(write(tmp_path, f"{REQUIRED}\n{tables}"), environment)
+        told: list[str] = []
+    except ConfigurationError as error:
+        told = list(error.faults)
+    for fault in faults:
+        assert [line for line in told if line.startswith(fault)], told
+    assert bool(told) == bool(faults)

@@ -1,0 +1,108 @@
+"""A record in `audits` for each request that is drawn, in the transaction of its outcome, whatever dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from bisupervised.agents.auditing.draw import Draw
+from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit
+from bisupervised.schemas.codec import decode_facts, header
+from bisupervised.schemas.records import Facts
+from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, mixed, wait_until
+
+SECRET = "only the fleet knows"
+#: how an audit calls what a test calls otherwise
+ENDED = {"local": "trusted", "remote": "trusted", "low_confidence": "rejected", "invalid_request": "failed"}
+
+
+class Audited(NamedTuple):
+    """A record of `audits`."""
+
+    record: object
+    value: bytes | None
+    facts: Facts
+    audit: Audit
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return (self.facts.source.partition, self.facts.source.offset)
+
+
+def audits(pipeline: Pipeline) -> list[Audited]:
+    found = []
+    for record in pipeline.records("audits"):
+        document = header(record.headers, AUDIT_HEADER)
+        assert document is not None
+        found.append(Audited(record, record.value, decode_facts(record), decode_audit(document)))
+    return found
+
+
+def secret(folder: Path) -> str:
+    path = folder / "secret"
+    path.write_text(f"{SECRET}\n")
+    return str(path)
+
+
+def drawn(pipeline: Pipeline, share: float, topic_id: str, sent: list[Sent]) -> set[tuple[int, int]]:
+    draw = Draw(share, SECRET.encode(), pipeline.name)
+    return {s.place for s in sent if s.offset in draw.drawn(topic_id, s.place[0], s.offset, s.offset)}
+
+
+def check(pipeline: Pipeline, share: float, sent: list[Sent], outcomes: list[Outcome]) -> list[Audited]:
+    """Exactly those that the draw says, once each, and each says what became of its request."""
+    check_exactly_once(sent, outcomes)
+    found = audits(pipeline)
+    (topic_id,) = {one.facts.topic_id for one in found}
+    assert sorted(one.place for one in found) == sorted(drawn(pipeline, share, topic_id, sent))
+    kinds, values = {o.place: o.kind for o in outcomes}, {s.place: s.value for s in sent}
+    for one in found:
+        assert one.audit.ended == ENDED[kinds[one.place]]
+        assert one.audit.answered_by == (kinds[one.place] if one.audit.ended == "trusted" else None)
+        assert one.value == values[one.place]
+    return found
+
+
+def wait_for_more(pipeline: Pipeline, outcomes: int) -> None:
+    wait_until(lambda: len(pipeline.outcomes()) > outcomes, "an outcome", explain=pipeline.workers[-1].tail)
+
+
+def test_each_drawn_request_is_audited_once_though_workers_die(setup: Setup, tmp_path: Path) -> None:
+    share = 0.3
+    _, pipeline = setup(delay_s=0.02, audit={"share": share, "secret_file": secret(tmp_path)})
+    bad = [Sent(b"no JSON", b"bad-%d" % n) for n in range(20)]
+    sent = pipeline.send([*mixed(300), *bad])
+    for _ in range(2):
+        victim = pipeline.worker()
+        wait_for_more(pipeline, len(pipeline.outcomes()))
+        victim.kill()
+    sent += pipeline.send(mixed(300))
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    found = check(pipeline, share, sent, outcomes)
+    assert {one.audit.ended for one in found} == {"trusted", "rejected", "failed"}
+    trusted = next(one for one in found if one.audit.answered_by == "remote")
+    assert trusted.facts.local is not None
+    assert trusted.facts.remote is not None
+    assert trusted.facts.remote.trusted
+
+
+def test_what_audits_does_not_take_leaves_the_outcome_alone(setup: Setup, tmp_path: Path) -> None:
+    """A request that is too large for `audits`: the record there says that it is missing."""
+    _, pipeline = setup(audit={"share": 1.0, "secret_file": secret(tmp_path)})
+    pipeline.alter("audits", max_message_bytes="20000")
+    small = [Sent(b'{"input":[1,0.95,0.9,0]}', b"k"), Sent(b'{"input":[1,0.5,0.9,0]}', b"k")]
+    large = [s._replace(value=(s.value or b"")[:-1] + b',"padding":"%s"}' % (b"x" * 30_000)) for s in small]
+    sent = pipeline.send([*small, *large])
+    pipeline.worker()
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    assert {outcome.topic for outcome in outcomes} == {"results"}
+    found = {one.place: one for one in audits(pipeline)}
+    assert found.keys() == {s.place for s in sent}
+    for s in sent:
+        one = found[s.place]
+        missing = s.value != (one.value or b"")
+        assert missing == (len(s.value or b"") > 20_000)
+        assert ("TOO_LARGE" in one.audit.missing) == missing
+        assert one.audit.ended == "trusted"
