@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from ...schemas.encodings import named
 
+#: bytes of a file that are checked at a time
+_BLOCK_BYTES = 1024 * 1024
 #: bytes of a file that are looked at
 _HEAD_BYTES = 64
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -19,6 +22,42 @@ def foreign_text(path: Path) -> str:
     """What a file is that is no UTF-8 text, and what to do; '' where its beginning does not tell. Raises `OSError`."""
     with path.open("rb") as file:
         return named(file.read(_HEAD_BYTES))
+
+
+def undecodable(path: Path) -> str:
+    """Where a file is no UTF-8 text, what it seems to be instead, and what to do; '' where it is. Raises `OSError`."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    with path.open("rb") as file:
+        while True:
+            block = file.read(_BLOCK_BYTES)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                before = error.object[: error.start]
+                return _not_utf8(line + _lines(before), error.object[error.start])
+            if not block:
+                return ""
+            line += _lines(text.encode())
+
+
+def _lines(text: bytes) -> int:
+    """How many lines end in it, whichever way."""
+    return text.count(b"\n") or text.count(b"\r")
+
+
+def _not_utf8(line: int, byte: int) -> str:
+    sign = bytes([byte]).decode("cp1252", "replace")
+    seems = f"; it seems to be Windows-1252 or Latin-1, where byte {byte:#x} is {sign!r}" if sign.isprintable() else ""
+    return f"not UTF-8 text (at line {line}){seems}: save it as UTF-8"
+
+
+def without_empty_end(names: Sequence[str]) -> list[str]:
+    """The names of columns without empty ones at the end, which a comma there makes."""
+    kept = len(names)
+    while kept and not names[kept - 1].strip():
+        kept -= 1
+    return list(names[:kept])
 
 
 def delimiter_hint(header: Sequence[str]) -> str:

@@ -70,7 +70,8 @@ def curve(
             raise ConfigurationError([f"--arbitration: {error}"]) from error
         if plot is not None:
             draw(report, plot)
-    tell(report.as_json(), [report.as_table()], [*report.notes(), *_from(read)], as_json=json)
+    document = report.as_json() | {"taken": str(read.taken)}
+    tell(document, [report.as_table()], [*report.notes(), *_from(read)], as_json=json)
     return DONE
 
 
@@ -176,7 +177,7 @@ def calibrate(
         notes.append(f"written to {out}, version {thresholds.version}")
     elif out is not None:
         notes.append(f"nothing is written to {out}")
-    tell(made.as_json(), tables, notes, as_json=json)
+    tell(made.as_json() | {"taken": str(read.taken)}, tables, notes, as_json=json)
     return DONE if thresholds is not None else FAILED
 
 

@@ -19,7 +19,7 @@ from ...schemas.codec import RequestFormat, decode_request
 from ...schemas.encodings import verbatim, without_mark
 from ...schemas.errors import BiSupervisedError, InvalidRequest
 from ...schemas.records import Headers
-from ..console.tables import delimiter_hint, foreign_text, ragged_hint
+from ..console.tables import delimiter_hint, foreign_text, ragged_hint, undecodable, without_empty_end
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -100,6 +100,8 @@ def _values(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tupl
     if suffix in (".csv", ".jsonl", ".ndjson") and (name := foreign_text(path)):
         raise RowsError(f"{path}: is {name}")
     if suffix == ".csv":
+        if name := undecodable(path):  # before anything is sent
+            raise RowsError(f"{path}: is {name}")
         return _csv(path, as_text=as_text)
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path)
@@ -114,7 +116,7 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
     csv.field_size_limit(_CELL_BYTES)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
-        names = next(rows, None)
+        names = without_empty_end(next(rows, []))
         if not names or len(set(names)) < len(names):
             raise RowsError(f"{path}: line 1 must name the columns, each once")
         if hint := delimiter_hint(names):
@@ -125,6 +127,8 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
 
 
 def _object(names: list[str], cells: list[str], *, as_text: bool) -> bytes:
+    if len(cells) > len(names) and not any(map(str.strip, cells[len(names) :])):
+        cells = cells[: len(names)]  # commas at the end
     if len(cells) != len(names):
         raise BadRow(f"{len(cells)} cells, but {len(names)} columns{ragged_hint(cells, len(names))}")
     return orjson.dumps({name: cell if as_text else _cell(cell) for name, cell in zip(names, cells, strict=True)})

@@ -104,6 +104,12 @@ def texts(text: str) -> Callable[[Asked], Response]:
     return handle
 
 
+def tensors(shape: list[int], kind: str, data: list[Any]) -> Response:
+    """This output, whatever is asked."""
+    output = {"name": "probabilities", "shape": shape, "datatype": kind, "data": data}
+    return answered({"model_name": "large", "outputs": [output]})
+
+
 def there(name: str, answer: Any, *scores: float | None, settings: Mapping[str, str] | None = None) -> Case:
     """All six are answered with it at once, with one of these scores."""
     return Case(name, CHAT, answer, "answer", settings=settings or {}, scores=scores or (LIKELY,))
@@ -268,4 +274,27 @@ FAILED = (
     Case("nothing, compressed", CHAT, Response(200, {"content-encoding": "gzip"}, b""), "answer", first=2),
 )
 
-ANSWERS = FAILED + READ + LABELS + SCORED + REFUSED + TENSORS
+ALONE = {"BISUPERVISED_REMOTE__BATCH_SIZE": "1"}
+CLASSIFIED = (
+    *(
+        Case(f"classes of a text classifier: {name}", "tei", said(document), "answer", settings=ALONE, scores=(score,))
+        for name, document, score in (
+            ("a flat list", [{"label": "positive", "score": 0.99}, {"label": "negative", "score": 0.01}], LIKELY),
+            ("one class", [[{"label": "positive", "score": 0.99}]], LIKELY),
+            ("no score", [[{"label": "positive", "score": None}, {"label": "negative", "score": None}]], None),
+            ("a score as text", [[{"label": "POSITIVE", "score": "0.99"}, {"label": "n", "score": "1%"}]], LIKELY),
+        )
+    ),
+    *(
+        Case(f"classes as a tensor of {shape}: {data[0]}", "open_inference", tensors(shape, kind, data), "answer",
+             settings=ALONE, scores=(LIKELY,))
+        for shape, kind, data in (
+            ([1, 1, 2], "FP32", [0.01, LIKELY]),
+            ([2], "FP32", [0.01, LIKELY]),
+            ([1, 2], "BYTES", ["0.99:1:positive", "0.01:0:negative"]),
+            ([1, 1], "BYTES", ["0.99:1"]),
+        )
+    ),
+)  # fmt: skip
+
+ANSWERS = CLASSIFIED + FAILED + READ + LABELS + SCORED + REFUSED + TENSORS

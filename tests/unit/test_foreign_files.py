@@ -121,6 +121,56 @@ def test_a_picture_in_a_record_with_a_mark_is_found() -> None:
     assert Gallery("input", ()).show({"a": gzip.compress(value)}) == {}
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("read", [rows, labels, recording])
+def test_text_of_one_byte_a_letter_is_named_before_a_row_is_taken(tmp_path: Path, read: Reader, encoding: str) -> None:
+    text = CSV + "2,y,0.8,café,café\n"
+    path = written(tmp_path, "a.csv", text.encode(encoding))
+    taken: list[object] = []
+    with pytest.raises(BiSupervisedError) as refused:
+        taken += read_rows(path, SHAPE, None, as_text=False) if read is rows else [read(path)]
+    assert "is not UTF-8 text (at line 3); it seems to be Windows-1252 or Latin-1, where byte 0xe9 is 'é'" in str(
+        refused.value
+    )
+    assert "save it as UTF-8" in str(refused.value)
+    with pytest.raises(BiSupervisedError):
+        next(read_rows(path, SHAPE, None, as_text=False))
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("read", [rows, labels, recording])
+def test_line_ends_quotes_and_commas_at_the_end(tmp_path: Path, read: Reader, ends: str) -> None:
+    plain = read(written(tmp_path, "a.csv", CSV.encode()))
+    quoted = '"id","input","score","prediction","truth"\n"1","x","0.9","a","a"\n'
+    commas = "".join(line + ",,\n" for line in CSV.splitlines())
+    for text in (CSV, quoted, commas):
+        assert read(written(tmp_path, "b.csv", BOM + text.replace("\n", ends).encode())) == plain
+
+
+def test_what_stands_below_no_name_is_a_bad_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", b"id,input,\n1,x,y\n2,x,\n3,x\n")
+    faults = [row.fault for row in read_rows(path, SHAPE, None, as_text=False)]
+    assert faults == ["3 cells, but 2 columns", "", ""]
+
+
+@pytest.mark.parametrize("header", ["ID,Input,Score,Prediction,Truth", "Id, INPUT ,SCORE, prediction,TRUTH "])
+@pytest.mark.parametrize("read", [labels, recording])
+def test_the_case_of_usual_names_makes_no_difference(tmp_path: Path, read: Reader, header: str) -> None:
+    plain = read(written(tmp_path, "a.csv", CSV.encode()))
+    assert read(written(tmp_path, "b.csv", f"{header}\n1,x,0.9,a,a\n".encode())) == plain
+
+
+def test_names_that_differ_in_case_only_are_not_guessed(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", b"ID,Score,SCORE,Correct\n1,0.9,0.1,true\n")
+    with pytest.raises(BiSupervisedError, match="the score could be any of Score, SCORE"):
+        recording(path)
+    path = written(tmp_path, "a.csv", b"ID,score,SCORE,Correct\n1,0.9,0.1,true\n")
+    assert recording(path) == [0.9]
+    path = written(tmp_path, "a.csv", b"ID,Truth,TRUTH\n1,a,b\n")
+    with pytest.raises(BiSupervisedError, match="could be any of Truth, TRUTH"):
+        labels(path)
+
+
 # paths with backslashes
 
 

@@ -51,6 +51,19 @@ def test_the_curve_as_json(both: list[str], capsys: pytest.CaptureFixture[str]) 
     assert found["cost_remote_only"] == 8000
 
 
+def test_documents_say_what_was_read_and_which_predictions_differ_in_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "both.csv"
+    rows = [f"{number},{number / 200},{'A' if number % 2 else 'a'},a" for number in range(200)]
+    path.write_text("\n".join(["ID,Score,Prediction,Truth", *rows]) + "\n")
+    both = ["--local", str(path), "--remote", str(path)]
+    told = "100 local predictions and 100 remote predictions differ from the truth only in letter case"
+    assert told in document("curve", *both, capsys=capsys)["taken"]
+    wish = ["--remote-fraction", "0.5", "--max-error", "0.9"]
+    assert told in document("calibrate", *both, *wish, capsys=capsys)["taken"]
+
+
 def test_the_curve_with_arbitration_is_there_beside_the_plain_one(
     both: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

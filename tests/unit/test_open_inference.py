@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -193,7 +194,7 @@ def test_a_remotes_own_scores(response: Response, answers: list[Answer]) -> None
         (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]]), "no list of"),
         (scored(["a", "b"], [2], [[0.5, 0.5], [0.5, 0.5]], [2, 2]), "4 scores for 2 answers"),
         (scored(["a", None], [2], [0.5, 0.5]), "none"),
-        (scored(["a", "b"], [2], ["0.5", 0.5]), "a score is '0.5'"),
+        (scored(["a", "b"], [2], ["high", 0.5]), "a score is 'high'"),
         (scored(["a", "b"], [2], [True, 0.5]), "a score is 'True'"),
         (scored(["a", "b"], [3], [0.5, 0.5]), "no answer"),
         (answered([0.5, 0.5], [2], name="score"), "missing"),
@@ -363,6 +364,63 @@ def test_classes_may_come_as_json_or_a_mapping_in_text(text: str) -> None:
     assert protocol.read(other, 2).answers == [Answer("positive", about(0.9)), Answer("negative", 0.8)]
 
 
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (["0.9:1:positive", "0.1:0:negative"], [1, 2]),
+        (["0.9:1", "0.1:0"], [1, 2]),
+        (["0.9:1:positive"], [1, 1]),
+        (["0.9:1:positive"], [1]),
+        (["0.9:1:positive", "0.1:0:negative"], [2]),
+        ([["0.9:1:positive", "0.1:0:negative"]], [1, 1, 2]),
+        (["9e-1:1:Positive"], [1, 1]),
+    ],
+)
+def test_classes_as_triton_writes_them(data: Any, shape: list[int]) -> None:
+    assert OpenInference("big", reading=NAMED).read(texts(*data, shape=shape), 1).answers == [Answer("positive", 0.9)]
+
+
+def test_classes_as_triton_writes_them_a_row_an_input() -> None:
+    protocol = OpenInference("big", reading=NAMED)
+    data = ["0.9:1:positive", "0.1:0:negative", "0.8:0:negative", "0.2:1:positive"]
+    assert protocol.read(texts(*data, shape=[2, 2]), 2).answers == [Answer("positive", 0.9), Answer("negative", 0.8)]
+    assert protocol.read(texts(*data[::2], shape=[2]), 2).answers == [Answer("positive", 0.9), Answer("negative", 0.8)]
+    for shape in ([2, 2], [4, 1]):
+        with pytest.raises(InvalidAnswer, match="answers to 3 inputs"):
+            protocol.read(texts(*data, shape=shape), 3)
+    with pytest.raises(InvalidAnswer, match="none of the 2 labels"):
+        protocol.read(texts("0.9:1:neutral"), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ('{"label": "positive", "score": "0.9"}', 0.9),
+        ('{"label": "positive", "score": "90%"}', 0.9),
+        ('{"label": "positive", "score": null}', None),
+        ('[{"label": "positive", "score": null}, {"label": "negative", "score": null}]', None),
+        ("{'positive': '0.9', 'negative': '0.1'}", 0.9),
+    ],
+)
+def test_a_score_in_text_may_be_a_text_or_none(text: str, score: float | None) -> None:
+    [answer] = OpenInference("big", reading=NAMED).read(texts(text), 1).answers
+    assert (answer.prediction, answer.score) == ("positive", score)
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"), [([1, 1, 2], 1), ([2], 1), ([1, 2, 1], 1), ([2, 1, 2], 2), ([1, 2, 2], 2), ([2, 2, 1, 1], 2)]
+)
+def test_axes_of_one_element_make_no_difference(shape: list[int], asked: int) -> None:
+    data = [0.25, 0.75] * asked
+    assert OpenInference("big").read(answered(data, shape), asked).answers == [Answer(1, 0.75)] * asked
+
+
+@pytest.mark.parametrize(("shape", "asked"), [([2, 1, 1], 1), ([2, 1], 1), ([4, 1, 1], 2), ([2, 2, 2], 2), ([4], 2)])
+def test_axes_of_more_elements_do(shape: list[int], asked: int) -> None:
+    with pytest.raises(InvalidAnswer):
+        OpenInference("big").read(answered([0.5] * math.prod(shape), shape), asked)
+
+
 def test_classes_in_text_have_every_score_of_classes_where_all_are_told() -> None:
     reading = ClassReading(logits=True, labels=("no", "yes"), score="pcs", temperature=2.0)
     numbers = OpenInference("big", reading=reading).read(answered([1.0, 3.0], [1, 2]), 1).answers
@@ -392,6 +450,9 @@ def test_without_labels_classes_are_called_as_the_server_does() -> None:
         ("7", "no classes"),
         ('"positive"', "no classes"),
         ('{"label": "positive"}', "no classes"),
+        ("0.9:positive", "neither JSON"),
+        ("0.9:7:", "none of the 2 labels"),
+        ("1.9:1:positive", "0..1"),
         ('{"label": "positive", "score": "high"}', "no classes"),
         ('{"label": "neutral", "score": 0.9}', "none of the 2 labels"),
         ('{"label": "LABEL_7", "score": 0.9}', "none of the 2 labels"),

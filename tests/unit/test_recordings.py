@@ -227,7 +227,7 @@ def test_files_that_are_no_recordings(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"nowhere\.csv: cannot be read: No such file"):
         read_recording(tmp_path / "nowhere.csv", tmp_path / "nowhere.csv")
     (tmp_path / "latin.csv").write_bytes(b"correct,score\n\xe4,1\n")
-    with pytest.raises(RecordingError, match=r"latin\.csv, line 2: is not UTF-8"):
+    with pytest.raises(RecordingError, match=r"latin\.csv: is not UTF-8 text \(at line 2\)"):
         read_recording(tmp_path / "latin.csv", tmp_path / "latin.csv")
 
 

@@ -83,7 +83,7 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         ("a.txt", b"", "must be .csv"),
         ("a.csv", b"", "must name the columns"),
         ("a.csv", b"a,a\n", "each once"),
-        ("a.csv", b"input\n\xff\n", "cannot be read"),
+        ("a.csv", b"input\n\xff\n", r"is not UTF-8 text \(at line 2\)"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, why: str) -> None:

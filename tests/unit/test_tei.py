@@ -65,6 +65,46 @@ def test_what_json_does_not_have_costs_its_own_value_alone() -> None:
     assert Tei().read(Response(200, {}, body), 1).answers == [Answer("cat", 0.9)]
 
 
+@pytest.mark.parametrize(
+    ("document", "answer"),
+    [
+        (classes(cat=0.9, dog=0.1), Answer("cat", 0.9)),  # not in a list of inputs
+        (classes(cat=0.9), Answer("cat", 0.9)),
+        ({"label": "cat", "score": 0.9}, Answer("cat", 0.9)),
+        ([classes(cat=0.9)], Answer("cat", 0.9)),
+        ([[{"label": 1, "score": 0.9}]], Answer("dog", 0.9)),
+        ([[{"label": "cat", "score": "0.9"}, {"label": "dog", "score": "0.1"}]], Answer("cat", 0.9)),
+        ([[{"label": "cat", "score": "90 %"}, {"label": "dog", "score": "10%"}]], Answer("cat", 0.9)),
+    ],
+)
+def test_a_single_input_and_a_single_class_are_read(document: Any, answer: Answer) -> None:
+    protocol = Tei(labels=("cat", "dog"))
+    assert protocol.read(Response(200, {}, orjson.dumps(document)), 1).answers == [answer]
+
+
+def test_a_score_that_is_not_told_costs_no_other_answer() -> None:
+    rows = answered(classes(cat=None, dog=0.1), classes(dog=0.75, cat=0.25), [{"label": "dog"}])
+    answers = Tei(labels=("cat", "dog")).read(rows, 3).answers
+    assert [(answer.prediction, answer.score) for answer in answers] == [("cat", None), ("dog", 0.75), ("dog", None)]
+    assert "told no score" in answers[0].unscored
+
+
+@pytest.mark.parametrize(
+    ("protocol", "score", "why"),
+    [
+        (Tei(), 0.9, "one class alone"),
+        (Tei(labels=("cat", "dog")), 1.0, "one class alone"),
+        (Tei(labels=("cat", "dog"), raw_scores=True), 0.9, "one class alone"),
+        (Tei(labels=("cat", "dog"), score="pcs"), 0.9, "pcs needs all"),
+    ],
+)
+def test_one_class_alone_is_never_certain(protocol: Tei, score: float, why: str) -> None:
+    """Its softmax is always 1."""
+    [answer] = protocol.read(answered(classes(cat=score)), 1).answers
+    assert (answer.prediction, answer.score) == ("cat", None)
+    assert why in answer.unscored
+
+
 def test_raw_scores_are_logits() -> None:
     [answer] = Tei(raw_scores=True).read(answered(classes(cat=2.0, dog=-1.0)), 1).answers
     assert answer.score == pytest.approx(1 / (1 + math.exp(-3.0)))
@@ -75,15 +115,17 @@ def test_raw_scores_are_logits() -> None:
     [
         (answered(classes(cat=0.9, dog=0.1)), "1 answers to 2 inputs"),
         (answered(*[classes(cat=0.9, dog=0.1)] * 3), "3 answers to 2 inputs"),
-        (answered(classes(cat=0.9, dog=0.1), classes(cat=1.0)), "none"),
-        (answered(classes(cat=1.0), classes(cat=1.0)), "two classes"),
+        (answered(classes(cat=1.9), classes(cat=0.9)), r"0\.\.1"),
         (answered(classes(cat=9.0, dog=0.1), classes(cat=0.9, dog=0.1)), r"0\.\.1"),
         (answered(classes(cat=0.9, dog=0.1), classes(cow=0.9, dog=0.1)), "'cow' is none of the 2 labels"),
-        (answered(classes(cat=None, dog=0.1), classes(cat=0.9, dog=0.1)), "cannot be read"),
-        (answered([], []), "two classes"),
+        (answered([{"label": "cat", "score": "high"}], classes(cat=0.9, dog=0.1)), "a score is 'high'"),
+        (answered([{"label": "cat", "score": True}], classes(cat=0.9, dog=0.1)), "a score is 'True'"),
+        (answered([{"label": None, "score": 0.5}], classes(cat=0.9, dog=0.1)), "cannot be read"),
+        (answered([], []), "no classes"),
         (Response(200, {}, orjson.dumps(classes(cat=0.9, dog=0.1))), "cannot be read"),
         (Response(200, {}, b"<html>"), "cannot be read"),
-        (Response(200, {}, b'[[{"label": "cat", "score": NaN}]]'), "cannot be read"),
+        (Response(200, {}, b'[[{"label": "cat", "score": NaN}]]'), "1 answers to 2 inputs"),
+        (Response(200, {}, b'{"label": "cat", "score": 0.9}'), "cannot be read"),
         (Response(200, {}, b""), "cannot be read"),
     ],
 )

@@ -21,7 +21,7 @@ from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
 from .lenient_json import decoded
-from .text_classes import read_texts
+from .text_classes import are_classified, number_of, read_classified, read_texts
 
 #: data types of the protocol that we can send, with numpy's names; BYTES are strings
 DATATYPES: dict[str, str] = {
@@ -145,9 +145,11 @@ class OpenInference:
             raise ValueError(f"it is missing; there are {[brief(output.name)[:40] for output in document.outputs][:8]}")
         if not self.score_output:
             elements = _elements(wanted)
+            if (rows := _classified(elements, wanted.shape, asked)) is not None:
+                return read_classified(rows, self.reading, exact=self.exact_labels)
             if (texts := _texts(elements, wanted.shape)) is not None:
                 return read_texts(texts, asked, self.reading, exact=self.exact_labels)
-            return read_classes(_numbers(elements, wanted.shape), asked, self.reading)
+            return read_classes(_as_rows(_numbers(elements, wanted.shape), asked), asked, self.reading)
         predicted = _predictions(wanted, asked)
         return list(map(Answer, predicted, _scores(_named(document, self.score_output), asked)))
 
@@ -177,6 +179,27 @@ def _elements(output: _Tensor) -> list[Any]:
         raise ValueError(f"it holds no list of {output.shape} elements")
     found: list[Any] = orjson.loads(raw)
     return found
+
+
+def _classified(elements: list[Any], shape: list[int], asked: int) -> list[list[str]] | None:
+    """The elements where they are classes as texts, a row an input; else None."""
+    flat = [text for each in elements for text in (each if isinstance(each, list) else [each])]
+    if not flat or not asked or not all(isinstance(text, str) for text in flat) or not are_classified(flat):
+        return None
+    rows = np.asarray(flat, dtype=object).reshape(shape)
+    listed: list[list[str]] = _as_rows(rows.reshape(-1, 1) if shape == [asked] else rows, asked).tolist()
+    if len(listed) != asked:
+        raise ValueError(f"{len(listed)} answers to {asked} inputs")
+    return listed
+
+
+def _as_rows(table: NDArray[Any], asked: int) -> NDArray[Any]:
+    """A row an input: without further axes of one element, and with the first one where a single input has none."""
+    sizes = [size for size in table.shape if size != 1]
+    batch = [asked] if asked > 1 else []
+    one = table.ndim == 1 and asked == 1 and table.size > 1
+    more = table.ndim > 2 and table.shape[0] in (1, asked) and sizes[: len(batch)] == batch
+    return table.reshape(asked, -1) if one or (more and len(sizes) == len(batch) + 1) else table
 
 
 def _texts(elements: list[Any], shape: list[int]) -> list[str] | None:
@@ -214,10 +237,7 @@ def _scores(output: _Tensor | None, asked: int) -> list[float | None]:
     scores = np.asarray(_elements(output), dtype=object).ravel().tolist()
     if len(scores) != asked:
         raise ValueError(f"{len(scores)} scores for {asked} answers")
-    strange = [score for score in scores if isinstance(score, bool) or not isinstance(score, float | int | None)]
-    if strange:
-        raise ValueError(f"a score is {str(strange[0])[:40]!r}")
-    return [usable(score) for score in scores]
+    return [None if score is None else usable(score) for score in map(number_of, scores)]
 
 
 def _tensor(inputs: Sequence[Any], datatype: str) -> NDArray[Any]:

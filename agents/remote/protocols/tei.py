@@ -17,15 +17,12 @@ from ..retry import NotAnAnswer
 from ..transport import Response
 from .labels import one_of
 from .lenient_json import decoded
-from .text_classes import class_named
+from .text_classes import class_named, number_of, of_one_class
 
 
 class _Class(msgspec.Struct):
-    label: str
-    score: float
-
-
-_answered = msgspec.json.Decoder(list[list[_Class]])
+    label: str | int
+    score: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +70,53 @@ class Tei:
 
     def read(self, response: Response, asked: int) -> Reply:
         try:
-            rows = decoded(_answered.decode, response.body)
+            rows = _rows(decoded(orjson.loads, response.body), asked)
             answers = self._answers(rows, asked)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (orjson.JSONDecodeError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotAnAnswer(f"the answer cannot be read: {error}: {complaint_in(response.body).text}") from error
         except ValueError as error:
             raise NotAnAnswer(f"the answer is none: {error}") from error
         return Reply(answers, self.model, _usage(response.headers.get("x-compute-tokens", "")))
 
     def _answers(self, rows: Sequence[Sequence[_Class]], asked: int) -> list[Answer]:
+        if len(rows) != asked:
+            raise ValueError(f"{len(rows)} answers to {asked} inputs")
+        table = [[number_of(found.score) for found in row] for row in rows]
+        if len({len(row) for row in table}) == 1 and len(table[0]) > 1 and not any(None in row for row in table):
+            return self._of_all(rows, table)
+        return [self._answer(row, scores) for row, scores in zip(rows, table, strict=True)]
+
+    def _answer(self, row: Sequence[_Class], scores: Sequence[float | None]) -> Answer:
+        """One that lacks something: the others must not suffer."""
+        if not row:
+            raise ValueError("an input has no classes")
+        likeliest = self._label(str(row[0].label))
+        if None in scores:
+            return Answer(likeliest, None, "the remote told no score of a class")
+        if len(row) > 1:
+            return self._of_all([row], [scores])[0]
+        [score] = scores
+        if self.raw_scores or score is None or len(self.labels) < 2 or score == 1.0:
+            return Answer(likeliest, None, "the remote told one class alone, which says nothing")  # its softmax is 1
+        return of_one_class(likeliest, score, self.score)
+
+    def _of_all(self, rows: Sequence[Sequence[_Class]], table: Sequence[Sequence[float | None]]) -> list[Answer]:
         """The classes of each input come with the likeliest first, so a label belongs to a row and a column."""
         reading = ClassReading(logits=self.raw_scores, score=self.score)
-        answers = read_classes(np.array([[found.score for found in row] for row in rows]), asked, reading)
+        answers = read_classes(np.array(table, dtype=np.float64), len(rows), reading)
         named = [row[answer.prediction].label for row, answer in zip(rows, answers, strict=True)]
-        return [Answer(self._label(name), answer.score) for name, answer in zip(named, answers, strict=True)]
+        return [Answer(self._label(str(name)), answer.score) for name, answer in zip(named, answers, strict=True)]
 
     def _label(self, name: str) -> Any:  # noqa: ANN401  # as the settings have it
         return class_named(name, self.labels, exact=self.exact) if self.labels else one_of(name, ())
+
+
+def _rows(document: Any, asked: int) -> list[list[_Class]]:  # noqa: ANN401  # any JSON value
+    """The classes of each input. Those of a single input may come without the list of inputs around them."""
+    listed = [document] if isinstance(document, dict) else document
+    if asked == 1 and isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
+        listed = [listed]
+    return msgspec.convert(listed, list[list[_Class]])
 
 
 def _usage(tokens: str) -> Usage | None:

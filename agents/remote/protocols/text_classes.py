@@ -5,6 +5,8 @@
 {"negative": 0.01, "positive": 0.99}            a mapping by name
 {0: 0.01, 1: 0.99}                              a mapping by index, as KServe writes it
 [0.01, 0.99]                                    in the order of the classes
+
+Triton's classification writes a text a class: 0.99:1:positive.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ from .lenient_json import decoded
 #: longest text that is read as Python's, characters; and numbers as numpy and torch write them in it
 _LONGEST = 16 * 1024
 _WRAPPED_NUMBER = re.compile(r"\b(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\(([-+.\deE]+)\)")
+#: a class as Triton writes it: its value, its index and its name, if it has one
+_CLASSIFIED = re.compile(r"\s*([-+.\deE]{1,40}|-?inf|nan):(\d{1,9})(?::(.*))?", re.DOTALL)
+#: a number in a text; a percentage is one, too
+_NUMBER = re.compile(r"\s*([-+]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][-+]?\d{1,3})?)\s*(%?)\s*")
 #: digits of a class's number
 _MOST_DIGITS = 9
 #: names that pipelines give to classes without one
@@ -38,6 +44,34 @@ def read_texts(texts: Sequence[Any], asked: int, reading: ClassReading, *, exact
     if len(texts) != asked:
         raise ValueError(f"{len(texts)} answers to {asked} inputs")
     return [_answer(_parsed(text), text, reading, exact=exact) for text in texts]
+
+
+def are_classified(texts: Sequence[str]) -> bool:
+    """Whether each is a class as Triton writes it."""
+    return all(map(_CLASSIFIED.fullmatch, texts))
+
+
+def read_classified(rows: Sequence[Sequence[str]], reading: ClassReading, *, exact: bool) -> list[Answer]:
+    """One answer per row of texts, each a class. Raises `ValueError` where they are none."""
+    found = [[_CLASSIFIED.fullmatch(text) for text in row] for row in rows]
+    return [
+        _answer(
+            [{"label": each[3] or each[2], "score": float(each[1])} for each in row if each], row, reading, exact=exact
+        )
+        for row in found
+    ]
+
+
+def number_of(value: Any) -> float | None:  # noqa: ANN401  # whatever stands for a score
+    """A finite number, or one that is written as text; None for null. Raises `ValueError` for anything else."""
+    if value is None:
+        return None
+    written = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if written:
+        return float(written[1]) / (100.0 if written[2] else 1.0)
+    if not _is_number(value):
+        raise ValueError(f"a score is {_shown(value)}")
+    return float(value)
 
 
 def _parsed(text: Any) -> Any:  # noqa: ANN401  # whatever stands in it
@@ -62,6 +96,9 @@ def _answer(found: Any, text: Any, reading: ClassReading, *, exact: bool) -> Ans
         [answer] = read_classes(np.array([found], dtype=np.float64), 1, reading)
         return answer
     classes = _classes(found)
+    if None in classes.values() and _are_rows(found if isinstance(found, list) else [found]):
+        name = next(iter(classes))  # the likeliest comes first
+        return Answer(_name(name, reading.labels, exact=exact), None, "the remote told no score of a class")
     if not classes or not all(_is_number(value) for value in classes.values()):
         raise ValueError(f"a text holds no classes with their scores: {_shown(text)}")
     names = {name: _name(name, reading.labels, exact=exact) for name in classes}
@@ -73,11 +110,23 @@ def _answer(found: Any, text: Any, reading: ClassReading, *, exact: bool) -> Ans
 def _classes(found: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
     """The classes by name, each with its score."""
     rows = found if isinstance(found, list) else [found]
-    if all(isinstance(row, dict) and "label" in row for row in rows):
-        return {str(row["label"]): row.get("score") for row in rows}
+    if _are_rows(rows):
+        return {str(row["label"]): _as_number(row.get("score")) for row in rows}
     if len(rows) == 1 and isinstance(rows[0], dict):
-        return {str(name): value for name, value in rows[0].items()}
+        return {str(name): _as_number(value) for name, value in rows[0].items()}
     return {}
+
+
+def _are_rows(rows: Sequence[Any]) -> bool:
+    return all(isinstance(row, dict) and "label" in row and "score" in row for row in rows)
+
+
+def _as_number(value: Any) -> Any:  # noqa: ANN401  # as above
+    """The number that a text writes; anything else as it is."""
+    try:
+        return number_of(value)
+    except ValueError:
+        return value
 
 
 def _name(name: str, labels: tuple[Any, ...], *, exact: bool) -> Any:  # noqa: ANN401  # as the settings have it
@@ -122,14 +171,18 @@ def _of_all(classes: Mapping[Any, float], reading: ClassReading) -> Answer:
 def _of_one(classes: Mapping[str, Any], names: Mapping[str, Any], reading: ClassReading) -> Answer:
     """The likeliest class, where not all are told: its probability is the score, and no other score is known."""
     name = max(classes, key=lambda each: float(classes[each]))
-    probability = float(classes[name])
     if reading.logits:
         return Answer(names[name], None, "the remote told the logit of one class, and a score needs those of all")
+    return of_one_class(names[name], float(classes[name]), reading.score)
+
+
+def of_one_class(label: Any, probability: float, score: str) -> Answer:  # noqa: ANN401  # as the settings have it
+    """The likeliest class, where no other is told."""
     if not 0.0 <= probability <= 1.0 + 1e-3:
         raise ValueError("probabilities must lie in 0..1")
-    if reading.score != "max_softmax":
-        return Answer(names[name], None, f"the remote told one class, and {reading.score} needs all")
-    return Answer(names[name], min(probability, 1.0))
+    if score != "max_softmax":
+        return Answer(label, None, f"the remote told one class, and {score} needs all")
+    return Answer(label, min(probability, 1.0))
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401  # as above

@@ -84,12 +84,20 @@ def _column(side: SideName, path: Path, role: Role, given: str | None, names: Se
             raise RecordingError(f"{path}: has no column {given!r}{nearest(given, names)}; {there_are(names)}")
         return given
     for usual in ([f"{side}_{name}" for name in USUAL[role]], USUAL[role]):
-        found = [name for name in usual if name in names]
+        found = usually_called(usual, names)
         if len(found) > 1:
             raise RecordingError(f"{path}: the {role} could be any of {', '.join(found)}: {ask_for(side, role)}")
         if found:
             return found[0]
     return None
+
+
+def usually_called(usual: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns with one of these names; where there are none to the letter, those that differ in case or in white
+    space around them.
+    """
+    exact = [name for name in usual if name in names]
+    return exact or [name for name in names if name.strip().casefold() in usual]
 
 
 def ask_for(side: SideName, role: Role) -> str:

@@ -18,7 +18,7 @@ import orjson
 
 from ....schemas.encodings import verbatim, without_mark
 from ....schemas.errors import BiSupervisedError
-from ...console.tables import delimiter_hint, foreign_text, ragged_hint
+from ...console.tables import delimiter_hint, foreign_text, ragged_hint, undecodable, without_empty_end
 
 #: rows that are parsed at a time: all at once would keep every cell of the file in memory, needed or not
 _CHUNK = 50_000
@@ -77,15 +77,7 @@ def _translated_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise RecordingError(f"{path}, line {_undecodable_line(path)}: is not UTF-8 text") from error
-
-
-def _undecodable_line(path: Path) -> int:
-    try:
-        path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        return error.object[: error.start].count(b"\n") + 1
-    return 0
+        raise RecordingError(f"{path}: is {undecodable(path)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +110,7 @@ def _csv(path: Path) -> Iterator[Any]:
 def _csv_names(path: Path) -> list[str]:
     with _csv(path) as reader:
         names: list[str] = next(reader, [])
-    if not names:
+    if not (names := without_empty_end(names)):
         raise RecordingError(f"{path}: has no header: the first line names the columns")
     return names
 

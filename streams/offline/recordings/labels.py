@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .columns import USUAL, nearest, there_are
+from .columns import USUAL, nearest, there_are, usually_called
 from .files import RecordingError, column_names, read_table
 
 #: usual names of the column with the source of a request, topic-partition-offset, which is unique
@@ -51,7 +51,7 @@ def read_labels(path: Path, id_column: str | None, source_column: str | None, tr
 def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence[str], option: str) -> str | None:
     if given is not None and given not in names:
         raise RecordingError(f"{path}: has no column {given!r}{nearest(given, names)}; {there_are(names)}")
-    found = [given] if given is not None else [name for name in usual if name in names]
+    found = [given] if given is not None else usually_called(usual, names)
     if len(found) > 1:
         raise RecordingError(f"{path}: could be any of {', '.join(found)}: say which with {option}")
     return found[0] if found else None
