@@ -62,6 +62,10 @@ from .budget_topic import BudgetTopic
 from .preflight import TopicFacts
 from .protocols import make_protocol
 
+#: batches that are tried one at a time after an unclean end. An owner holds a few, behind those that are answered and
+#: not committed yet; were there more, a death would begin with them anew
+_SUSPECT_BATCHES = 16
+
 # how records are moved
 
 
@@ -90,7 +94,7 @@ def _partition_policy(settings: Settings, step: Step, *, begin_anew: bool) -> Pa
     caution = CautionPolicy(
         tries=stream.max_tries,
         batch=step.batch_records,
-        suspects=stream.window_records,
+        suspects=min(stream.window_records, _SUSPECT_BATCHES * step.batch_records),
         enabled=step.runs_user_code,
     )
     interval_s = stream.commit_interval_ms / 1000

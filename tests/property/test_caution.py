@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.windows import answers, given_up, log, window_policy
 
-POLICIES = st.builds(CautionPolicy, tries=st.integers(1, 4), batch=st.integers(1, 5), suspects=st.integers(1, 15))
+POLICIES = st.builds(
+    CautionPolicy,
+    tries=st.integers(1, 4),
+    batch=st.integers(1, 20),
+    suspects=st.integers(1, 40),
+    alone=st.integers(1, 6),
+)
+
+
+def most_deaths(policy: CautionPolicy) -> int:
+    """One killer's: normal, batch by batch, in batches that grow and are halved with each death, and alone."""
+    return policy.tries + 3 + policy.batch.bit_length()
 
 
 @dataclass
@@ -86,7 +97,7 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Up to three killers among a few records."""
-    size = draw(st.integers(1, 25))
+    size = draw(st.integers(1, 60))
     killers = draw(st.frozensets(st.integers(0, size - 1), max_size=3))
     return World(draw(POLICIES), size, killers, in_flight=draw(st.integers(1, 3)))
 
@@ -96,7 +107,7 @@ def test_killers_and_only_killers_are_given_up_after_bounded_deaths(world: World
     deaths = 0
     while not world.live():
         deaths += 1
-        assert deaths <= len(world.killers) * (world.policy.tries + 3), "dies for ever"
+        assert deaths <= len(world.killers) * most_deaths(world.policy), "dies for ever"
     assert set(world.outcomes) == set(range(world.size))
     assert world.given_up == world.killers
     assert world.alone == dict.fromkeys(world.killers, world.policy.tries)
@@ -107,7 +118,7 @@ def test_deaths_for_other_reasons_give_nothing_up_early(world: World, lives: lis
     """A record is given up only after the owner died `tries` times when it was that record's turn, alone."""
     for steps in lives:
         world.live(steps)
-    for _ in range(len(world.killers) * (world.policy.tries + 3) + 1):
+    for _ in range(len(world.killers) * most_deaths(world.policy) + 1):
         if world.live():
             break
     assert set(world.outcomes) == set(range(world.size))
@@ -134,6 +145,32 @@ def test_the_phase_returns_to_normal(policy: CautionPolicy, inherited: str) -> N
     assert caution.phase == "n"
     assert caution.closing_phase == "c"
     assert not caution.exhausted
+
+
+def tries_of(caution: Caution) -> list[int]:
+    """Sizes of the batches that are tried, each of which passes, until it is normal again."""
+    sizes = []
+    while caution.careful:
+        caution.arm()
+        sizes.append(caution.batch)
+        caution.committed(caution.batch)
+    return sizes
+
+
+def test_suspicion_of_a_batch_that_passes_costs_few_tries() -> None:
+    """Record by record, a batch of a thousand took a thousand: minutes, though often no input was to blame."""
+    sizes = tries_of(Caution(CautionPolicy(tries=3, batch=1000, suspects=10_000), "B"))
+    assert sizes == [1] * 32 + [2, 4, 8, 16, 32, 64, 128, 256, 458] + [1000] * 10
+
+
+@given(POLICIES)
+def test_what_is_tried_together_is_not_blamed_as_if_it_were_alone(policy: CautionPolicy) -> None:
+    caution = Caution(policy, "B")
+    while caution.careful:
+        armed = caution.armed_phase
+        caution.arm()
+        assert (armed == "B") == (caution.batch > 1 or caution.closing_phase == "b")
+        caution.committed(caution.batch)
 
 
 @given(st.sampled_from(("c", "n", "b", "B", "a1", "a9")), st.integers(1, 9))

@@ -117,3 +117,18 @@ def test_transactions_behind_a_remote_call_are_the_commit_interval_apart(tmp_pat
         "remote": 0.07,
         "remote_supervisor": 0.07,
     }
+
+
+@pytest.mark.parametrize(("batch_size", "suspects"), [(1_000, 10_000), (64, 1_024)])
+def test_after_an_unclean_end_a_few_batches_are_tried_one_at_a_time(
+    tmp_path: Path, batch_size: int, suspects: int
+) -> None:
+    """As many as a window holds, of small batches, were minutes."""
+    made = settings(tmp_path, "logits", "max_softmax", more=f"batch_size = {batch_size}")
+    assert policies_of(made)["local"].partition.caution.suspects == suspects
+
+
+def test_all_that_a_partition_waits_for_at_once_has_the_time_of_a_transaction(tmp_path: Path) -> None:
+    made = settings(tmp_path, "logits", "max_softmax", more="[stream]\ntransaction_timeout_s = 7")
+    for policy in policies_of(made).values():
+        assert policy.partition.attempt_s == policy.outbox.transaction_timeout_s == 7.0

@@ -7,12 +7,16 @@ that dies leaves the phase it died in, and the next owner begins from there:
     c         closed well                                       n    normal: many batches in flight
     n         died with many batches in flight                  b    batch by batch
     b         died while none of these was being tried          b
-    B         died while one batch was tried, and nothing else  a0   record by record
+    B         died while one batch was tried, and nothing else  a0   record by record, then in batches that grow
     a<k>      a record was tried alone k times, and it died     a<k>, or the record is given up at the limit
 
 A batch is **armed** before it is tried: the phase that will be blamed is committed first, so the count survives any
 death. Only one batch of a whole plane is armed at a time and nothing else is in flight with it, so nobody is blamed
 for a neighbour. Phases `b` and `a` last as long as a record the former owner may have held can still come.
+
+Most suspects are innocent: a lost session or a broker's trouble leaves the same phase as a death. So when some records
+have passed alone, two are tried together, then four, and so on. A death in such a batch is a death in a batch (`B`):
+the next owner begins with single records where that batch began, so a guilty one is reached by halving.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ class CautionPolicy:
     tries: int  #: times a record is tried alone before it is given up
     batch: int  #: most records in one batch
     suspects: int  #: most records an owner can hold: as many are tried batch by batch
+    alone: int = 32  #: records that pass alone before several are tried together
     enabled: bool = True  #: False where no user's code can kill the process
 
 
@@ -38,6 +43,8 @@ class Caution:
         self._phase = "n"
         self._tries = 0
         self._left = 0
+        self._alone = policy.alone  # records still to be tried alone
+        self._together = 1  # most records that are tried together after that
         self.armed = False  #: the next batch is tried under a phase that is committed
         if policy.enabled:
             self._inherit(inherited)
@@ -62,23 +69,23 @@ class Caution:
     @property
     def batch(self) -> int:
         """Most records to hand out at once."""
-        return 1 if self._phase == "a" else self._policy.batch
+        return min(self._together, self._left) if self._phase == "a" else self._policy.batch
 
     @property
     def phase(self) -> str:
         """What to write into a commit that sends nothing."""
-        return self._named(self._phase, self._tries, armed=self.armed)
+        return self._armed_named(self._tries) if self.armed else self._named(self._phase, self._tries)
 
     @property
     def armed_phase(self) -> str:
         """What to commit before the next batch is tried."""
-        return self._named(self._phase, self._tries + 1, armed=True)
+        return self._armed_named(self._tries + 1)
 
     @property
     def closing_phase(self) -> str:
         """What to leave when nothing is being tried any more: the process survived, so nothing is to blame."""
         tries = self._tries - 1 if self.armed else self._tries
-        return self._named(self._phase, tries, armed=False) if self.careful else "c"
+        return self._named(self._phase, tries) if self.careful else "c"
 
     def phase_after(self, records: int) -> str:
         """What to write into a commit of so many outcomes.
@@ -87,7 +94,7 @@ class Caution:
         """
         if not self.careful or not records:
             return self.phase
-        return self._named(self._next_phase() if records >= self._left else self._phase, 0, armed=False)
+        return self._named(self._next_phase() if records >= self._left else self._phase, 0)
 
     def arm(self) -> None:
         """`armed_phase` is committed: the next batch may be tried."""
@@ -101,14 +108,18 @@ class Caution:
         self.armed = False
         self._tries = 0
         self._left -= records
+        self._alone -= records
+        if self._alone <= 0:
+            self._together = min(2 * self._together, self._policy.batch)
         if self._left <= 0:
             self._phase, self._left = self._next_phase(), self._policy.suspects
 
     def _next_phase(self) -> str:
         return "b" if self._phase == "a" else "n"
 
+    def _armed_named(self, tries: int) -> str:
+        return f"a{tries}" if self._phase == "a" and self.batch == 1 else "B"
+
     @staticmethod
-    def _named(phase: str, tries: int, *, armed: bool) -> str:
-        if phase == "a":
-            return f"a{tries}"
-        return "B" if armed and phase == "b" else phase
+    def _named(phase: str, tries: int) -> str:
+        return f"a{tries}" if phase == "a" else phase
