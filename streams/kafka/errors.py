@@ -57,6 +57,8 @@ class RecordsRefused(OutboxError):
 class Lost(OutboxError):
     """The connection, the broker or the producer was lost on the way: the outcome is unknown."""
 
+    arrived = False  #: the records did arrive, all of them: only the commit of their offset is unknown
+
 
 class Disconnected(Lost):
     """The transaction coordinator went away after the last transaction. Of the next one nothing was sent."""

@@ -1,6 +1,7 @@
 """Committing one window: its outcomes and its progress leave together, again and again, and nothing leaves twice.
 
 flush:    plan ─▶ send and commit in one transaction ─▶ forget
+doubt:    commit alone what was sent, before more is sent (at least once)
 refused:  put the refused records aside as fallback, recover, send again
 lost:     recover: open a new producer, and ask the broker which of what was sent it has
 """
@@ -44,10 +45,13 @@ class Committing:
     clock: Callable[[], float]
     reopen_s: float  #: seconds before a lost producer is opened again
     attempt_s: float  #: seconds for one try to open it and to ask what is committed
+    doubt_s: float  #: seconds after a send from which on it is committed alone, before more is sent
     most: int  #: outcomes of a transaction from which on it needs no limit
     arming: bool = False  #: the next commit that has nothing to send says that a batch is tried
     _limit: int | None = None  # most outcomes of the next transaction, after a refusal
     _sent: list[Plan] = field(default_factory=list)  # not known to be committed; the oldest first
+    _arrived: int = 0  # so many of these: their outcomes need not be sent again
+    _sent_at: float = 0.0  # when the last send with outcomes began
     _substituted: set[int] = field(default_factory=set)
 
     @property
@@ -64,8 +68,10 @@ class Committing:
         plan = self._plan(last=last)
         if plan is None:
             return True
-        self.pacing.begins(len(plan.slots), self.clock())
+        now = self.clock()
+        self.pacing.begins(len(plan.slots), now)
         self._sent.append(plan)
+        self._sent_at = now if plan.slots else self._sent_at
         companions = self.accompanying.of(plan.slots)
         try:
             committed = await self.outbox.send(_records(plan, companions), plan.progress)
@@ -74,9 +80,11 @@ class Committing:
             self._isolate(plan, companions, refusal)
             return await self._recover()
         except Lost as error:
+            self._arrived = len(self._sent) if error.arrived else self._arrived
             log.warning("%s: %s", name_of(self.taking_over.tp), error, extra={"action": "transaction_lost"})
             return await self._recover()
         self.pacing.went_through(self.clock())
+        self._arrived = len(self._sent)
         if committed is not None:
             self._went_through(committed)
         if self.window.ready:
@@ -96,6 +104,8 @@ class Committing:
     def _plan(self, *, last: bool) -> Plan | None:
         """What to commit now, None when there is nothing to say."""
         window = self.window
+        if self._sent and self._doubtful:
+            return Plan([], self._sent[-1].progress)
         plan = window.plan(self._limit)
         if self._sent and not plan.slots:
             return Plan([], self._sent[-1].progress)  # as it was said then: the window does not know yet
@@ -105,6 +115,11 @@ class Committing:
             return plan
         self.arming = self.arming and window.wants_arming
         return window.arming() if self.arming else None
+
+    @property
+    def _doubtful(self) -> bool:
+        """The partition may be another's by now: what is sent before a commit tells comes twice."""
+        return self.given_up() or self.clock() - self._sent_at > self.doubt_s
 
     def _went_through(self, committed: Progress) -> None:
         """This is what is stored now: all that was sent up to there is done."""
@@ -116,6 +131,7 @@ class Committing:
             self._substituted.difference_update(slot.offset for slot in plan.slots)
             self.accompanying.committed(plan.slots)
         del self._sent[: last + 1]
+        self._arrived = max(0, self._arrived - last - 1)
         self.taking_over.committed(committed.offset)
         if self._limit is not None:
             self._limit = self._limit * 2 if self._limit < self.most else None
@@ -160,7 +176,7 @@ class Committing:
         return False
 
     def _settle(self, stored: Progress | None) -> bool:
-        """Send again what the broker does not have. False where another owner went on."""
+        """Send again what did not arrive, and commit what did. False where another owner went on."""
         if stored == self.window.committed_progress:
             self.arming = False
         elif stored is not None and any(plan.progress == stored for plan in self._sent):
@@ -170,8 +186,9 @@ class Committing:
             log.warning(text, name_of(self.taking_over.tp), extra={"action": "progress_differs"})
             self.window.close()
             return False
-        while self._sent:
+        while len(self._sent) > self._arrived:
             self.window.rolled_back(self._sent.pop())
+        self._sent_at = -float("inf")  # what arrived is committed before more is sent
         self.wake.set()
         return True
 

@@ -18,6 +18,11 @@ class PacingPolicy:
     loaded_per_s: float = 1_000.0  #: outcomes a second that mean full load; with fewer the interval is shorter
     unhurried_s: float = 0.0  #: seconds between two transactions at least, load or not
 
+    @property
+    def longest_s(self) -> float:
+        """Seconds that may pass between two transactions while there is something to send."""
+        return max(self.commit_interval_s, self.unhurried_s)
+
 
 class Pacing:
     """The pace of one partition's transactions.

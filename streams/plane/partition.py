@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 _ALONE_S = 0.05
 #: seconds before a lost producer is opened again; lets a zombie learn that it is one
 REOPEN_S = 0.5
+#: seconds beyond the interval of commits after which an owner doubts that the partition is still its own. Nothing is
+#: wrong where a send takes less, and the shortest session is six seconds
+_DOUBT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Partition:
             clock=self._clock,
             reopen_s=self._policy.reopen_s,
             attempt_s=self._policy.attempt_s,
+            doubt_s=self._policy.pacing.longest_s + _DOUBT_S,
             most=self._policy.window.records,
         )
 

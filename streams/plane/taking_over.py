@@ -103,7 +103,10 @@ class TakingOver:
     async def again(self) -> Progress | None:
         """Open the lost producer again. Returns what is committed. Raises as `begin`."""
         await self.outbox.open()
-        return await self.stored()
+        stored = await self.stored()
+        if stored is not None:
+            await self.outbox.confirm(stored)
+        return stored
 
     def committed(self, offset: int) -> None:
         """This owner committed so far: the broker cannot know less."""

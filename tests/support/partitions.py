@@ -96,6 +96,8 @@ class ScriptedBroker(NewGroup):
             raise RecordsRefused({i: e for i, e in culprits.items() if self.tells or batches[outcomes[i].to] == 1})
         return self.store(outcomes, progress)
 
+    async def confirm(self, stored: Progress) -> None: ...
+
     async def progress(self, tp: TopicPartition) -> Progress | None:
         await asyncio.sleep(self.tells_s)
         if self.progress_fails:
@@ -119,6 +121,7 @@ class LaggingBroker(ScriptedBroker):
     """As it is reached at least once: what is committed is the progress of the send before."""
 
     owed: Progress | None = None
+    member: bool = True  #: the group takes commits of this owner
 
     async def open(self) -> None:
         self.owed = None
@@ -128,13 +131,26 @@ class LaggingBroker(ScriptedBroker):
         """The records arrive; the progress is stored beside the next ones, or without any."""
         due, self.owed = (self.owed, progress) if outcomes else (progress, None)
         self.sent += [outcome.value for outcome in outcomes]
+        if due is not None and not self.member:
+            raise Lost("the group has given the partition to another member")
         return super().store([], due) if due is not None else None
+
+    async def confirm(self, stored: Progress) -> None:
+        self.store([], stored)
 
 
 def arrived_uncommitted(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> NoReturn:
     """The connection breaks when the records have arrived; no progress is stored."""
     broker.sent += [outcome.value for outcome in outcomes]
     raise Lost("beside the records")
+
+
+def commit_lost(broker: ScriptedBroker, outcomes: Sequence[Outgoing], progress: Progress) -> NoReturn:
+    """The records are acknowledged; of the offset nobody knows, and it was not stored."""
+    broker.sent += [outcome.value for outcome in outcomes]
+    lost = Lost("no answer to the commit")
+    lost.arrived = True
+    raise lost
 
 
 class Substitutes:
@@ -168,8 +184,18 @@ def partition_policy(**changed: Any) -> PartitionPolicy:
 class Owner:
     """A partition that runs in its task, with records fetched and taken by hand: the plane is the test."""
 
-    def __init__(self, broker: ScriptedBroker, *, tp: TopicPartition = TP, worked: bool = False, **policy: Any) -> None:
-        """`worked`: outcomes tell that somebody worked before."""
+    def __init__(
+        self,
+        broker: Any,
+        *,
+        outbox: Any = None,
+        tp: TopicPartition = TP,
+        worked: bool = False,
+        **policy: Any,
+    ) -> None:
+        """`broker`: who tells what is committed, a `ScriptedBroker` mostly, and the `outbox` where that is no other.
+        `worked`: outcomes tell that somebody worked before.
+        """
         loop = asyncio.get_running_loop()
         self.broker = broker
         self.owned = asyncio.Event()
@@ -178,10 +204,9 @@ class Owner:
         self.acquisitions = 0
         self.progressions = 0
         self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
-        outbox: Any = broker
         companions = policy.pop("companions", None)
         self.partition = Partition(
-            tp, partition_policy(**policy), outbox, broker, Substitutes(), companions, self, loop.time
+            tp, partition_policy(**policy), outbox or broker, broker, Substitutes(), companions, self, loop.time
         )
         self.task = asyncio.create_task(self.partition.run())
 

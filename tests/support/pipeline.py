@@ -375,6 +375,22 @@ def tally(sent: Iterable[Sent], outcomes: Iterable[Outcome]) -> Tally:
     )
 
 
+def out_of_order(outcomes: Sequence[Outcome]) -> int:
+    """First outcomes that come after a later one of their key, by writer and partition."""
+    last: dict[tuple[object, ...], int] = {}
+    seen: set[tuple[int, int]] = set()
+    wrong = 0
+    for outcome in outcomes:
+        if outcome.place in seen:
+            continue
+        seen.add(outcome.place)
+        writer = outcome.result.answered_by if outcome.result is not None else getattr(outcome.facts, "agent", "")
+        stream = (writer, outcome.topic, outcome.record.partition, outcome.record.key)
+        wrong += outcome.place[1] < last.get(stream, -1)
+        last[stream] = max(outcome.place[1], last.get(stream, -1))
+    return wrong
+
+
 def check_exactly_once(sent: Iterable[Sent], outcomes: Iterable[Outcome]) -> None:
     """Every input has exactly one outcome, and there is no other."""
     assert tally(sent, outcomes) == Tally([], [], [])

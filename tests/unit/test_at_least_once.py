@@ -35,6 +35,7 @@ class Wire:
         self.done: list[str] = []
         self.committed: list[int] = []
         self.batches: list[Any] = []  # as they were sent
+        self.breaks = ""  # what the connection breaks under
         self._send_s, self._commit_s, self._fails = send_s, commit_s, list(fails)
 
     def create_batch(self) -> Any:
@@ -47,12 +48,16 @@ class Wire:
     async def _arrive(self) -> None:
         await asyncio.sleep(self._send_s)
         self.done.append("records")
+        if self.breaks == "records":
+            raise KafkaError
         if self._fails:
             raise self._fails.pop(0)
 
     async def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
         await asyncio.sleep(self._commit_s)
         self.done.append("offset")
+        if self.breaks == "offset":
+            raise KafkaError
         if self._fails:
             raise self._fails.pop(0)
         self.committed.append(offsets[SOURCE].offset)
@@ -114,6 +119,35 @@ def test_what_fails_beside_the_other_is_told_when_both_have_ended(send_s: float,
         assert sorted(wire.done) == ["offset", "records", "records"]
 
     scenario()
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize(("send_s", "commit_s"), [(0.1, 1.0), (1.0, 0.1)])
+def test_a_loss_says_whether_the_records_arrived(send_s: float, commit_s: float, arrived: bool) -> None:
+    """Then they are not sent again."""
+
+    @on_virtual_time
+    async def scenario() -> None:
+        wire = Wire(send_s, commit_s)
+        made = await outbox(wire)
+        await made.send([OUTCOME], Progress(1))
+        wire.breaks = "offset" if arrived else "records"
+        with pytest.raises(Lost) as lost:
+            await made.send([OUTCOME], Progress(2))
+        assert lost.value.arrived is arrived
+
+    scenario()
+
+
+@on_virtual_time
+async def test_a_partition_is_shown_to_be_ours_by_a_commit_that_changes_nothing() -> None:
+    wire = Wire()
+    made = await outbox(wire)
+    await made.confirm(Progress(7))
+    assert wire.committed == [7]
+    wire._fails = [CommitFailedError()]
+    with pytest.raises(Lost):
+        await made.confirm(Progress(7))
 
 
 @on_virtual_time

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bisupervised.streams.sandbox.kafka_jars import KafkaRelease
-from support.pipeline import Outcome, Pipeline, Sent, mixed, remote_and_pipeline, tally
+from support.pipeline import Outcome, Pipeline, Sent, mixed, out_of_order, remote_and_pipeline, tally
 from versions.brokers import BUILD, VersionedBroker, number_of
 
 #: newest patch of each line
@@ -150,22 +150,6 @@ def count(found: Found, sent: list[Sent], outcomes: list[Outcome]) -> None:
     counted = tally(sent, outcomes)
     found.lost, found.twice = len(counted.lost) + len(counted.foreign), len(counted.duplicated)
     found.out_of_order = out_of_order(outcomes)
-
-
-def out_of_order(outcomes: Sequence[Outcome]) -> int:
-    """First outcomes that come after a later one of their key, by writer and partition."""
-    last: dict[tuple[object, ...], int] = {}
-    seen: set[tuple[int, int]] = set()
-    wrong = 0
-    for outcome in outcomes:
-        if outcome.place in seen:
-            continue
-        seen.add(outcome.place)
-        writer = outcome.result.answered_by if outcome.result is not None else getattr(outcome.facts, "agent", "")
-        stream = (writer, outcome.topic, outcome.record.partition, outcome.record.key)
-        wrong += outcome.place[1] < last.get(stream, -1)
-        last[stream] = max(outcome.place[1], last.get(stream, -1))
-    return wrong
 
 
 def row(trial: Trial, found: Found) -> str:

@@ -62,6 +62,9 @@ class Outbox(ABC):
         self.records += len(outcomes)
         return committed
 
+    async def confirm(self, stored: Progress) -> None:  # noqa: B027  # nothing is to be done exactly once
+        """Show that the partition is still ours, where `open` does not: commit what is committed. Raises as `send`."""
+
     @property
     def used_before(self) -> bool:
         """Somebody committed for this partition before, so an offset must be there. False where it cannot be known."""
@@ -138,23 +141,37 @@ class AtLeastOnce(Outbox):
         self._consumer = consumer
         self.sender = IdempotentSender(policy, router.limits_by_topic, source.topic, router.own_ms)
         self._owed: Progress | None = None  # acknowledged, and not committed
+        self._arrived = False  # the records of the last send were acknowledged
 
     async def open(self) -> None:
         """Start a producer. What was acknowledged and not committed is forgotten: who sent it may send it again."""
         self._owed = None
         await super().open()
 
+    async def confirm(self, stored: Progress) -> None:
+        """The group takes no commit of who lost the partition. What was sent is sent again only after this."""
+        async with self.sender.watched():
+            await self._commit(stored)
+
     async def _transact(self, outcomes: Sequence[Outgoing], progress: Progress) -> Progress | None:
         _ = self.sender.producer  # without one nothing is committed either
         due, self._owed = (self._owed, progress) if outcomes else (progress, None)
-        async with self.sender.watched():
-            # both to their end, whatever becomes of the other: nothing is on the way when it is asked what is stored
-            deliver = self.sender.deliver(outcomes, self._places(outcomes))
-            ends = await asyncio.gather(deliver, self._commit(due), return_exceptions=True)
-            for error in ends:
-                if isinstance(error, BaseException):
-                    raise error
+        self._arrived = False
+        try:
+            async with self.sender.watched():
+                # both to their end, whatever becomes of the other: nothing is on the way when what is stored is asked
+                ends = await asyncio.gather(self._deliver(outcomes), self._commit(due), return_exceptions=True)
+                for error in ends:
+                    if isinstance(error, BaseException):
+                        raise error
+        except Lost as lost:
+            lost.arrived = self._arrived
+            raise
         return due
+
+    async def _deliver(self, outcomes: Sequence[Outgoing]) -> None:
+        await self.sender.deliver(outcomes, self._places(outcomes))
+        self._arrived = True
 
     async def _commit(self, progress: Progress | None) -> None:
         if progress is not None:
