@@ -242,6 +242,9 @@ class Outbox:
         self.transactions += 1
         return committed
 
+    async def confirm(self, stored: Progress) -> None:
+        await self.broker.confirm(stored)
+
     def discard(self) -> None:
         self.broker.discard()
 
