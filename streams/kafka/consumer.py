@@ -1,15 +1,88 @@
-"""What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once."""
+"""What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once.
+
+And how its group gives partitions out: as the client does by itself, and words of former owners with them.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.group import LeaveGroupRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from aiokafka import AIOKafkaConsumer
+
+#: before the words in what members send each other beside the protocol: what begins otherwise is not ours
+_OURS = b"bisupervised 1 "
+
+
+class Dealing(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
+    """Gives partitions out as the client's own assignor of this name does, so that a group may hold both.
+
+    A member that joins says what its former partitions' next owners are to hear. Whoever leads the group passes it on.
+    A leader or a member of a version without words ignores them: it does not read what stands beside the protocol.
+    """
+
+    def __init__(
+        self,
+        says: Callable[[], Mapping[TopicPartition, object]],
+        hears: Callable[[Mapping[TopicPartition, object]], None],
+    ) -> None:
+        """`says` is asked at each join; `hears` is told before the partitions that it speaks of are assigned."""
+        self._says = says
+        self._hears = hears
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        """What this member says as it joins."""
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), _written(self._says()))
+
+    def assign(
+        self,
+        cluster: Any,  # noqa: ANN401  # as above
+        members: Mapping[str, ConsumerProtocolMemberMetadata],
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """What each member gets, and what was said of it."""
+        said: dict[TopicPartition, list[object]] = {}
+        for member in members.values():
+            for place, words in _read(member.user_data).items():
+                said.setdefault(place, []).extend(words)
+        return {name: _told(dealt, said) for name, dealt in super().assign(cluster, members).items()}
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        """What was said of the partitions that this member gets."""
+        self._hears(_read(assignment.user_data))
+
+
+def _told(
+    dealt: ConsumerProtocolMemberAssignment, said: Mapping[TopicPartition, list[object]]
+) -> ConsumerProtocolMemberAssignment:
+    words = {place: said[place] for place in dealt.partitions() if place in said}
+    return ConsumerProtocolMemberAssignment(dealt.version, dealt.assignment, _written(words))
+
+
+def _written(words: Mapping[TopicPartition, object]) -> bytes:
+    """Nothing, where there is nothing to say."""
+    told = [(place.topic, place.partition, said) for place, said in words.items()]
+    return _OURS + msgspec.json.encode(told) if told else b""
+
+
+def _read(told: bytes | None) -> dict[TopicPartition, list[object]]:
+    """The other way round. What cannot be read was said by nobody."""
+    if not told or not told.startswith(_OURS):
+        return {}
+    try:
+        found = msgspec.json.decode(told[len(_OURS) :], type=list[tuple[str, int, list[object]]])
+    except msgspec.MsgspecError:
+        return {}
+    return {TopicPartition(topic, number): words for topic, number, words in found}
 
 
 def wait_at_broker(consumer: AIOKafkaConsumer, milliseconds: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ..kafka.client import client_of
+from ..kafka.consumer import Dealing
 from ..kafka.records import fetch_lean
 from ..kafka.requests import high_watermarks
 from .policy import PlanePolicy
@@ -32,8 +33,8 @@ class KafkaClients:
         self._consumer: AIOKafkaConsumer | None = None
         self.coordinator = Coordinator(policy.outbox.connection, policy.outbox.group)
 
-    def make_consumer(self) -> AIOKafkaConsumer:
-        """The consumer of this plane. Called once, in a running event loop."""
+    def make_consumer(self, dealing: Dealing) -> AIOKafkaConsumer:
+        """The consumer of this plane; `dealing` gives partitions out. Called once, in a running event loop."""
         policy = self._policy
         fetch_lean(policy.partition.window.bytes)
         self._consumer = AIOKafkaConsumer(
@@ -48,6 +49,7 @@ class KafkaClients:
             request_timeout_ms=int(policy.request_timeout_s * 1000),
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_poll_records=policy.fetch_records,
+            partition_assignment_strategy=(dealing,),
         )
         return self._consumer
 

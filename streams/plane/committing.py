@@ -22,6 +22,7 @@ from .sending.companions import Accompanying, Companion
 from .sending.outbox import Outbox
 from .standing import name_of
 from .taking_over import PartitionStopped, TakingOver
+from .window.acquittal import Word
 from .window.marks import Progress
 from .window.slots import Plan
 from .window.window import Window
@@ -58,6 +59,11 @@ class Committing:
     def owes(self) -> bool:
         """Something was sent that waits for the next send to be committed, too."""
         return bool(self._sent)
+
+    @property
+    def words(self) -> list[Word]:
+        """What to say of the window where it could not be closed."""
+        return self.window.words(self._sent)
 
     async def flush(self, *, last: bool = False) -> bool:
         """One send, if there is anything to say. False when what is committed is no longer ours, or is not known.

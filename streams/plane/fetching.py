@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from ..kafka.consumer import check_client, leave_group, refresh_metadata, wait_at_broker
+from ..kafka.consumer import Dealing, check_client, leave_group, refresh_metadata, wait_at_broker
 from ..kafka.decompressing import BatchTooLarge
 from ..kafka.errors import Lost
 from ..kafka.records import read_any_header
@@ -60,9 +60,9 @@ class Fetching:
         self._relieving = False  # a partition is not fetched for that is to be soon
         self._counted = 0  # partitions of the topic, as the client said last
 
-    async def start(self, listener: ConsumerRebalanceListener) -> None:
-        """Join the group; `listener` hears of rebalances. Raises `KafkaError`."""
-        consumer = self._clients.make_consumer()
+    async def start(self, listener: ConsumerRebalanceListener, dealing: Dealing) -> None:
+        """Join the group; `listener` hears of rebalances, `dealing` gives partitions out. Raises `KafkaError`."""
+        consumer = self._clients.make_consumer(dealing)
         await consumer.start()
         self._consumer = consumer  # only now may it be asked where partitions end
         consumer.subscribe([self._policy.topic], listener=listener)

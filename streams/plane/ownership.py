@@ -17,6 +17,7 @@ from .policy import PlanePolicy
 from .ports import AgentPort, Clients, PlanePort
 from .sending.outbox import Outbox
 from .standing import Counters, name_of
+from .window.acquittal import Word, words_from
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Ownership(Mapping[TopicPartition, Partition]):
         self._clock = clock
         self._draining = Draining(policy.partition.drain_s)
         self._owned: dict[TopicPartition, _Owned] = {}
+        self._past: dict[TopicPartition, Partition] = {}  # of this member, until it has joined again
+        self._heard: dict[TopicPartition, list[Word]] = {}  # of the partitions that it is given
         self._closing: set[asyncio.Task[None]] = set()
 
     def __getitem__(self, tp: TopicPartition) -> Partition:
@@ -72,13 +75,24 @@ class Ownership(Mapping[TopicPartition, Partition]):
             self._owned[tp].task.cancel()
             self._forget(self._owned[tp])
         outbox, coordinator = self._clients.make_outbox(tp), self._clients.coordinator
-        policy, agent = self._policy.partition, self._agent
+        policy, agent, heard = self._policy.partition, self._agent, self._heard.pop(tp, ())
         partition = Partition(
-            tp, policy, outbox, coordinator, agent.substitute, agent.companions, self._plane, self._clock
+            tp, policy, outbox, coordinator, agent.substitute, agent.companions, self._plane, self._clock, heard
         )
         task = begin(partition.run(), f"{self._policy.name} {tp.topic}-{tp.partition}", self._plane.failed)
         self._owned[tp] = _Owned(partition, outbox, task)
         self._handing_out.add(partition)
+
+    def says(self) -> dict[TopicPartition, list[Word]]:
+        """What this member tells its group of partitions that it had, as it joins again: who gets them hears it."""
+        return {tp: words for tp, partition in self._past.items() if (words := partition.words)}
+
+    def hears(self, told: Mapping[TopicPartition, object]) -> None:
+        """What was told of the partitions that this member gets now. It also knows what it said itself."""
+        self._heard = {tp: words_from(said) for tp, said in told.items()}
+        for tp, words in self.says().items():
+            self._heard.setdefault(tp, []).extend(words)
+        self._past.clear()
 
     async def release(self, tps: Collection[TopicPartition]) -> None:
         """Drain and let go. Ends by the drain deadline, the last transaction and the closing, whatever happens."""
@@ -110,6 +124,7 @@ class Ownership(Mapping[TopicPartition, Partition]):
         if self._owned.get(partition.tp) is not owned:
             return  # a stop and a rebalance let go of it at once
         del self._owned[partition.tp]
+        self._past[partition.tp] = partition
         self._handing_out.remove(partition)
         self._count(owned)
         if partition.abandoned:

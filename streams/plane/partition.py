@@ -31,8 +31,9 @@ from .sending.outbox import Outbox
 from .standing import Standing, name_of
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
+from .window.acquittal import Word, deserved, word_of
 from .window.caution import Caution, CautionPolicy
-from .window.marks import MarksError
+from .window.marks import MarksError, Progress
 from .window.slots import Lease, Plan
 from .window.window import NoWindow, Window, WindowPolicy
 
@@ -75,7 +76,9 @@ class Partition:
         companions: Companions | None,
         plane: PlanePort,
         clock: Callable[[], float],
+        heard: Iterable[Word] = (),
     ) -> None:
+        """`heard`: the words of its former owners."""
         self.tp = tp
         self.state = State.ACQUIRING
         self.stopped: str | None = None  #: why it cannot go on, None while it can
@@ -90,6 +93,7 @@ class Partition:
         self._pacing = Pacing(policy.pacing, clock())
         self._taking_over = TakingOver(tp, outbox, coordinator, plane, clock, policy.missing_s, policy.begin_anew)
         self._committing = self._commits(NoWindow(policy.window))
+        self._heard = list(heard)
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
 
     def __repr__(self) -> str:
@@ -167,6 +171,13 @@ class Partition:
             return Standing(topic, number, shown, None, position, self.unfinished, None, sent)
         oldest_ms = self._plane.requested_ms(oldest)
         return Standing(topic, number, shown, None, position, self.unfinished, oldest_ms, sent, oldest.timestamp)
+
+    @property
+    def words(self) -> list[Word]:
+        """What to say of it, after its end, to its next owner. Nothing while a record of it may still be tried."""
+        if not self._policy.caution.enabled or self.held:
+            return []
+        return self._heard if self.position is None else self._committing.words
 
     # told by the plane
 
@@ -283,8 +294,17 @@ class Partition:
         while await self._acquire():
             if await self._serve(self._committing):
                 return
-            if self._window.closed:
+            if self._releasing:
+                await self._answered()
+            elif self._window.closed:
                 self._begin_anew()
+
+    async def _answered(self) -> None:
+        """What is tried may end, though its outcomes are lost: then the next owner need not suspect it."""
+        self._window.close()
+        while self._policy.caution.enabled and self.held and self._clock() < self._deadline:
+            await self._idle()
+            self._wake.clear()
 
     def _begin_anew(self) -> None:
         """Another owner went on from here: what this window knows is of the past."""
@@ -325,14 +345,25 @@ class Partition:
 
     async def _begun(self) -> Window:
         start = await self._taking_over.begin()
-        caution = Caution(self._policy.caution, start.phase)
+        caution = self._caution(start)
         window = Window(self._policy.window, start, caution, self._give_up)
         # what the first producer of all leaves is no death: nothing has been handed out
         opening = Plan([], window.progress("c" if self._outbox.first else None))
+        self._heard.append(word_of(opening.progress, caution.deserved_phase))  # should its answer be lost
         await self._outbox.send([], opening.progress)
+        self._heard.clear()
         window.committed(opening)
         self._taking_over.committed(opening.progress.offset)
         return window
+
+    def _caution(self, start: Progress) -> Caution:
+        """How careful to be after the former owner, which may have sent word that it lives."""
+        policy, phase = self._policy.caution, deserved(self._heard, start)
+        if phase is None or not policy.enabled:
+            return Caution(policy, start.phase)
+        text = "%s: what its former owner left is no death: phase %s counts as %s"
+        log.info(text, name_of(self.tp), start.phase, phase, extra={"action": "suspicion_lifted"})
+        return Caution(policy, phase, acquitted=phase == "c")
 
     def _give_up(self, record: Incoming) -> Outgoing:
         log.error("%s offset %d is given up", name_of(self.tp), record.offset, extra={"action": "record_given_up"})

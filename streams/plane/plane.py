@@ -32,6 +32,7 @@ from aiokafka.errors import KafkaError
 
 from ...agents.tasks import begin
 from ...schemas.records import Incoming, Outgoing
+from ..kafka.consumer import Dealing
 from ..kafka.errors import denial
 from .fetching import Fetching
 from .handing_out import HandingOut
@@ -82,7 +83,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """Consume until `stop`. Raises what cannot be mended here, for the worker to end on."""
         self._crash = asyncio.get_running_loop().create_future()
         self._inbox.on_taken = self.pump
-        await self._fetching.start(self)
+        await self._fetching.start(self, Dealing(self._owned.says, self._owned.hears))
         polling = begin(self._poll(), f"fetching for {self.policy.name}", self.failed)
         try:
             await asyncio.wait({polling, self._crash}, return_when=asyncio.FIRST_COMPLETED)

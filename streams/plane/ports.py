@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from aiokafka import TopicPartition
 
 from ...schemas.records import Incoming, Outgoing
+from ..kafka.consumer import Dealing
 from .sending.companions import Companions
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
@@ -130,8 +131,8 @@ class Clients(Protocol):
     def coordinator(self) -> Coordination:
         """Tells what the group has committed."""
 
-    def make_consumer(self) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types
-        """The consumer of this plane. Called once, in a running event loop."""
+    def make_consumer(self, dealing: Dealing) -> Any:  # noqa: ANN401  # AIOKafkaConsumer, which has no types
+        """The consumer of this plane; `dealing` gives partitions out. Called once, in a running event loop."""
 
     async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Where these partitions end, with what is not committed yet. Raises `KafkaError`."""

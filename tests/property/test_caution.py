@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from bisupervised.streams.plane.window.acquittal import Word, deserved
 from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
 from bisupervised.streams.plane.window.marks import Progress, decode
 from bisupervised.streams.plane.window.slots import Lease, Plan
@@ -39,10 +40,17 @@ class World:
     alone: Counter[int] = field(default_factory=Counter)  # deaths while this record was the only one out
     suspected: Counter[int] = field(default_factory=Counter)  # deaths in phase 'a' with this one at the watermark
     in_flight: int = 2
+    words: list[Word] = field(default_factory=list)  # that the next owner hears
 
-    def live(self, steps: int | None = None) -> bool:
-        """One owner's life, cut after so many steps. True when it ends well, with all done."""
-        window = Window(window_policy(), self.stored, Caution(self.policy, self.stored.phase), given_up)
+    def live(self, steps: int | None = None, *, loses: bool = False) -> bool:
+        """One owner's life, cut after so many steps. True when it ends well, with all done.
+
+        `loses`: it does not die there, but loses the partition, and sends word when its model has answered.
+        """
+        instead = deserved(self.words, self.stored)
+        caution = Caution(self.policy, instead or self.stored.phase, acquitted=instead == "c")
+        window = Window(window_policy(), self.stored, caution, given_up)
+        self.words = [word for word in self.words if word.phase == "n"]  # these may come late, and again
         self.commit(window, Plan([], window.progress()))
         window.add(log(*range(window.position, self.size)))
         leases: list[Lease] = []
@@ -63,8 +71,14 @@ class World:
             if not window.unfinished:
                 self.stored = window.closing(Plan([], window.progress())).progress
                 return True
-        self.died(window)
+        if loses and not any(self.killing(lease) for lease in leases):
+            self.words += window.words([])
+        else:
+            self.died(window)
         return False
+
+    def killing(self, lease: Lease) -> bool:
+        return not self.killers.isdisjoint(slot.offset for slot in lease.slots)
 
     def tried(self, leases: list[Lease], window: Window) -> bool:
         """The oldest batch goes through the model. False when it does not survive that."""
@@ -125,6 +139,33 @@ def test_deaths_for_other_reasons_give_nothing_up_early(world: World, lives: lis
     assert world.killers <= world.given_up
     for offset in world.given_up:
         assert world.suspected[offset] >= world.policy.tries
+
+
+@given(worlds(), st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
+def test_words_of_the_living_neither_save_a_killer_nor_blame_the_innocent(
+    world: World, lives: list[tuple[int, bool]]
+) -> None:
+    for steps, dies in lives:
+        world.live(steps, loses=not dies)
+    deaths = 0
+    while not world.live():
+        deaths += 1
+        assert deaths <= len(world.killers) * most_deaths(world.policy) + 1, "dies for ever"
+    assert set(world.outcomes) == set(range(world.size))
+    assert world.killers <= world.given_up
+    for offset in world.given_up:
+        assert world.suspected[offset] >= world.policy.tries
+
+
+@given(worlds(), st.lists(st.integers(0, 4), min_size=4, max_size=20))
+def test_where_nobody_dies_nothing_is_given_up_however_often_sessions_are_lost(world: World, lives: list[int]) -> None:
+    """Without words, one that was tried alone at each loss would be."""
+    world.killers = frozenset()
+    for steps in lives:
+        world.live(steps, loses=True)
+    assert world.live()
+    assert world.given_up == set()
+    assert set(world.outcomes) == set(range(world.size))
 
 
 @given(POLICIES, st.sampled_from(("c", "n", "b", "B", "a0", "a1", "a2", "a9")))

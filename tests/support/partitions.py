@@ -14,6 +14,7 @@ from bisupervised.streams.kafka.errors import Lost, RecordsRefused
 from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
+from bisupervised.streams.plane.window.acquittal import Word
 from bisupervised.streams.plane.window.caution import CautionPolicy
 from bisupervised.streams.plane.window.marks import Progress, decode
 from bisupervised.streams.plane.window.slots import Lease
@@ -191,10 +192,11 @@ class Owner:
         outbox: Any = None,
         tp: TopicPartition = TP,
         worked: bool = False,
+        heard: Sequence[Word] = (),
         **policy: Any,
     ) -> None:
         """`broker`: who tells what is committed, a `ScriptedBroker` mostly, and the `outbox` where that is no other.
-        `worked`: outcomes tell that somebody worked before.
+        `worked`: outcomes tell that somebody worked before. `heard`: words of former owners.
         """
         loop = asyncio.get_running_loop()
         self.broker = broker
@@ -206,7 +208,15 @@ class Owner:
         self.told: list[bytes | None] = []  #: values of the outcomes that it was told are committed
         companions = policy.pop("companions", None)
         self.partition = Partition(
-            tp, partition_policy(**policy), outbox or broker, broker, Substitutes(), companions, self, loop.time
+            tp,
+            partition_policy(**policy),
+            outbox or broker,
+            broker,
+            Substitutes(),
+            companions,
+            self,
+            loop.time,
+            heard,
         )
         self.task = asyncio.create_task(self.partition.run())
 

@@ -298,7 +298,7 @@ class FakeClients:
         self._world = world
         self.coordinator = world.coordinator
 
-    def make_consumer(self) -> Any:
+    def make_consumer(self, dealing: Any) -> Any:
         return self._world.consumer
 
     async def high_watermarks(self, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:

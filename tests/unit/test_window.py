@@ -221,7 +221,7 @@ def test_what_comes_for_a_closed_window_is_discarded(clock: Clock) -> None:
     assert window.close() == 2
     resolve(answered)
     fail(released, clock)
-    assert (window.ready, window.held, window.pending, window.faults, window.discarded) == (0, 2, 0, 0, 2)
+    assert (window.ready, window.held, window.pending, window.faults, window.discarded) == (0, 0, 0, 0, 2)
     assert window.take(1, clock()) is None
 
 

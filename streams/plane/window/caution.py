@@ -14,6 +14,8 @@ A batch is **armed** before it is tried: the phase that will be blamed is commit
 death. Only one batch of a whole plane is armed at a time and nothing else is in flight with it, so nobody is blamed
 for a neighbour. Phases `b` and `a` last as long as a record the former owner may have held can still come.
 
+An owner that could not close its partition and lives says so, and the next one begins from what it says (`acquittal.py`).
+
 Most suspects are innocent: a lost session or a broker's trouble leaves the same phase as a death. So when some records
 have passed alone, two are tried together, then four, and so on. A death in such a batch is a death in a batch (`B`):
 the next owner begins with single records where that batch began, so a guilty one is reached by halving.
@@ -38,8 +40,10 @@ class CautionPolicy:
 class Caution:
     """The phase of one partition's owner. State only: the window asks, the partition commits, the plane takes turns."""
 
-    def __init__(self, policy: CautionPolicy, inherited: str = "c") -> None:
+    def __init__(self, policy: CautionPolicy, inherited: str = "c", *, acquitted: bool = False) -> None:
+        """`acquitted`: what was stored means a death, and the former owner's word says `c` (`acquittal.py`)."""
         self._policy = policy
+        self._acquitted = acquitted
         self._phase = "n"
         self._tries = 0
         self._left = 0
@@ -50,7 +54,9 @@ class Caution:
             self._inherit(inherited)
 
     def _inherit(self, phase: str) -> None:
-        if phase in ("n", "b"):
+        if self._acquitted:
+            self._phase, self._left = "b", 1  # one batch: what is stored becomes calm by records only
+        elif phase in ("n", "b"):
             self._phase, self._left = "b", self._policy.suspects
         elif phase != "c":
             self._phase, self._left = "a", self._policy.batch
@@ -87,6 +93,11 @@ class Caution:
         tries = self._tries - 1 if self.armed else self._tries
         return self._named(self._phase, tries) if self.careful else "c"
 
+    @property
+    def deserved_phase(self) -> str:
+        """What a word says that could not be left, or may not yet."""
+        return "c" if self._acquitted and not self.armed else self.closing_phase
+
     def phase_after(self, records: int) -> str:
         """What to write into a commit of so many outcomes.
 
@@ -105,7 +116,7 @@ class Caution:
         """So many outcomes are committed: their records were not the ones."""
         if not self.careful or not records:
             return
-        self.armed = False
+        self.armed = self._acquitted = False
         self._tries = 0
         self._left -= records
         self._alone -= records

@@ -26,7 +26,8 @@ _OVERHEAD_CHARS = 64
 #: offsets a bitmap in the metadata can cover; a window never spans more, so marks always fit
 SPAN = (METADATA_CHARS - _OVERHEAD_CHARS) // 4 * 3 * 8
 _VERSION = "1"
-_PHASE = re.compile(r"[cnbB]|a[0-9]{1,9}")
+#: how a phase is written
+PHASE = re.compile(r"[cnbB]|a[0-9]{1,9}")
 
 
 class MarksError(ValueError):
@@ -74,7 +75,7 @@ def decode(offset: int, metadata: str | None) -> Progress:
         raise MarksError(f"the metadata {metadata[:40]!r} of the committed offset is not ours") from error
     if version != _VERSION:
         raise MarksError(f"the metadata of the committed offset is of version {version!r}; this worker reads 1")
-    if not _PHASE.fullmatch(phase):
+    if not PHASE.fullmatch(phase):
         raise MarksError(f"the metadata of the committed offset names the phase {phase!r}, which is not ours")
     return Progress(offset, frozenset(_places(bits, offset)), phase, topic_id, born)
 

@@ -31,8 +31,8 @@ class Lessor(Protocol):
     """Who gives leases: a window."""
 
     closed: bool
-    discarded: int
 
+    def discard(self, records: int, *, held: bool) -> None: ...
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None: ...
     def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None: ...
 
@@ -75,7 +75,7 @@ class Lease:
         first, self.ended = not self.ended, True
         if first and not self._window.closed:
             return True
-        self._window.discarded += len(self.slots)
+        self._window.discard(len(self.slots), held=first)
         return False
 
 

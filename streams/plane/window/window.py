@@ -20,6 +20,7 @@ from itertools import islice, takewhile
 from typing import Literal
 
 from ....schemas.records import Incoming, Outgoing
+from .acquittal import Word, word_of
 from .caution import Caution, CautionPolicy
 from .key_order import KeyOrder
 from .marks import SPAN, Progress
@@ -373,6 +374,19 @@ class Window:
             slot.state = ANSWERED
         self._finished -= len(plan.slots)
         self._ready[:0] = plan.slots
+
+    def discard(self, records: int, *, held: bool) -> None:
+        """So many outcomes came that count no more; `held`: nobody holds their records from here on."""
+        self.discarded += records
+        self._held -= records if held else 0
+
+    def words(self, unsettled: Sequence[Plan]) -> list[Word]:
+        """What to say of this window where its last commits, the `unsettled` ones, may not be stored."""
+        deserved = self._caution.deserved_phase
+        said = [(self.committed_progress, deserved)]
+        said += [(plan.progress, deserved) for plan in unsettled if not plan.slots]
+        said += [(plan.progress, "c") for plan in unsettled if plan.slots and plan.progress.phase == "n"]
+        return [word_of(progress, phase) for progress, phase in said]
 
     def close(self) -> int:
         """End every lease. Returns how many records are abandoned without an outcome."""
