@@ -361,8 +361,9 @@ class Partition:
         policy, phase = self._policy.caution, deserved(self._heard, start)
         if phase is None or not policy.enabled:
             return Caution(policy, start.phase)
-        text = "%s: what its former owner left is no death: phase %s counts as %s"
-        log.info(text, name_of(self.tp), start.phase, phase, extra={"action": "suspicion_lifted"})
+        facts = {"action": "suspicion_lifted", "topic": self.tp.topic, "partition": self.tp.partition}
+        text = "%s: its former owner lives: phase %s counts as %s"
+        log.info(text, name_of(self.tp), start.phase, phase, extra=facts)
         return Caution(policy, phase, acquitted=phase == "c")
 
     def _give_up(self, record: Incoming) -> Outgoing:

@@ -14,7 +14,7 @@ A batch is **armed** before it is tried: the phase that will be blamed is commit
 death. Only one batch of a whole plane is armed at a time and nothing else is in flight with it, so nobody is blamed
 for a neighbour. Phases `b` and `a` last as long as a record the former owner may have held can still come.
 
-An owner that could not close its partition and lives says so, and the next one begins from what it says (`acquittal.py`).
+An owner that could not close its partition and lives says so, and the next one begins from its word (`acquittal.py`).
 
 Most suspects are innocent: a lost session or a broker's trouble leaves the same phase as a death. So when some records
 have passed alone, two are tried together, then four, and so on. A death in such a batch is a death in a batch (`B`):
