@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 PORTS = 20
 _STATIC = {
     "/": ("index.html", "text/html"),
+    "/base.css": ("base.css", "text/css"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/draw.js": ("draw.js", "text/javascript"),

@@ -61,6 +61,7 @@ async def test_only_these_paths_are_served() -> None:
         for path in (
             "/",
             "/page.js",
+            "/base.css",
             "/page.css",
             "/draw.js",
             "/icon.svg",
