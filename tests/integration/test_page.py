@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.streams.sandbox.broker import Broker
-from support.browser import chromium, console_errors, look, missing, required
+from support.browser import chromium, console_errors, look, missing, poor_contrast, required
 from support.pipeline import Pipeline, Sent, Worker, mixed, remote_and_pipeline, request, wait_until
 from support.views import BUDGET
 
@@ -156,37 +156,8 @@ def test_it_fits_every_screen_without_an_error(shown: Shown, width: int, dark: b
     assert shown.run("return document.documentElement.scrollWidth") == width, "nothing is wider than the screen"
     kind = "narrow" if width == PHONE else "wide"
     assert shown.run(f"return document.querySelector('#flow .{kind}').getBoundingClientRect().width") > width / 2
-    assert poor_contrast(shown) == []
+    assert poor_contrast(shown.browser) == []
     assert console_errors(shown.browser) == []
-
-
-def poor_contrast(shown: Shown) -> list[str]:
-    """Texts whose contrast with their ground is below 4.5, as WCAG's AA asks."""
-    found: list[str] = shown.run(
-        """
-        const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-        const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-          .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-          .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
-        const ground = (element) => {
-          for (let at = element; at; at = at.parentElement) {
-            const colour = rgb(getComputedStyle(at).backgroundColor);
-            if (colour.length < 4 || colour[3] > 0) return colour;
-          }
-          return [255, 255, 255];
-        };
-        const poor = [];
-        for (const element of document.querySelectorAll('body *:not(svg *):not(script)')) {
-          const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-          if (!own || !element.checkVisibility()) continue;
-          const [one, other] = [light(rgb(getComputedStyle(element).color)), light(ground(element))];
-          const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-          if (contrast < 4.5) poor.push(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
-        }
-        return [...new Set(poor)];
-        """
-    )
-    return found
 
 
 def test_a_screen_reader_finds_its_way(shown: Shown) -> None:

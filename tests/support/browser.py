@@ -83,6 +83,35 @@ def console_errors(browser: webdriver.Chrome) -> list[str]:
     return [str(entry["message"]) for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
 
+def poor_contrast(browser: webdriver.Chrome) -> list[str]:
+    """Texts whose contrast with their ground is below 4.5, as WCAG's AA asks."""
+    found: list[str] = browser.execute_script(
+        """
+        const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+        const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+          .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+          .reduce((sum, v, at) => sum + v * [0.2126, 0.7152, 0.0722][at], 0);
+        const ground = (element) => {
+          for (let at = element; at; at = at.parentElement) {
+            const colour = rgb(getComputedStyle(at).backgroundColor);
+            if (colour.length < 4 || colour[3] > 0) return colour;
+          }
+          return [255, 255, 255];
+        };
+        const poor = [];
+        for (const element of document.querySelectorAll('body *:not(svg *):not(script)')) {
+          const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+          if (!own || !element.checkVisibility()) continue;
+          const [one, other] = [light(rgb(getComputedStyle(element).color)), light(ground(element))];
+          const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+          if (contrast < 4.5) poor.push(`${element.className || element.tagName}: ${contrast.toFixed(2)}`);
+        }
+        return [...new Set(poor)];
+        """
+    )
+    return found
+
+
 def screenshot(browser: webdriver.Chrome, path: Path) -> None:
     """The whole page, however long."""
     height = int(browser.execute_script("return document.documentElement.scrollHeight"))
