@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from .markup import share, shortened, text
@@ -66,8 +67,11 @@ def _rows(up: Callable[[float], float], least: float) -> str:
 
 
 def _columns(low: float, high: float, name: str) -> str:
-    places = [(low + (high - low) * step / 5, _LEFT + (_RIGHT - _LEFT) * step / 5) for step in range(6)]
-    marks = "".join(_text(x, _BOTTOM + 18, f"{score:.2g}", "middle") for score, x in places)
+    size = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next(times * size for times in (1, 2, 5, 10) if times * size >= (high - low) / 6)
+    scores = [step * at for at in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    places = [(score, _LEFT + (_RIGHT - _LEFT) * (score - low) / (high - low)) for score in scores]
+    marks = "".join(_text(x, _BOTTOM + 18, f"{score:.6g}", "middle") for score, x in places)
     return marks + _text((_LEFT + _RIGHT) / 2, _BOTTOM + 37, name, "middle")
 
 

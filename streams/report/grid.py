@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from ...agents.supervision.curve import cutoffs
 from ...agents.supervision.recording import Recording
 from ...agents.supervision.supervisor import Supervisor
+from .intervals import interval
 from .material import Pair
 
 Counts = NDArray[np.intp]
@@ -29,8 +29,6 @@ Floats = NDArray[np.float64]
 
 #: places of the first threshold along the curve, and of the second, beside the pairs that must be among them
 _FIRST, _SECOND = 201, 81
-#: probability that the band around the curve holds its accuracy, at one place
-_CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +55,7 @@ class Grid:
 
     def band(self) -> tuple[Floats, Floats]:
         """(i,) each: the exact 90 % interval of the accuracy when nothing is rejected."""
-        right = self.kept_right + self.deferred_right
-        tail = (1 - _CONFIDENCE) / 2
-        with np.errstate(invalid="ignore"):  # where none or all are right, one end is set below
-            low = beta.ppf(tail, right, self.n - right + 1)
-            high = beta.ppf(1 - tail, right + 1, self.n - right)
-        return np.where(right > 0, low, 0.0), np.where(right < self.n, high, 1.0)
+        return interval(self.kept_right + self.deferred_right, self.n)
 
     def as_json(self) -> dict[str, Any]:
         """The document that the page looks things up in."""

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+import orjson
+
 #: characters that would act instead of being shown: control characters but line breaks, and those that change direction
 _ACTING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -20,6 +22,16 @@ def foreign(value: object) -> str:
     return f"<bdi>{text(value)}</bdi>"
 
 
+def as_text(value: object) -> str:
+    """A text as it is, and any other JSON value as JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    except orjson.JSONEncodeError:  # bytes of an image, say
+        return f"<{type(value).__name__}>"
+
+
 def shortened(text: str, most: int) -> str:
     """The beginning of a text longer than `most` characters, with an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
@@ -28,11 +40,6 @@ def shortened(text: str, most: int) -> str:
 def share(value: float | None, digits: int = 1) -> str:
     """A share as a percentage; no line breaks before its sign."""
     return "–" if value is None else f"{100 * value:.{digits}f}\u00a0%"
-
-
-def points(value: float | None) -> str:
-    """A difference, with its sign."""
-    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
 
 
 def table(caption: str, heads: Sequence[str], rows: Sequence[str], *, numbers_from: int = 1) -> str:

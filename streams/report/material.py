@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.supervision.recording import Recording
+from ...agents.supervision.thresholds import Rung
+
+#: the inputs with these ids, any JSON value each; those that are not known are left out
+Inputs = Callable[[Collection[str]], Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,35 +25,23 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """One step of the ladder."""
-
-    pair: Pair
-    error: float | None  #: share of wrong ones among the trusted answers, 0..1
-    remote_fraction: float | None  #: share of the inputs that is paid for, 0..1
-    acceptance: float | None  #: share of the inputs with a trusted answer, 0..1
-    certified: bool  #: whether it is the pair that the promise is about
-
-
-@dataclass(frozen=True, slots=True)
 class Promise:
-    """A rate that stays at or below a bound, or why it cannot be promised."""
+    """A rate that is wanted to stay at or below a bound."""
 
     kind: Literal["error", "false_positive_rate"]
     at_most: float  #: 0..1
-    confidence: float | None  #: probability that it holds; None where nothing is promised
-    refused: str = ""  #: why it cannot be promised; empty where it can
-    nearest: float | None = None  #: the nearest bound that can be
+    confidence: float | None  #: probability that it does, of all that is promised together; None where nothing is
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """Whether learned deferral was kept."""
+class Scores:
+    """The local scores that there were to choose from."""
 
-    kept: bool
-    reason: str
-    gain: float | None = None  #: of area under the curve, over the best free score
-    gain_lower: float | None = None  #: its lower 5 % quantile
+    areas: Mapping[str, float]  #: under the request-accuracy curve, by name
+    chosen: str  #: the one that judges
+    reason: str  #: why that one, of the free ones; empty where there was no choice
+    learned: bool  #: whether the learned one judges
+    learned_reason: str  #: why, or why not
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +58,15 @@ class Usage:
 class Answers:
     """What both models said about every recorded input, row by row."""
 
+    ids: tuple[str, ...]
     local: NDArray[np.bool_]  #: (n,), whether the local answer is right
     remote: NDArray[np.bool_]  #: (n,)
-    ids: tuple[str, ...]
+    local_scores: NDArray[np.float64]
+    remote_scores: NDArray[np.float64]
     truths: tuple[str, ...] | None = None
     local_said: tuple[str, ...] | None = None
     remote_said: tuple[str, ...] | None = None
-    local_scores: NDArray[np.float64] | None = None
-    remote_scores: NDArray[np.float64] | None = None
-    inputs: tuple[str, ...] | None = None  #: as text; None where neither the recording nor the labelled file has them
+    inputs: Inputs | None = None  #: None where neither the recording nor the labelled file has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +75,21 @@ class Material:
 
     name: str  #: what was fitted, such as the name of the labelled file
     facts: tuple[str, ...]  #: models, date, for the line below the name
-    unseen: Recording  #: the part that neither chose nor certified anything, as it is judged
-    chosen: Pair | None  #: None where no second threshold keeps the promise
-    local: float  #: the first threshold, also where there is no second
-    scores: tuple[str, str]  #: names of the local and the remote score
-    labels: dict[str, int]  #: labelled inputs by part
+    unseen: Recording  #: the part that decided nothing, as it is judged
+    chosen: Pair  #: where the handles stand at first
+    refused: str  #: why no second threshold keeps what is wanted; empty where one does
+    remote_score: str  #: name of the score that judges remote answers
+    labels: Mapping[str, int]  #: labelled inputs by part
     promises: tuple[Promise, ...]
-    candidates: dict[str, float | None]  #: area under the curve by local score
-    learned: Learned | None = None  #: None where it was not tried
-    notes: tuple[str, ...] = ()  #: what else the fit said
+    scores: Scores
+    answers: Answers
     rungs: tuple[Rung, ...] = ()
-    more_labels: int | None = None  #: that halve the distance between promised and measured
+    notes: tuple[str, ...] = ()  #: what else the fit said
+    more_labels: int | None = None  #: that would tell the rates twice as well
     usage: Usage = Usage()
-    answers: Answers | None = None
     toml: str = ""  #: the lines to paste; empty where there are no thresholds
 
     @property
     def certified(self) -> bool:
-        """Whether every promise is made."""
-        made = [not one.refused and one.confidence is not None for one in self.promises]
-        return self.chosen is not None and bool(made) and all(made)
+        """Whether what is wanted is promised."""
+        return not self.refused and all(one.confidence is not None for one in self.promises)

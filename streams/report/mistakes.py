@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .markup import shortened
+from .markup import as_text, shortened
 from .material import Answers
 
 #: rows of the table, examples of a row, and characters of an input and of an answer that are shown
@@ -16,12 +17,16 @@ _CLASSES, _EXAMPLES, _INPUT_CHARS, _ANSWER_CHARS = 12, 4, 600, 120
 _FREE_TEXT = 50
 
 
+#: the right answer that makes a row, None for several; how many they are; the rows of the recording
+_Group = tuple[str | None, int, NDArray[np.intp]]
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What one model answered."""
 
     answer: str | None  #: None where only its correctness is recorded
-    score: float | None
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Example:
     """An input that both models have wrong."""
 
     id: str
-    input: str | None  #: shortened
+    input: str  #: shortened
     truth: str | None
     local: Said
     remote: Said
@@ -53,14 +58,14 @@ def mistakes(answers: Answers) -> tuple[ClassMistakes, ...]:
     everything = np.arange(len(answers.local))
     classes = _classes(answers)
     if classes is None:
-        return (_row(answers, None, 1, everything),)
+        return _rows(answers, [(None, 1, everything)])
     both = ~answers.local & ~answers.remote
     ranked = sorted(classes, key=lambda name: (-int(both[classes[name]].sum()), -len(classes[name]), name))
     shown = ranked if len(ranked) <= _CLASSES else ranked[: _CLASSES - 1]
-    rows = [_row(answers, name, 1, classes[name]) for name in shown]
+    rows: list[_Group] = [(name, 1, classes[name]) for name in shown]
     if rest := ranked[len(shown) :]:
-        rows.append(_row(answers, None, len(rest), np.concatenate([classes[name] for name in rest])))
-    return tuple(rows)
+        rows.append((None, len(rest), np.concatenate([classes[name] for name in rest])))
+    return _rows(answers, rows)
 
 
 def _classes(answers: Answers) -> dict[str, NDArray[np.intp]] | None:
@@ -75,30 +80,45 @@ def _classes(answers: Answers) -> dict[str, NDArray[np.intp]] | None:
     return {name: np.asarray(found, dtype=np.intp) for name, found in rows.items()}
 
 
-def _row(answers: Answers, name: str | None, classes: int, rows: NDArray[np.intp]) -> ClassMistakes:
+def _rows(answers: Answers, groups: list[_Group]) -> tuple[ClassMistakes, ...]:
+    """The rows of these groups. Only the inputs that are shown are asked for: all of them may not fit into memory."""
+    surest = [_surest(answers, rows) for _, _, rows in groups]
+    wanted = [answers.ids[row] for rows in surest for row in rows]
+    inputs = answers.inputs(wanted) if answers.inputs is not None else {}
+    return tuple(_row(answers, group, shown, inputs) for group, shown in zip(groups, surest, strict=True))
+
+
+def _surest(answers: Answers, rows: NDArray[np.intp]) -> list[int]:
+    """Of what both have wrong, where the remote's score is highest: a threshold catches these last."""
+    both = rows[~answers.local[rows] & ~answers.remote[rows]]
+    found: list[int] = both[np.argsort(-answers.remote_scores[both], kind="stable")][:_EXAMPLES].tolist()
+    return found
+
+
+def _row(answers: Answers, group: _Group, shown: list[int], inputs: Mapping[str, object]) -> ClassMistakes:
+    name, classes, rows = group
     local, remote = ~answers.local[rows], ~answers.remote[rows]
-    both = rows[local & remote]
-    surest = both if answers.remote_scores is None else both[np.argsort(-answers.remote_scores[both], kind="stable")]
+    known = [row for row in shown if answers.ids[row] in inputs]
     return ClassMistakes(
         name=None if name is None else shortened(name, _ANSWER_CHARS),
         classes=classes,
         n=len(rows),
         local=int(local.sum()),
         remote=int(remote.sum()),
-        both=len(both),
-        examples=tuple(_example(answers, row) for row in surest[:_EXAMPLES].tolist()) if answers.inputs else (),
+        both=int((local & remote).sum()),
+        examples=tuple(_example(answers, row, inputs[answers.ids[row]]) for row in known),
     )
 
 
-def _example(answers: Answers, row: int) -> Example:
+def _example(answers: Answers, row: int, given: object) -> Example:
     return Example(
         id=answers.ids[row],
-        input=shortened(answers.inputs[row], _INPUT_CHARS) if answers.inputs else None,
+        input=shortened(as_text(given), _INPUT_CHARS),
         truth=shortened(answers.truths[row], _ANSWER_CHARS) if answers.truths else None,
         local=_said(answers.local_said, answers.local_scores, row),
         remote=_said(answers.remote_said, answers.remote_scores, row),
     )
 
 
-def _said(said: tuple[str, ...] | None, scores: NDArray[np.float64] | None, row: int) -> Said:
-    return Said(shortened(said[row], _ANSWER_CHARS) if said else None, None if scores is None else float(scores[row]))
+def _said(said: tuple[str, ...] | None, scores: NDArray[np.float64], row: int) -> Said:
+    return Said(shortened(said[row], _ANSWER_CHARS) if said else None, float(scores[row]))

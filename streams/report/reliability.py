@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from ...agents.supervision.recording import Side
+from .intervals import interval
 
 #: scores that claim to be the probability that the answer is right
 PROBABILITIES = frozenset({"max_softmax", "label_softmax", "joint"})
@@ -17,7 +17,6 @@ PROBABILITIES = frozenset({"max_softmax", "label_softmax", "joint"})
 _LEAST, _BINS = 20, 30
 #: bins whose mean scores lie nearer than this share of the whole range become one
 _APART = 0.05
-_TAIL = 0.05  #: of the interval of a bin, at each side
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +75,5 @@ def _edges(scores: NDArray[np.float64]) -> list[int]:
 
 def _bin(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> Bin:
     n, right = len(scores), int(correct.sum())
-    low = float(beta.ppf(_TAIL, right, n - right + 1)) if right else 0.0
-    high = float(beta.ppf(1 - _TAIL, right + 1, n - right)) if right < n else 1.0
+    low, high = map(float, interval(right, n))
     return Bin(n, float(scores.mean()), right / n, low, high)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...agents.supervision.evaluation import Evaluation
 from .diagrams import diagram
-from .markup import foreign, points, row, share, table, text
+from .intervals import interval
+from .markup import foreign, row, share, table, text
 from .material import Material, Promise
 from .mistakes import ClassMistakes, Example, Said, mistakes
 from .reliability import Reliability, reliability
@@ -19,55 +21,58 @@ def state(material: Material) -> str:
     return f'<p class="state" data-state="{word}"><span class="dot" aria-hidden="true"></span>{said}</p>'
 
 
-def promise(material: Material, measured: dict[str, float | None]) -> str:
-    """What is promised and how surely, how many labels that took, and the lines to paste."""
-    kept = "".join(_promise(one, measured[one.kind]) for one in material.promises)
-    notes = "".join(f"<p class='hint'>{text(note)}</p>" for note in material.notes)
+def promise(material: Material, measured: Evaluation) -> str:
+    """What is promised and how surely, the lines to paste, and how many labels that took."""
+    wanted = "".join(_promise(material, one, measured) for one in material.promises)
+    why = f'<p class="hint">{_sentence(material.refused)}</p>' if material.refused else ""
+    notes = "".join(f'<p class="hint">{_sentence(note)}</p>' for note in material.notes)
     card = (
         '<section class="card" aria-labelledby="promise-title"><h2 id="promise-title">What is promised</h2>'
-        f'<ul class="promise">{kept}</ul>{_labels(material)}{notes}</section>'
+        f'<div class="promise"><p>{_lead(material)}</p><ul>{wanted}</ul></div>{why}{notes}'
+        '<p class="hint">This is about events like the labelled ones. When your users, the season or a model changes, '
+        "label a new sample.</p></section>"
     )
-    return f'<div class="columns">{card}{_paste(material)}</div>'
+    return f'<div class="columns">{card}{_labels(material)}</div>{_paste(material)}'
 
 
-def _promise(one: Promise, measured: float | None) -> str:
-    bound = f"At most <b>{share(one.at_most)}</b> {_OF[one.kind]}"
-    seen = f"Measured on inputs that nothing was fitted on: {share(measured)}."
-    if one.refused:
-        nearest = "" if one.nearest is None else f" The nearest that can be promised is {share(one.nearest)}."
-        why = f"<small>{text(one.refused)}.{nearest}</small>"
-        return _line("refused", f"Not promised: at most {share(one.at_most)} {_OF[one.kind]}{why}")
-    if one.confidence is None:
-        return _line("refused", f"{bound} on what was seen: no promise.<small>{seen}</small>")
-    surely = f"with probability {share(one.confidence, 0)}"
-    return _line("kept", f"{bound}, {surely}.<small>{seen}</small>")
+def _lead(material: Material) -> str:
+    confidence = material.promises[0].confidence
+    if material.refused or confidence is None:
+        return "Nothing is promised. Wanted was:"
+    hold = ", both together" if len(material.promises) > 1 else ""
+    return f"With probability <b>{share(confidence, 0)}</b>{hold}:"
 
 
-def _line(kind: str, said: str) -> str:
-    return f'<li class="{kind}">{_TICK if kind == "kept" else _CROSS}<span>{said}</span></li>'
+def _promise(material: Material, one: Promise, measured: Evaluation) -> str:
+    said = f"at most <b>{share(one.at_most)}</b> {_OF[one.kind]}"
+    kind, sign = ("kept", _TICK) if material.certified else ("refused", _CROSS)
+    seen = "" if material.refused else f"<small>{_measured(one, measured)}</small>"
+    return f'<li class="{kind}">{sign}<span>{said}{seen}</span></li>'
 
 
-def _labels(material: Material) -> str:
-    total = sum(material.labels.values())
-    parts = ", ".join(f"{n:,} to {text(name)}" for name, n in material.labels.items())
-    more = ""
-    if material.more_labels is not None:
-        more = f" About <b>{material.more_labels:,} more</b> would halve the margin between promised and measured."
-    return (
-        f'<p class="labels">Made from <b>{total:,}</b> labels: {parts}.{more}</p>'
-        '<p class="hint">The promise is for events like these. When your users, the season or a model changes, label a '
-        "new sample.</p>"
-    )
+def _measured(one: Promise, measured: Evaluation) -> str:
+    wrong = measured.answered - measured.right, measured.answered
+    lost = measured.right_rejected, measured.right_rejected + measured.right
+    hits, n = wrong if one.kind == "error" else lost
+    if not n:
+        return "there was nothing to measure it on"
+    low, high = map(float, interval(hits, n))
+    return f"measured: {share(hits / n)}, {hits:,} of {n:,}; 90\u00a0% interval {share(low)} to {share(high)}"
+
+
+def _sentence(said: str) -> str:
+    """Somebody's remark as a sentence."""
+    told = said.strip().rstrip(".")
+    return f"{text(told[:1].upper() + told[1:])}."
 
 
 def _paste(material: Material) -> str:
     if not material.toml:
-        said = "<p class='hint'>There are no thresholds to paste: no second threshold keeps the promise.</p>"
+        said = '<p class="hint">There are no thresholds to paste: no second threshold keeps the promise.</p>'
     else:
         said = (
             f'<div class="paste"><pre id="toml" tabindex="0">{text(material.toml)}</pre>'
             '<button type="button" id="copy">Copy</button><span class="done" id="copied" role="status"></span></div>'
-            "<p class='hint'><code>bisupervised check</code> then says whether all of it fits together.</p>"
         )
     return (
         '<section class="card" aria-labelledby="toml-title"><h2 id="toml-title">Paste into the configuration '
@@ -75,13 +80,35 @@ def _paste(material: Material) -> str:
     )
 
 
+_DID = {
+    "fit": "fitted a score or a judge",
+    "choose": "chose the first threshold",
+    "certify": "certified the second",
+    "report": "measured it all for this report",
+}
+
+
+def _labels(material: Material) -> str:
+    rows = "".join(
+        f"<div><dt>{_DID.get(name, text(name))}</dt><dd>{n:,}</dd></div>" for name, n in material.labels.items()
+    )
+    more = ""
+    if material.more_labels is not None:
+        more = f'<p class="hint">About <b>{material.more_labels:,} more</b> would tell these rates twice as well.</p>'
+    total = sum(material.labels.values())
+    return (
+        f'<section class="card" aria-labelledby="labels-title"><h2 id="labels-title">{total:,} labels '
+        f'<small>each in one part</small></h2><dl class="plain">{rows}</dl>{more}</section>'
+    )
+
+
 def scores_mean(material: Material) -> str:
     """The reliability diagrams of both scores."""
     sides = (("local", material.unseen.local), ("remote", material.unseen.remote))
-    pair = material.chosen
-    lines = (material.local, None if pair is None else pair.remote)
+    names = (material.scores.chosen, material.remote_score)
+    lines = (material.chosen.local, None if material.refused else material.chosen.remote)
     drawn = []
-    for (side, answers), name, line in zip(sides, material.scores, lines, strict=True):
+    for (side, answers), name, line in zip(sides, names, lines, strict=True):
         found = reliability(name, answers)
         drawn.append(
             f'<div class="diagram"><h3>{side.title()} model: {foreign(name)}</h3><p>{_meaning(found)}</p>'
@@ -105,16 +132,17 @@ def _meaning(found: Reliability) -> str:
 
 def candidates(material: Material) -> str:
     """Every score that fits, with its area under the curve, and what became of learned deferral."""
-    known = {name: area for name, area in material.candidates.items() if area is not None}
-    if not known:
-        return ""
-    top = max(1.0, *known.values())
-    ranked = sorted(known, key=lambda name: -known[name])
-    areas = "".join(_area(name, known[name], top, taken=name == material.scores[0]) for name in ranked)
+    scores = material.scores
+    top = max(1.0, *scores.areas.values())
+    ranked = sorted(scores.areas, key=lambda name: -scores.areas[name])
+    areas = "".join(_area(name, scores.areas[name], top, taken=name == scores.chosen) for name in ranked)
+    word, tone = ("kept", "tag good") if scores.learned else ("left out", "tag")
+    why = f'<p class="hint">{text(scores.reason)}.</p>' if scores.reason else ""
     return (
         '<section class="card" aria-labelledby="scores-title"><h2 id="scores-title">Which score decides '
-        "<small>area under the request-accuracy curve: 0 is the local model alone, 0.5 calls at random, 1 the remote "
-        f'alone</small></h2><div class="areas">{areas}</div>{_learned(material)}</section>'
+        "<small>area under the request-accuracy curve; calls at random get 0.5</small></h2>"
+        f'<div class="areas">{areas}</div>{why}<div class="learned"><h3>Learned deferral '
+        f'<span class="{tone}">{word}</span></h3><p>{_sentence(scores.learned_reason)}</p></div></section>'
     )
 
 
@@ -130,27 +158,8 @@ def _area(name: str, area: float, top: float, *, taken: bool) -> str:
     )
 
 
-def _learned(material: Material) -> str:
-    learned = material.learned
-    if learned is None:
-        return ""
-    word, tone = ("kept", "tag good") if learned.kept else ("left out", "tag")
-    gain = ""
-    if learned.gain is not None:
-        gain = f"Gain over the best free score: {points(learned.gain)}"
-        if learned.gain_lower is not None:
-            gain += f", with 95 % probability at least {points(learned.gain_lower)}"
-        gain += ". "
-    return (
-        f'<div class="learned"><h3>Learned deferral <span class="{tone}">{word}</span></h3>'
-        f"<p>{gain}{text(learned.reason)}</p></div>"
-    )
-
-
 def errors(material: Material) -> str:
     """Where both models err, with examples that open."""
-    if material.answers is None:
-        return ""
     rows = mistakes(material.answers)
     n, both = sum(one.n for one in rows), sum(one.both for one in rows)
     heads = ("Right answer", "Inputs", "Local wrong", "Remote wrong", "Both wrong")
@@ -187,13 +196,13 @@ def _example(one: Example) -> str:
     if one.truth is not None:
         said.append(f"<span>right <b>{foreign(one.truth)}</b></span>")
     said += [f"<span>{side} {_said(what)}</span>" for side, what in (("local", one.local), ("remote", one.remote))]
-    quote = "" if one.input is None else f'<blockquote dir="auto">{text(one.input)}</blockquote>'
+    quote = f'<blockquote dir="auto">{text(one.input)}</blockquote>'
     return f'<div class="example">{quote}<p>{"".join(said)}</p></div>'
 
 
 def _said(what: Said) -> str:
     answer = "wrong" if what.answer is None else f"<b>{foreign(what.answer)}</b>"
-    return answer if what.score is None else f"{answer} ({what.score:.3f})"
+    return f"{answer} ({what.score:.3f})"
 
 
 def ladder(material: Material) -> str:
@@ -207,16 +216,15 @@ def ladder(material: Material) -> str:
             share(rung.error),
             share(rung.remote_fraction),
             share(rung.acceptance),
-            f"{rung.pair.local:.4g}",
-            f"{rung.pair.remote:.4g}",
+            f"{rung.local:.4g}",
+            f"{rung.remote:.4g}",
             f'<button type="button" value="{at}" aria-label="Show rung {at + 1}">show</button>',
         )
         for at, rung in enumerate(material.rungs)
     ]
     return (
         '<section class="card" aria-labelledby="ladder-title"><h2 id="ladder-title">The ladder '
-        "<small>from lax to strict; each rung is the cheapest pair for its level, as estimated where it was chosen"
-        "</small></h2>"
+        "<small>from lax to strict: each rung is the cheapest pair for its level of error</small></h2>"
         f'<details class="rungs" id="rungs"><summary>{len(material.rungs)} rungs</summary>'
         f"{table('Rungs of the ladder', heads, rows)}</details></section>"
     )

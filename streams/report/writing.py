@@ -13,10 +13,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from ...agents.supervision.evaluation import evaluate
+from ...agents.supervision.evaluation import Evaluation, evaluate
 from ...agents.supervision.supervisor import Supervisor
+from ...agents.supervision.thresholds import Rung
 from ..console.output import writing
+from ..offline.fitting import Fit
 from . import sections
+from .from_fit import Background, material_of
 from .grid import Grid, make_grid
 from .markup import foreign, share, text
 from .material import Material, Pair
@@ -25,9 +28,13 @@ _HERE = files(__package__) / "static"
 _SHARED = files(f"{__package__.rpartition('.')[0]}.web") / "static"  # the look and the icon of the worker's page
 
 
-def write_report(material: Material, path: Path) -> None:
+def write_report(fit: Fit, background: Background, path: Path) -> None:
+    """Write the report of a fit. Raises `OutputError` where that fails: then nothing is written."""
+    write_page(report(material_of(fit, background)), path)
+
+
+def write_page(page: str, path: Path) -> None:
     """Write the file, whole or not at all. Raises `OutputError` where it cannot be written."""
-    page = report(material)
     staged = path.with_name(f".{path.name}.{os.getpid()}.new")
     with writing(path):
         try:
@@ -39,11 +46,11 @@ def write_report(material: Material, path: Path) -> None:
 
 def report(material: Material) -> str:
     """The whole page."""
-    start = material.chosen or Pair(material.local, float(material.unseen.remote.scores.min()))
-    grid = make_grid(material.unseen, [start, *(rung.pair for rung in material.rungs)])
+    start = material.chosen
+    grid = make_grid(material.unseen, [start, *map(_pair, material.rungs)])
     style = _read(_SHARED, "base.css") + _read(_HERE, "report.css")
     script = _read(_HERE, "report.js")
-    rates = evaluate(material.unseen, Supervisor("", start.local), Supervisor("", start.remote)).rates()
+    measured = evaluate(material.unseen, Supervisor("", start.local), Supervisor("", start.remote))
     return Template(_read(_HERE, "report.html")).substitute(
         policy=_policy(style, script),
         title=f"{text(material.name)} · report",
@@ -52,14 +59,14 @@ def report(material: Material) -> str:
         name=foreign(material.name),
         facts=" · ".join(map(foreign, material.facts)),
         state=sections.state(material),
-        headline=_headline(rates),
-        promise=sections.promise(material, rates),
+        headline=_headline(measured),
+        promise=sections.promise(material, measured),
         reliability=sections.scores_mean(material),
         scores=sections.candidates(material),
         mistakes=sections.errors(material),
         ladder=sections.ladder(material),
         footer=_footer(material),
-        data=_embedded(_data(material, grid, start)),
+        data=_embedded(_data(material, grid)),
         script=script,
     )
 
@@ -86,17 +93,20 @@ def _embedded(document: dict[str, Any]) -> str:
     return told.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _data(material: Material, grid: Grid, start: Pair) -> dict[str, Any]:
+def _pair(rung: Rung) -> Pair:
+    return Pair(rung.local, rung.remote)
+
+
+def _data(material: Material, grid: Grid) -> dict[str, Any]:
     usage = material.usage
     return {
         "grid": grid.as_json(),
-        "start": grid.place(start),
+        "start": grid.place(material.chosen),
         "certified": material.certified,
         "promises": [
-            {"kind": one.kind, "at_most": one.at_most, "promised": not one.refused and one.confidence is not None}
-            for one in material.promises
+            {"kind": one.kind, "at_most": one.at_most, "promised": material.certified} for one in material.promises
         ],
-        "rungs": [grid.place(rung.pair) for rung in material.rungs],
+        "rungs": [grid.place(_pair(rung)) for rung in material.rungs],
         "usage": {
             "price": usage.price,
             "requests": usage.requests,
@@ -106,15 +116,15 @@ def _data(material: Material, grid: Grid, start: Pair) -> dict[str, Any]:
     }
 
 
-def _headline(rates: dict[str, float | None]) -> str:
+def _headline(measured: Evaluation) -> str:
     return (
-        f'With <b class="calls">{share(rates["remote_fraction"])}</b> of the calls, '
-        f'<b class="right">{share(rates["accuracy"])}</b> of the trusted answers are right.'
+        f'With <b class="calls">{share(measured.remote_fraction)}</b> of the calls, '
+        f'<b class="right">{share(measured.accuracy)}</b> of the trusted answers are right.'
     )
 
 
 def _footer(material: Material) -> str:
     return (
-        f"Curves and figures are measured on {len(material.unseen):,} labelled inputs that neither chose nor certified "
-        "a threshold. A month is as many requests as you type in."
+        f"Curves and figures are measured on {len(material.unseen):,} labelled inputs that decided nothing. "
+        "A month is as many requests as you type in."
     )

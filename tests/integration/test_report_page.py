@@ -17,9 +17,13 @@ from typing import Any
 import pytest
 from bisupervised.agents.supervision.evaluation import evaluate
 from bisupervised.agents.supervision.supervisor import Supervisor
-from bisupervised.streams.report.material import Material, Promise
-from bisupervised.streams.report.writing import write_report
+from bisupervised.streams.offline.calibrate import CalibrationOptions, Names
+from bisupervised.streams.offline.fitting import fit_recording
+from bisupervised.streams.report.from_fit import Background, material_of
+from bisupervised.streams.report.material import Material, Pair, Promise
+from bisupervised.streams.report.writing import report, write_page
 from support.browser import chromium, console_errors, look, missing, poor_contrast, required
+from support.recorded import of_classes, recorded
 from support.reports import HOSTILE, material
 
 if missing() and not required():
@@ -30,8 +34,16 @@ from selenium.webdriver.common.keys import Keys
 
 WIDE, PHONE = 1280, 390
 TOLD = material()
-REFUSED = replace(TOLD, chosen=None, toml="", promises=(Promise("error", 0.01, 0.9, "too many are wrong", 0.08),))
-PAGES = {"told.html": TOLD, "hostile.html": material(text=HOSTILE), "refused.html": REFUSED}
+LOWEST = Pair(TOLD.chosen.local, float(TOLD.unseen.remote.scores.min()))
+REFUSED = replace(TOLD, chosen=LOWEST, toml="", refused="too many are wrong", promises=(Promise("error", 0.01, 0.9),))
+WISH = CalibrationOptions(remote_fraction=0.4, false_positive_rate=0.05)
+FIT = fit_recording(recorded(*of_classes(2000, 1, hidden=0.8)), WISH, Names(), 0, "2026-12-01T00:00:00+00:00")
+PAGES = {
+    "told.html": TOLD,
+    "hostile.html": material(text=HOSTILE),
+    "refused.html": REFUSED,
+    "fit.html": material_of(FIT, Background("fit.csv", toml="[thresholds]")),
+}
 #: figure of the page -> rate of the command's JSON
 RATES = {"share": "remote_fraction", "accuracy": "accuracy"}
 
@@ -80,7 +92,7 @@ class Shown:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("report")
     for name, made in PAGES.items():
-        write_report(made, folder / name)
+        write_page(report(made), folder / name)
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -119,7 +131,6 @@ def told(made: Material, local: float, remote: float) -> dict[str, Any]:
 
 
 def test_the_figures_are_those_of_the_command_to_the_last_bit(shown: Shown) -> None:
-    assert TOLD.chosen is not None
     rates = told(TOLD, TOLD.chosen.local, TOLD.chosen.remote)
     for figure, rate in RATES.items():
         assert shown.value(figure) == rates[rate]
@@ -131,6 +142,19 @@ def test_the_figures_are_those_of_the_command_to_the_last_bit(shown: Shown) -> N
     assert shown.text("standing") == "chosen and certified"
     headline = f"With {100 * rates['remote_fraction']:.1f}\u00a0% of the calls, {100 * rates['accuracy']:.1f}\u00a0% of"
     assert shown.text("headline").startswith(headline)
+
+
+def test_a_fit_is_shown_with_the_numbers_of_its_json(shown: Shown) -> None:
+    shown.open("fit.html")
+    document = FIT.as_json()
+    assert {figure: shown.value(figure) for figure in RATES} == {name: document[rate] for name, rate in RATES.items()}
+    assert shown.text("accuracy-of") == f"{100 * document['error']:.1f}\u00a0% wrong"
+    assert shown.text("rejected-of") == f"{100 * document['false_positive_rate']:.1f}\u00a0% of the right answers"
+    assert shown.pair() == pytest.approx((document["local_threshold"], document["remote_threshold"]), rel=1e-5)
+    assert document["score"] == "learned"
+    chosen = shown.browser.find_element("css selector", ".area.taken").text
+    assert chosen.startswith("learned")
+    assert chosen.endswith(f"{PAGES['fit.html'].scores.areas['learned']:.3f}")
 
 
 def check_figures(shown: Shown) -> None:
@@ -246,7 +270,7 @@ def write(shown: Shown, field: str, text: str) -> None:
 def test_a_rung_moves_both_handles_to_it(shown: Shown) -> None:
     shown.run("document.getElementById('rungs').open = true")
     shown.run("document.querySelectorAll('#rungs button')[2].click()")
-    pair = TOLD.rungs[2].pair
+    pair = TOLD.rungs[2]
     assert shown.pair() == pytest.approx((pair.local, pair.remote), abs=1e-5)
     assert shown.value("share") == told(TOLD, pair.local, pair.remote)["remote_fraction"]
     assert (
@@ -342,7 +366,7 @@ def test_it_prints_light_whatever_the_screen_is(shown: Shown) -> None:
 
 
 def test_it_opens_from_a_disk(shown: Shown, tmp_path: Path) -> None:
-    write_report(TOLD, tmp_path / "report.html")
+    write_page(report(TOLD), tmp_path / "report.html")
     shown.browser.get((tmp_path / "report.html").as_uri())
     assert shown.text("standing") == "chosen and certified"
     assert console_errors(shown.browser) == []

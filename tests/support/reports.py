@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from bisupervised.agents.supervision.recording import Recording, Side
-from bisupervised.streams.report.material import Answers, Learned, Material, Pair, Promise, Rung, Usage
+from bisupervised.agents.supervision.thresholds import Rung
+from bisupervised.streams.report.material import Answers, Material, Pair, Promise, Scores, Usage
 
 SCRIPT = "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'>"
 #: ends a script element, ends a comment, turns the direction of what follows, and rings
@@ -32,7 +33,7 @@ def answers_of(recording: Recording, text: str = "an input") -> Answers:
         remote_said=truths,
         local_scores=recording.local.scores,
         remote_scores=recording.remote.scores,
-        inputs=tuple(f"{text} number {at}" for at in range(n)),
+        inputs=lambda ids: {identity: f"{text} number {at}" for at, identity in enumerate(ids)},
     )
 
 
@@ -45,16 +46,17 @@ def material(recording: Recording | None = None, text: str = "reviews") -> Mater
         facts=(f"local {text}", f"remote {text}"),
         unseen=unseen,
         chosen=pairs[1],
-        local=pairs[1].local,
-        scores=("max_softmax", text),
+        refused="",
+        remote_score=text,
         labels={"choose": 800, "certify": 800, "report": 400},
         promises=(Promise("error", 0.2, 0.9), Promise("false_positive_rate", 0.1, 0.9)),
-        candidates={"max_softmax": 0.7, text: 0.6, "nothing to gain": None},
-        learned=Learned(False, text, 0.01, -0.002),
+        scores=Scores(
+            {"max_softmax": 0.7, text: 0.6}, "max_softmax", f"chosen: {text}", learned=False, learned_reason=text
+        ),
+        answers=answers_of(unseen, text),
+        rungs=tuple(Rung(pair.local, pair.remote, 0.1, 0.1, 0.3, 0.9, pair is pairs[1]) for pair in pairs),
         notes=(text,),
-        rungs=tuple(Rung(pair, 0.1, 0.3, 0.9, pair is pairs[1]) for pair in pairs),
         more_labels=6000,
         usage=Usage(0.002, 1_000_000, 0.042, 0.61),
-        answers=answers_of(unseen, text),
         toml=f'[thresholds]\nfile = "{text}"\n',
     )

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bisupervised.agents.supervision.evaluation import evaluate
+from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.streams.console.output import OutputError
+from bisupervised.streams.report.intervals import interval
 from bisupervised.streams.report.markup import text
-from bisupervised.streams.report.material import Promise
-from bisupervised.streams.report.writing import report, write_report
+from bisupervised.streams.report.material import Promise, Scores
+from bisupervised.streams.report.writing import report, write_page
 from support.reports import ACTING, HOSTILE, drawn, material
 
 
@@ -82,18 +85,20 @@ def test_the_embedded_tables_cannot_end_their_element() -> None:
 
 def test_what_is_promised_is_said_with_its_probability() -> None:
     page = report(material())
-    assert "At most <b>20.0\u00a0%</b> of the trusted answers are wrong, with probability 90\u00a0%." in page
-    assert "At most <b>10.0\u00a0%</b> of the right answers are rejected" in page
-    assert "<b>2,000</b> labels" in page
+    assert "With probability <b>90\u00a0%</b>, both together:" in page
+    assert "at most <b>20.0\u00a0%</b> of the trusted answers are wrong" in page
+    assert "at most <b>10.0\u00a0%</b> of the right answers are rejected" in page
+    assert "2,000 labels" in page
     assert "<b>6,000 more</b>" in page
     assert "promise certified" in page
 
 
 def test_a_refused_promise_says_why_and_what_is_nearest() -> None:
-    refused = (Promise("error", 0.01, 0.9, "too many are wrong", 0.083),)
-    page = report(replace(material(), chosen=None, promises=refused, toml=""))
-    assert "Not promised: at most 1.0\u00a0%" in page
-    assert "too many are wrong. The nearest that can be promised is 8.3\u00a0%." in page
+    why = "too many are wrong; the nearest that can be promised is 0.083"
+    page = report(replace(material(), refused=why, promises=(Promise("error", 0.01, 0.9),), toml=""))
+    assert "Nothing is promised. Wanted was:" in page
+    assert "at most <b>1.0\u00a0%</b> of the trusted answers are wrong" in page
+    assert "Too many are wrong; the nearest that can be promised is 0.083." in page
     assert "promise certified" not in page
     assert "There are no thresholds to paste" in page
     assert 'id="copy"' not in page
@@ -101,16 +106,25 @@ def test_a_refused_promise_says_why_and_what_is_nearest() -> None:
 
 def test_the_papers_rule_promises_nothing() -> None:
     page = report(replace(material(), promises=(Promise("false_positive_rate", 0.05, None),)))
-    assert "no promise" in page
+    assert "Nothing is promised." in page
     assert "promise certified" not in page
+
+
+def test_what_is_measured_comes_with_its_interval() -> None:
+    made = material()
+    found = evaluate(made.unseen, Supervisor("", made.chosen.local), Supervisor("", made.chosen.remote))
+    page = report(made)
+    assert f"{found.answered - found.right:,} of {found.answered:,}; 90\u00a0% interval" in page
+    low, high = interval(found.answered - found.right, found.answered)
+    assert f"interval {100 * low:.1f}\u00a0% to {100 * high:.1f}\u00a0%" in page
 
 
 def test_a_learned_score_says_whether_it_was_kept_and_why() -> None:
     page = report(material(text="because"))
-    assert 'Learned deferral <span class="tag">left out</span>' in page
-    assert (
-        "Gain over the best free score: +0.0100, with 95\u00a0% probability at least −0.0020. because"
-        in page.replace("95 %", "95\u00a0%")
+    assert 'Learned deferral <span class="tag">left out</span></h3><p>Because.' in page
+    scores = Scores({"learned": 0.8, "max_softmax": 0.7}, "learned", "", learned=True, learned_reason="it gains")
+    assert 'Learned deferral <span class="tag good">kept</span></h3><p>It gains.' in report(
+        replace(material(), scores=scores)
     )
 
 
@@ -121,9 +135,12 @@ def test_a_score_that_is_no_probability_is_called_that() -> None:
 
 
 def test_what_is_unknown_is_left_out() -> None:
-    page = report(replace(material(), answers=None, rungs=(), learned=None, candidates={"max_softmax": None}))
-    for title in ("Where both models err", "The ladder", "Learned deferral", "Which score decides"):
+    told = material()
+    page = report(replace(told, rungs=(), more_labels=None, answers=replace(told.answers, inputs=None, truths=None)))
+    for title in ("The ladder", "<blockquote", "twice as well"):
+        assert title in report(told)
         assert title not in page
+    assert "all inputs" in page
 
 
 def test_a_hundred_thousand_rows_stay_below_a_megabyte() -> None:
@@ -131,9 +148,9 @@ def test_a_hundred_thousand_rows_stay_below_a_megabyte() -> None:
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
-    write_report(material(), tmp_path / "new" / "report.html")
+    write_page(report(material()), tmp_path / "new" / "report.html")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["report.html"]
     (tmp_path / "taken").mkdir()
     with pytest.raises(OutputError, match="taken"):
-        write_report(material(), tmp_path / "taken")
+        write_page(report(material()), tmp_path / "taken")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["new", "taken"]

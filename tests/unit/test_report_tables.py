@@ -109,6 +109,7 @@ def test_what_is_no_probability_is_not_taken_for_one(name: str, scores: tuple[fl
 
 
 def test_mistakes_are_counted_by_class_most_common_first() -> None:
+    asked: list[tuple[str, ...]] = []
     answers = Answers(
         local=np.array([False, False, True, False, False]),
         remote=np.array([False, True, True, False, False]),
@@ -116,13 +117,15 @@ def test_mistakes_are_counted_by_class_most_common_first() -> None:
         truths=("cat", "cat", "cat", "dog", "dog"),
         local_said=("dog", "dog", "cat", "cat", "cat"),
         remote_said=("cow", "cat", "cat", "cow", "cat"),
+        local_scores=np.full(5, 0.5),
         remote_scores=np.array([0.3, 0.9, 0.9, 0.6, 0.8]),
-        inputs=tuple("ABCDE"),
+        inputs=lambda ids: asked.append(tuple(ids)) or {identity: identity.upper() for identity in ids},
     )
     dogs, cats = mistakes(answers)
     assert (dogs.name, dogs.n, dogs.local, dogs.remote, dogs.both) == ("dog", 2, 2, 2, 2)
     assert (cats.name, cats.n, cats.local, cats.remote, cats.both) == ("cat", 3, 2, 1, 1)
     assert [one.id for one in dogs.examples] == ["e", "d"], "the surest of the remote's mistakes first"
+    assert asked == [("e", "d", "a")], "no input is asked for that is not shown"
     assert (dogs.examples[1].input, dogs.examples[1].remote.answer, dogs.examples[1].truth) == ("D", "cow", "dog")
 
 
@@ -145,7 +148,7 @@ def test_examples_are_few_and_short() -> None:
     answers = answers_of(drawn(3000), "word " * 4000)
     rows = mistakes(answers)
     assert all(len(row.examples) == 4 for row in rows)
-    assert all(len(one.input or "") <= 600 for row in rows for one in row.examples)
+    assert all(len(one.input) <= 600 for row in rows for one in row.examples)
     assert shortened("short", 5) == "short"
     assert shortened("x" * 6, 5) == "xxxx…"
 
