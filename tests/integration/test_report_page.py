@@ -165,9 +165,6 @@ def check_figures(shown: Shown) -> None:
 
 def test_the_first_handle_is_dragged_by_the_mouse(shown: Shown) -> None:
     before = shown.value("share")
-    x, y = shown.knob("first")
-    ActionChains(shown.browser).move_to_element(shown.handle("first")).perform()
-    ActionChains(shown.browser).w3c_actions.pointer_action.move_to_location(int(x), int(y))
     drag(shown, "first", 130)
     assert shown.value("share") > before + 0.1
     check_figures(shown)
@@ -182,7 +179,7 @@ def drag(shown: Shown, plot: str, by: int) -> None:
     chain = ActionChains(shown.browser, duration=20)
     shown.run("document.getElementById(arguments[0]).scrollIntoView({block: 'center'})", plot)
     x, y = shown.knob(plot)
-    pointer = chain.w3c_actions.pointer_action
+    pointer: Any = chain.w3c_actions.pointer_action  # selenium has no types here
     pointer.move_to_location(int(x), int(y)).pointer_down()
     pointer.move_to_location(int(x) + by // 2, int(y)).move_to_location(int(x) + by, int(y)).pointer_up()
     chain.w3c_actions.perform()

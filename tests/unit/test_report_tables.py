@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import msgspec
@@ -109,7 +110,12 @@ def test_what_is_no_probability_is_not_taken_for_one(name: str, scores: tuple[fl
 
 
 def test_mistakes_are_counted_by_class_most_common_first() -> None:
-    asked: list[tuple[str, ...]] = []
+    asked: list[Collection[str]] = []
+
+    def inputs(ids: Collection[str]) -> dict[str, object]:
+        asked.append(ids)
+        return {identity: identity.upper() for identity in ids}
+
     answers = Answers(
         local=np.array([False, False, True, False, False]),
         remote=np.array([False, True, True, False, False]),
@@ -119,13 +125,13 @@ def test_mistakes_are_counted_by_class_most_common_first() -> None:
         remote_said=("cow", "cat", "cat", "cow", "cat"),
         local_scores=np.full(5, 0.5),
         remote_scores=np.array([0.3, 0.9, 0.9, 0.6, 0.8]),
-        inputs=lambda ids: asked.append(tuple(ids)) or {identity: identity.upper() for identity in ids},
+        inputs=inputs,
     )
     dogs, cats = mistakes(answers)
     assert (dogs.name, dogs.n, dogs.local, dogs.remote, dogs.both) == ("dog", 2, 2, 2, 2)
     assert (cats.name, cats.n, cats.local, cats.remote, cats.both) == ("cat", 3, 2, 1, 1)
     assert [one.id for one in dogs.examples] == ["e", "d"], "the surest of the remote's mistakes first"
-    assert asked == [("e", "d", "a")], "no input is asked for that is not shown"
+    assert asked == [["e", "d", "a"]], "no input is asked for that is not shown"
     assert (dogs.examples[1].input, dogs.examples[1].remote.answer, dogs.examples[1].truth) == ("D", "cow", "dog")
 
 
