@@ -21,6 +21,7 @@ from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate, Permit
 from .limiting.known import Known
+from .limiting.retrials import Retrials, Trial
 from .meter import Meter
 from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply, failure_in
 from .retry import (
@@ -30,6 +31,7 @@ from .retry import (
     OutOfTime,
     RetryPolicy,
     backoff_s,
+    deserves_retrial,
     is_refusal,
     may_pass,
     own_of,
@@ -139,6 +141,7 @@ class RemoteClient:
         self._random = random
         self._reading_large = asyncio.Lock()
         self._probes = 0
+        self._retrials = Retrials(policy.retry.tries)
         self._known = Known(None if probe is None else self._question(probe))
         self.gate.knows = bool(self._known)
 
@@ -218,10 +221,11 @@ class RemoteClient:
 
     async def _tries(self, inquiry: _Inquiry) -> Reply:
         attempt = failures = refusals = 0
+        trial = Trial()
         answered = self.gate.breaker.successes
         while True:
             try:
-                reply = await self._try(inquiry, failures + refusals)
+                reply = await self._try(inquiry, failures + refusals, trial)
             except RemoteFailure as error:
                 before, answered = answered, self.gate.breaker.successes
                 others = answered > before
@@ -259,7 +263,7 @@ class RemoteClient:
             raise CircuitOpen(str(error)) from error
         return True
 
-    async def _try(self, inquiry: _Inquiry, tried: int) -> Reply | None:
+    async def _try(self, inquiry: _Inquiry, tried: int, trial: Trial) -> Reply | None:
         """One call. None: it was refused, and is to be made again."""
         permit = await self._enter_for_itself(inquiry, tried)
         try:
@@ -274,8 +278,11 @@ class RemoteClient:
         except RecordError as error:
             if not is_refusal(error):
                 raise
-            await self._await_verdict(permit, inquiry, error, tried + 1)
+            trial.refused(permit.opened)
+            await self._await_verdict(permit, inquiry, error, tried + 1, trial)
             return None
+        if trial.refusals and permit.opened == trial.opened:
+            self._retrials.acquitted()
         self._known.answered(_alone(inquiry), len(inquiry.call.body))
         self.gate.knows = True
         return reply
@@ -307,7 +314,9 @@ class RemoteClient:
                 self._known.refused()
                 self.gate.knows = False
 
-    async def _await_verdict(self, permit: Permit, inquiry: _Inquiry, refusal: RecordError, times: int) -> None:
+    async def _await_verdict(
+        self, permit: Permit, inquiry: _Inquiry, refusal: RecordError, times: int, trial: Trial
+    ) -> None:
         """Return where it is to be asked again. Raises what the refusal comes to where it is the input's own.
 
         Of several inputs, one may have spoilt it for the others: those are asked in parts.
@@ -316,15 +325,17 @@ class RemoteClient:
             raise refusal
         if self.gate.waits:
             inquiry.bill.ends = math.inf
+        itself = trial.refusals < self._retrials.tries and deserves_retrial(refusal)
         while True:
             try:
-                verdict = await self._within(inquiry, self.gate.hold(permit, times), str(refusal))
+                verdict = await self._within(inquiry, self.gate.hold(permit, times, itself=itself), str(refusal))
             except CircuitOpen as error:
                 raise CircuitOpen(str(refusal)) from error
             if verdict == "again":
                 return
             if verdict == "own":
-                raise own_of(refusal) from refusal
+                await self._try_again_or_raise(inquiry, refusal, trial)
+                return
             if verdict == "unknown":
                 raise (own_of(refusal) if isinstance(refusal, ContentRefused) else refusal) from refusal
             probe = await self._enter(inquiry)
@@ -334,6 +345,22 @@ class RemoteClient:
                 probe.give_back()
             else:
                 await self._probe(probe, known)
+
+    async def _try_again_or_raise(self, inquiry: _Inquiry, refusal: RecordError, trial: Trial) -> None:
+        """Others are answered. Return, after a while, where the input is to be asked once more all the same.
+
+        It waits even where it is not: what becomes of others that were refused may speak for it.
+        """
+        wait_s = backoff_s(self._policy.retry, trial.refusals - 1, self._random())
+        if deserves_retrial(refusal) and self._clock() + wait_s < inquiry.begin_by:
+            with self.gate.aside():
+                await self._sleep(wait_s)
+            if trial.refusals < self._retrials.tries:
+                self.meter.retried(refusal.reason)
+                _log_retry(refusal, trial.refusals - 1, wait_s, inquiry.key)
+                return
+        self._retrials.convicted()
+        raise own_of(refusal) from refusal
 
     async def _enter(self, inquiry: _Inquiry) -> Permit:
         """Wait for the turn of a call, no longer than it has time. The time of its tries stands still while the remote
@@ -462,7 +489,7 @@ def _log_implausible(doubts: Sequence[str], count: int, key: str) -> None:
     log.warning(text, ", ".join(doubts), count, extra=facts)
 
 
-def _log_retry(error: RemoteFailure, attempt: int, wait_s: float, key: str) -> None:
+def _log_retry(error: RecordError, attempt: int, wait_s: float, key: str) -> None:
     facts = {
         "action": "remote_retry",
         "reason": error.reason,

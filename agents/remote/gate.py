@@ -12,7 +12,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -167,6 +168,7 @@ class Gate:
         self.on_held: Callable[[int], None] = lambda held: None  #: hears how many refused inputs wait for a verdict
         policy = self.breaker.policy
         self._suspects = Suspects(policy.cool_down_s, policy.terminal_cool_down_s)
+        self._aside = 0
         self._order = 0  # of the last call that has begun
         self._answered = 0  # likewise, of those that were answered
         self._under_way = 0
@@ -189,8 +191,8 @@ class Gate:
 
     @property
     def held(self) -> int:
-        """Refused inputs that wait for a verdict."""
-        return len(self._suspects)
+        """Refused inputs that wait for a verdict, or for their retrial."""
+        return len(self._suspects) + self._aside
 
     @property
     def _wants_others(self) -> bool:
@@ -228,8 +230,10 @@ class Gate:
             self._withdraw(turn)
             raise
 
-    async def hold(self, permit: Permit, times: int) -> Verdict:
+    async def hold(self, permit: Permit, times: int, *, itself: bool = False) -> Verdict:
         """Wait for the verdict over an input that was refused, for the `times`th time, by the call of this permit.
+
+        `itself`: where nobody else calls, it is asked once more before anything else is.
 
         Raises `CircuitOpen` where the remote is to blame and nobody waits for it, and `CancelledError` as `enter` does.
         """
@@ -242,7 +246,7 @@ class Gate:
         well = permit.well and permit.opened == self.breaker.opened
         if permit.ended < self._answered:
             return "own" if well else "again"
-        suspect = Suspect(permit.ended, self._clock(), times, well, partial(_tell_verdict, told))
+        suspect = Suspect(permit.ended, self._clock(), times, well, itself, partial(_tell_verdict, told))
         self._suspects.add(suspect)
         self._tell_held()
         self._pump()
@@ -250,6 +254,17 @@ class Gate:
             return await told
         finally:
             self._suspects.remove(suspect)
+            self._tell_held()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Who waits here for a retrial takes no place from others."""
+        self._aside += 1
+        self._tell_held()
+        try:
+            yield
+        finally:
+            self._aside -= 1
             self._tell_held()
 
     def _check_stay(self) -> None:
@@ -267,7 +282,7 @@ class Gate:
         self._tell_held()
 
     def _tell_held(self) -> None:
-        self.on_held(len(self._suspects))
+        self.on_held(self.held)
 
     def _withdraw(self, turn: _Turn) -> None:
         if turn in self._queue:
@@ -312,6 +327,8 @@ class Gate:
         due_at = self._suspects.due_at(known=self.knows) if self.breaker.closed else now + self.breaker.wait_s(now)
         if due_at > now:
             self._pump_in(due_at - now)
+        elif self.knows and self.breaker.closed and self._suspects.asks_itself():
+            return
         elif self.knows:
             self.breaker.check(now)
             self._suspects.ask("probe", known=True)

@@ -184,6 +184,13 @@ def is_refusal(error: BaseException | None) -> bool:
     return isinstance(error, CallRefused | NotAnAnswer)
 
 
+def deserves_retrial(refusal: RecordError) -> bool:
+    """Whether a refused input is asked once more though others are answered: not where the server says that it is the
+    content, and not where it is tried again in any case.
+    """
+    return is_refusal(refusal) and not isinstance(refusal, ContentRefused | Unclear)
+
+
 def own_of(error: RecordError) -> RecordError:
     """What a refusal is called once it is known to be the input's own."""
     return Refused(str(error)) if isinstance(error, CallRefused) and error.may_be_input else error

@@ -37,6 +37,7 @@ class Case:
     must: Must
     says: str = ""  #: words of the server that `remote_stopped` carries
     first: int | None = None  #: it says so to so many calls; None: until somebody mends it
+    to: Callable[[int], bool] | None = None  #: the calls to which alone it says so, by their number, from 1 on
     settings: Mapping[str, str] = field(default_factory=dict)  #: of the worker, by the names of the environment
     prediction: Any = "positive"  #: where this answer is one
     scores: tuple[float | None, ...] = ()  #: that it may have then; (): any
@@ -368,7 +369,55 @@ OF_ITS_CONTENT = (
     Case("nonsense for one of a batch", "open_inference", said({"outputs": 3}), "spoil one"),
 )
 
-CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT
+
+def _odd(call: int) -> bool:
+    return call % 2 == 1
+
+
+def _even(call: int) -> bool:
+    return call % 2 == 0
+
+
+#: what one of two servers behind an address says to every call, and the other does not
+_HALF_WELL: tuple[tuple[str, Protocol, Response], ...] = (
+    ("404", CHAT, said("404 page not found", 404)),
+    ("401", CHAT, error(401, "no such key", "auth", "invalid_api_key")),
+    ("302 to a login", CHAT, said("", 302, location="/login")),
+    ("400 while its model is loading", CHAT, error(400, "the model is loading")),
+    ("404 of a batch", "open_inference", said({"error": "no such model"}, 404)),
+    ("a login page", CHAT, said(LOGIN)),
+)
+#: with more calls at once than there are records, and with one after the other
+_ONE_BY_ONE = {"BISUPERVISED_REMOTE__IN_FLIGHT": "1", "BISUPERVISED_TOPICS__PARTITIONS": "1"}
+
+#: a refusal that the next try would not meet: no record pays for it
+PASSING = (
+    *(
+        Case(f"one server of two, {which}, the {at} call", protocol, answer, "answer", to=to)
+        for which, protocol, answer in _HALF_WELL
+        for at, to in (("first", _odd), ("second", _even))
+        if (which, at) != ("404 of a batch", "first")  # before anything is answered, it stops all calls
+    ),
+    *(
+        Case(f"{status} once, to the {at} call", CHAT, said("no", status), "answer", to=lambda call, at=at: call == at)
+        for status in (400, 401, 403, 404, 420, 421, 460, 499)
+        for at in (1, 3, 6)
+    ),
+    *(
+        Case(
+            f"{status} once, call by call",
+            CHAT,
+            said("no", status),
+            "answer",
+            to=lambda call: call == 3,
+            settings=_ONE_BY_ONE,
+        )
+        for status in (400, 401, 499)
+    ),
+    Case("a page once", CHAT, said(LOGIN), "answer", to=lambda call: call == 3),
+)
+
+CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING
 
 #: cases that fail today; one that fails no more must leave
 NOT_YET: frozenset[str] = frozenset()

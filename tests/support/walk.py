@@ -49,6 +49,8 @@ class Server:
         case = self._case
         if case.must in ("refuse one", "spoil one"):
             return b"odd" in asked.body
+        if case.to is not None:
+            return case.to(len(self.called_at))
         return not self.mended if case.first is None else len(self.called_at) <= case.first
 
 

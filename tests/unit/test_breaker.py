@@ -124,6 +124,24 @@ def test_a_refusal_of_every_call_by_its_own_word_needs_no_second() -> None:
     assert refused(Breaker(POLICY), "a", every=True).doubted
 
 
+def test_a_remote_that_answers_is_not_taken_at_its_word_when_it_refuses_every_call_once() -> None:
+    breaker = refused(answered(Breaker(POLICY)), "a", every=True)
+    assert breaker.closed
+    assert refused(breaker, "b", "c", every=True).doubted
+
+
+def test_a_refusal_of_what_was_answered_before_is_one_refusal_and_as_many_as_open_the_circuit_stop_calls() -> None:
+    breaker = refused(answered(Breaker(POLICY)), "a")
+    breaker.check(100.0)
+    breaker.disproved(breaker.begin(100.0), 100.0)
+    assert (breaker.state, breaker.admits(100.0)) == ("probing", True), "the next call may tell"
+    refused(breaker, "a")
+    assert breaker.doubted
+    breaker.decide(100.0, known=True)
+    breaker.disproved(breaker.begin(100.0), 100.0)
+    assert breaker.state == "stopped"
+
+
 def test_where_an_input_is_known_one_call_asks_it_at_once_and_decides() -> None:
     breaker = refused(answered(Breaker(POLICY)), "a", "b", "c")
     breaker.decide(100.0, known=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
+from random import Random
 
 import pytest
 from bisupervised.agents.remote.asking import Bill, RemoteAnswer
@@ -325,17 +326,98 @@ async def test_between_two_large_answers_the_event_loop_has_its_turn(
     assert [done - begun for begun, done in zip(read_at, done_at, strict=True)] == [between] * 4
 
 
-async def test_an_input_that_is_not_found_among_others_is_not_asked_about_again() -> None:
-    made, transport = client([GOOD, Response(404, {}, b""), GOOD, GOOD], Clock())
+@on_virtual_time
+async def test_an_input_that_is_refused_among_others_is_asked_once_more_and_then_what_was_answered_before() -> None:
+    no = Response(404, {}, b"")
+    made, transport = client([GOOD, no, no, GOOD, GOOD], Clock())
     await made.ask(INPUTS, "a-key", None, Bill())
     bill = Bill()
     with pytest.raises(Refused, match="404"):
         await made.ask(INPUTS[:1], "b-key", None, bill)
     await made.ask(INPUTS, "c-key", None, Bill())
     keys = [sent.headers["idempotency-key"] for sent in transport.sent]
-    assert [key[:5] for key in keys] == ["a-key", "b-key", "a-key", "c-key"], "what was answered before tells"
-    assert keys[2] == f"{keys[0]}~probe-1", "under a key of its own, so that no server answers it from memory"
-    assert bill.calls == 1, "the probe is not on the bill of the one that it was about"
+    assert [key[:5] for key in keys] == ["a-key", "b-key", "b-key", "a-key", "c-key"], "what was answered before tells"
+    assert keys[3] == f"{keys[0]}~probe-1", "under a key of its own, so that no server answers it from memory"
+    assert bill.calls == 2, "the probe is not on the bill of the one that it was about"
+
+
+@on_virtual_time
+async def test_an_input_that_is_refused_for_its_content_is_not_asked_again() -> None:
+    no, yes = (
+        answered({"error": {"code": "content_filter", "message": "no"}}, 400),
+        answered(chat_completion(choice("yes"))),
+    )
+    made, transport = client_of(OpenAIChat("m"), [yes, no, yes], Clock())
+    await made.ask(["good"], "a-key", None, Bill())
+    bill = Bill()
+    with pytest.raises(Refused, match="no"):
+        await made.ask(["bad"], "b-key", None, bill)
+    assert (bill.calls, len(transport.sent)) == (1, 3)
+
+
+@on_virtual_time
+async def test_an_input_that_is_answered_when_it_is_asked_once_more_needs_no_probe() -> None:
+    made, transport = client([GOOD, Response(499, {}, b""), probabilities(INPUTS[:1])], Clock())
+    await made.ask(INPUTS, "a-key", None, Bill())
+    bill = Bill()
+    assert len(await made.ask(INPUTS[:1], "b-key", None, bill)) == 1
+    assert (bill.calls, len(transport.sent)) == (2, 3)
+
+
+@on_virtual_time
+async def test_an_input_has_no_more_tries_than_the_settings_give_it() -> None:
+    made, transport = client([GOOD, Response(404, {}, b""), GOOD], Clock(), tries=1)
+    await made.ask(INPUTS, "a-key", None, Bill())
+    with pytest.raises(Refused):
+        await made.ask(INPUTS[:1], "b-key", None, Bill())
+    assert len(transport.sent) == 3, "one try, and one of what was answered before"
+
+
+@on_virtual_time
+async def test_an_input_that_has_no_time_left_is_not_asked_once_more() -> None:
+    made, transport = client([GOOD, Response(404, {}, b""), GOOD], Clock())
+    await made.ask(INPUTS, "a-key", None, Bill())
+    refused = asyncio.create_task(made.ask(INPUTS[:1], "b-key", 0.3, Bill()))
+    await asyncio.sleep(0.1)
+    await made.ask(INPUTS, "c-key", None, Bill())
+    with pytest.raises(Refused):
+        await refused
+    assert len(transport.sent) == 3
+
+
+class HalfWell:
+    """Two servers behind one address, of which one refuses everything: calls go to either in turn, or by chance."""
+
+    def __init__(self, *, alternates: bool) -> None:
+        self.calls = 0
+        self._chance = Random(7)
+        self._alternates = alternates
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response:
+        self.calls += 1
+        bad = self.calls % 2 == 0 if self._alternates else self._chance.random() < 0.5
+        await asyncio.sleep(0.1 + 0.2 * self._chance.random())
+        return Response(404, {}, b"no such model") if bad else echo(Sent(url, body, headers, timeout_s, method))
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("alternates", [True, False])
+@pytest.mark.parametrize("in_flight", [1, 32])
+@on_virtual_time
+async def test_a_bad_server_of_two_costs_hardly_a_record(alternates: bool, in_flight: int) -> None:
+    """A record is lost where it meets the bad one at each of its six tries: one of 64 that it meets at first."""
+    clock, remote = asyncio.get_running_loop().time, HalfWell(alternates=alternates)
+    gate = Gate(LimitsPolicy(in_flight=in_flight), clock=clock)
+    policy = ClientPolicy("http://x")
+    made = RemoteClient(remote, OpenInference("big"), policy, gate=gate, clock=clock, random=Random(1).random)
+    asked = (made.ask(INPUTS[:1], f"key-{number}", None, Bill()) for number in range(200))
+    came = await asyncio.gather(*asked, return_exceptions=True)
+    lost = [error for error in came if isinstance(error, BaseException)]
+    assert len(lost) <= 5, "of a hundred that are refused at first"
+    assert remote.calls < 500
 
 
 class Rationed:

@@ -143,7 +143,9 @@ class Breaker:
             self._open(now + self._grown(first_s))
 
     def refused(self, ticket: int, now: float, records: frozenset[str], *, every: bool) -> None:
-        """The remote refused a call about these records. `every`: by its own word it would refuse any call."""
+        """The remote refused a call about these records. `every`: by its own word it would refuse any call, which is
+        believed at once of a remote that has answered nothing.
+        """
         if ticket != self._ticket or self._doubted:
             return
         if self._probing and self._stopped:
@@ -154,7 +156,7 @@ class Breaker:
         several = self._refused >= self.policy.failures and not self._common
         self._probing = self._checking = False
         self._until, self._failures, self._limited = None, 0, 0  # it is up
-        self._doubted = every or several
+        self._doubted = several or (every and not self.well)
 
     def decide(self, now: float, *, known: bool) -> None:
         """Every call that was under way has ended, and none was answered. `known`: there is an input that was answered
@@ -176,9 +178,17 @@ class Breaker:
         self._until, self._checking = now, True
 
     def disproved(self, ticket: int, now: float) -> None:
-        """A probe with an input that was answered before was refused: the remote refuses every call."""
-        if ticket == self._ticket:
+        """A probe with an input that was answered before was refused: as many refusals as open the circuit say that the
+        remote refuses every call, and fewer that the next one may tell.
+        """
+        if ticket != self._ticket:
+            return
+        self._refused, self._common = self._refused + 1, frozenset()
+        if self._stopped or self._refused >= self.policy.failures:
             self._stop(now)
+        else:
+            self._probing = False
+            self._check(now)
 
     def blames(self, records: frozenset[str]) -> bool:
         """One record alone explains as many refusals as would stop all calls, and these records hold it."""

@@ -2,7 +2,7 @@
 
     refused ─┬─ others are answered before and afterwards ────▶ "own": it is the input's own, and falls back
              ├─ others are answered afterwards, not before ───▶ "again": the remote may have been mended meanwhile
-             └─ nobody is answered ─▶ the remote is asked ────▶ "probe", or "again", one at a time
+             └─ nobody is answered ─▶ the remote is asked ────▶ "again", then "probe", one at a time
 
 *Afterwards* is strict: an answer counts if its call began after the refusal was heard. So of the calls that were under
 way together when the money ran out, none is blamed.
@@ -29,6 +29,7 @@ class Suspect:
     refused_at: float
     times: int  #: that it was refused
     well: bool  #: others had been answered before
+    itself: bool  #: an idle remote is asked it once more before anything else
     tell: Callable[[Verdict | BaseException], None]  #: called once; an error ends the wait without a verdict
 
 
@@ -76,6 +77,13 @@ class Suspects:
     def due_at(self, *, known: bool) -> float:
         """When the next one may ask, where nobody else does. `known`: an input is, that was answered before."""
         return min(self._due_at(suspect, known=known) for suspect in self._waiting)
+
+    def asks_itself(self) -> bool:
+        """Whether the one that is due first is asked again itself, which costs no call besides."""
+        if not min(self._waiting, key=lambda waiting: waiting.refused_at).itself:
+            return False
+        self.ask("again", known=True)
+        return True
 
     def ask(self, verdict: Verdict, *, known: bool) -> None:
         """The one that is due first has this verdict."""
