@@ -220,7 +220,7 @@ class RemoteClient:
         await self._transport.close()
 
     async def _tries(self, inquiry: _Inquiry) -> Reply:
-        attempt = failures = refusals = 0
+        failures = refusals = 0
         trial = Trial()
         answered = self.gate.breaker.successes
         while True:
@@ -238,7 +238,7 @@ class RemoteClient:
                 counts = others or not (self.gate.waits and isinstance(error, RateLimited))
                 if not counts:
                     inquiry.bill.ends = math.inf
-                wait_s = self._wait_s(error, attempt if counts else -1, failures, inquiry.begin_by)
+                wait_s = self._wait_s(error, trial.tries if counts else -1, failures, inquiry.begin_by)
                 _log_retry(error, failures, wait_s, inquiry.key)
                 self.meter.retried(error.reason)
             else:
@@ -249,7 +249,7 @@ class RemoteClient:
                     raise _Anew
                 continue
             await self._sleep(wait_s)
-            attempt += counts
+            trial.failures += counts
             failures += 1
 
     def _remote_is_down(self, error: RemoteFailure) -> bool:
@@ -355,7 +355,7 @@ class RemoteClient:
         if deserves_retrial(refusal) and self._clock() + wait_s < inquiry.begin_by:
             with self.gate.aside():
                 await self._sleep(wait_s)
-            if trial.refusals < self._retrials.tries:
+            if trial.refusals < self._retrials.tries and trial.tries < self._policy.retry.tries:
                 self.meter.retried(refusal.reason)
                 _log_retry(refusal, trial.refusals - 1, wait_s, inquiry.key)
                 return

@@ -7,6 +7,7 @@ A response without success is classified once, by `failure`, and from then on by
     reject     Refused: a success that is withheld, or has such a code; no other input would change that
     refusal    CallRefused: every other status · NotAnAnswer: a success that is none (a page, JSON of something else)
                ContentRefused: by its code, for a content (a policy, too long)
+               Final: by `x-should-retry`, never to be asked again
                Terminal: 401, 402, 403, 404, 405, `insufficient_quota`; by its own word, of every call
 
 `x-should-retry` of the server moves a response between the first and the last. A failure in the body of a success is
@@ -83,6 +84,10 @@ class CallRefused(RemoteError):
         self.may_be_input = may_be_input
 
 
+class Final(CallRefused):
+    """By the server's own word (`x-should-retry: false`) the call is not to be made again."""
+
+
 class Terminal(CallRefused):
     """By the server's own word no call can succeed until a person acts: the key is wrong (401, 403), the money is spent
     (402), or the URL or the model is wrong (404, 405).
@@ -142,7 +147,7 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
     if code in TERMINAL_CODES or (status in _TERMINAL_STATUSES and not (status == 403 and (wish or is_limit(code)))):
         return Terminal(text)
     if retry == "false":
-        return CallRefused(text, may_be_input=400 <= status < 500)
+        return Final(text, may_be_input=400 <= status < 500)
     if status == 429:
         return RateLimited(text, retry_after_s=wish)
     if status == 408:
@@ -186,9 +191,9 @@ def is_refusal(error: BaseException | None) -> bool:
 
 def deserves_retrial(refusal: RecordError) -> bool:
     """Whether a refused input is asked once more though others are answered: not where the server says that it is the
-    content, and not where it is tried again in any case.
+    content, or that nobody shall, and not where it is tried again in any case.
     """
-    return is_refusal(refusal) and not isinstance(refusal, ContentRefused | Unclear)
+    return is_refusal(refusal) and not isinstance(refusal, ContentRefused | Final | Unclear)
 
 
 def own_of(error: RecordError) -> RecordError:

@@ -282,6 +282,11 @@ def until_answered(calls: Sequence[str]) -> Sequence[str]:
 
 
 def asked_too_often(did: Mapping[int, Sequence[str]]) -> dict[int, Sequence[str]]:
-    """Inputs that were asked about again although the last answer would only come again."""
+    """Inputs that were asked about again after as many bad answers as there are tries, or against the server's word.
+
+    This server answers inputs that it has just refused. So the worker learns to ask refused ones again.
+    """
     again = {name for name, trick in BY_NAME.items() if trick.may_pass}
-    return {number: calls for number, calls in did.items() if not again.issuperset(until_answered(calls)[:-1])}
+    before = {number: until_answered(calls)[:-1] for number, calls in did.items()}
+    bad = {number: [name for name in calls if name not in again] for number, calls in before.items()}
+    return {number: did[number] for number, met in bad.items() if len(met) >= TRIES or "500 do not retry" in met}

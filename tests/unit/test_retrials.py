@@ -33,4 +33,5 @@ def test_what_was_refused_before_all_calls_were_stopped_is_no_evidence() -> None
     trial = Trial()
     for opened in (0, 0, 1, 1, 1):
         trial.refused(opened)
-    assert (trial.refusals, trial.opened) == (3, 1)
+    trial.failures += 2
+    assert (trial.refusals, trial.opened, trial.tries) == (3, 1, 5)

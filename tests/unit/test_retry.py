@@ -5,11 +5,14 @@ from bisupervised.agents.remote.retry import (
     CallRefused,
     CircuitOpen,
     ContentRefused,
+    Final,
+    NotAnAnswer,
     OutOfTime,
     RetryPolicy,
     Terminal,
     Unclear,
     backoff_s,
+    deserves_retrial,
     failure,
     failure_by_code,
     is_refusal,
@@ -89,6 +92,7 @@ def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float |
         (CallRefused("x", may_be_input=True), False),
         (CallRefused("x", may_be_input=False), False),
         (Terminal("x"), False),
+        (Final("x", may_be_input=True), False),
         (CircuitOpen("x"), False),
         (OutOfTime("x"), False),
         (InvalidAnswer("x"), False),
@@ -98,6 +102,25 @@ def test_retry_after_is_read_or_ignored(headers: dict[str, str], wish_s: float |
 )
 def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None:
     assert may_pass(error) is again
+
+
+@pytest.mark.parametrize(
+    ("refusal", "once_more"),
+    [
+        (CallRefused("x", may_be_input=True), True),
+        (Terminal("x"), True),
+        (NotAnAnswer("x"), True),
+        (ContentRefused("x"), False),
+        (Final("x", may_be_input=True), False),
+        (Unclear("x", may_be_input=False), False),
+        (InvalidAnswer("x"), False),
+        (Refused("x"), False),
+    ],
+)
+def test_a_refused_input_is_asked_once_more_unless_the_server_says_why_not_or_it_was_answered(
+    refusal: RecordError, once_more: bool
+) -> None:
+    assert deserves_retrial(refusal) is once_more
 
 
 def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
@@ -135,7 +158,7 @@ def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
         (429, {}, "insufficient_quota", Terminal),
         (400, {}, "insufficient_quota", Terminal),
         # the server's word wins, but for what only a person can mend
-        (500, {"x-should-retry": "false"}, None, CallRefused),
+        (500, {"x-should-retry": "false"}, None, Final),
         (429, {"x-should-retry": "False"}, None, CallRefused),
         (400, {"x-should-retry": "true"}, None, RemoteError),
         (429, {"x-should-retry": "true"}, None, RateLimited),

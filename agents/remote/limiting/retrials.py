@@ -36,15 +36,24 @@ class Retrials:
 
 
 class Trial:
-    """How often one input was refused since all calls were last stopped: what was refused before is no evidence."""
+    """What became of one input so far.
 
-    __slots__ = ("opened", "refusals")
+    Refusals count since all calls were last stopped: what was refused before is no evidence.
+    """
+
+    __slots__ = ("failures", "opened", "refusals")
 
     def __init__(self) -> None:
+        self.failures = 0  #: tries that failed, where that is held against it
         self.refusals = 0
-        self.opened = 0  #: times that all calls had been stopped by the last of them
+        self.opened = 0  #: times that all calls had been stopped by the last refusal
 
     def refused(self, opened: int) -> None:
         """Once more; all calls had been stopped so many times by then."""
         self.refusals = self.refusals + 1 if opened == self.opened else 1
         self.opened = opened
+
+    @property
+    def tries(self) -> int:
+        """All that count."""
+        return self.failures + self.refusals
