@@ -374,6 +374,10 @@ def _odd(call: int) -> bool:
     return call % 2 == 1
 
 
+def _only(number: int) -> Callable[[int], bool]:
+    return lambda call: call == number
+
+
 def _even(call: int) -> bool:
     return call % 2 == 0
 
@@ -399,7 +403,7 @@ PASSING = (
         if (which, at) != ("404 of a batch", "first")  # before anything is answered, it stops all calls
     ),
     *(
-        Case(f"{status} once, to the {at} call", CHAT, said("no", status), "answer", to=lambda call, at=at: call == at)
+        Case(f"{status} once, to the {at} call", CHAT, said("no", status), "answer", to=_only(at))
         for status in (400, 401, 403, 404, 420, 421, 460, 499)
         for at in (1, 3, 6)
     ),
@@ -409,12 +413,12 @@ PASSING = (
             CHAT,
             said("no", status),
             "answer",
-            to=lambda call: call == 3,
+            to=_only(3),
             settings=_ONE_BY_ONE,
         )
         for status in (400, 401, 499)
     ),
-    Case("a page once", CHAT, said(LOGIN), "answer", to=lambda call: call == 3),
+    Case("a page once", CHAT, said(LOGIN), "answer", to=_only(3)),
 )
 
 CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING

@@ -112,7 +112,7 @@ def test_what_may_pass_is_told_by_class(error: RecordError, again: bool) -> None
         (NotAnAnswer("x"), True),
         (ContentRefused("x"), False),
         (Final("x", may_be_input=True), False),
-        (Unclear("x", may_be_input=False), False),
+        (Unclear("x"), False),
         (InvalidAnswer("x"), False),
         (Refused("x"), False),
     ],
