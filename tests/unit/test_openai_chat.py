@@ -13,7 +13,7 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
-from bisupervised.agents.remote.retry import CallRefused, ContentRefused, Terminal, may_pass
+from bisupervised.agents.remote.retry import CallRefused, ContentRefused, Final, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, Refused, RemoteError
 from support.remotes import chat_completion, choice, token
@@ -286,7 +286,7 @@ def failed(status: int, code: str | None = None, **headers: str) -> Response:
         (failed(404, "model_not_found"), Terminal),
         (failed(500), RemoteError),
         (failed(529), RemoteError),
-        (failed(500, **{"x-should-retry": "false"}), CallRefused),
+        (failed(500, **{"x-should-retry": "false"}), Final),
         (failed(400, **{"x-should-retry": "true"}), RemoteError),
         (failed(401, **{"x-should-retry": "true"}), Terminal),
     ],

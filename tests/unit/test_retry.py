@@ -159,7 +159,7 @@ def test_a_refusal_goes_on_the_wire_as_a_remote_error() -> None:
         (400, {}, "insufficient_quota", Terminal),
         # the server's word wins, but for what only a person can mend
         (500, {"x-should-retry": "false"}, None, Final),
-        (429, {"x-should-retry": "False"}, None, CallRefused),
+        (429, {"x-should-retry": "False"}, None, Final),
         (400, {"x-should-retry": "true"}, None, RemoteError),
         (429, {"x-should-retry": "true"}, None, RateLimited),
         (429, {"x-should-retry": "perhaps"}, None, RateLimited),
