@@ -13,7 +13,7 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.templates import parse
-from bisupervised.agents.remote.retry import CallRefused, ContentRefused, Final, Terminal, may_pass
+from bisupervised.agents.remote.retry import ContentRefused, Final, Terminal, may_pass
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest, RateLimited, Refused, RemoteError
 from support.remotes import chat_completion, choice, token
