@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .supervision.class_scores import probabilities
 from .supervision.sample_scores import agreement, modal
-from .supervision.scores import SCORES, Kind, fitting, max_softmax, predictions, usable
+from .supervision.scores import SCORES, Kind, every_score, fitting, max_softmax, predictions, usable
 from .supervision.temperature import scaled
 
 #: what a model puts out for each input:
@@ -34,12 +35,21 @@ _KINDS: dict[Output, tuple[Kind, ...]] = {
 _CLASSES = ("logits", "probabilities")
 
 
+class Details(msgspec.Struct, frozen=True):
+    """What else a model's output says: read for a recording, never on an event's way."""
+
+    scores: dict[str, float] = {}  #: every score that fits and could be computed, by its name
+    probabilities: list[float] | None = None  #: of all classes; None where there are none
+    labels: list[Any] | None = None  #: what these classes are called, in their order; None: their indices
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):  # made per event, and holds JSON, which has no cycles
     """One answer."""
 
     prediction: Any  #: any JSON value
     score: float | None  #: higher is more trustworthy; None when there is none
     unscored: str = ""  #: why there is none, where that is known
+    details: Details | None = None  #: None where nobody asked for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class ClassReading:
     labels: tuple[Any, ...] = ()  #: what the classes are called; empty: their indices
     score: str = "max_softmax"  #: a name in `SCORES`
     temperature: float = 1.0  #: logits are divided by it before they are scored
+    detailed: bool = False  #: every score, and the probabilities, come along
 
 
 def scores_for(output: Output) -> list[str]:
@@ -95,7 +106,18 @@ def read_classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> li
     table = scaled(outputs, reading.temperature) if reading.logits and reading.temperature != 1.0 else outputs
     scores = SCORES[reading.score].compute(table, logits=reading.logits)
     _check_labels(outputs.shape[1], reading.labels)
-    return _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
+    answers = _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
+    return _detailed(answers, table, reading) if reading.detailed else answers
+
+
+def _detailed(answers: list[Answer], table: NDArray[Any], reading: ClassReading) -> list[Answer]:
+    rows = probabilities(table, logits=reading.logits).tolist()
+    labels = list(reading.labels) or None
+    every = every_score("classes", table, logits=reading.logits)
+    return [
+        msgspec.structs.replace(answer, details=Details(scores, row, labels))
+        for answer, scores, row in zip(answers, every, rows, strict=True)
+    ]
 
 
 def read_class_samples(outputs: Sequence[NDArray[Any]], asked: int, reading: ClassReading) -> list[Answer]:
@@ -116,11 +138,15 @@ def _classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[i
     return [index if is_known else None for index, is_known in zip(predictions(outputs).tolist(), known, strict=True)]
 
 
-def read_tokens(outputs: Sequence[Any], asked: int, score: str) -> list[Answer]:
+def read_tokens(outputs: Sequence[Any], asked: int, score: str, *, detailed: bool = False) -> list[Answer]:
     """One answer per pair of a text and its tokens' log-probabilities. Raises as the score does."""
     pairs = _pairs(outputs, asked)
-    scores = SCORES[score].compute([plain(logprobs) for _, logprobs in pairs])
-    return _answers([plain(text) for text, _ in pairs], scores)
+    logprobs = [plain(told) for _, told in pairs]
+    answers = _answers([plain(text) for text, _ in pairs], SCORES[score].compute(logprobs))
+    if not detailed:
+        return answers
+    every = every_score("tokens", logprobs)
+    return [msgspec.structs.replace(one, details=Details(scores)) for one, scores in zip(answers, every, strict=True)]
 
 
 def read_samples(outputs: Sequence[Any], asked: int) -> list[Answer]:

@@ -63,6 +63,12 @@ audit.command(
     help="Say how soon an audit would notice that the promise is broken, and how often it would cry wolf.",
     help_epilogue=PAGES["audit"].as_markdown(),
 )
+#: commands that ask both models, likewise
+_RECORD = {
+    "record": "Ask both models about every labelled input, and keep what they say.",
+}
+for _name, _purpose in _RECORD.items():
+    app.command(f"{__package__}.record.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 app.command(
     f"{__package__}.commands.schema:schema",
     name="schema",

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 PREDICT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
-class _Hung(ModelError):
+class Hung(ModelError):
     """The thread is stuck: asking again would only wait behind it."""
 
 
@@ -76,6 +76,11 @@ class Local:
         """Name and version of the model, as records have it."""
         return self._model.name
 
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What the model's classes are called; empty where that is not known."""
+        return self._model.reading.labels
+
     def reads(self, partition: int, topic_id: str) -> None:
         """Its records belong to this topic: a topic that is made anew has another id under its old name."""
         self._topic_ids[partition] = topic_id
@@ -102,7 +107,7 @@ class Local:
         if not inputs:
             return [item for item in parsed if isinstance(item, Outgoing)]
         started = self._clock()
-        answers = iter(await self._answers(inputs))
+        answers = iter(await self.answers(inputs))
         took_s = self._clock() - started
         self.durations.observe(took_s)
         self.appetite.took(len(inputs), took_s)
@@ -126,12 +131,12 @@ class Local:
         topic_id = self._topic_ids.get(record.partition, "")
         return Facts(source_of(record), requested_ms=request_ms(record), topic_id=topic_id)
 
-    async def _answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+    async def answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
         """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
         try:
             return await self._predict(inputs)
         except Exception as error:
-            if isinstance(error, _Hung) or len(inputs) == 1:
+            if isinstance(error, Hung) or len(inputs) == 1:
                 raise
             answers = await self._in_halves(inputs)
             failed = sum(isinstance(answer, Exception) for answer in answers)
@@ -149,7 +154,7 @@ class Local:
         """Ask in halves, and so on, down to those that fail alone."""
         try:
             return await self._predict(inputs)
-        except _Hung:
+        except Hung:
             raise
         except Exception as error:  # noqa: BLE001  # whatever the user's model raises
             return [error] if len(inputs) == 1 else await self._in_halves(inputs)
@@ -167,7 +172,7 @@ class Local:
         text = f"the model has not answered {inputs} inputs within {self._timeout_s:g} s"
         log.critical(text, extra={"action": "inference_hung", "inputs": inputs, "timeout_s": self._timeout_s})
         self._on_hang()
-        raise _Hung(text)
+        raise Hung(text)
 
     def _outcome(self, record: Incoming, request: Request, answer: Answer | Exception, latency_ms: float) -> Outgoing:
         try:

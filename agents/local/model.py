@@ -55,6 +55,7 @@ class ModelPolicy:
     score: str = "max_softmax"  #: name of the score; one of `scores_for(output)` unless `output` is "scored"
     temperature: float = 1.0  #: logits are divided by it
     samples: int = 1  #: times a model of classes is asked the same, for the score "agreement"
+    detailed: bool = False  #: answers come with their `Details`
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Model:
             case "scored":
                 return read_pairs(outputs[0], asked)
             case "tokens":
-                return read_tokens(outputs[0], asked, self.reading.score)
+                return read_tokens(outputs[0], asked, self.reading.score, detailed=self.reading.detailed)
             case "samples":
                 return read_samples(outputs[0], asked)
             case "logits" | "probabilities":
@@ -116,7 +117,7 @@ def _check_score(policy: ModelPolicy) -> None:
 def _model(policy: ModelPolicy, call: ModelCall, name: str, version: str) -> Model:
     version = policy.version or str(getattr(call, "version", "") or version)
     labels = policy.labels or tuple(getattr(call, "labels", ()))
-    reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature)
+    reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature, policy.detailed)
     if policy.samples > 1:
         call = sampled(call, policy.model)
     return Model(call, f"{name}@{version}" if version else name, policy.output, reading, policy.samples)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from ...schemas.budget import Amount
 from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back
 from ...schemas.errors import Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Incoming, Outgoing
@@ -47,11 +48,12 @@ class Remote:
         accepts_local: frozenset[Reason] = frozenset(),
         reuse: Reuse | None = None,
         tracing: Tracing | None = None,
+        hear: Callable[[Incoming, RemoteAnswer], object] | None = None,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
         """`accepts_local`: where no call was made, for the remote is down (`remote_error`) or the budget is spent
         (`budget`), the local answer becomes a result that is not trusted. `reuse`: answers to equal inputs are not
-        paid twice.
+        paid twice. `hear` is told of every answer, with the details that no record carries.
         """
         self._client = client
         self._shaped = client.protocol if isinstance(client.protocol, Shaped) else None  # asked once: it is slow
@@ -62,6 +64,7 @@ class Remote:
         self._supervisor = supervisor
         self._send = send
         self._reuse = reuse
+        self._hear = hear
         self._now_ms = now_ms
         self.calls_repeated = 0  #: calls about an input that may have been asked before, and its answer lost
 
@@ -84,6 +87,10 @@ class Remote:
         """A snapshot."""
         told: dict[str, Any] = {"remote_calls_repeated": self.calls_repeated}
         return told if self._reuse is None else told | {"cache": self._reuse.statistics()}
+
+    def most(self, record: Incoming) -> Amount:
+        """What asking about this record alone can cost, tried once. Raises `InvalidRequest` where that cannot be."""
+        return self._client.most([outbound(decode_request(record, self._format), self._send)])
 
     async def renew(self) -> None:
         """Read the key to the remote again."""
@@ -151,7 +158,12 @@ class Remote:
         return await self._ask_once(reuse, asking)
 
     def _reused(self, question: Question, answer: RemoteAnswer) -> Outgoing:
-        return answered(question, answer, Bill(), self._supervisor, cached=True)
+        return self._answered(question, answer, Bill(), cached=True)
+
+    def _answered(self, question: Question, answer: RemoteAnswer, bill: Bill, *, cached: bool = False) -> Outgoing:
+        if self._hear is not None:
+            self._hear(question.record, answer)
+        return answered(question, answer, bill, self._supervisor, cached=cached)
 
     async def _ask(self, asking: Asking) -> Outcomes:
         """One call about all of them. What fails because of some is asked again in parts."""
@@ -166,7 +178,7 @@ class Remote:
         pairs = list(zip(asking.questions, answers, strict=True))
         if self._reuse is not None:
             self._reuse.keep(pairs)
-        return {q.position: answered(q, answer, asking.bill, self._supervisor) for q, answer in pairs}
+        return {q.position: self._answered(q, answer, asking.bill) for q, answer in pairs}
 
     async def _call(self, asking: Asking) -> list[RemoteAnswer]:
         first_s, last_s = asking.within_s(self._now_ms())

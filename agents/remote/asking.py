@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 from ...schemas.records import Facts, Incoming
+from ..answers import Details
 from ..batches import Calls
 from .protocol import Call
 
@@ -33,6 +34,7 @@ class RemoteAnswer(NamedTuple):
     model: str  #: "name@version" as far as the remote says so
     latency_ms: float  #: milliseconds, retries and waits included
     unscored: str = ""  #: why there is no score, where that is known
+    details: Details | None = None  #: what else it says, where somebody records it
 
 
 @dataclass(frozen=True, slots=True)

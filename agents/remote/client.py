@@ -180,14 +180,14 @@ class RemoteClient:
                 form = self._negotiation.form
         latency_ms = (self._clock() - started) * 1000.0
         return [
-            RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms, answer.unscored)
+            RemoteAnswer(answer.prediction, answer.score, reply.model, latency_ms, answer.unscored, answer.details)
             for answer in reply.answers
         ]
 
     async def _ask_as(self, form: RemoteProtocol, asked: _Asked) -> Reply:
         """In this form of the protocol. Raises `OptionRefused` where another may fare better."""
         call, inputs = form.build(asked.inputs), len(asked.inputs)
-        most = self._policy.price.most(inputs, len(call.body), self._most_answer_tokens(inputs))
+        most = self._most(call, inputs)
         inquiry = _Inquiry(
             form,
             call,
@@ -204,6 +204,18 @@ class RemoteClient:
         keys = sample_keys(inquiry.key, call.samples)
         replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
         return replies[0] if len(replies) == 1 else agreed(replies)
+
+    def most(self, inputs: Sequence[Any]) -> Amount:
+        """What one call about these can cost, if it is not made again; several calls where an answer takes samples.
+
+        Nothing is asked. Raises `InvalidRequest` where the inputs cannot be asked.
+        """
+        call = self._negotiation.form.build(inputs)
+        return Amount(self._most(call, len(inputs)) * call.samples, call.samples)
+
+    def _most(self, call: Call, inputs: int) -> int:
+        """Nano-units that a try can cost."""
+        return self._policy.price.most(inputs, len(call.body), self._most_answer_tokens(inputs))
 
     async def pause(self, seconds: float) -> None:
         """Wait before asking in another way."""
@@ -467,7 +479,7 @@ class RemoteClient:
     def _question(self, given: Any) -> _Inquiry:  # noqa: ANN401  # any JSON value
         """A question of nobody's, that a probe asks."""
         call = self.protocol.build([given])
-        most = self._policy.price.most(1, len(call.body), self._most_answer_tokens(1))
+        most = self._most(call, 1)
         tokens = self.protocol.estimate([given])
         forever = math.inf
         return _Inquiry(self.protocol, call, frozenset(), "probe", 1, tokens, most, forever, forever, Bill(), UNTRACED)

@@ -107,6 +107,15 @@ class Optional(Protocol):
         ...
 
 
+@runtime_checkable
+class Detailed(Protocol):
+    """A protocol that can read more off an answer than one score."""
+
+    def in_detail(self) -> RemoteProtocol:
+        """The same, but every answer comes with its `Details`."""
+        ...
+
+
 class OptionRefused(BiSupervisedError):
     """A call was refused, maybe for its option. It says nothing about the remote's health, nor about the input."""
 

@@ -71,6 +71,12 @@ def softmax_entropy(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float6
     return np.asarray(np.clip(1.0 - entropy / np.log(table.shape[1]), 0.0, 1.0), dtype=np.float64)
 
 
+def probabilities(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
+    """The probability of each class, (n, classes), each row's sum 1 or NaN. Raises `ValueError` as the scores do."""
+    weights = np.exp(shifted(outputs)) if logits else _probabilities(outputs)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
 def predictions(outputs: NDArray[Any]) -> NDArray[np.intp]:
     """The most likely class, an index, per row of `outputs` (n, classes); the first of equals."""
     return np.asarray(class_outputs(outputs).argmax(axis=1), dtype=np.intp)

@@ -19,7 +19,7 @@ from .class_scores import class_outputs, label_softmax, max_softmax, pcs, predic
 from .sample_scores import agreement
 from .token_scores import token_first, token_mean, token_min, token_product
 
-__all__ = ["SCORES", "Kind", "Score", "class_outputs", "fitting", "max_softmax", "predictions", "usable"]
+__all__ = ["SCORES", "Kind", "Score", "class_outputs", "every_score", "fitting", "max_softmax", "predictions", "usable"]
 
 #: what a score reads:
 #:   classes   logits or probabilities of all classes, (n, classes); computed with the keyword `logits`
@@ -74,3 +74,13 @@ SCORES: dict[str, Score] = {
         Score("agreement", "samples", _FREEMAN, agreement),
     )
 }
+
+
+def every_score(kind: Kind, *read: Any, **how: Any) -> list[dict[str, float]]:  # noqa: ANN401  # as the kind says
+    """For each input every score that reads this kind, by name; left out where an input has none.
+
+    `read` and `how` are the arguments of `Score.compute`. Raises as the scores do.
+    """
+    computed = {name: SCORES[name].compute(*read, **how).tolist() for name in fitting(kind)}
+    rows = zip(*computed.values(), strict=True)
+    return [{name: score for name, score in zip(computed, row, strict=True) if math.isfinite(score)} for row in rows]

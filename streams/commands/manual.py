@@ -105,6 +105,18 @@ PAGES: dict[str, Page] = {
         "lines to stdout",
         examples=("bisupervised tail results --config my.toml",),
     ),
+    "record": Page(
+        THRESHOLDS,
+        "labelled inputs: .csv, .jsonl, .parquet, or a folder of images; the configuration, and both its models",
+        "the recording to --out, as answers come, and beside it a file that says of what it is",
+        "0 every input has its row; 1 not every one, the same command goes on; 2 an input, the command line or the "
+        "settings are wrong, and nothing was asked; 130 interrupted",
+        (
+            "bisupervised record labelled.csv --config my.toml --out pairs.jsonl",
+            "bisupervised record images/ --labels labels.csv --config my.toml --out pairs.jsonl --most-cost 5",
+            "bisupervised record labelled.csv --config my.toml --out local.jsonl --local-only",
+        ),
+    ),
     "curve": Page(
         THRESHOLDS,
         _RECORDED,

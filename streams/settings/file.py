@@ -28,7 +28,7 @@ from .protocols import TABLES
 from .secret import secret_faults, secret_keys, take_written, word_faults
 from .tables import Settings
 from .terms import terms_of
-from .thresholds_file import with_thresholds
+from .thresholds_file import uncalibrated, with_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,15 +118,19 @@ def load_settings(path: Path | None, env: Mapping[str, str] | None = None) -> Se
     return load_configuration(path, env).settings
 
 
-def load_configuration(path: Path | None, env: Mapping[str, str] | None = None) -> Configuration:
+def load_configuration(
+    path: Path | None, env: Mapping[str, str] | None = None, *, calibrated: bool = True
+) -> Configuration:
     """Read a TOML file (None: no file) and an environment (None: the process's own), which wins.
 
-    Raises `ConfigurationError` with every fault at once, one line each.
+    `calibrated`: False for who makes the thresholds, and needs none. Raises `ConfigurationError` with every fault at
+    once, one line each.
     """
     env = os.environ if env is None else env
     written = _read(path)
     faults = _take_capitals(written) + take_written(written, SECRETS) + escaped_paths(written)
-    document, thresholds, unread = with_thresholds(_merged(written, _Environment(env)()))
+    merged = _merged(written, _Environment(env)())
+    document, thresholds, unread = with_thresholds(merged if calibrated else uncalibrated(merged))
     origins, unknown = _variables(env)
     settings, faulty, invalid = _validated(document, origins)
     connection, insecure = read_connection(settings.kafka)

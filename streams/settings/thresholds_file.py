@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
 
@@ -25,6 +26,16 @@ def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], Threshold
     except ConfigurationError as error:
         return _filled(document, _STAND_IN), None, [f"[thresholds] file: {fault}" for fault in error.faults]
     return _filled(document, _gives(made) | _names(made)), made, _contradictions(document, made)
+
+
+def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
+    """The document before there are thresholds: nothing of `[thresholds]` is read, and none has to be given."""
+    remote = {key: value for key, value in _table(document, "remote").items() if key != "arbitration"}
+    if remote.get("supervisor") == JOINT:  # which only a thresholds file can fit; it reads the remote's own score
+        del remote["supervisor"]
+        remote |= {"supervisor": remote["joint_of"]} if "joint_of" in remote else {}
+    there = isinstance(document.get("remote"), dict)
+    return _filled(document | ({"remote": remote} if there else {}) | {"thresholds": {}}, _STAND_IN)
 
 
 def _gives(made: Thresholds) -> Values:

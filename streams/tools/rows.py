@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
     """The record as the pipeline would get it, so that a row is checked as the pipeline checks it."""
 
     value: bytes
@@ -76,7 +76,7 @@ def read_rows(path: Path, shape: RequestFormat, key: str | None, *, as_text: boo
 def _row(place: str, make: Callable[[], bytes], shape: RequestFormat, key: str | None) -> Row:
     try:
         value = make()
-        request = decode_request(_Candidate(value), shape)
+        request = decode_request(Candidate(value), shape)
         return Row(place, value, None if key is None else _key(value, request.document, key))
     except (BadRow, InvalidRequest) as error:
         return Row(place, fault=str(error))

@@ -26,6 +26,7 @@ from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
 from ...agents.local.model import ModelPolicy, load_model
 from ...agents.remote.agent import Remote
+from ...agents.remote.asking import RemoteAnswer
 from ...agents.remote.batching import BatchPolicy
 from ...agents.remote.client import ClientPolicy, RemoteClient
 from ...agents.remote.credentials import Authorized
@@ -156,7 +157,7 @@ def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[
     settings, terms = configuration.settings, configuration.terms
     tracing = make_tracing(settings.name, _endpoint(settings.remote))
     if name == "local":
-        return _fitting(LocalAgent(_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
+        return _fitting(LocalAgent(make_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
     if name == "remote":
         remote = make_remote(settings, terms, tracing)
         return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))
@@ -170,10 +171,11 @@ def _fitting(agent: LocalAgent, terms: Terms) -> LocalAgent:
     return agent
 
 
-def _local(settings: Settings, terms: Terms, on_hang: Callable[[], None]) -> Local:
+def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *, detailed: bool = False) -> Local:
+    """The user's model, loaded, and what judges it. `detailed`: answers come with their `Details`."""
     local = settings.local
     return Local(
-        load_model(_model_policy(local)),
+        load_model(_model_policy(local, detailed=detailed)),
         terms.local,
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
@@ -183,7 +185,7 @@ def _local(settings: Settings, terms: Terms, on_hang: Callable[[], None]) -> Loc
     )
 
 
-def _model_policy(local: LocalSettings) -> ModelPolicy:
+def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:
     return ModelPolicy(
         local.model,
         local.output,
@@ -192,20 +194,29 @@ def _model_policy(local: LocalSettings) -> ModelPolicy:
         local.supervisor,
         local.temperature,
         local.samples,
+        detailed,
     )
 
 
 def make_remote(
-    settings: Settings, terms: Terms, tracing: Tracing | None = None, *, clock: Callable[[], float] = time.monotonic
+    settings: Settings,
+    terms: Terms,
+    tracing: Tracing | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    funds: Funds | None = None,
+    hear: Callable[[Incoming, RemoteAnswer], object] | None = None,
 ) -> Remote:
-    """What asks the remote. Reads its key."""
+    """What asks the remote. Reads its key. `funds`: in place of those of `[budget]`. `hear`: is told of every answer,
+    with its `Details`.
+    """
     remote = settings.remote
     try:
         client = RemoteClient(
             make_transport(remote),
-            make_protocol(remote),
+            make_protocol(remote, detailed=hear is not None),
             client_policy(remote, settings.name),
-            gate=_gate(settings, terms, clock),
+            gate=_gate(settings, terms, clock, funds or _funds(settings.budget)),
             probe=_probe(remote.probe),
             endpoint=_endpoint(remote),
             clock=clock,
@@ -221,6 +232,7 @@ def make_remote(
         accepts_local=accepts_local(settings),
         reuse=_reuse(remote, client),
         tracing=tracing,
+        hear=hear,
     )
 
 
@@ -273,10 +285,10 @@ def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
     )
 
 
-def _gate(settings: Settings, terms: Terms, clock: Callable[[], float]) -> Gate:
+def _gate(settings: Settings, terms: Terms, clock: Callable[[], float], funds: Funds | None) -> Gate:
     remote = settings.remote
     breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=_funds(settings.budget), clock=clock)
+    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=funds, clock=clock)
 
 
 def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...agents.answers import ClassReading
-from ...agents.remote.protocol import RemoteProtocol
+from ...agents.remote.protocol import Detailed, RemoteProtocol
 from ...agents.remote.protocols.custom import load_protocol
 from ...agents.remote.protocols.generic_json import GenericJson
 from ...agents.remote.protocols.label_forms import LABEL_BY, LabelForm
@@ -22,11 +22,14 @@ from ..settings.protocols import AGREEMENT
 from ..settings.tables import RemoteSettings
 
 
-def make_protocol(remote: RemoteSettings) -> RemoteProtocol:
-    """What speaks to the remote. Raises `ConfigurationError` where it is the user's own and cannot be loaded."""
-    if remote.protocol in _MAKERS:
-        return _MAKERS[remote.protocol](remote)
-    return load_protocol(remote.protocol, remote.options)
+def make_protocol(remote: RemoteSettings, *, detailed: bool = False) -> RemoteProtocol:
+    """What speaks to the remote. Raises `ConfigurationError` where it is the user's own and cannot be loaded.
+
+    `detailed`: answers come with their `Details`, where it can read any.
+    """
+    make = _MAKERS.get(remote.protocol)
+    protocol = load_protocol(remote.protocol, remote.options) if make is None else make(remote)
+    return protocol.in_detail() if detailed and isinstance(protocol, Detailed) else protocol
 
 
 def _open_inference(remote: RemoteSettings) -> OpenInference:

@@ -53,7 +53,7 @@ _CALLS = frozenset(
     | {"cache_records", "cache_bytes", "cache_hours"}
 )
 #: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
-_SCORES = (
+SCORES = (
     frozenset(
         {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
         | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
@@ -74,7 +74,7 @@ def compare(old: Settings, new: Settings) -> Change:
     """What differs. Thresholds are taken over only where the scores that they judge stay what they are."""
     different = _different(old, new)
     thresholds = different & _THRESHOLDS
-    if different & _SCORES or old.remote.own_score != new.remote.own_score:
+    if different & SCORES or old.remote.own_score != new.remote.own_score:
         thresholds = frozenset()
     takes = thresholds | (different & _LIMITS)
     return Change(takes, tuple(sorted(different - takes)))
@@ -82,11 +82,12 @@ def compare(old: Settings, new: Settings) -> Change:
 
 def _different(old: Settings, new: Settings) -> frozenset[Place]:
     """Keys with another value; a table inside a table counts as one key."""
-    before, after = _values(old), _values(new)
+    before, after = values_of(old), values_of(new)
     return frozenset(place for place in before if before[place] != after[place])
 
 
-def _values(settings: Settings) -> dict[Place, Any]:
+def values_of(settings: Settings) -> dict[Place, Any]:
+    """Every key with its value."""
     values: dict[Place, Any] = {}
     for name in type(settings).model_fields:
         table = getattr(settings, name)

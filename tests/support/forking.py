@@ -32,6 +32,7 @@ TESTS = Path(__file__).parents[1]
 #: what workers and replays import; not the modules that are run, which `runpy` wants to import itself
 _IMPORTED = (
     "bisupervised.streams.worker.app",
+    "bisupervised.streams.record.run",
     "bisupervised.streams.worker.protocols",
     "bisupervised.streams.tools.commands",
     "bisupervised.streams.tools.replay_run",

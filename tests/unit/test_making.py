@@ -52,7 +52,7 @@ def test_the_local_model_is_read_as_the_settings_say(
     tmp_path: Path, output: str, supervisor: str, more: str, reading: ClassReading, samples: int
 ) -> None:
     given = configuration_of(settings(tmp_path, output, supervisor, more))
-    local = making._local(given.settings, given.terms, on_hang=lambda: None)
+    local = making.make_local(given.settings, given.terms, on_hang=lambda: None)
     assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
     assert local._supervisor.name == supervisor
     local.close()

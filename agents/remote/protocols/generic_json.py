@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ import orjson
 from numpy.typing import NDArray
 
 from ....schemas.errors import InvalidAnswer, InvalidRequest, RecordError, Refused
-from ...answers import Answer
-from ...supervision.scores import SCORES, fitting, max_softmax, usable
+from ...answers import Answer, Details
+from ...supervision.scores import SCORES, every_score, fitting, max_softmax, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, complaint_of, raise_for_status, tokens_in
 from ..retry import NotAnAnswer
 from ..transport import Response
@@ -100,6 +100,11 @@ class GenericJson:
     model_path: str | None = None
     prompt_tokens: str | None = None  #: path, as are the next
     completion_tokens: str | None = None
+    detailed: bool = False  #: every score that what stands there allows comes along
+
+    def in_detail(self) -> GenericJson:
+        """The same; every score of the log-probabilities, where those stand at the score's path, comes along."""
+        return replace(self, detailed=True)
 
     @property
     def batched(self) -> bool:
@@ -162,7 +167,16 @@ class GenericJson:
             raise NotAnAnswer(f"the answer has no {self.prediction!r}{_said(each)}") from error
         if prediction is None:
             raise InvalidAnswer(f"{self.prediction} is null")
-        return Answer(one_of(prediction, self.labels, exact=self.exact), self._score(each))
+        named = one_of(prediction, self.labels, exact=self.exact)
+        return Answer(named, self._score(each), details=self._details(each) if self.detailed else None)
+
+    def _details(self, each: Any) -> Details | None:  # noqa: ANN401  # any JSON value
+        """Of the log-probabilities of an answer's tokens; of anything else there is the one score."""
+        standing = _optional(each, self.score)
+        if self.transform not in fitting("tokens") or not isinstance(standing, list):
+            return None
+        [scores] = every_score("tokens", [standing])
+        return Details(scores)
 
     def _score(self, each: Any) -> float | None:  # noqa: ANN401  # any JSON value
         """None where the remote gave none; it is never made up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -110,6 +110,10 @@ class OpenInference:
             return tuple(np.shape(given))
         except ValueError:
             return None
+
+    def in_detail(self) -> OpenInference:
+        """The same; every score of the classes, and their probabilities, come along."""
+        return replace(self, reading=replace(self.reading, detailed=True))
 
     def most_answer_tokens(self, asked: int) -> int:
         """Nothing is written: there are no tokens of an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -11,9 +12,9 @@ import numpy as np
 import orjson
 
 from ....schemas.errors import InvalidAnswer, InvalidRequest, Refused
-from ...answers import Answer
+from ...answers import Answer, Details
 from ...supervision.sample_scores import agreement, modal
-from ...supervision.scores import SCORES, usable
+from ...supervision.scores import SCORES, every_score, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
 from ..retry import FAILED, BrokenOff, NotAnAnswer
 from ..transport import Response
@@ -101,6 +102,11 @@ class OpenAIChat:
     seed: int | None = None
     top_logprobs: int = 5
     extra: Mapping[str, Any] = field(default_factory=dict)  #: further fields of the body
+    detailed: bool = False  #: every score that the log-probabilities allow comes along
+
+    def in_detail(self) -> OpenAIChat:
+        """The same; every score that the log-probabilities allow comes along. Nothing more is asked for."""
+        return replace(self, detailed=True)
 
     @property
     def simpler(self) -> OpenAIChat | None:
@@ -192,9 +198,9 @@ class OpenAIChat:
             return Answer(modal([predictions])[0], usable(agreement([predictions])[0]))
         [read] = found
         try:
-            return Answer(read.prediction, self._scored(read) if self.score else None)
+            return Answer(read.prediction, self._scored(read) if self.score else None, details=self._details(read))
         except Unscored as error:
-            return Answer(read.prediction, None, str(error))
+            return Answer(read.prediction, None, str(error), self._details(read))
 
     def _read_choice(self, choice: _Choice) -> _Read:
         content = self._content(choice)
@@ -258,15 +264,39 @@ class OpenAIChat:
 
     def _scored(self, read: _Read) -> float | None:
         """The score, None where a log-probability is not known. Raises `Unscored` where there is no more to say."""
-        stop = self.extra.get("stop")
-        stops = [each for each in (stop if isinstance(stop, list) else [stop]) if isinstance(each, str)]
-        place = tokens_of(read.text, read.content, tokens_told(bytes(read.logprobs)), stops, after=read.after)
+        place = self._place(read)
         try:
             if SCORES[self.score].input == "tokens":
                 return usable(SCORES[self.score].compute([[token.logprob for token in place.answer]])[0])
             return self._scored_as_classes(place, read.prediction)
         except ValueError as error:
             raise Unscored(f"the log-probabilities are none: {error}") from error
+
+    def _place(self, read: _Read) -> AnswerTokens:
+        stop = self.extra.get("stop")
+        stops = [each for each in (stop if isinstance(stop, list) else [stop]) if isinstance(each, str)]
+        return tokens_of(read.text, read.content, tokens_told(bytes(read.logprobs)), stops, after=read.after)
+
+    def _details(self, read: _Read) -> Details | None:
+        """Every score that the tokens have, and where the answer is a label the probability of each label."""
+        if not (self.detailed and self.score):
+            return None
+        try:
+            place = self._place(read)
+            [scores] = every_score("tokens", [[token.logprob for token in place.answer]])
+        except (Unscored, ValueError):
+            return Details()
+        with suppress(Unscored, ValueError):
+            return self._label_details(place, read.prediction, scores) if self.labels else Details(scores)
+        return Details(scores)
+
+    def _label_details(self, tokens: AnswerTokens, label: str, scores: dict[str, float]) -> Details:
+        told = label_probabilities(tokens, self.labels)
+        row, index = evened(told), self.labels.index(label)
+        [by_label] = every_score("labels", np.array([list(told.values())]), np.array([index]))
+        # the scores of classes are about the likeliest one, so they say nothing where that is not the answer
+        [by_class] = every_score("classes", np.array([row]), logits=False) if np.argmax(row) == index else [{}]
+        return Details(scores | by_label | by_class, row, list(self.labels))
 
     def _scored_as_classes(self, tokens: AnswerTokens, label: str) -> float | None:
         """By the probability of each label."""

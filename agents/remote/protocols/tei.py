@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from ....schemas.errors import InvalidRequest, RemoteError
-from ...answers import Answer, ClassReading, read_classes
+from ...answers import Answer, ClassReading, Details, read_classes
 from ..protocol import Call, Reply, Usage, complaint_in, raise_for_status, tokens_in
 from ..retry import NotAnAnswer
 from ..transport import Response
@@ -37,6 +37,11 @@ class Tei:
     raw_scores: bool = False  #: the server gives logits
     truncate: bool = False  #: the server may cut off an input that is too long; otherwise it refuses it
     path: str = "/predict"
+    detailed: bool = False  #: every score, and the probabilities, come along
+
+    def in_detail(self) -> Tei:
+        """The same; every score of the classes, and their probabilities, come along."""
+        return replace(self, detailed=True)
 
     def build(self, inputs: Sequence[Any]) -> Call:
         # always lists in a list: a flat list of two texts would be one pair
@@ -102,10 +107,23 @@ class Tei:
 
     def _of_all(self, rows: Sequence[Sequence[_Class]], table: Sequence[Sequence[float | None]]) -> list[Answer]:
         """The classes of each input come with the likeliest first, so a label belongs to a row and a column."""
-        reading = ClassReading(logits=self.raw_scores, score=self.score)
+        reading = ClassReading(logits=self.raw_scores, score=self.score, detailed=self.detailed)
         answers = read_classes(np.array(table, dtype=np.float64), len(rows), reading)
-        named = [row[answer.prediction].label for row, answer in zip(rows, answers, strict=True)]
-        return [Answer(self._label(str(name)), answer.score) for name, answer in zip(named, answers, strict=True)]
+        names = [[str(found.label) for found in row] for row in rows]
+        return [self._named(*each) for each in zip(answers, names, strict=True)]
+
+    def _named(self, answer: Answer, names: Sequence[str]) -> Answer:
+        """The answer by the name of its class, and its details in an order that is the same for every input."""
+        details = answer.details
+        if details is not None and details.probabilities is not None:
+            labels = [self._label(name) for name in names]
+            order = sorted(range(len(labels)), key=lambda at: self._place(labels[at]))
+            row = [details.probabilities[at] for at in order]
+            details = Details(details.scores, row, [labels[at] for at in order])
+        return Answer(self._label(names[answer.prediction]), answer.score, details=details)
+
+    def _place(self, label: Any) -> tuple[int, str]:  # noqa: ANN401  # as the settings have it
+        return (self.labels.index(label) if label in self.labels else 0), str(label)
 
     def _label(self, name: str) -> Any:  # noqa: ANN401  # as the settings have it
         return class_named(name, self.labels, exact=self.exact) if self.labels else one_of(name, ())

@@ -15,6 +15,7 @@ import ast
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def _of_all(classes: Mapping[Any, float], reading: ClassReading) -> Answer:
     """By the same scores as numbers, in the order of the settings' labels, or else of the classes."""
     names = reading.labels or tuple(sorted(classes) if all(isinstance(name, int) for name in classes) else classes)
     row = np.array([[classes[name] for name in names]])
-    read = ClassReading(reading.logits, tuple(names), reading.score, reading.temperature)
+    read = replace(reading, labels=tuple(names))
     [answer] = read_classes(row, 1, read)
     return answer
 

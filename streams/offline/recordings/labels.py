@@ -29,6 +29,16 @@ def read_labels(path: Path, id_column: str | None, source_column: str | None, tr
     Raises `RecordingError`, naming file, row and column, for a missing column, an empty cell, and an id or source that
     occurs twice.
     """
+    labels, faults = look_at_labels(path, id_column, source_column, truth_column)
+    if faults:
+        raise RecordingError(faults[0])
+    return labels
+
+
+def look_at_labels(
+    path: Path, id_column: str | None, source_column: str | None, truth_column: str | None
+) -> tuple[Labels, list[str]]:
+    """The same with every fault of its rows, each with its place, in their order."""
     names = column_names(path)
     truth = _column(path, names, truth_column, USUAL["truth"], "--truth-column")
     source = None if id_column else _column(path, names, source_column, SOURCES, "--source-column")
@@ -38,14 +48,17 @@ def read_labels(path: Path, id_column: str | None, source_column: str | None, tr
         raise RecordingError(f"{path}: no column looks like {what}; {there_are(names)}")
     table = read_table(path, [key, truth])
     truths: dict[str, Any] = {}
+    faults: list[str] = []
     for row, (name, right) in enumerate(zip(table.columns[key], table.columns[truth], strict=True)):
         text = "" if name is None else str(name).strip()
         if not text or right is None or right == "":
-            raise RecordingError(f"{table.place(row, truth if text else key)}: is empty")
-        if text in truths:
-            raise RecordingError(f"{table.place(row, key)}: {text!r} is there twice")
-        truths[text] = right
-    return Labels("source" if source else "id", truths, f"{'source' if source else 'id'} = {key}, truth = {truth}")
+            faults.append(f"{table.place(row, truth if text else key)}: is empty")
+        elif text in truths:
+            faults.append(f"{table.place(row, key)}: {text!r} is there twice")
+        else:
+            truths[text] = right
+    by: Literal["source", "id"] = "source" if source else "id"
+    return Labels(by, truths, f"{by} = {key}, truth = {truth}"), faults
 
 
 def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence[str], option: str) -> str | None:
