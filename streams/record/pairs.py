@@ -46,10 +46,12 @@ class About(msgspec.Struct, frozen=True):
     def differences(self, other: About) -> list[str]:
         """What is not as it was in `other`, in words."""
         keys = sorted(key for key in {*self.settings, *other.settings} if self._value(key) != other._value(key))
+        if self.unit != other.unit and self.local_only == other.local_only:
+            keys.append("remote.batch_size")
         models = f"the local model was {other.local_model}, and is {self.local_model}"
         told = {
             "the labelled inputs have changed": self.labelled != other.labelled or self.inputs != other.inputs,
-            f"other settings: {', '.join(keys)}": bool(keys) or self.unit != other.unit,
+            f"other settings: {', '.join(keys)}": bool(keys),
             models: self.local_model != other.local_model,
             "it was made with --local-only" if other.local_only else "it was made without --local-only": (
                 self.local_only != other.local_only

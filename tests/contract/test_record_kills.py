@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_ten_kills_bill_nothing_twice_and_at_most_the_calls_in_flight(tmp_path: 
     texts = [text for asked in ledger.texts.values() for text in asked]
     assert len(texts) == len(set(texts)) == INPUTS
     # another one bills again what was under way at a kill, and no more
-    again = [after - before for before, after in zip(repeated, repeated[1:], strict=False)]
+    again = [after - before for before, after in pairwise(repeated)]
     assert all(count <= IN_FLIGHT for count in again), again
     assert sum(again) > 0, "no kill came while a call was under way: the test has not tested anything"
     assert [row["row"] for row in office.rows()] == list(range(1, INPUTS + 1))
@@ -65,6 +66,7 @@ def test_ten_kills_bill_nothing_twice_and_at_most_the_calls_in_flight(tmp_path: 
 
 HANGS = """
 import time
+from itertools import pairwise
 
 class Small:
     def __call__(self, inputs):

@@ -126,3 +126,18 @@ def test_thresholds_of_another_model_are_refused(tmp_path: Path, model: str, fit
         return
     with pytest.raises(ConfigurationError, match="was made for the local model another@2, not"):
         start()
+
+
+def test_who_makes_the_thresholds_needs_none(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(
+        '[local]\nmodel = "m:f"\n[remote]\nurl = "http://127.0.0.1:1"\nmodel = "large"\nsupervisor = "joint"\n'
+        'joint_of = "pcs"\narbitration = true\n[thresholds]\nfile = "is-not-made-yet.json"\n'
+    )
+    with pytest.raises(ConfigurationError):
+        load_configuration(path, {})
+    settings = load_configuration(path, {}, calibrated=False).settings
+    assert (settings.remote.supervisor, settings.remote.own_score, settings.thresholds.file) == ("pcs", "pcs", "")
+    path.write_text(path.read_text().replace("[remote]", "thresholdd = 1\n[remote]"))
+    with pytest.raises(ConfigurationError, match="thresholdd"):
+        load_configuration(path, {}, calibrated=False)
