@@ -21,6 +21,7 @@ from ...agents.answers import Answer, Details
 from ...agents.local.agent import Hung, Local
 from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
+from ...agents.tasks import begin
 from ...schemas.codec import encode_facts
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import FACTS_HEADER, Facts, Incoming, Outgoing, Source
@@ -137,7 +138,8 @@ class Asking:
     async def _pass(self, remote: Remote, agent: RemoteAgent) -> None:
         """Ask about every input that is left, once."""
         self._begun, self.unpaid, self._units_before = 0, 0, len(self._pairs.units)
-        submitting = asyncio.create_task(self._submit(agent))
+        # where it fails, `_collect` is woken, and raises that once what has begun has ended
+        submitting = begin(agent.run(self._units()), "submitting", lambda _: self._ended.put_nowait(None))
         try:
             await self._collect(remote, submitting)
         except asyncio.CancelledError:
@@ -149,12 +151,6 @@ class Asking:
         finally:
             submitting.cancel()
             await asyncio.wait((submitting,))
-
-    async def _submit(self, agent: RemoteAgent) -> None:
-        try:
-            await agent.run(self._units())
-        finally:
-            self._ended.put_nowait(None)
 
     async def _collect(self, remote: Remote, submitting: asyncio.Task[None]) -> None:
         """Write the units down as they end, until all that have begun have."""
