@@ -66,6 +66,7 @@ audit.command(
 #: commands that ask both models, likewise
 _RECORD = {
     "record": "Ask both models about every labelled input, and keep what they say.",
+    "fit": "From a labelled file to both thresholds and a report: record, choose the score, calibrate.",
 }
 for _name, _purpose in _RECORD.items():
     app.command(f"{__package__}.record.commands:{_name}", name=_name, help=_purpose, **page_of(_name))

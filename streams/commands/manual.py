@@ -105,6 +105,19 @@ PAGES: dict[str, Page] = {
         "lines to stdout",
         examples=("bisupervised tail results --config my.toml",),
     ),
+    "fit": Page(
+        THRESHOLDS,
+        "labelled inputs, the configuration, and both its models; or a recording",
+        "the recording to --pairs, as answers come; the thresholds to --out, for `[thresholds] file`; the report to "
+        "--report",
+        "0 found; 1 the target is infeasible, or not every input was asked: the same command goes on; 2 an input, the "
+        "command line or the settings are wrong, and nothing was asked; 130 interrupted",
+        (
+            "bisupervised fit labelled.csv --config my.toml",
+            "bisupervised fit labelled.csv --config my.toml --remote-fraction 0.4 --max-error 0.05 --most-cost 5",
+            "bisupervised fit --recording pairs.jsonl --config my.toml --json",
+        ),
+    ),
     "record": Page(
         THRESHOLDS,
         "labelled inputs: .csv, .jsonl, .parquet, or a folder of images; the configuration, and both its models",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
@@ -12,8 +14,67 @@ from ..console.options import DONE, FAILED, Config, Json
 from ..console.output import tell
 from ..settings.file import load_configuration
 
+if TYPE_CHECKING:
+    from ..settings.file import Configuration
+    from .run import Order
+    from .summary import Summary
+
+
+def _finite(_: object, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+
+
 _Switch = Annotated[bool, Parameter(negative="")]
-_Money = Annotated[float | None, Parameter(validator=validators.Number(gte=0))]
+_Amount = Annotated[float | None, Parameter(validator=(validators.Number(gte=0), _finite))]
+_Finite = Annotated[float | None, Parameter(validator=_finite)]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputOptions:
+    """Where the right answers are, and what asking may cost.
+
+    Parameters
+    ----------
+    labels
+        File with the right answers by id, where they do not stand beside the inputs; labels.csv in a folder of images.
+    truth_column
+        Column with the right answer.
+    id_column
+        Column of --labels with the id; for an image, its file's name.
+    as_text
+        Take every cell of a .csv as text; otherwise numbers, lists, true, false and null are read as JSON.
+    yes
+        Do not ask whether it may be spent.
+    most_cost
+        What the recording may cost in all: no call is made that could exceed it, and nobody is asked.
+    """
+
+    labels: Path | None = None
+    truth_column: str | None = None
+    id_column: str | None = None
+    as_text: _Switch = False
+    yes: _Switch = False
+    most_cost: _Amount = None
+
+    def order(self, labelled: Path, out: Path, *, local_only: bool = False) -> Order:
+        from .run import Order
+
+        return Order(
+            labelled,
+            out,
+            self.labels,
+            self.truth_column,
+            self.id_column,
+            self.as_text,
+            local_only,
+            self.yes,
+            self.most_cost,
+        )
+
+
+_USUAL = InputOptions()
 
 
 def record(
@@ -22,13 +83,8 @@ def record(
     *,
     config: Config = None,
     out: Path,
-    labels: Path | None = None,
-    truth_column: str | None = None,
-    id_column: str | None = None,
-    as_text: _Switch = False,
+    inputs: InputOptions = _USUAL,
     local_only: _Switch = False,
-    yes: _Switch = False,
-    most_cost: _Money = None,
     json: Json = False,
 ) -> int:
     """Ask both models about every labelled input, and keep what they say: what thresholds are made from.
@@ -42,28 +98,134 @@ def record(
         Inputs with their right answers: .csv, .jsonl or .parquet, or a folder of images.
     out
         File to write, ending in .jsonl.
-    labels
-        File with the right answers by id, where they do not stand beside the inputs; labels.csv in a folder of images.
-    truth_column
-        Column with the right answer.
-    id_column
-        Column of --labels with the id; for an image, its file's name.
-    as_text
-        Take every cell of a .csv as text; otherwise numbers, lists, true, false and null are read as JSON.
     local_only
         Ask the local model alone, which costs nothing.
-    yes
-        Do not ask whether it may be spent.
-    most_cost
-        What the recording may cost in all: no call is made that could exceed it, and nobody is asked.
     """
-    if out.suffix != ".jsonl":
-        raise ConfigurationError([f"--out: must end in .jsonl (got {str(out)!r})"])
-    configuration = load_configuration(config, calibrated=False)
-    from .run import Order
-    from .run import record as make
-
-    order = Order(labelled, out, labels, truth_column, id_column, as_text, local_only, yes, most_cost)
-    made = make(configuration, order)
+    _check_name("--out", out)
+    made = _recorded(load_configuration(config, calibrated=False), inputs.order(labelled, out, local_only=local_only))
     tell(made.as_json(), (), made.lines(), as_json=json)
     return DONE if made.complete else FAILED
+
+
+def fit(
+    labelled: Path | None = None,
+    /,
+    *,
+    config: Config = None,
+    recording: Path | None = None,
+    pairs: Path = Path("pairs.jsonl"),
+    out: Path = Path("thresholds.json"),
+    report: Path = Path("report.html"),
+    inputs: InputOptions = _USUAL,
+    remote_fraction: float | None = None,
+    cost: _Finite = None,
+    remote_even: _Switch = False,
+    local_threshold: _Finite = None,
+    false_positive_rate: float | None = None,
+    max_error: float | None = None,
+    method: Literal["paper", "clopper-pearson", "ltt"] | None = None,
+    delta: float = 0.1,
+    price: _Amount = None,
+    joint: _Switch = False,
+    arbitration: _Switch = False,
+    learned: bool = True,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    version: str = "",
+    json: Json = False,
+) -> int:
+    """From a labelled file to both thresholds: record both models, choose the score, calibrate, and write a report.
+
+    Without options it looks for a system that is as right as the remote alone, with as few calls as that takes, and
+    that rejects at most 5 % of the right answers. If recording is killed, the same command goes on from there. Exit
+    status 1 where the target is infeasible: the report is written all the same.
+
+    Parameters
+    ----------
+    labelled
+        Inputs with their right answers: .csv, .jsonl or .parquet, or a folder of images.
+    recording
+        What both models said, in place of asking them: a file of `record`, or of `recording`.
+    pairs
+        File that what both models say is kept in.
+    out
+        File for the thresholds.
+    report
+        File for the report, which a browser shows.
+    remote_fraction
+        Share of the inputs that should go to the remote model, 0..1.
+    cost
+        What 1,000 inputs should cost.
+    remote_even
+        As few remote calls as make the system as right as the remote model alone.
+    local_threshold
+        The first threshold itself.
+    false_positive_rate
+        Share of the right answers that may be rejected at most, 0..1.
+    max_error
+        Share of the trusted answers that may be wrong at most, 0..1.
+    method
+        Rule of the second threshold: clopper-pearson by default, ltt with --max-error; paper promises nothing.
+    delta
+        Probability that the promise fails.
+    price
+        What one remote call costs; price_per_call of the configuration by default.
+    joint
+        Judge the remote answer by both scores and by whether the answers agree, where that proves better.
+    arbitration
+        Take the likelier of the two answers once the remote has answered, where that proves better.
+    learned
+        Try the learned local score, where the models tell enough for one.
+    seed
+        Seed of the split into parts.
+    version
+        Name that every record carries; made of date and digest by default.
+    """
+    if labelled is None and recording is None:
+        raise ConfigurationError(["name a labelled file, or a --recording"])
+    if recording is None:
+        _check_name("--pairs", pairs)
+    configuration = load_configuration(config, calibrated=False)
+    from ..offline.calibrate import CalibrationOptions
+    from .fit import Wanted, make_fit
+    from .run import labelled_inputs
+
+    no_first = remote_fraction is None and cost is None and local_threshold is None
+    options = CalibrationOptions(
+        remote_fraction=remote_fraction,
+        cost=cost,
+        remote_even=remote_even or no_first,
+        local_threshold=local_threshold,
+        false_positive_rate=0.05 if false_positive_rate is None and max_error is None else false_positive_rate,
+        max_error=max_error,
+        method=method,
+        delta=delta,
+        price=configuration.settings.remote.price_per_call if price is None else price,
+        joint=joint,
+        arbitration=arbitration,
+        learned=learned,
+    )
+    options.targets()  # its faults come before anything is paid
+    told: tuple[str, ...] = ()
+    document = {}
+    if recording is None and labelled is not None:
+        made = _recorded(configuration, inputs.order(labelled, pairs))
+        told, document = tuple(made.lines()), {"recording": made.as_json()}
+        if not made.complete:
+            tell(made.as_json(), (), told, as_json=json)
+            return FAILED
+    path = recording or pairs
+    known = None if labelled is None else labelled_inputs(configuration.settings, inputs.order(labelled, path))
+    fitted = make_fit(configuration, path, known, Wanted(options, seed, version, out, report))
+    tell({**fitted.as_json(), **document}, fitted.tables(), [*told, *fitted.lines(config)], as_json=json)
+    return DONE if fitted.fit.thresholds is not None else FAILED
+
+
+def _recorded(configuration: Configuration, order: Order) -> Summary:
+    from .run import record
+
+    return record(configuration, order)
+
+
+def _check_name(option: str, path: Path) -> None:
+    if path.suffix != ".jsonl":
+        raise ConfigurationError([f"{option}: must end in .jsonl (got {str(path)!r})"])

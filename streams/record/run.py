@@ -94,11 +94,16 @@ def record(configuration: Configuration, order: Order) -> Summary:
         local.close()
 
 
+def labelled_inputs(settings: Settings, order: Order) -> Labelled:
+    """The inputs, for who asks no model about them. Raises `ConfigurationError` with every fault of theirs."""
+    return checked(recording_settings(settings), order, ())
+
+
 def checked(settings: Settings, order: Order, labels: Sequence[object]) -> Labelled:
     """The inputs. Raises `ConfigurationError` with every fault of theirs. `labels`: of the local model."""
     shape = request_format(settings)
     reading = Reading(shape, order.labels, order.truth_column, order.id_column, order.as_text)
-    known = list(dict.fromkeys([*labels, *settings.remote.labels]))
+    known = list(dict.fromkeys([*labels, *settings.local.labels, *settings.remote.labels]))
     with working(f"checking {order.labelled}"):
         labelled, faults = look(order.labelled, reading, known)
     if faults:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bisupervised.streams import cli
+from bisupervised.streams.sandbox.model_server import ModelService, make_app
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
+from support.threaded import served
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -29,25 +33,39 @@ def block(language: str) -> str:
     return str(found)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    path = tmp_path / "my.toml"
-    path.write_text(block("toml"))
-    return load_settings(path, {})
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
     namespace: dict[str, Any] = {}
     exec(block("python"), namespace)
     return namespace
 
 
+@pytest.fixture(scope="module")
+def settings(models: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """What the worker runs with: the thresholds are those that the first command makes, of a stand-in as told."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "my_model.py").write_text(block("python"))
+    (folder / "my.toml").write_text(block("toml"))
+    (folder / "examples").symlink_to(ROOT / "examples")
+    service = ModelService(models["Large"](), "large", texts=True)
+    (command,) = re.findall(r"^bisupervised (fit examples.*)$", README, re.MULTILINE)
+    with pytest.MonkeyPatch.context() as patch, served(make_app(service)) as url:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        patch.setenv("BISUPERVISED_REMOTE__URL", url)
+        assert cli.run([*shlex.split(command, comments=True), "--yes"]) == 0
+        patch.delenv("BISUPERVISED_REMOTE__URL")
+        yield load_settings(Path("my.toml"), {})
+    sys.modules.pop("my_model", None)
+
+
 def test_the_three_events_end_where_it_says(settings: Settings, models: dict[str, Any]) -> None:
     (sent,) = re.findall(r"^echo '(.*?)' > events.jsonl", README, re.MULTILINE | re.DOTALL)
     inputs = [json.loads(line)["input"] for line in sent.splitlines()]
+    assert settings.local.supervisor == "max_softmax", "which is what the next lines compute"
     trusted_here = models["Sentiment"]()(inputs).max(axis=1) >= settings.local.threshold
-    trusted_there = models["Large"]()(inputs).max(axis=1) >= settings.remote.threshold
+    # as it comes back: the stand-in answers in single precision
+    trusted_there = models["Large"]()(inputs).max(axis=1).astype("float32") >= settings.remote.threshold
     assert trusted_here.tolist() == [True, False, False]
     assert trusted_there.tolist()[1:] == [True, False]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from aiohttp import web
 from bisupervised.agents.remote.transport import Response
 
 from .far_end import Asked, answer
+from .threaded import served
 
 MODEL = """
 import numpy as np
@@ -27,7 +27,7 @@ class Small:
     def __call__(self, inputs):
         if any("poison" in text for text in inputs):
             raise ValueError("poison")
-        glad = np.array([0.95 if "good" in text else 0.3 for text in inputs])
+        glad = np.array([0.95 if "good" in text else 0.45 if "?" in text else 0.3 for text in inputs])
         return np.stack([1 - glad, glad], axis=1)
 """
 
@@ -113,8 +113,7 @@ class Ledger:
 @contextmanager
 def serving(ledger: Ledger, handle: Callable[[Asked], Response] = answer, *, slowest_s: float = 0.0) -> Iterator[str]:
     """A server in a thread of its own; gives its URL. Each call takes up to `slowest_s`."""
-    started, told, chance = threading.Event(), list[str](), random.Random(5)
-    loop = asyncio.new_event_loop()
+    chance = random.Random(5)
 
     async def respond(request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -124,24 +123,7 @@ def serving(ledger: Ledger, handle: Callable[[Asked], Response] = answer, *, slo
         response = handle(asked)
         return web.Response(status=response.status, headers=response.headers, body=response.body)
 
-    async def serve(stopped: asyncio.Event) -> None:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", respond)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        told.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        started.set()
-        await stopped.wait()
-        await runner.cleanup()
-
-    stopped = asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve(stopped)))
-    thread.start()
-    try:
-        assert started.wait(10.0)
-        yield told[0]
-    finally:
-        loop.call_soon_threadsafe(stopped.set)
-        thread.join()
-        loop.close()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", respond)
+    with served(app) as url:
+        yield url

@@ -1,0 +1,188 @@
+"""From labels to thresholds: take a recording, choose the score, calibrate, and write what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ...agents.supervision.thresholds import write_thresholds
+from ...schemas.errors import ConfigurationError
+from ..console.output import working, writing
+from ..offline.calibrate import CalibrationOptions, Names, as_table, notes
+from ..offline.fitting import Fit, fit_recording
+from ..offline.recordings.files import column_names, read_table
+from ..offline.recordings.pairs import Recorded, read_recording
+from ..report.from_fit import Background, recorded_background
+from ..report.material import Inputs, Usage
+from ..report.writing import write_report
+from ..settings.file import Configuration, load_configuration
+from ..settings.tables import Settings
+from .labelled import Labelled
+from .precision import more_for_half
+from .run import PAIRS
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be promised, and where what is made goes."""
+
+    options: CalibrationOptions
+    seed: int
+    version: str
+    out: Path  #: the thresholds
+    report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What was made."""
+
+    fit: Fit
+    wanted: Wanted
+    more_labels: int | None  #: that would tell the error twice as well
+    notes: tuple[str, ...]  #: about the configuration
+
+    @property
+    def toml(self) -> str:
+        """The lines to paste."""
+        return _toml(self.wanted.out)
+
+    def as_json(self) -> dict[str, Any]:
+        """What it adds to the document of `--json`."""
+        written = self.fit.thresholds is not None
+        return {
+            **self.fit.as_json(),
+            "labels_to_halve": self.more_labels,
+            "out": str(self.wanted.out) if written else None,
+            "report": str(self.wanted.report),
+            "toml": self.toml if written else None,
+        }
+
+    def tables(self) -> list[Any]:
+        """The rates on each part, where there are thresholds."""
+        fit = self.fit
+        return [] if fit.thresholds is None else [as_table(fit.made, fit.options)]
+
+    def lines(self, config: Path | None) -> list[str]:
+        """The lines for people, the ones to paste at the end."""
+        fit, wanted = self.fit, self.wanted
+        lines = [*notes(fit.made, fit.options), *fit.notes()]
+        if self.more_labels is not None:
+            lines.append(f"{self.more_labels:,} labels more would halve the interval of the error")
+        lines.append(f"report: {wanted.report}")
+        if fit.thresholds is None:
+            return [*lines, *self._needless(), f"nothing is written to {wanted.out}"]
+        lines += [f"thresholds: {wanted.out}, version {fit.thresholds.version}", *self.notes]
+        where = "your configuration" if config is None else str(config)
+        if _named_in(config, wanted.out):
+            return [*lines, f"{where} names the file: a worker takes it as it is"]
+        return [*lines, "", f"Put this into {where}, in place of both `threshold` keys:", "", *self.toml.splitlines()]
+
+    def _needless(self) -> list[str]:
+        """Where no remote is needed for what was asked, which leaves nothing to certify."""
+        scores = self.fit.chosen.recording.local.scores
+        if not (self.wanted.options.remote_even and (scores >= self.fit.made.local).all()):
+            return []
+        return ["the local model alone is as right as the remote: --remote-fraction has some inputs asked all the same"]
+
+
+def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None, wanted: Wanted) -> Fitted:
+    """Everything from a recording. `labelled`: where the inputs are, for the report; None where they are not known.
+
+    Raises `ConfigurationError`, `RecordingError` and `OutputError`.
+    """
+    settings = configuration.settings
+    with working("reading") as status:
+        read = recorded(path)
+        status.update("  choosing the score, calibrating")
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        fit = fit_recording(read, wanted.options, _names(settings, path, wanted.version), wanted.seed, at)
+        if fit.thresholds is not None:
+            with writing(wanted.out):
+                write_thresholds(wanted.out, fit.thresholds)
+        status.update("  writing the report")
+        more = _more_labels(fit)
+        write_report(fit, _background(settings, path, labelled, wanted, more), wanted.report)
+    return Fitted(fit, wanted, more, _left_out(settings, fit))
+
+
+def recorded(path: Path) -> Recorded:
+    """The pairs of a recording; all of its rows where it does not say which they are."""
+    return read_recording(path, path, where=PAIRS if PAIRS.column in column_names(path) else None)
+
+
+def _names(settings: Settings, path: Path, version: str) -> Names:
+    local, remote = (_only_model(path, f"{side}_model") for side in ("local", "remote"))
+    return Names(settings.local.supervisor, settings.remote.own_score, local, remote, version)
+
+
+def _only_model(path: Path, column: str) -> str:
+    """The model that all rows name; '' where they name none, or several."""
+    if column not in column_names(path):
+        return ""
+    named = {str(name) for name in read_table(path, [column]).columns[column] if name}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _background(
+    settings: Settings, path: Path, labelled: Labelled | None, wanted: Wanted, more: int | None
+) -> Background:
+    truths, (local_s, remote_s) = recorded_background(path)
+    return Background(
+        name=path.name if labelled is None else labelled.path.name,
+        truths=truths,
+        inputs=None if labelled is None else _inputs_of(labelled),
+        usage=Usage(wanted.options.price, local_s=local_s, remote_s=remote_s),
+        remote_score=settings.remote.own_score,
+        toml=_toml(wanted.out),
+        more_labels=more,
+    )
+
+
+def _inputs_of(labelled: Labelled) -> Inputs:
+    def inputs(ids: Collection[str]) -> Mapping[str, object]:
+        return {each.row.id: each.input for each in labelled.records() if each.row.id in ids}
+
+    return inputs
+
+
+def _more_labels(fit: Fit) -> int | None:
+    """How many labels more would halve the interval of the error, which is measured on a part of them."""
+    part = fit.made.evaluations().get("report")
+    if part is None:
+        return None
+    rates = part.rates()
+    trusted = round(part.n * (rates["acceptance"] or 0.0))
+    if not trusted or rates["error"] is None:
+        return None
+    return round(more_for_half(round(trusted * rates["error"]), trusted) * len(fit.recorded.recording) / trusted)
+
+
+def _left_out(settings: Settings, fit: Fit) -> tuple[str, ...]:
+    """Keys of the configuration that the file gives."""
+    if fit.thresholds is None:
+        return ()
+    given = {"local": (settings.local, fit.thresholds.local), "remote": (settings.remote, fit.thresholds.remote)}
+    return tuple(
+        f"leave [{side}] supervisor out of the configuration: the file names {line.score}"
+        for side, (table, line) in given.items()
+        if "supervisor" in table.model_fields_set and table.supervisor != line.score
+    )
+
+
+def _named_in(config: Path | None, out: Path) -> bool:
+    """Whether the configuration takes its thresholds from this file, and is without a fault."""
+    try:
+        named = load_configuration(config).settings.thresholds.file
+    except ConfigurationError:
+        return False
+    return bool(named) and Path(named).resolve() == out.resolve()
+
+
+def _toml(out: Path) -> str:
+    return f"[thresholds]\nfile = {orjson.dumps(str(out)).decode()}\n"
