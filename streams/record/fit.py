@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ...agents.supervision.thresholds import write_thresholds
+from ...agents.supervision.thresholds import Thresholds, write_thresholds
 from ...schemas.errors import ConfigurationError
 from ..console.output import working, writing
 from ..offline.calibrate import CalibrationOptions, Names, as_table, notes
@@ -108,7 +108,7 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
         status.update("  writing the report")
         more = _more_labels(fit)
         write_report(fit, _background(settings, path, labelled, wanted, more), wanted.report)
-    return Fitted(fit, wanted, more, _left_out(settings, fit))
+    return Fitted(fit, wanted, more, left_out(settings, fit.thresholds))
 
 
 def recorded(path: Path) -> Recorded:
@@ -163,15 +163,19 @@ def _more_labels(fit: Fit) -> int | None:
     return round(more_for_half(round(trusted * rates["error"]), trusted) * len(fit.recorded.recording) / trusted)
 
 
-def _left_out(settings: Settings, fit: Fit) -> tuple[str, ...]:
-    """Keys of the configuration that the file gives."""
-    if fit.thresholds is None:
+def left_out(settings: Settings, made: Thresholds | None) -> tuple[str, ...]:
+    """Keys of the configuration that contradict the file."""
+    if made is None:
         return ()
-    given = {"local": (settings.local, fit.thresholds.local), "remote": (settings.remote, fit.thresholds.remote)}
+    local, remote = settings.local, settings.remote
+    given = {
+        ("local", made.local.score): "supervisor" in local.model_fields_set and local.supervisor,
+        ("remote", made.remote.score): "supervisor" in remote.model_fields_set and remote.supervisor,
+    }
     return tuple(
-        f"leave [{side}] supervisor out of the configuration: the file names {line.score}"
-        for side, (table, line) in given.items()
-        if "supervisor" in table.model_fields_set and table.supervisor != line.score
+        f"leave [{side}] supervisor out of the configuration: the file names {score}"
+        for (side, score), written in given.items()
+        if written and written != score
     )
 
 

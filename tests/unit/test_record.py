@@ -10,15 +10,19 @@ from typing import Any
 import msgspec
 import pytest
 from bisupervised.agents.remote.spending.purse import Means
+from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds
 from bisupervised.schemas.budget import NANO, Amount
 from bisupervised.schemas.codec import RequestFormat
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.record.fit import left_out
 from bisupervised.streams.record.labelled import LabelledError, Reading, length_of, look
 from bisupervised.streams.record.pairs import About, Pairs, PairsError, Tally
 from bisupervised.streams.record.paying import Bound, allowed, funds
 from bisupervised.streams.record.precision import half_width, more_for_half
 from bisupervised.streams.record.progress import Watch
+from bisupervised.streams.settings.file import load_configuration
 from rich.console import Console
+from support.configurations import SMALLEST
 
 ABOUT = About(inputs=7, labelled="a", settings={"remote.model": "x"}, local_model="m@1", unit=3, local_only=False)
 
@@ -214,6 +218,20 @@ def test_the_column_of_the_truth_is_not_guessed(file: Callable[[str, str], Path]
 def test_the_right_answer_is_not_the_input(file: Callable[[str, str], Path]) -> None:
     with pytest.raises(LabelledError, match="cannot be the model's input and the right answer at once"):
         look(file("a.csv", "id,label\n1,x\n"), Reading(RequestFormat(input="label")), ())
+
+
+# what is pasted
+
+
+def test_a_score_that_the_file_contradicts_is_to_be_left_out(file: Callable[[str, str], Path]) -> None:
+    local, remote = Line(0.5, "pcs"), Line(0.5, "joint")
+    made = Thresholds("v", local, remote, "", "ltt", Target("error", 0.1), 0, {}, "")
+    path = file("my.toml", SMALLEST.replace("[remote]", 'supervisor = "max_softmax"\n[remote]'))
+    told = left_out(load_configuration(path, {}).settings, made)
+    assert told == ("leave [local] supervisor out of the configuration: the file names pcs",)
+    assert left_out(load_configuration(path, {}).settings, None) == ()
+    path.write_text(SMALLEST)
+    assert left_out(load_configuration(path, {}).settings, made) == (), "what is not written contradicts nothing"
 
 
 # progress
