@@ -133,15 +133,24 @@ def _background(
     settings: Settings, path: Path, labelled: Labelled | None, wanted: Wanted, more: int | None
 ) -> Background:
     truths, (local_s, remote_s) = recorded_background(path)
+    price = wanted.options.price or _mean_cost(path)  # where the price is one of tokens
     return Background(
         name=path.name if labelled is None else labelled.path.name,
         truths=truths,
         inputs=None if labelled is None else _inputs_of(labelled),
-        usage=Usage(wanted.options.price, local_s=local_s, remote_s=remote_s),
+        usage=Usage(price, local_s=local_s, remote_s=remote_s),
         remote_score=settings.remote.own_score,
         toml=_toml(wanted.out),
         more_labels=more,
     )
+
+
+def _mean_cost(path: Path) -> float:
+    """Of the remote's answers; 0 where the recording does not tell."""
+    if "cost" not in column_names(path):
+        return 0.0
+    costs = [cost for cost in read_table(path, ["cost"]).columns["cost"] if isinstance(cost, int | float)]
+    return sum(costs) / len(costs) if costs else 0.0
 
 
 def _inputs_of(labelled: Labelled) -> Inputs:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from bisupervised.streams.record.pairs import About, Pairs, PairsError, Tally
 from bisupervised.streams.record.paying import Bound, allowed, funds
 from bisupervised.streams.record.precision import half_width, more_for_half
 from bisupervised.streams.record.progress import Watch
+from bisupervised.streams.record.run import NotAsked, Order, agree
 from bisupervised.streams.settings.file import load_configuration
 from rich.console import Console
 from support.configurations import SMALLEST
@@ -140,6 +143,24 @@ def test_the_purse_pays_up_to_the_limit_and_gives_back_what_was_not_used() -> No
     assert means(2) == "yes"
     assert not made.waits
     assert funds(allowed(Bound(), 1, None, 0.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "goes_on"), [("y\n", True), ("YES\n", True), ("\n", False), ("no\n", False), ("", False)]
+)
+def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch, said: str, goes_on: bool) -> None:
+    stdin, written = StringIO(said), StringIO()
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", stdin)
+    console = Console(file=written, force_terminal=True, highlight=False)
+    allowance = allowed(Bound().with_call(NANO), 1, None, 0.0)
+    with nullcontext() if goes_on else pytest.raises(NotAsked):
+        agree(allowance, Order(Path("a.csv"), Path("b.jsonl")), console)
+    assert "Go on? [y/N]" in written.getvalue()
+    agree(allowance, Order(Path("a.csv"), Path("b.jsonl"), yes=True), console)
+    agree(allowance, Order(Path("a.csv"), Path("b.jsonl"), most_cost=1.0), console)
+    agree(allowed(Bound().with_call(0), 1, None, 0.0), Order(Path("a.csv"), Path("b.jsonl")), console)
+    assert written.getvalue().count("Go on?") == 1, "where it was said, or nothing is paid, nobody is asked"
 
 
 # the sample
