@@ -31,7 +31,7 @@ from .sending.outbox import Outbox
 from .standing import Standing, name_of
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
-from .window.acquittal import Word, deserved, word_of
+from .window.acquittal import Word, deserved, words_about
 from .window.caution import Caution, CautionPolicy
 from .window.marks import MarksError, Progress
 from .window.slots import Lease, Plan
@@ -349,7 +349,7 @@ class Partition:
         window = Window(self._policy.window, start, caution, self._give_up)
         # what the first producer of all leaves is no death: nothing has been handed out
         opening = Plan([], window.progress("c" if self._outbox.first else None))
-        self._heard.append(word_of(opening.progress, caution.deserved_phase))  # should its answer be lost
+        self._heard += words_about([(opening.progress, caution.deserved_phase)])  # should its answer be lost
         await self._outbox.send([], opening.progress)
         self._heard.clear()
         window.committed(opening)

@@ -6,9 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.protocol.group import LeaveGroupRequest
+from bisupervised.streams.kafka.consumer import Dealing
+from bisupervised.streams.plane.window.acquittal import Word, words_from
 from support.models import HANGS
 from support.pipeline import Pipeline, Setup, Worker, check_at_least_once, mixed, request, wait_until
 
@@ -80,6 +84,41 @@ def test_a_member_that_was_dropped_and_lives_is_believed_unless_an_input_hangs(s
     wait_until(lambda: _at_hand(pipeline) in ("B", "a0", "a1"), "the next owner tries it as a suspect")
     wait_until(lambda: told(workers, "partition_acquired", topic) >= acquired + 2, "its former owner joins again")
     assert told(workers, "suspicion_lifted", topic) == lifted, "it acquitted itself"
+
+
+def test_a_group_holds_workers_of_both_versions_whoever_leads_it(setup: Setup) -> None:
+    """A worker of the version before deals as the client does by itself. It hears no word, and passes none on."""
+    _, pipeline = setup()
+    asyncio.run(_mixed(pipeline))
+
+
+async def _mixed(pipeline: Pipeline) -> None:
+    place, heard = pipeline.tp("requests", 0), dict[TopicPartition, object]()
+    ours = Dealing(lambda: {place: [Word("print", "n", "c")]}, heard.update)
+    for first, second in ((RoundRobinPartitionAssignor, ours), (ours, RoundRobinPartitionAssignor)):
+        leader = await _member(pipeline, first)
+        follower = await _member(pipeline, second)
+        async with asyncio.timeout(30.0):
+            while len(leader.assignment()) != 1 or len(follower.assignment()) != 1:  # noqa: ASYNC110  # nobody tells
+                await asyncio.sleep(0.05)
+        assert leader.assignment() != follower.assignment()
+        await follower.stop()
+        await leader.stop()
+    words = {tp: words_from(told) for tp, told in heard.items()}
+    assert words == {place: [Word("print", "n", "c")]}, "from itself: it led alone"
+
+
+async def _member(pipeline: Pipeline, dealing: Any) -> AIOKafkaConsumer:
+    consumer = AIOKafkaConsumer(
+        pipeline.topic("requests"),
+        bootstrap_servers=pipeline.servers,
+        group_id=pipeline.group(LOCAL),
+        enable_auto_commit=False,
+        heartbeat_interval_ms=300,
+        partition_assignment_strategy=(dealing,),
+    )
+    await consumer.start()
+    return consumer
 
 
 def _at_hand(pipeline: Pipeline) -> str:

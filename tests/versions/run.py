@@ -3,8 +3,9 @@
     python tests/versions/run.py [VERSION ...]
 
 For each: `check --connect`; then 2,000 requests through two workers, of which one is killed, and the broker too; then
-everything is counted. Where `check` finds faults, a worker must end and say the same. The table goes to
-build/versions/table.md, for docs/kafka-versions.md.
+everything is counted. Beside all of it, consumers of `results` by another client read what is committed: one for each
+protocol of groups that the broker knows. Where `check` finds faults, a worker must end and say the same. The table goes
+to build/versions/table.md, for docs/kafka-versions.md.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bisupervised.streams.sandbox.kafka_jars import KafkaRelease
 from support.pipeline import Outcome, Pipeline, Sent, mixed, out_of_order, remote_and_pipeline, tally
 from versions.brokers import BUILD, VersionedBroker, number_of
+from versions.readers import Reader, protocols_of, readers, saw
 
 #: newest patch of each line
 VERSIONS = ("2.4.1", "2.5.1", "2.8.2", "3.0.2", "3.4.1", "3.7.2", "3.9.1", "4.0.1", "4.1.1", "4.3.0")
@@ -35,7 +38,7 @@ _LEFT_OUT = (
 )
 SETTLE_S = 240.0
 CHECK_S = 60.0
-HEADINGS = ("Kafka", "delivery", "broker", "lost", "twice", "out of order", "seconds")
+HEADINGS = ("Kafka", "delivery", "broker", "lost", "twice", "out of order", "seen by confluent-kafka", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Found:
     lost: int = 0
     twice: int = 0
     out_of_order: int = 0
+    seen: str = ""  #: the protocols of groups by which another client saw the same
+    unseen: str = ""  #: where it saw something else
     seconds: float = 0.0
     refusal: str = ""  #: what `check --connect` and the worker say, where both refuse the broker
     error: str = ""
@@ -66,13 +71,15 @@ class Found:
     def right(self, trial: Trial) -> bool:
         """Whether it is as it is promised."""
         twice = self.twice and trial.delivery == "exactly_once"
-        return not (self.error or self.lost or self.out_of_order or twice)
+        return not (self.error or self.lost or self.out_of_order or twice or self.unseen)
 
     @property
     def counts(self) -> list[str]:
         """The cells of the table."""
         told = self.error or (f"refused: {self.refusal}" if self.refusal else "")
-        return [told, "", ""] if told else [str(count) for count in (self.lost, self.twice, self.out_of_order)]
+        if told:
+            return [told, "", "", ""]
+        return [*map(str, (self.lost, self.twice, self.out_of_order)), self.unseen or self.seen]
 
 
 def trials(versions: Sequence[str]) -> list[Trial]:
@@ -100,7 +107,11 @@ def run(trial: Trial, folder: Path) -> Found:
             if faults := checked(pipeline):
                 refused(found, faults, pipeline)
             else:
-                count(found, *killed(broker, pipeline))
+                protocols = protocols_of(number_of(trial.version), trial.properties)
+                with readers(broker.bootstrap_servers, pipeline.topic("results"), folder, protocols) as others:
+                    sent, outcomes = killed(broker, pipeline)
+                    count(found, sent, outcomes)
+                    compare(found, outcomes, others)
     except Exception as error:  # noqa: BLE001  # the next version may work
         found.error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     finally:
@@ -150,6 +161,14 @@ def count(found: Found, sent: list[Sent], outcomes: list[Outcome]) -> None:
     counted = tally(sent, outcomes)
     found.lost, found.twice = len(counted.lost) + len(counted.foreign), len(counted.duplicated)
     found.out_of_order = out_of_order(outcomes)
+
+
+def compare(found: Found, outcomes: Sequence[Outcome], others: Sequence[Reader]) -> None:
+    """Whether the other client saw each outcome in `results`, and as often as we."""
+    results = Counter(outcome.place for outcome in outcomes if outcome.topic == "results")
+    told = [saw(reader, results) for reader in others]
+    wrong = [text for text in told if ": " in text]
+    found.seen, found.unseen = ", ".join(told), "; ".join(wrong)
 
 
 def row(trial: Trial, found: Found) -> str:

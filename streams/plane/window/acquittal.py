@@ -37,9 +37,9 @@ def print_of(progress: Progress) -> str:
     return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
-def word_of(progress: Progress, deserved: str) -> Word:
-    """The word about a progress that may be stored."""
-    return Word(print_of(progress), progress.phase, deserved)
+def words_about(left: Iterable[tuple[Progress, str]]) -> list[Word]:
+    """One for each progress that may be stored and deserves another phase than its own."""
+    return [Word(print_of(progress), progress.phase, phase) for progress, phase in left if progress.phase != phase]
 
 
 def deserved(words: Iterable[Word], stored: Progress) -> str | None:
@@ -47,7 +47,7 @@ def deserved(words: Iterable[Word], stored: Progress) -> str | None:
     calm = ("n", "b")
     for word in words:
         fits = stored.phase == word.phase or (word.phase == "n" and stored.phase in calm)
-        if fits and word.phase != word.deserved and word.what == print_of(stored):
+        if fits and word.what == print_of(stored):
             return word.deserved
     return None
 

@@ -20,7 +20,7 @@ from itertools import islice, takewhile
 from typing import Literal
 
 from ....schemas.records import Incoming, Outgoing
-from .acquittal import Word, word_of
+from .acquittal import Word, words_about
 from .caution import Caution, CautionPolicy
 from .key_order import KeyOrder
 from .marks import SPAN, Progress
@@ -386,7 +386,7 @@ class Window:
         said = [(self.committed_progress, deserved)]
         said += [(plan.progress, deserved) for plan in unsettled if not plan.slots]
         said += [(plan.progress, "c") for plan in unsettled if plan.slots and plan.progress.phase == "n"]
-        return [word_of(progress, phase) for progress, phase in said]
+        return words_about(said)
 
     def close(self) -> int:
         """End every lease. Returns how many records are abandoned without an outcome."""
