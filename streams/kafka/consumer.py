@@ -5,6 +5,7 @@ And how its group gives partitions out: as the client does by itself, and words 
 
 from __future__ import annotations
 
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: before the words in what members send each other beside the protocol: what begins otherwise is not ours
 _OURS = b"bisupervised 1 "
+#: bytes that one member says or is told: the broker keeps those of all members in one record, of a megabyte at most
+_MOST_BYTES = 4096
 
 
 class Dealing(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
@@ -69,9 +72,11 @@ def _told(
 
 
 def _written(words: Mapping[TopicPartition, object]) -> bytes:
-    """Nothing, where there is nothing to say."""
-    told = [(place.topic, place.partition, said) for place, said in words.items()]
-    return _OURS + msgspec.json.encode(told) if told else b""
+    """Nothing, where there is nothing to say. What does not fit is not said."""
+    told = [msgspec.json.encode((place.topic, place.partition, said)) for place, said in words.items()]
+    ends = accumulate((len(entry) + 1 for entry in told), initial=len(_OURS) + 1)
+    fitting = [entry for entry, end in zip(told, islice(ends, 1, None), strict=True) if end <= _MOST_BYTES]
+    return _OURS + b"[" + b",".join(fitting) + b"]" if fitting else b""
 
 
 def _read(told: bytes | None) -> dict[TopicPartition, list[object]]:

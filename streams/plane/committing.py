@@ -60,10 +60,9 @@ class Committing:
         """Something was sent that waits for the next send to be committed, too."""
         return bool(self._sent)
 
-    @property
-    def words(self) -> list[Word]:
-        """What to say of the window where it could not be closed."""
-        return self.window.words(self._sent)
+    def words(self, origin: str | None) -> list[Word]:
+        """What to say of the window, as it says it."""
+        return self.window.words(self._sent, origin)
 
     async def flush(self, *, last: bool = False) -> bool:
         """One send, if there is anything to say. False when what is committed is no longer ours, or is not known.

@@ -31,7 +31,7 @@ from .sending.outbox import Outbox
 from .standing import Standing, name_of
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
-from .window.acquittal import Word, deserved, words_about
+from .window.acquittal import Word, deserved, origin_of, words_about
 from .window.caution import Caution, CautionPolicy
 from .window.marks import MarksError, Progress
 from .window.slots import Lease, Plan
@@ -94,6 +94,7 @@ class Partition:
         self._taking_over = TakingOver(tp, outbox, coordinator, plane, clock, policy.missing_s, policy.begin_anew)
         self._committing = self._commits(NoWindow(policy.window))
         self._heard = list(heard)
+        self._origin: str | None = None  # where the suspicion began that was inherited
         self.abandoned = 0  #: records that were in flight when the drain deadline passed
 
     def __repr__(self) -> str:
@@ -177,7 +178,7 @@ class Partition:
         """What to say of it, after its end, to its next owner. Nothing while a record of it may still be tried."""
         if not self._policy.caution.enabled or self.held:
             return []
-        return self._heard if self.position is None else self._committing.words
+        return self._heard if self.position is None else self._committing.words(self._origin)
 
     # told by the plane
 
@@ -359,6 +360,7 @@ class Partition:
     def _caution(self, start: Progress) -> Caution:
         """How careful to be after the former owner, which may have sent word that it lives."""
         policy, phase = self._policy.caution, deserved(self._heard, start)
+        self._origin = origin_of(self._heard, start) if phase is None else None
         if phase is None or not policy.enabled:
             return Caution(policy, start.phase)
         facts = {"action": "suspicion_lifted", "topic": self.tp.topic, "partition": self.tp.partition}

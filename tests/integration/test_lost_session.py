@@ -68,9 +68,10 @@ def test_a_member_that_was_dropped_and_lives_is_believed_unless_an_input_hangs(s
     topic = pipeline.topic("requests")
     acquired = told(workers, "partition_acquired", topic)
     drop_the_owner(pipeline)
+    again = pipeline.send([record._replace(partition=n % 2) for n, record in enumerate(mixed(60))])
     wait_until(lambda: told(workers, "suspicion_lifted", topic) > 0, "a word of the former owner")
     assert told(workers, "partition_acquired", topic) > acquired, "another had it in between"
-    again = pipeline.send([record._replace(partition=n % 2) for n, record in enumerate(mixed(60))])
+    again += pipeline.send([record._replace(partition=n % 2) for n, record in enumerate(mixed(60))])
     pipeline.wait_for_outcomes(again)
     stored = pipeline.committed(LOCAL, "requests", 0)
     assert stored is not None

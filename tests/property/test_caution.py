@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
-from bisupervised.streams.plane.window.acquittal import Word, deserved
+from bisupervised.streams.plane.window.acquittal import Word, deserved, origin_of
 from bisupervised.streams.plane.window.caution import Caution, CautionPolicy
 from bisupervised.streams.plane.window.marks import Progress, decode
 from bisupervised.streams.plane.window.slots import Lease, Plan
@@ -28,6 +29,10 @@ def most_deaths(policy: CautionPolicy) -> int:
     return policy.tries + 3 + policy.batch.bit_length()
 
 
+#: what becomes of an owner in the middle of its work
+Ending = Literal["dies", "closes", "loses"]
+
+
 @dataclass
 class World:
     """A log, the inputs in it that kill, and what the broker keeps over the deaths of the owners."""
@@ -42,12 +47,13 @@ class World:
     in_flight: int = 2
     words: list[Word] = field(default_factory=list)  # that the next owner hears
 
-    def live(self, steps: int | None = None, *, loses: bool = False) -> bool:
+    def live(self, steps: int | None = None, ending: Ending = "dies") -> bool:
         """One owner's life, cut after so many steps. True when it ends well, with all done.
 
-        `loses`: it does not die there, but loses the partition, and sends word when its model has answered.
+        Where it does not die there, its model answers, and it closes the partition, or loses it; then it sends word.
         """
         instead = deserved(self.words, self.stored)
+        origin = origin_of(self.words, self.stored) if instead is None else None
         caution = Caution(self.policy, instead or self.stored.phase, acquitted=instead == "c")
         window = Window(window_policy(), self.stored, caution, given_up)
         self.words = [word for word in self.words if word.phase == "n"]  # these may come late, and again
@@ -71,10 +77,14 @@ class World:
             if not window.unfinished:
                 self.stored = window.closing(Plan([], window.progress())).progress
                 return True
-        if loses and not any(self.killing(lease) for lease in leases):
-            self.words += window.words([])
-        else:
+        if ending == "dies" or any(self.killing(lease) for lease in leases):
             self.died(window)
+            return False
+        for lease in leases:
+            lease.resolve(answers([slot.record for slot in lease.slots]))
+        if ending == "closes":
+            self.commit(window, window.closing(window.plan()))
+        self.words += window.words([], origin)
         return False
 
     def killing(self, lease: Lease) -> bool:
@@ -141,12 +151,12 @@ def test_deaths_for_other_reasons_give_nothing_up_early(world: World, lives: lis
         assert world.suspected[offset] >= world.policy.tries
 
 
-@given(worlds(), st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=20))
+@given(worlds(), st.lists(st.tuples(st.integers(0, 30), st.sampled_from(("dies", "closes", "loses"))), max_size=20))
 def test_words_of_the_living_neither_save_a_killer_nor_blame_the_innocent(
-    world: World, lives: list[tuple[int, bool]]
+    world: World, lives: list[tuple[int, Ending]]
 ) -> None:
-    for steps, dies in lives:
-        world.live(steps, loses=not dies)
+    for steps, ending in lives:
+        world.live(steps, ending)
     deaths = 0
     while not world.live():
         deaths += 1
@@ -162,7 +172,7 @@ def test_where_nobody_dies_nothing_is_given_up_however_often_sessions_are_lost(w
     """Without words, one that was tried alone at each loss would be."""
     world.killers = frozenset()
     for steps in lives:
-        world.live(steps, loses=True)
+        world.live(steps, "loses")
     assert world.live()
     assert world.given_up == set()
     assert set(world.outcomes) == set(range(world.size))

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from bisupervised.streams.kafka.consumer import Dealing
-from bisupervised.streams.plane.window.acquittal import Word, deserved, words_about, words_from
+from bisupervised.streams.plane.window.acquittal import Word, deserved, origin_of, words_about, words_from
 from bisupervised.streams.plane.window.marks import Progress
 from support.partitions import Owner, ScriptedBroker, lost_after, lost_before
 from support.virtual_time import on_virtual_time
@@ -47,6 +47,20 @@ def test_a_careful_owner_acquits_what_it_tried_and_not_what_it_inherited(phase: 
     words = words_about([(at(7, phase), instead)])
     assert deserved(words, at(7, phase)) == instead
     assert deserved(words, at(7, "b")) is None
+
+
+LINK = origin_of([], at(7, "n")) or ""
+
+
+@pytest.mark.parametrize("stored", [at(12, "b"), at(12, "b", 14)])
+def test_a_link_and_the_word_about_its_end_acquit_together(stored: Progress) -> None:
+    word, link = words_about([(at(7, "n"), "c")]), words_about([(stored, LINK)])
+    assert deserved([*word, *link], stored) == "c"
+    assert deserved(link, stored) is None, "the former owner may be dead"
+    assert deserved(word, stored) is None
+    assert deserved([*words_about([(at(8, "n"), "c")]), *link], stored) is None, "of another loss"
+    assert origin_of(link, stored) == LINK, "it is passed on"
+    assert deserved([*word, *link], at(12, "B")) is None
 
 
 @pytest.mark.parametrize(
@@ -93,6 +107,16 @@ def test_what_one_says_reaches_the_one_that_gets_the_partition() -> None:
     hand_over(dealt, "m1", other)
     assert {tp: words_from(words) for tp, words in heard_one.items()} == {place(0): [WORD]}
     assert {tp: words_from(words) for tp, words in heard_other.items()} == {place(1): [WORD]}
+
+
+def test_a_group_of_thousands_of_partitions_still_fits_into_the_record_that_keeps_it() -> None:
+    told: dict[TopicPartition, Any] = {place(number): [WORD] for number in range(3000)}
+    ours, heard = member(told)
+    said = ours.metadata(["requests"]).user_data
+    assert 3000 < len(said) <= 4096
+    ours.on_assignment(ConsumerProtocolMemberAssignment(0, [("requests", [0])], said))
+    assert list(heard) == [place(number) for number in range(len(heard))], "as many as fit"
+    assert len(heard) > 50
 
 
 def test_partitions_are_dealt_as_the_client_itself_does_and_silence_adds_no_byte() -> None:
@@ -211,6 +235,25 @@ async def test_one_that_was_acquitted_and_has_tried_nothing_passes_it_on() -> No
     await first.release()
     assert broker.stored == at(0, "b")
     assert deserved(first.partition.words, at(0, "b")) == "c"
+
+
+@on_virtual_time
+async def test_one_that_began_before_the_word_came_links_what_it_stored_to_where_it_began() -> None:
+    """The first member that joins again gets everything, and hears nobody yet."""
+    broker = ScriptedBroker(at(0, "n"))
+    words = words_about([(at(0, "n"), "c")])
+    first = Owner(broker, careful=True)
+    await first.answer(0, 1)
+    await first.release()
+    assert broker.stored == at(2, "b")
+    second = Owner(broker, careful=True, heard=first.partition.words)  # nor does this one
+    await second.answer(2)
+    await second.release()
+    assert broker.stored == at(3, "b")
+    third = Owner(broker, careful=True, heard=[*second.partition.words, *words])
+    await third.answer(3)
+    assert broker.stored == at(4, "n")
+    await third.release()
 
 
 @on_virtual_time

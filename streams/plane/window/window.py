@@ -380,13 +380,18 @@ class Window:
         self.discarded += records
         self._held -= records if held else 0
 
-    def words(self, unsettled: Sequence[Plan]) -> list[Word]:
-        """What to say of this window where its last commits, the `unsettled` ones, may not be stored."""
+    def words(self, unsettled: Sequence[Plan], origin: str | None = None) -> list[Word]:
+        """What to say of this window where its last commits, the `unsettled` ones, may not be stored.
+
+        `origin`: a link to where the suspicion began that it inherited.
+        """
         deserved = self._caution.deserved_phase
         said = [(self.committed_progress, deserved)]
         said += [(plan.progress, deserved) for plan in unsettled if not plan.slots]
         said += [(plan.progress, "c") for plan in unsettled if plan.slots and plan.progress.phase == "n"]
-        return words_about(said)
+        stored = [self.committed_progress, *(plan.progress for plan in unsettled)]
+        links = [(progress, origin) for progress in stored if origin is not None and progress.phase == "b"]
+        return words_about(said + links)
 
     def close(self) -> int:
         """End every lease. Returns how many records are abandoned without an outcome."""
