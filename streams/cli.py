@@ -55,14 +55,6 @@ _OFFLINE = {
 }
 for _name, _purpose in _OFFLINE.items():
     app.command(f"{__package__}.offline.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
-audit = App(name="audit", help="Is the promise still true?", **page_of("audit"))
-app.command(audit)
-audit.command(
-    f"{__package__}.audit.commands:simulate",
-    name="simulate",
-    help="Say how soon an audit would notice that the promise is broken, and how often it would cry wolf.",
-    help_epilogue=PAGES["audit"].as_markdown(),
-)
 #: commands that ask both models, likewise
 _RECORD = {
     "record": "Ask both models about every labelled input, and keep what they say.",
@@ -95,6 +87,25 @@ _FALLBACK = {
 for _name, _purpose in _FALLBACK.items():
     _end = PAGES["fallback"].as_markdown()
     fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose, help_epilogue=_end)
+
+audit = App(name="audit", help="Is the promise still true?", **page_of("audit"))
+app.command(audit)
+_AUDIT = {
+    "report": "Say whether the promise is still true: estimates, intervals and the alarm.",
+    "wanted": "List the drawn requests that wait for a label.",
+    "simulate": "Say how soon an audit would notice that the promise is broken, and how often it would cry wolf.",
+}
+for _name, _purpose in _AUDIT.items():
+    _end = PAGES["audit"].as_markdown()
+    audit.command(f"{__package__}.audit.commands:{_name}", name=_name, help=_purpose, help_epilogue=_end)
+labels = App(name="labels", help="Say what is right, for an audit.", **page_of("labels"))
+app.command(labels)
+labels.command(
+    f"{__package__}.audit.commands:labels_import",
+    name="import",
+    help="Write the labels of a file to the topic `labels`.",
+    help_epilogue=PAGES["labels"].as_markdown(),
+)
 
 
 def worker(

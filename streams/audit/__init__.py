@@ -1,4 +1,4 @@
-"""Commands about the audit of a promise. The simulation says what an audit will see, before anybody labels.
+"""Commands about the audit of a promise: labels and the report, from topics; and a simulation, from recordings.
 
 The science is in `agents/auditing`.
 """

@@ -1,19 +1,38 @@
-"""The command `audit simulate`, as the command line has it. What it needs is loaded when it is called."""
+"""The commands `audit …` and `labels …`, as the command line has them. What they need is loaded when one is called."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
-from ..console.options import DONE
-from ..console.output import tell, working
+from ..console.options import DONE, Config
+from ..console.output import counted, progress_console, tell, working
+from ..console.signals import run_coroutine
 from ..offline.recordings.options import RecordingOptions
+from ..settings.file import load_settings
+
+if TYPE_CHECKING:
+    from ..settings.tables import Settings
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
+
+
+def audited(settings: Settings) -> Settings:
+    """The same. Raises `ConfigurationError` where there is no audit."""
+    if not settings.audit.share:
+        raise ConfigurationError(["[audit] share: is 0, so no request is drawn (docs/audit.md)"])
+    return settings
+
+
+def promised_by(settings: Settings) -> Thresholds | None:
+    """The thresholds file, where the settings name one."""
+    return read_thresholds(Path(settings.thresholds.file)) if settings.thresholds.file else None
 
 
 def simulate(
@@ -81,3 +100,87 @@ def simulate(
         made = play(rule.made.target.value, before, after, plan)
     tell(report.as_json(made), [report.as_table(made, plan, rule.made, price)], report.notes(made, plan), as_json=json)
     return DONE
+
+
+def report(*, config: Config = None, json: Json = False) -> int:
+    """Say whether the promise is still true: estimates, intervals and the alarm, for each version of the thresholds.
+
+    All of it is computed from the topics `audits` and `labels`.
+    """
+    from . import live
+    from .topics import read_topics
+
+    settings = audited(load_settings(config))
+    with working("reading the topics"):
+        topics = run_coroutine(read_topics(settings))
+    made = live.accounts(topics, settings, promised_by(settings), time.time() * 1000)
+    tables, notes = [], [] if made else ["no request that was drawn has ended yet"]
+    for version, one in made.items():
+        tables.append(live.as_table(version, one))
+        notes += [f"{version}: {line}" for line in live.notes(one)]
+    if topics.unjudged:
+        notes.append(f"{counted(topics.unjudged, 'drawn request')} failed before any thresholds judged them")
+    if topics.unknown:
+        notes.append(f"{counted(topics.unknown, 'request')} with a label that were not drawn: they are no evidence")
+    tell(live.as_json(topics, made), tables, notes, as_json=json)
+    return DONE
+
+
+def wanted(
+    *,
+    config: Config = None,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
+    json: Json = False,
+) -> int:
+    """List the drawn requests that wait for a label, the oldest first, without what the models said.
+
+    Parameters
+    ----------
+    limit
+        Requests to list, at most.
+    json
+        Print a JSON object a line.
+    """
+    from . import live
+    from .topics import read_topics
+    from .topics import wanted as without_label
+
+    settings = audited(load_settings(config))
+    with working("reading the topics"):
+        topics = run_coroutine(read_topics(settings))
+    waiting = without_label(topics.in_order, topics.ballots)
+    for record in waiting[:limit]:
+        live.print_wanted(record, as_json=json)
+    progress_console().print(f"{counted(len(waiting), 'request')} without a label", markup=False)
+    return DONE
+
+
+def labels_import(
+    path: Path,
+    /,
+    *,
+    by: str,
+    config: Config = None,
+    source_column: str = "source",
+    truth_column: str | None = None,
+    json: Json = False,
+) -> int:
+    """Write the labels of a file to the topic `labels`: .csv, .jsonl or .parquet, with the columns source and truth.
+
+    All rows are checked before the first is written. The last label of a person about a request counts.
+
+    Parameters
+    ----------
+    by
+        Who says so: a name, the same for the same person.
+    source_column
+        Column with the request: topic-partition-offset, as `audit wanted` prints it.
+    truth_column
+        Column with the right answer.
+    """
+    from .importing import run_import
+
+    settings = audited(load_settings(config))
+    if not by.strip():
+        raise ConfigurationError(["--by: must be a name"])
+    return run_import(settings, path, (source_column, truth_column), by.strip(), as_json=json)

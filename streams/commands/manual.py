@@ -166,15 +166,6 @@ PAGES: dict[str, Page] = {
         "a report of what would change to stdout; records only where topics for them are named",
         examples=("bisupervised rejudge --config my.toml --thresholds thresholds.json",),
     ),
-    "audit": Page(
-        THRESHOLDS,
-        f"{_RECORDED}, and the thresholds file with the promise",
-        "tables or JSON to stdout",
-        examples=(
-            "bisupervised audit simulate --local local.csv --remote remote.csv --thresholds thresholds.json \\",
-            "    --share 0.01 --then-local changed_local.csv --then-remote changed_remote.csv",
-        ),
-    ),
     "replicate": Page(
         THRESHOLDS,
         "the paper's recorded predictions",
@@ -191,6 +182,23 @@ PAGES: dict[str, Page] = {
             "bisupervised fallback list --reason low_confidence --config my.toml",
             "bisupervised fallback replay again --reason low_confidence --dry-run --config my.toml",
         ),
+    ),
+    "audit": Page(
+        REST,
+        "the topics `audits` and `labels`; simulate: recorded predictions and a thresholds file instead",
+        "tables, lines or JSON to stdout",
+        examples=(
+            "bisupervised audit report --config my.toml",
+            "bisupervised audit wanted --config my.toml",
+            "bisupervised audit simulate --local local.csv --remote remote.csv --thresholds thresholds.json \\",
+            "    --share 0.01 --then-local changed_local.csv --then-remote changed_remote.csv",
+        ),
+    ),
+    "labels": Page(
+        REST,
+        "a file of labels, .csv, .jsonl or .parquet",
+        "the topic `labels`",
+        examples=("bisupervised labels import labelled.csv --by ann --config my.toml",),
     ),
 }
 

@@ -64,6 +64,12 @@ def _protocol_name(name: str) -> str:
     raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
 
 
+def _matching(name: str) -> str:
+    if name in ("exact", "normalised") or MODULE_CALLABLE.fullmatch(name):
+        return name
+    raise ValueError("must be exact, normalised, or module:callable")
+
+
 _Positive = Annotated[Number, Field(gt=0)]
 _Seconds = _Positive
 _NotNegative = Annotated[Number, Field(ge=0)]
@@ -490,6 +496,14 @@ class AuditSettings(_Table):
         description="what the draw is keyed with, so that nobody can foresee it; from the environment only",
     )
     secret_file: str = Field(default="", description="file that holds it; '' for none")
+    matches: Annotated[str, AfterValidator(_matching)] = Field(
+        default="exact",
+        description="when an answer is the right one: exact, normalised (but for case, white space and punctuation "
+        "around it), or module:callable, called with the answer and the truth",
+    )
+    labels_to_false_alarm: Annotated[Number, Field(ge=100)] = Field(
+        default=10_000.0, description="labels until the alarm is a false one, on average, at least"
+    )
     label_within_hours: _Seconds = Field(
         default=168.0, description="hours in which a label is expected; one that comes later is late"
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pytest
 from bisupervised.agents.auditing.draw import Draw
 from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit
 from bisupervised.schemas.codec import decode_facts, header
 from bisupervised.schemas.records import Facts
+from bisupervised.streams.cli import run
 from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, mixed, wait_until
 
 SECRET = "only the fleet knows"
@@ -19,7 +23,7 @@ ENDED = {"local": "trusted", "remote": "trusted", "low_confidence": "rejected", 
 class Audited(NamedTuple):
     """A record of `audits`."""
 
-    record: object
+    record: Any  #: aiokafka's ConsumerRecord
     value: bytes | None
     facts: Facts
     audit: Audit
@@ -67,7 +71,9 @@ def wait_for_more(pipeline: Pipeline, outcomes: int) -> None:
     wait_until(lambda: len(pipeline.outcomes()) > outcomes, "an outcome", explain=pipeline.workers[-1].tail)
 
 
-def test_each_drawn_request_is_audited_once_though_workers_die(setup: Setup, tmp_path: Path) -> None:
+def test_each_drawn_request_is_audited_once_though_workers_die(
+    setup: Setup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     share = 0.3
     _, pipeline = setup(delay_s=0.02, audit={"share": share, "secret_file": secret(tmp_path)})
     bad = [Sent(b"no JSON", b"bad-%d" % n) for n in range(20)]
@@ -85,6 +91,48 @@ def test_each_drawn_request_is_audited_once_though_workers_die(setup: Setup, tmp
     assert trusted.facts.local is not None
     assert trusted.facts.remote is not None
     assert trusted.facts.remote.trusted
+    label_and_report(pipeline, found, tmp_path, capsys)
+
+
+def label_and_report(
+    pipeline: Pipeline, found: list[Audited], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every third trusted answer is said to be wrong; the report counts the same."""
+    config = ["--config", str(pipeline.config)]
+    assert run(["audit", "wanted", *config, "--json", "--limit", "1000"]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = [one for one in found if one.audit.ended != "failed"]  # these are no JSON: nobody judged them
+    assert [one["source"] for one in listed] == [str(a.facts.source) for a in sorted(found, key=written)]
+    assert all("prediction" not in one and "score" not in one for one in listed)
+    truths, wrong = {}, 0
+    for number, one in enumerate(found):
+        verdict = one.facts.remote if one.audit.answered_by != "local" else one.facts.local
+        right = -1 if verdict is None else verdict.prediction
+        trusted = one.audit.ended == "trusted"
+        wrong += trusted and number % 3 == 0
+        truths[str(one.facts.source)] = "another" if trusted and number % 3 == 0 else right
+    path = folder / "labels.csv"
+    path.write_text("source,truth\n" + "".join(f"{source},{truth}\n" for source, truth in truths.items()))
+    assert run(["labels", "import", str(path), "--by", "ann", *config]) == 0
+    capsys.readouterr()
+    assert run(["audit", "report", *config, "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["versions"]
+    count = Counter(one.audit.ended for one in found)
+    assert told["version"] == "calibrated"
+    assert (told["drawn"], told["labelled"], told["evidence"]) == (len(found),) * 3
+    assert (told["error"]["wrong"], told["error"]["labels"]) == (wrong, count["trusted"])
+    rate = told["false_positive_rate"]
+    assert (rate["wrong"], rate["labels"]) == (count["rejected"], count["rejected"] + count["trusted"] - wrong)
+    assert told["error"]["lower"] < wrong / count["trusted"] < told["error"]["upper"]
+    assert run(["audit", "report", *config]) == 0
+    assert "Wrong among the trusted answers" in capsys.readouterr().out
+    assert run(["audit", "wanted", *config]) == 0
+    assert "0 requests without a label" in capsys.readouterr().err
+
+
+def written(one: Audited) -> tuple[int, int, int]:
+    """The order in which they ended."""
+    return (one.record.timestamp, one.record.partition, one.record.offset)
 
 
 def test_what_audits_does_not_take_leaves_the_outcome_alone(setup: Setup, tmp_path: Path) -> None:

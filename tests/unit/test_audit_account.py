@@ -1,0 +1,157 @@
+"""What labels of drawn requests say, and in which order they are taken in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from bisupervised.agents.auditing.account import Account, Drawn, Promise, Terms, account
+from bisupervised.agents.auditing.detector import Detector
+from bisupervised.agents.auditing.interval import interval
+from bisupervised.agents.auditing.matching import exact, matching, normalised
+from bisupervised.agents.auditing.votes import Ballot
+from bisupervised.schemas.errors import ConfigurationError
+
+HOUR_MS = 3_600_000.0
+NOW_MS = 1000 * HOUR_MS
+TERMS = Terms(promises=(Promise("error", 0.1),), label_within_ms=24 * HOUR_MS)
+
+
+def drawn(number: int, **changed: Any) -> Drawn:
+    """A trusted local answer "cat", an hour old."""
+    made: dict[str, Any] = {"ended": "trusted", "local": ("cat",), "remote": None, "answered_by": "local"}
+    return Drawn(f"requests-0-{number}", **({"at_ms": round(NOW_MS - HOUR_MS)} | made | changed))
+
+
+def rejected(number: int) -> Drawn:
+    return drawn(number, ended="rejected", remote=("dog",), answered_by=None)
+
+
+def labelled(*truths: str | None) -> dict[str, Ballot]:
+    """By one person; None: not yet."""
+    found = {}
+    for number, truth in enumerate(truths):
+        if truth is not None:
+            found[f"requests-0-{number}"] = Ballot({"ann": b'"%b"' % truth.encode()})
+    return found
+
+
+def made(requests: list[Drawn], truths: dict[str, Ballot], terms: Terms = TERMS, now_ms: float = NOW_MS) -> Account:
+    return account(requests, truths, now_ms, terms, exact)
+
+
+def test_the_shares_are_those_of_the_promises() -> None:
+    remote = drawn(2, remote=("dog",), answered_by="remote")
+    requests = [
+        drawn(0),
+        drawn(1),
+        remote,
+        rejected(3),
+        rejected(4),
+        drawn(5, ended="failed", local=None, answered_by=None),
+    ]
+    found = made(requests, labelled("cat", "dog", "dog", "dog", "cat", "cat"))
+    assert (found.error.wrong, found.error.labels) == (1, 3)  # one trusted local answer of two, and a right remote one
+    assert (found.false_positive_rate.wrong, found.false_positive_rate.labels) == (1, 3)  # the remote was right once
+    assert (found.local_error.wrong, found.local_error.labels) == (3, 5)
+    assert (found.remote_error_where_asked.wrong, found.remote_error_where_asked.labels) == (1, 3)
+    assert (found.error.lower, found.error.upper) == interval(1, 3)
+    assert (found.drawn, found.labelled, found.evidence, found.outstanding, found.late) == (6, 6, 6, 0, 0)
+
+
+def test_what_is_accepted_without_trust_is_outside_the_promise() -> None:
+    found = made([drawn(0, ended="accepted")], labelled("dog"))
+    assert (found.error.labels, found.false_positive_rate.labels, found.local_error.wrong) == (0, 0, 1)
+    assert found.error.value is None
+
+
+def test_a_request_waits_for_those_before_it() -> None:
+    """Labels that come soon say nothing before those that take longer have come."""
+    requests = [drawn(n) for n in range(4)]
+    found = made(requests, labelled("cat", None, "dog", "dog"))
+    assert (found.labelled, found.evidence, found.outstanding) == (3, 1, 1)
+    assert (found.error.wrong, found.error.labels) == (0, 1)
+    assert made(requests, labelled("cat", "cat", "dog", "dog")).error.wrong == 2
+
+
+def test_what_is_late_is_waited_for_no_longer() -> None:
+    requests = [drawn(0, at_ms=round(NOW_MS - 24 * HOUR_MS)), drawn(1), drawn(2)]
+    found = made(requests, labelled(None, "dog", "cat"))
+    assert (found.late, found.evidence, found.error.wrong) == (1, 2, 1)
+    assert found.labels_late  # one of three
+    assert made(requests, labelled(None, "dog", "cat"), now_ms=NOW_MS - HOUR_MS).late == 0
+
+
+def test_a_late_label_counts_when_it_is_there() -> None:
+    requests = [drawn(0, at_ms=0)]
+    assert made(requests, labelled("cat")).evidence == 1
+
+
+def test_a_record_that_was_too_large_is_missing_and_holds_nobody_up() -> None:
+    found = made([drawn(0, missing=True), drawn(1)], labelled("dog", "cat"))
+    assert (found.missing, found.labelled, found.evidence, found.error.wrong) == (1, 1, 1, 0)
+
+
+def test_a_tie_is_no_label() -> None:
+    ballots = labelled("cat")
+    ballots["requests-0-0"].vote("bob", "dog")
+    found = made([drawn(0)], ballots)
+    assert (found.labelled, found.outstanding, found.disputed) == (0, 1, 1)
+    ballots["requests-0-0"].vote("eve", "dog")
+    assert made([drawn(0)], ballots).error.wrong == 1
+    ballots["requests-0-0"].vote("bob", "cat")  # the last vote of a person counts
+    assert made([drawn(0)], ballots).error.wrong == 0
+
+
+def test_the_alarm_comes_by_the_labels_of_its_promise_and_begins_anew() -> None:
+    terms = Terms((Promise("error", 0.1), Promise("false_positive_rate", 0.1)), 24 * HOUR_MS, 1000.0)
+    requests = [drawn(n) for n in range(60)]
+    found = made(requests, labelled(*["dog"] * 60), terms)
+    error, other = found.alarms
+    detector = Detector(0.1, 1000.0)
+    log_r, first = detector.fresh(), 0
+    while not detector.alarms(log_r := detector.after(log_r, wrong=True)):
+        first += 1
+    assert error.raised == tuple(f"requests-0-{n}" for n in range(first, 60, first + 1))
+    assert error.level < 1
+    assert (other.raised, other.level) == ((), -math.inf)
+    assert made(requests, labelled(*["cat"] * 60), terms).alarms[0].raised == ()
+
+
+def test_outstanding_labels_never_raise_it() -> None:
+    found = made([drawn(n) for n in range(100)], {})
+    assert found.alarms[0].raised == ()
+    assert found.outstanding == 100
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "same", "alike"),
+    [
+        ("cat", "cat", True, True),
+        (3, "3", True, True),
+        (3.0, "3", True, True),
+        ("Cat.", "cat", False, True),
+        ("  the   CAT ", "The cat!", False, True),
+        ("cat", "dog", False, False),
+        ("?", "!", False, False),
+        (["a"], ["a"], True, True),
+        ("", "cat", False, False),
+    ],
+)
+def test_when_an_answer_is_the_right_one(prediction: Any, truth: Any, same: bool, alike: bool) -> None:
+    assert (exact(prediction, truth), normalised(prediction, truth)) == (same, alike)
+
+
+def test_ones_own_comparison() -> None:
+    assert matching("operator:eq")(1, 1)
+    assert not matching("operator:eq")(1, 2)
+    for name in ("operator:nothing", "no_such_module:f", "math:pi"):
+        with pytest.raises(ConfigurationError, match=r"\[audit\] matches"):
+            matching(name)
+
+
+def test_nothing_is_decided_without_votes() -> None:
+    assert not Ballot().decided
+    with pytest.raises(ValueError, match="nothing is decided"):
+        _ = Ballot().truth
