@@ -239,7 +239,8 @@ def demo(
     out: Path = Path("build"),
     rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
     seed: int = 0,
-    example: Literal["digits", "questions"] = "digits",
+    example: Literal["digits", "questions", "issues"] = "digits",
+    data: Path | None = None,
 ) -> int:
     """Run the whole job on an example: broker, remote model, worker, and a report at the end.
 
@@ -252,9 +253,17 @@ def demo(
     seed
         Seed of the split and of the training.
     example
-        Handwritten digits, with a class for an answer; or questions in words, answered by text through chat
-        completions, each once.
+        Handwritten digits, with a class for an answer; questions in words, answered by text through chat
+        completions, each once; or issue reports of yours, told apart as bugs, features and questions.
+    data
+        With issues: the folder that holds issues_train.csv, and issues_test.csv where there is one.
     """
+    if example == "issues":
+        from .demo.run_issues import run_issues
+
+        return run_issues(out, data, seed=seed)
+    if data is not None:
+        raise ConfigurationError(["--data: only goes with --example issues"])
     if example == "questions":
         from .demo.run_questions import run_questions
 

@@ -41,9 +41,13 @@ class Page:
 PAGES: dict[str, Page] = {
     "demo": Page(
         TRY,
-        "nothing of yours",
+        "nothing of yours, but the reports below --data for the example issues",
         "`demo.json`, logs and models below --out; topics of a broker that it starts and stops itself",
-        examples=("bisupervised demo", "bisupervised demo --example questions --out /tmp/demo"),
+        examples=(
+            "bisupervised demo",
+            "bisupervised demo --example questions --out /tmp/demo",
+            "bisupervised demo --example issues --data ./issues",
+        ),
     ),
     "broker": Page(
         TRY,

@@ -42,12 +42,13 @@ class Downstream:
 async def run_events(
     settings: Settings, events: Mapping[str, bytes], worker: Process, server_url: str, console: Console
 ) -> EndToEndRun:
-    """Produce everything, read every outcome, stop the worker, read what may still come, and read the server's meter.
+    """Produce everything, read every outcome, stop the worker, read what may still come, and what the meter says.
 
     `events`: id -> value, in the order they are sent.
     """
+    before = await _read_meter(server_url)
     outcomes, seconds = await _stream(settings, events, worker, console)
-    return EndToEndRun(outcomes, seconds, await _read_meter(server_url))
+    return EndToEndRun(outcomes, seconds, (await _read_meter(server_url)).since(before))
 
 
 async def _stream(

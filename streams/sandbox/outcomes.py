@@ -69,6 +69,10 @@ class MeterReading:
     refused: int  #: calls answered 429, which are free
     cost: float  #: what the calls cost
 
+    def since(self, earlier: MeterReading) -> MeterReading:
+        """What came after an earlier reading: a server may have answered others before."""
+        return MeterReading(self.calls - earlier.calls, self.refused - earlier.refused, self.cost - earlier.cost)
+
 
 @dataclass(frozen=True, slots=True)
 class EndToEndRun:

@@ -90,9 +90,10 @@ def start_server(
     env: Mapping[str, str] | None = None,
     module: str = "bisupervised.streams.sandbox.model_server",
 ) -> str:
-    """Start a model server with these options. Returns its URL. Raises `ProcessError`."""
+    """Start a model server with these options; one that is True is a flag. Returns its URL. Raises `ProcessError`."""
     command = [sys.executable, "-m", module]
-    command += [str(word) for option in options.items() for word in option]
+    for name, value in options.items():
+        command += [name] if value is True else [name, str(value)]
     log = folder / "server.log"
     server = processes.enter_context(process(command, log, stdout=subprocess.PIPE, env=env))
     line = _first_line(server.stdout)

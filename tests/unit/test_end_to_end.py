@@ -5,7 +5,7 @@ from typing import Any
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.records import Facts, Result, Source, Verdict
 from bisupervised.streams.sandbox.end_to_end import Downstream
-from bisupervised.streams.sandbox.outcomes import Delivery, Outcome, from_fallback, from_result, match
+from bisupervised.streams.sandbox.outcomes import Delivery, MeterReading, Outcome, from_fallback, from_result, match
 from support.records import Record, request
 
 SOURCE = Source("requests", 0, 7)
@@ -50,3 +50,8 @@ def test_outcomes_are_matched_with_events() -> None:
     assert matched == Delivery({"a": first}, lost=1, duplicated=1, unknown=1)
     assert not matched.exactly_once
     assert match({"a"}, [first]).exactly_once
+
+
+def test_a_bill_begins_where_the_run_begins() -> None:
+    """The same server may have been asked for the thresholds."""
+    assert MeterReading(500, 7, 1.0).since(MeterReading(300, 2, 0.75)) == MeterReading(200, 5, 0.25)
