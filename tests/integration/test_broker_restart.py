@@ -53,6 +53,10 @@ def test_a_stop_and_a_crash_of_the_broker(setup: Setup, own_broker: Broker) -> N
     assert len(pipeline.workers) == 1, "it is the same worker all the time"
     check_exactly_once(sent, outcomes)
     check_kinds(sent, outcomes)
+    told = worker.actions()
+    assert told["broker_away"] >= 1
+    assert told["broker_back"] >= 1
+    assert not told["aiokafka.consumer.fetcher"], "hundreds of lines: a number in ours"
 
 
 @pytest.mark.long(25)
@@ -81,5 +85,9 @@ def test_at_least_once_a_killed_worker_and_a_killed_broker_cost_what_was_sent_an
     outcomes = pipeline.settle(sent)
     check_at_least_once(sent, outcomes)
     check_kinds(sent, outcomes)
+    told = worker.actions()
+    assert told["broker_away"] >= 1
+    assert told["broker_back"] >= 1
+    assert not told["aiokafka.consumer.fetcher"], "hundreds of lines: a number in ours"
     assert out_of_order(outcomes) == 0
     assert len(outcomes) - INPUTS <= 2 * AGENTS * pipeline.partitions * (32 + 16)
