@@ -24,8 +24,10 @@ TRAINING_FILE, TEST_FILE = "issues_train.csv", "issues_test.csv"
 _COLUMNS = frozenset({"repo", "label", "title", "body"})
 #: bytes of the largest event that is sent: a broker takes a record of 1 MiB, with its headers, and no larger one
 MOST_BYTES = 900_000
-#: share of the learned part whose labels make the thresholds; share that is held out where there is no test file
-_CALIBRATION, _HELD_OUT = 0.3, 1 / 3
+#: labels that make the thresholds, and at most this share of what is not held out
+_CALIBRATION, _MOST_CALIBRATION = 300, 0.3
+#: share that is held out where there is no test file
+_HELD_OUT = 1 / 3
 _FEWEST = 200
 
 
@@ -84,7 +86,7 @@ def load_issues(folder: Path, seed: int) -> Split[list[IssueReport]]:
         learned, held_out = learned[:kept], learned[kept:]
     if len(learned) < _FEWEST or not held_out:
         raise DemoError(f"{folder} has {len(learned)} reports to learn from: the demo needs {_FEWEST} or more")
-    cut = len(learned) - round(len(learned) * _CALIBRATION)
+    cut = len(learned) - min(_CALIBRATION, round(len(learned) * _MOST_CALIBRATION))
     return Split(learned[:cut], learned[cut:], held_out)
 
 
