@@ -70,16 +70,33 @@ def connected(client: AIOKafkaClient, node: int) -> bool:
     return any(number == node and line.connected() for (number, _), line in lines.items())
 
 
+async def _coordinator_lookup(client: AIOKafkaClient, coordinator_type: CoordinationType, coordinator_key: str) -> int:
+    """The node of the coordinator. Raises `KafkaError`.
+
+    That no broker is there is told in the way that makes producers and consumers of the client ask again.
+    """
+    try:
+        answer = (await ask_any(client, FindCoordinatorRequest(coordinator_key, coordinator_type))).answer
+    except KafkaConnectionError as error:
+        raise NodeNotReadyError(*error.args) from error
+    error_type = for_code(answer.error_code)
+    if error_type is not NoError:
+        raise error_type
+    return int(answer.coordinator_id)
+
+
 class AskingClient(AIOKafkaClient):  # type: ignore[misc]  # aiokafka has no types
     """A client that is told by any broker who a coordinator is."""
 
-    async def coordinator_lookup(self, coordinator_type: CoordinationType, coordinator_key: str) -> int:
-        """The node of the coordinator. Raises `KafkaError`."""
-        answer = (await ask_any(self, FindCoordinatorRequest(coordinator_key, coordinator_type))).answer
-        error = for_code(answer.error_code)
-        if error is not NoError:
-            raise error
-        return int(answer.coordinator_id)
+    coordinator_lookup = _coordinator_lookup
+
+
+def look_up_coordinators_anywhere() -> None:
+    """From now on, the clients of all producers and consumers of this process are told by any broker, too.
+
+    A producer of the client's own that asks a broker which has just gone is lost, and its transaction with it.
+    """
+    AIOKafkaClient.coordinator_lookup = _coordinator_lookup
 
 
 class AskingAdmin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types

@@ -22,6 +22,7 @@ from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
 from ...agents.tasks import begin, persistently
 from ..flow import AGENTS, AgentName, Step, steps
+from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import notice_broken_connections
 from ..kafka.metadata import pace_metadata
 from ..plane.clients import KafkaClients
@@ -225,6 +226,7 @@ def run_worker(
     app = create_app(configuration, agents, source, begin_anew=begin_anew)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     pace_metadata()
+    look_up_coordinators_anywhere()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)

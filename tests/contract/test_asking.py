@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError
+from aiokafka.producer import sender
 from aiokafka.protocol.admin import CreateTopicsResponse_v0
 from aiokafka.protocol.coordination import FindCoordinatorResponse_v0
 from aiokafka.protocol.metadata import MetadataRequest, MetadataResponse_v1
-from bisupervised.streams.kafka.asking import AskingClient, ask_any, who_answers
+from bisupervised.streams.kafka.asking import AskingClient, ask_any, look_up_coordinators_anywhere, who_answers
 from bisupervised.streams.kafka.client import client_of
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.requests import topic_id
@@ -79,6 +81,53 @@ async def test_a_command_is_answered_by_the_broker_that_is_there() -> None:
         for _ in range(ROUNDS):
             async with admin_client(Connection(f"{HOST}:{cluster.dead[0]},{HOST}:{cluster.port}"), 5.0) as admin:
                 assert await count_partitions(admin, ["requests"]) == {"requests": 1}
+
+
+@pytest.fixture
+def looked_up_anywhere() -> Iterator[None]:
+    """As a worker has it; put back afterwards."""
+    before = AIOKafkaClient.coordinator_lookup
+    look_up_coordinators_anywhere()
+    yield
+    AIOKafkaClient.coordinator_lookup = before
+
+
+@pytest.mark.usefixtures("looked_up_anywhere")
+async def test_a_producer_finds_its_coordinator_through_the_broker_that_is_there() -> None:
+    async with served() as cluster:
+        for _ in range(ROUNDS):
+            producer = AIOKafkaProducer(bootstrap_servers=f"{HOST}:{cluster.port}", transactional_id="id")
+            await producer.client.bootstrap()
+            assert await producer.client.coordinator_lookup(CoordinationType.GROUP, "group") == 7
+            await producer.stop()
+
+
+@pytest.mark.usefixtures("looked_up_anywhere")
+async def test_a_producer_asks_again_for_its_coordinator_while_no_broker_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client ends a producer for good on a lost connection here, but not on a node that is not ready."""
+    producer = AIOKafkaProducer(bootstrap_servers=f"{HOST}:1", transactional_id="id")
+    manager = producer._txn_manager
+    looking = sender.Sender(
+        producer.client,
+        acks=-1,
+        txn_manager=manager,
+        message_accumulator=None,
+        retry_backoff_ms=1,
+        request_timeout_ms=1000,
+    )
+    asked: list[int] = []
+
+    async def again() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(producer.client, "force_metadata_update", again)
+    with pytest.raises(asyncio.CancelledError):
+        await looking._find_coordinator(CoordinationType.TRANSACTION, "id")
+    await producer.stop()
 
 
 async def test_why_it_is_needed_the_clients_own_asks_one_and_no_other() -> None:

@@ -7,6 +7,8 @@ what `streams/kafka/` does with it, and only then set `KNOWN_VERSION` in `stream
 from __future__ import annotations
 
 import ast
+import asyncio
+import gc
 import inspect
 import re
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import ConcurrentTransactions, KafkaError
+from aiokafka.errors import ConcurrentTransactions, KafkaError, ProducerFenced
 from aiokafka.producer import sender
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.api import Request
@@ -79,6 +81,7 @@ READ = {
     "_send_request",
     "_sender",
     "_sync_task",
+    "_transaction_waiter",
     "_txn_manager",
     "_wait_on_metadata",
 }
@@ -341,6 +344,20 @@ async def test_a_producer_that_does_not_end_is_cut_off(monkeypatch: pytest.Monke
     await put_away(producer)
     assert closed == ["task", "client"]
     producer._closed = True  # or it warns
+
+
+async def test_the_error_of_a_transaction_that_nobody_waits_for_is_no_traceback_in_the_log() -> None:
+    """Fenced before it is committed: the client leaves the error in a future, and asyncio complains of that."""
+    producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
+    producer._txn_manager.set_pid_and_epoch(7, 2)
+    producer._txn_manager.begin_transaction()
+    producer._txn_manager.fatal_error(ProducerFenced())
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    await put_away(producer)
+    del producer
+    gc.collect()
+    assert not complaints
 
 
 async def test_a_transaction_begins_soon_after_the_last_one(unpatched: None) -> None:
