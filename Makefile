@@ -2,7 +2,6 @@
 
 PYTHON ?= python3
 INPUTS ?= 300000
-FAULTS ?= 120
 #: tests on a broker at once: they wait as much as they compute, so more than there are cores
 AT_ONCE ?= 4
 
@@ -14,7 +13,7 @@ ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint docs wheel-test chaos rehearsals trust audit-trust versions bench-thresholds conformance bench bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos chaos-cluster rehearsals trust audit-trust versions bench-thresholds conformance bench bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,8 +53,13 @@ docs: setup  ## what is generated from the code: the example of every option, sc
 wheel-test: setup  ## the tests marked `wheel`, against the built wheel
 	$(BIN)/python scripts/wheel.py test
 
+chaos: FAULTS ?= 120
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=120
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+
+chaos-cluster: FAULTS ?= 48
+chaos-cluster: setup  ## the same on three nodes, which fail one by one: FAULTS=48; puts its table into docs/chaos.md
+	$(BIN)/python tests/chaos/run_cluster.py --faults $(FAULTS) --page docs/chaos.md
 
 versions: setup  ## the pipeline on the versions of Kafka that people run, with kills: VERSIONS="2.8.2 3.9.1"
 	$(BIN)/python tests/versions/run.py $(VERSIONS)

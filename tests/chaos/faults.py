@@ -1,4 +1,4 @@
-"""The faults. Each is a coroutine that hits the cluster once and leaves it as many workers as it found."""
+"""The faults. Each is a coroutine that hits the rig once and leaves it as many workers as it found."""
 
 from __future__ import annotations
 
@@ -8,92 +8,92 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 
-from cluster import SESSION_TIMEOUT_S, Cluster
+from rig import SESSION_TIMEOUT_S, OneBroker
 
-Fault = Callable[[Cluster], Awaitable[bool]]
+Fault = Callable[[OneBroker], Awaitable[bool]]
 
 #: longer than the session timeout, so that the group gives the partitions away meanwhile
 _LONG_S = SESSION_TIMEOUT_S + 3.0
 
 
-async def kill(cluster: Cluster) -> bool:
+async def kill(rig: OneBroker) -> bool:
     """SIGKILL a worker; another takes its place after a moment."""
-    worker = await cluster.any_worker()
-    cluster.drop(worker)
+    worker = await rig.any_worker()
+    rig.drop(worker)
     worker.kill()
     worker.wait()
     await asyncio.sleep(random.uniform(0, 2))
-    cluster.add_worker()
+    rig.add_worker()
     return True
 
 
-async def kill_in_transaction(cluster: Cluster) -> bool:
+async def kill_in_transaction(rig: OneBroker) -> bool:
     """SIGKILL a worker whose transaction is open and has records in it."""
-    worker = await cluster.any_worker()
-    if not await cluster.trap(worker, signal.SIGKILL):
+    worker = await rig.any_worker()
+    if not await rig.trap(worker, signal.SIGKILL):
         return False
-    cluster.drop(worker)
+    rig.drop(worker)
     await asyncio.to_thread(worker.wait)
-    cluster.add_worker()
+    rig.add_worker()
     return True
 
 
-async def join(cluster: Cluster) -> bool:
+async def join(rig: OneBroker) -> bool:
     """One worker more for a while, then killed: the group had no time to hand over."""
-    worker = cluster.add_worker()
+    worker = rig.add_worker()
     await asyncio.sleep(random.uniform(3, 6))
-    cluster.drop(worker)
+    rig.drop(worker)
     worker.kill()
     worker.wait()
     return True
 
 
-async def leave(cluster: Cluster) -> bool:
+async def leave(rig: OneBroker) -> bool:
     """SIGTERM a worker; another takes its place."""
-    worker = await cluster.any_worker()
-    cluster.drop(worker)
+    worker = await rig.any_worker()
+    rig.drop(worker)
     worker.terminate()
-    cluster.add_worker()
+    rig.add_worker()
     await asyncio.to_thread(worker.wait)
     return True
 
 
-async def freeze(cluster: Cluster) -> bool:
+async def freeze(rig: OneBroker) -> bool:
     """SIGSTOP past the session timeout, then SIGCONT: a zombie wakes up."""
-    worker = await cluster.any_worker()
+    worker = await rig.any_worker()
     os.kill(worker.pid, signal.SIGSTOP)
     await asyncio.sleep(_LONG_S)
     os.kill(worker.pid, signal.SIGCONT)
     return True
 
 
-async def freeze_in_transaction(cluster: Cluster) -> bool:
+async def freeze_in_transaction(rig: OneBroker) -> bool:
     """The same, stopped while its transaction is open: the zombie's first act is to commit."""
-    worker = await cluster.any_worker()
-    if not await cluster.trap(worker, signal.SIGSTOP):
+    worker = await rig.any_worker()
+    if not await rig.trap(worker, signal.SIGSTOP):
         return False
     await asyncio.sleep(_LONG_S)
     os.kill(worker.pid, signal.SIGCONT)
     return True
 
 
-async def kill_broker(cluster: Cluster) -> bool:
+async def kill_broker(rig: OneBroker) -> bool:
     """kill -9 the broker, inside a worker's open transaction where one comes soon; start it again on the same data."""
-    await cluster.trap(await cluster.any_worker(), signal.SIGKILL, victim=cluster.broker.pid, timeout_s=5.0)
-    await cluster.restart_broker(after_s=random.uniform(0, 2))
+    await rig.trap(await rig.any_worker(), signal.SIGKILL, victim=rig.broker.pid, timeout_s=5.0)
+    await rig.restart_broker(after_s=random.uniform(0, 2))
     return True
 
 
-async def power_cut(cluster: Cluster) -> bool:
+async def power_cut(rig: OneBroker) -> bool:
     """The broker inside a worker's open transaction, and the worker with it: nobody is left to go on with it."""
-    worker = await cluster.any_worker()
-    if not await cluster.trap(worker, signal.SIGKILL, victim=cluster.broker.pid):
+    worker = await rig.any_worker()
+    if not await rig.trap(worker, signal.SIGKILL, victim=rig.broker.pid):
         return False
-    cluster.drop(worker)
+    rig.drop(worker)
     worker.kill()
     await asyncio.to_thread(worker.wait)
-    await cluster.restart_broker()
-    cluster.add_worker()
+    await rig.restart_broker()
+    rig.add_worker()
     return True
 
 

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from bisupervised.streams.console.signals import interrupted_by
-from cluster import Cluster, running
 from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console
 from rich.table import Table
+from rig import OneBroker, running
 from watch import AbortedRecords, Watch
 
 #: about how long one fault of any kind takes with its recovery, to spread the inputs over a phase, seconds
@@ -50,16 +50,16 @@ class Phase:
     pause_s: float = 0.0  #: the longest that a partition stood still
 
 
-async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faults: int) -> Phase:
+async def run_phase(rig: OneBroker, watch: Watch, kind: str, inputs: int, faults: int) -> Phase:
     """Produce while faults of one kind happen; return when all inputs have their outcome, or will never have."""
     phase, enough = Phase(kind), asyncio.Event()
     producing = asyncio.create_task(watch.produce(inputs, inputs / max(faults * _FAULT_S, 5.0), enough))
     await watch.resumed(time.monotonic())
     while phase.faults + phase.missed < faults:
-        cluster.revive()
+        rig.revive()
         await asyncio.sleep(random.uniform(0.5, 2.0))
         started = time.monotonic()
-        if await FAULTS[kind](cluster):
+        if await FAULTS[kind](rig):
             phase.faults += 1
         else:
             phase.missed += 1
@@ -72,23 +72,23 @@ async def run_phase(cluster: Cluster, watch: Watch, kind: str, inputs: int, faul
         )
     enough.set()
     phase.inputs = await producing
-    cluster.revive()
+    rig.revive()
     await watch.drained(_DRAIN_S)
     phase.pause_s = watch.longest_pause()
     return phase
 
 
-async def torment(cluster: Cluster, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, float]:
+async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, float]:
     """All phases, one after the other."""
-    watch = Watch(cluster)
-    aborted = AbortedRecords(cluster.broker.bootstrap_servers)
+    watch = Watch(rig)
+    aborted = AbortedRecords(rig.broker.bootstrap_servers)
     following = asyncio.create_task(watch.follow())
     started = time.monotonic()
     phases = []
     kinds = arguments.kinds or list(FAULTS)
     for number, kind in enumerate(kinds):
         faults = arguments.faults // len(kinds) + (number < arguments.faults % len(kinds))
-        phase = await run_phase(cluster, watch, kind, arguments.inputs // len(kinds), faults)
+        phase = await run_phase(rig, watch, kind, arguments.inputs // len(kinds), faults)
         phase.aborted = await aborted.since_last()
         phases.append(phase)
         if following.done():
@@ -99,7 +99,7 @@ async def torment(cluster: Cluster, arguments: argparse.Namespace) -> tuple[list
     return phases, watch, time.monotonic() - started
 
 
-def summary(phases: list[Phase], watch: Watch, cluster: Cluster, seconds: float) -> dict[str, Any]:
+def summary(phases: list[Phase], watch: Watch, rig: OneBroker, seconds: float) -> dict[str, Any]:
     """The figures, as they go into the file."""
     return {
         "inputs": len(watch.inputs),
@@ -116,16 +116,16 @@ def summary(phases: list[Phase], watch: Watch, cluster: Cluster, seconds: float)
         "aborted_by_kind": {phase.kind: phase.aborted for phase in phases},
         "outcomes_by_reason": dict(watch.outcomes.reasons),
         "traps_missed": sum(phase.missed for phase in phases),
-        "worker_deaths": cluster.deaths,
+        "worker_deaths": rig.deaths,
         "seconds": round(seconds, 1),
     }
 
 
 def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[str]:
     """Which promises were not kept."""
-    demands = ["lost", "stuck"]
+    demands = ["lost", "stuck", "out_of_order"]
     if delivery == "exactly_once":
-        demands += ["duplicated", "out_of_order"]
+        demands += ["duplicated"]
     faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
     if demand_aborts and delivery == "exactly_once":
         aborted = figures["aborted_by_kind"]
@@ -172,9 +172,9 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells every retry while the broker is dead
     folder = arguments.logs or Path(tempfile.mkdtemp(prefix="bisupervised-chaos-"))
     # a run that is told to end ends what it started
-    with interrupted_by(signal.SIGTERM), running(folder, arguments.delivery, arguments.workers) as cluster:
-        phases, watch, seconds = asyncio.run(torment(cluster, arguments))
-        figures = summary(phases, watch, cluster, seconds)
+    with interrupted_by(signal.SIGTERM), running(OneBroker(folder, arguments.delivery), arguments.workers) as rig:
+        phases, watch, seconds = asyncio.run(torment(rig, arguments))
+        figures = summary(phases, watch, rig, seconds)
     show(phases, figures)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(figures, indent=2) + "\n")

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from bisupervised.schemas.codec import decode_facts, decode_result
 from bisupervised.streams.worker.waits import waits
-from cluster import PARTITIONS, Cluster
+from rig import PARTITIONS, Rig
 
 KEYS = 200
 
@@ -33,17 +33,20 @@ class Outcomes:
     last_at: float = field(default_factory=time.monotonic)
 
     def add(self, record: Any) -> None:  # aiokafka's ConsumerRecord has no types
-        """Count one record of results or fallback, and check the order of its key."""
+        """Count one record of results or fallback, and check the order of its key among the first of each request."""
         if record.topic == "results":
             result = decode_result(record.value)
             source, writer, reason = result.source, str(result.answered_by), f"answered_{result.answered_by}"
         else:
             facts = decode_facts(record)
             source, writer, reason = facts.source, facts.agent, str(facts.reason)
-        self.seen[source.partition, source.offset] += 1
+        place = (source.partition, source.offset)
+        self.seen[place] += 1
         self.reasons[reason] += 1
         self.highest[source.partition] = max(self.highest[source.partition], source.offset)
         self.last_at = self.moved[source.partition] = time.monotonic()
+        if self.seen[place] > 1:
+            return
         stream = (writer, record.topic, record.key)
         if source.offset <= self.last.get(stream, -1):
             self.out_of_order += 1
@@ -53,15 +56,15 @@ class Outcomes:
 class Watch:
     """Produces requests at a steady rate and follows their outcomes."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, rig: Rig) -> None:
         self.outcomes = Outcomes()
         self.inputs: set[Place] = set()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
         self.stuck = 0
-        self.stuck_s = waits(cluster.settings).longest[1]  #: so long a partition with a backlog may have no outcome
+        self.stuck_s = waits(rig.settings).longest[1]  #: so long a partition with a backlog may have no outcome
         self._pause_s = 0.0
-        self._cluster = cluster
-        self._servers = cluster.broker.bootstrap_servers
+        self._rig = rig
+        self._servers = rig.brokers.bootstrap_servers
         self._produced = 0
         self._excused = dict.fromkeys(range(PARTITIONS), 0.0)
 
@@ -120,7 +123,7 @@ class Watch:
 
     def _look_for_stuck(self) -> None:
         now = time.monotonic()
-        serving = self._cluster.serving
+        serving = self._rig.serving
         for partition, end in self.ends.items():
             quiet_since = max(self.outcomes.moved[partition], self._excused[partition])
             if not serving or self.outcomes.highest[partition] >= end:

@@ -1,4 +1,7 @@
-"""The processes of a chaos run: broker, remote, workers. All on loopback, each ended by its pid."""
+"""The processes of a chaos run: brokers, remote, workers. All on loopback, each ended by its pid.
+
+`Rig` is what every run has; `OneBroker` is that of `make chaos`, and `nodes.py` has that of `make chaos-cluster`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from bisupervised.streams.sandbox.broker import Broker
+from bisupervised.streams.sandbox.broker import Broker, free_port
+from bisupervised.streams.sandbox.cluster import COPIES, IN_SYNC, BrokerCluster
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics
@@ -30,6 +34,8 @@ session_timeout_s = {session}
 rebalance_timeout_s = 20.0
 [topics]
 partitions = {partitions}
+replication_factor = {copies}
+min_insync_replicas = {in_sync}
 [stream]
 delivery = "{delivery}"
 drain_s = 5.0
@@ -49,60 +55,80 @@ backoff_first_s = 0.1
 """
 
 
-class Cluster:
-    """Starts and ends everything; knows which workers should be alive."""
+class Rig:
+    """Starts and ends everything; knows which workers should be alive.
 
-    def __init__(self, folder: Path, delivery: str) -> None:
+    A worker has a slot, and each slot a configuration of its own: those of a cluster reach it by different ways.
+    """
+
+    def __init__(self, folder: Path, delivery: str, brokers: Broker | BrokerCluster, *, slots: int = 1) -> None:
         self.folder = folder
         self.traps = folder / "traps"
         self.traps.mkdir(parents=True)
-        self.broker = Broker(folder / "kafka")
+        self.brokers = brokers
+        self.slots = slots
         self.workers: list[subprocess.Popen[bytes]] = []
+        self.well = False  #: the brokers can serve, as far as we know
         self.deaths = 0  #: workers that ended with an error of their own
-        self._answering = False
         self._logs: dict[int, Path] = {}
+        self._slot: dict[int, int] = {}
         self._begun: set[int] = set()
         self._delivery = delivery
         self._remote: subprocess.Popen[bytes] | None = None
         self._started = 0
         self.settings: Settings
 
+    def servers_of(self, _slot: int) -> str:
+        """Where the worker in this slot finds the brokers."""
+        return self.brokers.bootstrap_servers
+
     def start(self, workers: int) -> None:
-        """Broker, topics, remote, workers."""
-        self.broker.start()
-        self._answering = True
-        port = _free_port()
+        """Brokers, topics, remote, workers."""
+        self.brokers.start()
+        self.well = True
+        port = free_port()
         self._remote = subprocess.Popen([sys.executable, str(HERE / "remote.py"), str(port)])
-        config = self.folder / "chaos.toml"
-        config.write_text(
-            _CONFIG.format(
-                servers=self.broker.bootstrap_servers,
-                session=SESSION_TIMEOUT_S,
-                partitions=PARTITIONS,
-                delivery=self._delivery,
-                remote=port,
+        for slot in range(self.slots):
+            self._config(slot).write_text(
+                _CONFIG.format(
+                    servers=self.servers_of(slot),
+                    session=SESSION_TIMEOUT_S,
+                    partitions=PARTITIONS,
+                    copies=COPIES if isinstance(self.brokers, BrokerCluster) else 1,
+                    in_sync=IN_SYNC if isinstance(self.brokers, BrokerCluster) else 1,
+                    delivery=self._delivery,
+                    remote=port,
+                )
             )
-        )
-        self.settings = load_settings(config)
+        self.settings = load_settings(self._config(0))
         asyncio.run(create_topics(self.settings))
         for _ in range(workers):
             self.add_worker()
 
+    def _config(self, slot: int) -> Path:
+        return self.folder / f"chaos-{slot}.toml"
+
     def add_worker(self) -> subprocess.Popen[bytes]:
-        """One more worker with all three agents."""
+        """One more worker with all three agents, in the slot with the fewest."""
+        taken = [self.slot_of(worker) for worker in self.workers]
+        slot = min(range(self.slots), key=taken.count)
         self._started += 1
         path = self.folder / f"worker-{self._started}.log"
         with path.open("wb") as log:
-            command = [
-                sys.executable,
-                str(HERE / "worker.py"),
-                str(self.folder / "chaos.toml"),
-                str(self.traps),
-            ]
+            command = [sys.executable, str(HERE / "worker.py"), str(self._config(slot)), str(self.traps)]
             worker = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log)
         self.workers.append(worker)
         self._logs[worker.pid] = path
+        self._slot[worker.pid] = slot
         return worker
+
+    def slot_of(self, worker: subprocess.Popen[bytes]) -> int:
+        """Its slot, also when it has ended."""
+        return self._slot[worker.pid]
+
+    def log_of(self, worker: subprocess.Popen[bytes]) -> Path:
+        """Everything that it says."""
+        return self._logs[worker.pid]
 
     def begun(self, worker: subprocess.Popen[bytes]) -> bool:
         """It has started: what it takes until then is Python's and the machine's time."""
@@ -113,7 +139,7 @@ class Cluster:
     @property
     def serving(self) -> bool:
         """A broker is there, and a worker that has started: everything must go on."""
-        return self._answering and self.broker.running and any(self.begun(worker) for worker in self.workers)
+        return self.well and self.brokers.running and any(self.begun(worker) for worker in self.workers)
 
     async def any_worker(self) -> subprocess.Popen[bytes]:
         """One of those that have started, when all have: a fault of one that has not begun would be none."""
@@ -121,14 +147,6 @@ class Cluster:
             self.revive()
             await asyncio.sleep(0.1)
         return random.choice(self.workers)
-
-    async def restart_broker(self, after_s: float = 0.0) -> None:
-        """Kill it, and start it again on the same data."""
-        self._answering = False
-        self.broker.kill()
-        await asyncio.sleep(after_s)
-        await asyncio.to_thread(self.broker.restart)
-        self._answering = True
 
     def drop(self, worker: subprocess.Popen[bytes]) -> None:
         """It is meant to end, or has."""
@@ -159,25 +177,43 @@ class Cluster:
     def stop(self) -> None:
         """End everything."""
         for worker in self.workers:
-            _end(worker)
+            end(worker)
         if self._remote is not None:
-            _end(self._remote)
-        if self.broker.running:
-            self.broker.stop()
+            end(self._remote)
+        if self.brokers.running:
+            self.brokers.stop()
+
+
+class OneBroker(Rig):
+    """With one broker, which is killed and comes back."""
+
+    def __init__(self, folder: Path, delivery: str) -> None:
+        self.broker = Broker(folder / "kafka")
+        super().__init__(folder, delivery, self.broker)
+
+    async def restart_broker(self, after_s: float = 0.0) -> None:
+        """Kill it, and start it again on the same data."""
+        self.well = False
+        self.broker.kill()
+        await asyncio.sleep(after_s)
+        await asyncio.to_thread(self.broker.restart)
+        self.well = True
+
+
+SomeRig = TypeVar("SomeRig", bound=Rig)
 
 
 @contextmanager
-def running(folder: Path, delivery: str, workers: int) -> Iterator[Cluster]:
-    """A cluster that is ended on every way out."""
-    cluster = Cluster(folder, delivery)
+def running(rig: SomeRig, workers: int) -> Iterator[SomeRig]:
+    """A rig that is ended on every way out."""
     try:
-        cluster.start(workers)
-        yield cluster
+        rig.start(workers)
+        yield rig
     finally:
-        cluster.stop()
+        rig.stop()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
     os.kill(process.pid, signal.SIGCONT)
@@ -187,9 +223,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,0 +1,80 @@
+"""A short chaos run on three nodes, four faults, and how the runs reckon; `make chaos-cluster` does the long one."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from proxy import METADATA, Requests  # noqa: E402  # the folder of the programs is on the path only now
+from run_cluster import AIMS, HEADINGS, Hit, NodePhase, missed_aims, plan_of, report, write  # noqa: E402  # as above
+from witness import Load  # noqa: E402  # as above
+
+KINDS = ("kill_leader", "reassign_and_elect", "worker_and_node", "cut_refused")
+TOTALS = dict.fromkeys(("inputs", "outcomes", "lost", "duplicated", "out_of_order", "stuck", "worker_deaths"), 0)
+
+
+@pytest.mark.long(130)
+@pytest.mark.timeout(400)  # four faults, each with its recovery, on a busy machine
+def test_nothing_is_lost_or_answered_twice_while_nodes_and_lines_fail(tmp_path: Path) -> None:
+    out = tmp_path / "cluster.json"
+    command = [sys.executable, str(HERE / "run_cluster.py"), "--faults", "4", "--delivery", "exactly_once"]
+    command += ["--out", str(out), "--kinds", *KINDS]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=380, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    figures = json.loads(out.read_text())
+    told = figures["totals"]["exactly_once"]
+    assert told["inputs"] == told["outcomes"] > 1000
+    assert (told["lost"], told["duplicated"], told["out_of_order"], told["stuck"]) == (0, 0, 0, 0)
+    assert [hit["kind"] for phase in figures["phases"] for hit in phase["hits"]] == list(KINDS)
+    assert all(hit["resume_s"] is not None for phase in figures["phases"] for hit in phase["hits"])
+
+
+@pytest.mark.parametrize("cut", [1, 3, 6, 7, 1000])
+def test_requests_are_counted_however_their_bytes_are_cut(cut: int) -> None:
+    bodies = [struct.pack(">hh", key, 5) + b"x" * size for key, size in ((METADATA, 10), (0, 3000), (METADATA, 0))]
+    sent = b"".join(struct.pack(">i", len(body)) + body for body in bodies)
+    found = Requests()
+    pieces = (sent[start : start + cut] for start in range(0, len(sent), cut))
+    assert [key for piece in pieces for key in found.feed(piece)] == [METADATA, 0, METADATA]
+
+
+def test_faults_are_dealt_out_to_the_kinds() -> None:
+    assert plan_of(5, ("a", "b", "c")) == {"a": 2, "b": 2, "c": 1}
+    assert plan_of(1, ("a", "b", "c")) == {"a": 1}
+
+
+def one_phase(resume_s: float | None, load: Load) -> NodePhase:
+    hit = Hit("kill_leader", "node 1", "", 20.0, resume_s, load)
+    return NodePhase("exactly_once", "kill_leader", [hit], inputs=1234)
+
+
+def test_each_aim_that_is_missed_is_told() -> None:
+    kept = Load(AIMS["lines"], AIMS["metadata"], 0.5)
+    assert not missed_aims([one_phase(AIMS["resume_s"], kept)])
+    assert len(missed_aims([one_phase(AIMS["resume_s"] + 1, Load(21.0, 51.0, 0.5))])) == 3
+    (missed,) = missed_aims([one_phase(None, kept)])
+    assert "exactly_once kill_leader (node 1): resume_s" in missed
+
+
+def test_the_table_takes_its_place_in_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- chaos-cluster -->\nold\n<!-- end of chaos-cluster -->\nafter\n")
+    write(page, report([one_phase(3.0, Load())], {"exactly_once": TOTALS}, {"a death": 5.0}, 1, 60.0))
+    text = page.read_text()
+    assert text.startswith("before\n<!-- chaos-cluster -->\n**")
+    assert text.endswith("<!-- end of chaos-cluster -->\nafter\n")
+    assert "old" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {len(HEADINGS) + 1}
+    assert "| exactly once | `kill_leader` | 1 | 1,234 |" in text
+    page.write_text("no place")
+    with pytest.raises(SystemExit, match="has no place"):
+        write(page, "table")
