@@ -9,15 +9,19 @@ then needs a broker ends with an `AssertionError`.
 
 The client gives up joining a group after the time of any request, though the broker answers only when all have joined.
 
+It leaves errors in futures and tasks that nobody waits for any more, and asyncio tells of each with a traceback.
+
 While a broker is away, the client says so hundreds of times, and never that it is back. Our connections say both, once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiokafka import conn
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 #: the version of aiokafka whose private parts are known; `tests/contract/test_client.py` looks at each of them
 KNOWN_VERSION = "0.14.0"
+_CLIENTS_FOLDER = Path(conn.__file__).parent
 #: seconds beyond the rebalance timeout in which a broker tells that a group has formed; as Kafka's own client has it
 _JOIN_LAPSE_S = 5.0
 
@@ -149,6 +154,30 @@ def notice_broken_connections() -> None:
     """
     conn.AIOKafkaConnection = _Connection
     AIOKafkaClient.bootstrap = _bootstrapped
+
+
+def hear_left_errors(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on, what the client leaves behind on this loop is a line of the level DEBUG, not a traceback.
+
+    It leaves futures and tasks that nobody waits for any more where a producer is fenced or thrown away, or where we
+    have stopped waiting for a commit. Whoever waited has been told, and tells.
+    """
+    loop.set_exception_handler(_left)
+
+
+def _left(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error, task = context.get("exception"), context.get("task")
+    if isinstance(error, KafkaError) or (error is None and isinstance(task, asyncio.Task) and _is_clients(task)):
+        facts = {"action": "client_error_left"}
+        log.debug("the Kafka client left to nobody: %s", error or context["message"], extra=facts)
+        return
+    loop.default_exception_handler(context)
+
+
+def _is_clients(task: asyncio.Task[Any]) -> bool:
+    """It runs code of the client."""
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and _CLIENTS_FOLDER in Path(code.co_filename).parents
 
 
 def client_of(owner: AIOKafkaAdminClient | AIOKafkaConsumer) -> AIOKafkaClient:

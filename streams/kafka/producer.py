@@ -63,23 +63,12 @@ def coordinator_connection(producer: AIOKafkaProducer) -> object:
 
 async def put_away(producer: AIOKafkaProducer) -> None:
     """Close it without an abort: it flushes, which may wait for a broker that is gone, and is cut off then."""
-    try:
-        with suppress(Exception):  # whatever a broken producer raises on its way out, it is thrown away
-            async with asyncio.timeout(DISCARD_S):
-                await producer.stop()
-                return
-        with suppress(Exception):
-            task = producer._sender.sender_task  # noqa: SLF001  # no public call ends a sender that cannot flush
-            if task is not None:
-                task.cancel()
-            await producer.client.close()
-    finally:
-        _hear_last_error(producer)
-
-
-def _hear_last_error(producer: AIOKafkaProducer) -> None:
-    """Nobody waits for the end of a transaction that is fenced before its commit: asyncio would log a traceback."""
-    ours = producer._txn_manager  # noqa: SLF001  # no public call tells
-    end = ours._transaction_waiter if ours is not None else None  # noqa: SLF001  # as above
-    if end is not None and end.done() and not end.cancelled():
-        end.exception()
+    with suppress(Exception):  # whatever a broken producer raises on its way out, it is thrown away
+        async with asyncio.timeout(DISCARD_S):
+            await producer.stop()
+            return
+    with suppress(Exception):
+        task = producer._sender.sender_task  # noqa: SLF001  # no public call ends a sender that cannot flush
+        if task is not None:
+            task.cancel()
+        await producer.client.close()

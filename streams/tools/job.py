@@ -16,14 +16,14 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import Headers
+from ..kafka.client import hear_left_errors
 from ..kafka.errors import Disconnected, Lost, NotAllowed, OutboxError, RecordsRefused
 from ..kafka.last_transaction import LastTransaction
 from ..kafka.sender import TransactionalSender, until_answered
@@ -101,7 +101,7 @@ class Job:
 
         Returns what former runs committed, for good. Raises `JobError`.
         """
-        asyncio.get_running_loop().set_exception_handler(_forget)
+        hear_left_errors(asyncio.get_running_loop())
         async with self._watched():
             self._committed = await until_answered(self._begun, self._patience_s)
         return dict(self._committed)
@@ -206,9 +206,3 @@ class Job:
 
     def _superseded(self) -> Superseded:
         return Superseded(f"another run of {self.group} took over; this one has ended, and sent nothing since")
-
-
-def _forget(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A producer that is fenced leaves futures nobody awaits: what they hold has been raised, and told, already."""
-    if not isinstance(context.get("exception"), KafkaError):
-        loop.default_exception_handler(context)

@@ -23,7 +23,7 @@ from ...agents.heap import settle_heap, without_collecting
 from ...agents.tasks import begin, persistently
 from ..flow import AGENTS, AgentName, Step, steps
 from ..kafka.asking import look_up_coordinators_anywhere
-from ..kafka.client import notice_broken_connections
+from ..kafka.client import hear_left_errors, notice_broken_connections
 from ..kafka.metadata import pace_metadata
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
@@ -229,6 +229,7 @@ def run_worker(
     look_up_coordinators_anywhere()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
+    hear_left_errors(loop)
     worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it writes terminal codes even into a log file
     try:

@@ -31,7 +31,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from aiokafka.errors import KafkaError
-from beginnings import beginnings
 from bisupervised.streams.console.signals import interrupted_by
 from bisupervised.streams.kafka.metadata import pace_metadata
 from node_faults import NODE_FAULTS
@@ -39,6 +38,7 @@ from nodes import ThreeNodes
 from rig import running
 from run import broken
 from support.archive import use_archive
+from support.beginnings import beginnings
 from witness import Count, Load, Sampler, Witness, count
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,8 +29,13 @@ class Outcomes:
     last: dict[tuple[str, str, bytes], int] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), -1))
     moved: dict[int, float] = field(default_factory=lambda: dict.fromkeys(range(PARTITIONS), time.monotonic()))
-    out_of_order: int = 0
+    late: list[Place] = field(default_factory=list)  #: whose first outcome came after a later one of its key
     last_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def out_of_order(self) -> int:
+        """How many first outcomes came after a later one of their key."""
+        return len(self.late)
 
     def add(self, record: Any) -> None:  # aiokafka's ConsumerRecord has no types
         """Count one record of results or fallback, and check the order of its key among the first of each request."""
@@ -49,7 +54,7 @@ class Outcomes:
             return
         stream = (writer, record.topic, record.key)
         if source.offset <= self.last.get(stream, -1):
-            self.out_of_order += 1
+            self.late.append(place)
         self.last[stream] = source.offset
 
 

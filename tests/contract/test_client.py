@@ -11,7 +11,7 @@ import asyncio
 import gc
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
@@ -28,7 +28,7 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import ConcurrentTransactions, KafkaError, ProducerFenced
 from aiokafka.producer import sender
-from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
@@ -40,7 +40,7 @@ from bisupervised.streams.kafka import consumer as our_consumer
 from bisupervised.streams.kafka import decompressing
 from bisupervised.streams.kafka import records as our_records
 from bisupervised.streams.kafka.batches import fill
-from bisupervised.streams.kafka.client import KNOWN_VERSION
+from bisupervised.streams.kafka.client import KNOWN_VERSION, hear_left_errors
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.last_transaction import Producer
 from bisupervised.streams.kafka.producer import (
@@ -81,7 +81,6 @@ READ = {
     "_send_request",
     "_sender",
     "_sync_task",
-    "_transaction_waiter",
     "_txn_manager",
     "_wait_on_metadata",
 }
@@ -346,18 +345,73 @@ async def test_a_producer_that_does_not_end_is_cut_off(monkeypatch: pytest.Monke
     producer._closed = True  # or it warns
 
 
-async def test_the_error_of_a_transaction_that_nobody_waits_for_is_no_traceback_in_the_log() -> None:
-    """Fenced before it is committed: the client leaves the error in a future, and asyncio complains of that."""
+class Complaints:
+    """What asyncio says of errors that nobody hears, and of tasks that nobody ends, after the loop was told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.heard: list[str] = []
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "default_exception_handler", lambda context: self.heard.append(context["message"]))
+        hear_left_errors(loop)
+
+    async def after(self, leave: Callable[[], Awaitable[object]]) -> list[str]:
+        """Let something be left behind, and collected."""
+        await leave()
+        await asyncio.sleep(0)
+        gc.collect()
+        return self.heard
+
+
+async def _fenced() -> None:
+    """A transaction is fenced before its commit."""
     producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
     producer._txn_manager.set_pid_and_epoch(7, 2)
     producer._txn_manager.begin_transaction()
     producer._txn_manager.fatal_error(ProducerFenced())
-    complaints: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     await put_away(producer)
-    del producer
-    gc.collect()
-    assert not complaints
+
+
+async def _thrown_away() -> None:
+    """A producer ends while it waits for what cannot be sent: nobody refers to what waits."""
+    accumulator = MessageAccumulator(AIOKafkaClient().cluster, 1000, None, 30.0)
+    accumulator.flush = lambda: asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().create_task(accumulator.close())
+    await asyncio.sleep(0)
+
+
+async def _given_up() -> None:
+    """We stop waiting for a commit, which then fails: the client shields it."""
+
+    async def commit() -> None:
+        await asyncio.sleep(0)
+        raise KafkaError
+
+    waiting = asyncio.get_running_loop().create_task(_shielded(commit()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+
+async def _shielded(work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.shield(work)
+
+
+@pytest.mark.parametrize("leave", [_fenced, _thrown_away, _given_up])
+async def test_what_the_client_leaves_to_nobody_is_no_traceback_in_the_log(
+    leave: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await Complaints(monkeypatch).after(leave) == []
+
+
+async def test_what_others_leave_to_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise RuntimeError
+
+    async def begin() -> None:
+        asyncio.get_running_loop().create_task(fail())
+        await asyncio.sleep(0)
+
+    assert await Complaints(monkeypatch).after(begin) == ["Task exception was never retrieved"]
 
 
 async def test_a_transaction_begins_soon_after_the_last_one(unpatched: None) -> None:

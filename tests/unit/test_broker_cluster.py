@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -57,11 +56,13 @@ def test_further_nodes_take_the_ports_after_the_first(tmp_path: Path, monkeypatc
     assert cluster.bootstrap_servers == "127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094"
 
 
-def test_a_taken_port_of_any_node_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PortUnavailable, match=str(port)):
-            BrokerCluster(3, tmp_path, port - 2).start()
+def test_a_taken_port_of_any_node_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "bind_fault", lambda port: "taken" if port == 9094 else None)
+    with pytest.raises(PortUnavailable, match="9094"):
+        BrokerCluster(3, tmp_path, 9092).start()
+    assert not list(tmp_path.glob("node-*"))
 
 
 @pytest.mark.parametrize("nodes", [0, 1, 2, 10])
