@@ -25,6 +25,8 @@ _LIFE_S = 10.0
 _SILENT_S = 3.0
 _STOP_S = 5.0
 _COUNT_S = 120.0
+#: lines of its log, and questions who leads what, that a worker should have in a second at most
+MOST_LINES, MOST_METADATA = 20.0, 50.0
 #: seconds over which the CPU time of a worker is averaged
 _SUSTAINED_S = 3
 
@@ -146,6 +148,8 @@ class Load:
     lines: float = 0.0
     metadata: float = 0.0
     cpu: float = 0.0  #: mean of three seconds
+    lines_over: int = 0  #: seconds in which a worker wrote more than the aim
+    metadata_over: int = 0  #: seconds in which it asked more often
 
 
 class Sampler:
@@ -203,4 +207,10 @@ class Sampler:
             for start in range(max(1, len(samples) - _SUSTAINED_S + 1))
         )
         cpu = max(sum(sample.cpu for sample in window) / len(window) for window in windows if window)
-        return Load(max(s.lines for s in found), max(s.metadata for s in found), cpu)
+        return Load(
+            max(s.lines for s in found),
+            max(s.metadata for s in found),
+            cpu,
+            sum(s.lines > MOST_LINES for s in found),
+            sum(s.metadata > MOST_METADATA for s in found),
+        )
