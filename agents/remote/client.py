@@ -19,7 +19,8 @@ from ..tracing import UNTRACED, CallSpan, CallTrace
 from .asking import Bill, RemoteAnswer, idempotency_key
 from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
-from .gate import Gate, Permit
+from .gate import Gate
+from .gating.permit import Permit
 from .limiting.known import Known
 from .limiting.retrials import Retrials, Trial
 from .meter import Meter
@@ -35,6 +36,7 @@ from .retry import (
     is_refusal,
     may_pass,
     own_of,
+    tells_of_remote,
 )
 from .samples import agreed, sample_keys
 from .spending.price import Bounded, Price
@@ -288,7 +290,7 @@ class RemoteClient:
                 permit.records = inquiry.records
                 reply = await self._call(permit, span, inquiry, min(self._policy.timeout_s, left_s))
         except RecordError as error:
-            if not is_refusal(error):
+            if not tells_of_remote(error):
                 raise
             trial.refused(permit.opened)
             await self._await_verdict(permit, inquiry, error, tried + 1, trial)
@@ -322,7 +324,7 @@ class RemoteClient:
             with permit, self.meter.call(), UNTRACED.call() as span:
                 await self._call(permit, span, inquiry, self._policy.timeout_s)
         except (RemoteFailure, Rejected) as error:
-            if is_refusal(error):
+            if tells_of_remote(error):
                 self._known.refused()
                 self.gate.knows = False
 
@@ -337,11 +339,15 @@ class RemoteClient:
             raise refusal
         if self.gate.waits:
             inquiry.bill.ends = math.inf
+        answered = not is_refusal(refusal)
         itself = trial.refusals < self._retrials.tries and deserves_retrial(refusal)
         while True:
             try:
-                verdict = await self._within(inquiry, self.gate.hold(permit, times, itself=itself), str(refusal))
+                held = self.gate.hold(permit, times, itself=itself, answered=answered)
+                verdict = await self._within(inquiry, held, str(refusal))
             except CircuitOpen as error:
+                if answered:
+                    raise refusal from error
                 raise CircuitOpen(str(refusal)) from error
             if verdict == "again":
                 return

@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ...schemas.budget import NOTHING, Amount
-from ...schemas.errors import BudgetSpent, RateLimited, RecordError, Refused, Rejected, RemoteFailure, Timeout
+from ...schemas.errors import BudgetSpent, RateLimited, RecordError, Rejected, RemoteFailure
+from .gating.news import News
+from .gating.permit import Permit
 from .limiting.breaker import Breaker, BreakerPolicy
 from .limiting.limits import Limits, LimitsPolicy
 from .limiting.suspects import Suspect, Suspects, Verdict
 from .protocol import Usage
-from .retry import CircuitOpen, Terminal, is_refusal, surely_free
+from .retry import CircuitOpen, Terminal, is_refusal, tells_of_remote
 from .spending.purse import Means, Purse, Reserved
 
 log = logging.getLogger(__name__)
@@ -34,85 +35,13 @@ log = logging.getLogger(__name__)
 _SHORTEST_S = 1e-4
 #: seconds; clocks are corrected now and then, so a far end of a period is looked at again
 _LONGEST_S = 600.0
+#: why all calls stop
+_REFUSED, _USELESS = "the remote refuses all calls", "of no answer of the remote there is any use"
 #: why a call is sent away that there is no money for
 _NO_MEANS = {
     "never": "the call can cost more than the whole budget; it was not made",
     "spent": "the budget of this period is spent; no call was made",
 }
-
-
-class Permit:
-    """The right to make one call. A context with one door out: however the call ends, the breaker hears of it."""
-
-    __slots__ = (
-        *("_gate", "_reserved", "asked", "asks_known", "ended", "guess", "impatient", "money", "opened", "order"),
-        *("probes", "records", "status", "ticket", "tokens", "well"),
-    )
-
-    def __init__(self, gate: Gate, ticket: int, guess: int, tokens: float, reserved: Reserved | None = None) -> None:
-        self._gate = gate
-        self._reserved = reserved
-        self.ticket = ticket
-        self.order = 0  #: it is the call of this number
-        self.ended = 0  #: the number of the last call that had begun when this one ended
-        self.well = False  #: others had been answered by then
-        self.opened = 0  #: times the circuit had opened by then
-        self.probes = False  #: its outcome decides whether others may follow
-        self.asks_known = False  #: of a probe: it asks what was answered before
-        self.records: frozenset[str] = frozenset()  #: that it asks about
-        self.asked = ""  #: the whole address that is asked, as a log may show it
-        self.status: int | None = None  #: of the response
-        self.money: int | None = None  #: nano-units that it was billed, where that is known
-        self.guess = guess
-        self.tokens = tokens  #: reserved
-        self.impatient = False  #: it gets less time than a call should: its timeout is not the remote's fault
-
-    @property
-    def succeeded(self) -> bool:
-        """The response's status is a success."""
-        return self.status is not None and 200 <= self.status < 300
-
-    def heard(self, headers: Mapping[str, str], status: int) -> None:
-        """A response has come, whatever its status."""
-        self.status = status
-        self._gate.heard(headers)
-
-    def used(self, usage: Usage | None) -> None:
-        """What the call was billed for, where the remote tells."""
-        if usage is not None:
-            self._gate.used(self, usage)
-
-    def give_back(self) -> None:
-        """The call was not made."""
-        if self._reserved is not None:
-            self._gate.settle(self._reserved, NOTHING)
-        self._gate.leave(self, asyncio.CancelledError())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._reserved is not None:
-            self._gate.settle(self._reserved, self._billed(self._reserved, error))
-        unheard = self.impatient and isinstance(error, Timeout)
-        self._gate.leave(self, asyncio.CancelledError() if unheard else error)
-
-    def _billed(self, reserved: Reserved, error: BaseException | None) -> Amount:
-        """What is known, nothing where that is sure, and otherwise the most that it can have been."""
-        if self.money is not None:
-            return Amount(self.money, reserved.amount.calls)
-        return NOTHING if surely_free(error, self.status) else reserved.amount
-
-
-def _is_answer(error: BaseException, permit: Permit) -> bool:
-    """The remote has answered, whatever that is worth: a model that withholds an answer is up, a door-keeper says no
-    more than that of the door.
-    """
-    if isinstance(error, Refused):
-        return permit.succeeded
-    return isinstance(error, Rejected) and not is_refusal(error)
 
 
 def _tell_verdict(told: asyncio.Future[Verdict], verdict: Verdict | BaseException) -> None:
@@ -172,7 +101,7 @@ class Gate:
         self._order = 0  # of the last call that has begun
         self._answered = 0  # likewise, of those that were answered
         self._under_way = 0
-        self._down = ""  # why, as it was told
+        self._news = News(policy)
         self._clock = clock
         self._queue: deque[_Turn] = deque()
         self._leaving = False
@@ -230,10 +159,11 @@ class Gate:
             self._withdraw(turn)
             raise
 
-    async def hold(self, permit: Permit, times: int, *, itself: bool = False) -> Verdict:
+    async def hold(self, permit: Permit, times: int, *, itself: bool = False, answered: bool = False) -> Verdict:
         """Wait for the verdict over an input that was refused, for the `times`th time, by the call of this permit.
 
-        `itself`: where nobody else calls, it is asked once more before anything else is.
+        `itself`: where nobody else calls, it is asked once more before anything else is. `answered`: it was not
+        refused, but its answer is of no use, and is paid for.
 
         Raises `CircuitOpen` where the remote is to blame and nobody waits for it, and `CancelledError` as `enter` does.
         """
@@ -244,9 +174,10 @@ class Gate:
         if not self.waits and not self.knows:
             return "unknown"
         well = permit.well and permit.opened == self.breaker.opened
+        paid = answered and not permit.stopped and permit.opened == self.breaker.opened
         if permit.ended < self._answered:
-            return "own" if well else "again"
-        suspect = Suspect(permit.ended, self._clock(), times, well, itself, partial(_tell_verdict, told))
+            return "own" if well or paid else "again"
+        suspect = Suspect(permit.ended, self._clock(), times, well, itself, paid, partial(_tell_verdict, told))
         self._suspects.add(suspect)
         self._tell_held()
         self._pump()
@@ -274,7 +205,7 @@ class Gate:
             raise self._closed()
 
     def _closed(self) -> CircuitOpen:
-        return CircuitOpen(f"{self._down or 'the remote is down'}; no call was made")
+        return CircuitOpen(f"{self._news.down or 'the remote is down'}; no call was made")
 
     def _send_suspects_away(self, error: BaseException) -> None:
         for suspect in self._suspects.clear():
@@ -322,18 +253,33 @@ class Gate:
 
     def _tend(self, now: float) -> None:
         """Nobody waits for a turn. Where no call is under way either, one of those who were refused asks."""
-        if not self._suspects or self._under_way:
-            return
-        due_at = self._suspects.due_at(known=self.knows) if self.breaker.closed else now + self.breaker.wait_s(now)
-        if due_at > now:
-            self._pump_in(due_at - now)
-        elif self.knows and self.breaker.closed and self._suspects.asks_itself():
-            return
-        elif self.knows:
+        while self._suspects and not self._under_way:
+            due_at = self._tended_at(now)
+            if due_at > now:
+                self._news.held(len(self._suspects), due_at - now, now)
+                self._pump_in(due_at - now)
+                return
+            first = self._suspects.first(known=self.knows)
+            verdict = self._verdict_when_idle(first, now)
+            self._suspects.remove(first)
+            first.tell(verdict)
+            if verdict in ("again", "probe"):  # it makes a call
+                return
+
+    def _verdict_when_idle(self, suspect: Suspect, now: float) -> Verdict:
+        closed = self.breaker.closed
+        if closed and suspect.paid:
+            return "own"
+        if self.knows and not (closed and suspect.itself):
             self.breaker.check(now)
-            self._suspects.ask("probe", known=True)
-        else:
-            self._suspects.ask("again" if self.waits else "unknown", known=False)
+            return "probe"
+        return "again" if self.waits or self.knows else "unknown"
+
+    def _tended_at(self, now: float) -> float:
+        """When one of those who were refused asks, where nobody else does."""
+        if self.breaker.closed:
+            return self._suspects.due_at(known=self.knows)
+        return now + self.breaker.wait_s(now)
 
     def _send_away(self, error: RecordError) -> None:
         turn = self._queue.popleft()
@@ -415,24 +361,26 @@ class Gate:
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
             self.limits.hold(error.retry_after_s, now)
         self._weigh(permit, error, now)
+        if isinstance(error, RecordError) or (error is None and not self._suspects):
+            self._news.heard(error)
         if self.breaker.doubted and not self._under_way:
             self.breaker.decide(now, known=self.knows)
-        permit.well, permit.opened = self.breaker.well, self.breaker.opened
+        permit.well, permit.opened, permit.stopped = self.breaker.well, self.breaker.opened, self.breaker.stopped
         if self.breaker.stopped:
             self._suspects.acquit()
-        self._tell(was, permit, error)
+        self._tell(was, permit, error, now)
         self._pump()
 
     def _weigh(self, permit: Permit, error: BaseException | None, now: float) -> None:
-        """A remote that answers with anything but a refusal is well, whatever the answer is worth."""
+        """What the breaker hears. An answer of no use is worth as much as a refusal."""
         breaker, ticket = self.breaker, permit.ticket
-        if error is None or _is_answer(error, permit):
+        if error is None:
             breaker.succeeded(ticket)
             self._answered = max(permit.order, self._answered)
             self._suspects.answered(permit.order)
-        elif is_refusal(error) and permit.asks_known:
+        elif tells_of_remote(error) and permit.asks_known:
             breaker.disproved(ticket, now)
-        elif is_refusal(error):
+        elif tells_of_remote(error):
             breaker.refused(ticket, now, permit.records, every=isinstance(error, Terminal))
         elif isinstance(error, RateLimited):
             breaker.limited(ticket, now, waits=self.waits)
@@ -441,27 +389,32 @@ class Gate:
         else:
             breaker.abandoned(ticket)
 
-    def _tell(self, was: str, permit: Permit, error: BaseException | None) -> None:
+    def _tell(self, was: str, permit: Permit, error: BaseException | None, now: float) -> None:
         state = self.breaker.state
         if state == was:
             return
         if state == "stopped":
-            self._down = f"the remote refuses all calls: {error}"
-            text = "the remote refuses all calls, and they stop until it answers a probe: %s (asked: %s)"
-            log.critical(text, error, permit.asked, extra={"action": "remote_stopped", "asked": permit.asked})
+            useless = isinstance(error, Rejected) and not is_refusal(error)
+            self._news.stopped(_USELESS if useless else _REFUSED, permit.asked)
             if not self.waits:
                 self._send_suspects_away(self._closed())
         elif state == "open":
-            self._down = f"the remote is down: {error}"
-            log.warning("the remote is down, calls stop: %s", error, extra={"action": "breaker_opened"})
-        elif state == "closed" and self._down:
-            self._down = ""
-            log.info("the remote is back", extra={"action": "breaker_closed"})
+            self._news.opened(permit.asked, now)
+        elif state == "closed":
+            self._news.closed()
 
     def renewed(self) -> None:
         """What the remote refused us for may be mended: it is asked now, and not after its cool-down."""
         self.breaker.try_now(self._clock())
         self._pump()
+
+    def _next_probe_s(self) -> float | None:
+        """Seconds until a call may see how the remote is; None where all is well, or an outcome comes first."""
+        now = self._clock()
+        if self.breaker.closed and (not self._suspects or self._under_way or self._queue):
+            return None
+        wait_s = self._tended_at(now) - now
+        return None if math.isinf(wait_s) else max(0.0, wait_s)
 
     def close(self) -> None:
         """Nobody enters any more."""
@@ -474,6 +427,8 @@ class Gate:
         told = {
             "waiting": len(self._queue),
             "held": self.held,
+            "said": self._news.said,
+            "next_probe_s": self._next_probe_s(),
             "limits": self.limits.statistics(),
             "breaker": self.breaker.statistics(),
         }

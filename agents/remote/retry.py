@@ -25,7 +25,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from ...schemas.errors import InvalidAnswer, RateLimited, RecordError, Refused, RemoteError, RemoteFailure, Timeout
+from ...schemas.errors import (
+    InvalidAnswer,
+    RateLimited,
+    RecordError,
+    Refused,
+    Rejected,
+    RemoteError,
+    RemoteFailure,
+    Timeout,
+)
 
 #: the key is wrong, the money is spent, or there is no such path or model: nothing of it is the record's fault, and
 #: held against it, it would send the whole backlog to fallback
@@ -187,6 +196,13 @@ def _status_of(code: str) -> int:
 def is_refusal(error: BaseException | None) -> bool:
     """Whether the input or the remote is to blame, and nobody knows which."""
     return isinstance(error, CallRefused | NotAnAnswer)
+
+
+def tells_of_remote(error: BaseException | None) -> bool:
+    """Whether the input is to blame, or the remote: a refusal, or an answer of no use. Where all calls end so, it is
+    the remote.
+    """
+    return is_refusal(error) or isinstance(error, Rejected)
 
 
 def deserves_retrial(refusal: RecordError) -> bool:

@@ -11,7 +11,7 @@ import logging
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.gate import log as gate_log
+from bisupervised.agents.remote.gating.news import log as news_log
 from support.answer_cases import ANSWERS
 from support.server_cases import CASES, NOT_YET, Case
 from support.virtual_time import VirtualTimeLoop
@@ -31,7 +31,7 @@ def played(case: Case) -> Walk:
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in (*CASES, *ANSWERS)])
 def test_what_a_server_says_has_the_right_outcome(case: Case, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, gate_log.name)
+    caplog.set_level(logging.INFO, news_log.name)
     found = played(case)
     check = {
         "wait": waited,

@@ -421,7 +421,22 @@ PASSING = (
     Case("a page once", CHAT, said(LOGIN), "answer", to=_only(3)),
 )
 
-CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING
+#: answers of the right form, every one of them of no use: they are paid for, and nobody can use the next either
+USELESS = (
+    Case("all cut off", CHAT, completion("posi", finish_reason="length"), "wait", "length"),
+    Case("all withheld", CHAT, completion("", finish_reason="content_filter"), "wait", "content_filter"),
+    Case("all refused by the model", CHAT, completion(None, finish_reason="refusal"), "wait", "refusal"),
+    Case("all with another label", CHAT, completion("I am not sure"), "wait", "none of the 2 labels"),
+    Case("all without a word", CHAT, completion(""), "wait", "empty"),
+    Case(
+        "all with nothing for an answer",
+        "open_inference",
+        said({"outputs": [{"name": "probabilities", "shape": [1, 2], "datatype": "FP32", "data": [None, None]}]}),
+        "wait",
+    ),
+)
+
+CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING + USELESS
 
 #: cases that fail today; one that fails no more must leave
 NOT_YET: frozenset[str] = frozenset()

@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 import pytest
-from bisupervised.agents.remote.gate import Funds, Gate, Permit
+from bisupervised.agents.remote.gate import Funds, Gate
+from bisupervised.agents.remote.gating.permit import Permit
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.retry import NotConnected, surely_free
 from bisupervised.agents.remote.spending.budget import BudgetPolicy, Ledger, Per

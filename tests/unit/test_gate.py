@@ -8,7 +8,8 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from bisupervised.agents.remote.gate import Gate, Permit
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.gating.permit import Permit
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.limiting.pace import JITTER
@@ -440,6 +441,6 @@ async def test_it_tells_who_waits() -> None:
     await asyncio.sleep(0)
     assert made.statistics()["waiting"] == 1
     assert repr(made).startswith("<Gate waiting=1 <Breaker closed")
-    assert set(made.statistics()) == {"waiting", "held", "limits", "breaker"}
+    assert set(made.statistics()) == {"waiting", "held", "said", "next_probe_s", "limits", "breaker"}
     made.close()
     waiting.cancel()

@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from random import Random
 
+import orjson
 import pytest
 from bisupervised.agents.remote.asking import Bill, RemoteAnswer
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
-from bisupervised.agents.remote.gate import Gate, Permit
+from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.gating.permit import Permit
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.limiting.pace import JITTER
@@ -383,6 +385,60 @@ async def test_an_input_that_has_no_time_left_is_not_asked_once_more() -> None:
     with pytest.raises(Refused):
         await refused
     assert len(transport.sent) == 3
+
+
+def withheld(every: int) -> Callable[[Sent], Response]:
+    """A model that withholds the answer to each so-manieth input, whoever asks about it."""
+
+    def answer(sent: Sent) -> Response:
+        number = int(orjson.loads(sent.body)["messages"][-1]["content"])
+        bad = number % every == 0
+        return answered(
+            chat_completion(choice("" if bad else "yes", finish_reason="content_filter" if bad else "stop"))
+        )
+
+    return answer
+
+
+async def asked_of(made: RemoteClient, numbers: Iterable[int]) -> list[BaseException | None]:
+    """What went wrong with each, where all are asked at once."""
+    asked = (made.ask([str(number)], f"key-{number}", None, Bill()) for number in numbers)
+    came = await asyncio.gather(*asked, return_exceptions=True)
+    return [one if isinstance(one, BaseException) else None for one in came]
+
+
+@pytest.mark.parametrize("every", [20, 3, 2])
+@on_virtual_time
+async def test_answers_of_no_use_among_useful_ones_are_paid_once_and_stop_nothing(every: int) -> None:
+    clock = asyncio.get_running_loop().time
+    held = Gate(LimitsPolicy(in_flight=8), clock=clock)
+    made, transport = client_of(OpenAIChat("m"), withheld(every), Clock(), held)
+    came = await asked_of(made, range(1, 201))
+    assert [isinstance(error, Refused) for error in came] == [number % every == 0 for number in range(1, 201)]
+    assert (held.breaker.opened, len(transport.sent) - held.breaker.probes) == (0, 200)
+
+
+@on_virtual_time
+async def test_a_lone_answer_of_no_use_is_the_inputs_own_after_a_moment() -> None:
+    clock = asyncio.get_running_loop().time
+    made, transport = client_of(OpenAIChat("m"), withheld(1), Clock(), Gate(clock=clock))
+    [error] = await asked_of(made, [1])
+    assert isinstance(error, Refused)
+    assert (len(transport.sent), clock()) == (1, 1001.0)
+
+
+@on_virtual_time
+async def test_answers_of_no_use_to_all_inputs_stop_calls_and_the_bill(caplog: pytest.LogCaptureFixture) -> None:
+    clock = asyncio.get_running_loop().time
+    held = Gate(LimitsPolicy(in_flight=8), clock=clock)
+    made, transport = client_of(OpenAIChat("m"), withheld(1), Clock(), held)
+    asking = asyncio.create_task(asked_of(made, range(200)))
+    await asyncio.sleep(60.0)
+    assert (held.breaker.state, asking.done()) == ("stopped", False)
+    assert len(transport.sent) <= 8 + 5 + held.breaker.probes
+    stops = [line for line in caplog.records if getattr(line, "action", "") == "remote_stopped"]
+    assert "withholds" in stops[0].getMessage()
+    asking.cancel()
 
 
 class HalfWell:

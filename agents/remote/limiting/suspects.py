@@ -4,6 +4,8 @@
              ├─ others are answered afterwards, not before ───▶ "again": the remote may have been mended meanwhile
              └─ nobody is answered ─▶ the remote is asked ────▶ "again", then "probe", one at a time
 
+What was answered in vain is refused as well, but is never asked again while others are answered: it is paid for.
+
 *Afterwards* is strict: an answer counts if its call began after the refusal was heard. So of the calls that were under
 way together when the money ran out, none is blamed.
 """
@@ -30,6 +32,7 @@ class Suspect:
     times: int  #: that it was refused
     well: bool  #: others had been answered before
     itself: bool  #: an idle remote is asked it once more before anything else
+    paid: bool  #: there is an answer, of no use and paid for: it stays so where nothing speaks against the remote
     tell: Callable[[Verdict | BaseException], None]  #: called once; an error ends the wait without a verdict
 
 
@@ -67,31 +70,22 @@ class Suspects:
         told = [suspect for suspect in self._waiting if suspect.since < order]
         self._waiting = [suspect for suspect in self._waiting if suspect.since >= order]
         for suspect in told:
-            suspect.tell("own" if suspect.well else "again")
+            suspect.tell("own" if suspect.well or suspect.paid else "again")
 
     def acquit(self) -> None:
         """Every call is refused: that was no evidence against any of them."""
         for suspect in self._waiting:
-            suspect.well = False
+            suspect.well = suspect.paid = False
 
     def due_at(self, *, known: bool) -> float:
         """When the next one may ask, where nobody else does. `known`: an input is, that was answered before."""
-        return min(self._due_at(suspect, known=known) for suspect in self._waiting)
+        return self._due_at(self.first(known=known), known=known)
 
-    def asks_itself(self) -> bool:
-        """Whether the one that is due first is asked again itself, which costs no call besides."""
-        if not min(self._waiting, key=lambda waiting: waiting.refused_at).itself:
-            return False
-        self.ask("again", known=True)
-        return True
-
-    def ask(self, verdict: Verdict, *, known: bool) -> None:
-        """The one that is due first has this verdict."""
-        suspect = min(self._waiting, key=lambda waiting: self._due_at(waiting, known=known))
-        self._waiting.remove(suspect)
-        suspect.tell(verdict)
+    def first(self, *, known: bool) -> Suspect:
+        """The one that is due first."""
+        return min(self._waiting, key=lambda waiting: self._due_at(waiting, known=known))
 
     def _due_at(self, suspect: Suspect, *, known: bool) -> float:
-        if known:
+        if known or suspect.paid:
             return suspect.refused_at + CHECK_S
         return suspect.refused_at + min(self._first_s * 2.0 ** min(suspect.times - 1, 60), self._most_s)
