@@ -66,6 +66,11 @@ class Agent(ABC):
         return True
 
     @property
+    def probing(self) -> bool:
+        """What it takes in now only shows whether it can go on."""
+        return False
+
+    @property
     def appetite(self) -> int | None:
         """Records of the next batch, at most; None where the settings alone say."""
         return None
@@ -185,6 +190,11 @@ class RemoteAgent(Agent):
     def hungry(self) -> bool:
         """False while the remote is down or the budget spent, and records are to wait: the backlog stays in Kafka."""
         return self._remote.gate.admits
+
+    @property
+    def probing(self) -> bool:
+        """The remote is down: another record may be its probe, or tell whether the refused ones are to blame."""
+        return self._remote.gate.waits and not self._remote.gate.breaker.closed
 
     def statistics(self) -> dict[str, Any]:
         """Limits, breaker, what is under way, and what need not be paid again or was."""

@@ -36,7 +36,7 @@ _SHORTEST_S = 1e-4
 #: seconds; clocks are corrected now and then, so a far end of a period is looked at again
 _LONGEST_S = 600.0
 #: why all calls stop
-_REFUSED, _USELESS = "the remote refuses all calls", "of no answer of the remote there is any use"
+_REFUSED, _USELESS = "the remote refuses all calls", "no answer of the remote can be used"
 #: why a call is sent away that there is no money for
 _NO_MEANS = {
     "never": "the call can cost more than the whole budget; it was not made",

@@ -15,13 +15,13 @@ from .protocols.event_streams import events_before_a_break, is_stream
 from .protocols.lenient_json import decoded
 from .retry import (
     REFUSAL_CODES,
-    TERMINAL_CODES,
     BrokenOff,
     CallRefused,
     NotAnAnswer,
     failure,
     failure_by_code,
     is_limit,
+    is_terminal,
 )
 from .transport import Response
 
@@ -191,11 +191,13 @@ def complaint_of(document: Any) -> Complaint:  # noqa: ANN401  # any JSON value
         return Complaint()
     error = _first(document.get("error"))
     inner = error if isinstance(error, dict) else document
-    text = error if isinstance(error, str) else inner.get("message") or inner.get("detail") or inner.get("msg")
+    text = error if isinstance(error, str) else next((inner[name] for name in _WORDS if inner.get(name)), None)
+    if isinstance(error, str) and isinstance(told := document.get("error_description"), str):
+        text = f"{error}: {told}"  # as OAuth has it: the first is a code
     named = [inner[name] for name in (*_CODES, "__type") if isinstance(inner.get(name), str)]
-    known = [code for code in named if code in TERMINAL_CODES or code in REFUSAL_CODES or is_limit(code)]
-    told = _without_frames(text) if isinstance(text, str) else text
-    return Complaint("" if told is None else brief(told), (known or named or [""])[0])
+    known = [code for code in named if is_terminal(code) or code in REFUSAL_CODES or is_limit(code)]
+    said = _without_frames(text) if isinstance(text, str) else text
+    return Complaint("" if said is None else brief(said), (known or named or [""])[0])
 
 
 def failure_in(response: Response, error: InvalidAnswer) -> RecordError:
@@ -247,6 +249,8 @@ def _is_empty(document: Any, body: bytes) -> bool:  # noqa: ANN401  # any JSON v
 
 #: where a failure says what it is, the most telling first
 _CODES = ("code", "type", "error_type", "status")
+#: where it says so in words, likewise
+_WORDS = ("message", "detail", "msg", "error_description", "title")
 #: where servers put their answers
 _PLACES = ("choices", "outputs")
 

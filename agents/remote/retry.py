@@ -45,7 +45,7 @@ _PASSING_STATUSES = (409, 423, 424, 425)
 _FREE_STATUSES = (*_TERMINAL_STATUSES, 413, 429)
 #: the codes of an error's body by which a server says that the key is wrong, or that money, not time, is missing.
 #: The last is LiteLLM's, with status 400, for a key that it does not know and has no database to look up in.
-TERMINAL_CODES = ("insufficient_quota", "billing_hard_limit_reached", "invalid_api_key", "no_db_connection")
+TERMINAL_CODES = ("insufficient_quota", "invalid_api_key", "no_db_connection")
 #: the codes by which a server refuses the content of what was sent: a policy, or too much of it
 REFUSAL_CODES = (
     *("content_filter", "content_policy_violation", "content_policy", "moderation_blocked", "safety"),
@@ -153,7 +153,7 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
     if code in REFUSAL_CODES and status < 500:
         return ContentRefused(text)
     wish, retry = retry_after_s(headers), headers.get("x-should-retry", "").strip().lower()
-    if code in TERMINAL_CODES or (status in _TERMINAL_STATUSES and not (status == 403 and (wish or is_limit(code)))):
+    if is_terminal(code) or (status in _TERMINAL_STATUSES and not (status == 403 and (wish or is_limit(code)))):
         return Terminal(text)
     if retry == "false":
         return Final(text, may_be_input=400 <= status < 500)
@@ -168,6 +168,11 @@ def failure(status: int, headers: Mapping[str, str], text: str, code: str | None
     return CallRefused(text, may_be_input=400 <= status < 500)
 
 
+def is_terminal(code: str | None) -> bool:
+    """Whether a code says that the key is wrong, or the account: bills are nothing that passes."""
+    return code in TERMINAL_CODES or "billing" in (code or "").lower()
+
+
 def is_limit(code: str | None) -> bool:
     """Whether a code says that the remote has too much to do for now."""
     word = (code or "").lower().replace("_", "").replace("-", "")
@@ -176,7 +181,7 @@ def is_limit(code: str | None) -> bool:
 
 def failure_by_code(codes: Sequence[str], headers: Mapping[str, str], text: str) -> RecordError:
     """The error that a failure in the body of a success stands for, by its codes, the most telling first."""
-    named = next((code for code in codes if code in TERMINAL_CODES or code in REFUSAL_CODES), None)
+    named = next((code for code in codes if is_terminal(code) or code in REFUSAL_CODES), None)
     status = next((status for status in map(_status_of, codes) if status), None)
     if named is None and status is None:
         return Unclear(text)

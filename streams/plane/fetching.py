@@ -57,6 +57,7 @@ class Fetching:
         self._agent = agent
         self._counters = counters
         self._holding = False  # the agent is not hungry
+        self._told = False  # likewise, as the log has it
         self._relieving = False  # a partition is not fetched for that is to be soon
         self._counted = 0  # partitions of the topic, as the client said last
 
@@ -242,8 +243,10 @@ class Fetching:
     def govern(self) -> None:
         """Pause what is full, or everything while the agent is not hungry; resume what is half empty."""
         holding = not self._agent.hungry
-        if holding != self._holding:
-            self._tell_holding(holding)
+        self._holding = holding
+        told = holding or (self._told and self._agent.probing)
+        if told != self._told:
+            self._tell(told)
         for partition in self._partitions.values():
             if partition.state is State.RUNNING and (holding or partition.full()):
                 self._pause(partition)
@@ -265,8 +268,8 @@ class Fetching:
         self._relieving = any(partition.state in _SOON_FETCHED for partition in partitions)
         wait_at_broker(self._consumer, _HASTY_MS if self._relieving else FETCH_WAIT_MS)
 
-    def _tell_holding(self, holding: bool) -> None:  # noqa: FBT001  # a state, and the only argument
-        self._holding = holding
+    def _tell(self, holding: bool) -> None:  # noqa: FBT001  # a state, and the only argument
+        self._told = holding
         text = "%s takes nothing for now: partitions are paused" if holding else "%s takes records again"
         unfinished = sum(partition.unfinished for partition in self._partitions.values())
         facts = {"action": "partitions_paused" if holding else "partitions_resumed", "unfinished": unfinished}

@@ -69,6 +69,10 @@ class AgentPort(Author, Protocol):
         """More is to be fetched. False: partitions are paused, and the backlog stays in Kafka."""
 
     @property
+    def probing(self) -> bool:
+        """What it takes in now only shows whether it can go on: nobody is told that it does."""
+
+    @property
     def appetite(self) -> int | None:
         """Most records that it wants at once; None for as many as the policy says."""
 

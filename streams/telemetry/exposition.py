@@ -162,6 +162,7 @@ def _remote(sheet: Sheet, step: StepView) -> None:
     sheet.put(m.COST, step.outcomes["cost"])
     sheet.put(m.IN_FLIGHT, statistics.get("in_flight"))
     sheet.put(m.WAITING, statistics.get("waiting"))
+    sheet.put(m.HELD, statistics.get("held"))
     _limits(sheet, statistics.get("limits", {}))
     _breaker(sheet, statistics.get("breaker", {}))
     _budget(sheet, statistics.get("budget", {}))

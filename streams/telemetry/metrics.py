@@ -211,6 +211,11 @@ BREAKER = Metric(
     "1 for the present state of the circuit: closed, open, probing, or stopped by an error that a person must fix.",
     ("state",),
 )
+HELD = Metric(
+    "bisupervised_remote_held_inputs",
+    "gauge",
+    "Inputs that the remote refused, or whose answer is of no use, and that wait until it is known who is to blame.",
+)
 BREAKER_OPENED = Metric("bisupervised_breaker_opened_total", "counter", "Times the circuit opened.")
 BREAKER_PROBES = Metric(
     "bisupervised_breaker_probes_total", "counter", "Calls let through while the circuit was open, to probe the remote."

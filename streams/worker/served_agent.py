@@ -44,6 +44,11 @@ class ServedAgent:
         return self._agent.hungry
 
     @property
+    def probing(self) -> bool:
+        """What is fetched now only shows whether it can go on."""
+        return self._agent.probing
+
+    @property
     def appetite(self) -> int | None:
         """Most records that it wants at once."""
         return self._agent.appetite

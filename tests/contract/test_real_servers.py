@@ -36,6 +36,7 @@ def test_what_a_server_says_has_the_right_outcome(case: Case, caplog: pytest.Log
     check = {
         "wait": waited,
         "slow down": slowed_down,
+        "tell": told_at_last,
         "answer": answered,
         "refuse one": one_refused,
         "spoil one": one_refused,
@@ -75,6 +76,15 @@ def slowed_down(case: Case, found: Walk, lines: list[logging.LogRecord]) -> None
     gaps = [after - before for before, after in pairwise(later)]
     assert gaps == sorted(gaps), "calls come at growing distance"
     assert len(found.calls_before) <= 5 * len(TEXTS)
+    all_answered(found)
+
+
+def told_at_last(case: Case, found: Walk, lines: list[logging.LogRecord]) -> None:
+    assert found.early == [], "no record runs out of tries while nobody succeeds"
+    told = stopped_lines(lines)
+    assert [line.levelno for line in told] == [logging.CRITICAL], "once"
+    assert case.says in told[0].getMessage(), "in the server's words"
+    assert found.url in told[0].getMessage(), "with the address that was asked"
     all_answered(found)
 
 

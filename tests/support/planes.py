@@ -266,6 +266,10 @@ class FakeAgent:
         return self._world.hungry
 
     @property
+    def probing(self) -> bool:
+        return self._world.probing
+
+    @property
     def appetite(self) -> int | None:
         return self._world.appetite
 
@@ -324,6 +328,7 @@ class World:
     start: Any = "earliest"
     drain_s: float = 10.0
     hungry: bool = True  #: what the agent says
+    probing: bool = False  #: and this
     appetite: int | None = None  #: and this
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from .remotes import chat_completion
 Must = Literal[
     "wait",  # calls stop after a few, loudly, with the server's words; once it is well, all six are answered
     "slow down",  # nothing falls back, calls come at growing distance; once it is well, all six are answered
+    "tell",  # nothing falls back, and a person is told within a minute; once it is well, all six are answered
     "answer",  # all six are answered, those that failed at first were tried again
     "refuse one",  # of one of the six it says this: that one falls back as refused, the others are answered
     "spoil one",  # the same, and that one falls back as invalid_answer
@@ -158,6 +159,27 @@ REFUSED = (
         "wait",
         "exceeds the size",
     ),
+    Case(
+        "the bill is not paid, 429",
+        CHAT,
+        error(429, "Your account is not active", "billing_not_active", "billing_not_active"),
+        "wait",
+        "not active",
+    ),
+    Case(
+        "as OAuth has it, 401",
+        CHAT,
+        said({"error": "invalid_client", "error_description": "the secret has expired"}, 401),
+        "wait",
+        "invalid_client: the secret has expired",
+    ),
+    Case(
+        "a problem with a title, 403",
+        CHAT,
+        said({"type": "about:blank", "title": "No access"}, 403),
+        "wait",
+        "No access",
+    ),
     Case("wrong path of a model server, 404", "tei", said("", 404), "wait", "404"),
     Case(
         "a model server without this model, 424",
@@ -268,6 +290,21 @@ LIMITED = (
     Case("the same with a wish of a second", CHAT, error(429, "slowly", retry_after="1"), "slow down"),
     Case("limited, in a 200", CHAT, error(200, "rate limited upstream", None, 429), "slow down"),
     Case("a quota without a code, 429", CHAT, error(429, "Quota exceeded for this month"), "slow down"),
+)
+
+#: it is not refused, and not by one call to be told from an outage: where it lasts, a person is told all the same
+LASTING = (
+    Case("not implemented, 501", CHAT, said("not by this server", 501), "tell", "not by this server"),
+    Case("out of service, 503", CHAT, error(503, "until Monday"), "tell", "until Monday"),
+    Case("a portal wants a name, 511", CHAT, said("<html>Sign in to this network", 511), "tell", "Sign in"),
+    Case(
+        "of the code of a failure, 500",
+        "tei",
+        said({"error": "out of memory", "error_type": "x"}, 500),
+        "tell",
+        "memory",
+    ),
+    Case("limited for good, 429", CHAT, error(429, "upgrade your plan"), "tell", "upgrade your plan"),
 )
 
 #: it fails for now, in a way that others use for a refusal or a bad answer
@@ -436,7 +473,7 @@ USELESS = (
     ),
 )
 
-CASES = REFUSED + IN_STREAMS + LIMITED + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING + USELESS
+CASES = REFUSED + IN_STREAMS + LIMITED + LASTING + FOR_NOW + INSIDE + OF_ITS_CONTENT + PASSING + USELESS
 
 #: cases that fail today; one that fails no more must leave
 NOT_YET: frozenset[str] = frozenset()

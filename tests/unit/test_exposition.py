@@ -132,6 +132,7 @@ def test_limits_breaker_and_budget() -> None:
     assert value(view, "bisupervised_remote_in_flight_limit") == 4
     states = {state: value(view, "bisupervised_breaker_state", state=state) for state in ("closed", "open", "stopped")}
     assert states == {"closed": 1, "open": 0, "stopped": 0}
+    assert value(view, "bisupervised_remote_held_inputs") == 0
     told = {
         name: value(view, f"bisupervised_budget_{name}", unit="money") for name in ("limit", "used", "left", "charged")
     }

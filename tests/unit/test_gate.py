@@ -310,6 +310,51 @@ async def test_a_lone_input_is_asked_at_growing_distance_and_does_not_wait_for_e
 
 
 @on_virtual_time
+async def test_a_refused_input_that_waits_is_told_at_once_and_not_over_and_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made = Gate(breaker=BreakerPolicy(4, 10.0, 600.0), clock=asyncio.get_running_loop().time)
+    waiting = asyncio.create_task(refused(made, "a"))
+    await asyncio.sleep(1.0)
+    [line] = [line for line in caplog.records if getattr(line, "action", "") == "refused_held"]
+    assert line.getMessage() == (
+        "refused inputs wait until it is known whether they or the remote are to blame: 1 now, and the next call "
+        "comes in 10 s; the remote said: no"
+    )
+    told = made.statistics()
+    assert (told["held"], told["said"], told["next_probe_s"]) == (1, "no", 9.0)
+    assert await waiting == "again"
+    again = asyncio.create_task(refused(made, "a", 2))
+    await asyncio.sleep(15.0)
+    assert len([line for line in caplog.records if getattr(line, "action", "") == "refused_held"]) == 1
+    again.cancel()
+    await call(made)
+    assert [made.statistics()[name] for name in ("said", "next_probe_s")] == ["", None]
+
+
+@on_virtual_time
+async def test_a_remote_that_is_stopped_shows_when_it_is_asked_again() -> None:
+    made = gate()
+    await fails(made, Terminal("wrong key " * 50))
+    told = made.statistics()
+    assert (told["breaker"]["state"], told["next_probe_s"], len(told["said"])) == ("stopped", 10.0, 200)
+    await asyncio.sleep(20.0)
+    assert made.statistics()["next_probe_s"] == 0.0, "with the next record"
+
+
+@on_virtual_time
+async def test_an_outage_that_lasts_is_told_at_last_and_once(caplog: pytest.LogCaptureFixture) -> None:
+    made = gate()
+    await fails(made, times=2)
+    for _ in range(4):
+        await asyncio.sleep(10.0)
+        await fails(made)
+    told = [(line.levelno, vars(line)["action"]) for line in caplog.records]
+    opened = (logging.WARNING, "breaker_opened")
+    assert told == [opened, opened, (logging.CRITICAL, "remote_stopped"), opened, opened]
+
+
+@on_virtual_time
 async def test_what_waits_for_a_verdict_is_given_back_when_partitions_go() -> None:
     made, told = gate(), list[int]()
     made.on_held = told.append

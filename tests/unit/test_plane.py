@@ -430,6 +430,22 @@ async def test_while_the_agent_is_not_hungry_every_partition_is_paused_and_the_b
 
 
 @on_virtual_time
+async def test_records_that_are_taken_only_to_probe_are_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    world = World()
+    await world.own(A)
+    for world.hungry, world.probing in ((False, True), (True, True), (False, True), (True, True), (True, False)):
+        await asyncio.sleep(0.5)
+    assert world.consumer.paused == set()
+    told = [vars(line).get("action", "") for line in caplog.records]
+    assert [action for action in told if action.startswith("partitions_")] == [
+        "partitions_paused",
+        "partitions_resumed",
+    ]
+    await world.stop()
+
+
+@on_virtual_time
 async def test_what_was_fetched_is_still_handed_out_so_that_one_can_probe() -> None:
     world = World(batch_records=1)
     world.consumer.write(A, 0, 1)

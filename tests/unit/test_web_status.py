@@ -71,6 +71,7 @@ def test_a_worker_with_some_agents_does_not_make_up_the_rest() -> None:
 def test_the_remote_shows_its_limits_its_breaker_and_its_budget() -> None:
     remote = document()["remote"]
     assert remote["breaker"]["state"] == "closed"
+    assert (remote["held"], remote["said"], remote["next_probe_s"]) == (0, "", None)
     assert remote["limits"]["requests_per_minute"] == 600.0
     assert remote["budget"]["money"] == {"budget": 10.0, "leased": 4.0, "charged": 3.0}
 

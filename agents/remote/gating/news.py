@@ -40,7 +40,7 @@ class News:
         """Every call is in vain, as `why` begins to say; a person has to act."""
         self.down = f"{why}: {self._words}"
         self._critical = True
-        text = "%s, and they stop until it answers a probe: %s (asked: %s)"
+        text = "%s, and calls stop until a probe is answered: %s (asked: %s)"
         log.critical(text, why, self._words, asked, extra={"action": "remote_stopped", "asked": asked})
 
     def opened(self, asked: str, now: float) -> None:
@@ -48,13 +48,11 @@ class News:
         if not self.down:
             self._down_since = now
         lasts_s = now - self._down_since
-        self.down = f"the remote is down: {self._words}"
         if lasts_s >= self._lasting_s and not self._critical:
-            self._critical = True
-            text = "the remote has answered no call for %.3g s, and they stop until it answers a probe: %s (asked: %s)"
-            log.critical(text, lasts_s, self._words, asked, extra={"action": "remote_stopped", "asked": asked})
-        else:
-            log.warning("the remote is down, calls stop: %s", self._words, extra={"action": "breaker_opened"})
+            self.stopped(f"the remote has answered no call for {lasts_s:.3g} s", asked)
+            return
+        self.down = f"the remote is down: {self._words}"
+        log.warning("the remote is down, calls stop: %s", self._words, extra={"action": "breaker_opened"})
 
     def closed(self) -> None:
         """Calls go on."""
@@ -69,7 +67,7 @@ class News:
         self._held_at = now
         facts: dict[str, Any] = {"action": "refused_held", "held": count, "next_s": round(next_s, 1)}
         text = (
-            "the remote refused %d %s, and nothing tells yet whether it or they are to blame: they wait, and the next "
-            "call comes in %.3g s: %s"
+            "refused inputs wait until it is known whether they or the remote are to blame: %d now, and the next call "
+            "comes in %.3g s; the remote said: %s"
         )
-        log.warning(text, count, "input" if count == 1 else "inputs", next_s, self.said, extra=facts)
+        log.warning(text, count, next_s, self.said, extra=facts)

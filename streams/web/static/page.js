@@ -166,10 +166,25 @@ function showLatency(latency) {
 
 const BREAKER = { closed: ["up", "good"], open: ["down: breaker open", "bad"], probing: ["probing", "warn"], stopped: ["refuses all calls", "bad"] };
 
+/** A remote that is up, and refused something that still waits, is in doubt. */
+function breakerTag(remote) {
+  const state = remote?.breaker?.state;
+  return state === "closed" && remote.held ? ["in doubt", "warn"] : BREAKER[state] ?? ["–", ""];
+}
+
+/** What waits, why, and when somebody looks whether the remote is well. */
+function doubtMeters({ held, said, next_probe_s: next }) {
+  const meters = [];
+  if (held) meters.push(["Refused, waiting for a verdict", null, null, count(held)]);
+  if (next !== null) meters.push(["Next probe", null, null, next ? `in ${compact(next)}` : "with the next record"]);
+  if (said) meters.push(["The remote's last words", null, null, seen(said)]);
+  return meters;
+}
+
 function showRemote(remote, money) {
   $("remote").hidden = !remote;
   $("no-remote").hidden = Boolean(remote);
-  const [word, tone] = BREAKER[remote?.breaker?.state] ?? ["–", ""];
+  const [word, tone] = breakerTag(remote);
   text("breaker", word);
   $("breaker").className = `tag ${tone}`;
   if (!remote) return;
@@ -186,6 +201,7 @@ function showRemote(remote, money) {
     if (most) meters.push([`Pace of ${name}, this worker`, pace, most, `${count(pace)} of the fleet's ${count(most)} a minute`]);
   }
   meters.push(["Share of the fleet's limits", limits.share, 1, share(limits.share, 1)], ...budgetMeters(remote.budget));
+  meters.push(...doubtMeters(remote));
   if (remote.breaker.opened) meters.push(["Breaker opened", null, null, `${count(remote.breaker.opened)} times`]);
   showMeters(meters);
 }
