@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from ..limiting.breaker import BreakerPolicy
 from ..protocol import brief
@@ -65,7 +64,7 @@ class News:
         if self.down or (self._held_at is not None and now - self._held_at < _HELD_EVERY_S):
             return
         self._held_at = now
-        facts: dict[str, Any] = {"action": "refused_held", "held": count, "next_s": round(next_s, 1)}
+        facts = {"action": "refused_held", "held": count, "next_s": round(next_s, 1)}
         text = (
             "refused inputs wait until it is known whether they or the remote are to blame: %d now, and the next call "
             "comes in %.3g s; the remote said: %s"
