@@ -228,6 +228,8 @@ JSON = OpenAIChat("m", response_format="json_schema", json_schema=SCHEMA, answer
         (OpenAIChat("m", labels=("cat", "dog")), choice("a cat"), "none of the 2 labels"),
         (JSON, choice("cat"), "not JSON"),
         (JSON, choice('["cat"]'), "no JSON object"),
+        (JSON, choice("{'label': b'cat'}"), "not JSON"),
+        (JSON, choice("{'label': {'cat'}}"), "not JSON"),
         (JSON, choice('{"other": "cat"}'), "lacks label"),
         (JSON, choice('{"label": "cow"}'), "none of the 1 labels"),
         (OpenAIChat("m", response_format="json_object", answer_path="a.b"), choice('{"a": {}}'), "no 'a.b'"),
@@ -556,6 +558,8 @@ def test_reasoning_that_has_not_ended_is_no_answer(content: str) -> None:
         '```json\n{"label": "cat"}\n```',
         'Here it is:\n```\n{"label": "cat"}\n```\nYours',
         '<think>{</think>{"label": "cat"}',
+        "{'label': 'cat', 'why': None}",
+        '{"label": "cat", "p": NaN}',
     ],
 )
 def test_json_is_found_in_a_fence(content: str) -> None:
@@ -591,6 +595,7 @@ TWO = ("negative", "positive")
         "positive<|eot_id|>", "<|start_header_id|>assistant<|end_header_id|>\n\npositive", "\u200fpositive\u200f",
         "\u00a0positive\u00a0", "&nbsp;positive&#33;", "&#39;positive&#39;", "Answer: B) positive", "[x] positive",
         "1) **positive**", "答案：positive", '{"label":"positive","confidence":0.9,"reason":"not negative"}',
+        "{'label': 'positive', 'confidence': 0.9}", "Label - positive", "<|im_end|>positive",
         "label=positive", "Label -> positive", "### Label\npositive", "[POSITIVE]", "['positive']", "{label: positive}",
         "posi\u00adtive", "&lt;b&gt;positive&lt;/b&gt;", '<answer label="positive"/>', "positive<｜end▁of▁sentence｜>",
         '```json\n{"label": "positive"}\n```', '{"sentiment": "Positive."}', "<|channel|>final<|message|>positive",
@@ -613,6 +618,8 @@ def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(con
      '{"label": "not positive"}', '{"label":"positive","negated":true}', "Label != positive", "Label ≠ positive",
      "=\u0338positive", "Label <> positive", "is the label positive?", "Label: positive?",
      "Label: positive\nLabel: negative", "1. positive\n2. negative", "0.1: positive", "p̶o̶s̶i̶t̶i̶v̶e̶", "positive\u20e0",
+     "[NOT] positive", "[NEGATIVE] positive", "<negative>positive</negative>", "```negative\npositive```",
+     r"\overline{positive}",
      "Input: positive", "&#8800;positive", "the opposite of positive", "The label is not positive",
      "The answer isn't positive", "👎 positive", "<wrong>positive</wrong>", '{"positive": ""}', "Example: positive",
      '{"answer":"positive","label":"negative"}', "Answer positive", "Label: positive (wrong)", '{"1": "positive"}',
@@ -797,6 +804,8 @@ def test_the_token_behind_a_label_tells_it_from_the_one_that_it_begins() -> None
             0.54,
         ),
         (("café", "cafard"), "CAFÉ", [("CAF", 0.9, {"CAF": 0.9}), ("É", 0.6, {"É": 0.6, "ARD": 0.3})], 0.54),
+        (("-1", "1"), "-1", [("-", 0.6, {"-": 0.6, "1": 0.3}), ("1", 1.0, {})], 0.6),
+        (("1", "1.5"), "1", [("1", 0.9, {"1": 0.9}), ("</s>", 0.5, {"</s>": 0.5, ".": 0.4})], 0.45),
         (("A", "A-"), "A-", [("A", 0.9, {"A": 0.9, "B": 0.1}), ("-", 0.6, {"-": 0.6, "": 0.4})], 0.54),
         (("pos", "neg"), "label: pos", [("label: ", 0.9, {}), ("pos", 0.6, {"pos": 0.6, "neg": 0.4})], 0.6),
     ],
@@ -806,6 +815,22 @@ def test_labels_of_which_one_begins_another(
 ) -> None:
     answer = classes(*tokens, content=content, labels=labels)
     assert answer.score == (None if score is None else about(score))
+
+
+@pytest.mark.parametrize("labels", [("👍", "👎"), ("积极", "积木")])
+def test_labels_whose_letters_are_in_pieces_are_told_apart_by_their_bytes(labels: tuple[str, str]) -> None:
+    def piece(written: bytes, chance: float, **more: Any) -> dict[str, Any]:
+        return {"token": "\ufffd", "logprob": math.log(chance), "bytes": list(written)} | more
+
+    spelled = labels[0].encode()
+    parts = next(at for at in range(len(spelled)) if spelled[at] != labels[1].encode()[at])
+    first = piece(spelled[:parts], 0.9)
+    ends = [piece(label.encode()[parts:], chance) for label, chance in zip(labels, (0.7, 0.3), strict=True)]
+    tokens = [first | {"top_logprobs": [first]}, ends[0] | {"top_logprobs": ends}]
+    given = choice(labels[0]) | {"logprobs": {"content": tokens}}
+    chat = OpenAIChat("m", labels=labels, score="label_softmax")
+    assert read(chat, given) == Answer(labels[0], about(0.63))
+    assert read(replace(chat, score="pcs"), given).score == about(0.9 * 0.4)
 
 
 def test_the_tokens_of_a_label_in_json_are_not_those_of_its_explanation() -> None:

@@ -22,7 +22,6 @@ _MOST_BEHIND = 4
 #: how vocabularies write white space
 _BLANKS = str.maketrans("", "", "▁ĠĊ")
 #: between the words of a label
-_JOINTS = ("_", "-")
 _JOINT = re.compile(r"(?<=[^\W\d_])[_-](?=[^\W\d_]|\Z)")
 
 
@@ -31,6 +30,7 @@ class Candidate(msgspec.Struct):
 
     token: str = ""
     logprob: float | None = None
+    bytes: Any = None  # a list of integers, where the server tells
 
 
 class Token(msgspec.Struct):
@@ -113,7 +113,7 @@ def _spellings(tokens: Sequence[Token]) -> Iterator[list[bytes]]:
     yield [_squeezed(token.token.translate(_BLANKS).encode("utf-8", "replace")) for token in tokens]
 
 
-def _bytes_of(token: Token) -> bytes:
+def _bytes_of(token: Token | Candidate) -> bytes:
     if not isinstance(token.bytes, list):
         raise TypeError("no bytes are told")
     return bytes(token.bytes)
@@ -171,22 +171,22 @@ def label_probabilities(tokens: AnswerTokens, labels: Sequence[str]) -> dict[str
     """
     keys = {label: _spellings_of(label) for label in labels}
     found = dict.fromkeys(labels, 0.0)
-    said, mass = "", 1.0
+    said, mass = b"", 1.0
     if not tokens.answer or not tokens.answer[0].top_logprobs:
         raise Unscored("the remote told no top_logprobs for the answer's first token")
     for token in tokens.answer:
         if token.logprob is None:
             raise Unscored("the remote told no log-probability for a token of the answer")
         _share(found, said, mass, token, keys)
-        said += _key(token.token)
+        said += _piece(token)
         mass *= math.exp(min(0.0, token.logprob))
-        if len(_owners(said, keys)) <= 1:
+        if _is_text(said) and len(_owners(_key(_text(said)), keys)) <= 1:
             return found
     # the tokens have ended and one label begins with another: what follows tells which
     if tokens.behind and tokens.behind[0].logprob is not None:
         _share(found, said, mass, tokens.behind[0], keys)
     else:
-        for label in _written_out(said, keys):
+        for label in _written_out(_key(_text(said)), keys):
             found[label] += mass
     return found
 
@@ -194,54 +194,70 @@ def label_probabilities(tokens: AnswerTokens, labels: Sequence[str]) -> dict[str
 _Keys = Mapping[str, tuple[str, ...]]
 
 
-def _share(found: dict[str, float], said: str, mass: float, token: Token, keys: _Keys) -> None:
+def _share(found: dict[str, float], said: bytes, mass: float, token: Token, keys: _Keys) -> None:
     """Give what may stand here, behind what was said, to the label that it makes of it."""
-    for text, probability in _candidates(token).items():
-        owners = _owners(said + text, keys) if text or said else []
-        if said and says_nothing(text) and not _goes_on(said + text, keys):
-            owners = _written_out(said, keys)
+    before = _key(_text(said)) if _is_text(said) else ""
+    for piece, probability in _candidates(token).items():
+        if not _is_text(said + piece):
+            continue  # it ends in the midst of a letter
+        text = _key(_text(said + piece))
+        owners = _owners(text, keys) if text else []
+        if before and says_nothing(_text(piece)) and not (text != before and _goes_on(text, keys)):
+            owners = _written_out(before, keys)
         if len(owners) == 1:
             found[owners[0]] += mass * probability
 
 
-def _candidates(token: Token) -> Mapping[str, float]:
-    """The probability of each text that might have stood here, the one that does included."""
+def _candidates(token: Token) -> Mapping[bytes, float]:
+    """The probability of each piece of text that might have stood here, the one that does included."""
     # two tokens may have one text: their probabilities add up, but for one that is told twice
-    told = {(each.token, each.logprob) for each in token.top_logprobs or () if each.logprob is not None}
-    if token.token not in {text for text, _ in told}:
-        told.add((token.token, token.logprob or 0.0))
-    found: dict[str, float] = {}
-    for text, logprob in sorted(told):
-        key = _key(text)
-        found[key] = found.get(key, 0.0) + math.exp(min(0.0, logprob))
+    told = {(each.token, _piece(each), each.logprob) for each in token.top_logprobs or () if each.logprob is not None}
+    if (token.token, _piece(token)) not in {each[:2] for each in told}:
+        told.add((token.token, _piece(token), token.logprob or 0.0))
+    found: dict[bytes, float] = {}
+    for _, piece, logprob in sorted(told):
+        found[piece] = found.get(piece, 0.0) + math.exp(min(0.0, logprob))
     return found
+
+
+def _piece(token: Token | Candidate) -> bytes:
+    """What a token writes: by its bytes, for it may be a piece of a letter, or else by its name."""
+    with suppress(TypeError, ValueError):  # of bytes that are none
+        if told := _bytes_of(token):
+            return told
+    return token.token.translate(_BLANKS).encode("utf-8", "replace")
+
+
+def _is_text(piece: bytes) -> bool:
+    try:
+        piece.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _owners(text: str, keys: _Keys) -> list[str]:
     """The labels that this may be the beginning of."""
-    forms = [form for form in _forms(text) if form]
-    return [
-        label for label, spellings in keys.items() if any(_begins(key, form) for key in spellings for form in forms)
-    ]
+    return next(filter(None, ([label for label in keys if _begins(keys[label], form)] for form in _forms(text))), [])
 
 
-def _begins(key: str, text: str) -> bool:
-    return key.startswith(text) or (text.startswith(key) and says_nothing(text[len(key) :]))
+def _begins(spellings: Sequence[str], text: str) -> bool:
+    return any(key.startswith(text) or (text.startswith(key) and says_nothing(text[len(key) :])) for key in spellings)
 
 
 def _goes_on(text: str, keys: _Keys) -> bool:
-    """Whether a label has more behind this, of which the last sign is one."""
-    return text[-1:] in _JOINTS and any(key.startswith(_bare(text)) for spellings in keys.values() for key in spellings)
+    """Whether a label has this, and may have more behind it."""
+    return any(key.startswith(form) for form in _forms(text)[:2] for spellings in keys.values() for key in spellings)
 
 
 def _written_out(said: str, keys: _Keys) -> list[str]:
     """The label that this is, in full."""
-    forms = _forms(said)
-    return [label for label, spellings in keys.items() if any(form in spellings for form in forms)]
+    return next(filter(None, ([label for label in keys if form in keys[label]] for form in _forms(said))), [])
 
 
-def _forms(text: str) -> tuple[str, ...]:
-    return text, _bare(text), _joined(_bare(text))
+def _forms(text: str) -> list[str]:
+    """The ways to read it, as it stands first."""
+    return [form for form in dict.fromkeys((text, _bare(text), _joined(_bare(text)))) if form]
 
 
 def _spellings_of(label: str) -> tuple[str, ...]:

@@ -14,12 +14,15 @@ import orjson
 
 from ....schemas.errors import InvalidAnswer
 from ..protocol import brief
+from .lenient_json import document_in
 from .wrapping import reasoning_ends, reasons_still
 
 #: levels that a prediction may be nested: our own codec gives up at about 900
 DEEPEST = 64
 #: characters of an answer that are looked at for a label, and shown where it is none
 _LONGEST, _SHOWN_CHARS = 1024, 100
+#: letters of a word in mark-up that may be meant as a label
+_TELLING = 3
 #: places of an answer where one label is looked for: where it stands more than once, it does not stand alone
 _PLACES = 4
 #: letters that are mark-up: tags, special tokens, commands of LaTeX, entities, languages of code fences, ticked boxes
@@ -30,7 +33,7 @@ _MARKUP = re.compile(
 _NEGATIONS = re.compile(
     r"[!¬≠≤≥±☐□⬜◻○◯]|(?<!~)~{1,2}(?!~)|<>|=?/=|\[\s*\]|\(\s*\)|line-through"
     r"|<(?:del|strike|not|no|wrong|incorrect|false|rejected|excluded|opposite)\b[^<>]*>"
-    r"|\\(?:not|neg|lnot|ne|sout|st|xout|cancel)\b",
+    r"|\\(?:not|neg|lnot|ne|sout|st|xout|cancel|overline|bar|complement)\b|\[(?:not|no|neg|false|wrong)\]",
     re.IGNORECASE,
 )
 #: before or behind a label, say that it is not this one
@@ -65,7 +68,7 @@ _NOUNS = _words(
 _BESIDE_NOUNS = _words("the my a final predicted correct best chosen selected assigned overall likely most")
 _COPULAS = frozenset(("is", "ist", "est", "es", "è"))
 _WORD = re.compile(r"([^\W_]+)")
-_COLON = re.compile(r"(?<![<>!~≠=])={1,2}(?![/=])|[:→⇒|\n]|->|=>|\s[–—]\s")
+_COLON = re.compile(r"(?<![<>!~≠=])={1,2}(?![/=])|[:→⇒|\n]|->|=>|\s[-–—]\s")
 _MARKER = re.compile(r"\d{1,2}|[a-z]", re.IGNORECASE)
 _BEHIND_A_MARKER = re.compile(r"[*_]*(?:\)|\.[*_]*\s)")
 
@@ -166,8 +169,8 @@ def _in_json(text: str, labels: Sequence[str]) -> list[Named]:
 def _label_field(text: str) -> tuple[str, Any] | None:
     """The name and the value of that field; None where there is none, or several."""
     try:
-        document = orjson.loads(text if text.startswith("{") else "")
-    except orjson.JSONDecodeError:
+        document = document_in(text) if text.startswith("{") else None
+    except ValueError:
         return None
     if not isinstance(document, dict):
         return None
@@ -178,8 +181,8 @@ def _label_field(text: str) -> tuple[str, Any] | None:
 
 def _placed(text: str, name: str, value: Any, found: Named) -> Named:  # noqa: ANN401  # any JSON value
     """The same with its place in the whole text, where the value is written there without escapes."""
-    raw = orjson.dumps(value).decode().removesuffix('"')
-    match = re.search(rf"{re.escape(orjson.dumps(name).decode())}\s*:\s*{re.escape(raw)}", text)
+    said = re.escape(value if isinstance(value, str) else _scalar(value))
+    match = re.search(rf"""["']{re.escape(name)}["']\s*:\s*["']?{said}""", text)
     return found._replace(after=found.after + text[match.end() :]) if match else found._replace(written="", after="")
 
 
@@ -240,10 +243,18 @@ def _alone(before: str, written: str, after: str, keys: frozenset[str]) -> bool:
     before, after = _plain(before), _plain(after)
     signed = written[:1].isdigit() and _SIGNED.search(_MARKUP.sub("", before))
     changed = signed or _NEGATIONS.search(before) or after.startswith(tuple(_ENDINGS))
+    changed = changed or _other_label_in(_MARKUP.findall(before + after), written, keys)
     changed = changed or _CROSSES.search(before + after) or reasons_still(before) or reasoning_ends(after)
     if changed or _NAMES_A_FIELD.match(after) or not says_nothing(after):
         return False
     return says_nothing(before) or ("?" not in after and _introduces(before, keys, written))
+
+
+def _other_label_in(markup: Sequence[str], written: str, keys: frozenset[str]) -> bool:
+    """Whether mark-up names another label, as in `[POSITIVE] negative`. The letters of `<b>` may be one by chance."""
+    pieces = [piece for piece in markup if not piece.startswith("<|")]  # no special tokens
+    words = {folded(word) for piece in pieces for word in _WORD.findall(piece) if len(word) >= _TELLING}
+    return bool((words & keys) - {written})
 
 
 def _plain(text: str) -> str:

@@ -24,7 +24,7 @@ from .event_streams import whole
 from .json_paths import find
 from .label_forms import LabelForm
 from .labels import named, named_in_form, one_of
-from .lenient_json import decoded
+from .lenient_json import decoded, document_in
 from .templates import Template, parse, values_of
 from .wrapping import refusal_in, text_in, unwrapped
 
@@ -252,8 +252,8 @@ class OpenAIChat:
     def _document_in(self, text: str) -> Any:  # noqa: ANN401  # any JSON value
         """The JSON of an answer. That all of a schema holds is the server's promise; here, that it has the fields."""
         try:
-            document = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
+            document = document_in(text)
+        except ValueError as error:
             raise InvalidAnswer(f"the answer is not JSON: {error}: {_shown(text)}") from error
         if not isinstance(document, dict):
             raise InvalidAnswer(f"the answer is no JSON object: {_shown(text)}")

@@ -11,7 +11,6 @@ Triton's classification writes a text a class: 0.99:1:positive.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -19,17 +18,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import orjson
 
 from ....schemas.errors import InvalidAnswer
 from ...answers import Answer, ClassReading, read_classes
 from ..protocol import brief
 from .labels import one_of
-from .lenient_json import decoded
+from .lenient_json import document_in
 
-#: longest text that is read as Python's, characters; and numbers as numpy and torch write them in it
-_LONGEST = 16 * 1024
-_WRAPPED_NUMBER = re.compile(r"\b(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\(([-+.\deE]+)\)")
 #: a class as Triton writes it: its value, its index and its name, if it has one
 _CLASSIFIED = re.compile(r"\s*([-+.\deE]{1,40}|-?inf|nan):(\d{1,9})(?::(.*))?", re.DOTALL)
 #: a number in a text; a percentage is one, too
@@ -79,12 +74,8 @@ def _parsed(text: Any) -> Any:  # noqa: ANN401  # whatever stands in it
     if not isinstance(text, str):
         return text
     try:
-        return decoded(orjson.loads, text.encode())
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return ast.literal_eval(_WRAPPED_NUMBER.sub(r"\1", text.strip()) if len(text) <= _LONGEST else "")
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        return document_in(text)
+    except ValueError as error:
         raise ValueError(
             f'a text is neither JSON nor a mapping: {_shown(text)}; for plain texts set output = "scored"'
         ) from error
