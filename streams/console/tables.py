@@ -15,6 +15,8 @@ _BLOCK_BYTES = 1024 * 1024
 #: bytes of a file that are looked at
 _HEAD_BYTES = 64
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_QUOTED = re.compile(r'"[^"]*"')
+_PERCENTAGE = re.compile(r"\s*\+?(\d{1,3}(?:\.\d{1,20})?)\s*%\s*")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 
 
@@ -52,16 +54,27 @@ def _not_utf8(line: int, byte: int) -> str:
     return f"not UTF-8 text (at line {line}){seems}: save it as UTF-8"
 
 
-def without_empty_end(names: Sequence[str]) -> list[str]:
-    """The names of columns without empty ones at the end, which a comma there makes."""
-    kept = len(names)
-    while kept and not names[kept - 1].strip():
+def columns_of(header: Sequence[str]) -> list[str]:
+    """The columns that a header names: without empty ones at the end, which a comma there makes, and without a second
+    byte order mark, which files that were joined have.
+    """
+    kept = len(header)
+    while kept and not header[kept - 1].strip():
         kept -= 1
-    return list(names[:kept])
+    return [name.lstrip("\ufeff") if not number else name for number, name in enumerate(header[:kept])]
+
+
+def torn_hint(path: Path) -> str:
+    """The same as `delimiter_hint` where quotes in the first line keep it from being read. Raises `OSError`."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        first = file.readline(_BLOCK_BYTES)
+    return delimiter_hint([_QUOTED.sub("", first)]) if "," not in _QUOTED.sub("", first) else ""
 
 
 def delimiter_hint(header: Sequence[str]) -> str:
     """What to do where a line of column names has no commas, but something else between them; '' where it has."""
+    if len(header) <= 2 and header[:1] and header[0].casefold() in ("sep=", "sep=,"):
+        return "begins with a line for spreadsheets, 'sep=': remove it"
     if len(header) != 1:
         return ""
     for sign, name in _DELIMITERS.items():
@@ -77,7 +90,9 @@ def ragged_hint(cells: Sequence[str], columns: int) -> str:
 
 
 def number_hint(cell: object) -> str:
-    """What to do where a cell is no number because of its comma; '' where that is not it."""
+    """What to do where a cell is no number because of its comma or its sign of percent; '' where that is not it."""
+    if isinstance(cell, str) and (share := _PERCENTAGE.fullmatch(cell)):
+        return f": write it without the sign, as in {float(share[1]) / 100:.6g}"
     if isinstance(cell, str) and _DECIMAL_COMMA.fullmatch(cell):
         return f": write it with a point, as in {cell.strip().replace(',', '.')}"
     return ""

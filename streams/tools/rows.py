@@ -19,7 +19,7 @@ from ...schemas.codec import RequestFormat, decode_request
 from ...schemas.encodings import verbatim, without_mark
 from ...schemas.errors import BiSupervisedError, InvalidRequest
 from ...schemas.records import Headers
-from ..console.tables import delimiter_hint, foreign_text, ragged_hint, undecodable, without_empty_end
+from ..console.tables import columns_of, delimiter_hint, foreign_text, ragged_hint, torn_hint, undecodable
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -116,7 +116,10 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
     csv.field_size_limit(_CELL_BYTES)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
-        names = without_empty_end(next(rows, []))
+        try:
+            names = columns_of(next(rows, []))
+        except csv.Error as error:
+            raise RowsError(f"{path}: {torn_hint(path) or f'line 1 cannot be read: {error}'}") from error
         if not names or len(set(names)) < len(names):
             raise RowsError(f"{path}: line 1 must name the columns, each once")
         if hint := delimiter_hint(names):

@@ -271,6 +271,27 @@ FAILED = (
         "answer",
         first=2,
     ),
+    *(
+        Case(
+            f"a failure in a stream: {said_.decode()}",
+            CHAT,
+            Response(200, {}, stream(*STREAM).body[:-14] + said_ + b"\n\n"),
+            "answer",
+            first=2,
+        )
+        for said_ in (
+            b"error: out of memory",
+            b'event: error\ndata: {"message": "overloaded", "type": "overloaded_error"}',
+            b'data: {"error": {"code": 503, "message": "late"}}',
+        )
+    ),
+    Case(
+        "a failure at the end of a long stream",
+        CHAT,
+        Response(200, {}, stream(*STREAM * 300).body[:-14] + b'error: {"code": 503}\n\n'),
+        "answer",
+        first=2,
+    ),
     Case("nothing, compressed", CHAT, Response(200, {"content-encoding": "gzip"}, b""), "answer", first=2),
 )
 

@@ -147,6 +147,27 @@ def test_line_ends_quotes_and_commas_at_the_end(tmp_path: Path, read: Reader, en
         assert read(written(tmp_path, "b.csv", BOM + text.replace("\n", ends).encode())) == plain
 
 
+@pytest.mark.parametrize("read", [rows, labels, recording])
+def test_a_header_that_others_write(tmp_path: Path, read: Reader) -> None:
+    plain = read(written(tmp_path, "a.csv", CSV.encode()))
+    for text in (BOM + BOM + CSV.encode(), CSV.replace("truth\n", "truth,\n").encode()):
+        assert read(written(tmp_path, "b.csv", text)) == plain
+    for text, said in (
+        ('"id";"input";"score";"prediction";"truth"\n"1";"x";"0,9";"a";"a"\n', "has semicolons between its cells"),
+        ('"id"\t"input"\t"score"\n1\tx\t0.9\n', "has tabs between its cells"),
+        ("sep=,\n" + CSV, "begins with a line for spreadsheets, 'sep='"),
+        ('"id,input\n', "unexpected end of data"),
+    ):
+        with pytest.raises(BiSupervisedError, match=said):
+            read(written(tmp_path, "b.csv", BOM + text.encode()))
+
+
+def test_a_percentage_gets_a_hint(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", CSV.replace("0.9", "90.5 %").encode())
+    with pytest.raises(BiSupervisedError, match=r"'90.5 %' is not a finite number: write it without the sign.* 0\.905"):
+        recording(path)
+
+
 def test_what_stands_below_no_name_is_a_bad_row(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", b"id,input,\n1,x,y\n2,x,\n3,x\n")
     faults = [row.fault for row in read_rows(path, SHAPE, None, as_text=False)]

@@ -88,12 +88,17 @@ def _events(body: bytes) -> Iterator[_Event]:
             failed = line.removeprefix(b"event:").strip() == b"error"
         elif line.startswith(b"{"):
             yield _Event([line])
-        elif _ERROR.match(line):
-            yield _Event([line.removeprefix(b"error:").strip()], failed=True)
+        elif line.startswith(b"error:"):
+            told = line.removeprefix(b"error:").strip()
+            yield _Event([told if told.startswith((b"{", b"[")) else _message(told)], failed=True)
         elif not line:
             if lines:
                 yield _Event(lines, failed)
             lines, failed = [], False
+
+
+def _message(told: bytes) -> bytes:
+    return orjson.dumps({"message": told.decode("utf-8", "replace")})
 
 
 def _parsed(lines: Sequence[bytes], loads: Callable[[bytes], Any]) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ import orjson
 
 from ....schemas.encodings import verbatim, without_mark
 from ....schemas.errors import BiSupervisedError
-from ...console.tables import delimiter_hint, foreign_text, ragged_hint, undecodable, without_empty_end
+from ...console.tables import columns_of, delimiter_hint, foreign_text, ragged_hint, torn_hint, undecodable
 
 #: rows that are parsed at a time: all at once would keep every cell of the file in memory, needed or not
 _CHUNK = 50_000
@@ -104,13 +104,15 @@ def _csv(path: Path) -> Iterator[Any]:
         try:
             yield reader
         except csv.Error as error:
-            raise RecordingError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+            hint = torn_hint(path) if reader.line_num == 1 else ""
+            said = f"{path}: {hint}" if hint else f"{path}, line {reader.line_num}: is not CSV: {error}"
+            raise RecordingError(said) from error
 
 
 def _csv_names(path: Path) -> list[str]:
     with _csv(path) as reader:
         names: list[str] = next(reader, [])
-    if not (names := without_empty_end(names)):
+    if not (names := columns_of(names)):
         raise RecordingError(f"{path}: has no header: the first line names the columns")
     return names
 
@@ -119,13 +121,15 @@ def _read_csv(path: Path, names: list[str]) -> dict[str, list[Any]]:
     columns: list[list[Any]] = [[] for _ in names]
     with _csv(path) as reader:
         header = next(reader)
-        picked = [itemgetter(header.index(name)) for name in names]
+        named = columns_of(header)
+        picked = [itemgetter(named.index(name)) for name in names]
+        wide = range(len(named), len(header) + 1)  # a comma at the end of the header makes no column
         while rows := list(islice(reader, _CHUNK)):
             widths = set(map(len, rows))
             if 0 in widths:
                 rows = [row for row in rows if row]
-            if widths - {0, len(header)}:
-                _refuse_ragged(path, len(header))
+            if widths - {0, *wide}:
+                _refuse_ragged(path, wide)
             for column, pick in zip(columns, picked, strict=True):
                 column.extend(map(pick, rows))
     return dict(zip(names, columns, strict=True))
@@ -141,11 +145,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             begins = reader.line_num + 1
 
 
-def _refuse_ragged(path: Path, width: int) -> None:
+def _refuse_ragged(path: Path, wide: range) -> None:
     for line, row in _csv_rows(path):
-        if len(row) != width:
-            hint = ragged_hint(row, width)
-            raise RecordingError(f"{path}, line {line}: has {len(row)} cells where the header has {width}{hint}")
+        if len(row) not in wide:
+            hint = ragged_hint(row, wide[-1])
+            raise RecordingError(f"{path}, line {line}: has {len(row)} cells where the header has {wide[-1]}{hint}")
 
 
 def _csv_line(path: Path, row: int) -> str:
