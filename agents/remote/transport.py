@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import aiohttp
 
-from ...schemas.encodings import without_mark
 from ...schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
 from .retry import NotAnAnswer, NotConnected
@@ -18,6 +18,7 @@ from .retry import NotAnAnswer, NotConnected
 MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _ENCODING = "content-encoding"
+_MARKS = re.compile(rb"(?:\s*\xef\xbb\xbf)+")
 #: how gzip begins; no JSON and no text does
 _GZIPPED = b"\x1f\x8b\x08"
 
@@ -188,6 +189,12 @@ def _by_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return names
 
 
+def _without_marks(body: bytes) -> bytes:
+    """Without byte order marks before it, also where there are several, or line ends around them."""
+    before = _MARKS.match(body)
+    return body[before.end() :] if before else body
+
+
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
     """The response with its body as it was before somebody compressed it. Of an error, the status is enough."""
     response = Response(status, headers, body[:most])
@@ -198,7 +205,7 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
         if len(body) > most:
             raise TooLarge
         plain = decompress(body, encodings, most) if encodings else body
-        return response._replace(body=without_mark(plain))
+        return response._replace(body=_without_marks(plain))
     except TooLarge as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is larger than {most} bytes") from error
@@ -206,4 +213,4 @@ def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) ->
         if response.succeeded:
             raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
         return response._replace(body=f"its account is compressed and cannot be read: {error}".encode())
-    return response._replace(body=b"" if encodings else without_mark(response.body))
+    return response._replace(body=b"" if encodings else _without_marks(response.body))

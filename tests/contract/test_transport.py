@@ -371,6 +371,15 @@ async def test_a_byte_order_mark_is_none_of_the_body(rig: Rig, status: int, pack
     assert (await post(rig)).body == OK.body
 
 
+async def test_several_byte_order_marks_are_none_of_the_body_either(rig: Rig) -> None:
+    mark = b"\xef\xbb\xbf"
+    for before in (mark + mark, b"\r\n" + mark, mark + b"\n" + mark):
+        rig.plays(Response(200, {}, before + OK.body))
+        assert (await post(rig)).body == OK.body
+    rig.plays(Response(200, {}, " ；".encode()))
+    assert (await post(rig)).body == " ；".encode()
+
+
 async def test_the_members_of_a_gzip_file_are_one_body(rig: Rig) -> None:
     halves = gzip.compress(OK.body[:5]) + gzip.compress(OK.body[5:]) + bytes(8)
     rig.plays(Response(200, {"Content-Encoding": "gzip"}, halves))

@@ -169,9 +169,11 @@ def _in_json(text: str, labels: Sequence[str]) -> list[Named]:
 def _label_field(text: str) -> tuple[str, Any] | None:
     """The name and the value of that field; None where there is none, or several."""
     try:
-        document = document_in(text) if text.startswith("{") else None
+        document = document_in(text) if text.startswith(("{", "[")) else None
     except ValueError:
         return None
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
     if not isinstance(document, dict):
         return None
     telling = [name for name in document if _introduces(f"{name}:", frozenset(), "")]

@@ -27,6 +27,8 @@ _BEGINS = re.compile(
     r"(?:thoughts?|thinking|reasoning|chain[- ]of[- ]thought)(?: process)?(?::|\.\.\.)",
     re.IGNORECASE,
 )
+#: characters at either end of a text in which reasoning is looked for: more takes the event loop too long
+_LOOKED_AT = 64 * 1024
 _FENCES = ("```", "~~~")
 #: tokens of a template that a server did not leave out: `<|eot_id|>`, `</s>`, `<｜end▁of▁sentence｜>`
 _SPECIAL = r"(?:<[|｜][^<>|｜]{1,40}[|｜]>|</?s>|<[be]os>|<(?:start|end)_of_turn>|\[/?(?:INST|EOS|BOS)\])"
@@ -65,13 +67,19 @@ def refusal_in(content: Any) -> str:  # noqa: ANN401  # as above
 
 def reasons_still(text: str) -> bool:
     """Whether reasoning has begun in this text and not ended."""
-    ended = max((match.end() for match in _ENDS.finditer(text)), default=0)
-    return _BEGINS.search(text, ended) is not None
+    ended = _ended(text)
+    places = {ended, max(ended, len(text) - _LOOKED_AT)}
+    return any(_BEGINS.search(text, place, place + _LOOKED_AT) for place in places)
 
 
 def reasoning_ends(text: str) -> bool:
     """Whether reasoning ends in this text: all that stands before is reasoning."""
-    return _ENDS.search(text) is not None
+    return _ended(text) > 0
+
+
+def _ended(text: str) -> int:
+    """Where the reasoning has ended; 0 where none has."""
+    return max((match.end() for match in _ENDS.finditer(text, max(0, len(text) - _LOOKED_AT))), default=0)
 
 
 def unwrapped(text: str, *, alone: bool = False) -> str:
@@ -92,7 +100,7 @@ def unwrapped(text: str, *, alone: bool = False) -> str:
 
 def without_reasoning(text: str) -> str:
     """What follows the reasoning that has ended, without the special tokens at its edges."""
-    answer = text[max((match.end() for match in _ENDS.finditer(text)), default=0) :].strip()
+    answer = text[_ended(text) :].strip()
     leading, trailing = _SPECIAL_FIRST.match(answer), _SPECIAL_LAST.search(answer[-_EDGE:])
     kept = len(answer) - (len(trailing.group()) if trailing else 0)
     return answer[leading.end() if leading else 0 : kept].strip()
