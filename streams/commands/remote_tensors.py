@@ -98,11 +98,12 @@ def _fits(there: tuple[int, ...], ours: tuple[int, ...]) -> bool:
 
 def _of_classes(shape: tuple[int, ...], remote: RemoteSettings) -> Iterator[Finding]:
     says = f"says that it puts out {remote.output_name!r} as {_shown(shape)}"
-    if len(shape) != 2:
+    row = [length for length in shape[1:] if length != 1] or list(shape[1:2])  # [n, 1, 2] is read as [n, 2]
+    if len(row) != 1:
         why = 'is [remote] output_name right, or output = "scored" meant?'
         yield note("remote", f"{says}, not as a row of classes for each input: {why}")
-    elif remote.labels and shape[1] not in (_ANY, len(remote.labels)):
-        yield fault("remote", f"{says}: [remote] labels must name {shape[1]} classes, and names {len(remote.labels)}")
+    elif remote.labels and row[0] not in (_ANY, len(remote.labels)):
+        yield fault("remote", f"{says}: [remote] labels must name {row[0]} classes, and names {len(remote.labels)}")
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -620,6 +620,7 @@ def test_case_white_space_punctuation_and_mark_up_around_a_label_are_ignored(con
      "=\u0338positive", "Label <> positive", "is the label positive?", "Label: positive?",
      "Label: positive\nLabel: negative", "1. positive\n2. negative", "0.1: positive", "p̶o̶s̶i̶t̶i̶v̶e̶", "positive\u20e0",
      '[{"label": "positive", "score": 0.9}, {"label": "negative", "score": 0.1}]',
+     "[NEVER] positive", r"\never positive", "<unlike>positive</unlike>", "```not\npositive```", "<|not|>positive",
      "[NOT] positive", "[NEGATIVE] positive", "<negative>positive</negative>", "```negative\npositive```",
      r"\overline{positive}",
      "Input: positive", "&#8800;positive", "the opposite of positive", "The label is not positive",
@@ -771,6 +772,15 @@ def test_labels_that_begin_alike_are_followed_until_they_part() -> None:
 def test_a_label_that_begins_another_is_the_one_that_was_written() -> None:
     answer = classes(("good", 0.9, {"good": 0.9, "bad": 0.1}), content="good", labels=("good", "good enough", "bad"))
     assert answer == Answer("good", about(0.9))
+
+
+def test_candidates_may_come_in_a_mapping_and_cost_no_other_score() -> None:
+    row = token("positive", math.log(0.6)) | {"top_logprobs": {"positive": math.log(0.6), "Pos": math.log(0.1)}}
+    given = choice("positive") | {"logprobs": {"content": [row]}}
+    assert read(OpenAIChat("m", labels=TWO, score="label_softmax"), given).score == about(0.7)
+    given = choice("positive") | {"logprobs": {"content": [row | {"top_logprobs": ["x"]}]}}
+    assert read(OpenAIChat("m", labels=TWO, score=MEAN), given).score == about(0.6)
+    assert "top_logprobs cannot be read" in read(OpenAIChat("m", labels=TWO, score="label_softmax"), given).unscored
 
 
 def test_the_token_behind_a_label_tells_it_from_the_one_that_it_begins() -> None:

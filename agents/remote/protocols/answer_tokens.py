@@ -39,7 +39,7 @@ class Token(msgspec.Struct):
     token: str = ""
     logprob: float | None = None
     bytes: Any = None  # a list of integers, where the server tells
-    top_logprobs: list[Candidate] | None = None
+    top_logprobs: Any = None  # read where it is wanted: it must not cost another score
 
 
 class _Logprobs(msgspec.Struct):
@@ -48,7 +48,7 @@ class _Logprobs(msgspec.Struct):
     content: list[Token] | None = None
     tokens: list[str] | None = None
     token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
+    top_logprobs: list[Any] | None = None
 
 
 _logprobs = msgspec.json.Decoder(_Logprobs)
@@ -84,7 +84,7 @@ def tokens_told(told: bytes) -> list[Token]:
 def _legacy(found: _Logprobs) -> Iterator[Token]:
     tops = found.top_logprobs or [None] * len(found.tokens or ())
     for token, logprob, top in zip(found.tokens or (), found.token_logprobs or (), tops, strict=False):
-        yield Token(token, logprob, None, [Candidate(*each) for each in (top or {}).items()])
+        yield Token(token, logprob, None, top)
 
 
 def tokens_of(
@@ -172,7 +172,7 @@ def label_probabilities(tokens: AnswerTokens, labels: Sequence[str]) -> dict[str
     keys = {label: _spellings_of(label) for label in labels}
     found = dict.fromkeys(labels, 0.0)
     said, mass = b"", 1.0
-    if not tokens.answer or not tokens.answer[0].top_logprobs:
+    if not tokens.answer or not _tops(tokens.answer[0]):
         raise Unscored("the remote told no top_logprobs for the answer's first token")
     for token in tokens.answer:
         if token.logprob is None:
@@ -211,13 +211,24 @@ def _share(found: dict[str, float], said: bytes, mass: float, token: Token, keys
 def _candidates(token: Token) -> Mapping[bytes, float]:
     """The probability of each piece of text that might have stood here, the one that does included."""
     # two tokens may have one text: their probabilities add up, but for one that is told twice
-    told = {(each.token, _piece(each), each.logprob) for each in token.top_logprobs or () if each.logprob is not None}
+    told = {(each.token, _piece(each), each.logprob) for each in _tops(token) if each.logprob is not None}
     if (token.token, _piece(token)) not in {each[:2] for each in told}:
         told.add((token.token, _piece(token), token.logprob or 0.0))
     found: dict[bytes, float] = {}
     for _, piece, logprob in sorted(told):
         found[piece] = found.get(piece, 0.0) + math.exp(min(0.0, logprob))
     return found
+
+
+def _tops(token: Token) -> list[Candidate]:
+    """The candidates that are told, in a list or, as some servers do, in a mapping. Raises `Unscored`."""
+    told = token.top_logprobs
+    if isinstance(told, dict):
+        told = [{"token": text, "logprob": logprob} for text, logprob in told.items()]
+    try:
+        return msgspec.convert(told or [], list[Candidate])
+    except msgspec.ValidationError as error:
+        raise Unscored(f"the top_logprobs cannot be read: {error}") from error
 
 
 def _piece(token: Token | Candidate) -> bytes:

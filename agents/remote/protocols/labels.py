@@ -25,15 +25,25 @@ _LONGEST, _SHOWN_CHARS = 1024, 100
 _TELLING = 3
 #: places of an answer where one label is looked for: where it stands more than once, it does not stand alone
 _PLACES = 4
-#: letters that are mark-up: tags, special tokens, commands of LaTeX, entities, languages of code fences, ticked boxes
+#: letters that are mark-up: tags, special tokens, commands of LaTeX, entities, languages of code fences, ticked boxes.
+#: Only what is known: any other word in brackets may negate the label.
 _MARKUP = re.compile(
-    r"<\|channel\|>\w+<\|message\|>|<[^<>]*>|\[/?[A-Z_]+\]|\\[A-Za-z]+|&#?\w+;|```[\w-]*|[\[(][xX][\])]"
+    r"<\|channel\|>\w+<\|message\|>|<[^<>]*>|&#?\w+;|[\[(][xX][\])]"
+    r"|\[/?(?:INST|SYS|EOS|BOS|PAD|SEP|CLS|UNK|MASK|ANSWER|LABEL|CLASS|OUTPUT|RESULT|RESPONSE|FINAL|START|END)\]"
+    r"|\\(?:boxed|fbox|text[a-z]*|math[a-z]*|emph|underline|bf|it|rm|sf|tt|large|Large|quad|left|right|begin|end|n|r|t)"
+    r"(?![A-Za-z])"
+    r"|```(?:(?:json|text|txt|plaintext|plain|python|xml|html|yaml|yml|csv|md|markdown|label|latex|tex|bash)\b)?"
+)
+#: words that make another label of the one in their tag
+_NEGATING = (
+    "del|strike|not?|non|nor|never|neither|without|except|unlike|anti|un|fake|false|wrong|incorrect|rejected|excluded"
+    "|opposite|other|rather|instead|far|avoid|hardly|barely|maybe|perhaps|could|either|previous|example|if|unless"
+    "|isn|nicht|kein|pas|jamais|ne|ni|не|不|非|没|无|반|ない"
 )
 #: before a label, turn it into another one, or leave it open; an empty box is a label that was not chosen
 _NEGATIONS = re.compile(
     r"[!¬≠≤≥±☐□⬜◻○◯]|(?<!~)~{1,2}(?!~)|<>|=?/=|\[\s*\]|\(\s*\)|line-through"
-    r"|<(?:del|strike|not|no|wrong|incorrect|false|rejected|excluded|opposite)\b[^<>]*>"
-    r"|\\(?:not|neg|lnot|ne|sout|st|xout|cancel|overline|bar|complement)\b|\[(?:not|no|neg|false|wrong)\]",
+    rf"|<[|｜]?\s?(?:{_NEGATING})\b[^<>]*>",
     re.IGNORECASE,
 )
 #: before or behind a label, say that it is not this one
