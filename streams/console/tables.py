@@ -37,7 +37,7 @@ def undecodable(path: Path) -> str:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 before = error.object[: error.start]
-                return _not_utf8(line + _lines(before), error.object[error.start])
+                return f"not UTF-8 text (at line {line + _lines(before)}){_seems(error)}: save it as UTF-8"
             if not block:
                 return ""
             line += _lines(text.encode())
@@ -48,10 +48,19 @@ def _lines(text: bytes) -> int:
     return text.count(b"\n") or text.count(b"\r")
 
 
-def _not_utf8(line: int, byte: int) -> str:
+def undecodable_line(line: bytes) -> str:
+    """The same of one line."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text{_seems(error)}: save it as UTF-8"
+    return ""
+
+
+def _seems(error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
     sign = bytes([byte]).decode("cp1252", "replace")
-    seems = f"; it seems to be Windows-1252 or Latin-1, where byte {byte:#x} is {sign!r}" if sign.isprintable() else ""
-    return f"not UTF-8 text (at line {line}){seems}: save it as UTF-8"
+    return f"; it seems to be Windows-1252 or Latin-1, where byte {byte:#x} is {sign!r}" if sign.isprintable() else ""
 
 
 def columns_of(header: Sequence[str]) -> list[str]:

@@ -19,7 +19,15 @@ from ...schemas.codec import RequestFormat, decode_request
 from ...schemas.encodings import verbatim, without_mark
 from ...schemas.errors import BiSupervisedError, InvalidRequest
 from ...schemas.records import Headers
-from ..console.tables import columns_of, delimiter_hint, foreign_text, ragged_hint, torn_hint, undecodable
+from ..console.tables import (
+    columns_of,
+    delimiter_hint,
+    foreign_text,
+    ragged_hint,
+    torn_hint,
+    undecodable,
+    undecodable_line,
+)
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -151,7 +159,13 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for number, line in enumerate(file, 1):
             line = without_mark(line) if number == 1 else line  # the same line, as it is meant
             if line.strip():
-                yield f"line {number}", line.rstrip(b"\r\n").__bytes__
+                yield f"line {number}", lambda line=line: _line(line)  # type: ignore[misc]  # a default binds the line
+
+
+def _line(line: bytes) -> bytes:
+    if name := undecodable_line(line):
+        raise BadRow(f"is {name}")
+    return line.rstrip(b"\r\n")
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:

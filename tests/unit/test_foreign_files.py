@@ -137,6 +137,17 @@ def test_text_of_one_byte_a_letter_is_named_before_a_row_is_taken(tmp_path: Path
         next(read_rows(path, SHAPE, None, as_text=False))
 
 
+def test_a_line_of_json_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", LINES.encode() + LINES.replace('"x"', '"é"').encode("latin-1"))
+    good, bad = read_rows(path, SHAPE, None, as_text=False)
+    assert good.fault == ""
+    assert bad.fault == (
+        "is not UTF-8 text; it seems to be Windows-1252 or Latin-1, where byte 0xe9 is 'é': save it as UTF-8"
+    )
+    with pytest.raises(BiSupervisedError, match="line 2: is not UTF-8 text; it seems to be Windows-1252"):
+        recording(path)
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("read", [rows, labels, recording])
 def test_line_ends_quotes_and_commas_at_the_end(tmp_path: Path, read: Reader, ends: str) -> None:

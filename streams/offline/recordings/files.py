@@ -18,7 +18,15 @@ import orjson
 
 from ....schemas.encodings import verbatim, without_mark
 from ....schemas.errors import BiSupervisedError
-from ...console.tables import columns_of, delimiter_hint, foreign_text, ragged_hint, torn_hint, undecodable
+from ...console.tables import (
+    columns_of,
+    delimiter_hint,
+    foreign_text,
+    ragged_hint,
+    torn_hint,
+    undecodable,
+    undecodable_line,
+)
 
 #: rows that are parsed at a time: all at once would keep every cell of the file in memory, needed or not
 _CHUNK = 50_000
@@ -172,7 +180,8 @@ def _json_object(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise RecordingError(f"{path}, line {number}: is not JSON: {error}") from error
+        what = undecodable_line(line) or f"not JSON: {error}"
+        raise RecordingError(f"{path}, line {number}: is {what}") from error
     if not isinstance(row, dict):
         raise RecordingError(f'{path}, line {number}: is not an object, as in {{"score": 0.9}}')
     for name, value in row.items():
