@@ -161,8 +161,8 @@ def test_line_ends_quotes_and_commas_at_the_end(tmp_path: Path, read: Reader, en
 @pytest.mark.parametrize("read", [rows, labels, recording])
 def test_a_header_that_others_write(tmp_path: Path, read: Reader) -> None:
     plain = read(written(tmp_path, "a.csv", CSV.encode()))
-    for text in (BOM + BOM + CSV.encode(), CSV.replace("truth\n", "truth,\n").encode()):
-        assert read(written(tmp_path, "b.csv", text)) == plain
+    for content in (BOM + BOM + CSV.encode(), CSV.replace("truth\n", "truth,\n").encode()):
+        assert read(written(tmp_path, "b.csv", content)) == plain
     for text, said in (
         ('"id";"input";"score";"prediction";"truth"\n"1";"x";"0,9";"a";"a"\n', "has semicolons between its cells"),
         ('"id"\t"input"\t"score"\n1\tx\t0.9\n', "has tabs between its cells"),
