@@ -13,7 +13,7 @@ ALONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-questions test lint docs wheel-test chaos chaos-cluster rehearsals trust audit-trust versions bench-thresholds conformance bench bench-remote alerts lock clean
+.PHONY: help setup demo demo-questions test lint docs wheel-test chaos chaos-cluster rehearsals trust audit-trust fit-check versions bench-thresholds bench-learned conformance bench bench-remote alerts lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,13 +68,19 @@ rehearsals: setup  ## every recorded prediction of the paper through the real pi
 	REHEARSAL_INPUTS=0 $(BIN)/python -m pytest -rP tests/integration/test_rehearsal.py
 
 trust: setup  ## does the promised rate hold? calibrates on thousands of samples; fills docs/thresholds.md
-	$(BIN)/python scripts/trust.py
+	$(ALONE) $(BIN)/python -m scripts.trust
+
+fit-check: setup  ## is the chosen score never worse, and the learned one harmless? fills docs/scores.md
+	$(ALONE) $(BIN)/python -m scripts.fit_check
 
 audit-trust: setup  ## does the audit notice, and cry wolf no more than it says? fills docs/audit.md
 	$(BIN)/python scripts/audit_trust.py
 
 bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
 	$(BIN)/python -m benchmarks.thresholds
+
+bench-learned: setup  ## what a learned score costs an event, in build/learned.json
+	$(ALONE) $(BIN)/python -m benchmarks.learned
 
 conformance: setup  ## our protocols against servers of others, which are installed below build/
 	$(BIN)/python tests/conformance/conformance.py

@@ -118,13 +118,15 @@ class LocalAgent(Agent):
         return {"predict": self._local.durations.snapshot()}
 
     def objections(self, terms: Terms) -> list[str]:
-        """Thresholds of another model say nothing about this one."""
+        """Thresholds of another model say nothing about this one, and a learned score may read what it does not say."""
         wanted, name = terms.local_model, self._local.model_name
-        return [f"[thresholds] file: was made for the local model {wanted}, not {name}"] * (wanted not in ("", name))
+        faults = [f"[thresholds] file: was made for the local model {wanted}, not {name}"] * (wanted not in ("", name))
+        unreadable = self._local.unreadable(terms.learned) if terms.learned else []
+        return faults + [f"[local] {key}: {text}" for key, text in unreadable]
 
     def adopt(self, terms: Terms) -> None:
         """Judge by the first threshold."""
-        self._local.judge_by(terms.local, terms.version)
+        self._local.judge_by(terms.local, terms.version, terms.learned)
 
     async def close(self) -> None:
         """Let go of the inference thread."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .supervision.class_scores import probabilities
+from .supervision.learned.deferral import DeferralModel
 from .supervision.sample_scores import agreement, modal
 from .supervision.scores import SCORES, Kind, every_score, fitting, max_softmax, predictions, usable
 from .supervision.temperature import scaled
@@ -96,15 +97,24 @@ def unfit(output: Output, score: str, samples: int, temperature: float) -> list[
     return [(key, text) for key, is_unfit, text in found if is_unfit]
 
 
-def read_classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[Answer]:
-    """One answer per row of `outputs` (n, classes).
+def read_classes(
+    outputs: NDArray[Any],
+    asked: int,
+    reading: ClassReading,
+    learned: DeferralModel | None = None,
+    lengths: NDArray[np.float64] | None = None,
+) -> list[Answer]:
+    """One answer per row of `outputs` (n, classes); with a learned score in place of the reading's, where there is one.
 
     Raises `ValueError` where there are more or fewer rows than were asked for, for a shape that is not
     (n, classes), for probabilities that are none, and for labels that do not name every class.
     """
     _check_rows(outputs, asked)
     table = scaled(outputs, reading.temperature) if reading.logits and reading.temperature != 1.0 else outputs
-    scores = SCORES[reading.score].compute(table, logits=reading.logits)
+    if learned is None:
+        scores = SCORES[reading.score].compute(table, logits=reading.logits)
+    else:
+        scores = learned.of_classes(probabilities(table, logits=reading.logits), lengths)
     _check_labels(outputs.shape[1], reading.labels)
     answers = _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
     return _detailed(answers, table, reading) if reading.detailed else answers
@@ -118,6 +128,30 @@ def _detailed(answers: list[Answer], table: NDArray[Any], reading: ClassReading)
         msgspec.structs.replace(answer, details=Details(scores, row, labels))
         for answer, scores, row in zip(answers, every, rows, strict=True)
     ]
+
+
+def unreadable(
+    learned: DeferralModel, output: Output, samples: int, labels: tuple[Any, ...] | None
+) -> list[tuple[str, str]]:
+    """Why a learned score cannot be made of what a model puts out: the settings that say so, and what each must be.
+
+    `labels`: what the model's classes are called, () for their indices; None where that is not known yet.
+    """
+    wanted = _CLASSES if learned.reads == "classes" else ("tokens",)
+    outputs = " or ".join(f'"{name}"' for name in wanted)
+    needs = f"the learned score of [thresholds] file reads {learned.needs}"
+    found = [
+        ("output", output not in wanted, f'must be {outputs}: {needs} (got "{output}")'),
+        ("samples", samples != 1, f"must be 1: {needs} (got {samples})"),
+        ("labels", labels is not None and not _same_classes(learned, labels), f"must be those: {needs} (got {labels})"),
+    ]
+    return [(key, text) for key, is_unfit, text in found if is_unfit]
+
+
+def _same_classes(learned: DeferralModel, labels: tuple[Any, ...]) -> bool:
+    if learned.labels:
+        return labels == learned.labels
+    return learned.reads == "tokens" or not labels or len(labels) == len(learned.gains)
 
 
 def read_class_samples(outputs: Sequence[NDArray[Any]], asked: int, reading: ClassReading) -> list[Answer]:
@@ -138,11 +172,23 @@ def _classes(outputs: NDArray[Any], asked: int, reading: ClassReading) -> list[i
     return [index if is_known else None for index, is_known in zip(predictions(outputs).tolist(), known, strict=True)]
 
 
-def read_tokens(outputs: Sequence[Any], asked: int, score: str, *, detailed: bool = False) -> list[Answer]:
+def read_tokens(
+    outputs: Sequence[Any],
+    asked: int,
+    score: str,
+    learned: DeferralModel | None = None,
+    lengths: NDArray[np.float64] | None = None,
+    *,
+    detailed: bool = False,
+) -> list[Answer]:
     """One answer per pair of a text and its tokens' log-probabilities. Raises as the score does."""
     pairs = _pairs(outputs, asked)
     logprobs = [plain(told) for _, told in pairs]
-    answers = _answers([plain(text) for text, _ in pairs], SCORES[score].compute(logprobs))
+    if learned is None:
+        scores = SCORES[score].compute(logprobs)
+    else:
+        scores = learned.of_tokens({name: SCORES[name].compute(logprobs) for name in learned.scores}, lengths)
+    answers = _answers([plain(text) for text, _ in pairs], scores)
     if not detailed:
         return answers
     every = every_score("tokens", logprobs)

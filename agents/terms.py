@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .remote.limiting.limits import LimitsPolicy
 from .supervision.joint import JointModel
+from .supervision.learned.deferral import DeferralModel
 from .supervision.supervisor import Supervisor
 
 
@@ -20,3 +21,4 @@ class Terms:
     arbitration: bool  #: the likelier of the two answers is taken
     local_model: str  #: name of the model that the first threshold was made for; '' for any
     limits: LimitsPolicy
+    learned: DeferralModel | None = None  #: makes the local score, where that is the learned one

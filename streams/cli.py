@@ -48,6 +48,7 @@ topics.command(
 _OFFLINE = {
     "curve": "Show how right the system is for every share of remote calls, before anything is rejected.",
     "calibrate": "Find both thresholds from labelled predictions, the second one with a guarantee.",
+    "plan": "Say how many labels a promise takes, before anybody labels.",
     "replicate": "Recompute the paper's figures from its recorded predictions.",
     "rehearse": "Run recorded predictions through the real pipeline, and compare every decision with the offline one.",
     "rejudge": "Judge the remote answers of a running system again under new thresholds, without a paid call.",

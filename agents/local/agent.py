@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from ...schemas.errors import InvalidRequest, ModelError
 from ...schemas.records import Facts, Incoming, Outgoing, Result, Verdict
 from ..answers import Answer
 from ..histogram import Histogram
+from ..supervision.learned.deferral import DeferralModel
 from ..supervision.supervisor import Supervisor
 from .appetite import Appetite
 from .model import Model
@@ -37,6 +39,15 @@ PREDICT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 class Hung(ModelError):
     """The thread is stuck: asking again would only wait behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What belongs together: a batch is judged by all of one."""
+
+    supervisor: Supervisor
+    thresholds: str  #: their version
+    learned: DeferralModel | None  #: makes the score, where the supervisor reads the learned one
 
 
 class Local:
@@ -56,15 +67,15 @@ class Local:
         batch_timeout_s: float,
         appetite: Appetite,
         thresholds_version: str,
+        learned: DeferralModel | None = None,
         on_hang: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._model = model
-        self._supervisor = supervisor
+        self._judge = _Judge(supervisor, thresholds_version, learned)
         self._format = request_format
         self._timeout_s = batch_timeout_s
         self.appetite = appetite  #: how many inputs it should get at once
-        self._thresholds = thresholds_version
         self._on_hang = on_hang
         self._clock = clock
         self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
@@ -85,15 +96,21 @@ class Local:
         """Its records belong to this topic: a topic that is made anew has another id under its old name."""
         self._topic_ids[partition] = topic_id
 
-    def judge_by(self, supervisor: Supervisor, thresholds_version: str) -> None:
-        """Another threshold, from the next judgement on. A batch is judged in one go, so by one of the two."""
-        self._supervisor = supervisor
-        self._thresholds = thresholds_version
+    def judge_by(self, supervisor: Supervisor, thresholds_version: str, learned: DeferralModel | None = None) -> None:
+        """Another threshold, from the next judgement on. A batch is judged in one go, so by one of the two.
+
+        Where the score is another one, too, it takes the next batch: this one has its scores already.
+        """
+        self._judge = _Judge(supervisor, thresholds_version, learned)
+
+    def unreadable(self, learned: DeferralModel) -> list[tuple[str, str]]:
+        """Why that learned score cannot be made of what the model puts out; see `answers.unreadable`."""
+        return self._model.unreadable(learned)
 
     async def warm_up(self, inputs: Sequence[Any]) -> None:
         """Predict once and forget the answers, so that the first batch pays no compilation or page faults."""
         if inputs:
-            await self._predict(list(inputs))
+            await self._predict(list(inputs), self._judge.learned)
 
     async def decide(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order. All that can be parsed is predicted in one batch.
@@ -106,14 +123,16 @@ class Local:
         inputs = [item.input for item in parsed if isinstance(item, Request)]
         if not inputs:
             return [item for item in parsed if isinstance(item, Outgoing)]
-        started = self._clock()
-        answers = iter(await self.answers(inputs))
+        started, judge = self._clock(), self._judge
+        answers = iter(await self.answers(inputs, judge.learned))
+        if self._judge.learned == judge.learned:
+            judge = self._judge
         took_s = self._clock() - started
         self.durations.observe(took_s)
         self.appetite.took(len(inputs), took_s)
         latency_ms = took_s * 1000.0
         return [
-            item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), latency_ms)
+            item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), judge, latency_ms)
             for record, item in zip(records, parsed, strict=True)
         ]
 
@@ -131,14 +150,16 @@ class Local:
         topic_id = self._topic_ids.get(record.partition, "")
         return Facts(source_of(record), requested_ms=request_ms(record), topic_id=topic_id)
 
-    async def answers(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+    async def answers(
+        self, inputs: list[Any], learned: DeferralModel | None = None
+    ) -> Sequence[Answer | Exception]:
         """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
         try:
-            return await self._predict(inputs)
+            return await self._predict(inputs, learned)
         except Exception as error:
             if isinstance(error, Hung) or len(inputs) == 1:
                 raise
-            answers = await self._in_halves(inputs)
+            answers = await self._in_halves(inputs, learned)
             failed = sum(isinstance(answer, Exception) for answer in answers)
             if failed == len(inputs):
                 raise
@@ -146,22 +167,23 @@ class Local:
             log.warning("the model fails on %d of %d inputs: %r", failed, len(inputs), error, extra=facts)
             return answers
 
-    async def _in_halves(self, inputs: list[Any]) -> list[Answer | Exception]:
+    async def _in_halves(self, inputs: list[Any], learned: DeferralModel | None) -> list[Answer | Exception]:
         middle = len(inputs) // 2
-        return [answer for half in (inputs[:middle], inputs[middle:]) for answer in await self._isolated(half)]
+        halves = (inputs[:middle], inputs[middle:])
+        return [answer for half in halves for answer in await self._isolated(half, learned)]
 
-    async def _isolated(self, inputs: list[Any]) -> Sequence[Answer | Exception]:
+    async def _isolated(self, inputs: list[Any], learned: DeferralModel | None) -> Sequence[Answer | Exception]:
         """Ask in halves, and so on, down to those that fail alone."""
         try:
-            return await self._predict(inputs)
+            return await self._predict(inputs, learned)
         except Hung:
             raise
         except Exception as error:  # noqa: BLE001  # whatever the user's model raises
-            return [error] if len(inputs) == 1 else await self._in_halves(inputs)
+            return [error] if len(inputs) == 1 else await self._in_halves(inputs, learned)
 
-    async def _predict(self, inputs: list[Any]) -> list[Answer]:
+    async def _predict(self, inputs: list[Any], learned: DeferralModel | None) -> list[Answer]:
         loop = asyncio.get_running_loop()
-        answers = loop.run_in_executor(self._thread, self._model.predict, inputs)
+        answers = loop.run_in_executor(self._thread, self._model.predict, inputs, learned)
         # wait() leaves a late call alone; wait_for() would raise its TimeoutError as if the model had
         done, _ = await asyncio.wait((answers,), timeout=self._timeout_s)
         if not done:
@@ -174,20 +196,22 @@ class Local:
         self._on_hang()
         raise Hung(text)
 
-    def _outcome(self, record: Incoming, request: Request, answer: Answer | Exception, latency_ms: float) -> Outgoing:
+    def _outcome(
+        self, record: Incoming, request: Request, answer: Answer | Exception, judge: _Judge, latency_ms: float
+    ) -> Outgoing:
         try:
             if not isinstance(answer, Exception):
-                return self._judge(record, request, answer, latency_ms)
+                return self._judged(record, request, answer, judge, latency_ms)
         except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
             answer = error
         facts = msgspec.structs.replace(self._facts(record), id=request.id, deadline_ms=request.deadline_ms)
         return fall_back(record, facts, "model_error", f"the local model fails on this input: {answer!r}", "local")
 
-    def _judge(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Outgoing:
+    def _judged(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Outgoing:
         # one of these runs per event: plain construction only, no copies of frozen values
-        supervisor = self._supervisor
+        supervisor = judge.supervisor
         if not supervisor.trusts(answer.score):
-            return forward(record, "doubtful", self._doubt(record, request, answer, latency_ms))
+            return forward(record, "doubtful", self._doubt(record, request, answer, judge, latency_ms))
         result = Result(
             source_of(record),
             answer.prediction,
@@ -197,18 +221,18 @@ class Local:
             id=request.id,
             supervisor=supervisor.name,
             model=self._model.name,
-            thresholds=self._thresholds,
+            thresholds=judge.thresholds,
             requested_ms=request_ms(record),
             latency_ms=latency_ms,
         )
         return publish(record, result)
 
-    def _doubt(self, record: Incoming, request: Request, answer: Answer, latency_ms: float) -> Facts:
+    def _doubt(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Facts:
         verdict = Verdict(
             answer.prediction,
             answer.score,
-            self._supervisor.threshold,
-            supervisor=self._supervisor.name,
+            judge.supervisor.threshold,
+            supervisor=judge.supervisor.name,
             model=self._model.name,
             latency_ms=latency_ms,
         )
@@ -217,7 +241,7 @@ class Local:
             id=request.id,
             deadline_ms=request.deadline_ms,
             local=verdict,
-            thresholds=self._thresholds,
+            thresholds=judge.thresholds,
             agent="local",
             requested_ms=request_ms(record),
             topic_id=self._topic_ids.get(record.partition, ""),

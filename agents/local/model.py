@@ -32,8 +32,10 @@ from ..answers import (
     read_samples,
     read_tokens,
     unfit,
+    unreadable,
 )
 from ..importing import own_module
+from ..supervision.learned.deferral import DeferralModel, length_of
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
 
@@ -68,29 +70,37 @@ class Model:
     reading: ClassReading
     samples: int = 1  #: times it is asked the same
 
-    def predict(self, inputs: Sequence[Any]) -> list[Answer]:
-        """As many answers as inputs, in their order.
+    def predict(self, inputs: Sequence[Any], learned: DeferralModel | None = None) -> list[Answer]:
+        """As many answers as inputs, in their order; scored by the learned score, where there is one.
 
         Raises `ModelError` where the model returns something else, and whatever the model itself raises.
         """
         outputs = [self.call(list(inputs)) for _ in range(self.samples)]
         try:
-            return self._read(outputs, len(inputs))
+            return self._read(outputs, len(inputs), learned, _lengths(inputs, learned))
         except (ValueError, TypeError) as error:
             raise ModelError(f"the model {self.name} does not answer as it should: {error}") from error
 
-    def _read(self, outputs: list[Any], asked: int) -> list[Answer]:
+    def unreadable(self, learned: DeferralModel) -> list[tuple[str, str]]:
+        """Why that learned score cannot be made of what this model puts out; see `answers.unreadable`."""
+        return unreadable(learned, self.output, self.samples, self.reading.labels)
+
+    def _read(
+        self, outputs: list[Any], asked: int, learned: DeferralModel | None, lengths: NDArray[np.float64] | None
+    ) -> list[Answer]:
         if self.samples > 1:
             return read_class_samples([_to_array(sample) for sample in outputs], asked, self.reading)
         match self.output:
             case "scored":
                 return read_pairs(outputs[0], asked)
             case "tokens":
-                return read_tokens(outputs[0], asked, self.reading.score, detailed=self.reading.detailed)
+                return read_tokens(
+                    outputs[0], asked, self.reading.score, learned, lengths, detailed=self.reading.detailed
+                )
             case "samples":
                 return read_samples(outputs[0], asked)
             case "logits" | "probabilities":
-                return read_classes(_to_array(outputs[0]), asked, self.reading)
+                return read_classes(_to_array(outputs[0]), asked, self.reading, learned, lengths)
 
 
 def load_model(policy: ModelPolicy) -> Model:
@@ -219,6 +229,13 @@ def _on_tensors(torch: Any, module: Any, dtype: Any) -> ModelCall:  # noqa: ANN4
             return module(torch.as_tensor(np.asarray(inputs)).to(dtype))
 
     return call
+
+
+def _lengths(inputs: Sequence[Any], learned: DeferralModel | None) -> NDArray[np.float64] | None:
+    """(n,), where the learned score reads them: nobody else pays for them."""
+    if learned is None or not learned.length:
+        return None
+    return np.fromiter(map(length_of, inputs), np.float64, len(inputs))
 
 
 def _to_array(outputs: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, a tensor, or lists of numbers

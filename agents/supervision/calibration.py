@@ -146,10 +146,11 @@ def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: 
         return Infeasible("no deferred input is answered rightly by the remote: there is no rate to bound")
     allowed = most_misses(deferred.correct, rate, delta)
     if allowed < 0:
-        return Infeasible(_too_few(deferred.correct, rate, delta), _feasible_above(_bound(0, deferred.correct, delta)))
+        least = _feasible_above(upper_bound(0, deferred.correct, delta))
+        return Infeasible(_too_few(deferred.correct, rate, delta), least)
     if allowed >= right:
         reason = "even rejecting nearly all remote answers stays below the rate: too little is deferred"
-        return Infeasible(reason, _feasible_below(_bound(right, deferred.correct, delta)))
+        return Infeasible(reason, _feasible_below(upper_bound(right, deferred.correct, delta)))
     return Feasible(float(deferred.right[allowed]))
 
 
@@ -164,8 +165,13 @@ def _too_few(correct: int, rate: float, delta: float) -> str:
 
 def most_misses(n: int, rate: float, delta: float) -> int:
     """The largest k with P(Binomial(n, rate) <= k) <= delta; -1 where even none is too many."""
-    k = int(binom.ppf(delta, n, rate))  # the smallest k with P(<= k) >= delta
-    return k if binom.cdf(k, n, rate) <= delta else k - 1
+    return int(most_misses_of(n, rate, delta))
+
+
+def most_misses_of(n: ArrayLike, rate: float, delta: float) -> NDArray[np.intp]:
+    """The same over sizes."""
+    k = binom.ppf(delta, n, rate)  # the smallest k with P(<= k) >= delta
+    return np.asarray(np.where(binom.cdf(k, n, rate) <= delta, k, k - 1), dtype=np.intp)
 
 
 def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error: float, delta: float) -> Found:
@@ -225,25 +231,29 @@ def both_promises(
     if for_error is _NOTHING_DEFERRED:
         return for_error
     if isinstance(for_error, Infeasible):
-        return Infeasible(f"the error fails: {for_error.reason}", for_error.nearest)
+        nearest = "" if for_error.nearest is None else f"; nearest is an error of {for_error.nearest:.4g}"
+        return Infeasible(f"the error fails: {for_error.reason}{nearest}", for_error.nearest)
     deferred = _deferred(sample, threshold)
     _check_target(rate)
     below = int(np.searchsorted(deferred.right, for_error.threshold, side="left"))
     if below <= most_misses(deferred.correct, rate, delta / 2):
         return for_error
+    least = _feasible_above(upper_bound(below, deferred.correct, delta / 2))
     if most_misses(deferred.correct, rate, delta / 2) < 0:
-        reason = f"the false-positive rate fails: {_too_few(deferred.correct, rate, delta / 2)}"
-        return Infeasible(reason, _feasible_above(_bound(0, deferred.correct, delta / 2)))
-    return _not_together(pilot, sample, threshold, (error, rate, delta / 2), below)
+        return Infeasible(f"the false-positive rate fails: {_too_few(deferred.correct, rate, delta / 2)}", least)
+    return _not_together(pilot, sample, threshold, (error, rate, delta / 2), least)
 
 
 def _not_together(
-    pilot: Recording, sample: Recording, threshold: float, wanted: tuple[float, float, float], below: int
+    pilot: Recording,
+    sample: Recording,
+    threshold: float,
+    wanted: tuple[float, float, float],
+    nearest: float | None,
 ) -> Infeasible:
     """Each promise can be kept alone: what is nearest where the other one stays."""
     error, rate, delta = wanted
     deferred, tested = _deferred(sample, threshold), _tested(pilot, sample, threshold, delta)
-    nearest = _feasible_above(_bound(below, deferred.correct, delta))
     highest = deferred.right[most_misses(deferred.correct, rate, delta)]
     other = None
     if tested is not None and (low_enough := np.flatnonzero(tested.sequence <= highest)).size:
@@ -268,7 +278,7 @@ def _candidates(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def _error_bounds(deferred: _Deferred, candidates: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
     """(candidates,), the exact upper bound on the share of wrong ones among the trusted."""
     trusted, wrong = _trusted_and_wrong(deferred, candidates)
-    return _bound(wrong, trusted, delta)
+    return upper_bound(wrong, trusted, delta)
 
 
 def _trusted_and_wrong(
@@ -279,7 +289,7 @@ def _trusted_and_wrong(
     return deferred.kept + accepted, deferred.kept - deferred.kept_right + accepted - right
 
 
-def _bound(misses: ArrayLike, n: ArrayLike, delta: float) -> NDArray[np.float64]:
+def upper_bound(misses: ArrayLike, n: ArrayLike, delta: float) -> NDArray[np.float64]:
     """The exact upper bound of Clopper and Pearson on a rate of which `misses` of `n` were seen; 1 where all were."""
     seen, of = np.asarray(misses), np.asarray(n)
     others = np.maximum(of - seen, 1)  # any number: where there are none, the bound is 1

@@ -43,7 +43,7 @@ Rows = dict[PartName, NDArray[np.intp]]
 PLAIN_SHARES: dict[PartName, float] = {"choose": 0.4, "certify": 0.4}
 FITTED_SHARES: dict[PartName, float] = {"fit": 0.3, "choose": 0.2, "certify": 0.3}
 #: where a score may be learned: both parts together are what chooses without one, so that trying costs nothing
-LEARNED_SHARES: dict[PartName, float] = {"fit": 0.25, "choose": 0.15, "certify": 0.4}
+LEARNED_SHARES: dict[PartName, float] = {"fit": 0.3, "choose": 0.1, "certify": 0.4}
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,10 +92,10 @@ def simulate(
     rule = report.judged_by(thresholds)
     plan = Plan(share, shadow_share, labels_to_false_alarm, 0.05, runs, labels_before, labels_after, seed)
     with working("reading") as status:
-        before = report.phase(recorded.read().recording, rule)
+        before = report.phase(recorded.read(), rule)
         after = None
         if then_local is not None and then_remote is not None:
-            after = report.phase(report.then(recorded, then_local, then_remote).recording, rule)
+            after = report.phase(report.then(recorded, then_local, then_remote), rule)
         status.update("  playing the streams")
         made = play(rule.made.target.value, before, after, plan)
     tell(report.as_json(made), [report.as_table(made, plan, rule.made, price)], report.notes(made, plan), as_json=json)

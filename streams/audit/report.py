@@ -10,7 +10,6 @@ import numpy as np
 from rich.table import Table
 
 from ...agents.auditing.losses import losses
-from ...agents.supervision.recording import Recording
 from ...agents.supervision.thresholds import Thresholds
 from ...schemas.errors import ConfigurationError
 from ..offline.recordings.options import RecordingOptions
@@ -37,11 +36,13 @@ def then(recorded: RecordingOptions, local: Path, remote: Path) -> Recorded:
     return replace(recorded, local=local, remote=remote).read()
 
 
-def phase(recording: Recording, rule: FromFile) -> Phase:
+def phase(given: Recorded, rule: FromFile) -> Phase:
     """What requests like those of the recording say about the promise.
 
     Raises `ConfigurationError` where they say nothing.
     """
+    rule, scored = rule.scored(given)
+    recording = scored.recording
     made = rule.decide(recording)
     of_local = made.by_local | made.local_after_all
     right = np.where(of_local, recording.local.correct, recording.remote.correct)

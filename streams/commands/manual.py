@@ -150,6 +150,14 @@ PAGES: dict[str, Page] = {
             "    --remote-fraction 0.4 --false-positive-rate 0.05 --out thresholds.json",
         ),
     ),
+    "plan": Page(
+        THRESHOLDS,
+        "nothing",
+        "a table or JSON to stdout",
+        "0 the promise can be kept with the labels that it names; 1 it is out of reach, or could not be done; "
+        "2 the command line is wrong; 130 interrupted",
+        ("bisupervised plan --target-error 0.05 --acceptance 0.9",),
+    ),
     "rehearse": Page(
         THRESHOLDS,
         _RECORDED,

@@ -196,7 +196,8 @@ def _promise(made: Calibration, second: Second) -> list[str]:
     if second.false_positive_rate is not None:
         wanted += f", and at most {second.false_positive_rate:g} of {words[_RATE]}"
     if isinstance(made.remote, Infeasible):
-        nearest = "" if made.remote.nearest is None else f"; the nearest feasible target is {made.remote.nearest:.4g}"
+        told = made.remote.nearest is None or second.false_positive_rate is not None  # the reason of two says it itself
+        nearest = "" if told else f"; the nearest feasible target is {made.remote.nearest:.4g}"
         return [f"infeasible, {wanted}: {made.remote.reason}{nearest}"]
     lines = f"local threshold {made.local:.6g}, remote threshold {made.remote.threshold:.6g}"
     if second.method == "paper":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -181,6 +182,43 @@ def calibrate(
     return DONE if thresholds is not None else FAILED
 
 
+def plan(
+    *,
+    target_error: float | None = None,
+    false_positive_rate: float | None = None,
+    expected_error: float | None = None,
+    acceptance: float = 1.0,
+    accuracy: float = 0.9,
+    delta: float = 0.1,
+    power: float = 0.9,
+    json: Json = False,
+) -> int:
+    """Say how many labels a promise takes, before anybody labels. Exit status 1 where it is out of reach.
+
+    Parameters
+    ----------
+    target_error
+        Share of the trusted answers that may be wrong at most, 0..1.
+    false_positive_rate
+        Share of the right answers that may be rejected at most, 0..1.
+    expected_error
+        Share of the trusted answers that will be wrong; without it, some shares of the target are shown.
+    acceptance
+        Share of the inputs that will get a trusted answer.
+    accuracy
+        Share of the inputs that the system will have right before it rejects any.
+    delta
+        Probability that the promise fails.
+    power
+        Share of all samples of that size that are to be enough.
+    """
+    from .plan import PlanOptions, make_plan
+
+    made = make_plan(PlanOptions(target_error, false_positive_rate, expected_error, acceptance, accuracy, delta, power))
+    tell(made.as_json(), [made.as_table()], made.notes(), as_json=json)
+    return FAILED if made.labels is None else DONE
+
+
 def replicate(*, data: Path, json: Json = False) -> int:
     """Recompute the paper's figures from its recorded predictions. Exit status 1 where one differs.
 
@@ -238,10 +276,16 @@ def rehearse(
         File to write the same JSON to.
     """
     from .rehearsal import Conditions, run_rehearsal
+    from .rules import FromFile
 
     rule = _rule(local_threshold, remote_threshold, thresholds)
     conditions = Conditions(latency_ms, limit, price, bootstrap_servers)
-    return run_rehearsal(recorded.read().first(first), rule, conditions, as_document=json, out=out)
+    given = recorded.read().first(first)
+    with TemporaryDirectory(prefix="bisupervised-thresholds-") as folder:
+        if isinstance(rule, FromFile):
+            rule, given = rule.scored(given)
+            rule = rule.kept_in(Path(folder))  # the recorded model gives the score as one of its own
+        return run_rehearsal(given, rule, conditions, as_document=json, out=out)
 
 
 def _rule(local: float | None, remote: float | None, thresholds: Path | None) -> Rule:

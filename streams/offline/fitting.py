@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from ...agents.supervision.calibration import Infeasible
 from ...agents.supervision.choosing.choosing import Chosen, choose
 from ...agents.supervision.choosing.ladder import ladder
+from ...agents.supervision.choosing.planning import labels_to_halve
 from ...agents.supervision.curve import Curve, request_accuracy
 from ...agents.supervision.procedure import Calibration, calibrate
 from ...agents.supervision.recording import Recording
@@ -74,12 +76,30 @@ class Fit:
         names = ("remote_fraction", "error", "false_positive_rate", "acceptance", "accuracy")
         return dict.fromkeys(names) if made is None else {name: made.rates()[name] for name in names}
 
+    @property
+    def labels_to_halve(self) -> int | None:
+        """How many more labels bring the bound on the promised rate half as near to the rate. None: no promise."""
+        _, second, _ = self.options.targets()
+        made = self.made.evaluations().get("certify")
+        if made is None or second.method == "paper":
+            return None
+        right = made.right + made.right_rejected
+        misses, of = (
+            (made.answered - made.right, made.answered) if second.kind == "error" else (made.right_rejected, right)
+        )
+        if not of:
+            return None
+        delta = second.delta if second.false_positive_rate is None else second.delta / 2
+        return math.ceil((labels_to_halve(misses, of, delta) / of - 1) * len(self.recorded.recording))
+
     def notes(self) -> list[str]:
         """The lines for people: which score and why. None where there was nothing to choose."""
+        more = self.labels_to_halve
+        halved = [] if more is None else [f"{more:,} more labels would make the margin of the promise half as wide"]
         if len(self.chosen.score.areas) == 1 and not self.chosen.learned.tried:
-            return []
+            return halved
         areas = ", ".join(f"{name} {area:.3f}" for name, area in self.chosen.score.areas.items())
-        return [f"areas under the curve: {areas}", self.chosen.score.reason, self.chosen.learned.reason]
+        return [f"areas under the curve: {areas}", self.chosen.score.reason, self.chosen.learned.reason, *halved]
 
     def as_json(self) -> dict[str, Any]:
         """The document of `--json`."""
@@ -92,6 +112,7 @@ class Fit:
             "rungs": msgspec.to_builtins(self.rungs),
             **self.rates(),
             "labels": len(self.recorded.recording),
+            "labels_to_halve": self.labels_to_halve,
         }
 
 

@@ -95,7 +95,7 @@ class Comparison:
             return
         self.after[facts.source] = _decision(self.judge.judge(record))
         local = facts.local
-        if local is not None and local.score is not None and self.judge.local.trusts(local.score):
+        if local is not None and self._compares(local.supervisor) and self.judge.local.trusts(local.score):
             self.now_local.add(facts.source)
 
     def take_result(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
@@ -107,7 +107,11 @@ class Comparison:
             self.before[result.source] = TRUSTED
         elif result.trusted and result.source not in self.locally:
             self.locally.add(result.source)
-            self.now_doubtful += not self.judge.local.trusts(result.score)
+            self.now_doubtful += self._compares(result.supervisor) and not self.judge.local.trusts(result.score)
+
+    def _compares(self, score: str) -> bool:
+        """Whether the file's local threshold is for this score: another one says nothing about it."""
+        return score in ("", self.judge.local.name)
 
     def take_fallback(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         """Take a record of `fallback`. Only what the remote supervisor rejected had an answer."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ...agents.supervision.arbitration import JOINT, arbitrate, estimate_recording, judged
+from ...agents.supervision.choosing.evidence import candidates
+from ...agents.supervision.choosing.heads import apply_deferral
 from ...agents.supervision.evaluation import decide
-from ...agents.supervision.recording import Recording
+from ...agents.supervision.recording import Recording, Side
 from ...agents.supervision.supervisor import Supervisor
-from ...agents.supervision.thresholds import Thresholds, read_thresholds
+from ...agents.supervision.thresholds import Thresholds, read_thresholds, signed, write_thresholds
 from ...schemas.errors import ConfigurationError
+from .recordings.pairs import Recorded
 
 #: the answers that are used where only their correctness is recorded
 RIGHT, WRONG = "right", "wrong"
@@ -88,7 +92,12 @@ class FromFile:
         return cls(path, read_thresholds(path))
 
     def decide(self, recording: Recording) -> Expected:
-        """Raises `ConfigurationError` where the joint model needs the answers and they are not recorded."""
+        """Raises `ConfigurationError` where the joint model needs the answers and they are not recorded.
+
+        The local scores are taken as they stand: where the file has a learned score, see `scored`.
+        """
+        if self.made.learned is not None:
+            raise ConfigurationError([f"{self.path}: its learned score has to be computed before anything is decided"])
         lines = Supervisor("", self.made.local.threshold), Supervisor("", self.made.remote.threshold)
         model, plain = self.made.joint, np.zeros(len(recording), dtype=bool)
         if model is None:
@@ -104,6 +113,34 @@ class FromFile:
 
     def settings(self) -> dict[str, dict[str, object]]:
         return {"thresholds": {"file": str(self.path.resolve())}}
+
+    def scored(self, given: Recorded) -> tuple[FromFile, Recorded]:
+        """The recording with the local score that this file judges by, and the rule for what is scored already.
+
+        Raises `ConfigurationError` where the learned score needs what is not recorded.
+        """
+        try:
+            scores = self._scores(given)
+        except ValueError as error:
+            raise ConfigurationError([f"{self.path}: {error}"]) from error
+        known = given.recording
+        local = Side(scores, known.local.correct, known.local.predictions)
+        rule = FromFile(self.path, signed(msgspec.structs.replace(self.made, learned=None)))
+        return rule, replace(given, recording=Recording(local, known.remote))
+
+    def _scores(self, given: Recorded) -> NDArray[np.float64]:
+        """The local scores: the learned ones, those of the name in the file, or those that are recorded."""
+        if self.made.learned is not None:
+            return apply_deferral(self.made.learned, given.evidence)
+        recorded = given.recording.local.scores
+        known = candidates(given.evidence, "", recorded)
+        return known.get(self.made.local.score, recorded)
+
+    def kept_in(self, folder: Path) -> FromFile:
+        """The same with a file of its own in this folder, for a worker that is given scores as they stand."""
+        path = folder / "thresholds.json"
+        write_thresholds(path, self.made)
+        return FromFile(path, self.made)
 
 
 def _expected(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...agents.answers import unfit
 from ...agents.supervision.arbitration import JOINT
+from ...agents.supervision.learned.deferral import LEARNED
 from .place import Place
 from .protocols import bounds_answers
 from .secret import variable
@@ -71,7 +72,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _unfit_scores(settings, faulty)
         + _shared_topics(settings, faulty)
         + _shared_output(settings, faulty)
-        + _no_joint_model(settings)
+        + _nothing_fitted(settings)
         + _unknown_costs(settings, faulty)
         + _longer_than_kept(settings, faulty)
         + _shared_fields(settings)
@@ -113,7 +114,11 @@ def _broken(rule: _Rule, settings: Settings) -> str:
 def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """Scores that cannot be computed of what the model gives."""
     local, remote = settings.local, settings.remote
-    found = {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+    found = (
+        {}
+        if local.supervisor == LEARNED
+        else {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+    )
     if remote.protocol == "open_inference":  # the others have no [remote] output
         found["remote"] = unfit(remote.output, remote.own_score, 1, remote.temperature)
     return [
@@ -124,12 +129,16 @@ def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     ]
 
 
-def _no_joint_model(settings: Settings) -> list[str]:
-    """Both are fitted on labelled data, and what is fitted stands in the thresholds file."""
+def _nothing_fitted(settings: Settings) -> list[str]:
+    """All are fitted on labelled data, and what is fitted stands in the thresholds file."""
     if settings.thresholds.file:
         return []
+    # a model may call its own score so
+    learned = settings.local.supervisor == LEARNED and settings.local.output != "scored"
+    written = "what `bisupervised calibrate --out FILE` wrote"
+    faults = [f"[local] supervisor: needs a learned score: name in [thresholds] file {written}"] * learned
     needing = {"supervisor": settings.remote.supervisor == JOINT, "arbitration": settings.remote.arbitration}
-    return [
+    return faults + [
         f"[remote] {key}: needs a joint model: name in [thresholds] file what `bisupervised calibrate --joint "
         "--arbitration --out FILE` wrote"
         for key, needed in needing.items()

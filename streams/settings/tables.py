@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from ...agents.answers import Output, scores_for
 from ...agents.remote.spending.budget import Per
 from ...agents.supervision.arbitration import JOINT
+from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.scores import SCORES
 from ..kafka.connection import Mechanism, SecurityProtocol
 from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
@@ -247,7 +248,10 @@ class LocalSettings(_Table):
         description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
         "a callable without a torch module must be stochastic by itself",
     )
-    supervisor: _Name = Field(default="max_softmax", description="name of the score that judges an answer")
+    supervisor: _Name = Field(
+        default="max_softmax",
+        description="name of the score that judges an answer; 'learned' where [thresholds] file holds a learned one",
+    )
     threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
     version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
     batch_size: Count = Field(default=1_000, description="inputs predicted at once, at most")
@@ -265,14 +269,22 @@ class LocalSettings(_Table):
     @classmethod
     def _supervisor(cls, name: str, info: ValidationInfo) -> str:
         output = info.data.get("output")  # missing where it is faulty itself
-        if output == "scored" or name in SCORES:  # whether the two fit is asked later, by `unfit`
+        if output == "scored" or name in SCORES or name == LEARNED:  # whether the two fit is asked later, by `unfit`
             return name
         raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
 
     @field_validator("threshold", mode="wrap")
     @classmethod
     def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
-        return parsed_threshold(value, parse, free=info.data.get("output") == "scored")
+        # a learned score is a difference of two probabilities
+        free = info.data.get("output") == "scored" or info.data.get("supervisor") == LEARNED
+        return parsed_threshold(value, parse, free=free)
+
+    @property
+    def own_score(self) -> str:
+        """Name of the score that is read off the model's answer where no learned one is."""
+        own = [name for name in scores_for(self.output) if name != "agreement"]
+        return own[0] if self.supervisor == LEARNED and own else self.supervisor
 
 
 class RemoteSettings(_Table):

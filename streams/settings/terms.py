@@ -28,6 +28,7 @@ def terms_of(settings: Settings, thresholds: Thresholds | None) -> Terms:
         arbitration=remote.arbitration,
         local_model=thresholds.local.model if thresholds else "",
         limits=_limits(remote),
+        learned=thresholds.learned if thresholds else None,
     )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from ...agents.answers import Output, unreadable
 from ...agents.supervision.arbitration import JOINT
+from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
 
@@ -25,7 +29,8 @@ def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], Threshold
         made = read_thresholds(Path(named))
     except ConfigurationError as error:
         return _filled(document, _STAND_IN), None, [f"[thresholds] file: {fault}" for fault in error.faults]
-    return _filled(document, _gives(made) | _names(made)), made, _contradictions(document, made)
+    faults = _contradictions(document, made) + _unreadable(document, made)
+    return _filled(document, _gives(made) | _names(made)), made, faults
 
 
 def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
@@ -34,8 +39,12 @@ def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
     if remote.get("supervisor") == JOINT:  # which only a thresholds file can fit; it reads the remote's own score
         del remote["supervisor"]
         remote |= {"supervisor": remote["joint_of"]} if "joint_of" in remote else {}
-    there = isinstance(document.get("remote"), dict)
-    return _filled(document | ({"remote": remote} if there else {}) | {"thresholds": {}}, _STAND_IN)
+    local = dict(_table(document, "local"))
+    if local.get("supervisor") == LEARNED and local.get("output") != "scored":
+        del local["supervisor"]
+    tables = {"local": local, "remote": remote}
+    known = {name: table for name, table in tables.items() if isinstance(document.get(name), dict)}
+    return _filled(document | known | {"thresholds": {}}, _STAND_IN)
 
 
 def _gives(made: Thresholds) -> Values:
@@ -76,6 +85,25 @@ def _contradictions(document: dict[str, Any], made: Thresholds) -> list[str]:
         if name != wanted:
             faults.append(f"[{table}] {key}: must be {wanted!r}, as [thresholds] file was made for (got {name!r})")
     return faults
+
+
+def _unreadable(document: dict[str, Any], made: Thresholds) -> list[str]:
+    """What the settings say of the local model, where the learned score cannot be made of it."""
+    if made.learned is None:
+        return []
+    local = {"output": "logits", "samples": 1, "labels": ()} | _table(document, "local")
+    try:
+        known = msgspec.convert(local, _SaidOfLocal)
+    except msgspec.ValidationError:  # is told as what it is
+        return []
+    faults = unreadable(made.learned, known.output, known.samples, known.labels or None)  # the model may name them
+    return [f"[local] {key}: {text}" for key, text in faults]
+
+
+class _SaidOfLocal(msgspec.Struct):
+    output: Output
+    samples: int
+    labels: tuple[Any, ...]
 
 
 def _table(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -181,6 +181,7 @@ def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *,
         batch_timeout_s=local.predict_timeout_s,
         appetite=Appetite(AppetitePolicy(local.batch_size, local.batch_ms / 1000)),
         thresholds_version=terms.version,
+        learned=terms.learned,
         on_hang=on_hang,
     )
 
@@ -191,7 +192,7 @@ def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:
         local.output,
         local.labels,
         local.version,
-        local.supervisor,
+        local.own_score,
         local.temperature,
         local.samples,
         detailed,

@@ -15,7 +15,7 @@ def of_classes(n: int, seed: int, *, classes: int = 4, hidden: float = 0.0) -> t
     `hidden`: by how much the remote is worse where the local model answers class 0, which no free score can know.
     """
     chance = np.random.default_rng(seed)
-    logits = chance.normal(0.0, 2.0, (n, classes))
+    logits = chance.normal(0.0, 1.2, (n, classes))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     answered = probabilities.argmax(axis=1)
     truth = np.array([chance.choice(classes, p=row) for row in probabilities])

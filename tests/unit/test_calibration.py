@@ -10,6 +10,7 @@ import pytest
 from bisupervised.agents.supervision.calibration import (
     Feasible,
     Infeasible,
+    both_promises,
     clopper_pearson,
     learn_then_test,
     local_threshold,
@@ -248,3 +249,63 @@ def test_a_recording_that_does_not_pair_up_is_refused() -> None:
 
 def side(scores: list[float]) -> Side:
     return Side(np.array(scores), np.ones(len(scores), dtype=bool))
+
+
+# both promises at once
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_promises_take_the_laxest_threshold_that_keeps_both(seed: int) -> None:
+    """Each with half of delta, and the error leaves as much to be accepted as it can."""
+    pilot, sample = drawn(2000, seed), drawn(2000, seed + 100)
+    found = both_promises(pilot, sample, 0.5, 0.21, 0.25, 0.1)
+    alone = learn_then_test(pilot, sample, 0.5, 0.21, 0.05)
+    highest = clopper_pearson(sample, 0.5, 0.25, 0.05)
+    assert isinstance(found, Feasible)
+    assert isinstance(highest, Feasible)
+    assert found == alone
+    assert found.threshold <= highest.threshold
+
+
+def test_where_the_error_fails_that_is_said() -> None:
+    pilot, sample = drawn(500, 6), drawn(500, 7)
+    found = both_promises(pilot, sample, 0.5, 0.001, 0.5, 0.1)
+    assert isinstance(found, Infeasible)
+    assert found.reason.startswith("the error fails: ")
+    assert found.nearest is not None
+    assert isinstance(both_promises(pilot, sample, 0.5, found.nearest, 0.9, 0.1), Feasible)
+
+
+def test_where_only_both_together_fail_the_nearest_of_either_is_told_and_is_met() -> None:
+    pilot, sample = drawn(2000, 0), drawn(2000, 100)
+    assert isinstance(learn_then_test(pilot, sample, 0.5, 0.2, 0.05), Feasible)
+    assert isinstance(clopper_pearson(sample, 0.5, 0.05, 0.05), Feasible)
+    found = both_promises(pilot, sample, 0.5, 0.2, 0.05, 0.1)
+    assert isinstance(found, Infeasible)
+    assert "alone, but not together: with this error the false-positive rate fails" in found.reason
+    assert found.nearest is not None
+    assert isinstance(both_promises(pilot, sample, 0.5, 0.2, found.nearest, 0.1), Feasible)
+    assert isinstance(both_promises(pilot, sample, 0.5, 0.2, found.nearest - 2e-4, 0.1), Infeasible)
+    error = float(found.reason.partition("or an error of ")[2].split()[0])
+    assert isinstance(both_promises(pilot, sample, 0.5, error, 0.05, 0.1), Feasible)
+    assert isinstance(both_promises(pilot, sample, 0.5, error - 2e-4, 0.05, 0.1), Infeasible)
+
+
+def test_a_rate_for_which_the_labels_are_too_few_says_how_many_it_takes() -> None:
+    pilot, sample = drawn(60, 0), drawn(60, 100)
+    found = both_promises(pilot, sample, 0.5, 0.6, 0.02, 0.1)
+    assert isinstance(found, Infeasible)
+    assert "the false-positive rate fails" in found.reason
+    assert "are needed" in found.reason
+
+
+def test_a_rate_that_nothing_can_exceed_is_no_obstacle() -> None:
+    """All that is deferred may be rejected."""
+    pilot, sample = drawn(500, 1), drawn(500, 2)
+    assert both_promises(pilot, sample, 0.5, 0.3, 0.99, 0.1) == learn_then_test(pilot, sample, 0.5, 0.3, 0.05)
+
+
+def test_where_nothing_is_deferred_both_say_so() -> None:
+    found = both_promises(drawn(50, 1), drawn(50, 2), -1.0, 0.3, 0.1, 0.1)
+    assert isinstance(found, Infeasible)
+    assert found.reason.startswith("no local score lies below")

@@ -59,7 +59,7 @@ def test_a_learned_score_is_fitted_on_labels_that_make_no_threshold() -> None:
     made = fit()
     assert made.chosen.learned.kept
     assert made.chosen.learned.model is not None
-    assert made.chosen.learned.model.fitted_on == len(made.chosen.rows["fit"]) == 1000
+    assert made.chosen.learned.model.fitted_on == len(made.chosen.rows["fit"]) == 1200
     assert sorted(np.concatenate(list(made.chosen.rows.values()))) == list(range(4000))
 
 

@@ -54,7 +54,7 @@ def test_the_local_model_is_read_as_the_settings_say(
     given = configuration_of(settings(tmp_path, output, supervisor, more))
     local = making.make_local(given.settings, given.terms, on_hang=lambda: None)
     assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
-    assert local._supervisor.name == supervisor
+    assert local._judge.supervisor.name == supervisor
     local.close()
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 from bisupervised.agents.supervision.procedure import Second
+from support.recorded import of_classes
 from support.samples import drawn
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "trust.py"
@@ -55,3 +56,22 @@ def test_the_table_goes_between_its_marks(trust: ModuleType, tmp_path: Path) -> 
     page.write_text("no place")
     with pytest.raises(SystemExit, match="no place"):
         trust.fill(page, "| new |")
+
+
+def test_two_promises_are_broken_where_either_is(trust: ModuleType) -> None:
+    population = drawn(20_000, 1)
+    both = Second("ltt", 0.2, 0.1, 0.1)
+    assert trust.outcome(drawn(4000, 2), drawn(4000, 3), population, Second("ltt", 0.2, 0.1)) == "kept"
+    made = trust.trial("drawn", population, both, 4000, 100, 0)
+    assert (made.targets, made.also) == ("0.2 and 0.1", 0.1)
+    assert made.kept, made
+    assert made.infeasible < 0.9, "nothing is shown by thresholds that are not there"
+
+
+def test_a_learned_score_keeps_the_promise_though_nobody_asks_whether_it_is_any_good(trust: ModuleType) -> None:
+    recording, evidence = of_classes(5000, 0)
+    case = trust.Recorded("drawn", recording, evidence, "max_softmax")
+    [made] = trust.learned_trials(case, [Second("clopper-pearson", 0.05, 0.1)], 900, 60, 0)
+    assert made.how == "clopper-pearson, learned score"
+    assert made.kept, made
+    assert made.infeasible == 0.0

@@ -16,7 +16,7 @@ from ..procedure import FITTED_SHARES, LEARNED_SHARES, PLAIN_SHARES, Rows, split
 from ..recording import Recording, Side
 from .choice import ScoreChoice, choose_score
 from .evidence import Evidence, candidates
-from .gate import LearnedChoice, judge_learned
+from .gate import FEWEST, LearnedChoice, judge_learned, too_few
 from .heads import apply_deferral
 
 Floats = NDArray[np.float64]
@@ -50,25 +50,30 @@ def choose(
     keeps a part on which other models are fitted. Raises `ValueError` where there are too few inputs to split.
     """
     scores = candidates(evidence, default, recording.local.scores)
-    readable = evidence.probabilities is not None or bool(evidence.token_scores)
-    learn, why = learn and readable, "" if learn else "no learned score was asked for"
-    rows = split_rows(len(recording), FITTED_SHARES if fitted else LEARNED_SHARES if learn else PLAIN_SHARES, seed)
-    known = rows["fit" if learn else "choose"]
+    shares = FITTED_SHARES if fitted else LEARNED_SHARES
+    why = "no learned score was asked for" if not learn else _unlearnable(evidence, int(len(recording) * shares["fit"]))
+    rows = split_rows(len(recording), shares if fitted or not why else PLAIN_SHARES, seed)
+    known = np.concatenate([rows[name] for name in ("fit", "choose") if name in rows])
     score = choose_score(recording[known], {name: of[known] for name, of in scores.items()}, default, seed)
-    learned = LearnedChoice(False, why or "no learned score: the recording holds nothing that it could read")
-    if learn:
-        learned = judge_learned(recording[known], evidence[known], scores[score.name][known], score.name, seed)
+    learned = LearnedChoice(kept=False, reason=why)
+    if not why:
+        taught = rows["fit"]
+        learned = judge_learned(recording[taught], evidence[taught], scores[score.name][taught], score.name, seed)
     if learned.model is not None:
         judging = apply_deferral(learned.model, evidence)
-        judging[known] = learned.scores
+        judging[rows["fit"]] = learned.scores  # by models that have not seen them
     else:
         judging = scores[score.name]
-    if learn and not learned.kept and not fitted:
-        rows = {
-            "choose": np.concatenate((rows.pop("fit"), rows["choose"])),
-            **{k: rows[k] for k in ("certify", "report")},
-        }
+    if not (why or learned.kept or fitted):
+        rows = {"choose": known, "certify": rows["certify"], "report": rows["report"]}
     return Chosen(score, learned, _judged_by(recording, judging), rows)
+
+
+def _unlearnable(evidence: Evidence, taught: int) -> str:
+    """Why there is no use in trying to learn; empty where there is."""
+    if evidence.probabilities is None and not evidence.token_scores:
+        return "no learned score: the recording holds nothing that it could read"
+    return "" if taught >= FEWEST else too_few(taught)
 
 
 def _judged_by(recording: Recording, scores: Floats) -> Recording:

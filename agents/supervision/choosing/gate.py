@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 #: the quantile of the bootstrapped gain that must be above 0
 QUANTILE = 0.05
+#: labels to learn from, at least: from fewer, one that passes by chance may lose several hundredths of the area
+FEWEST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,15 @@ class LearnedChoice:
         return {"kept": self.kept, "gain": self.gain, "gain_lower": self.gain_lower, "reason": self.reason}
 
 
+def too_few(labels: int) -> str:
+    """Why nothing is learned from so many labels."""
+    return f"no learned score: there are {labels:,} labels to learn from, and it takes {FEWEST:,}"
+
+
 def judge_learned(recording: Recording, evidence: Evidence, best: Floats, name: str, seed: int) -> LearnedChoice:
     """Fit the learned score on these inputs, and keep it where it beats the best free score (n,) of this name."""
+    if len(recording) < FEWEST:
+        return LearnedChoice(kept=False, reason=too_few(len(recording)))
     try:
         scores = out_of_fold(recording, evidence, seed)
     except ValueError as error:

@@ -129,17 +129,17 @@ def length_feature(lengths: Floats | None, n: int) -> Floats:
     return np.full(n, np.nan) if lengths is None else np.log1p(np.asarray(lengths, dtype=np.float64))
 
 
-def length_of(value: Any) -> float | None:  # noqa: ANN401  # whatever an input is
-    """The length of an input: characters of a text, elements of an array, all of them where it has dimensions.
+#: what counts as one element each
+_ELEMENTS: Final = frozenset({int, float, bool, type(None)})
 
-    None where an input has no length: a number, an object, or nothing.
-    """
+
+def length_of(value: Any) -> int:  # noqa: ANN401  # any JSON value
+    """Characters of a text, elements of an array, and the sum of both in what is made of them."""
     if isinstance(value, str):
-        return float(len(value))
-    if isinstance(value, np.ndarray):
-        return float(value.size)
-    return float(_elements(value)) if isinstance(value, list | tuple) else None
-
-
-def _elements(value: Sequence[Any]) -> int:
-    return sum(_elements(item) if isinstance(item, list | tuple) else 1 for item in value)
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(length_of, value.values()))
+    if not isinstance(value, list | tuple):
+        return 1
+    # a row of pixels is not looked at one by one
+    return len(value) if _ELEMENTS.issuperset(map(type, value)) else sum(map(length_of, value))
