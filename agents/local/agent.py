@@ -150,9 +150,7 @@ class Local:
         topic_id = self._topic_ids.get(record.partition, "")
         return Facts(source_of(record), requested_ms=request_ms(record), topic_id=topic_id)
 
-    async def answers(
-        self, inputs: list[Any], learned: DeferralModel | None = None
-    ) -> Sequence[Answer | Exception]:
+    async def answers(self, inputs: list[Any], learned: DeferralModel | None = None) -> Sequence[Answer | Exception]:
         """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
         try:
             return await self._predict(inputs, learned)

@@ -23,7 +23,6 @@ from ..report.writing import write_report
 from ..settings.file import Configuration, load_configuration
 from ..settings.tables import Settings
 from .labelled import Labelled
-from .precision import more_for_half
 from .run import PAIRS
 
 
@@ -44,7 +43,6 @@ class Fitted:
 
     fit: Fit
     wanted: Wanted
-    more_labels: int | None  #: that would tell the error twice as well
     notes: tuple[str, ...]  #: about the configuration
 
     @property
@@ -57,7 +55,6 @@ class Fitted:
         written = self.fit.thresholds is not None
         return {
             **self.fit.as_json(),
-            "labels_to_halve": self.more_labels,
             "out": str(self.wanted.out) if written else None,
             "report": str(self.wanted.report),
             "toml": self.toml if written else None,
@@ -72,8 +69,6 @@ class Fitted:
         """The lines for people, the ones to paste at the end."""
         fit, wanted = self.fit, self.wanted
         lines = [*notes(fit.made, fit.options), *fit.notes()]
-        if self.more_labels is not None:
-            lines.append(f"{self.more_labels:,} labels more would halve the interval of the error")
         lines.append(f"report: {wanted.report}")
         if fit.thresholds is None:
             return [*lines, *self._needless(), f"nothing is written to {wanted.out}"]
@@ -106,9 +101,9 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
             with writing(wanted.out):
                 write_thresholds(wanted.out, fit.thresholds)
         status.update("  writing the report")
-        more = _more_labels(fit)
+        more = fit.labels_to_halve
         write_report(fit, _background(settings, path, labelled, wanted, more), wanted.report)
-    return Fitted(fit, wanted, more, left_out(settings, fit.thresholds))
+    return Fitted(fit, wanted, left_out(settings, fit.thresholds))
 
 
 def recorded(path: Path) -> Recorded:
@@ -158,18 +153,6 @@ def _inputs_of(labelled: Labelled) -> Inputs:
         return {each.row.id: each.input for each in labelled.records() if each.row.id in ids}
 
     return inputs
-
-
-def _more_labels(fit: Fit) -> int | None:
-    """How many labels more would halve the interval of the error, which is measured on a part of them."""
-    part = fit.made.evaluations().get("report")
-    if part is None:
-        return None
-    rates = part.rates()
-    trusted = round(part.n * (rates["acceptance"] or 0.0))
-    if not trusted or rates["error"] is None:
-        return None
-    return round(more_for_half(round(trusted * rates["error"]), trusted) * len(fit.recorded.recording) / trusted)
 
 
 def left_out(settings: Settings, made: Thresholds | None) -> tuple[str, ...]:

@@ -214,12 +214,3 @@ def _without(request: Request, truth: str) -> bytes:
 
 def _digest(identity: str, value: bytes) -> bytes:
     return blake2b(identity.encode() + b"\0" + value, digest_size=12).digest()
-
-
-def length_of(given: Any) -> int:  # noqa: ANN401  # any JSON value
-    """Characters of a text, elements of an array, and the sum of both in what is made of them."""
-    if isinstance(given, str):
-        return len(given)
-    if isinstance(given, dict):
-        return sum(map(length_of, given.values()))
-    return sum(map(length_of, given)) if isinstance(given, list) else 1

@@ -8,8 +8,9 @@ from typing import Any, Self
 import orjson
 
 from ...agents.answers import Answer, Details
+from ...agents.supervision.learned.deferral import length_of
 from ...schemas.records import Facts, Outgoing
-from .labelled import LabelledRecord, length_of
+from .labelled import LabelledRecord
 
 #: longest account of a failure that a row carries, characters
 _DETAIL_CHARS = 300

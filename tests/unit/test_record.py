@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 from bisupervised.agents.remote.spending.purse import Means
+from bisupervised.agents.supervision.learned.deferral import length_of
 from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds
 from bisupervised.schemas.budget import NANO, Amount
 from bisupervised.schemas.codec import RequestFormat
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.record.fit import left_out
-from bisupervised.streams.record.labelled import LabelledError, Reading, length_of, look
+from bisupervised.streams.record.labelled import LabelledError, Reading, look
 from bisupervised.streams.record.pairs import About, Pairs, PairsError, Tally
 from bisupervised.streams.record.paying import Bound, allowed, funds
 from bisupervised.streams.record.precision import half_width, more_for_half

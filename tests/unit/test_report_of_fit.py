@@ -39,7 +39,7 @@ def told(fit: Fit) -> Material:
 
 @pytest.mark.parametrize("hidden", [0.0, 0.8])
 def test_the_figures_are_those_of_the_commands_json(hidden: float) -> None:
-    fit = fitted(hidden=hidden)
+    fit = fitted(4000, hidden=hidden)
     told, document = material_of(fit, BACKGROUND), fit.as_json()
     supervisors = Supervisor("", told.chosen.local), Supervisor("", told.chosen.remote)
     measured = evaluate(told.unseen, *supervisors).rates()
