@@ -681,6 +681,8 @@ def test_what_is_no_label_is_refused_and_shown(content: str) -> None:
         (("A", "B"), "1. A", "A"),
         (("A", "B"), "B. A", None),
         (("answer", "question"), "Answer: question", None),
+        (("\u200b", "yes"), "Yes.", "yes"),
+        (("\u200b", "yes"), "\u200b.", None),
     ],
 )
 def test_labels_that_are_close_to_each_other(labels: tuple[str, ...], content: str, label: str | None) -> None:

@@ -139,7 +139,7 @@ def _found(text: str, labels: Sequence[str]) -> list[Named]:
     return [
         Named(label, text[begin:end], text[end:])
         for label in labels
-        if label.strip()
+        if _pattern(label).pattern  # an invisible one is none
         for match in islice(_pattern(label).finditer(whole), _PLACES)
         if (span := _span(match, whole, places)) is not None
         for begin, end in [span]
