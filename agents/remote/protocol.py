@@ -12,7 +12,7 @@ import orjson
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RecordError, RemoteError
 from ..answers import Answer
 from .protocols.event_streams import events_before_a_break, is_stream
-from .protocols.lenient_json import decoded
+from .protocols.lenient_json import document_in
 from .retry import (
     REFUSAL_CODES,
     BrokenOff,
@@ -165,7 +165,7 @@ def complaint_in(body: bytes) -> Complaint:
     `{"message"}`, `{"detail"}`, or a list of these; of anything else, and of what is too large to be one, the start.
     """
     try:
-        found = complaint_of(decoded(orjson.loads, body if len(body) <= _ACCOUNT_BYTES else b""))
+        found = complaint_of(_loaded(body))
     except orjson.JSONDecodeError:
         found = Complaint()
     if found.text:
@@ -261,9 +261,14 @@ def _is_code(value: Any) -> bool:  # noqa: ANN401  # any JSON value
 
 def _document(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
     try:
-        return decoded(orjson.loads, body if len(body) <= _ACCOUNT_BYTES else b"")
+        return _loaded(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _loaded(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """The document of a body, also as Python writes a mapping: some servers put theirs into text."""
+    return document_in(body.decode("utf-8", "replace") if len(body) <= _ACCOUNT_BYTES else "")
 
 
 def _first(value: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -315,6 +315,19 @@ def test_a_limit_is_one_whatever_the_status(status: int, told: Any) -> None:
         OpenAIChat("m").raise_for(Response(status, {}, orjson.dumps(told)))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{'error': {'message': 'told', 'code': 'insufficient_quota', 'param': None}}",
+        b'{"error": {"message": "told", "code": "insufficient_quota", "retry": NaN}}',
+        b'[{"error": {"message": "told \\ud83d", "code": "insufficient_quota"}}]',
+    ],
+)
+def test_a_failure_that_is_no_json_to_the_letter_has_its_code(body: bytes) -> None:
+    with pytest.raises(Terminal, match="told"):
+        OpenAIChat("m").raise_for(Response(429, {}, body))
+
+
 def test_what_is_terminal_is_never_tried_again() -> None:
     assert not may_pass(Terminal("over"))
 

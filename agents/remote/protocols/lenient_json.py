@@ -57,6 +57,8 @@ def document_in(text: str) -> Any:  # noqa: ANN401  # whatever stands in it
     try:
         return decoded(orjson.loads, text.encode("utf-8", "replace"))
     except orjson.JSONDecodeError as error:
+        if not text.lstrip().startswith(("{", "[")):
+            raise
         try:
             found = ast.literal_eval(_WRAPPED_NUMBER.sub(r"\1", text.strip()) if len(text) <= _LONGEST else "")
             return orjson.loads(orjson.dumps(found, option=orjson.OPT_NON_STR_KEYS))  # no bytes, no sets
