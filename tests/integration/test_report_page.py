@@ -247,8 +247,9 @@ def test_the_bill_follows_what_is_typed(shown: Shown) -> None:
     for typed in ("250,000", "250 000"):
         write(shown, "requests", typed)
         assert shown.value("cost") == pytest.approx(250_000 * 0.002 * share)
-    write(shown, "price", "0.5")
-    assert shown.value("cost") == pytest.approx(250_000 * 0.5 * share)
+    for typed in ("0.5", "0,5"):
+        write(shown, "price", typed)
+        assert shown.value("cost") == pytest.approx(250_000 * 0.5 * share)
     for wrong in ("many", "-3", ""):
         write(shown, "price", wrong)
         assert shown.browser.find_element("id", "price").get_attribute("aria-invalid") == "true"

@@ -214,7 +214,7 @@
   function drawSecond() {
     const plot = second, { i, j } = state, idle = !G.deferred[i];
     plot.size(0, worst, rooted);
-    const made = [plot.frame(0, worst, window.innerWidth < 700 ? [0, 0.05, 0.25, 0.5, 1] : [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1], "share of the remote's answers that are rejected")];
+    const made = [plot.frame(0, worst, window.innerWidth < 700 ? [0, 0.05, 0.25, 0.5, 1] : [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1], "share of the remote answers rejected")];
     const xs = turnedDown(i).map(plot.x), { left, right } = plot.edge;
     const inner = shape("g", { "clip-path": plot.clipped });
     for (const one of D.promises) {
@@ -295,11 +295,11 @@
 
   // what is typed and pressed
 
-  function typed(id, key, format) {
+  function typed(id, key, format, comma) {
     const field = $(id);
     field.value = format(state[key]);
     field.addEventListener("input", () => {
-      const value = Number(field.value.replace(/[\s,’']/g, ""));
+      const value = Number(field.value.replace(/[\s’']/g, "").replaceAll(",", comma));
       const fits = field.value.trim() !== "" && Number.isFinite(value) && value >= 0;
       field.setAttribute("aria-invalid", !fits);
       if (!fits) return;
@@ -312,8 +312,8 @@
     });
   }
 
-  typed("requests", "requests", count);
-  typed("price", "price", (value) => String(value));
+  typed("requests", "requests", count, "");
+  typed("price", "price", (value) => String(value), "."); // a comma in a price is a decimal one
   $("reset").addEventListener("click", () => go(...D.start));
   for (const button of document.querySelectorAll("#rungs button")) button.addEventListener("click", () => go(...D.rungs[button.value]));
 
