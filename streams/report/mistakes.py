@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..web.pictures import picture_of
 from .markup import as_text, shortened
 from .material import Answers
 
 #: rows of the table, examples of a row, and characters of an input and of an answer that are shown
 _CLASSES, _EXAMPLES, _INPUT_CHARS, _ANSWER_CHARS = 12, 4, 600, 120
+#: bytes of a picture that is shown: all that may be shown must leave the page below a megabyte
+_PICTURE_BYTES = 8192
 #: truths are free text, and no classes, where there are more of them than this and than a quarter of the inputs
 _FREE_TEXT = 50
 
@@ -34,7 +38,8 @@ class Example:
     """An input that both models have wrong."""
 
     id: str
-    input: str  #: shortened
+    input: str  #: shortened; of a picture, what it is
+    picture: str  #: as a data URL; empty where it is none, or too large
     truth: str | None
     local: Said
     remote: Said
@@ -111,13 +116,25 @@ def _row(answers: Answers, group: _Group, shown: list[int], inputs: Mapping[str,
 
 
 def _example(answers: Answers, row: int, given: object) -> Example:
+    said, picture = _shown(given)
     return Example(
         id=answers.ids[row],
-        input=shortened(as_text(given), _INPUT_CHARS),
+        input=said,
+        picture=picture,
         truth=shortened(answers.truths[row], _ANSWER_CHARS) if answers.truths else None,
         local=_said(answers.local_said, answers.local_scores, row),
         remote=_said(answers.remote_said, answers.remote_scores, row),
     )
+
+
+def _shown(given: object) -> tuple[str, str]:
+    """An input as text, and as a data URL where it is a small picture."""
+    picture = picture_of(given)
+    if picture is None:
+        return shortened(as_text(given), _INPUT_CHARS), ""
+    if len(picture.body) > _PICTURE_BYTES:
+        return f"A picture of {len(picture.body):,} bytes, too large for this page", ""
+    return "The input, as a picture", f"data:{picture.media_type};base64,{base64.b64encode(picture.body).decode()}"
 
 
 def _said(said: tuple[str, ...] | None, scores: NDArray[np.float64], row: int) -> Said:

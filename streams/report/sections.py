@@ -94,7 +94,7 @@ def _labels(material: Material) -> str:
     )
     more = ""
     if material.more_labels is not None:
-        more = f'<p class="hint">About <b>{material.more_labels:,} more</b> would tell these rates twice as well.</p>'
+        more = f'<p class="hint">About <b>{material.more_labels:,} more</b> would halve the interval of the error.</p>'
     total = sum(material.labels.values())
     return (
         f'<section class="card" aria-labelledby="labels-title"><h2 id="labels-title">{total:,} labels '
@@ -197,6 +197,8 @@ def _example(one: Example) -> str:
         said.append(f"<span>right <b>{foreign(one.truth)}</b></span>")
     said += [f"<span>{side} {_said(what)}</span>" for side, what in (("local", one.local), ("remote", one.remote))]
     quote = f'<blockquote dir="auto">{text(one.input)}</blockquote>'
+    if one.picture:
+        quote = f'<img src="{text(one.picture)}" alt="{text(one.input)}">'
     return f'<div class="example">{quote}<p>{"".join(said)}</p></div>'
 
 

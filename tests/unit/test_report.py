@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from bisupervised.agents.supervision.evaluation import evaluate
 from bisupervised.agents.supervision.supervisor import Supervisor
@@ -137,10 +138,19 @@ def test_a_score_that_is_no_probability_is_called_that() -> None:
 def test_what_is_unknown_is_left_out() -> None:
     told = material()
     page = report(replace(told, rungs=(), more_labels=None, answers=replace(told.answers, inputs=None, truths=None)))
-    for title in ("The ladder", "<blockquote", "twice as well"):
+    for title in ("The ladder", "<blockquote", "halve the interval"):
         assert title in report(told)
         assert title not in page
     assert "all inputs" in page
+
+
+@pytest.mark.parametrize(("side", "shown"), [(8, True), (200, False)])
+def test_a_small_picture_among_the_examples_is_shown(side: int, shown: bool) -> None:
+    pixels = np.random.default_rng(0).random((side, side)).tolist()
+    told = material()
+    page = report(replace(told, answers=replace(told.answers, inputs=lambda ids: dict.fromkeys(ids, pixels))))
+    assert ('<img src="data:image/png;base64,' in page) == shown
+    assert ("bytes, too large for this page" in page) != shown
 
 
 def test_a_hundred_thousand_rows_stay_below_a_megabyte() -> None:
