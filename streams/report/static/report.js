@@ -61,6 +61,9 @@
   /** A line through points, which leaves out those without a value. */
   const path = (points, className) => shape("polyline", { class: className, points: points.filter(([, y]) => y !== null).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ") });
 
+  /** Dots where thresholds can stand, if they are so few that a line between them would promise more. */
+  const places = (points) => (new Set(points.map(([x]) => x)).size > 30 ? [] : points.filter(([, y]) => y !== null).map(([x, y]) => dot(x, y, 3.2, "place")));
+
   /** Round steps between two values, about so many. */
   function steps(low, high, most) {
     const raw = (high - low) / most, unit = 10 ** Math.floor(Math.log10(raw));
@@ -179,13 +182,14 @@
     const made = [plot.frame(...range, [0, 0.2, 0.4, 0.6, 0.8, 1], "share of calls to the remote")];
     const xs = G.deferred.map((value) => plot.x(value / N)), { left, right } = plot.edge;
     const inner = shape("g", { "clip-path": plot.clipped });
-    const edge = (values, order) => order.map((k) => `${xs[k].toFixed(1)},${plot.y(values[k]).toFixed(1)}`);
-    const places = xs.map((_, k) => k);
-    inner.append(shape("polygon", { class: "band", points: [...edge(G.high, places), ...edge(G.low, places.toReversed())].join(" ") }));
+    const edge = (values, along) => along.map((k) => `${xs[k].toFixed(1)},${plot.y(values[k]).toFixed(1)}`);
+    const order = xs.map((_, k) => k);
+    inner.append(shape("polygon", { class: "band", points: [...edge(G.high, order), ...edge(G.low, order.toReversed())].join(" ") }));
     for (const level of [alone.local, alone.remote]) inner.append(line(left, plot.y(level), right, plot.y(level), "level"));
     if (bound) inner.append(line(left, plot.y(1 - bound.at_most), right, plot.y(1 - bound.at_most), "bound"));
     inner.append(path([[left, plot.y(alone.local)], [right, plot.y(alone.remote)]], "chance"));
-    inner.append(path(xs.map((x, k) => [x, plot.y(at(k, j).every)]), "every"), path(xs.map((x, k) => [x, plot.y(at(k, j).accuracy)]), "trusted"));
+    const trusted = xs.map((x, k) => [x, plot.y(at(k, j).accuracy)]);
+    inner.append(path(xs.map((x, k) => [x, plot.y(at(k, j).every)]), "every"), path(trusted, "trusted"), ...places(trusted));
     if ($("rungs")?.open) for (const [k, l] of D.rungs) inner.append(dot(xs[k], plot.y(at(k, l).accuracy) ?? -99, 3.2, "rung"));
     made.push(inner);
     made.push(words(right, plot.y(alone.local) - 6, `local model alone ${share(alone.local)}`, "end", "note"));
@@ -221,7 +225,8 @@
       inner.append(line(left, plot.y(one.at_most), right, plot.y(one.at_most), "bound"));
       made.push(words(right, plot.y(one.at_most) - 6, `${one.promised ? "promised" : "wanted"}: at most ${tick(one.at_most)} ${one.kind === "error" ? "wrong" : "rejected"}`, "end", "note bound-note"));
     }
-    if (!idle) inner.append(path(xs.map((x, k) => [x, plot.y(at(i, k).falsePositives)]), "lost"), path(xs.map((x, k) => [x, plot.y(at(i, k).error)]), "wrong"));
+    const wrong = xs.map((x, k) => [x, plot.y(at(i, k).error)]);
+    if (!idle) inner.append(path(xs.map((x, k) => [x, plot.y(at(i, k).falsePositives)]), "lost"), path(wrong, "wrong"), ...places(wrong));
     made.unshift(inner);
     plot.layer.replaceChildren(...made);
     plot.none.textContent = idle ? "Nothing goes to the remote here, so there is nothing to reject." : "";
