@@ -10,13 +10,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import random as uniform
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from ...schemas.budget import NANO, Amount
+from ...schemas.budget import Amount
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RateLimited, RecordError, Rejected, RemoteFailure
 from ..heap import without_collecting
 from ..tracing import UNTRACED, CallSpan, CallTrace
 from .asking import Bill, RemoteAnswer, idempotency_key
+from .calling.inquiry import Asked, Inquiry, alone
+from .calling.lines import log_implausible, log_retry, worth_telling
 from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate
@@ -62,49 +64,6 @@ class ClientPolicy:
     most_answer_tokens: int = 0  #: that the answers to one input can have, where the protocol does not know
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)  #: sent along; may hold a secret
     pipeline: str = ""  #: name of the pipeline that asks: another one's calls are others
-
-
-class _Asked(NamedTuple):
-    """What is asked, in whichever form: as `ask` was given it, with times on the client's clock."""
-
-    inputs: Sequence[Any]
-    records: frozenset[str]
-    key: str
-    deadline: float
-    latest: float
-    bill: Bill
-    trace: CallTrace
-
-
-@dataclass(frozen=True, slots=True)
-class _Inquiry:
-    """What is asked, until when, and who pays: the same for every try."""
-
-    form: RemoteProtocol  #: which made the call, and reads the answer
-    call: Call
-    records: frozenset[str]  #: that it is about
-    key: str  #: the idempotency key
-    inputs: int  #: how many it asks about
-    tokens: int  #: that it will take, as the protocol guesses
-    most: int  #: nano-units of money that a try can cost
-    deadline: float  #: on the client's clock: when the last of the inputs has no use for an answer any more
-    latest: float  #: on the client's clock: when the last try must have begun
-    bill: Bill
-    trace: CallTrace
-
-    @property
-    def begin_by(self) -> float:
-        """On the client's clock: when the next try must have begun."""
-        return min(self.latest, self.bill.ends)
-
-    @property
-    def ends(self) -> float:
-        """On the client's clock: when a try that has begun must be over."""
-        return min(self.deadline, self.bill.ends)
-
-    def is_billed(self, money: int) -> None:
-        """A try has cost so many nano-units: each input bears its share."""
-        self.bill.cost += money / NANO / self.inputs
 
 
 class _Anew(BiSupervisedError):
@@ -170,7 +129,7 @@ class RemoteClient:
         deadline = started + (math.inf if within_s is None else within_s)
         latest = min(deadline, started + (math.inf if begin_within_s is None else begin_within_s))
         about = frozenset(records) or frozenset((inputs_key,))
-        asked = _Asked(inputs, about, inputs_key, deadline, latest, bill, trace)
+        asked = Asked(inputs, about, inputs_key, deadline, latest, bill, trace)
         form = self._negotiation.form
         while True:
             try:
@@ -186,11 +145,11 @@ class RemoteClient:
             for answer in reply.answers
         ]
 
-    async def _ask_as(self, form: RemoteProtocol, asked: _Asked) -> Reply:
+    async def _ask_as(self, form: RemoteProtocol, asked: Asked) -> Reply:
         """In this form of the protocol. Raises `OptionRefused` where another may fare better."""
         call, inputs = form.build(asked.inputs), len(asked.inputs)
         most = self._most(call, inputs)
-        inquiry = _Inquiry(
+        inquiry = Inquiry(
             form,
             call,
             asked.records,
@@ -233,7 +192,7 @@ class RemoteClient:
         self.gate.close()
         await self._transport.close()
 
-    async def _tries(self, inquiry: _Inquiry) -> Reply:
+    async def _tries(self, inquiry: Inquiry) -> Reply:
         failures = refusals = 0
         trial = Trial()
         answered = self.gate.breaker.successes
@@ -253,7 +212,7 @@ class RemoteClient:
                 if not counts:
                     inquiry.bill.ends = math.inf
                 wait_s = self._wait_s(error, trial.tries if counts else -1, failures, inquiry.begin_by)
-                _log_retry(error, failures, wait_s, inquiry.key)
+                log_retry(error, failures, wait_s, inquiry.key)
                 self.meter.retried(error.reason)
             else:
                 if reply is not None:
@@ -277,7 +236,7 @@ class RemoteClient:
             raise CircuitOpen(str(error)) from error
         return True
 
-    async def _try(self, inquiry: _Inquiry, tried: int, trial: Trial) -> Reply | None:
+    async def _try(self, inquiry: Inquiry, tried: int, trial: Trial) -> Reply | None:
         """One call. None: it was refused, and is to be made again."""
         permit = await self._enter_for_itself(inquiry, tried)
         try:
@@ -297,11 +256,11 @@ class RemoteClient:
             return None
         if trial.refusals and permit.opened == trial.opened:
             self._retrials.acquitted()
-        self._known.answered(_alone(inquiry), len(inquiry.call.body))
+        self._known.answered(alone(inquiry), len(inquiry.call.body))
         self.gate.knows = True
         return reply
 
-    async def _enter_for_itself(self, inquiry: _Inquiry, tried: int) -> Permit:
+    async def _enter_for_itself(self, inquiry: Inquiry, tried: int) -> Permit:
         """Wait for the turn of this call. Where it would be the probe, and may be to blame itself, it first asks what
         is known to be answered when the remote is well.
         """
@@ -315,7 +274,7 @@ class RemoteClient:
                 return permit
             await self._probe(permit, known)
 
-    async def _probe(self, permit: Permit, known: _Inquiry) -> None:
+    async def _probe(self, permit: Permit, known: Inquiry) -> None:
         """Ask it, whatever comes of it: the gate hears."""
         self._probes += 1
         permit.asks_known = True
@@ -329,7 +288,7 @@ class RemoteClient:
                 self.gate.knows = False
 
     async def _await_verdict(
-        self, permit: Permit, inquiry: _Inquiry, refusal: RecordError, times: int, trial: Trial
+        self, permit: Permit, inquiry: Inquiry, refusal: RecordError, times: int, trial: Trial
     ) -> None:
         """Return where it is to be asked again. Raises what the refusal comes to where it is the input's own.
 
@@ -364,7 +323,7 @@ class RemoteClient:
             else:
                 await self._probe(probe, known)
 
-    async def _try_again_or_raise(self, inquiry: _Inquiry, refusal: RecordError, trial: Trial) -> None:
+    async def _try_again_or_raise(self, inquiry: Inquiry, refusal: RecordError, trial: Trial) -> None:
         """Others are answered. Return, after a while, where the input is to be asked once more all the same.
 
         It waits even where it is not: what becomes of others that were refused may speak for it.
@@ -375,12 +334,12 @@ class RemoteClient:
                 await self._sleep(wait_s)
             if trial.refusals < self._retrials.tries and trial.tries < self._policy.retry.tries:
                 self.meter.retried(refusal.reason)
-                _log_retry(refusal, trial.refusals - 1, wait_s, inquiry.key)
+                log_retry(refusal, trial.refusals - 1, wait_s, inquiry.key)
                 return
         self._retrials.convicted()
         raise own_of(refusal) from refusal
 
-    async def _enter(self, inquiry: _Inquiry) -> Permit:
+    async def _enter(self, inquiry: Inquiry) -> Permit:
         """Wait for the turn of a call, no longer than it has time. The time of its tries stands still while the remote
         is down.
         """
@@ -394,7 +353,7 @@ class RemoteClient:
                 if not down or inquiry.latest <= self._clock():
                     raise
 
-    async def _within(self, inquiry: _Inquiry, waiting: Coroutine[Any, Any, T], why: str) -> T:
+    async def _within(self, inquiry: Inquiry, waiting: Coroutine[Any, Any, T], why: str) -> T:
         """What is waited for, no longer than this call has time to begin."""
         left_s = inquiry.begin_by - self._clock()
         if left_s <= 0:
@@ -406,7 +365,7 @@ class RemoteClient:
         except TimeoutError as error:
             raise OutOfTime(f"the time was over before it was this call's turn{why and ': ' + why}") from error
 
-    async def _call(self, permit: Permit, span: CallSpan, inquiry: _Inquiry, timeout_s: float) -> Reply:
+    async def _call(self, permit: Permit, span: CallSpan, inquiry: Inquiry, timeout_s: float) -> Reply:
         headers = {**self._policy.headers, **inquiry.call.headers, "idempotency-key": inquiry.key, **span.headers}
         url = self._policy.url.rstrip("/") + inquiry.call.path
         permit.asked = shown_address(url)
@@ -429,7 +388,7 @@ class RemoteClient:
             yield
             await asyncio.sleep(0)
 
-    def _read(self, response: Response, permit: Permit, inquiry: _Inquiry) -> Reply:
+    def _read(self, response: Response, permit: Permit, inquiry: Inquiry) -> Reply:
         self._raise_for(response, inquiry.form)
         paid = inquiry.most  # of an answer that cannot be read, nobody knows what it has cost
         try:
@@ -444,15 +403,15 @@ class RemoteClient:
             inquiry.is_billed(paid)
         return reply
 
-    def _bounded_usage(self, reply: Reply, inquiry: _Inquiry, response: Response) -> Reply:
+    def _bounded_usage(self, reply: Reply, inquiry: Inquiry, response: Response) -> Reply:
         """The reply with token counts that this call can have had."""
         # where nobody says how long an answer can be, no more tokens were written than bytes have come
         written = self._most_answer_tokens(inquiry.inputs) or (0 if self._bounded else len(response.body))
         usage, doubts = believed(reply.usage, Bounds(len(inquiry.call.body), written))
         if doubts:
             self.meter.doubted()
-            if _worth_telling(self.meter.implausible):
-                _log_implausible(doubts, self.meter.implausible, inquiry.key)
+            if worth_telling(self.meter.implausible):
+                log_implausible(doubts, self.meter.implausible, inquiry.key)
         return reply._replace(usage=usage)
 
     def _raise_for(self, response: Response, form: RemoteProtocol) -> None:
@@ -482,37 +441,10 @@ class RemoteClient:
             raise OutOfTime(f"no time for another try: {error}", wait_s=wait_s) from error
         return wait_s
 
-    def _question(self, given: Any) -> _Inquiry:  # noqa: ANN401  # any JSON value
+    def _question(self, given: Any) -> Inquiry:  # noqa: ANN401  # any JSON value
         """A question of nobody's, that a probe asks."""
         call = self.protocol.build([given])
         most = self._most(call, 1)
         tokens = self.protocol.estimate([given])
         forever = math.inf
-        return _Inquiry(self.protocol, call, frozenset(), "probe", 1, tokens, most, forever, forever, Bill(), UNTRACED)
-
-
-def _alone(inquiry: _Inquiry) -> _Inquiry:
-    """The same question, of nobody's."""
-    return replace(inquiry, records=frozenset(), deadline=math.inf, latest=math.inf, bill=Bill(), trace=UNTRACED)
-
-
-def _worth_telling(count: int) -> bool:
-    """The first time, the tenth, the hundredth: a remote that miscounts does so in every answer."""
-    return str(count).rstrip("0") == "1"
-
-
-def _log_implausible(doubts: Sequence[str], count: int, key: str) -> None:
-    facts = {"action": "usage_implausible", "told": list(doubts), "count": count, "key": key}
-    text = "the remote's token counts cannot be: the most that the call can have used stands for them (%s; %d so far)"
-    log.warning(text, ", ".join(doubts), count, extra=facts)
-
-
-def _log_retry(error: RecordError, attempt: int, wait_s: float, key: str) -> None:
-    facts = {
-        "action": "remote_retry",
-        "reason": error.reason,
-        "attempt": attempt,
-        "wait_s": wait_s,
-        "key": key,
-    }
-    log.info("the remote failed, trying again in %.3g s: %s", wait_s, error, extra=facts)
+        return Inquiry(self.protocol, call, frozenset(), "probe", 1, tokens, most, forever, forever, Bill(), UNTRACED)
