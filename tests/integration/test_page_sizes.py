@@ -53,7 +53,7 @@ def shown_with(rate: float, time_s: float, count: int) -> dict[str, Any]:
     made["latency"] = {"local": times, "remote": times, "fallback": times}
     made["money"] |= {"asked": count, "calls": count, "spent": count * 1.5, "saved": count * 1.5}
     made["money"] |= {"remote_only": count * 3.0, "calls_avoided": count}
-    made["remote"] |= {"in_flight": count, "waiting": count}
+    made["remote"] |= {"in_flight": count, "waiting": count, "held": count, "said": LONG[:200], "next_probe_s": time_s}
     budget = {"budget": float(count), "leased": float(count), "charged": float(count)}
     made["remote"]["budget"] = BUDGET | {"money": budget, "calls": budget, "spent": True}
     made["remote"]["breaker"] |= {"state": "stopped", "opened": count}
@@ -157,3 +157,34 @@ def test_nothing_is_cut_off_however_large_it_is(
         faults[width] = browser.execute_script(FAULTS)
     assert {width: found for width, found in faults.items() if found} == {}
     assert console_errors(browser) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "held", "next_s", "shown"),
+    [
+        ("closed", 0, None, "up"),
+        ("closed", 1, 9.0, "in doubt"),
+        ("stopped", 5, 0.0, "refuses all calls"),
+        ("open", 0, 3.0, "down: breaker open"),
+        ("probing", 2, None, "probing"),
+    ],
+)
+def test_a_remote_in_doubt_says_how_many_wait_why_and_until_when(
+    page: tuple[Any, dict[str, Any], str], state: str, held: int, next_s: float | None, shown: str
+) -> None:
+    browser, told, url = page
+    made = shown_with(*SIZES[0])
+    made["remote"]["breaker"] |= {"state": state}
+    made["remote"] |= {"held": held, "next_probe_s": next_s, "said": "it answered 404: <b>no</b>" if held else ""}
+    told["status"] = made
+    browser.get(url)
+    wait_until(lambda: text_of(browser, "breaker") == shown, shown, 20)
+    meters = text_of(browser, "meters")
+    assert (f"Refused, waiting for a verdict{held}" in meters) is bool(held)
+    assert ("it answered 404: <b>no</b>" in meters) is bool(held)
+    assert ("Next probe" in meters) is (next_s is not None)
+
+
+def text_of(browser: Any, name: str) -> str:  # selenium's driver
+    text: str = browser.execute_script(f"return document.getElementById('{name}').textContent")
+    return text

@@ -10,6 +10,7 @@ import pytest
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
+from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import RetryPolicy
 from bisupervised.agents.remote.reusing.cache import AnswerCache, CachePolicy
@@ -46,11 +47,19 @@ class Sleeping(ScriptedTransport):
 class World:
     """A remote agent on the loop's clock."""
 
-    def __init__(self, script: Script = echo, records: int = 100, age_s: float = 3600.0, delay_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        script: Script = echo,
+        records: int = 100,
+        age_s: float = 3600.0,
+        delay_s: float = 1.0,
+        failures: int = 5,
+    ) -> None:
         loop = asyncio.get_running_loop()
+        gate = Gate(breaker=BreakerPolicy(failures), clock=loop.time)
         self.transport = Sleeping(script, delay_s)
         protocol, policy = OpenInference("big"), ClientPolicy("http://remote", price=Price(2.0), retry=RetryPolicy(1))
-        asks = RemoteClient(self.transport, protocol, policy, gate=Gate(clock=loop.time), clock=loop.time)
+        asks = RemoteClient(self.transport, protocol, policy, gate=gate, clock=loop.time)
         self.reuse = Reuse(AnswerCache(CachePolicy(records, age_s=age_s)), protocol, clock=loop.time)
         began = loop.time()
         self.agent = Remote(asks, RequestFormat(), reuse=self.reuse, now_ms=lambda: 1e12 + (loop.time() - began) * 1000)
@@ -122,7 +131,7 @@ async def test_an_old_answer_is_asked_for_anew() -> None:
 @on_virtual_time
 async def test_a_failure_is_not_kept_and_those_who_waited_ask_one_after_the_other() -> None:
     fails = iter([DOWN] * 60)
-    world = World(lambda sent: next(fails, None) or echo(sent), delay_s=0.1)
+    world = World(lambda sent: next(fails, None) or echo(sent), delay_s=0.1, failures=100)  # so many stop no calls
     answered = await asyncio.gather(*(world.ask(A, first=number) for number in range(100)))
     assert world.transport.most == 1
     assert world.calls == 61
