@@ -105,6 +105,16 @@ def test_what_was_answered_locally_is_not_there_and_is_counted() -> None:
     assert "1 of the answers would not be asked for" in told
 
 
+def test_a_local_score_of_another_name_says_nothing_about_the_first_threshold() -> None:
+    """A file with a learned score, whose threshold is near 0, over results that max-softmax judged."""
+    read = decisions(local=0.8)
+    read.take_result(result(1, "local", 0.5, supervisor="learned"))
+    read.take_result(result(2, "local", 0.5, supervisor="max_softmax"))
+    read.take_result(result(3, "local", 0.5))  # of a version that did not name it
+    report = make_report(read, 3)
+    assert (report.answered_locally, report.locally_now_doubtful) == (3, 2)
+
+
 def test_a_score_of_another_name_is_not_compared() -> None:
     with pytest.raises(RejudgeError, match="has the score 'max_softmax', and the thresholds are for 'entropy'"):
         AnswerJudge(thresholds(score="entropy")).judge(answer(1, 0.9))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from bisupervised.agents.supervision.arbitration import arbitrate, estimate_recording
+from bisupervised.agents.supervision.choosing.heads import apply_deferral, fit_deferral
 from bisupervised.agents.supervision.joint import fit_joint
+from bisupervised.agents.supervision.learned.deferral import DeferralModel
 from bisupervised.agents.supervision.recording import Recording, Side
 from bisupervised.agents.supervision.thresholds import Line, Target, Thresholds
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.offline.rules import Expected, FromFile
+from support.recorded import of_classes, recorded
 from support.samples import drawn
 
 
@@ -84,3 +88,38 @@ def test_arbitration_alone_leaves_the_score_to_the_remote() -> None:
 def test_a_joint_model_that_needs_the_answers_refuses_a_recording_without() -> None:
     with pytest.raises(ConfigurationError, match="holds none"):
         rule().decide(drawn(10, 3))
+
+
+def by_score(name: str, threshold: float, learned: DeferralModel | None = None) -> FromFile:
+    made = msgspec.structs.replace(rule().made, local=Line(threshold, name), remote=Line(0.5, "max_softmax"))
+    return FromFile(Path("t.json"), msgspec.structs.replace(made, joint=None, joint_of="", learned=learned))
+
+
+def test_a_recording_is_judged_by_the_score_that_the_file_names() -> None:
+    sample, evidence = of_classes(500, 0)
+    assert evidence.probabilities is not None
+    given = recorded(sample, evidence)
+    ordered = np.sort(evidence.probabilities, axis=1)
+    lead = ordered[:, -1] - ordered[:, -2]
+    named, scored = by_score("pcs", 0.2).scored(given)
+    assert scored.recording.local.scores == pytest.approx(lead)
+    assert named.decide(scored.recording).by_local.tolist() == (scored.recording.local.scores >= 0.2).tolist()
+    _, same = by_score("their own", 0.2).scored(given)
+    assert same.recording.local.scores is sample.local.scores, "no other score has that name"
+
+
+def test_a_learned_score_is_computed_before_anything_is_decided(tmp_path: Path) -> None:
+    sample, evidence = of_classes(500, 0, hidden=0.5)
+    model = fit_deferral(sample, evidence, 0)
+    learned = by_score("learned", 0.0, model)
+    with pytest.raises(ConfigurationError, match="has to be computed"):
+        learned.decide(sample)
+    with pytest.raises(ConfigurationError, match="reads the probabilities of 4 classes"):
+        learned.scored(recorded(sample))
+    plain, scored = learned.scored(recorded(sample, evidence))
+    expected = apply_deferral(model, evidence)
+    assert plain.decide(scored.recording).by_local.tolist() == (expected >= 0.0).tolist()
+    kept = plain.kept_in(tmp_path)
+    assert kept.settings() == {"thresholds": {"file": str((tmp_path / "thresholds.json").resolve())}}
+    assert FromFile.read(kept.path).made == plain.made
+    assert (plain.made.version, plain.made.local.score) == ("1", "learned")
