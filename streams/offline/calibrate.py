@@ -163,7 +163,7 @@ def as_json(made: Calibration, options: CalibrationOptions, thresholds: Threshol
 
 
 _ROLES = {
-    "fit": "fitted the joint model",
+    "fit": "fitted what is learned",
     "choose": "chose the first threshold",
     "certify": "certified the second",
     "report": "none of them has seen",
