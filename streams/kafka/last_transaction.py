@@ -21,6 +21,10 @@ that should be committed loses them; with an offset it is the other way round. S
 - after an abort, the offset is aborted, and those partitions alone that the transaction was seen to have while it was
   open. The others may hang from a commit before it.
 
+**When it may be said.** A coordinator of Kafka 4.4.0 writes no marker into a partition that has no leader at that
+moment, and calls the transaction complete. So it is said only while every partition has one, by the word of the
+coordinator's own broker; where one lost its leader meanwhile, it is said once more.
+
 **Whether anything was ever committed** (`ever_committed`) is known in the same way. A producer that is opened where
 nothing was carries the mark `_FIRST`, and so do its transactions. So that they are one, and hold no record, its owner
 commits where it begins, and opens a new producer, which carries another mark.
@@ -47,12 +51,14 @@ from aiokafka.errors import (
     InvalidProducerIdMapping,
     InvalidTxnState,
     KafkaError,
+    LeaderNotAvailableError,
     NotCoordinatorError,
     TransactionalIdAuthorizationFailed,
     UnknownError,
     for_code,
 )
 from aiokafka.protocol.api import Request, Response
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
@@ -88,6 +94,9 @@ _FIRST = 5
 _BEFORE_ANY = (_FIRST, _SAYS[Ending.FIRST_ABORTED], _SAID[Ending.FIRST_ABORTED])
 #: seconds until a coordinator that is not ready yet is asked again
 _AGAIN_S = 0.01
+#: seconds until a coordinator is asked again whether every partition has a leader
+_LED_YET_S = 1.0
+_NO_LEADER = -1  # in an answer about metadata
 _NOT_FOUND = 105  # TRANSACTIONAL_ID_NOT_FOUND, which the client does not know
 _NOT_ATTEMPTED = 55  # said of partitions beside the one with the error
 _OVERTAKEN = (InvalidTxnState, InvalidProducerEpoch, InvalidProducerIdMapping)
@@ -190,9 +199,14 @@ class LastTransaction:
         self, coordinator: _TransactionCoordinator, ending: Ending, producer: Producer, places: set[TopicPartition]
     ) -> None:
         committed = ending is Ending.COMMITTED
-        await coordinator.add(producer, places if committed else places & self._seen_open, self._group)
+        said = places if committed else places & self._seen_open
+        while not await coordinator.leads(said):  # noqa: ASYNC110  # the broker has to be asked
+            await asyncio.sleep(_LED_YET_S)
+        await coordinator.add(producer, said, self._group)
         await coordinator.end(producer, committed=committed)
         await coordinator.settled()
+        if not await coordinator.leads(said):
+            raise LeaderNotAvailableError("a partition lost its leader while its transaction was ended again")
         self._said = ending
         self._seen_open = frozenset()
 
@@ -250,6 +264,16 @@ class _TransactionCoordinator:
         partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
         return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
 
+    async def leads(self, places: Iterable[TopicPartition]) -> bool:
+        """The coordinator's broker knows a leader for each of these: others it would leave out, without a word."""
+        wanted = set(places)
+        if not wanted:
+            return True
+        topics = sorted({tp.topic for tp in wanted})
+        response = await self._asked(MetadataRequest(topics, allow_auto_topic_creation=False))
+        leaders = {TopicPartition(name, told[1]): told[2] for _, name, _, parts in response.topics for told in parts}
+        return all(leaders.get(tp, _NO_LEADER) != _NO_LEADER for tp in wanted)
+
     async def fence(self, timeout_ms: int) -> Producer | None:
         """Become the producer. None where a transaction is open: it is aborted now, and its producer fenced."""
         try:
@@ -300,4 +324,6 @@ def _codes(response: Response) -> Iterator[tuple[int, str]]:
         return ((code, "") for code, *_ in response.transactions)
     if isinstance(response, AddPartitionsToTxnResponse_v0):
         return ((code, topic) for topic, partitions in response.errors for _, code in partitions)
+    if response.API_KEY == MetadataRequest.API_KEY:
+        return iter(())  # what it says of each topic is looked at by whoever asks
     return iter([(response.error_code, "")])

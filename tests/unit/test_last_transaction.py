@@ -15,6 +15,7 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     InvalidProducerEpoch,
+    LeaderNotAvailableError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     UnknownError,
@@ -36,7 +37,7 @@ A, B, OFFSETS = TopicPartition("results", 0), TopicPartition("fallback", 2), Top
 PLAIN_MS, COMMITTED_MS, ABORTED_MS, AFTER_COMMIT_MS, AFTER_ABORT_MS = 15_000, 14_991, 14_992, 14_993, 14_994
 #: of the producer of a first transaction, and where that was aborted
 FIRST_MS, FIRST_ABORTED_MS, AFTER_FIRST_ABORT_MS = 14_995, 14_996, 14_997
-VERSIONS = {22: (0, 5), 24: (0, 5), 25: (0, 4), 26: (0, 5), 65: (0, 0)}
+VERSIONS = {3: (0, 5), 22: (0, 5), 24: (0, 5), 25: (0, 4), 26: (0, 5), 65: (0, 0)}
 
 REQUEST = (
     b"\x02"  # transactional_ids: 1
@@ -77,6 +78,8 @@ class FakeTransactionCoordinator:
         self.errors: dict[int, deque[int]] = {}  #: codes that the next requests of an API are answered with
         self.lookups: deque[Exception] = deque()
         self.versions = dict(VERSIONS)
+        self.leaders: deque[int] = deque([1])  #: of every partition, as each question is answered; the last one stays
+        self.led: list[tuple[str, int]] = []  #: the state at each such question, and its answer
         self.overtaken = False  #: the producer commits its open transaction just before it is fenced
 
     async def coordinator_lookup(self, kind: CoordinationType, key: str) -> int:
@@ -90,8 +93,23 @@ class FakeTransactionCoordinator:
         made = request.prepare(self.versions)
         codes = self.errors.get(made.API_KEY)
         code = codes.popleft() if codes else None
-        answers = {65: self._described, 22: self._fence, 24: self._add, 25: self._add_offsets, 26: self._end}
+        answers = {
+            3: self._metadata,
+            65: self._described,
+            22: self._fence,
+            24: self._add,
+            25: self._add_offsets,
+            26: self._end,
+        }
         return answers[made.API_KEY](made, code)
+
+    def _metadata(self, made: Any, _code: int | None) -> Any:
+        leader = self.leaders.popleft() if len(self.leaders) > 1 else self.leaders[0]
+        topics: list[Any] = [
+            (0, topic, False, [(0, number, leader, [1], [1], []) for number in range(4)]) for topic in made.topics
+        ]
+        self.led.append((self.state, leader))
+        return made.RESPONSE_TYPE(0, [], "c", 1, topics)
 
     def _described(self, made: Any, code: int | None) -> Any:
         if code is None:
@@ -280,7 +298,35 @@ async def test_one_that_was_helped_by_another_already_is_looked_at_again() -> No
     assert await say(fake) == [("end", True), *COMMIT]
 
 
-@pytest.mark.parametrize("key", VERSIONS)
+@on_virtual_time
+async def test_nothing_is_said_while_a_partition_has_no_leader() -> None:
+    """The coordinator would leave it out, and what hangs there would be aborted with the next transaction."""
+    fake = FakeTransactionCoordinator("CompleteCommit")
+    fake.leaders = deque([-1, -1, 1])
+    assert await say(fake) == COMMIT
+    assert fake.led == [("Empty", -1), ("Empty", -1), ("Empty", 1), ("CompleteCommit", 1)]
+
+
+@on_virtual_time
+async def test_it_is_said_once_more_where_a_partition_lost_its_leader_meanwhile() -> None:
+    fake = FakeTransactionCoordinator("CompleteCommit")
+    fake.leaders = deque([1, -1, 1])
+    last = last_transaction()
+    with pytest.raises(LeaderNotAvailableError):
+        await say(fake, last)
+    assert last.timeout_ms == PLAIN_MS, "nothing was said"
+    assert await say(fake, last) == [*COMMIT, *COMMIT]
+    assert last.timeout_ms == AFTER_COMMIT_MS
+
+
+@on_virtual_time
+async def test_partitions_that_are_not_in_it_need_no_leader() -> None:
+    fake = FakeTransactionCoordinator("CompleteAbort")
+    fake.leaders = deque([-1])
+    assert await say(fake) == ABORT_OFFSET
+
+
+@pytest.mark.parametrize("key", VERSIONS.keys() - {3})
 @on_virtual_time
 async def test_a_coordinator_that_is_not_ready_is_asked_again(key: int) -> None:
     fake = FakeTransactionCoordinator("CompleteCommit")
