@@ -60,7 +60,7 @@ def all_answered(found: Walk) -> None:
 
 def waited(case: Case, found: Walk, lines: list[logging.LogRecord]) -> None:
     assert found.early == [], "no record has an outcome while every call is refused"
-    assert found.state == "stopped"
+    assert found.stopped
     first = [at for at in found.calls_before if at < SOON_S / 3]
     assert len(first) <= A_FEW, "calls stop after a few"
     told = stopped_lines(lines)

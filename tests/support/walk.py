@@ -93,7 +93,7 @@ class Walk:
     outcomes: list[Outgoing] = field(default_factory=list)
     early: list[Outgoing] = field(default_factory=list)  #: those that were there before the server was mended
     called_at: list[float] = field(default_factory=list)
-    state: str = ""  #: of the breaker before the server was mended
+    stopped: bool = False  #: calls were, before the server was mended; a probe may have been out then
 
     @property
     def calls_before(self) -> list[float]:
@@ -138,7 +138,7 @@ async def walk(case: Case, more: Mapping[str, str] | None = None) -> Walk:
         running = asyncio.create_task(agent.run(_handed_out(batches)))
         try:
             await asyncio.sleep(MENDED_S)
-            made.early, made.state = list(made.outcomes), remote.gate.breaker.state
+            made.early, made.stopped = list(made.outcomes), remote.gate.breaker.stopped
             server.mended = True
             async with asyncio.timeout(_AFTERWARDS_S):
                 for batch in batches:
