@@ -250,7 +250,7 @@ function showPartitions(partitions) {
     if (near) near.title = "The retention of the topic may delete the oldest waiting record then: raise retention.ms, end what the records wait for, or let them fall back";
     tag.title = one.stopped ? seen(one.stopped) : one.held_back ? `${count(one.held_back)} records wait behind a transaction that somebody has open` : MEANS[one.state] ?? "";
     return element("tr", "", heading(foreign(`${one.topic}-${one.partition}`)), element("td", "optional", one.agent.replace("_", " ")),
-      element("td", "", ...(near ? [tag, " ", near] : [tag])), ...[count(one.lag), count(one.unfinished), seconds(one.age_s)].map((value) => element("td", "n", value)));
+      element("td", "", ...(near ? [tag, " ", near] : [tag])), ...[count(one.lag), count(one.unfinished), compact(one.age_s)].map((value) => element("td", "n", value)));
   }));
 }
 
