@@ -188,3 +188,19 @@ def test_a_remote_in_doubt_says_how_many_wait_why_and_until_when(
 def text_of(browser: Any, name: str) -> str:  # selenium's driver
     text: str = browser.execute_script(f"return document.getElementById('{name}').textContent")
     return text
+
+
+def test_a_phone_shows_every_column_of_the_partitions(page: tuple[Any, dict[str, Any], str]) -> None:
+    """With figures as they usually are, minutes included; what is longer is scrolled to."""
+    browser, told, url = page
+    status = shown_with(*SIZES[0])
+    usual = {"topic": "requests", "lag": 1543, "unfinished": 543, "age_s": 71.0, "state": "running", "stopped": None}
+    status["partitions"] = [one | usual for one in status["partitions"]]
+    told["status"] = status
+    browser.get(url)
+    look(browser, width=375)
+    there = "return document.getElementById('partitions').textContent"
+    wait_until(lambda: "1m 11s" in browser.execute_script(there), "the partitions", 20)
+    box = "document.getElementById('partitions').closest('.scroll')"
+    needed, given = browser.execute_script(f"return [{box}.scrollWidth, {box}.clientWidth]")
+    assert needed <= given
