@@ -193,7 +193,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the recorded predictions")
     parser.add_argument("--splits", type=int, default=2000, help="samples of each trial")
-    parser.add_argument("--learned", type=int, default=500, help="samples of each trial with a learned score")
+    parser.add_argument("--learned", type=int, default=2000, help="samples of each trial with a learned score")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "trust.json")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, default=PAGE, help="page whose table is filled")
