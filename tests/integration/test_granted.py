@@ -127,7 +127,7 @@ def test_each_that_is_missing_is_named_until_none_is(pipeline: Pipeline) -> None
     assert blind.wait() != 0
     for topic in {one.name for one in needed if one.resource == "topic"}:
         assert f"[topics] {topic}: the broker has no such topic" in blind.log.read_text()
-    assert "`bisupervised topics acls`" in blind.log.read_text()
+    assert f"`bisupervised topics acls --config {pipeline.config}` prints" in blind.log.read_text()
     grant(pipeline.servers, [one for one in needed if one.operation == "Describe"])
     essential = {one for one in needed if one.operation in ("Read", "Write")}
     missing = set(essential)
