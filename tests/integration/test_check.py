@@ -22,7 +22,7 @@ from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.settings.example import toml
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
-from bisupervised.streams.topics.creating import create_topics
+from bisupervised.streams.topics.creating import create_command, create_topics
 from support.configurations import configuration_of
 from support.pipeline import Remote
 
@@ -155,7 +155,7 @@ async def test_the_budgets_topic(broker: Broker, tmp_path: Path, prefix: str) ->
     settings = await settings_of(tmp_path, prefix, servers, f"http://{nobody()}", topics=named, budget=budget)
     name = settings.topics.budget
     told = [(level, text) for about, level, text in await found(settings) if about == "topics"]
-    assert ("fault", f"{name}: is missing; make it: bisupervised topics create") in told
+    assert ("fault", f"{name}: is missing; make it: {create_command(settings)}") in told
     await make(servers, NewTopic(name, 1, 1, topic_configs={"cleanup.policy": "compact", "retention.ms": "86400000"}))
     told = [(level, text) for about, level, text in await found(settings) if about == "topics"]
     assert ("fault", f"{name}: cleanup.policy = compact would forget what is spent; set it to delete") in told

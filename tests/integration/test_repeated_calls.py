@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+import orjson
 import pytest
 from bisupervised.schemas.codec import decode_facts
 from bisupervised.schemas.records import Verdict
@@ -21,7 +22,7 @@ SETTLED_S = 1.0
 def told(worker: Worker, name: str) -> int:
     """A count that the remote agent told when it stopped."""
     [line] = [line for line in worker.told() if str(line.get("message", "")).startswith("remote stopped")]
-    found = re.search(rf"'{name}': (\d+)", line["message"])
+    found = re.search(rf'"{name}":(\d+)', orjson.dumps(line["counts"]).decode())
     assert found is not None, line
     return int(found[1])
 

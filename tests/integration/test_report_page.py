@@ -37,7 +37,7 @@ TOLD = material()
 LOWEST = Pair(TOLD.chosen.local, float(TOLD.unseen.remote.scores.min()))
 REFUSED = replace(TOLD, chosen=LOWEST, toml="", refused="too many are wrong", promises=(Promise("error", 0.01, 0.9),))
 WISH = CalibrationOptions(remote_fraction=0.4, false_positive_rate=0.05)
-FIT = fit_recording(recorded(*of_classes(2000, 1, hidden=0.8)), WISH, Names(), 0, "2026-12-01T00:00:00+00:00")
+FIT = fit_recording(recorded(*of_classes(4000, 1, hidden=0.8)), WISH, Names(), 0, "2026-12-01T00:00:00+00:00")
 PAGES = {
     "told.html": TOLD,
     "hostile.html": material(text=HOSTILE),
