@@ -25,6 +25,12 @@ that should be committed loses them; with an offset it is the other way round. S
 moment, and calls the transaction complete. So it is said only while every partition has one, by the word of the
 coordinator's own broker; where one lost its leader meanwhile, it is said once more.
 
+**What is left out of an abort.** Where a partition had no leader when a commit ended, its records hang. The next
+transaction over it fails, for it can write nothing there, and to say that one's abort in this partition would lose
+what hangs. So a partition that has no leader when the transaction is fenced, and from which its producer heard nothing
+(`unheard`), is left out: the coordinator writes no marker there, nothing of the aborted transaction is there, and the
+next commit ends what hangs.
+
 **Whether anything was ever committed** (`ever_committed`) is known in the same way. A producer that is opened where
 nothing was carries the mark `_FIRST`, and so do its transactions. So that they are one, and hold no record, its owner
 commits where it begins, and opens a new producer, which carries another mark.
@@ -172,6 +178,8 @@ class LastTransaction:
         self._said: Ending | None = None
         self.ever_committed: bool | None = None  #: by the coordinator's word; None where it does not tell
         self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
+        #: partitions of our own transaction, if one failed, in which nothing was acknowledged
+        self.unheard: frozenset[TopicPartition] = frozenset()
 
     @property
     def timeout_ms(self) -> int:
@@ -200,15 +208,15 @@ class LastTransaction:
     ) -> None:
         committed = ending is Ending.COMMITTED
         said = places if committed else places & self._seen_open
-        while not await coordinator.leads(said):  # noqa: ASYNC110  # the broker has to be asked
+        while await coordinator.unled(said):  # noqa: ASYNC110  # the broker has to be asked
             await asyncio.sleep(_LED_YET_S)
         await coordinator.add(producer, said, self._group)
         await coordinator.end(producer, committed=committed)
         await coordinator.settled()
-        if not await coordinator.leads(said):
+        if await coordinator.unled(said):
             raise LeaderNotAvailableError("a partition lost its leader while its transaction was ended again")
         self._said = ending
-        self._seen_open = frozenset()
+        self._seen_open = self.unheard = frozenset()
 
     async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[Ending | None, Producer | None]:
         """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
@@ -221,9 +229,10 @@ class LastTransaction:
                 with suppress(*_OVERTAKEN):
                     await coordinator.end(last.producer, committed=True)  # to fence would abort it
             else:
+                without = await coordinator.unled(last.partitions & self.unheard)
                 producer = await coordinator.fence(self._marked(_SAYS[last.ending]))
                 if last.open:  # not fenced but followed: it ended just before, nobody saw how
-                    self._seen_open = last.partitions if producer is None else frozenset()
+                    self._seen_open = last.partitions - without if producer is None else frozenset()
                 if producer is not None:
                     return last.ending, producer
             await asyncio.sleep(_AGAIN_S)
@@ -264,15 +273,15 @@ class _TransactionCoordinator:
         partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
         return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
 
-    async def leads(self, places: Iterable[TopicPartition]) -> bool:
-        """The coordinator's broker knows a leader for each of these: others it would leave out, without a word."""
-        wanted = set(places)
+    async def unled(self, places: Iterable[TopicPartition]) -> frozenset[TopicPartition]:
+        """Those for which the coordinator's broker knows no leader: it would leave them out, without a word."""
+        wanted = frozenset(places)
         if not wanted:
-            return True
+            return wanted
         topics = sorted({tp.topic for tp in wanted})
         response = await self._asked(MetadataRequest(topics, allow_auto_topic_creation=False))
         leaders = {TopicPartition(name, told[1]): told[2] for _, name, _, parts in response.topics for told in parts}
-        return all(leaders.get(tp, _NO_LEADER) != _NO_LEADER for tp in wanted)
+        return frozenset(tp for tp in wanted if leaders.get(tp, _NO_LEADER) == _NO_LEADER)
 
     async def fence(self, timeout_ms: int) -> Producer | None:
         """Become the producer. None where a transaction is open: it is aborted now, and its producer fenced."""

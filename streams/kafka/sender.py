@@ -89,6 +89,7 @@ class Sender(ABC):
         self._limits = limits
         self._reads = reads
         self._producer: AIOKafkaProducer | None = None
+        self._acks: list[tuple[Place, asyncio.Future[object]]] = []  # of what was sent last
         self._discarding: set[asyncio.Task[None]] = set()
 
     @property
@@ -150,11 +151,13 @@ class Sender(ABC):
         `alone`: each record in a batch of its own, so that it is known which one is refused. Raises `RecordsRefused`,
         and the client's errors: call it `watched`.
         """
-        producer = self.producer
+        producer, self._acks = self.producer, []
         stamps = Stamps(int(time.time() * 1000), self._own_ms)
         batches = fill(producer.create_batch, records, places, self._limits, alone=alone, stamps=stamps)
-        acks = [await producer.send_batch(batch.batch, batch.topic, partition=batch.partition) for batch in batches]
-        answers = await asyncio.gather(*acks, return_exceptions=True)
+        for batch in batches:
+            ack = await producer.send_batch(batch.batch, batch.topic, partition=batch.partition)
+            self._acks.append(((batch.topic, batch.partition), ack))
+        answers = await asyncio.gather(*(ack for _, ack in self._acks), return_exceptions=True)
         failures = [(b, a) for b, a in zip(batches, answers, strict=True) if isinstance(a, BaseException)]
         refused = [error.culprits(batch.indexes) for batch, error in failures if isinstance(error, Refusal)]
         if refused:
@@ -199,10 +202,17 @@ class TransactionalSender(Sender):
         In this order: a new producer makes the coordinator forget.
         """
         self.discard()
+        self._last.unheard |= self._unheard()
         await self._end_again(self._last)
         await super().open()
         self._connection = coordinator_connection(self.producer)
         self._used_at = asyncio.get_running_loop().time()
+
+    def _unheard(self) -> frozenset[TopicPartition]:
+        """Partitions of the last transaction in which nothing was acknowledged."""
+        heard = {place for place, ack in self._acks if ack.done() and not ack.cancelled() and ack.exception() is None}
+        sent, self._acks = {place for place, _ in self._acks}, []
+        return frozenset(TopicPartition(*place) for place in sent - heard)
 
     def _make_producer(self) -> AIOKafkaProducer:
         policy = self._policy
@@ -249,6 +259,7 @@ class TransactionalSender(Sender):
         producer = self.producer
         async with self.watched():
             self._check_connection(producer)
+            self._last.unheard = frozenset()
             await producer.begin_transaction()
             # one after the other: of two that it verifies at once the broker refuses one, and the client waits 100 ms
             await self.deliver(records, places, alone=alone)

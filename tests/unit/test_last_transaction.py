@@ -16,10 +16,12 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     InvalidProducerEpoch,
     LeaderNotAvailableError,
+    NotLeaderForPartitionError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
     UnknownError,
 )
+from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.errors import Lost
 from bisupervised.streams.kafka.last_transaction import Described, LastTransaction, Producer, Reachable
@@ -319,6 +321,31 @@ async def test_it_is_said_once_more_where_a_partition_lost_its_leader_meanwhile(
     assert last.timeout_ms == AFTER_COMMIT_MS
 
 
+@pytest.mark.parametrize(
+    ("leader", "unheard", "aborted"),
+    [
+        (-1, {B}, {A}),  # a commit before it may hang there, and it wrote nothing there
+        (1, {B}, {A, B}),  # the coordinator has written its marker
+        (-1, set[TopicPartition](), {A, B}),  # what it wrote there must not be committed with the next one
+    ],
+)
+@on_virtual_time
+async def test_an_abort_leaves_out_where_nothing_was_written_for_want_of_a_leader(
+    leader: int, unheard: set[TopicPartition], aborted: set[TopicPartition]
+) -> None:
+    fake = FakeTransactionCoordinator("Ongoing", places=[A, B, OFFSETS])
+    fake.leaders = deque([leader, 1])
+    last = last_transaction()
+    last.unheard = frozenset(unheard)
+    assert await say(fake, last) == [
+        ("fence", ABORTED_MS),
+        ("add", frozenset(aborted)),
+        ("offsets", "g"),
+        ("end", False),
+    ]
+    assert not last.unheard
+
+
 @on_virtual_time
 async def test_partitions_that_are_not_in_it_need_no_leader() -> None:
     fake = FakeTransactionCoordinator("CompleteAbort")
@@ -428,6 +455,7 @@ class FakeProducer:
 
     def __init__(self) -> None:
         self.commits = 0
+        self.silent: set[str] = set()  #: topics that take nothing
         self._sender = SimpleNamespace(_coordinators={CoordinationType.TRANSACTION: 1})
         self.client = SimpleNamespace(_conns={})
         self.connect()
@@ -449,6 +477,14 @@ class FakeProducer:
 
     async def commit_transaction(self) -> None:
         self.commits += 1
+
+    async def send_batch(self, _batch: object, topic: str, partition: int) -> asyncio.Future[object]:
+        ack = asyncio.get_running_loop().create_future()
+        if topic in self.silent:
+            ack.set_exception(NotLeaderForPartitionError())
+        else:
+            ack.set_result(None)
+        return ack
 
 
 class Opened(ExactlyOnce):
@@ -503,6 +539,30 @@ async def test_a_coordinator_that_went_away_is_told_again_before_anything_is_sen
     assert len(coordination.done) == 2
     await outbox.send([], Progress(2))
     assert [producer.commits for producer in outbox.made] == [1, 1]
+
+
+@on_virtual_time
+async def test_it_is_known_where_a_transaction_wrote_nothing() -> None:
+    seen: list[frozenset[TopicPartition]] = []
+
+    class Told(FakeCoordination):
+        async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+            seen.append(last.unheard)
+
+    policy = OutboxPolicy(Connection("nowhere:9092"), "g", 15.0, 30.0, 60.0)
+    router = Router({"results": "results", "fallback": "fallback"}, "t")
+    outbox = Opened(policy, TopicPartition("t", 0), router, Told([]))
+    outbox.made = []
+    outbox.sender._make_producer = outbox.make  # type: ignore[method-assign]  # played ones
+    await outbox.open()
+    outbox.made[0].silent = {"results"}
+    outcomes = [Outgoing("results", b"k", b"v", (), 5), Outgoing("fallback", b"k", b"v", (), 5)]
+    with pytest.raises(Lost):
+        await outbox.send(outcomes, Progress(1))
+    await outbox.open()
+    await outbox.send(outcomes, Progress(1))
+    await outbox.open()
+    assert seen == [frozenset(), {TopicPartition("results", 0)}, frozenset()]
 
 
 @on_virtual_time
