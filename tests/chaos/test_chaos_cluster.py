@@ -1,10 +1,8 @@
-"""A short chaos run on three nodes, four faults, and how the runs reckon; `make chaos-cluster` does the long one."""
+"""How the chaos runs on three nodes reckon. `make chaos-cluster` runs them; docs/chaos.md says when it last did."""
 
 from __future__ import annotations
 
-import json
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,22 +17,6 @@ from witness import Load  # noqa: E402  # as above
 
 KINDS = ("kill_leader", "reassign_and_elect", "worker_and_node", "cut_refused")
 TOTALS = dict.fromkeys(("inputs", "outcomes", "lost", "duplicated", "out_of_order", "stuck", "worker_deaths"), 0)
-
-
-@pytest.mark.long(100)
-@pytest.mark.timeout(400)  # four faults, each with its recovery, on a busy machine
-def test_nothing_is_lost_or_answered_twice_while_nodes_and_lines_fail(tmp_path: Path) -> None:
-    out = tmp_path / "cluster.json"
-    command = [sys.executable, str(HERE / "run_cluster.py"), "--faults", "4", "--delivery", "exactly_once"]
-    command += ["--out", str(out), "--kinds", *KINDS]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=380, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    figures = json.loads(out.read_text())
-    told = figures["totals"]["exactly_once"]
-    assert told["inputs"] == told["outcomes"] > 1000
-    assert (told["lost"], told["duplicated"], told["out_of_order"], told["stuck"]) == (0, 0, 0, 0)
-    assert [hit["kind"] for phase in figures["phases"] for hit in phase["hits"]] == list(KINDS)
-    assert all(hit["resume_s"] is not None for phase in figures["phases"] for hit in phase["hits"])
 
 
 @pytest.mark.parametrize("cut", [1, 3, 6, 7, 1000])
