@@ -59,7 +59,11 @@ class Auditing:
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:
         """The record of `audits`."""
         told = self._told(record, outcome)
-        return None if told is None else audit_record(record, *told)
+        if told is None:
+            return None
+        if told[0].value_omitted is not None:
+            return audit_without_value(*told, "the request was too large to carry")
+        return audit_record(record, *told)
 
     def refused(self, record: Incoming, outcome: Outgoing, detail: str) -> Outgoing | None:
         """The same without the request and the answers."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from bisupervised.agents.auditing.draw import Draw
 from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit, is_marked, replay_mark
-from bisupervised.schemas.codec import decode_facts, facts_of, fall_back, forward, header, publish
+from bisupervised.schemas.codec import decode_facts, facts_of, fall_back, forward, header, publish, without_value
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Incoming, Outgoing, Replayed, Result, Source, Verdict
 from bisupervised.streams.flow import request_facts
 from bisupervised.streams.plane.window.slots import Slot
@@ -106,6 +106,15 @@ def test_a_request_that_fails_at_once_is_audited_too() -> None:
     record = request()
     facts, audit = told(auditing().of(record, fall_back(record, Facts(SOURCE), "invalid_request", "no JSON", "local")))
     assert (audit.ended, facts.reason, facts.topic_id) == ("failed", "invalid_request", "id")
+
+
+def test_a_request_that_fallback_cannot_carry_is_missing_here_too() -> None:
+    record = request()
+    made = auditing().of(record, without_value(record, Facts(SOURCE), "too large", "local"))
+    _, audit = told(made)
+    assert made is not None
+    assert made.value == b""
+    assert (audit.ended, audit.missing) == ("failed", "the request was too large to carry")
 
 
 def test_the_smaller_one_has_neither_the_request_nor_the_answers() -> None:
