@@ -23,7 +23,7 @@ from .clients import FETCH_WAIT_MS
 from .partition import Partition
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients
-from .standing import Counters, End
+from .standing import Counters, End, name_of
 from .state import State
 from .witness import worked_before
 
@@ -34,6 +34,11 @@ _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker while a partition is paused: one that is resumed meanwhile is not in
 #: that fetch, and the client sends no second one
 _HASTY_MS = 20
+#: seconds for which a leader may say that it has no record at an offset before that is believed: one of a cluster in
+#: which two nodes had died and copies were made anew was seen to say so of records that it had a moment later
+_DOUBTED_S = 10.0
+#: seconds until it is asked again
+_ASK_AGAIN_S = 0.5
 #: states in which nothing is fetched for a partition, and soon may be: a released one may come back to this member
 _SOON_FETCHED = (State.ACQUIRING, State.PAUSED, State.RELEASING)
 
@@ -59,6 +64,9 @@ class Fetching:
         self._holding = False  # the agent is not hungry
         self._told = False  # likewise, as the log has it
         self._relieving = False  # a partition is not fetched for that is to be soon
+        self._denied: dict[
+            TopicPartition, tuple[float, float]
+        ] = {}  # when a leader had no record there, first and last
         self._counted = 0  # partitions of the topic, as the client said last
 
     async def start(self, listener: ConsumerRebalanceListener, dealing: Dealing) -> None:
@@ -173,6 +181,7 @@ class Fetching:
             fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
         except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
             self._misplaced(error)
+            self.rewind()
             return False
         except BatchTooLarge as error:
             self._unreadable_batch(error)
@@ -232,11 +241,37 @@ class Fetching:
         place = error.args[0] if error.args else None
         for tp in list(place) if isinstance(place, dict) else [place]:
             partition = self._partitions.get(tp)
-            if partition is not None and partition.taking:
+            if partition is None or not partition.taking:
+                continue
+            if isinstance(error, OffsetOutOfRangeError) and self._doubted(tp):
+                self.unwanted(tp)
+                asyncio.get_running_loop().call_later(_ASK_AGAIN_S, self._ask_again, tp)
+            else:
                 partition.stop(
                     f"the topic has no record at the committed offset ({error!r}): records were deleted before they "
                     "were read, or the topic was made anew; reset the group's offsets to go on"
                 )
+
+    def _doubted(self, tp: TopicPartition) -> bool:
+        """A leader that has just begun to lead may not know yet what it has: it is believed when it repeats itself."""
+        now = asyncio.get_running_loop().time()
+        first, last = self._denied.get(tp, (now, now))
+        if now - last > _DOUBTED_S:
+            first = now
+        if first == now:
+            text = "%s: its leader says that it has no record at the committed offset; it is asked again for %g s"
+            log.warning(text, name_of(tp), _DOUBTED_S, extra={"action": "offset_doubted"})
+        self._denied[tp] = (first, now)
+        return now - first < _DOUBTED_S
+
+    def _ask_again(self, tp: TopicPartition) -> None:
+        partition = self._partitions.get(tp)
+        if partition is None or not partition.taking:
+            return
+        with suppress(KafkaError):  # taken away this very moment
+            self._consumer.seek(tp, partition.position)
+            if partition.state is State.RUNNING:
+                self._consumer.resume(tp)
 
     # backpressure
 

@@ -529,7 +529,7 @@ async def test_what_could_not_be_unpacked_falls_back_and_goes_to_no_agent() -> N
     await world.stop()
 
 
-@pytest.mark.parametrize("error", [OffsetOutOfRangeError({A: 0}), NoOffsetForPartitionError(A), BatchTooLarge(1000, A)])
+@pytest.mark.parametrize("error", [NoOffsetForPartitionError(A), BatchTooLarge(1000, A)])
 def test_a_place_that_cannot_be_read_stops_that_partition_only(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -549,6 +549,38 @@ def test_a_place_that_cannot_be_read_stops_that_partition_only(
         await world.stop()
 
     scenario()
+
+
+@on_virtual_time
+async def test_a_leader_that_has_no_record_for_a_moment_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """One that has just begun to lead was seen to say so of records that it had."""
+    world = World()
+    await world.own(A, B)
+    world.consumer.write(A, 0)
+    world.consumer.write(B, 0)
+    for _ in range(5):
+        world.consumer.errors.append(OffsetOutOfRangeError({A: 0}))
+        await asyncio.sleep(1.0)
+    found = await world.answer_all()
+    assert sorted(place for batch in found for place in batch) == [(0, 0), (1, 0)]
+    assert actions(caplog).count("offset_doubted") == 1
+    assert "partition_stopped" not in actions(caplog)
+    await world.stop()
+
+
+@on_virtual_time
+async def test_one_that_keeps_saying_so_is_believed(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    await world.own(A, B)
+    for _ in range(12):
+        world.consumer.errors.append(OffsetOutOfRangeError({A: 0}))
+        await asyncio.sleep(1.0)
+    world.consumer.write(A, 0)
+    world.consumer.write(B, 0)
+    assert await world.answer_all() == [[(1, 0)]]
+    assert "stopped" in world.plane.statistics()["partitions"]["requests-0"]
+    assert actions(caplog).count("partition_stopped") == 1
+    await world.stop()
 
 
 @on_virtual_time
