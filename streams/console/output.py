@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
-from ...schemas.errors import BiSupervisedError
+from ...schemas.errors import BiSupervisedError, ConfigurationError
 
 #: characters in a line of a table that goes into a file or a pipe
 _FILE_WIDTH = 120
@@ -74,6 +74,25 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_outputs(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
+    """Files to write and files to read, by the option or argument that names them; None where it names none.
+
+    Raises `ConfigurationError` where one would be written over a folder, over a file that is read, or over another one.
+    """
+    faults = []
+    taken = {path.resolve(): f"{name} is read from there" for name, path in read.items() if path is not None}
+    for name, path in written.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            faults.append(f"{name}: {path} is a folder; name a file")
+        elif (other := taken.get(path.resolve())) is not None:
+            faults.append(f"{name}: {path} would be written over, and {other}; name another file")
+        taken.setdefault(path.resolve(), f"{name} is written there")
+    if faults:
+        raise ConfigurationError(faults)
 
 
 def counted(count: int, what: str) -> str:

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE, FAILED
-from ..console.output import tell, working, writing
+from ..console.output import check_outputs, tell, working, writing
 from ..settings.file import load_settings
 from .recordings.options import RecordingOptions
 from .recordings.pairs import Recorded
@@ -62,6 +62,7 @@ def curve(
     """
     from .curve import Prices, draw, make_report
 
+    check_outputs({"--plot": plot}, recorded.files)
     with working("reading") as status:
         read = recorded.read()
         status.update("  fitting and drawing the curve")
@@ -164,6 +165,7 @@ def calibrate(
         learned=learned,
     )
     options.targets()  # its faults come before minutes of reading
+    check_outputs({"--out": out}, recorded.files)
     names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
     with working("reading") as status:
         read = recorded.read()
@@ -278,6 +280,7 @@ def rehearse(
     from .rehearsal import Conditions, run_rehearsal
     from .rules import FromFile
 
+    check_outputs({"--out": out}, {**recorded.files, "--thresholds": thresholds})
     rule = _rule(local_threshold, remote_threshold, thresholds)
     conditions = Conditions(latency_ms, limit, price, bootstrap_servers)
     given = recorded.read().first(first)
@@ -329,6 +332,7 @@ def recording(
     """
     if out.suffix != ".jsonl":
         raise ConfigurationError([f"--out: must end in .jsonl (got {str(out)!r})"])
+    check_outputs({"--out": out}, {"--labels": labels, "--config": config})
     settings = load_settings(config)
     from .recordings.from_topics import run_recording
 

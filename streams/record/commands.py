@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE, FAILED, Config, Json
-from ..console.output import tell
+from ..console.output import check_outputs, tell
 from ..settings.file import load_configuration
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ class InputOptions:
     yes: _Switch = False
     most_cost: _Amount = None
 
+    def read(self, labelled: Path | None, config: Path | None) -> dict[str, Path | None]:
+        """The files that are read, by what names them."""
+        return {"the labelled file": labelled, "--labels": self.labels, "--config": config}
+
     def order(self, labelled: Path, out: Path, *, local_only: bool = False) -> Order:
         from .run import Order
 
@@ -102,6 +106,7 @@ def record(
         Ask the local model alone, which costs nothing.
     """
     _check_name("--out", out)
+    check_outputs({"--out": out}, inputs.read(labelled, config))
     made = _recorded(load_configuration(config, calibrated=False), inputs.order(labelled, out, local_only=local_only))
     tell(made.as_json(), (), made.lines(), as_json=json)
     return DONE if made.complete else FAILED
@@ -184,6 +189,9 @@ def fit(
         raise ConfigurationError(["name a labelled file, or a --recording"])
     if recording is None:
         _check_name("--pairs", pairs)
+    kept = None if recording is not None else pairs
+    read = {**inputs.read(labelled, config), "--recording": recording}
+    check_outputs({"--pairs": kept, "--out": out, "--report": report}, read)
     configuration = load_configuration(config, calibrated=False)
     from ..offline.calibrate import CalibrationOptions
     from .fit import Wanted, make_fit

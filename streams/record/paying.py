@@ -39,6 +39,7 @@ class Allowance:
 
     bound: Bound
     limit: int
+    every_try: float  #: money that pays for the whole recording, even if each call that is left takes all its tries
 
     @property
     def bound_money(self) -> float:
@@ -49,14 +50,23 @@ class Allowance:
         return self.limit / NANO
 
 
-def allowed(bound: Bound, tries: int, most_cost: float | None, spent: float) -> Allowance:
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """How calls are made."""
+
+    unit: int  #: inputs of one, at most
+    tries: int
+
+
+def allowed(bound: Bound, calling: Calling, most_cost: float | None, spent: float) -> Allowance:
     """`most_cost`: that the whole recording may cost, of which `spent` is gone. Without it some calls may be billed
-    twice: a tenth of all, and all tries of two inputs at least.
+    twice: a tenth of all, and all tries of two calls at least, for a call that fails in vain is tried that often.
     """
+    every_try = spent + bound.money * calling.tries / NANO
     if most_cost is not None:
-        return Allowance(bound, max(0, math.floor(round((most_cost - spent) * NANO, 3))))
-    again = max(math.ceil(bound.money * _AGAIN_SHARE), 2 * tries * bound.dearest)
-    return Allowance(bound, bound.money + again)
+        return Allowance(bound, max(0, math.floor(round((most_cost - spent) * NANO, 3))), every_try)
+    again = max(math.ceil(bound.money * _AGAIN_SHARE), 2 * calling.tries * calling.unit * bound.dearest)
+    return Allowance(bound, bound.money + again, every_try)
 
 
 def funds(allowance: Allowance) -> Funds | None:

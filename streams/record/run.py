@@ -29,7 +29,7 @@ from ..worker.reload import SCORES, values_of
 from .asking import Asking, AskingPolicy, RecordingStopped
 from .labelled import Labelled, LabelledError, Reading, look
 from .pairs import About, Pairs
-from .paying import Allowance, Bound, allowed, funds
+from .paying import Allowance, Bound, Calling, allowed, funds
 from .progress import Watch
 from .rows import ScoreNames
 from .summary import Summary
@@ -152,6 +152,7 @@ class _Run:
     console: Console
     calls: int = 0
     unpaid: int = 0
+    every_try: float = 0.0
     asking: Asking = field(init=False)
 
     def summary(self) -> Summary:
@@ -167,6 +168,7 @@ class _Run:
             tally,
             self.calls,
             self.unpaid,
+            self.every_try,
             self._recording() if tally.pairs else None,
         )
 
@@ -217,7 +219,9 @@ class _Run:
         """What may be spent, agreed on. Raises `NotAsked`, and `ConfigurationError` where nobody can be asked."""
         with working("reckoning what it can cost"):
             bound = self._bound()
-        allowance = allowed(bound, self.settings.remote.tries, self.order.most_cost, self.pairs.tally.cost)
+        calling = Calling(self.settings.remote.batch_size, self.settings.remote.tries)
+        allowance = allowed(bound, calling, self.order.most_cost, self.pairs.tally.cost)
+        self.every_try = allowance.every_try
         for line in _announcement(allowance, self.order):
             self.console.print(line, markup=False)
         if bound.money and allowance.limit <= 0:

@@ -21,6 +21,7 @@ class Summary:
     tally: Tally
     calls: int  #: remote calls of this run, failed ones included
     unpaid: int  #: inputs that were not asked about, for the allowance is spent
+    every_try: float  #: money that pays for the whole recording, even if each call takes all its tries
     recording: Recording | None  #: None where there are no pairs
 
     @property
@@ -72,7 +73,8 @@ class Summary:
         if self.unpaid:
             lines.append(
                 f"{counted(self.unpaid, 'input')} not asked about, for what may be spent does not pay another call; "
-                "the same command goes on, with a larger --most-cost where it has one"
+                "the same command goes on, with a larger --most-cost where it has one; "
+                f"--most-cost {self.every_try:.6g} pays for every try of every call"
             )
         return [*lines, *self._precision_lines()]
 

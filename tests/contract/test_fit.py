@@ -154,6 +154,9 @@ def test_nothing_is_fitted_on_half_a_recording(office: Office, labelled: Path) -
         ((), "name a labelled file, or a --recording"),
         (("a.csv", "--pairs", "pairs.csv"), "--pairs: must end in .jsonl"),
         (("a.csv", "--cost", "1", "--remote-even"), "say one of --remote-fraction, --cost"),
+        (("a.csv", "--out", "a.csv"), "--out: a.csv would be written over, and the labelled file is read from there"),
+        (("--recording", "b.jsonl", "--report", "b.jsonl"), "--report: b.jsonl would be written over, and --recording"),
+        (("a.csv", "--out", "c", "--report", "c"), "--report: c would be written over, and --out is written there"),
         (("a.csv", "--false-positive-rate", "2"), "--false-positive-rate: must lie between 0 and 1"),
     ],
 )

@@ -20,7 +20,7 @@ from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.record.fit import left_out
 from bisupervised.streams.record.labelled import LabelledError, Reading, look
 from bisupervised.streams.record.pairs import About, Pairs, PairsError, Tally
-from bisupervised.streams.record.paying import Bound, allowed, funds
+from bisupervised.streams.record.paying import Bound, Calling, allowed, funds
 from bisupervised.streams.record.precision import half_width, more_for_half
 from bisupervised.streams.record.progress import Watch
 from bisupervised.streams.record.run import NotAsked, Order, agree
@@ -123,14 +123,23 @@ def test_another_recording_is_refused_with_what_differs(tmp_path: Path, change: 
 def test_the_limit_covers_what_may_be_billed_twice_or_is_the_users_own() -> None:
     bound = Bound().with_call(2 * NANO).with_call(NANO)
     assert (bound.inputs, bound.money, bound.dearest) == (2, 3 * NANO, 2 * NANO)
-    assert allowed(bound, 3, None, 5.0).limit == 3 * NANO + 12 * NANO
-    assert allowed(replace(bound, money=1000 * NANO), 3, None, 0.0).limit == 1100 * NANO
-    assert allowed(bound, 3, 2.5, 1.0).limit == 3 * NANO // 2
-    assert allowed(bound, 3, 1.0, 1.0).limit == 0
+    assert allowed(bound, Calling(1, 3), None, 5.0).limit == 3 * NANO + 12 * NANO
+    assert allowed(replace(bound, money=1000 * NANO), Calling(1, 3), None, 0.0).limit == 1100 * NANO
+    assert allowed(bound, Calling(1, 3), 2.5, 1.0).limit == 3 * NANO // 2
+    assert allowed(bound, Calling(1, 3), 1.0, 1.0).limit == 0
+
+
+def test_what_may_be_spent_covers_two_calls_that_fail_in_vain() -> None:
+    bound = Bound()
+    for _ in range(16):
+        bound = bound.with_call(NANO)
+    allowance = allowed(bound, Calling(unit=8, tries=6), None, 0.5)
+    assert allowance.limit_money >= 2 * 8 * 6, "each of both calls asks about eight inputs, six times"
+    assert allowance.every_try == 0.5 + 16 * 6
 
 
 def test_the_purse_pays_up_to_the_limit_and_gives_back_what_was_not_used() -> None:
-    made = funds(allowed(Bound().with_call(2 * NANO), 1, 3.0, 0.0))
+    made = funds(allowed(Bound().with_call(2 * NANO), Calling(1, 1), 3.0, 0.0))
     assert made is not None
     purse, now = made.purse, made.now()
 
@@ -143,7 +152,7 @@ def test_the_purse_pays_up_to_the_limit_and_gives_back_what_was_not_used() -> No
     purse.settle(first, Amount(NANO, 1), now)
     assert means(2) == "yes"
     assert not made.waits
-    assert funds(allowed(Bound(), 1, None, 0.0)) is None
+    assert funds(allowed(Bound(), Calling(1, 1), None, 0.0)) is None
 
 
 @pytest.mark.parametrize(
@@ -154,13 +163,13 @@ def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch, said: str, goes_
     monkeypatch.setattr(stdin, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", stdin)
     console = Console(file=written, force_terminal=True, highlight=False)
-    allowance = allowed(Bound().with_call(NANO), 1, None, 0.0)
+    allowance = allowed(Bound().with_call(NANO), Calling(1, 1), None, 0.0)
     with nullcontext() if goes_on else pytest.raises(NotAsked):
         agree(allowance, Order(Path("a.csv"), Path("b.jsonl")), console)
     assert "Go on? [y/N]" in written.getvalue()
     agree(allowance, Order(Path("a.csv"), Path("b.jsonl"), yes=True), console)
     agree(allowance, Order(Path("a.csv"), Path("b.jsonl"), most_cost=1.0), console)
-    agree(allowed(Bound().with_call(0), 1, None, 0.0), Order(Path("a.csv"), Path("b.jsonl")), console)
+    agree(allowed(Bound().with_call(0), Calling(1, 1), None, 0.0), Order(Path("a.csv"), Path("b.jsonl")), console)
     assert written.getvalue().count("Go on?") == 1, "where it was said, or nothing is paid, nobody is asked"
 
 

@@ -62,6 +62,11 @@ class RecordingOptions:
     remote_truth_column: OfRemote = None
     where: Shared = None
 
+    @property
+    def files(self) -> dict[str, Path | None]:
+        """The files that are read, by their options."""
+        return {"--local": self.local, "--remote": self.remote}
+
     def read(self) -> Recorded:
         """The recording. Raises `RecordingError`."""
         from .pairs import read_recording  # here, for it needs numpy: `--help` must not
