@@ -189,6 +189,28 @@ def look(path: Path, reading: Reading, labels: Sequence[Any]) -> tuple[Labelled,
     return Labelled(path, reading, seen.truth, tuple(seen.rows)), seen.faults
 
 
+def never_right(labelled: Labelled, labels: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Why a model could only be wrong. `labels`: of each model whose labels are known, by what names them."""
+    truths = {str(row.truth) for row in labelled.rows}
+    return [fault for named, theirs in labels.items() for fault in _foreign(labelled.path, truths, named, theirs)]
+
+
+def _foreign(path: Path, truths: set[str], named: str, labels: Sequence[Any]) -> Iterator[str]:
+    theirs = {str(label) for label in labels}
+    by_fold = {_folded(truth): truth for truth in sorted(truths - theirs)}
+    alike = [label for label in sorted(theirs - truths) if _folded(label) in by_fold]
+    for label in alike:
+        truth = by_fold[_folded(label)]
+        yield f"{named}: {label!r} is not the right answer {truth!r}, but for letter case or white space; write both alike"
+    if theirs and truths and not (theirs & truths or alike):
+        told = ", ".join(map(str, labels))
+        yield f"{named} {told}: none of them is a right answer in {path}, so that model could only be wrong"
+
+
+def _folded(label: str) -> str:
+    return label.strip().casefold()
+
+
 def _labels_file(path: Path, reading: Reading) -> Path | None:
     """The named one, or one that lies in the folder of images. None: the rows hold their labels."""
     if reading.labels is not None or not path.is_dir():

@@ -27,7 +27,7 @@ from ..settings.tables import BudgetSettings, Settings
 from ..worker.making import make_local, make_remote
 from ..worker.reload import SCORES, values_of
 from .asking import Asking, AskingPolicy, RecordingStopped
-from .labelled import Labelled, LabelledError, Reading, look
+from .labelled import Labelled, LabelledError, Reading, look, never_right
 from .pairs import About, Pairs
 from .paying import Allowance, Bound, Calling, allowed, funds
 from .progress import Watch
@@ -106,6 +106,8 @@ def checked(settings: Settings, order: Order, labels: Sequence[object]) -> Label
     known = list(dict.fromkeys([*labels, *settings.local.labels, *settings.remote.labels]))
     with working(f"checking {order.labelled}"):
         labelled, faults = look(order.labelled, reading, known)
+    named = {"the local model's labels": labels or settings.local.labels, "[remote] labels": settings.remote.labels}
+    faults = [*faults, *never_right(labelled, named)]
     if faults:
         more = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
         nothing = f"nothing was asked: {counted(len(faults), 'fault')} in {order.labelled}"

@@ -73,8 +73,7 @@ class Summary:
         if self.unpaid:
             lines.append(
                 f"{counted(self.unpaid, 'input')} not asked about, for what may be spent does not pay another call; "
-                "the same command goes on, with a larger --most-cost where it has one; "
-                f"--most-cost {self.every_try:.6g} pays for every try of every call"
+                f"the same command goes on; --most-cost {self.every_try:.6g} pays for every try of every call"
             )
         return [*lines, *self._precision_lines()]
 

@@ -184,6 +184,27 @@ def test_every_fault_of_the_inputs_is_named_and_nothing_paid(
     assert (ledger.calls, office.out.exists()) == (0, False)
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ('["bad", "good"]', "[remote] labels bad, good: none of them is a right answer"),
+        ('["negative", "Positive"]', "[remote] labels: 'Positive' is not the right answer 'positive', but for letter case"),
+        ('["negative ", "positive"]', "[remote] labels: 'negative ' is not the right answer 'negative', but for"),
+    ],
+)
+def test_a_model_whose_labels_can_never_be_right_is_not_asked(
+    office: Office, capsys: pytest.CaptureFixture[str], labels: str, told: str
+) -> None:
+    ledger = Ledger()
+    with serving(ledger) as office.url:
+        config = office.config
+        config.write_text(config.read_text().replace('["negative", "positive"]', labels))
+        arguments = [str(office.labelled(*sample(3))), "--config", str(config), "--out", str(office.out), "--yes"]
+        assert cli.run(["record", *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert (ledger.calls, office.out.exists()) == (0, False)
+
+
 def test_a_folder_of_images_has_its_labels_in_a_file(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     folder = office.folder / "images"
     folder.mkdir()
