@@ -86,7 +86,7 @@ def notes(made: Simulated, plan: Plan) -> list[str]:
         told.append("the promise is broken from the first: what is counted as false alarms are true ones")
     if made.error_after is not None and made.error_after <= made.promise:
         told.append("the promise still holds after the change: an alarm would be a false one")
-    if made.noticed_share is not None and made.noticed_share < 1.0:
+    elif made.noticed_share is not None and made.noticed_share < 1.0:
         missed = 1.0 - made.noticed_share
         told.append(
             f"{missed:.1%} of the streams saw no alarm within {plan.labels_after:,} labels: raise --labels-after"

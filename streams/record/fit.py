@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from ...schemas.errors import ConfigurationError
 from ..console.output import working, writing
 from ..offline.calibrate import CalibrationOptions, Names, as_table, notes
 from ..offline.fitting import Fit, fit_recording
-from ..offline.recordings.files import column_names, read_table
+from ..offline.recordings.files import RecordingError, column_names, read_table
 from ..offline.recordings.pairs import Recorded, read_recording
 from ..report.from_fit import Background, recorded_background
 from ..report.material import Inputs, Usage
@@ -23,6 +23,7 @@ from ..report.writing import write_report
 from ..settings.file import Configuration, load_configuration
 from ..settings.tables import Settings
 from .labelled import Labelled
+from .pairs import inputs_of
 from .run import PAIRS
 
 
@@ -43,7 +44,7 @@ class Fitted:
 
     fit: Fit
     wanted: Wanted
-    notes: tuple[str, ...]  #: about the configuration
+    notes: tuple[str, ...]  #: about the configuration, and what the recording lacks
 
     @property
     def toml(self) -> str:
@@ -71,7 +72,7 @@ class Fitted:
         lines = [*notes(fit.made, fit.options), *fit.notes()]
         lines.append(f"report: {wanted.report}")
         if fit.thresholds is None:
-            return [*lines, *self._needless(), f"nothing is written to {wanted.out}"]
+            return [*lines, *self.notes, *self._needless(), f"nothing is written to {wanted.out}"]
         lines += [f"thresholds: {wanted.out}, version {fit.thresholds.version}", *self.notes]
         where = "your configuration" if config is None else str(config)
         if _named_in(config, wanted.out):
@@ -93,7 +94,7 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
     """
     settings = configuration.settings
     with working("reading") as status:
-        read = recorded(path)
+        read, lacking = recorded(path), tuple(_lacking(path))
         status.update("  choosing the score, calibrating")
         at = datetime.now(UTC).isoformat(timespec="seconds")
         fit = fit_recording(read, wanted.options, _names(settings, path, wanted.version), wanted.seed, at)
@@ -103,12 +104,35 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
         status.update("  writing the report")
         more = fit.labels_to_halve
         write_report(fit, _background(settings, path, labelled, wanted, more), wanted.report)
-    return Fitted(fit, wanted, left_out(settings, fit.thresholds))
+    return Fitted(fit, wanted, (*left_out(settings, fit.thresholds), *lacking))
 
 
 def recorded(path: Path) -> Recorded:
     """The pairs of a recording; all of its rows where it does not say which they are."""
-    return read_recording(path, path, where=PAIRS if PAIRS.column in column_names(path) else None)
+    marks = _marks(path)
+    if marks and not any(marks):
+        text = "no row is a pair of answers with scores: the rows say why; with --local-only there is none"
+        raise RecordingError(f"{path}: {text}")
+    return read_recording(path, path, where=PAIRS if marks else None)
+
+
+def _marks(path: Path) -> list[bool]:
+    """Which rows are pairs; empty where the recording does not say."""
+    if PAIRS.column not in column_names(path):
+        return []
+    return [str(mark).lower() == PAIRS.value for mark in read_table(path, [PAIRS.column]).columns[PAIRS.column]]
+
+
+def _lacking(path: Path) -> Iterator[str]:
+    """What a recording lacks: nothing can be said about inputs like these."""
+    marks = _marks(path)
+    if gaps := marks.count(False):
+        verb = "is no pair" if gaps == 1 else "are no pairs"
+        yield f"left out: {gaps:,} of {len(marks):,} rows {verb} of answers with scores; the rows say why"
+    wanted = inputs_of(path)
+    if wanted is not None and len(marks) < wanted:
+        held = f"{len(marks):,} of {wanted:,} inputs"
+        yield f"{path} is unfinished: it holds {held}; `bisupervised record` goes on with it"
 
 
 def _names(settings: Settings, path: Path, version: str) -> Names:

@@ -201,7 +201,8 @@ def _foreign(path: Path, truths: set[str], named: str, labels: Sequence[Any]) ->
     alike = [label for label in sorted(theirs - truths) if _folded(label) in by_fold]
     for label in alike:
         truth = by_fold[_folded(label)]
-        yield f"{named}: {label!r} is not the right answer {truth!r}, but for letter case or white space; write both alike"
+        only = "differ in letter case or white space only; write both alike"
+        yield f"{named}: {label!r} and the right answer {truth!r} {only}"
     if theirs and truths and not (theirs & truths or alike):
         told = ", ".join(map(str, labels))
         yield f"{named} {told}: none of them is a right answer in {path}, so that model could only be wrong"

@@ -97,6 +97,14 @@ def about_path(out: Path) -> Path:
     return out.with_suffix(".about.json")
 
 
+def inputs_of(out: Path) -> int | None:
+    """How many inputs a recording is to hold; None where the file beside it does not tell."""
+    try:
+        return msgspec.json.decode(about_path(out).read_bytes(), type=About).inputs
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
 class Pairs:
     """The file, open: who has it open is the only one."""
 

@@ -20,7 +20,7 @@ from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequ
 from ..console.output import counted, progress_console, working
 from ..console.signals import run_coroutine
 from ..flow import request_format
-from ..offline.recordings.columns import Where
+from ..offline.recordings.columns import MARK, Where
 from ..offline.recordings.pairs import read_recording
 from ..settings.file import Configuration
 from ..settings.tables import BudgetSettings, Settings
@@ -37,7 +37,7 @@ from .summary import Summary
 #: faults that are named, a line each
 _NAMED = 1000
 #: rows of both models
-PAIRS = Where("pair", "true")
+PAIRS = Where(MARK, "true")
 #: what they would say of each input, its row says
 _TOLD_BY_ROWS = ("bisupervised.agents.remote.agent", "bisupervised.agents.local.agent")
 

@@ -141,6 +141,34 @@ def test_a_local_model_that_needs_no_remote_is_told(office: Office, capsys: pyte
     assert "the local model alone is as right as the remote: --remote-fraction has" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("made")
+def test_what_a_recording_lacks_is_told(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [orjson.loads(line) for line in (office.folder / "pairs.jsonl").read_bytes().splitlines()][:-1]
+    rows[0] |= {"pair": False, "remote_prediction": None, "remote_score": None, "remote_error": "timeout"}
+    write = orjson.dumps
+    (office.folder / "less.jsonl").write_bytes(b"".join(write(row) + b"\n" for row in rows))
+    (office.folder / "less.about.json").write_bytes((office.folder / "pairs.about.json").read_bytes())
+    (office.folder / "none.jsonl").write_bytes(b"".join(write(row | {"pair": False}) + b"\n" for row in rows))
+    more = ["--config", str(office.config), "--remote-fraction", "0.3", "--out", "less.json", "--report", "less.html"]
+    assert cli.run(["fit", "--recording", "less.jsonl", *more]) == 0
+    told = capsys.readouterr().out
+    assert f"left out: 1 of {len(rows):,} rows is no pair of answers with scores" in told
+    assert f"less.jsonl is unfinished: it holds {len(rows):,} of {len(rows) + 1:,} inputs" in told
+    assert cli.run(["fit", "--recording", "none.jsonl", *more]) == 1
+    assert "none.jsonl: no row is a pair of answers with scores" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("made")
+def test_a_recording_with_gaps_says_how_its_pairs_are_read(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [orjson.loads(line) for line in (office.folder / "pairs.jsonl").read_bytes().splitlines()]
+    rows[0] |= {"pair": False, "local_prediction": None, "local_score": None}
+    (office.folder / "gaps.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    files = ["--local", "gaps.jsonl", "--remote", "gaps.jsonl"]
+    assert cli.run(["curve", *files]) == 1
+    assert "the score is empty; --where pair=true leaves such rows out" in capsys.readouterr().err
+    assert cli.run(["curve", *files, "--where", "pair=true"]) == 0
+
+
 def test_nothing_is_fitted_on_half_a_recording(office: Office, labelled: Path) -> None:
     with serving(Ledger()) as office.url:
         told = fit(office, str(labelled), "--pairs", "half.jsonl", "--most-cost", "3", "--out", "half.json")

@@ -188,8 +188,11 @@ def test_every_fault_of_the_inputs_is_named_and_nothing_paid(
     ("labels", "told"),
     [
         ('["bad", "good"]', "[remote] labels bad, good: none of them is a right answer"),
-        ('["negative", "Positive"]', "[remote] labels: 'Positive' is not the right answer 'positive', but for letter case"),
-        ('["negative ", "positive"]', "[remote] labels: 'negative ' is not the right answer 'negative', but for"),
+        (
+            '["negative", "Positive"]',
+            "[remote] labels: 'Positive' and the right answer 'positive' differ in letter case",
+        ),
+        ('["negative ", "positive"]', "[remote] labels: 'negative ' and the right answer 'negative' differ in"),
     ],
 )
 def test_a_model_whose_labels_can_never_be_right_is_not_asked(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,9 @@ def test_bars_are_for_terminals(terminal: bool) -> None:
 def test_nothing_is_written_over_what_is_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pairs, same, other = Path("pairs.jsonl"), tmp_path / "x" / ".." / "pairs.jsonl", Path("t.json")
-    check_outputs({"--out": other, "--report": Path("r.html"), "--plot": None}, {"--recording": pairs, "--labels": None})
+    check_outputs(
+        {"--out": other, "--report": Path("r.html"), "--plot": None}, {"--recording": pairs, "--labels": None}
+    )
     with pytest.raises(ConfigurationError) as told:
         check_outputs({"--out": other, "--report": same, "--plot": other, "--dir": tmp_path}, {"--recording": pairs})
     assert told.value.faults == (

@@ -10,6 +10,9 @@ from typing import Literal
 
 from .files import RecordingError
 
+#: the column in which `record` and `recording` say which rows hold both answers
+MARK = "pair"
+
 Role = Literal["id", "score", "correct", "prediction", "truth"]
 SideName = Literal["local", "remote"]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ....agents.supervision.choosing.evidence import Evidence
 from ....agents.supervision.recording import Recording, Side
 from ...console.tables import number_hint
-from .columns import Columns, SideName, Where, ask_for, nearest, resolved, there_are
+from .columns import MARK, Columns, SideName, Where, ask_for, nearest, resolved, there_are
 from .evidence import EVIDENCE, evidence_of
 from .files import RecordingError, Table, column_names, read_table
 
@@ -278,8 +278,14 @@ def _refuse_score(part: _Part, column: str, cells: list[Any]) -> None:
         except (ValueError, TypeError):
             finite = False
         if not finite:
-            what = f"{cell!r} is not a finite number{number_hint(cell)}" if _text(cell) else "the score is empty"
+            what = f"{cell!r} is not a finite number{number_hint(cell)}" if _text(cell) else _empty_score(part)
             raise RecordingError(f"{part.place(position, column)}: {what}")
+
+
+def _empty_score(part: _Part) -> str:
+    """A recording of `record` says which of its rows have none."""
+    marked = MARK in column_names(part.table.path)
+    return f"the score is empty{f'; --where {MARK}=true leaves such rows out' if marked else ''}"
 
 
 Answers = NDArray[Any]
