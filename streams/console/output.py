@@ -79,16 +79,14 @@ def writing(path: Path) -> Iterator[None]:
 def check_outputs(written: Mapping[str, Path | None], read: Mapping[str, Path | None]) -> None:
     """Files to write and files to read, by the option or argument that names them; None where it names none.
 
-    Raises `ConfigurationError` where one would be written over a folder, over a file that is read, or over another one.
+    Raises `ConfigurationError` where one would be written over a file that is read, or over another one.
     """
     faults = []
     taken = {path.resolve(): f"{name} is read from there" for name, path in read.items() if path is not None}
     for name, path in written.items():
         if path is None:
             continue
-        if path.is_dir():
-            faults.append(f"{name}: {path} is a folder; name a file")
-        elif (other := taken.get(path.resolve())) is not None:
+        if (other := taken.get(path.resolve())) is not None:
             faults.append(f"{name}: {path} would be written over, and {other}; name another file")
         taken.setdefault(path.resolve(), f"{name} is written there")
     if faults:

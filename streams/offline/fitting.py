@@ -139,10 +139,9 @@ def fit_recording(recorded: Recorded, options: CalibrationOptions, names: Names,
 def _recorded_score(recorded: Recorded, given: str) -> str:
     """The name of the score that is recorded as the local one: the given one, unless the recording knows better."""
     scores = recorded.evidence.scores
-    if given in scores or not scores:
-        return given
     own = recorded.recording.local.scores
-    return next((name for name, values in scores.items() if np.array_equal(values, own)), given)
+    same = [name for name, values in scores.items() if np.array_equal(values, own)]
+    return same[0] if same and given not in same else given
 
 
 def _rungs(chosen: Chosen, made: Calibration) -> tuple[Rung, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from ...agents.answers import scores_for
 from ...agents.supervision.thresholds import Thresholds, write_thresholds
 from ...schemas.errors import ConfigurationError
 from ..console.output import working, writing
@@ -97,13 +98,14 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
         read, lacking = recorded(path), tuple(_lacking(path))
         status.update("  choosing the score, calibrating")
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        fit = fit_recording(read, wanted.options, _names(settings, path, wanted.version), wanted.seed, at)
+        names = _names(settings, path, wanted.version)
+        fit = fit_recording(_computable(read, settings), wanted.options, names, wanted.seed, at)
+        background = _background(names.remote_score, path, labelled, wanted, fit.labels_to_halve)
         if fit.thresholds is not None:
             with writing(wanted.out):
                 write_thresholds(wanted.out, fit.thresholds)
         status.update("  writing the report")
-        more = fit.labels_to_halve
-        write_report(fit, _background(settings, path, labelled, wanted, more), wanted.report)
+        write_report(fit, background, wanted.report)
     return Fitted(fit, wanted, (*left_out(settings, fit.thresholds), *lacking))
 
 
@@ -137,7 +139,28 @@ def _lacking(path: Path) -> Iterator[str]:
 
 def _names(settings: Settings, path: Path, version: str) -> Names:
     local, remote = (_only_model(path, f"{side}_model") for side in ("local", "remote"))
-    return Names(settings.local.supervisor, settings.remote.own_score, local, remote, version)
+    remote_score = _remote_score(path, settings.remote.own_score)
+    return Names(settings.local.own_score, remote_score, local, remote, version)
+
+
+def _computable(read: Recorded, settings: Settings) -> Recorded:
+    """Without local scores that a worker of these settings cannot compute."""
+    known = scores_for(settings.local.output)
+    scores = {name: values for name, values in read.evidence.scores.items() if name in known}
+    return replace(read, evidence=replace(read.evidence, scores=scores))
+
+
+def _remote_score(path: Path, given: str) -> str:
+    """The name of the score that is recorded as the remote one: the given one, unless the recording knows better."""
+    columns = ("remote_score", "remote_scores")
+    if not set(columns) <= set(column_names(path)):
+        return given
+    table = read_table(path, columns).columns
+    cells = zip(*(table[name] for name in columns), strict=True)
+    rows = [(own, scores) for own, scores in cells if own is not None and isinstance(scores, Mapping)]
+    names = [given, *sorted({name for _, scores in rows for name in scores})]
+    same = (name for name in names if rows and all(scores.get(name) == own for own, scores in rows))
+    return next(same, given)
 
 
 def _only_model(path: Path, column: str) -> str:
@@ -149,7 +172,7 @@ def _only_model(path: Path, column: str) -> str:
 
 
 def _background(
-    settings: Settings, path: Path, labelled: Labelled | None, wanted: Wanted, more: int | None
+    remote_score: str, path: Path, labelled: Labelled | None, wanted: Wanted, more: int | None
 ) -> Background:
     truths, (local_s, remote_s) = recorded_background(path)
     price = wanted.options.price or _mean_cost(path)  # where the price is one of tokens
@@ -158,7 +181,7 @@ def _background(
         truths=truths,
         inputs=None if labelled is None else _inputs_of(labelled),
         usage=Usage(price, local_s=local_s, remote_s=remote_s),
-        remote_score=settings.remote.own_score,
+        remote_score=remote_score,
         toml=_toml(wanted.out),
         more_labels=more,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from ...agents.supervision.calibration import Infeasible
 from ...agents.supervision.learned.deferral import LEARNED
 from ..offline.fitting import Fit
 from ..offline.recordings.columns import USUAL
-from ..offline.recordings.files import column_names, read_table
+from ..offline.recordings.files import RecordingError, Table, column_names, read_table
 from .markup import as_text
 from .material import Answers, Inputs, Material, Pair, Promise, Scores, Usage
 
@@ -47,14 +48,25 @@ def recorded_background(path: Path) -> tuple[dict[str, object], tuple[float | No
     table = read_table(path, [name for name in wanted if name is not None])
     ids = [str(number) for number in range(len(table))] if key is None else [str(each) for each in table.columns[key]]
     truths = {} if truth is None else dict(zip(ids, table.columns[truth], strict=True))
-    local_s, remote_s = (_mean(table.columns.get(name, [])) for name in _LATENCIES)
+    local_s, remote_s = (_mean(table, name) for name in _LATENCIES)
     return truths, (local_s, remote_s)
 
 
-def _mean(cells: list[Any]) -> float | None:
-    """The mean of the cells that hold something."""
-    known = [float(cell) for cell in cells if cell not in (None, "")]
+def _mean(table: Table, column: str) -> float | None:
+    """The mean of the cells that hold something. Raises `RecordingError` where one of them is not a number."""
+    cells = table.columns.get(column, [])
+    known = [_number(table, column, row, cell) for row, cell in enumerate(cells) if cell not in (None, "")]
     return sum(known) / len(known) if known else None
+
+
+def _number(table: Table, column: str, row: int, cell: Any) -> float:  # noqa: ANN401  # whatever a cell holds
+    try:
+        number = math.nan if isinstance(cell, bool) else float(cell)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise RecordingError(f"{table.place(row, column)}: {cell!r} is not a number")
+    return number
 
 
 def material_of(fit: Fit, background: Background) -> Material:

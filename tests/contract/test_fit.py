@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -167,6 +167,44 @@ def test_a_recording_with_gaps_says_how_its_pairs_are_read(office: Office, capsy
     assert cli.run(["curve", *files]) == 1
     assert "the score is empty; --where pair=true leaves such rows out" in capsys.readouterr().err
     assert cli.run(["curve", *files, "--where", "pair=true"]) == 0
+
+
+def rewritten(office: Office, name: str, change: Callable[[dict[str, Any]], object]) -> str:
+    """The recording, each row changed."""
+    rows = [orjson.loads(line) for line in (office.folder / "pairs.jsonl").read_bytes().splitlines()]
+    for row in rows:
+        change(row)
+    (office.folder / name).write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    return name
+
+
+@pytest.mark.usefixtures("made")
+def test_a_score_that_the_worker_cannot_compute_is_not_chosen(office: Office) -> None:
+    def foresee(row: dict[str, Any]) -> None:
+        right = row["local_prediction"] == row["truth"]
+        row["local_scores"] |= {"oracle": float(right), "token_min": float(right)}
+
+    elsewhere = ("--remote-fraction", "0.3", "--out", "o.json", "--report", "o.html")
+    told = fit(office, "--recording", rewritten(office, "oracle.jsonl", foresee), *elsewhere)
+    assert set(told.document["scores"]) == {"max_softmax", "pcs", "softmax_entropy"}
+    config = office.folder / "oracle.toml"
+    config.write_text(f"{office.config.read_text()}\n{told.document['toml']}")
+    load_configuration(config, {})
+
+
+@pytest.mark.usefixtures("made")
+def test_a_threshold_belongs_to_the_score_that_was_recorded(office: Office) -> None:
+    config, text = office.folder / "other_scores.toml", office.config.read_text()
+    for side in ("[local]", "[remote]"):
+        text = text.replace(side, f'{side}\nsupervisor = "pcs"')
+    config.write_text(text)
+    arguments = ["--recording", "pairs.jsonl", "--remote-fraction", "0.3", "--out", "s.json", "--report", "s.html"]
+    with redirect_stdout(StringIO()) as out:
+        assert cli.run(["fit", "--config", str(config), *arguments]) == 0
+    file = read_thresholds(office.folder / "s.json")
+    assert (file.local.score, file.remote.score) == ("max_softmax", "max_softmax")
+    assert "leave [local] supervisor out of the configuration: the file names max_softmax" in out.getvalue()
+    assert "leave [remote] supervisor out of the configuration: the file names max_softmax" in out.getvalue()
 
 
 def test_nothing_is_fitted_on_half_a_recording(office: Office, labelled: Path) -> None:

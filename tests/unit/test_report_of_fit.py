@@ -37,6 +37,15 @@ def told(fit: Fit) -> Material:
     return material_of(fit, BACKGROUND)
 
 
+@pytest.mark.parametrize(("cell", "told"), [('"y"', "'y' is not a number"), ("true", "True is not a number")])
+def test_a_time_that_is_none_is_an_error_with_its_place(tmp_path: Path, cell: str, told: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": 1, "local_latency_s": "0.5"}}\n{{"id": 2, "local_latency_s": {cell}}}\n')
+    with pytest.raises(RecordingError) as error:
+        recorded_background(path)
+    assert str(error.value) == f"{path}, line 2, column 'local_latency_s': {told}"
+
+
 @pytest.mark.parametrize("hidden", [0.0, 0.8])
 def test_the_figures_are_those_of_the_commands_json(hidden: float) -> None:
     fit = fitted(4000, hidden=hidden)
