@@ -47,7 +47,8 @@ class Infeasible:
 
 Found = Feasible | Infeasible
 
-_NOTHING_DEFERRED = Infeasible("no local score lies below the first threshold: nothing is deferred")
+#: no input of the sample goes to the remote
+NOTHING_DEFERRED = Infeasible("no local score lies below the first threshold: nothing is deferred")
 
 
 def local_threshold(scores: ArrayLike, remote_fraction: float) -> float:
@@ -111,7 +112,7 @@ def paper_rule(recording: Recording, threshold: float, rate: float) -> Found:
         raise ValueError(f"a rate must lie in 0..1, not {rate}")
     deferred = _deferred(recording, threshold)
     if not len(deferred.scores):
-        return _NOTHING_DEFERRED
+        return NOTHING_DEFERRED
     if not deferred.correct:
         return Infeasible("no answer is right, of either model: there is no rate to reach")
     # right answers strictly below each candidate: equal scores are rejected together or not at all
@@ -140,7 +141,7 @@ def clopper_pearson(recording: Recording, threshold: float, rate: float, delta: 
     _check_target(delta)
     deferred = _deferred(recording, threshold)
     if not len(deferred.scores):
-        return _NOTHING_DEFERRED
+        return NOTHING_DEFERRED
     right = len(deferred.right)
     if not right:
         return Infeasible("no deferred input is answered rightly by the remote: there is no rate to bound")
@@ -189,7 +190,7 @@ def learn_then_test(pilot: Recording, sample: Recording, threshold: float, error
     _check_target(delta)
     tested = _tested(pilot, sample, threshold, delta)
     if tested is None:
-        return _NOTHING_DEFERRED
+        return NOTHING_DEFERRED
     too_wrong = np.flatnonzero(tested.bounds > error)
     if not len(too_wrong):
         return Feasible(float(tested.sequence[-1]))
@@ -228,7 +229,7 @@ def both_promises(
     Where there is none, the reason says which of the two fails, and what is nearest. Raises `ValueError` as both do.
     """
     for_error = learn_then_test(pilot, sample, threshold, error, delta / 2)
-    if for_error is _NOTHING_DEFERRED:
+    if for_error is NOTHING_DEFERRED:
         return for_error
     if isinstance(for_error, Infeasible):
         nearest = "" if for_error.nearest is None else f"; nearest is an error of {for_error.nearest:.4g}"

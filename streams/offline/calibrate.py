@@ -8,7 +8,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from ...agents.supervision.arbitration import JOINT
-from ...agents.supervision.calibration import Infeasible
+from ...agents.supervision.calibration import NOTHING_DEFERRED, Infeasible
 from ...agents.supervision.learned.deferral import DeferralModel
 from ...agents.supervision.procedure import Calibration, First, Second
 from ...agents.supervision.thresholds import Line, Part, Rung, Target, Thresholds, signed
@@ -186,7 +186,16 @@ def as_table(made: Calibration, options: CalibrationOptions) -> Table:
 def notes(made: Calibration, options: CalibrationOptions) -> list[str]:
     """The lines below the table: the thresholds and their promise, or why there is none; the joint supervisor."""
     _, second, _ = options.targets()
-    return [*_promise(made, second), *made.judge.reasons]
+    return [*_promise(made, second), *_advice(made, options), *made.judge.reasons]
+
+
+def _advice(made: Calibration, options: CalibrationOptions) -> list[str]:
+    """What has some inputs asked, where no remote is needed for what was wanted, which leaves nothing to certify."""
+    if made.remote is not NOTHING_DEFERRED:
+        return []
+    if options.remote_even and all((part.local.scores >= made.local).all() for part in made.parts.values()):
+        return ["the local model alone is as right as the remote: --remote-fraction has some inputs asked all the same"]
+    return ["take a larger --local-threshold or --remote-fraction, or more labelled inputs: then some are asked"]
 
 
 def _promise(made: Calibration, second: Second) -> list[str]:

@@ -73,19 +73,12 @@ class Fitted:
         lines = [*notes(fit.made, fit.options), *fit.notes()]
         lines.append(f"report: {wanted.report}")
         if fit.thresholds is None:
-            return [*lines, *self.notes, *self._needless(), f"nothing is written to {wanted.out}"]
+            return [*lines, *self.notes, f"nothing is written to {wanted.out}"]
         lines += [f"thresholds: {wanted.out}, version {fit.thresholds.version}", *self.notes]
         where = "your configuration" if config is None else str(config)
         if _named_in(config, wanted.out):
             return [*lines, f"{where} names the file: a worker takes it as it is"]
         return [*lines, "", f"Put this into {where}, in place of both `threshold` keys:", "", *self.toml.splitlines()]
-
-    def _needless(self) -> list[str]:
-        """Where no remote is needed for what was asked, which leaves nothing to certify."""
-        scores = self.fit.chosen.recording.local.scores
-        if not (self.wanted.options.remote_even and (scores >= self.fit.made.local).all()):
-            return []
-        return ["the local model alone is as right as the remote: --remote-fraction has some inputs asked all the same"]
 
 
 def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None, wanted: Wanted) -> Fitted:

@@ -140,6 +140,23 @@ def test_an_infeasible_target_is_a_result_with_the_nearest_one(
     assert f"nothing is written to {out}" in told
 
 
+@pytest.mark.parametrize(
+    ("wish", "advice"),
+    [
+        (["--remote-even"], "the local model alone is as right as the remote: --remote-fraction has some inputs asked"),
+        (["--local-threshold", "0.1"], "take a larger --local-threshold or --remote-fraction, or more labelled inputs"),
+    ],
+)
+def test_where_nothing_is_deferred_it_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wish: list[str], advice: str
+) -> None:
+    path = tmp_path / "sure.csv"
+    path.write_text("local_score,local_correct,remote_score,remote_correct\n" + ".9,1,.9,1\n" * 50)
+    words = ["--local", str(path), "--remote", str(path), "--false-positive-rate", "0.1", *wish]
+    code, told, _ = run("calibrate", *words, capsys=capsys)
+    assert (code, advice in told) == (1, True), told
+
+
 def test_every_fault_of_a_wish_at_once(both: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--cost", "3", "--remote-even", "--method", "ltt", "--false-positive-rate", "7", "--delta", "2"]
     code, _, err = run("calibrate", *both, *words, capsys=capsys)
