@@ -160,14 +160,20 @@ class Asking:
                     unit = await self._ended.get()
             except TimeoutError:
                 if remote.gate.breaker.state == "stopped":
-                    text = "the remote refuses all calls; mend that, and the same command goes on from here"
-                    raise RecordingStopped(text) from None
+                    raise RecordingStopped(self._refused()) from None
                 continue
             if unit is not None:
                 self._begun -= 1
                 self._take(unit)
         if not submitting.cancelled():
             submitting.result()
+
+    def _refused(self) -> str:
+        text = "the remote refuses all calls; mend that, and the same command goes on from here"
+        if not self._pairs.tally.pairs:
+            return text
+        without = f"`bisupervised fit --recording {self._pairs.path}` does without them"
+        return f"{text}; where it refuses these inputs only, {without}"
 
     def _take(self, unit: Unit) -> None:
         if unit.failure is not None:

@@ -164,6 +164,21 @@ def test_a_remote_that_refuses_every_call_ends_the_run(office: Office, capsys: p
         assert record(office, office.labelled(*sample(9)), "--yes") == 0
 
 
+def test_where_only_inputs_are_left_that_the_remote_refuses_it_says_how_to_do_without(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office.remote = "batch_size = 1\nbreaker_cool_down_s = 0.1"
+    labelled = office.labelled(*sample(3), *(f"{number},far too long {number},positive" for number in range(3, 7)))
+    with serving(Ledger()) as office.url:
+        assert record(office, labelled, "--yes") == 0
+        kept = office.out.read_bytes().splitlines(keepends=True)[:3]
+        office.out.write_bytes(b"".join(kept))  # as if the run had been killed there
+        capsys.readouterr()
+        assert record(office, labelled, "--yes") == 1
+    said = capsys.readouterr().err
+    assert f"where it refuses these inputs only, `bisupervised fit --recording {office.out}` does without them" in said
+
+
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
