@@ -97,6 +97,17 @@ def about_path(out: Path) -> Path:
     return out.with_suffix(".about.json")
 
 
+def _write_about(path: Path, about: About) -> None:
+    """Write it, whole or not at all. Raises `PairsError` where that fails."""
+    staged = path.with_name(f"{path.name}.new")
+    try:
+        staged.write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise PairsError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def inputs_of(out: Path) -> int | None:
     """How many inputs a recording is to hold; None where the file beside it does not tell."""
     try:
@@ -173,9 +184,7 @@ class Pairs:
         path, beside = self.path, about_path(self.path)
         size = os.fstat(self._file).st_size
         if not size:
-            staged = beside.with_name(f"{beside.name}.new")
-            staged.write_bytes(msgspec.json.format(msgspec.json.encode(self._about), indent=2) + b"\n")
-            staged.replace(beside)
+            _write_about(beside, self._about)
             return
         try:
             before = msgspec.json.decode(beside.read_bytes(), type=About)

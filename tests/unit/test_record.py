@@ -67,6 +67,17 @@ def test_a_torn_unit_is_cut_off_and_the_others_stay(tmp_path: Path, cut: int) ->
     ]
 
 
+def test_a_file_beside_it_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    beside = tmp_path / "pairs.about.json"
+    beside.mkdir()
+    with (
+        pytest.raises(PairsError, match=r"pairs\.about\.json: cannot be written: "),
+        Pairs.opened(tmp_path / "pairs.jsonl", ABOUT),
+    ):
+        pass
+    assert sorted(tmp_path.iterdir()) == [beside, tmp_path / "pairs.jsonl"], "nothing half-written is left behind"
+
+
 def test_what_was_paid_adds_up_over_runs(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     with Pairs.opened(path, ABOUT) as pairs:
