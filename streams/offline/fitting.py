@@ -27,6 +27,8 @@ from .recordings.pairs import Recorded
 
 #: cutoffs of the curve that a report draws
 _GRID = 1001
+#: a sample below this is too small for any promise
+_FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def fit_recording(recorded: Recorded, options: CalibrationOptions, names: Names,
         parts = {name: chosen.recording[rows] for name, rows in chosen.rows.items()}
         made = calibrate(parts, first, second, joint=options.joint, arbitration=options.arbitration)
     except ValueError as error:
-        raise ConfigurationError([str(error)]) from error
+        how_many = "; `bisupervised plan` says how many a promise takes" if len(recorded.recording) < _FEW else ""
+        raise ConfigurationError([f"{error}{how_many}"]) from error
     rungs = _rungs(chosen, made)
     names = Names(chosen.name, names.remote_score, names.local_model, names.remote_model, names.version)
     thresholds = thresholds_of(made, options, names, seed, at, learned=chosen.learned.model, rungs=rungs)

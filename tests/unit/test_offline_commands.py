@@ -177,7 +177,7 @@ def test_a_sample_too_small_to_split_is_told(tmp_path: Path, capsys: pytest.Capt
     words = ["--local", str(path), "--remote", str(path), "--remote-even", "--max-error", "0.1"]
     code, _, err = run("calibrate", *words, capsys=capsys)
     assert code == 2
-    assert "more are needed" in err
+    assert "more are needed; `bisupervised plan` says how many" in err
 
 
 def test_the_joint_supervisor_is_fitted_where_it_is_asked_for(

@@ -121,3 +121,10 @@ def test_labels_that_cannot_be_read(text: str, said: str, tmp_path: Path) -> Non
     with pytest.raises(RecordingError) as error:
         read_labels(path, None, None, None)
     assert said in str(error.value)
+
+
+def test_a_column_that_is_not_there_says_which_option_names_another(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("request,label\nrequests-0-1,x\n")
+    with pytest.raises(RecordingError, match="no column 'source'; there are request, label: say which with --source-"):
+        read_labels(path, None, "source", None)

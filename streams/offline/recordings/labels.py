@@ -63,7 +63,8 @@ def look_at_labels(
 
 def _column(path: Path, names: Sequence[str], given: str | None, usual: Sequence[str], option: str) -> str | None:
     if given is not None and given not in names:
-        raise RecordingError(f"{path}: has no column {given!r}{nearest(given, names)}; {there_are(names)}")
+        missing = f"has no column {given!r}{nearest(given, names)}; {there_are(names)}"
+        raise RecordingError(f"{path}: {missing}: say which with {option}")
     found = [given] if given is not None else usually_called(usual, names)
     if len(found) > 1:
         raise RecordingError(f"{path}: could be any of {', '.join(found)}: say which with {option}")
