@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bisupervised.streams.audit.report import notes
 from bisupervised.streams.audit.simulation import Phase, Plan, simulate
 from bisupervised.streams.cli import run
 
@@ -28,6 +29,13 @@ def test_a_jump_is_noticed_by_labels_and_each_takes_many_requests() -> None:
     assert 3 <= labels <= 60
     assert requests == pytest.approx(labels / (0.01 * 0.5), rel=0.3)
     assert (made.error_before, made.error_after) == (0.08, 0.4)
+
+
+def test_where_nothing_was_to_be_noticed_no_more_labels_are_asked_for() -> None:
+    (said,) = notes(simulate(0.1, phase(0.05), phase(0.06), PLAN), PLAN)
+    assert said == "the promise still holds after the change: an alarm would be a false one"
+    few = Plan(share=0.01, runs=50, labels_before=300, labels_after=2)
+    assert "raise --labels-after" in notes(simulate(0.1, phase(0.08), phase(0.12), few), few)[0]
 
 
 def test_a_larger_jump_is_noticed_sooner() -> None:
