@@ -27,9 +27,10 @@ coordinator's own broker; where one lost its leader meanwhile, it is said once m
 
 **What is left out of an abort.** Where a partition had no leader when a commit ended, its records hang. The next
 transaction over it fails, for it can write nothing there, and to say that one's abort in this partition would lose
-what hangs. So a partition that has no leader when the transaction is fenced, and from which its producer heard nothing
-(`unheard`), is left out: the coordinator writes no marker there, nothing of the aborted transaction is there, and the
-next commit ends what hangs.
+what hangs. So a partition that has no leader when the transaction is fenced, from which its producer heard nothing
+(`unheard`), and which has one copy, is left out: the coordinator writes no marker there, nothing of the aborted
+transaction is there, and the next commit ends what hangs. A partition with more copies is never left out: a dying
+leader may have handed on what it did not acknowledge, and the next commit would end that, too.
 
 **Whether anything was ever committed** (`ever_committed`) is known in the same way. A producer that is opened where
 nothing was carries the mark `_FIRST`, and so do its transactions. So that they are one, and hold no record, its owner
@@ -229,7 +230,7 @@ class LastTransaction:
                 with suppress(*_OVERTAKEN):
                     await coordinator.end(last.producer, committed=True)  # to fence would abort it
             else:
-                without = await coordinator.unled(last.partitions & self.unheard)
+                without = await coordinator.unled(last.partitions & self.unheard, copies=1)
                 producer = await coordinator.fence(self._marked(_SAYS[last.ending]))
                 if last.open:  # not fenced but followed: it ended just before, nobody saw how
                     self._seen_open = last.partitions - without if producer is None else frozenset()
@@ -273,15 +274,22 @@ class _TransactionCoordinator:
         partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
         return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
 
-    async def unled(self, places: Iterable[TopicPartition]) -> frozenset[TopicPartition]:
-        """Those for which the coordinator's broker knows no leader: it would leave them out, without a word."""
+    async def unled(self, places: Iterable[TopicPartition], *, copies: int | None = None) -> frozenset[TopicPartition]:
+        """Those for which the coordinator's broker knows no leader: it would leave them out, without a word.
+
+        `copies`: only those with so many.
+        """
         wanted = frozenset(places)
         if not wanted:
             return wanted
         topics = sorted({tp.topic for tp in wanted})
         response = await self._asked(MetadataRequest(topics, allow_auto_topic_creation=False))
-        leaders = {TopicPartition(name, told[1]): told[2] for _, name, _, parts in response.topics for told in parts}
-        return frozenset(tp for tp in wanted if leaders.get(tp, _NO_LEADER) == _NO_LEADER)
+        led = {
+            TopicPartition(name, number): leader != _NO_LEADER or copies not in (None, len(replicas))
+            for _, name, _, partitions in response.topics
+            for _, number, leader, replicas, *_ in partitions
+        }
+        return frozenset(tp for tp in wanted if not led.get(tp, copies is not None))
 
     async def fence(self, timeout_ms: int) -> Producer | None:
         """Become the producer. None where a transaction is open: it is aborted now, and its producer fenced."""

@@ -81,6 +81,7 @@ class FakeTransactionCoordinator:
         self.lookups: deque[Exception] = deque()
         self.versions = dict(VERSIONS)
         self.leaders: deque[int] = deque([1])  #: of every partition, as each question is answered; the last one stays
+        self.replicas = [1]  #: of every partition
         self.led: list[tuple[str, int]] = []  #: the state at each such question, and its answer
         self.overtaken = False  #: the producer commits its open transaction just before it is fenced
 
@@ -108,7 +109,8 @@ class FakeTransactionCoordinator:
     def _metadata(self, made: Any, _code: int | None) -> Any:
         leader = self.leaders.popleft() if len(self.leaders) > 1 else self.leaders[0]
         topics: list[Any] = [
-            (0, topic, False, [(0, number, leader, [1], [1], []) for number in range(4)]) for topic in made.topics
+            (0, topic, False, [(0, number, leader, self.replicas, [1], []) for number in range(4)])
+            for topic in made.topics
         ]
         self.led.append((self.state, leader))
         return made.RESPONSE_TYPE(0, [], "c", 1, topics)
@@ -322,18 +324,20 @@ async def test_it_is_said_once_more_where_a_partition_lost_its_leader_meanwhile(
 
 
 @pytest.mark.parametrize(
-    ("leader", "unheard", "aborted"),
+    ("leader", "copies", "unheard", "aborted"),
     [
-        (-1, {B}, {A}),  # a commit before it may hang there, and it wrote nothing there
-        (1, {B}, {A, B}),  # the coordinator has written its marker
-        (-1, set[TopicPartition](), {A, B}),  # what it wrote there must not be committed with the next one
+        (-1, 1, {B}, {A}),  # a commit before it may hang there, and it wrote nothing there
+        (1, 1, {B}, {A, B}),  # the coordinator has written its marker
+        (-1, 1, set[TopicPartition](), {A, B}),  # what it wrote there must not be committed with the next one
+        (-1, 3, {B}, {A, B}),  # a dying leader may have handed on what it did not acknowledge
     ],
 )
 @on_virtual_time
 async def test_an_abort_leaves_out_where_nothing_was_written_for_want_of_a_leader(
-    leader: int, unheard: set[TopicPartition], aborted: set[TopicPartition]
+    leader: int, copies: int, unheard: set[TopicPartition], aborted: set[TopicPartition]
 ) -> None:
     fake = FakeTransactionCoordinator("Ongoing", places=[A, B, OFFSETS])
+    fake.replicas = list(range(copies))
     fake.leaders = deque([leader, 1])
     last = last_transaction()
     last.unheard = frozenset(unheard)
