@@ -74,7 +74,7 @@ fit-check: setup  ## is the chosen score never worse, and the learned one harmle
 	$(ALONE) $(BIN)/python -m scripts.fit_check
 
 audit-trust: setup  ## does the audit notice, and cry wolf no more than it says? fills docs/audit.md
-	$(BIN)/python scripts/audit_trust.py
+	$(BIN)/python -m scripts.audit_trust
 
 bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates
 	$(BIN)/python -m benchmarks.thresholds

@@ -1,12 +1,14 @@
-"""Modules of the user's own, named in the configuration: the local model, a protocol."""
+"""Modules of the user's own, named in the configuration: the local model, a protocol, what compares answers."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
+from functools import reduce
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def own_module(name: str) -> ModuleType:
@@ -21,6 +23,12 @@ def own_module(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise  # it is there, and a module that it imports is not
         raise ImportError(f"{error}. {_where(error.name)}") from error
+
+
+def own_object(spec: str) -> Any:  # noqa: ANN401  # whatever the user's module holds
+    """What `module:name` names; the name may have dots. Raises `ImportError` and `AttributeError`."""
+    module, _, name = spec.partition(":")
+    return reduce(getattr, name.split("."), own_module(module))
 
 
 def _make_current_folder_importable() -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -28,8 +27,9 @@ from bisupervised.streams.offline.replicate import load_case, present
 from rich.console import Console
 from rich.progress import track
 
+from scripts.trust import DATA, fill
+
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data" / "bisupervised"
 PAGE = ROOT / "docs" / "audit.md"
 ALPHA, LABELS_TO_FALSE_ALARM = 0.05, 10_000.0
 #: the jump of the design, and between which numbers of labels the median must lie
@@ -120,15 +120,6 @@ def _count(labels: float | None) -> str:
     return "never" if labels is None else f"{labels:,.0f}"
 
 
-def fill(page: Path, table: str) -> None:
-    """Put the table between the page's two marks."""
-    marks = r"(<!-- audit-trust -->\n).*?(\n<!-- end of audit-trust -->)"
-    filled, found = re.subn(marks, lambda m: m[1] + table + m[2], page.read_text(), flags=re.DOTALL)
-    if not found:
-        sys.exit(f"{page} has no place for the table: <!-- audit-trust --> and <!-- end of audit-trust -->")
-    page.write_text(filled)
-
-
 def main() -> int:
     """Play every case, print and write the results. Returns 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -145,7 +136,7 @@ def main() -> int:
     played = list(track(plays(populations, arguments.runs, arguments.seed), "playing", console=console))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps([asdict(one) for one in played], indent=2) + "\n")
-    fill(arguments.page, as_markdown(played))
+    fill(arguments.page, as_markdown(played), "audit-trust")
     broken = [f"{one.case}, {one.what}: {fault}" for one in played for fault in one.faults()]
     for line in broken or [f"{len(played)} cases of {arguments.runs:,} streams: every promise is kept"]:
         Console(soft_wrap=True).print(line)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, Literal
+from typing import Any
 
 from ...schemas.errors import ConfigurationError
-from ..importing import own_module
+from ..importing import own_object
 from .account import Matches
-
-#: exact: the same value, a number and its text alike; normalised: but for case, white space and punctuation around it
-Way = Literal["exact", "normalised"]
 
 
 def matching(way: str) -> Matches:
@@ -19,11 +16,8 @@ def matching(way: str) -> Matches:
         return exact
     if way == "normalised":
         return normalised
-    module, _, name = way.partition(":")
     try:
-        made: Any = own_module(module)
-        for step in name.split("."):
-            made = getattr(made, step)
+        made = own_object(way)
     except (ImportError, AttributeError) as error:
         raise ConfigurationError([f"[audit] matches: {way} cannot be found: {error}"]) from error
     if not callable(made):

@@ -61,14 +61,14 @@ def as_json(topics: AuditTopics, made: Mapping[str, Account]) -> dict[str, Any]:
 
 def _document(one: Account) -> dict[str, Any]:
     document = asdict(one)
-    for name, estimate in vars_of(one).items():
+    for name, estimate in estimates_of(one).items():
         document[name]["value"] = estimate.value
     for alarm in document["alarms"]:
         alarm["level"] = max(alarm["level"], 0.0)  # -inf before any label, and JSON has none
     return document | {"labels_late": one.labels_late}
 
 
-def vars_of(one: Account) -> dict[str, Estimate]:
+def estimates_of(one: Account) -> dict[str, Estimate]:
     """The estimates by name."""
     return {
         "error": one.error,
