@@ -46,6 +46,8 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str  #: the request: topic-partition-offset, as in `results` and `fallback`
     truth: Any  #: the right answer, any JSON value
     by: str  #: who says so
+    second_look: bool = False  #: where it speaks against a promise, it counts when a second person has looked, too
+    withdrawn: bool = False  #: who says so takes the former vote back; the truth means nothing then
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 
 

@@ -22,6 +22,8 @@ MUCH_LATE = 0.2
 
 #: whether a prediction is right: `matches(prediction, truth)`
 Matches = Callable[[Any, Any], bool]
+#: whether the local model's answer is right, and whether the remote's is; None where there is none
+Rights = tuple[bool | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,31 @@ class Drawn:
     remote: tuple[Any] | None  #: the remote's; None where it was not asked, or did not answer
     answered_by: Literal["local", "remote"] | None  #: whose answer was trusted
     missing: bool = False  #: the answers are not here: the record was too large
+
+
+def judged(one: Drawn, ballot: Ballot | None, matches: Matches, *, late: bool = False) -> Rights | None:
+    """What the votes about a request say of its answers. None while that is not decided.
+
+    A slip of one person must not count against a promise: a vote that does, and asks for it, waits for a second person.
+    `late`: no longer. If it were left out then, wrong answers would be missing rather than right ones.
+    """
+    if ballot is None:
+        return None
+    rights = ballot.most(lambda truth: _rights(one, truth, matches))
+    if rights is None or (ballot.wants_second and not late and speaks_against(one, rights)):
+        return None
+    return rights
+
+
+def _rights(one: Drawn, truth: Any, matches: Matches) -> Rights:  # noqa: ANN401  # any JSON value
+    local, remote = (None if said is None else matches(said[0], truth) for said in (one.local, one.remote))
+    return local, remote
+
+
+def speaks_against(one: Drawn, rights: Rights) -> bool:
+    """The request counts against a promise: its answer is wrong and was trusted, or is right and was rejected."""
+    right = rights[0] if one.answered_by == "local" else rights[1]
+    return (one.ended == "trusted" and not right) or (one.ended == "rejected" and bool(right))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,7 @@ class Account:
     evidence: int  #: of these, taken in: nothing before them is waited for
     outstanding: int  #: without a decided label, and not late
     disputed: int  #: of those, with as many votes for one thing as for another
+    seen_once: int  #: of those, with one vote that waits for a second person's
     late: int  #: without a label when one was expected
     missing: int  #: drawn, and the record was too large to carry the answers
     error: Estimate  #: wrong among the trusted
@@ -107,40 +135,44 @@ def account(
     drawn: Sequence[Drawn], ballots: dict[str, Ballot], now_ms: float, terms: Terms, matches: Matches
 ) -> Account:
     """The account of requests in their order. `ballots`: by source."""
-    counts = _Counts(terms, matches)
+    counts = _Counts(terms)
     waiting = False
     for one in drawn:
         ballot = ballots.get(one.source)
         late = one.at_ms + terms.label_within_ms <= now_ms
+        rights = judged(one, ballot, matches, late=late)
         if one.missing:
             counts.missing += 1
-        elif ballot is not None and ballot.decided:
+        elif rights is not None:
             counts.labelled += 1
             if not waiting:
-                counts.take(one, ballot.truth)
+                counts.take(one, rights)
         elif late:
             counts.late += 1
         else:
             waiting = True
             counts.outstanding += 1
-            counts.disputed += ballot is not None
+            votes = 0 if ballot is None else len(ballot.by)
+            counts.seen_once += votes == 1
+            counts.disputed += votes > 1
     return counts.made(len(drawn))
 
 
 class _Counts:
     """Evidence, one labelled request after the other."""
 
-    def __init__(self, terms: Terms, matches: Matches) -> None:
-        self._terms, self._matches = terms, matches
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
         self._detectors = [Detector(promise.value, terms.labels_to_false_alarm) for promise in terms.promises]
         self._log_r = [detector.fresh() for detector in self._detectors]
         self._raised: list[list[str]] = [[] for _ in self._detectors]
         self._shares = {name: [0, 0] for name in ("error", "false_positive_rate", "local", "remote")}
-        self.labelled = self.late = self.outstanding = self.disputed = self.missing = self.evidence = 0
+        self.labelled = self.late = self.outstanding = self.missing = self.evidence = 0
+        self.disputed = self.seen_once = 0
 
-    def take(self, one: Drawn, truth: Any) -> None:  # noqa: ANN401  # any JSON value
+    def take(self, one: Drawn, rights: Rights) -> None:
         self.evidence += 1
-        local, remote = (None if said is None else self._matches(said[0], truth) for said in (one.local, one.remote))
+        local, remote = rights
         self._count("local", counts=local is not None, wrong=not local)
         self._count("remote", counts=remote is not None, wrong=not remote)
         self._judge(one, right=local if one.answered_by == "local" else remote)
@@ -186,6 +218,7 @@ class _Counts:
             evidence=self.evidence,
             outstanding=self.outstanding,
             disputed=self.disputed,
+            seen_once=self.seen_once,
             late=self.late,
             missing=self.missing,
             error=error,

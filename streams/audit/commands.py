@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
+from ...agents.auditing.matching import matching
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE, Config
@@ -146,9 +147,10 @@ def wanted(
     from .topics import wanted as without_label
 
     settings = audited(load_settings(config))
+    matches = matching(settings.audit.matches)
     with working("reading the topics"):
         topics = run_coroutine(read_topics(settings))
-    waiting = without_label(topics.in_order, topics.ballots)
+    waiting = without_label(topics.in_order, topics.ballots, matches)
     for record in waiting[:limit]:
         live.print_wanted(record, as_json=json)
     progress_console().print(f"{counted(len(waiting), 'request')} without a label", markup=False)

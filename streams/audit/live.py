@@ -103,6 +103,8 @@ def notes(one: Account) -> list[str]:
         f"the requests; {one.outstanding:,} wait for a label, {one.late:,} got none in time, {one.missing:,} were too "
         "large"
     ]
+    if one.seen_once:
+        told.append(f"{one.seen_once:,} labels speak against the promise, and wait for a second person to look")
     if one.disputed:
         told.append(f"{one.disputed:,} have as many votes for one answer as for another: one more vote decides")
     if one.labels_late:

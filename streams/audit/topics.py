@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ...agents.auditing.account import Drawn
+from ...agents.auditing.account import Drawn, Matches, judged
 from ...agents.auditing.votes import Ballot
 from ...schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, place_of
 from ...schemas.codec import decode_facts, header
@@ -69,7 +69,7 @@ class AuditTopics:
             self.unreadable += 1
             return
         self.votes += 1
-        self.ballots.setdefault(str(place), Ballot()).vote(label.by, label.truth)
+        self.ballots.setdefault(str(place), Ballot()).take(label)
 
     @property
     def in_order(self) -> list[AuditRecord]:
@@ -123,10 +123,7 @@ async def read_topics(settings: Settings) -> AuditTopics:
     return found
 
 
-def wanted(records: Iterable[AuditRecord], ballots: Mapping[str, Ballot]) -> list[AuditRecord]:
+def wanted(records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches) -> list[AuditRecord]:
     """The drawn requests that have no decided label yet, in their order."""
-    return [record for record in records if not record.drawn.missing and not _decided(ballots.get(record.drawn.source))]
-
-
-def _decided(ballot: Ballot | None) -> bool:
-    return ballot is not None and ballot.decided
+    drawn = ((record, record.drawn) for record in records)
+    return [r for r, one in drawn if not one.missing and judged(one, ballots.get(one.source), matches) is None]

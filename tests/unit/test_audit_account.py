@@ -6,11 +6,20 @@ import math
 from typing import Any
 
 import pytest
-from bisupervised.agents.auditing.account import Account, Drawn, Promise, Terms, account
+from bisupervised.agents.auditing.account import (
+    Account,
+    Drawn,
+    Promise,
+    Terms,
+    account,
+    judged,
+    speaks_against,
+)
 from bisupervised.agents.auditing.detector import Detector
 from bisupervised.agents.auditing.interval import interval
 from bisupervised.agents.auditing.matching import exact, matching, normalised
 from bisupervised.agents.auditing.votes import Ballot
+from bisupervised.schemas.audits import Label
 from bisupervised.schemas.errors import ConfigurationError
 
 HOUR_MS = 3_600_000.0
@@ -35,6 +44,10 @@ def labelled(*truths: str | None) -> dict[str, Ballot]:
         if truth is not None:
             found[f"requests-0-{number}"] = Ballot({"ann": b'"%b"' % truth.encode()})
     return found
+
+
+def label(by: str, truth: str | None, **changed: bool) -> Label:
+    return Label("requests-0-0", truth, by, **changed)
 
 
 def made(requests: list[Drawn], truths: dict[str, Ballot], terms: Terms = TERMS, now_ms: float = NOW_MS) -> Account:
@@ -95,12 +108,12 @@ def test_a_record_that_was_too_large_is_missing_and_holds_nobody_up() -> None:
 
 def test_a_tie_is_no_label() -> None:
     ballots = labelled("cat")
-    ballots["requests-0-0"].vote("bob", "dog")
+    ballots["requests-0-0"].take(label("bob", "dog"))
     found = made([drawn(0)], ballots)
     assert (found.labelled, found.outstanding, found.disputed) == (0, 1, 1)
-    ballots["requests-0-0"].vote("eve", "dog")
+    ballots["requests-0-0"].take(label("eve", "dog"))
     assert made([drawn(0)], ballots).error.wrong == 1
-    ballots["requests-0-0"].vote("bob", "cat")  # the last vote of a person counts
+    ballots["requests-0-0"].take(label("bob", "cat"))  # the last vote of a person counts
     assert made([drawn(0)], ballots).error.wrong == 0
 
 
@@ -152,6 +165,61 @@ def test_ones_own_comparison() -> None:
 
 
 def test_nothing_is_decided_without_votes() -> None:
-    assert not Ballot().decided
-    with pytest.raises(ValueError, match="nothing is decided"):
-        _ = Ballot().truth
+    assert judged(drawn(0), None, exact) is None
+    assert judged(drawn(0), Ballot(), exact) is None
+    taken_back = Ballot()
+    taken_back.take(label("ann", "dog", second_look=True))
+    taken_back.take(label("ann", None, withdrawn=True))
+    assert judged(drawn(0), taken_back, exact) is None
+    assert not taken_back.wants_second
+    assert made([drawn(0)], {"requests-0-0": taken_back}).disputed == 0
+
+
+def test_who_disagree_in_words_agree_that_an_answer_is_wrong() -> None:
+    ballot = Ballot()
+    ballot.take(label("ann", "dog"))
+    ballot.take(label("bob", "a dog"))
+    assert judged(drawn(0), ballot, exact) == (False, None)
+    assert judged(drawn(0, remote=("dog",)), ballot, exact) is None, "of the remote answer they say another thing"
+
+
+@pytest.mark.parametrize(
+    ("request_", "against", "other"),
+    [
+        (drawn(0), "dog", "cat"),
+        (rejected(0), "dog", "cat"),
+        (drawn(0, remote=("dog",), answered_by="remote"), "cat", "dog"),
+    ],
+)
+def test_a_vote_against_the_promise_waits_for_a_second_person(request_: Drawn, against: str, other: str) -> None:
+    ballot = Ballot()
+    ballot.take(label("ann", other, second_look=True))
+    assert judged(request_, ballot, exact) is not None, "a vote for it does not"
+    ballot.take(label("ann", against, second_look=True))
+    assert judged(request_, ballot, exact) is None
+    found = made([request_], {"requests-0-0": ballot})
+    assert (found.outstanding, found.seen_once, found.disputed) == (1, 1, 0)
+    ballot.take(label("bob", other, second_look=True))
+    assert judged(request_, ballot, exact) is None, "two who differ"
+    found = made([request_], {"requests-0-0": ballot})
+    assert (found.outstanding, found.seen_once, found.disputed) == (1, 0, 1)
+    ballot.take(label("eve", against, second_look=True))
+    decided = judged(request_, ballot, exact)
+    assert decided is not None
+    assert speaks_against(request_, decided)
+    ballot.take(label("eve", other, second_look=True))
+    decided = judged(request_, ballot, exact)
+    assert decided is not None
+    assert not speaks_against(request_, decided)
+
+
+def test_a_vote_that_asks_for_no_second_look_counts_at_once() -> None:
+    assert made([drawn(0)], labelled("dog")).error.wrong == 1
+
+
+def test_a_lone_vote_counts_when_nobody_looked_in_time() -> None:
+    """If it were late, wrong answers would be left out, and right ones would not."""
+    ballot = Ballot()
+    ballot.take(label("ann", "dog", second_look=True))
+    found = made([drawn(0, at_ms=0)], {"requests-0-0": ballot})
+    assert (found.labelled, found.late, found.error.wrong) == (1, 0, 1)
