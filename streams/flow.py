@@ -10,6 +10,7 @@
     budget             internal, where money or calls are limited: written and read by every remote agent
     audits             where there is an audit: a drawn request and how it ended, written with its outcome
     labels             where there is an audit: what people say is right; no worker writes it
+    thresholds         where versions of the thresholds are followed: read by who judges, written by who chooses
 
 Names of topics, groups and their configuration are made here, of the settings, for whoever needs them: the worker, the
 commands over topics, what a broker must allow, and the AsyncAPI document.
@@ -200,10 +201,20 @@ def group_of(settings: Settings, agent: AgentName) -> str:
     return f"{settings.name}-{agent.replace('_', '-')}"
 
 
+def read_by(settings: Settings, step: Step) -> list[str]:
+    """The topics that a worker cannot do without reading."""
+    return [step.topic, *([settings.topics.thresholds] if judges(settings, step.agent) else [])]
+
+
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
     budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
-    return [step.topic, *budget, *(settings.topics.name_of(route) for route in step.routes)]
+    return [*read_by(settings, step), *budget, *(settings.topics.name_of(route) for route in step.routes)]
+
+
+def judges(settings: Settings, agent: AgentName) -> bool:
+    """This agent judges by thresholds, whose versions are followed."""
+    return settings.follows and agent != "remote"
 
 
 def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
@@ -228,6 +239,9 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     if settings.audit.share:
         kept = {"retention.ms": str(round(settings.audit.retention_hours * _MS_PER_HOUR))}
         configs |= dict.fromkeys((topics.audits, topics.labels), internal | kept)
+    if settings.follows:
+        # keys are versions, each written once: compaction keeps all of them, and none is ever too old
+        configs[topics.thresholds] = waiting | {"cleanup.policy": "compact", "retention.ms": "-1"}
     if settings.budget.limited:
         # its own time is, besides, a witness of which period it is
         configs[topics.budget] = internal | {"retention.ms": str(_BUDGET_HOURS * _MS_PER_HOUR)}

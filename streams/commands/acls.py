@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE
-from ..flow import AGENTS, AgentName, group_of, parse_agents, steps, topic_configs
+from ..flow import AGENTS, AgentName, group_of, judges, parse_agents, steps, topic_configs
 from ..settings.file import load_settings
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
         ]
         if step.agent == "remote" and settings.budget.limited:
             found.append(Acl("topic", settings.topics.budget, ("Read", "Write", "Describe", "DescribeConfigs")))
+        if judges(settings, step.agent):
+            found.append(Acl("topic", settings.topics.thresholds, ("Read", "Describe", "DescribeConfigs")))
         found.append(Acl("group", group, ("Read", "Describe")))
         if settings.stream.delivery == "exactly_once":
             # one id for each input partition: GROUP:TOPIC:PARTITION

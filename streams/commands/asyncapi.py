@@ -18,6 +18,7 @@ from ...schemas import jsonschema
 from ...schemas.audits import AUDIT_HEADER, Audit, Label
 from ...schemas.errors import REASONS
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
+from ...schemas.versions import ThresholdsEntry
 from ..flow import group_of, steps, topic_configs
 from ..settings.tables import LocalSettings, RemoteSettings, Settings
 
@@ -61,6 +62,13 @@ _AUDITED = {
         "What somebody says is the right answer of a drawn request. The last one of each person counts.",
     ),
 }
+#: the same of the topic of versions, where they are followed
+_VERSIONS = {
+    "thresholds": (
+        "version",
+        "A version of both thresholds, and who chose it. It is void unless `previous` is the version in force.",
+    ),
+}
 _DOES = {
     "local": "answers with the local model",
     "remote": "asks the remote model",
@@ -92,7 +100,11 @@ def document(settings: Settings) -> dict[str, Any]:
 
 
 def _messages(settings: Settings) -> dict[str, tuple[str, str]]:
-    return {**_MESSAGES, **_AUDITED} if settings.audit.share else _MESSAGES
+    return {
+        **_MESSAGES,
+        **(_AUDITED if settings.audit.share else {}),
+        **(_VERSIONS if settings.follows else {}),
+    }
 
 
 def _info(settings: Settings) -> dict[str, Any]:
@@ -117,7 +129,7 @@ def _channel(settings: Settings, role: str) -> dict[str, Any]:
     address = getattr(topics, role)
     binding = {
         "topic": address,
-        "partitions": 1 if role == "labels" else topics.partitions,
+        "partitions": 1 if role in ("labels", "thresholds") else topics.partitions,
         "replicas": topics.replication_factor,
         "topicConfiguration": _configuration(settings, role),
         "bindingVersion": BINDINGS,
@@ -167,9 +179,8 @@ def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[s
 def _message(settings: Settings, role: str) -> dict[str, Any]:
     name, what = _messages(settings)[role]
     raw = role in ("fallback", "audits")  # what could not be parsed ends there as well
-    payload = {"results": "Result", "fallback": "AnyBytes", "audits": "AnyBytes", "labels": "Label"}.get(
-        role, "Request"
-    )
+    payloads = {"results": "Result", "fallback": "AnyBytes", "audits": "AnyBytes", "labels": "Label"}
+    payload = (payloads | {"thresholds": "ThresholdsEntry"}).get(role, "Request")
     return {
         "name": name,
         "title": name.capitalize(),
@@ -177,11 +188,13 @@ def _message(settings: Settings, role: str) -> dict[str, Any]:
         "contentType": "application/octet-stream" if raw else _JSON,
         "headers": _headers(settings, role),
         "payload": {"$ref": _REF.format(name=payload)},
-        "bindings": {"kafka": {"key": _key(), "bindingVersion": BINDINGS}},
+        "bindings": {"kafka": {"key": _key(role), "bindingVersion": BINDINGS}},
     }
 
 
-def _key() -> dict[str, Any]:
+def _key(role: str) -> dict[str, Any]:
+    if role == "thresholds":
+        return {"type": "string", "description": "The version, as in the value."}
     return {
         "type": ["string", "null"],
         "description": "The request's key, byte for byte; any bytes, or none. Records of one key keep their order.",
@@ -190,7 +203,7 @@ def _key() -> dict[str, Any]:
 
 def _headers(settings: Settings, role: str) -> dict[str, Any]:
     """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
-    if role == "labels":
+    if role in ("labels", "thresholds"):
         return {"type": "object", "properties": {}, "additionalProperties": True}
     described = {name: _header(text) for name, text in jsonschema.headers().items()}
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
@@ -231,6 +244,7 @@ def _deadline(settings: Settings, role: str) -> dict[str, Any]:
 def _schemas(settings: Settings) -> dict[str, Any]:
     held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
     audit: list[type[msgspec.Struct]] = [Audit, Label] if settings.audit.share else []
+    audit += [ThresholdsEntry] if settings.follows else []
     return {
         **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result, *audit]))),
         "Request": _request(settings),

@@ -123,7 +123,8 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
 def roles_of(settings: Settings) -> tuple[str, ...]:
     """The topics that these settings need, by what they are for."""
     budget = ("budget",) if settings.budget.limited else ()
-    return (*_ROLES, *budget, *(("audits", "labels") if settings.audit.share else ()))
+    versions = ("thresholds",) if settings.follows else ()
+    return (*_ROLES, *budget, *(("audits", "labels") if settings.audit.share else ()), *versions)
 
 
 async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
@@ -158,6 +159,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield from _forgetting(topic, settings)
     if topic.role in ("audits", "labels"):
         yield from _unaudited(topic, settings)
+    if topic.role == "thresholds":
+        yield from _unversioned(topic)
     largest = topic.number("max.message.bytes", settings.topics.max_message_bytes)
     if largest > settings.stream.window_bytes:
         text = f"{topic.name}: max.message.bytes = {largest} is more than [stream] window_bytes = "
@@ -204,6 +207,17 @@ def _unaudited(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.role == "labels" and topic.partitions != 1:
         text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and labels need one, for their order"
         yield fault("topics", text)
+
+
+def _unversioned(topic: _Topic) -> Iterator[Finding]:
+    """What is in force follows from the whole of this topic."""
+    if topic.partitions != 1:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and versions need one, for their order"
+        yield fault("topics", text)
+    policy, kept_ms = topic.configs.get("cleanup.policy", "delete"), topic.number("retention.ms", -1)
+    if "delete" in policy and kept_ms >= 0:
+        text = f"{topic.name}: forgets records after {kept_ms / _MS_PER_HOUR:g} hours, and with them which version is "
+        yield fault("topics", text + "in force; set its cleanup.policy to compact")
 
 
 def _notes(topic: _Topic, topics: Mapping[str, _Topic], settings: Settings) -> Iterator[Finding]:

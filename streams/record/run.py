@@ -24,8 +24,9 @@ from ..offline.recordings.columns import MARK, Where
 from ..offline.recordings.pairs import read_recording
 from ..settings.file import Configuration
 from ..settings.tables import BudgetSettings, Settings
+from ..settings.terms import SCORES
 from ..worker.making import make_local, make_remote
-from ..worker.reload import SCORES, values_of
+from ..worker.reload import values_of
 from .asking import Asking, AskingPolicy, RecordingStopped
 from .labelled import Labelled, LabelledError, Reading, look, never_right
 from .pairs import About, Pairs

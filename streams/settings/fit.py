@@ -20,7 +20,7 @@ from .tables import Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget", "audits", "labels")
+_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget", "audits", "labels", "thresholds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _shared_fields(settings)
         + _labels(settings)
         + _audit(settings, faulty)
+        + _versions(settings, faulty)
         + _shared_header(settings)
     )
 
@@ -234,6 +235,23 @@ def _audit(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         faults.append(f"[audit] share: needs a secret: set {variable(('audit', 'secret'))}, or secret_file")
     if settings.stream.delivery != "exactly_once":
         faults.append('[audit] share: needs [stream] delivery = "exactly_once": no outcome without its audit')
+    return faults
+
+
+def _versions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """Rungs are those of a file, and the auditor knows by its labels which one to take."""
+    thresholds, audit = settings.thresholds, settings.audit
+    tightens = audit.on_alarm == "tighten" and ("audit", "on_alarm") not in faulty
+    wants = {
+        "[thresholds] follow": thresholds.follow,
+        "[thresholds] pin": bool(thresholds.pin),
+        "[audit] on_alarm": tightens,
+    }
+    unfiled = not thresholds.file and ("thresholds", "file") not in faulty
+    faults = [f"{key}: needs [thresholds] file, whose rungs are chosen from" for key, on in wants.items() if on]
+    faults = faults if unfiled else []
+    if tightens and not audit.share and ("audit", "share") not in faulty:
+        faults.append('[audit] on_alarm: "tighten" needs [audit] share: without labels there is no alarm')
     return faults
 
 

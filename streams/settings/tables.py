@@ -149,6 +149,10 @@ class TopicsSettings(_Table):
     labels: _Topic = Field(
         default="labels", description="topic of one partition: what people say is right, where there is an [audit]"
     )
+    thresholds: _Topic = Field(
+        default="thresholds",
+        description="topic of one partition: the versions of the thresholds, where they are followed",
+    )
     partitions: Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -519,6 +523,11 @@ class AuditSettings(_Table):
     label_within_hours: _Seconds = Field(
         default=168.0, description="hours in which a label is expected; one that comes later is late"
     )
+    on_alarm: Literal["tell", "tighten"] = Field(
+        default="tell",
+        description="what an alarm does: tell says so; tighten also takes a stricter rung of [thresholds] file, and "
+        "loosens again on evidence",
+    )
     retention_hours: _Seconds = Field(
         default=9600.0, description="hours that audits and labels are kept; 9600 are 400 days"
     )
@@ -532,6 +541,15 @@ class ThresholdsSettings(_Table):
     )
     version: str = Field(
         default="", description="name under which records say which thresholds judged them; '' takes a digest of them"
+    )
+    follow: bool = Field(
+        default=False,
+        description="true takes versions from the topic thresholds while the worker runs: each a rung of the file, "
+        "chosen by `audit set`, `audit pin`, or by the auditor where [audit] on_alarm = 'tighten'",
+    )
+    pin: _WholeNumber = Field(
+        default=0,
+        description="rung of the file that judges, whatever the topic says, counted from 1, the laxest; 0 for none",
     )
 
 
@@ -598,6 +616,12 @@ class Settings(BaseSettings):
         """Note which file they come from; None for no file."""
         self._read_from = path
         return self
+
+    @property
+    def follows(self) -> bool:
+        """Versions of the thresholds come from their topic: nothing here pins a rung."""
+        wanted = self.thresholds.follow or self.audit.on_alarm == "tighten"
+        return wanted and not self.thresholds.pin
 
     @property
     def option(self) -> str:

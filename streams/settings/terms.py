@@ -6,15 +6,53 @@ Who wants them has them from `Configuration`: the thresholds file is read once, 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from ...agents.remote.limiting.limits import LimitsPolicy
 from ...agents.supervision.supervisor import Supervisor
-from ...agents.terms import Terms
+from ...agents.terms import Ladder, Terms
+from .tables import RemoteSettings
 
 if TYPE_CHECKING:
     from ...agents.supervision.thresholds import Thresholds
-    from .tables import RemoteSettings, Settings
+    from .place import Place
+    from .tables import Settings
+
+#: what judges the scores
+THRESHOLDS = frozenset(
+    {
+        ("local", "threshold"),
+        ("remote", "threshold"),
+        ("remote", "supervisor"),
+        ("remote", "joint_of"),
+        ("remote", "arbitration"),
+        ("thresholds", "file"),
+        ("thresholds", "version"),
+        ("thresholds", "pin"),
+    }
+)
+#: keys of [remote] that say how calls are made and paid; every other one makes the scores or judges them
+_CALLS = frozenset(
+    {"api_key", "api_key_file", "api_key_header", "api_key_scheme", "headers", "max_response_bytes"}
+    | {"batch_size", "batch_wait_ms", "batch_bytes", "in_flight", "requests_per_minute", "tokens_per_minute"}
+    | {"limit_window_s", "breaker_failures", "breaker_cool_down_s", "terminal_cool_down_s", "while_open"}
+    | {"timeout_s", "deadline_s", "tries", "backoff_first_s", "backoff_most_s", "most_answer_tokens"}
+    | {"price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens"}
+    | {"cache_records", "cache_bytes", "cache_hours"}
+)
+#: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
+SCORES = (
+    frozenset(
+        {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
+        | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
+    )
+    - THRESHOLDS
+)
+#: these make scores, too, and may differ between workers that make the same ones
+_WHERE = frozenset({("local", "model"), ("remote", "url"), ("remote", "probe")})
+_DIGEST_CHARS = 16
 
 
 def terms_of(settings: Settings, thresholds: Thresholds | None) -> Terms:
@@ -29,7 +67,38 @@ def terms_of(settings: Settings, thresholds: Thresholds | None) -> Terms:
         local_model=thresholds.local.model if thresholds else "",
         limits=_limits(remote),
         learned=thresholds.learned if thresholds else None,
+        ladder=_ladder(settings, thresholds) if thresholds else None,
     )
+
+
+def start_of(thresholds: Thresholds) -> int:
+    """The rung of its own pair, counted from 1; 0 where that is none."""
+    pair = (thresholds.local.threshold, thresholds.remote.threshold)
+    return next((at for at, rung in enumerate(thresholds.rungs, 1) if (rung.local, rung.remote) == pair), 0)
+
+
+def _ladder(settings: Settings, thresholds: Thresholds) -> Ladder | None:
+    start = start_of(thresholds)
+    if not start:
+        return None
+    score = score_digest(settings)
+    return Ladder(thresholds.digest, thresholds.version, start, thresholds.rungs, thresholds.local.model, score)
+
+
+def score_digest(settings: Settings) -> str:
+    """16 hex digits: equal where the scores are made alike, so that the same thresholds judge them."""
+    judged = SCORES - _WHERE | {("remote", "own_score")}
+    said = [(table, key, _plain(getattr(getattr(settings, table), key))) for table, key in sorted(judged)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:_DIGEST_CHARS]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # whatever a key holds
+    return value.model_dump() if isinstance(value, BaseModel) else value
+
+
+def scored_alike(old: Settings, new: Settings, different: frozenset[Place]) -> bool:
+    """Whether both make the same scores; `different`: the keys that differ."""
+    return not different & SCORES and old.remote.own_score == new.remote.own_score
 
 
 def _version(settings: Settings) -> str:

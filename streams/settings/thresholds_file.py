@@ -12,6 +12,7 @@ from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
+from .terms import start_of
 
 #: what the file says, by table and key of the settings
 Values = dict[tuple[str, str], Any]
@@ -29,8 +30,8 @@ def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], Threshold
         made = read_thresholds(Path(named))
     except ConfigurationError as error:
         return _filled(document, _STAND_IN), None, [f"[thresholds] file: {fault}" for fault in error.faults]
-    faults = _contradictions(document, made) + _unreadable(document, made)
-    return _filled(document, _gives(made) | _names(made)), made, faults
+    faults = _contradictions(document, made) + _unreadable(document, made) + _off_the_ladder(document, made)
+    return _filled(document, _gives(made, _pin(document)) | _names(made)), made, faults
 
 
 def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
@@ -47,12 +48,41 @@ def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
     return _filled(document | known | {"thresholds": {}}, _STAND_IN)
 
 
-def _gives(made: Thresholds) -> Values:
+def _gives(made: Thresholds, pin: int = 0) -> Values:
+    """Its pair, or that of the rung that is pinned: such a record must not be taken for one of the certified pair."""
+    pinned = made.rungs[pin - 1] if 0 < pin <= len(made.rungs) else None
     return {
-        ("local", "threshold"): made.local.threshold,
-        ("remote", "threshold"): made.remote.threshold,
-        ("thresholds", "version"): made.version,
+        ("local", "threshold"): pinned.local if pinned else made.local.threshold,
+        ("remote", "threshold"): pinned.remote if pinned else made.remote.threshold,
+        ("thresholds", "version"): f"{made.version}-pin-{pin}" if pinned else made.version,
     }
+
+
+def _pin(document: dict[str, Any]) -> int:
+    """The rung that the document pins; 0 for none, also where it is no number, which is told as what it is."""
+    said = _table(document, "thresholds").get("pin", 0)
+    try:
+        return 0 if isinstance(said, bool) else int(said)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _off_the_ladder(document: dict[str, Any], made: Thresholds) -> list[str]:
+    """What asks for rungs, where the file has none, or not that one."""
+    pin, rungs = _pin(document), len(made.rungs)
+    wants = {
+        "[thresholds] follow": _table(document, "thresholds").get("follow") in (True, "true", "True", "1"),
+        "[thresholds] pin": bool(pin),
+        "[audit] on_alarm": _table(document, "audit").get("on_alarm") == "tighten",
+    }
+    if not rungs:
+        text = "needs rungs, and [thresholds] file has none: make it with `bisupervised fit`"
+        return [f"{key}: {text}" for key, wanted in wants.items() if wanted]
+    if pin > rungs:
+        return [f"[thresholds] pin: must be 0, or a rung of [thresholds] file, 1 to {rungs} (got {pin})"]
+    if any(wants.values()) and not start_of(made):
+        return ["[thresholds] file: its own pair is no rung of it, so there is nowhere to start: make it anew"]
+    return []
 
 
 def _names(made: Thresholds) -> Values:

@@ -1,4 +1,4 @@
-"""Making the topics: five, and those of the budget and the audit where there are such.
+"""Making the topics: five, and those of the budget, the audit and the versions where there are such.
 
 What is there already is left as it is, and named.
 """
@@ -63,7 +63,7 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
     return {
         name: NewTopic(
             name,
-            1 if name in (topics.budget, topics.labels) else topics.partitions,
+            1 if name in (topics.budget, topics.labels, topics.thresholds) else topics.partitions,
             topics.replication_factor,
             topic_configs=config,
         )

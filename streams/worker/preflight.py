@@ -15,7 +15,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.fetch import FetchRequest
 
 from ...schemas.errors import ConfigurationError
-from ..flow import topics_of
+from ..flow import read_by, topics_of
 from ..kafka.asking import TOO_OLD, ask_any, capabilities, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable, NotAllowed, NotLetIn
@@ -59,7 +59,8 @@ async def preflight(configuration: Configuration, flow: Sequence[Step]) -> Topic
         missing = [name for name in wanted if name not in partitions]
         if missing:
             raise ConfigurationError([_missing(settings, name) for name in missing])
-        if denied := [str(NotAllowed("Read", "topic", s.topic)) for s in flow if not await _may_read(admin, s.topic)]:
+        read = dict.fromkeys(name for step in flow for name in read_by(settings, step))
+        if denied := [str(NotAllowed("Read", "topic", name)) for name in read if not await _may_read(admin, name)]:
             raise ConfigurationError(denied)
         limits = {name: await message_bytes(admin, name) for name in wanted}
         kept = await keeping(admin, settings, wanted)

@@ -22,43 +22,16 @@ from ...agents.tasks import persistently
 from ...schemas.errors import ConfigurationError
 from ..settings.file import KNOWN, Configuration, ConfigurationFile
 from ..settings.place import Place, written
-from ..settings.tables import RemoteSettings, Settings
+from ..settings.tables import Settings
+from ..settings.terms import THRESHOLDS, scored_alike
 from ..telemetry.logs import SERVICES
 
 log = logging.getLogger(__name__)
 
 #: seconds between two looks at the files
 LOOK_EVERY_S = 1.0
-_THRESHOLDS = frozenset(
-    {
-        ("local", "threshold"),
-        ("remote", "threshold"),
-        ("remote", "supervisor"),
-        ("remote", "joint_of"),
-        ("remote", "arbitration"),
-        ("thresholds", "file"),
-        ("thresholds", "version"),
-    }
-)
 _LIMITS = frozenset(
     {("remote", "requests_per_minute"), ("remote", "tokens_per_minute"), ("remote", "in_flight")},
-)
-#: keys of [remote] that say how calls are made and paid; every other one makes the scores or judges them
-_CALLS = frozenset(
-    {"api_key", "api_key_file", "api_key_header", "api_key_scheme", "headers", "max_response_bytes"}
-    | {"batch_size", "batch_wait_ms", "batch_bytes", "in_flight", "requests_per_minute", "tokens_per_minute"}
-    | {"limit_window_s", "breaker_failures", "breaker_cool_down_s", "terminal_cool_down_s", "while_open"}
-    | {"timeout_s", "deadline_s", "tries", "backoff_first_s", "backoff_most_s", "most_answer_tokens"}
-    | {"price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens"}
-    | {"cache_records", "cache_bytes", "cache_hours"}
-)
-#: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
-SCORES = (
-    frozenset(
-        {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
-        | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
-    )
-    - _THRESHOLDS
 )
 
 
@@ -73,9 +46,7 @@ class Change:
 def compare(old: Settings, new: Settings) -> Change:
     """What differs. Thresholds are taken over only where the scores that they judge stay what they are."""
     different = _different(old, new)
-    thresholds = different & _THRESHOLDS
-    if different & SCORES or old.remote.own_score != new.remote.own_score:
-        thresholds = frozenset()
+    thresholds = different & THRESHOLDS if scored_alike(old, new, different) else frozenset()
     takes = thresholds | (different & _LIMITS)
     return Change(takes, tuple(sorted(different - takes)))
 
@@ -188,7 +159,7 @@ class Reloader:
 
     def _objections(self, new: Configuration) -> list[str]:
         takes, terms = compare(self.settings, new.settings).takes, new.terms
-        if not takes & _THRESHOLDS:
+        if not takes & THRESHOLDS:
             return []
         faults = [fault for agent in self._agents for fault in agent.objections(terms)]
         if replace(terms, limits=self._terms.limits) != self._terms and terms.version == self._terms.version:
@@ -199,7 +170,7 @@ class Reloader:
         return faults
 
     def _adopt(self, new: Configuration, takes: frozenset[Place]) -> None:
-        judged = new.terms if takes & _THRESHOLDS else self._terms
+        judged = new.terms if takes & THRESHOLDS else self._terms
         self._terms = replace(judged, limits=new.terms.limits)
         self.settings = merged(self.settings, new.settings, takes)
         for agent in self._agents:

@@ -1,0 +1,127 @@
+"""What a configuration says of versions of the thresholds, and what it means for topics, ACLs and documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from bisupervised.agents.supervision.thresholds import Thresholds, signed, write_thresholds
+from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.commands import asyncapi
+from bisupervised.streams.commands.acls import worker_acls
+from bisupervised.streams.flow import steps, topic_configs, topics_of
+from bisupervised.streams.settings.file import Configuration, load_configuration
+from bisupervised.streams.settings.terms import start_of
+from support.versions import RUNGS, laddered
+
+SECRET = {"BISUPERVISED_AUDIT__SECRET": "only the fleet knows"}
+
+
+def configured(folder: Path, made: Thresholds | None, **tables: str) -> Path:
+    named = tables.pop("thresholds", "")
+    if made is not None:
+        write_thresholds(folder / "made.json", made)
+        named = f"file = {str(folder / 'made.json')!r}\n{named}"
+    own = "threshold = 0.5\n" if made is None else ""
+    path = folder / "shop.toml"
+    path.write_text(
+        f"[thresholds]\n{named}\n[local]\nmodel = 'my_model:load'\n{own}{tables.pop('local', '')}\n"
+        f"[remote]\nurl = 'http://127.0.0.1'\nmodel = 'm'\n{own}\n"
+        + "".join(f"[{name}]\n{text}\n" for name, text in tables.items())
+    )
+    return path
+
+
+def load(path: Path, **env: str) -> Configuration:
+    return load_configuration(path, SECRET | env)
+
+
+def faults(path: Path) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    return list(caught.value.faults)
+
+
+def test_the_file_gives_the_ladder_and_the_start(tmp_path: Path) -> None:
+    made = load(configured(tmp_path, laddered(), thresholds="follow = true"))
+    ladder = made.terms.ladder
+    assert ladder is not None
+    assert made.settings.follows
+    assert (ladder.start, ladder.version, ladder.rungs) == (3, "made", RUNGS)
+    assert (made.terms.version, made.terms.local.threshold, made.terms.remote.threshold) == ("made", 0.8, 0.7)
+
+
+def test_a_pin_takes_a_rung_whatever_the_topic_says(tmp_path: Path) -> None:
+    made = load(configured(tmp_path, laddered(), thresholds="pin = 4\nfollow = true"))
+    assert not made.settings.follows
+    assert (made.terms.version, made.terms.local.threshold, made.terms.remote.threshold) == ("made-pin-4", 0.9, 0.8)
+    made = load(configured(tmp_path, laddered()), BISUPERVISED_THRESHOLDS__PIN="2")
+    assert (made.terms.version, made.settings.local.threshold, made.settings.remote.threshold) == (
+        "made-pin-2",
+        0.7,
+        0.3,
+    )
+
+
+@pytest.mark.parametrize("pin", ["5", "true", "-1", "'x'"])
+def test_a_pin_that_is_no_rung(tmp_path: Path, pin: str) -> None:
+    (fault,) = faults(configured(tmp_path, laddered(), thresholds=f"pin = {pin}"))
+    assert fault.startswith("[thresholds] pin: must be")
+
+
+def test_without_a_file_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
+    told = faults(configured(tmp_path, None, thresholds="follow = true\npin = 2", audit="on_alarm = 'tighten'"))
+    wanted = "needs [thresholds] file, whose rungs are chosen from"
+    for key in ("[thresholds] follow", "[thresholds] pin", "[audit] on_alarm"):
+        assert f"{key}: {wanted}" in told
+    assert '[audit] on_alarm: "tighten" needs [audit] share: without labels there is no alarm' in told
+
+
+def test_a_file_without_rungs(tmp_path: Path) -> None:
+    bare = signed(msgspec.structs.replace(laddered(), rungs=(), digest=""))
+    text = "needs rungs, and [thresholds] file has none: make it with `bisupervised fit`"
+    path = configured(tmp_path, bare, thresholds="follow = true\npin = 2")
+    assert faults(path) == [f"[thresholds] follow: {text}", f"[thresholds] pin: {text}"]
+
+
+def test_a_file_whose_own_pair_is_no_rung(tmp_path: Path) -> None:
+    odd = signed(msgspec.structs.replace(laddered(), rungs=RUNGS[:2], digest=""))
+    assert start_of(odd) == 0
+    (fault,) = faults(configured(tmp_path, odd, thresholds="follow = true"))
+    assert "nowhere to start" in fault
+    assert load(configured(tmp_path, odd)).terms.ladder is None
+
+
+def test_scores_that_are_made_otherwise_have_another_digest(tmp_path: Path) -> None:
+    def digest(**tables: str) -> str:
+        ladder = load(configured(tmp_path, laddered(), **tables)).terms.ladder
+        assert ladder is not None
+        return ladder.score
+
+    assert digest() == digest(kafka="session_timeout_s = 20", local="batch_size = 2")
+    assert len({digest(), digest(local="temperature = 2"), digest(local="labels = ['a', 'b']")}) == 3
+
+
+def test_who_judges_reads_the_topic(tmp_path: Path) -> None:
+    settings = load(configured(tmp_path, laddered(), thresholds="follow = true")).settings
+    readers = [agent for agent, step in steps(settings).items() if "thresholds" in topics_of(settings, step)]
+    assert readers == ["local", "remote_supervisor"]
+    (granted,) = [acl for acl in worker_acls(settings) if acl.name == "thresholds"]
+    assert "Write" not in granted.operations
+    config = topic_configs(settings)["thresholds"]
+    assert (config["cleanup.policy"], config["retention.ms"]) == ("compact", "-1")
+
+
+def test_without_it_there_is_no_such_topic(tmp_path: Path) -> None:
+    settings = load(configured(tmp_path, laddered())).settings
+    assert "thresholds" not in topic_configs(settings)
+    assert all("thresholds" not in topics_of(settings, step) for step in steps(settings).values())
+    assert "thresholds" not in asyncapi.document(settings)["channels"]
+
+
+def test_the_document_describes_a_version(tmp_path: Path) -> None:
+    document = asyncapi.document(load(configured(tmp_path, laddered(), thresholds="follow = true")).settings)
+    assert document["channels"]["thresholds"]["bindings"]["kafka"]["partitions"] == 1
+    assert document["components"]["schemas"]["ThresholdsEntry"]["properties"]["rung"]["description"]
+    assert document["components"]["messages"]["version"]["payload"] == {"$ref": "#/components/schemas/ThresholdsEntry"}
