@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import orjson
 
 from .encodings import NotText, json_of, verbatim
 from .errors import InvalidRequest, Reason
+from .field_paths import Steps, find, is_plain, path_of, steps_of
 from .records import (
     FACTS_HEADER,
     REASON_HEADER,
@@ -50,6 +51,8 @@ _ID_TYPES = (str, int)
 _LATEST_MS = 2**53
 #: where change events (Debezium) and CloudEvents carry what they are about
 _ENVELOPES = (("payload", "after"), ("after",), ("payload",), ("data",), ("value",))
+#: fields that a message names of an object in which one is missing
+_NAMES_TOLD = 8
 #: headers that a pass writes on its records; those of a former pass go
 OUR_HEADERS = (FACTS_HEADER, REASON_HEADER)
 #: headers of a request that its result carries, too
@@ -58,12 +61,24 @@ _CARRIED = (*TRACE_HEADERS, REPLAY_HEADER)
 
 @dataclass(frozen=True, slots=True)
 class RequestFormat:
-    """Which parts of a request's JSON value mean what. Names are top-level fields; '' means none."""
+    """Which parts of a request's JSON value mean what. Names are fields, or ways to them (`field_paths`); '' for none.
+
+    Raises `ValueError` for what is no name.
+    """
 
     input: str = "input"  #: field with the model's input; '' takes the whole value
     id: str = "id"  #: field with the user's id
     deadline_ms: str = "deadline_ms"  #: field with the deadline, milliseconds since epoch
     deadline_header: str = "bisupervised-deadline-ms"  #: header with the same, which wins
+    id_header: str = ""  #: header with the user's id, which wins over the field
+    #: the ways to input, id and deadline, where one of them is no top-level field; made here, once
+    ways: tuple[Steps, Steps, Steps] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = (self.input, self.id, self.deadline_ms)
+        inputs, identity, deadline = map(steps_of, names)
+        deep = not all(map(is_plain, names))
+        object.__setattr__(self, "ways", (inputs, identity, deadline) if deep else None)  # frozen
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -111,35 +126,86 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
         raise InvalidRequest(f"the value is not JSON, it {error}") from error
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"the value is not JSON: {error}") from error
+    if shape.ways is not None:
+        return _decode_deep(record, document, shape, shape.ways)
     if not isinstance(document, dict):
         if shape.input:
             raise InvalidRequest(f"the value is not a JSON object with a field {shape.input!r}")
-        return Request(document, document, None, _deadline(record, None, shape))
+        return Request(document, document, _identity(record, None, shape), _deadline(record, None, shape))
     if shape.input and shape.input not in document:
         raise InvalidRequest(f"the value has no field {shape.input!r}{_further_in(document, shape.input)}")
     model_input = document[shape.input] if shape.input else document
     identity = document.get(shape.id) if shape.id else None
     if identity is not None and type(identity) not in _ID_TYPES:  # not isinstance: to Python, true is a number
         identity = verbatim(record.value, shape.id)
-    bounded = record.headers or shape.deadline_ms in document
-    return Request(document, model_input, identity, _deadline(record, document, shape) if bounded else None)
+    if not record.headers and shape.deadline_ms not in document:
+        return Request(document, model_input, identity, None)
+    in_value = document.get(shape.deadline_ms) if shape.deadline_ms else None
+    return Request(document, model_input, _identity(record, identity, shape), _deadline(record, in_value, shape))
 
 
-def _further_in(document: dict[str, Any], field: str) -> str:
+def _decode_deep(record: Incoming, document: Any, shape: RequestFormat, ways: tuple[Steps, Steps, Steps]) -> Request:  # noqa: ANN401  # any JSON value
+    """The same where a part of a request stands further in."""
+    to_input, to_id, to_deadline = ways
+    try:
+        model_input = find(document, to_input)
+    except LookupError as error:
+        raise InvalidRequest(f"the value has no field {shape.input!r}{_reached(document, to_input)}") from error
+    identity = _or_none(document, to_id)
+    if identity is not None and type(identity) not in _ID_TYPES:
+        identity = verbatim(record.value or b"", *to_id)
+    in_value = _or_none(document, to_deadline)
+    return Request(document, model_input, _identity(record, identity, shape), _deadline(record, in_value, shape))
+
+
+def _identity(record: Incoming, in_value: str | int | None, shape: RequestFormat) -> str | int | None:
+    named = header(record.headers, shape.id_header) if shape.id_header else None
+    return in_value if named is None else named.decode(errors="replace")
+
+
+def _or_none(document: Any, steps: Steps) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return find(document, steps) if steps else None
+    except LookupError:
+        return None
+
+
+def _reached(document: Any, steps: Steps) -> str:  # noqa: ANN401  # any JSON value
+    """How far the way goes, and what is there instead."""
+    if isinstance(document, dict) and (whole := ".".join(steps)) in document:
+        return f"; a field of that name has a dot in it: write it as {path_of((whole,))!r}"
+    for count in range(len(steps) - 1, 0, -1):
+        there = _or_none(document, steps[:count])
+        if there is not None:
+            return f"; {path_of(steps[:count])} {_described(there)}"
+    return f"; the value {_described(document)}"
+
+
+def _described(there: Any) -> str:  # noqa: ANN401  # any JSON value
+    if isinstance(there, dict):
+        names = sorted(there)[:_NAMES_TOLD]
+        more = ", …" if len(there) > len(names) else ""
+        return f"has {', '.join(names)}{more}" if names else "is an empty object"
+    if isinstance(there, list):
+        return f"is a list of {len(there)}"
+    return "is no object"
+
+
+def _further_in(document: dict[str, Any], name: str) -> str:
     """Where the field is, if the request is wrapped in an event of others; '' where it is not."""
     for way in _ENVELOPES:
         inner: Any = document
         for step in way:
             inner = inner.get(step) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and field in inner:
-            return f"; {'.'.join(way)} has one: take the request out of its envelope before it is produced"
+        if isinstance(inner, dict) and name in inner:
+            return f"; there is {path_of((*way, name))!r}: name it so, or take the request out of its envelope"
     return ""
 
 
-def _deadline(record: Incoming, document: dict[str, Any] | None, shape: RequestFormat) -> int | None:
+def _deadline(record: Incoming, in_value: Any, shape: RequestFormat) -> int | None:  # noqa: ANN401  # any JSON value
     named: Any = header(record.headers, shape.deadline_header) if shape.deadline_header else None
-    if named is None and document is not None and shape.deadline_ms:
-        named = document.get(shape.deadline_ms)
+    if named is None:
+        named = in_value
     if named is None:
         return None
     try:

@@ -100,15 +100,23 @@ def json_of(data: bytes) -> Any:  # noqa: ANN401  # any JSON value
         raise
 
 
-def verbatim(data: bytes, field: str) -> str | None:
-    """A field of a JSON object as it is written there; None where there is none.
+def verbatim(data: bytes, *steps: str) -> str | None:
+    """What stands in a JSON document on this way (`field_paths`), as it is written there; None where nothing does.
 
     A number that no 64 bits hold, and one with a fraction, is another after it was parsed: its text is not.
     """
     try:
-        return bytes(_fields.decode(without_mark(data))[field]).decode()
-    except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+        written: Any = _inside(without_mark(data), steps)
+        return bytes(written).decode()
+    except (LookupError, ValueError):  # the latter also of msgspec, and of what is no text
         return None
 
 
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+def _inside(document: Any, steps: tuple[str, ...]) -> Any:  # noqa: ANN401  # bytes, or a view of them
+    for step in steps:
+        parts = _parts.decode(document)
+        document = parts[step] if isinstance(parts, dict) else parts[int(step)]
+    return document
+
+
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw] | list[msgspec.Raw])

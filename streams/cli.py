@@ -154,6 +154,7 @@ def check(
     config: Config = None,
     connect: Annotated[bool, Parameter(negative="")] = False,
     pay: Annotated[bool, Parameter(negative="")] = False,
+    sample: Path | None = None,
     json: Json = False,
 ) -> int:
     """Print every fault of the configuration, or ok. With --connect, try what it names, too.
@@ -164,8 +165,11 @@ def check(
         Also try the broker, its topics, the model and the remote, each also where an earlier one failed.
     pay
         With --connect, also make one call of the remote, which may cost money.
+    sample
+        File with the value of a request, or with one on each line (.jsonl): also say what the models would get of it.
     """
     from .commands.check import run_check
+    from .commands.check_sample import look_at_sample
     from .commands.check_waits import look_at_retention, look_at_waits
     from .commands.findings import as_document
     from .console.output import tell
@@ -179,12 +183,14 @@ def check(
             raise
         tell(as_document((), error.faults), (), (), as_json=True)
         return MISUSED
+    sampled = [] if sample is None else look_at_sample(sample, configuration.settings)
     if connect:
-        return run_check(configuration, pay=pay, as_json=json)
-    found = [look_at_waits(configuration.settings), look_at_retention(configuration.settings)]
-    notes = [finding.as_line() for finding in found if finding.level != "ok" or finding.about == "topics"]
-    tell(as_document(found), (), (*notes, "ok"), as_json=json)
-    return DONE
+        return run_check(configuration, sampled, pay=pay, as_json=json)
+    found = [look_at_waits(configuration.settings), look_at_retention(configuration.settings), *sampled]
+    wrong = any(finding.level == "fault" for finding in found)
+    notes = [finding.as_line() for finding in found if finding.level != "ok" or finding.about in ("topics", "sample")]
+    tell(as_document(found), (), notes if wrong else (*notes, "ok"), as_json=json)
+    return FAILED if wrong else DONE
 
 
 def config(*, out: Path | None = None) -> int:

@@ -175,7 +175,7 @@ def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
 def request_format(settings: Settings) -> RequestFormat:
     """Which parts of a request mean what."""
     request = settings.request
-    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header)
+    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header, request.id_header)
 
 
 def request_facts(record: Incoming) -> Facts:

@@ -6,17 +6,22 @@ from typing import Any
 
 from ...schemas.codec import Request
 from ...schemas.errors import InvalidRequest
+from ...schemas.field_paths import find, steps_of
 
 
 def outbound(request: Request, send: tuple[str, ...]) -> Any:  # noqa: ANN401  # any JSON value
-    """The model's input of a request, or where `send` names fields, an object with these.
+    """The model's input of a request, or where `send` names fields, an object with these under the names given there.
 
     Raises `InvalidRequest` where the request lacks one of them.
     """
     if not send:
         return request.input
-    document = request.document
-    missing = [name for name in send if not isinstance(document, dict) or name not in document]
+    found, missing = {}, []
+    for name in send:
+        try:
+            found[name] = find(request.document, steps_of(name))
+        except LookupError:
+            missing.append(repr(name))
     if missing:
-        raise InvalidRequest(f"the request has no field {', '.join(map(repr, missing))}, which is to be sent")
-    return {name: document[name] for name in send}
+        raise InvalidRequest(f"the request has no field {', '.join(missing)}, which is to be sent")
+    return found

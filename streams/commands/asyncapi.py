@@ -17,6 +17,7 @@ import orjson
 from ...schemas import jsonschema
 from ...schemas.audits import AUDIT_HEADER, Audit, Label
 from ...schemas.errors import REASONS
+from ...schemas.field_paths import Steps, steps_of
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ...schemas.versions import ThresholdsEntry
 from ..flow import group_of, steps, topic_configs
@@ -212,7 +213,7 @@ def _headers(settings: Settings, role: str) -> dict[str, Any]:
     if role == "audits":
         audit = _header("how its request ended (`Audit`)", Audit)
         return {"type": "object", "properties": {FACTS_HEADER: facts, AUDIT_HEADER: audit}}
-    found = {**_deadline(settings, role), **described}
+    found = {**_of_request(settings, role), **described}
     required = []
     if role != "requests":
         found[FACTS_HEADER] = facts
@@ -230,6 +231,17 @@ def _header(text: str, struct: type[msgspec.Struct] | None = None) -> dict[str, 
     if struct is None:
         return described
     return described | {"contentMediaType": _JSON, "contentSchema": {"$ref": _REF.format(name=struct.__name__)}}
+
+
+def _of_request(settings: Settings, role: str) -> dict[str, Any]:
+    """The headers of a request that say what its value does not."""
+    return _identity(settings) | _deadline(settings, role)
+
+
+def _identity(settings: Settings) -> dict[str, Any]:
+    name = settings.request.id_header
+    text = "the user's own id, for correlation only; wins over the field of the value"
+    return {name: {"type": "string", "description": text}} if name else {}
 
 
 def _deadline(settings: Settings, role: str) -> dict[str, Any]:
@@ -255,18 +267,33 @@ def _schemas(settings: Settings) -> dict[str, Any]:
 def _request(settings: Settings) -> dict[str, Any]:
     """What a request must look like: with no field for the input, any JSON."""
     request = settings.request
-    fields: dict[str, dict[str, Any]] = {}
+    described: dict[str, Any] = {}
     if request.id:
-        fields[request.id] = {"description": "the user's own id; a string or an integer is kept, for correlation only"}
+        text = "the user's own id; a string or an integer is kept, for correlation only"
+        _describe(described, steps_of(request.id), {"description": text})
     if request.deadline_ms:
-        fields[request.deadline_ms] = {
-            "type": ["integer", "string", "null"],
-            "description": "milliseconds since epoch after which no call is paid",
-        }
+        text = "milliseconds since epoch after which no call is paid"
+        form = {"type": ["integer", "string", "null"], "description": text}
+        _describe(described, steps_of(request.deadline_ms), form)
     if not request.input:
-        return {"description": "Any JSON value; the whole of it is the model's input.", "properties": fields}
-    fields[request.input] = {"description": "the model's input, any JSON value"}
-    return {"type": "object", "properties": fields, "required": [request.input], "additionalProperties": True}
+        return {"description": "Any JSON value; the whole of it is the model's input.", **described}
+    _describe(described, steps_of(request.input), {"description": "the model's input, any JSON value"}, required=True)
+    form = {} if steps_of(request.input)[0].isdecimal() else {"type": "object"}  # the value itself may be a list
+    return {**form, **described, "additionalProperties": True}
+
+
+def _describe(schema: dict[str, Any], steps: Steps, form: dict[str, Any], *, required: bool = False) -> None:
+    """Say in a schema what stands on this way. A step of digits is any name: it may count the items of a list."""
+    name, *further = steps
+    if name.isdecimal():
+        return
+    inner = schema.setdefault("properties", {}).setdefault(name, {})
+    if required:
+        schema.setdefault("required", []).append(name)
+    if further:
+        _describe(inner, tuple(further), form, required=required)
+    else:
+        inner.update(form)
 
 
 def rendered(settings: Settings) -> bytes:

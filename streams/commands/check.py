@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 _STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red"}
 
 
-def run_check(configuration: Configuration, *, pay: bool, as_json: bool) -> int:
-    """Look at everything, and tell. The answer is the exit code: 0, or 1 where there is a fault."""
+def run_check(configuration: Configuration, sampled: Sequence[Finding] = (), *, pay: bool, as_json: bool) -> int:
+    """Look at everything, and tell, after what was found of a sample. The answer is the exit code: 0, or 1 where there
+    is a fault.
+    """
     # what they would say about a broker or a remote that is not well, the findings say better
     for speaking in ("aiokafka", "bisupervised.agents.remote"):
         logging.getLogger(speaking).addHandler(logging.NullHandler())
     hung: list[bool] = []
-    findings = asyncio.run(_told(configuration, lambda: hung.append(True), pay=pay, as_json=as_json))
+    findings = asyncio.run(_told(configuration, sampled, lambda: hung.append(True), pay=pay, as_json=as_json))
     if as_json:
         tell(as_document(findings), (), (), as_json=True)
     code = FAILED if any(finding.level == "fault" for finding in findings) else DONE
@@ -45,10 +47,18 @@ def run_check(configuration: Configuration, *, pay: bool, as_json: bool) -> int:
 
 
 async def _told(
-    configuration: Configuration, on_hang: Callable[[], None], *, pay: bool, as_json: bool
+    configuration: Configuration,
+    sampled: Sequence[Finding],
+    on_hang: Callable[[], None],
+    *,
+    pay: bool,
+    as_json: bool,
 ) -> list[Finding]:
     """Lines come as they are found; a document comes at the end."""
-    console, findings = Console(highlight=False, soft_wrap=True), []
+    console, findings = Console(highlight=False, soft_wrap=True), list(sampled)
+    if not as_json:
+        for finding in sampled:
+            console.print(Text(finding.as_line(), style=_STYLES[finding.level]))
     with working("looking") as status:
         looking = look(configuration, on_hang, pay=pay, doing=lambda about: status.update(f"  {about}"))
         async for finding in looking:

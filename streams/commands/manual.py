@@ -69,6 +69,7 @@ PAGES: dict[str, Page] = {
         "2 the configuration or the command line is wrong; 130 interrupted",
         (
             "bisupervised check --config my.toml",
+            "bisupervised check --config my.toml --sample event.json",
             "bisupervised check --config my.toml --connect",
             "bisupervised check --config my.toml --connect --json | jq '.findings[] | select(.level == \"fault\")'",
         ),

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from ...agents.remote.endpoint import shown_address
 from ...agents.remote.sending import outbound
 from ...schemas.codec import Request
+from ...schemas.field_paths import place, steps_of
 from ..settings.protocol_tables import ChatOptions, TeiOptions
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 def input_to_ask(settings: Settings) -> Any:  # noqa: ANN401  # any JSON value
     """What leaves for the remote of the first input of the warm-up. Raises `InvalidRequest`, `LookupError` for none."""
     first = settings.local.warm_up[0]
-    asked = Request({settings.request.input: first}, first, id=None, deadline_ms=None)
+    document: dict[str, Any] = {}
+    if steps := steps_of(settings.request.input):
+        place(document, steps, first)
+    asked = Request(document, first, id=None, deadline_ms=None)
     return outbound(asked, settings.remote.send)
 
 

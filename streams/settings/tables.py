@@ -38,6 +38,7 @@ from .values import (
     Count,
     Number,
     address,
+    field_path,
     header_name,
     http_url,
     kafka_name,
@@ -78,6 +79,8 @@ _WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Milliseconds = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
 _Topic = Annotated[str, AfterValidator(kafka_name)]
 _Name = Annotated[str, Field(min_length=1)]
+_FieldPath = Annotated[str, AfterValidator(field_path)]
+_SentField = Annotated[_Name, AfterValidator(field_path)]
 _Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)]
 
 
@@ -216,13 +219,19 @@ class StreamSettings(_Table):
 
 
 class RequestSettings(_Table):
-    """Which parts of a request mean what. Names are top-level fields of its JSON value; '' means none."""
+    """Which parts of a request mean what. Names are fields of its JSON value, with dots on the way to those that stand
+    further in; '' means none.
+    """
 
-    input: str = Field(default="input", description="field with the model's input; '' takes the whole value")
-    id: str = Field(default="id", description="field with the user's id; '' where there is none")
-    deadline_ms: str = Field(
+    input: _FieldPath = Field(
+        default="input",
+        description="field with the model's input, such as text or payload.after.text; '' takes the whole value",
+    )
+    id: _FieldPath = Field(default="id", description="field with the user's id; '' where there is none")
+    deadline_ms: _FieldPath = Field(
         default="deadline_ms", description="field with the deadline, milliseconds since epoch; '' for none"
     )
+    id_header: str = Field(default="", description="header with the user's id, which wins over the field; '' for none")
     deadline_header: str = Field(
         default="bisupervised-deadline-ms",
         description="header with the deadline, which wins over the field; '' for none",
@@ -305,8 +314,10 @@ class RemoteSettings(_Table):
     model: str = Field(
         default=None, validate_default=True, examples=["large"], description="the server's name for its model"
     )
-    send: tuple[_Name, ...] = Field(
-        default=(), description="fields of the request that may leave, and no others; [] sends the model's input"
+    send: tuple[_SentField, ...] = Field(
+        default=(),
+        description="fields of the request that may leave, and no others, dots as in [request]; [] sends the model's "
+        "input",
     )
     input_name: _Name = Field(default="input", description="name of the input tensor")
     datatype: Literal[

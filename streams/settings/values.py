@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
 
+from ...schemas.field_paths import steps_of
+
 #: a torch.export file, or TorchScript under either of its usual names
 MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
 MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -94,6 +96,12 @@ def model_name(value: str) -> str:
     if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):
         return value
     raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
+
+
+def field_path(value: str) -> str:
+    """A field of a request, or the way to it."""
+    steps_of(value)
+    return value
 
 
 def upper(value: Any) -> Any:  # noqa: ANN401  # whatever the file held

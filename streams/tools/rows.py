@@ -1,6 +1,7 @@
 """Reading requests from files: rows of CSV, JSON Lines and Parquet, and images of a folder.
 
-A row becomes a JSON object whose fields are its columns. A line of JSON Lines is sent unchanged. An image becomes
+A row becomes a JSON object whose fields are its columns; a column that is named like a way in `[request]`, such as
+`payload.text`, comes to stand there. A line of JSON Lines is sent unchanged. An image becomes
 `{"<input>": "<base64>", "<id>": "<file name>", "name": …, "media_type": …}`, with the field names of `[request]`.
 """
 
@@ -18,6 +19,7 @@ import orjson
 from ...schemas.codec import RequestFormat, decode_request
 from ...schemas.encodings import verbatim, without_mark
 from ...schemas.errors import BiSupervisedError, InvalidRequest
+from ...schemas.field_paths import Steps, place, steps_of
 from ...schemas.records import Headers
 from ..console.tables import (
     columns_of,
@@ -110,7 +112,7 @@ def _values(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tupl
     if suffix == ".csv":
         if name := undecodable(path):  # before anything is sent
             raise RowsError(f"{path}: is {name}")
-        return _csv(path, as_text=as_text)
+        return _csv(path, shape, as_text=as_text)
     if suffix in (".jsonl", ".ndjson"):
         return _json_lines(path)
     if suffix == ".parquet":
@@ -120,7 +122,7 @@ def _values(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tupl
     raise RowsError(f"{path}: must be .csv, .jsonl, .parquet, or a folder with images ({' '.join(MEDIA_TYPES)})")
 
 
-def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _csv(path: Path, shape: RequestFormat, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes]]]:
     csv.field_size_limit(_CELL_BYTES)
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
@@ -132,17 +134,26 @@ def _csv(path: Path, *, as_text: bool) -> Iterator[tuple[str, Callable[[], bytes
             raise RowsError(f"{path}: line 1 must name the columns, each once")
         if hint := delimiter_hint(names):
             raise RowsError(f"{path}: {hint}")
+        ways = [_way(name, shape) for name in names]
         for cells in rows:
             if cells:  # an empty line is no row
-                yield f"line {rows.line_num}", lambda cells=cells: _object(names, cells, as_text=as_text)  # type: ignore[misc]  # a default binds the row
+                yield f"line {rows.line_num}", lambda cells=cells: _object(ways, cells, as_text=as_text)  # type: ignore[misc]  # a default binds the row
 
 
-def _object(names: list[str], cells: list[str], *, as_text: bool) -> bytes:
-    if len(cells) > len(names) and not any(map(str.strip, cells[len(names) :])):
-        cells = cells[: len(names)]  # commas at the end
-    if len(cells) != len(names):
-        raise BadRow(f"{len(cells)} cells, but {len(names)} columns{ragged_hint(cells, len(names))}")
-    return orjson.dumps({name: cell if as_text else _cell(cell) for name, cell in zip(names, cells, strict=True)})
+def _way(column: str, shape: RequestFormat) -> Steps:
+    """Where a column goes: further in where `[request]` names it so, else to the field of its name."""
+    return steps_of(column) if column in (shape.input, shape.id, shape.deadline_ms) else (column,)
+
+
+def _object(ways: list[Steps], cells: list[str], *, as_text: bool) -> bytes:
+    if len(cells) > len(ways) and not any(map(str.strip, cells[len(ways) :])):
+        cells = cells[: len(ways)]  # commas at the end
+    if len(cells) != len(ways):
+        raise BadRow(f"{len(cells)} cells, but {len(ways)} columns{ragged_hint(cells, len(ways))}")
+    document: dict[str, Any] = {}
+    for way, cell in zip(ways, cells, strict=True):
+        place(document, way, cell if as_text else _cell(cell))
+    return orjson.dumps(document)
 
 
 def _cell(cell: str) -> Any:  # noqa: ANN401  # any JSON value
@@ -204,8 +215,8 @@ def _image(path: Path, shape: RequestFormat) -> bytes:
     content = path.read_bytes()
     if not content:
         raise BadRow("the file is empty")
-    document = {"name": path.name, "media_type": MEDIA_TYPES[path.suffix.lower()]}
+    document: dict[str, Any] = {"name": path.name, "media_type": MEDIA_TYPES[path.suffix.lower()]}
     if shape.id:
-        document[shape.id] = path.name
-    document[shape.input or "image"] = base64.b64encode(content).decode()
+        place(document, steps_of(shape.id), path.name)
+    place(document, steps_of(shape.input or "image"), base64.b64encode(content).decode())
     return orjson.dumps(document)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...schemas.encodings import json_of
+from ...schemas.field_paths import find, steps_of
 
 #: most bytes of a picture
 MOST_BYTES = 64 * 1024
@@ -41,7 +42,7 @@ class Gallery:
     """The pictures of the records that the page shows now. Each is decoded once."""
 
     def __init__(self, input_field: str, shape: tuple[int, ...] = ()) -> None:
-        self._field = input_field
+        self._way = steps_of(input_field)
         self._shape = shape
         self._found: dict[str, Picture | None] = {}
         self._by_name: dict[str, Picture] = {}
@@ -64,8 +65,11 @@ class Gallery:
             document = json_of(value)
         except ValueError:  # both that it is no JSON and that it is known to be something else
             return None
-        if self._field and isinstance(document, dict):
-            document = document.get(self._field)
+        if isinstance(document, dict):
+            try:
+                document = find(document, self._way)
+            except LookupError:
+                return None
         return picture_of(document, self._shape)
 
 

@@ -39,7 +39,9 @@ class WebPolicy:
 
     access: AccessPolicy
     port: int  #: the first port to try; 0 takes a free one
-    input_field: str = "input"  #: field of a request with its input; empty where the whole value is the input
+    input_field: str = (
+        "input"  #: field of a request with its input, or the way to it; empty where the whole value is the input
+    )
     image_shape: tuple[int, ...] = ()  #: shape of inputs that are flat lists
     never: frozenset[int] = frozenset()  #: ports of others on this machine, which may not have started yet
 

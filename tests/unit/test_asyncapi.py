@@ -213,6 +213,19 @@ def test_without_a_field_for_the_input_any_json_is_a_request(shop: Settings) -> 
         usual.validate({"id": 3})
 
 
+def test_what_stands_further_in_is_described(shop: Settings) -> None:
+    ways = {"input": "messages.0.text", "id": "meta.id", "deadline_ms": "meta.until", "id_header": "ce_id"}
+    inside = shop.model_copy(update={"request": shop.request.model_copy(update=ways)})
+    found = asyncapi.document(inside)["components"]["schemas"]["Request"]
+    assert list(found["properties"]) == ["meta", "messages"]
+    assert list(found["properties"]["meta"]["properties"]) == ["id", "until"]
+    valid = Draft7Validator(found)
+    valid.validate({"messages": [{"text": "a"}], "meta": {"id": 3, "until": None}})
+    for wrong in ({"meta": {"id": 3}}, {"messages": [], "meta": {"until": 1.5}}):
+        with pytest.raises(ValidationError):
+            valid.validate(wrong)
+
+
 def test_the_command_prints_it(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["schema", "asyncapi", "--config", str(config)]) == 0
     assert orjson.loads(capsys.readouterr().out)["channels"]["requests"]["address"] == "shop.in"

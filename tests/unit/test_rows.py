@@ -50,6 +50,20 @@ def test_a_line_of_json_is_sent_as_it_stands(tmp_path: Path) -> None:
     assert "no field 'id' for the key" in rows(path, "id")[3].fault
 
 
+def test_a_column_that_is_named_like_a_way_goes_there(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", b"payload.text,payload.id,other.name\nhello,7,x\n")
+    shape = RequestFormat("payload.text", "payload.id")
+    [row] = rows(path, shape=shape)
+    assert orjson.loads(row.value) == {"payload": {"text": "hello", "id": 7}, "other.name": "x"}
+
+
+def test_an_image_stands_where_the_input_is_looked_for(tmp_path: Path) -> None:
+    written(tmp_path, "a.png", b"\x89PNG")
+    [row] = rows(tmp_path, shape=RequestFormat("data.image", "meta.id"))
+    document = orjson.loads(row.value)
+    assert (document["data"], document["meta"]) == ({"image": "iVBORw=="}, {"id": "a.png"})
+
+
 def test_images_of_a_folder(tmp_path: Path) -> None:
     written(tmp_path, "b.PNG", b"\x89PNG")
     written(tmp_path, "a.jpg", b"")

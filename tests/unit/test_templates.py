@@ -12,11 +12,20 @@ def test_whole_values_go_in_and_nothing_else_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "}", "{}", "{0}", "{a.b}", "{a[0]}", "{a!r}", "{a:>9}", "{a.__class__}", '{"a": 1}', "{ a }"]
+    "text", ["{", "}", "{}", "{0}", "{a.}", "{.a}", "{a..b}", "{a[0]}", "{a!r}", "{a:>9}", '{"a": 1}', "{ a }"]
 )
 def test_a_template_reaches_into_nothing(text: str) -> None:
     with pytest.raises(ValueError, match="a brace that is meant as one is doubled"):
         parse(text)
+
+
+@pytest.mark.parametrize("name", ["a.b", "a.__class__", r"a\.b.0"])
+def test_a_name_with_dots_is_one_name(name: str) -> None:
+    template = parse(f"<{{{name}}}>")
+    assert template.names == {name}
+    assert template.render({name: "x", "a": {"b": "y"}}) == "<x>"
+    with pytest.raises(InvalidRequest):
+        template.render({"a": {"b": "y"}})
 
 
 def test_a_missing_field_is_the_requests_fault() -> None:

@@ -138,5 +138,11 @@ def test_a_gallery_shows_what_was_hung_last_and_nothing_else() -> None:
     assert gallery.get(names["r-0-1"]) is None
 
 
+def test_a_picture_further_in_is_found() -> None:
+    gallery = Gallery("data.image")
+    value = orjson.dumps({"data": {"image": text(png())}})
+    assert list(gallery.show({"r-0-1": value, "r-0-2": b'{"data": 1}', "r-0-3": b"[1]"})) == ["r-0-1"]
+
+
 def test_the_whole_value_may_be_the_input() -> None:
     assert Gallery("").show({"r-0-1": orjson.dumps([[0] * 4] * 4)})

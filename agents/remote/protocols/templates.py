@@ -1,7 +1,8 @@
 """Templates for prompts and bodies: text with `{name}` in it, and JSON made of such text.
 
 Only whole values of named fields go in. There is no attribute access, index or format, so a template reaches
-nothing but what is handed to it. A brace that is meant as one is doubled.
+nothing but what is handed to it: a name with dots is that of a field that is sent so. A brace that is meant as one is
+doubled.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import orjson
 
 from ....schemas.errors import InvalidRequest
 
-_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_NAME = re.compile(r"[A-Za-z_](?:[\w-]|\\?\.(?=[\w-]))*")
 
 
 @dataclass(frozen=True, slots=True)
