@@ -10,17 +10,18 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
 
 from . import records
-from .records import VERSION, Facts, Result, Source, Verdict
+from .closings import Closing
+from .records import Facts, Result
 
 FOLDER = Path(__file__).parent / "json"
 #: what travels as a document of its own, by the name of its schema
-DOCUMENTS: dict[str, type[msgspec.Struct]] = {"facts": Facts, "result": Result}
+DOCUMENTS: dict[str, type[msgspec.Struct]] = {"facts": Facts, "result": Result, "closing": Closing}
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 # a field and the comment that says what it is: `offset: int  #: its offset`
@@ -31,7 +32,13 @@ _HEADER = re.compile(r"^#: (.+)\n(\w+_HEADERS?)\b", re.MULTILINE)
 
 def file_name(name: str) -> str:
     """A new version of a document is a new file; readers of the old one keep theirs."""
-    return f"{name}.v{VERSION}.json"
+    return f"{name}.v{version_of(name)}.json"
+
+
+def version_of(name: str) -> int:
+    """The version of a document in `DOCUMENTS`."""
+    version: int = sys.modules[DOCUMENTS[name].__module__].VERSION
+    return version
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -42,8 +49,8 @@ def schema(name: str) -> dict[str, Any]:
     whole = found.pop(DOCUMENTS[name].__name__)
     return {
         "$schema": _DRAFT,
-        "$id": f"urn:bisupervised:{name}:v{VERSION}",
-        "version": VERSION,
+        "$id": f"urn:bisupervised:{name}:v{version_of(name)}",
+        "version": version_of(name),
         **whole,
         "$defs": found,
     }
@@ -54,9 +61,21 @@ def components(ref_template: str, documents: Sequence[type[msgspec.Struct]]) -> 
     other, as in `#/$defs/{name}`.
     """
     (_, found) = msgspec.json.schema_components(documents, ref_template=ref_template)
-    structs: list[type[msgspec.Struct]] = [Source, Verdict, *documents]
-    for kind in structs:
+    for kind in _structs(documents):
         _describe(found[kind.__name__], kind)
+    return found
+
+
+def _structs(documents: Sequence[type[msgspec.Struct]]) -> set[type[msgspec.Struct]]:
+    """These, and the ones inside them."""
+    found: set[type[msgspec.Struct]] = set()
+    looked_at: list[Any] = list(documents)
+    while looked_at:
+        kind = looked_at.pop()
+        looked_at += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in found:
+            found.add(kind)
+            looked_at += [field.type for field in msgspec.structs.fields(kind)]
     return found
 
 
@@ -79,6 +98,8 @@ def struct_in(comment: str) -> type[msgspec.Struct] | None:
 def _describe(component: dict[str, Any], kind: type[msgspec.Struct]) -> None:
     comments = dict(_FIELD.findall(inspect.getsource(kind)))
     for field, described in component["properties"].items():
+        if described.get("default") == ():
+            described["default"] = []  # as JSON has it
         component["properties"][field] = {"description": comments[field], **described}
 
 

@@ -11,6 +11,7 @@
     audits             where there is an audit: a drawn request and how it ended, written with its outcome
     labels             where there is an audit: what people say is right; no worker writes it
     thresholds         where versions of the thresholds are followed: read by who judges, written by who chooses
+    trust              where there is an audit: whether the promise is still true; one worker of the fleet writes it
 
 Names of topics, groups and their configuration are made here, of the settings, for whoever needs them: the worker, the
 commands over topics, what a broker must allow, and the AsyncAPI document.
@@ -206,6 +207,17 @@ def read_by(settings: Settings, step: Step) -> list[str]:
     return [step.topic, *([settings.topics.thresholds] if judges(settings, step.agent) else [])]
 
 
+def auditor_group(settings: Settings) -> str:
+    """The consumer group of the auditor, which is its transactional id as well."""
+    return f"{settings.name}-auditor"
+
+
+def single_partition(settings: Settings) -> frozenset[str]:
+    """The topics that have one partition, for their order."""
+    topics = settings.topics
+    return frozenset((topics.budget, topics.labels, topics.trust, topics.thresholds))
+
+
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
     budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
@@ -238,7 +250,7 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
     }
     if settings.audit.share:
         kept = {"retention.ms": str(round(settings.audit.retention_hours * _MS_PER_HOUR))}
-        configs |= dict.fromkeys((topics.audits, topics.labels), internal | kept)
+        configs |= dict.fromkeys((topics.audits, topics.labels, topics.trust), internal | kept)
     if settings.follows:
         # keys are versions, each written once: compaction keeps all of them, and none is ever too old
         configs[topics.thresholds] = waiting | {"cleanup.policy": "compact", "retention.ms": "-1"}

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE
-from ..flow import AGENTS, AgentName, group_of, judges, parse_agents, steps, topic_configs
+from ..flow import AGENTS, AgentName, auditor_group, group_of, judges, parse_agents, steps, topic_configs
 from ..settings.file import load_settings
 
 if TYPE_CHECKING:
@@ -52,10 +52,24 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
         if settings.stream.delivery == "exactly_once":
             # one id for each input partition: GROUP:TOPIC:PARTITION
             found.append(Acl("transactional-id", f"{group}:{step.topic}:", ("Write", "Describe"), prefixed=True))
+    if settings.audit.share:
+        found += _auditor_acls(settings)
     if settings.stream.delivery == "at_least_once":
         # its producers are idempotent without a transaction; Kafka 3 and later let whoever may write do that
         found.append(Acl("cluster", "kafka-cluster", ("IdempotentWrite",)))
     return _merged(found)
+
+
+def _auditor_acls(settings: Settings) -> list[Acl]:
+    """What the auditor needs, which is in one of the workers, whichever agents they run."""
+    topics, group = settings.topics, auditor_group(settings)
+    return [
+        Acl("topic", topics.audits, ("Read", "Describe")),
+        Acl("topic", topics.labels, ("Read", "Describe")),
+        Acl("topic", topics.trust, ("Read", "Write", "Describe")),
+        Acl("group", group, ("Read", "Describe")),
+        Acl("transactional-id", group, ("Write", "Describe")),
+    ]
 
 
 def creation_acls(settings: Settings) -> list[Acl]:

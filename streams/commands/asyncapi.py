@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import orjson
 
 from ...schemas import jsonschema
 from ...schemas.audits import AUDIT_HEADER, Audit, Label
+from ...schemas.closings import Closing
 from ...schemas.errors import REASONS
 from ...schemas.field_paths import Steps, steps_of
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ...schemas.versions import ThresholdsEntry
-from ..flow import group_of, steps, topic_configs
+from ..flow import group_of, single_partition, steps, topic_configs
 from ..settings.tables import LocalSettings, RemoteSettings, Settings
 
 if TYPE_CHECKING:
@@ -62,6 +63,22 @@ _AUDITED = {
         "label",
         "What somebody says is the right answer of a drawn request. The last one of each person counts.",
     ),
+    "trust": (
+        "closing",
+        "Whether the promise is still true, as the auditor of the fleet says: estimates, alarms, and which records of "
+        "`audits` and `labels` are taken in. Each follows from these and from the closings before it.",
+    ),
+}
+#: what the auditor reads and writes, by the role of the topic
+_AUDITOR: dict[str, Literal["receive", "send"]] = {"audits": "receive", "labels": "receive", "trust": "send"}
+#: the struct of a value that is not the request's
+_PAYLOADS = {
+    "results": "Result",
+    "fallback": "AnyBytes",
+    "audits": "AnyBytes",
+    "labels": "Label",
+    "trust": "Closing",
+    "thresholds": "ThresholdsEntry",
 }
 #: the same of the topic of versions, where they are followed
 _VERSIONS = {
@@ -92,7 +109,10 @@ def document(settings: Settings) -> dict[str, Any]:
         "defaultContentType": _JSON,
         "servers": _servers(settings),
         "channels": {role: _channel(settings, role) for role in _messages(settings)},
-        "operations": {name: operation for step in flow for name, operation in _operations(settings, step)},
+        "operations": {
+            **{name: operation for step in flow for name, operation in _operations(settings, step)},
+            **_auditor_operations(settings),
+        },
         "components": {
             "messages": {name: _message(settings, role) for role, (name, _) in _messages(settings).items()},
             "schemas": _schemas(settings),
@@ -130,7 +150,7 @@ def _channel(settings: Settings, role: str) -> dict[str, Any]:
     address = getattr(topics, role)
     binding = {
         "topic": address,
-        "partitions": 1 if role in ("labels", "thresholds") else topics.partitions,
+        "partitions": 1 if address in single_partition(settings) else topics.partitions,
         "replicas": topics.replication_factor,
         "topicConfiguration": _configuration(settings, role),
         "bindingVersion": BINDINGS,
@@ -167,6 +187,22 @@ def _operations(settings: Settings, step: Step) -> list[tuple[str, dict[str, Any
     return [(f"{step.agent}_reads_{roles[step.topic]}", read), *writes]
 
 
+def _auditor_operations(settings: Settings) -> dict[str, Any]:
+    """What the auditor reads and writes. It is no consumer of the group's offsets: the closings tell them."""
+    if not settings.audit.share:
+        return {}
+    verbs = {"receive": "reads", "send": "writes"}
+    return {
+        f"auditor_{verbs[action]}_{role}": {
+            "action": action,
+            "channel": {"$ref": f"#/channels/{role}"},
+            "summary": "The auditor, one in the fleet, which says whether the promise is still true.",
+            "messages": [{"$ref": f"#/channels/{role}/messages/{_messages(settings)[role][0]}"}],
+        }
+        for role, action in _AUDITOR.items()
+    }
+
+
 def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[str, Any]:
     name, _ = _messages(settings)[role]
     return {
@@ -180,8 +216,7 @@ def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[s
 def _message(settings: Settings, role: str) -> dict[str, Any]:
     name, what = _messages(settings)[role]
     raw = role in ("fallback", "audits")  # what could not be parsed ends there as well
-    payloads = {"results": "Result", "fallback": "AnyBytes", "audits": "AnyBytes", "labels": "Label"}
-    payload = (payloads | {"thresholds": "ThresholdsEntry"}).get(role, "Request")
+    payload = _PAYLOADS.get(role, "Request")
     return {
         "name": name,
         "title": name.capitalize(),
@@ -204,7 +239,7 @@ def _key(role: str) -> dict[str, Any]:
 
 def _headers(settings: Settings, role: str) -> dict[str, Any]:
     """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
-    if role in ("labels", "thresholds"):
+    if role in ("labels", "trust", "thresholds"):
         return {"type": "object", "properties": {}, "additionalProperties": True}
     described = {name: _header(text) for name, text in jsonschema.headers().items()}
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
@@ -255,7 +290,7 @@ def _deadline(settings: Settings, role: str) -> dict[str, Any]:
 
 def _schemas(settings: Settings) -> dict[str, Any]:
     held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
-    audit: list[type[msgspec.Struct]] = [Audit, Label] if settings.audit.share else []
+    audit: list[type[msgspec.Struct]] = [Audit, Label, Closing] if settings.audit.share else []
     audit += [ThresholdsEntry] if settings.follows else []
     return {
         **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result, *audit]))),

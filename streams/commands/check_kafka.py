@@ -123,8 +123,9 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
 def roles_of(settings: Settings) -> tuple[str, ...]:
     """The topics that these settings need, by what they are for."""
     budget = ("budget",) if settings.budget.limited else ()
+    audit = ("audits", "labels", "trust") if settings.audit.share else ()
     versions = ("thresholds",) if settings.follows else ()
-    return (*_ROLES, *budget, *(("audits", "labels") if settings.audit.share else ()), *versions)
+    return (*_ROLES, *budget, *audit, *versions)
 
 
 async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
@@ -157,7 +158,7 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield from _waiting(topic, settings)
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
-    if topic.role in ("audits", "labels"):
+    if topic.role in ("audits", "labels", "trust"):
         yield from _unaudited(topic, settings)
     if topic.role == "thresholds":
         yield from _unversioned(topic)
@@ -204,8 +205,8 @@ def _unaudited(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if 0 <= kept_ms < round(wanted * _MS_PER_HOUR):
         text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, [audit] retention_hours says "
         yield note("topics", f"{text}{wanted:g}: what is older is not in the report")
-    if topic.role == "labels" and topic.partitions != 1:
-        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and labels need one, for their order"
+    if topic.role != "audits" and topic.partitions != 1:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and it needs one, for the order of its records"
         yield fault("topics", text)
 
 

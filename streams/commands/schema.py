@@ -15,7 +15,7 @@ from .asyncapi import defaults, rendered
 
 
 def schema(
-    document: Literal["asyncapi", "facts", "result"],
+    document: Literal["asyncapi", "facts", "result", "closing"],
     *,
     config: Annotated[
         Path | None,
@@ -31,7 +31,7 @@ def schema(
     ----------
     document
         asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts: the JSON Schema of the
-        header `bisupervised`; result: the JSON Schema of the value of a result.
+        header `bisupervised`; result, closing: that of the value of a record in `results`, in `trust`.
     """
     if document == "asyncapi":
         text = rendered(defaults() if config is None else load_settings(config))

@@ -20,7 +20,18 @@ from .tables import Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
-_TOPIC_ROLES = ("requests", "doubtful", "answers", "results", "fallback", "budget", "audits", "labels", "thresholds")
+_TOPIC_ROLES = (
+    "requests",
+    "doubtful",
+    "answers",
+    "results",
+    "fallback",
+    "budget",
+    "audits",
+    "labels",
+    "trust",
+    "thresholds",
+)
 
 
 @dataclass(frozen=True, slots=True)

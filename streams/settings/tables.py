@@ -152,6 +152,11 @@ class TopicsSettings(_Table):
     labels: _Topic = Field(
         default="labels", description="topic of one partition: what people say is right, where there is an [audit]"
     )
+    trust: _Topic = Field(
+        default="trust",
+        description="topic of one partition: whether the promise is still true, as the auditor says, where there is an "
+        "[audit]",
+    )
     thresholds: _Topic = Field(
         default="thresholds",
         description="topic of one partition: the versions of the thresholds, where they are followed",
@@ -540,7 +545,7 @@ class AuditSettings(_Table):
         "loosens again on evidence",
     )
     retention_hours: _Seconds = Field(
-        default=9600.0, description="hours that audits and labels are kept; 9600 are 400 days"
+        default=9600.0, description="hours that audits, labels and trust are kept; 9600 are 400 days"
     )
 
 

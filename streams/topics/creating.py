@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from ...schemas.errors import BiSupervisedError
 from ..console.output import counted
-from ..flow import topic_configs
+from ..flow import single_partition, topic_configs
 from .admin import admin_of, count_partitions
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _wanted(settings: Settings) -> dict[str, NewTopic]:
     return {
         name: NewTopic(
             name,
-            1 if name in (topics.budget, topics.labels, topics.thresholds) else topics.partitions,
+            1 if name in single_partition(settings) else topics.partitions,
             topics.replication_factor,
             topic_configs=config,
         )

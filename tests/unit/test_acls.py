@@ -11,8 +11,9 @@ from bisupervised.streams.plane.sending.coordinator import Coordinator
 from bisupervised.streams.plane.sending.outbox import ExactlyOnce
 from bisupervised.streams.plane.sending.routing import Router
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import Settings
+from bisupervised.streams.settings.tables import AuditSettings, Settings
 from bisupervised.streams.worker.making import plane_policy
+from pydantic import SecretStr
 from support.configurations import configuration_of
 
 TOML = """
@@ -62,6 +63,18 @@ def test_a_worker_with_all_agents(settings: Settings) -> None:
         Acl("transactional-id", "shop-remote:doubtful:", ("Write", "Describe"), prefixed=True),
         Acl("group", "shop-remote-supervisor", ("Read", "Describe")),
         Acl("transactional-id", "shop-remote-supervisor:answers:", ("Write", "Describe"), prefixed=True),
+    ]
+
+
+def test_the_auditor_is_in_any_worker(settings: Settings) -> None:
+    audited = settings.model_copy(update={"audit": AuditSettings(share=0.01, secret=SecretStr("x"))})
+    more = [acl for acl in worker_acls(audited, ["remote"]) if acl not in worker_acls(settings, ["remote"])]
+    assert more == [
+        Acl("topic", "audits", ("Write", "Describe", "DescribeConfigs", "Read")),
+        Acl("topic", "labels", ("Read", "Describe")),
+        Acl("topic", "trust", ("Read", "Write", "Describe")),
+        Acl("group", "shop-auditor", ("Read", "Describe")),
+        Acl("transactional-id", "shop-auditor", ("Write", "Describe")),
     ]
 
 

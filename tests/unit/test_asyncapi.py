@@ -165,11 +165,16 @@ def headers_of(message: str) -> dict[str, Any]:
 def test_an_audit_adds_its_topics(shop: Settings, specification: Draft7Validator) -> None:
     audited = shop.model_copy(update={"audit": AuditSettings(share=0.01, secret=SecretStr("x"))})
     document = asyncapi.document(audited)
-    assert set(document["channels"]) - set(asyncapi.document(shop)["channels"]) == {"audits", "labels"}
+    assert set(document["channels"]) - set(asyncapi.document(shop)["channels"]) == {"audits", "labels", "trust"}
     writers = [name for name in document["operations"] if name.endswith("_writes_audits")]
     assert len(writers) == 3
-    assert not [name for name in document["operations"] if "labels" in name]  # people write it, and no worker reads it
-    assert document["channels"]["labels"]["bindings"]["kafka"]["partitions"] == 1
+    # people write it
+    assert [name for name in document["operations"] if "labels" in name] == ["auditor_reads_labels"]
+    assert [name for name in document["operations"] if "trust" in name] == ["auditor_writes_trust"]
+    for single in ("labels", "trust"):
+        assert document["channels"][single]["bindings"]["kafka"]["partitions"] == 1
+    payload = document["components"]["messages"]["closing"]["payload"]
+    assert payload == {"$ref": "#/components/schemas/Closing"}
     headers = document["components"]["messages"]["audit"]["headers"]["properties"]
     assert set(headers) == {FACTS_HEADER, AUDIT_HEADER}
     assert not list(specification.iter_errors(document))

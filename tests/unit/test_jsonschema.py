@@ -7,6 +7,17 @@ import msgspec
 import orjson
 import pytest
 from bisupervised.schemas import jsonschema
+from bisupervised.schemas.closings import (
+    AlarmTold,
+    Closing,
+    PromiseTold,
+    Share,
+    Taken,
+    TermsTold,
+    VersionTold,
+    decode_closing,
+    encode_closing,
+)
 from bisupervised.schemas.codec import encode_facts, encode_result, fall_back, header
 from bisupervised.schemas.errors import REASONS, Reason
 from bisupervised.schemas.records import FACTS_HEADER, VERSION, Facts, Result, Source, Verdict
@@ -32,7 +43,7 @@ def test_the_committed_files_are_current() -> None:
 
 def test_no_other_file_lies_beside_them() -> None:
     names = sorted(path.name for path in jsonschema.FOLDER.iterdir())
-    assert names == [f"facts.v{VERSION}.json", f"result.v{VERSION}.json"]
+    assert names == ["closing.v1.json", f"facts.v{VERSION}.json", f"result.v{VERSION}.json"]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +56,21 @@ def test_no_other_file_lies_beside_them() -> None:
 )
 def test_facts_are_valid(facts: Facts) -> None:
     validate("facts", encode_facts(facts))
+
+
+def test_closings_are_valid() -> None:
+    alarm = AlarmTold(PromiseTold("error", 0.1), log_r=(None, -0.5))
+    told = VersionTold("t1", 3, error=Share(1, 2, 0.1, 0.9), alarms=(alarm,), open_from={"0": 7})
+    terms = TermsTold(1000, 10_000.0, 0.05, "exact", ("cat", 3), "t1", (alarm.promise,))
+    taken = Taken({"0": 9, "1": 3}, 5)
+    for closing in (
+        Closing(1, "shop", 17, taken, taken, "0f"),
+        Closing(2, "shop", 18, taken, taken, "0f", (told, VersionTold("t2")), whole=True, terms=terms, why="begun"),
+    ):
+        validate("closing", encode_closing(closing))
+        assert decode_closing(encode_closing(closing)) == closing
+    with pytest.raises(msgspec.ValidationError, match="of version 2"):
+        decode_closing(encode_closing(msgspec.structs.replace(closing, v=2)))
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -90,10 +116,14 @@ def test_a_result_without_a_score_is_invalid(score: Any) -> None:
 
 @pytest.mark.parametrize("name", jsonschema.DOCUMENTS)
 def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
-    schema = jsonschema.schema(name)
-    assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{VERSION}", VERSION)
-    structs: list[type[msgspec.Struct]] = [jsonschema.DOCUMENTS[name], Source, Verdict]
-    for kind, described in zip(structs, (schema, *map(schema["$defs"].get, ("Source", "Verdict"))), strict=True):
+    schema, version = jsonschema.schema(name), 1 if name == "closing" else VERSION
+    assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{version}", version)
+    inner: list[type[msgspec.Struct]] = [Source, Verdict]
+    if name == "closing":
+        inner = [Taken, VersionTold, TermsTold, AlarmTold, PromiseTold, Share]
+    assert schema["$defs"].keys() == {kind.__name__ for kind in inner}
+    described_by = [(jsonschema.DOCUMENTS[name], schema), *((kind, schema["$defs"][kind.__name__]) for kind in inner)]
+    for kind, described in described_by:
         assert described["description"]
         assert list(described["properties"]) == [field.encode_name for field in msgspec.structs.fields(kind)]
         assert all(field["description"] for field in described["properties"].values())
