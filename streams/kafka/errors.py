@@ -4,7 +4,7 @@
     ├── OutboxError            a transaction that did not go through, as far as we know
     │   ├── RecordsRefused     the broker does not take some records; nothing was committed
     │   └── Lost               nobody knows whether it was committed: open again, and ask
-    │       ├── Disconnected   the broker went away after the last transaction; nothing was sent since
+    │       ├── Disconnected   a broker went away after the last transaction; nothing was sent since
     │       └── Unsettled      the committed offset may still change: a transaction hangs on it
     ├── NotAllowed             the broker does not let us; nothing was committed
     └── BrokerUnreachable      no broker answered
@@ -61,10 +61,10 @@ class Lost(OutboxError):
 
 
 class Disconnected(Lost):
-    """The transaction coordinator went away after the last transaction. Of the next one nothing was sent."""
+    """A broker of the last transaction went away, so its end may hang. Of the next one nothing was sent."""
 
     def __init__(self) -> None:
-        super().__init__("the transaction coordinator went away")
+        super().__init__("a broker of the last transaction went away: its end is said again")
 
 
 class Unsettled(Lost):

@@ -23,14 +23,22 @@ that should be committed loses them; with an offset it is the other way round. S
 
 **When it may be said.** A coordinator of Kafka 4.4.0 writes no marker into a partition that has no leader at that
 moment, and calls the transaction complete. So it is said only while every partition has one, by the word of the
-coordinator's own broker; where one lost its leader meanwhile, it is said once more.
+coordinator's own broker; where another leads one meanwhile, it is said once more. A partition that our own last
+transaction did not write to need not have one (`written`): what is left out then was ended before.
 
-**What is left out of an abort.** Where a partition had no leader when a commit ended, its records hang. The next
-transaction over it fails, for it can write nothing there, and to say that one's abort in this partition would lose
-what hangs. So a partition that has no leader when the transaction is fenced, from which its producer heard nothing
-(`unheard`), and which has one copy, is left out: the coordinator writes no marker there, nothing of the aborted
-transaction is there, and the next commit ends what hangs. A partition with more copies is never left out: a dying
-leader may have handed on what it did not acknowledge, and the next commit would end that, too.
+**When the next transaction may begin.** What hangs of a commit is lost where the next transaction over its partition
+is aborted, and nobody can abort only a part of one. So a sender begins none before it knows that every marker of the
+last one is there (`TransactionalSender`). It asks nobody for that. A partition has no leader only after its leader
+went away: at once, which ends our connection to it, or silently, which lets the coordinator wait for seconds. Either
+makes the sender open again.
+
+**What is left out of an abort.** A leader that stops in order and has the only copy leaves its partition a moment
+before it ends our connection. A commit may hang there then, and the next transaction fails, for it can write nothing
+there. To say that one's abort in this partition would lose what hangs. So a partition that has no leader when the
+transaction is fenced, from which its producer heard nothing (`unheard`), and which has one copy, is left out: the
+coordinator writes no marker there, nothing of the aborted transaction is there, and the next commit ends what hangs. A
+partition with more copies is never left out: a dying leader may have handed on what it did not acknowledge, and the
+next commit would end that, too.
 
 **Whether anything was ever committed** (`ever_committed`) is known in the same way. A producer that is opened where
 nothing was carries the mark `_FIRST`, and so do its transactions. So that they are one, and hold no record, its owner
@@ -41,7 +49,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -74,7 +82,13 @@ from aiokafka.protocol.transaction import (
     InitProducerIdRequest,
 )
 
-from .requests import DescribeTransactionsRequest, DescribeTransactionsResponse
+from .requests import (
+    DescribeTransactionsRequest,
+    DescribeTransactionsResponse,
+    Leader,
+    LeadersRequest,
+    leaders_in,
+)
 
 Reachable = Callable[[], Awaitable[Iterable[TopicPartition]]]
 
@@ -101,6 +115,8 @@ _FIRST = 5
 _BEFORE_ANY = (_FIRST, _SAYS[Ending.FIRST_ABORTED], _SAID[Ending.FIRST_ABORTED])
 #: seconds until a coordinator that is not ready yet is asked again
 _AGAIN_S = 0.01
+#: seconds of the longest rest before it is asked again whether a transaction has ended: a marker may wait for a broker
+_LONGEST_S = 0.2
 #: seconds until a coordinator is asked again whether every partition has a leader
 _LED_YET_S = 1.0
 _NO_LEADER = -1  # in an answer about metadata
@@ -181,6 +197,9 @@ class LastTransaction:
         self._seen_open: frozenset[TopicPartition] = frozenset()  # kept over tries: the coordinator forgets them
         #: partitions of our own transaction, if one failed, in which nothing was acknowledged
         self.unheard: frozenset[TopicPartition] = frozenset()
+        #: who wrote the last transaction of ours that it committed, or was about to, and where; what was before it in
+        #: other partitions has ended
+        self.written: tuple[Producer | None, frozenset[TopicPartition]] = None, frozenset()
 
     @property
     def timeout_ms(self) -> int:
@@ -209,15 +228,16 @@ class LastTransaction:
     ) -> None:
         committed = ending is Ending.COMMITTED
         said = places if committed else places & self._seen_open
-        while await coordinator.unled(said):  # noqa: ASYNC110  # the broker has to be asked
-            await asyncio.sleep(_LED_YET_S)
-        await coordinator.add(producer, said, self._group)
+        whose, written = self.written
+        leaders = await coordinator.leaders_of(said, said & written if committed and whose == producer else said)
+        await coordinator.add(producer, leaders.keys(), self._group)
         await coordinator.end(producer, committed=committed)
         await coordinator.settled()
-        if await coordinator.unled(said):
+        if await coordinator.leaders(leaders) != leaders:
             raise LeaderNotAvailableError("a partition lost its leader while its transaction was ended again")
         self._said = ending
         self._seen_open = self.unheard = frozenset()
+        self.written = None, frozenset()
 
     async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[Ending | None, Producer | None]:
         """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
@@ -230,8 +250,10 @@ class LastTransaction:
                 with suppress(*_OVERTAKEN):
                     await coordinator.end(last.producer, committed=True)  # to fence would abort it
             else:
-                without = await coordinator.unled(last.partitions & self.unheard, copies=1)
+                without = await coordinator.lost(last.partitions & self.unheard)
                 producer = await coordinator.fence(self._marked(_SAYS[last.ending]))
+                if last.producer == self.written[0] and producer is not None:
+                    self.written = producer, self.written[1]  # we are who wrote it still, under another name
                 if last.open:  # not fenced but followed: it ended just before, nobody saw how
                     self._seen_open = last.partitions - without if producer is None else frozenset()
                 if producer is not None:
@@ -257,11 +279,13 @@ class _TransactionCoordinator:
 
     async def settled(self) -> Described | None:
         """The last transaction, when it is not about to end any more; None where nobody can tell."""
+        rest_s = _AGAIN_S
         while True:
             last = await self._described()
             if last is None or not last.pending:
                 return last
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(rest_s)
+            rest_s = min(2 * rest_s, _LONGEST_S)
 
     async def _described(self) -> Described | None:
         try:
@@ -274,22 +298,31 @@ class _TransactionCoordinator:
         partitions = frozenset(TopicPartition(topic, number) for topic, numbers, _ in topics for number in numbers)
         return Described(state, timeout_ms % _TICK_MS, Producer(*producer), partitions)
 
-    async def unled(self, places: Iterable[TopicPartition], *, copies: int | None = None) -> frozenset[TopicPartition]:
-        """Those for which the coordinator's broker knows no leader: it would leave them out, without a word.
+    async def leaders_of(
+        self, places: Iterable[TopicPartition], needed: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Leader]:
+        """Who leads each of these, as soon as each that is needed has a leader. What has none is not in it."""
+        while True:
+            found = await self.leaders(places)
+            if found.keys() >= set(needed):
+                return found
+            await asyncio.sleep(_LED_YET_S)
 
-        `copies`: only those with so many.
-        """
+    async def leaders(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Leader]:
+        """Who leads each of these, as the coordinator's broker knows it. What has no leader is not in it."""
+        return {tp: leader for tp, leader in (await self._leaders(places)).items() if leader.node != _NO_LEADER}
+
+    async def lost(self, places: Iterable[TopicPartition]) -> frozenset[TopicPartition]:
+        """Those that have no leader and one copy."""
+        found = (await self._leaders(places)).items()
+        return frozenset(tp for tp, leader in found if leader.node == _NO_LEADER and leader.copies == 1)
+
+    async def _leaders(self, places: Iterable[TopicPartition]) -> dict[TopicPartition, Leader]:
         wanted = frozenset(places)
         if not wanted:
-            return wanted
-        topics = sorted({tp.topic for tp in wanted})
-        response = await self._asked(MetadataRequest(topics, allow_auto_topic_creation=False))
-        led = {
-            TopicPartition(name, number): leader != _NO_LEADER or copies not in (None, len(replicas))
-            for _, name, _, partitions in response.topics
-            for _, number, leader, replicas, *_ in partitions
-        }
-        return frozenset(tp for tp in wanted if not led.get(tp, copies is not None))
+            return {}
+        found = leaders_in(await self._asked(LeadersRequest({tp.topic for tp in wanted})))
+        return {tp: leader for tp, leader in found.items() if tp in wanted}
 
     async def fence(self, timeout_ms: int) -> Producer | None:
         """Become the producer. None where a transaction is open: it is aborted now, and its producer fenced."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TypeAlias
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.errors import OutOfOrderSequenceNumber
 from aiokafka.producer import sender
 
+from .batches import Place
 from .connection import Connection
 from .last_transaction import Producer
 from .refusals import hear_refusals
@@ -20,6 +24,16 @@ DISCARD_S = 2.0
 #: seconds until the client asks again whether its last transaction has ended, so that the next may begin. With its
 #: own 20 ms a transaction at low load took 28 ms, with these 22; a broker has ended the last one within a few
 _ENDED_YET_S = 0.003
+
+#: what a transaction went over: who leads a partition that it wrote to, or a coordinator; each with its connection
+Ties: TypeAlias = dict[Place | CoordinationType, object]
+
+
+class TieBroken(OutOfOrderSequenceNumber):  # type: ignore[misc]  # aiokafka has no types
+    """A connection of the last transaction is gone, and of the next one nothing was sent.
+
+    It looks like an error that ends the sending task of the client for good, and without a traceback in the log.
+    """
 
 
 def idempotent_producer(connection: Connection, request_timeout_s: float, batch_bytes: int) -> AIOKafkaProducer:
@@ -54,11 +68,34 @@ def identity_of(producer: AIOKafkaProducer) -> Producer | None:
     return Producer(ours.producer_id, ours.producer_epoch) if ours.has_pid() else None
 
 
-def coordinator_connection(producer: AIOKafkaProducer) -> object:
-    """The connection to the transaction coordinator, another one after each loss; None while there is none."""
-    node = producer._sender._coordinators.get(CoordinationType.TRANSACTION)  # noqa: SLF001  # nothing public tells
-    found = producer.client._conns.get((node, ConnectionGroup.COORDINATION))  # noqa: SLF001  # as above
+def ties_of(producer: AIOKafkaProducer, keys: Iterable[Place | CoordinationType]) -> Ties:
+    """The connection to each of these as it is now, another one after each loss; None while there is none."""
+    return {key: _tie(producer, key) for key in keys}
+
+
+def _tie(producer: AIOKafkaProducer, key: Place | CoordinationType) -> object:
+    if isinstance(key, CoordinationType):
+        node, group = producer._sender._coordinators.get(key), ConnectionGroup.COORDINATION  # noqa: SLF001  # nothing public tells
+    else:
+        node, group = producer.client.cluster.leader_for_partition(TopicPartition(*key)), ConnectionGroup.DEFAULT
+    found = producer.client._conns.get((node, group))  # noqa: SLF001  # as above
     return found if found is not None and found.connected() else None
+
+
+def before_it_begins(producer: AIOKafkaProducer, check: Callable[[], None]) -> None:
+    """From now on, `check` is called before each request that may begin a transaction at the broker.
+
+    Raising `TieBroken`, it ends the producer: it sends nothing more.
+    """
+    sending, state = producer._sender, producer._txn_manager  # noqa: SLF001  # the client has no hook
+    next_request = sending._maybe_do_transactional_request  # noqa: SLF001  # as above
+
+    def checked() -> object:
+        if state.is_empty_transaction() and (state.partitions_to_add() or state.consumer_group_to_add()):
+            check()
+        return next_request()
+
+    sending._maybe_do_transactional_request = checked  # noqa: SLF001  # as above
 
 
 async def put_away(producer: AIOKafkaProducer) -> None:

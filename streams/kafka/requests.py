@@ -1,6 +1,6 @@
 """Requests that the client does not have, or not in a version that tells enough.
 
-- Metadata of version 10: the id of a topic (`topic_id`).
+- Metadata of version 10: the id of a topic (`topic_id`), and how often its leaders changed (`LeadersRequest`).
 - ListOffsets to the end of all records, where a consumer asks for the end of what is committed (`high_watermarks`).
 - OffsetFetch of version 7: whether a transaction may still change a committed offset (`committed_offsets`).
 - DescribeTransactions: what became of the last transaction of a transactional id (`last_transaction.py`).
@@ -13,13 +13,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, LeaderNotAvailableError, NoError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v1, OffsetFetchRequest_v2, OffsetFetchRequest_v3
+from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Int64, Schema, TaggedFields
 from aiokafka.structs import OffsetAndMetadata
@@ -119,6 +120,44 @@ class _MetadataRequest(Request[_MetadataRequestStruct]):  # type: ignore[misc]  
 
     def build(self, request_struct_class: type[_MetadataRequestStruct]) -> _MetadataRequestStruct:
         return request_struct_class([(bytes(16), self._topic, {})], False, False, False, {})
+
+
+_LeadersStructs: TypeAlias = MetadataRequest_v4 | MetadataRequest_v5 | _MetadataRequestStruct
+
+
+class LeadersRequest(Request[_LeadersStructs]):  # type: ignore[misc]  # as above
+    """Who leads the partitions of these topics: `leaders_in` its answer."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics = sorted(topics)
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        if request_struct_class is _MetadataRequestStruct:
+            named = [(bytes(16), topic, dict[int, bytes]()) for topic in self._topics]
+            return request_struct_class(named, False, False, False, {})
+        return request_struct_class(self._topics, False)
+
+
+class Leader(NamedTuple):
+    """Who leads a partition."""
+
+    node: int  #: -1 where nobody does
+    epoch: int  #: counts who led it; -1 where the broker (before 2.8) does not tell
+    copies: int
+
+
+def leaders_in(response: Response) -> dict[TopicPartition, Leader]:
+    """Who leads what, as it was answered."""
+    found = {}
+    tells_epochs = response.API_VERSION >= _MetadataResponse.API_VERSION
+    for _, name, *told in response.topics:
+        partitions = told[2] if tells_epochs else told[1]
+        for _, number, node, *rest in partitions:
+            epoch, copies = rest[:2] if tells_epochs else (-1, rest[0])
+            found[TopicPartition(name, number)] = Leader(node, epoch, len(copies))
+    return found
 
 
 async def topic_id(client: AIOKafkaClient, topic: str) -> str:

@@ -15,9 +15,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.client import CoordinationType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -28,10 +30,13 @@ from .errors import Disconnected, Lost, RecordsRefused, denial
 from .last_transaction import LastTransaction, Producer, last_of
 from .producer import (
     DISCARD_S,
-    coordinator_connection,
+    TieBroken,
+    Ties,
+    before_it_begins,
     idempotent_producer,
     identity_of,
     put_away,
+    ties_of,
     transactional_producer,
 )
 from .refusals import Refusal
@@ -42,6 +47,9 @@ T = TypeVar("T")
 
 #: seconds without a transaction after which a lost connection may be one that nobody used
 _IDLE_S = 480.0
+#: seconds for which a transaction waits for the end of the last one before that is said again: a marker that waits for
+#: a silent broker may be left out when that leads no more, which is after its session (9 s by default)
+_ENDS_WITHIN_S = 2.0
 #: seconds for the question who has our transactional id
 _ASK_S = 5.0
 #: seconds before a broker that did not answer is asked again
@@ -140,6 +148,8 @@ class Sender(ABC):
         except TimeoutError as error:
             log.error("no end after %s s", patience_s, extra={"action": "transaction_hung"})
             raise Lost("the broker did not answer in time") from error
+        except TieBroken as error:
+            raise Disconnected from error
         except KafkaError as error:
             raise denial(error, reads=self._reads, group=self._policy.group) or Lost(repr(error)) from error
         except AssertionError as error:  # aiokafka asserts on the state of a transaction that failed before
@@ -192,8 +202,8 @@ class TransactionalSender(Sender):
         self._transactional_id = transactional_id
         self._end_again = end_again
         self._last = LastTransaction(transactional_id, policy.group, policy.transaction_timeout_s)
-        self._connection: object = None  # of our producer to its coordinator
-        self._used_at = 0.0  # time of the loop
+        self._ties: Ties = {}  # of the last transaction that went through
+        self._used_at = 0.0  # time of the loop at which the last transaction began, or is beginning
         self._begun_here = False  # the first producer of all was ours
 
     async def open(self) -> None:
@@ -205,8 +215,9 @@ class TransactionalSender(Sender):
         self._last.unheard |= self._unheard()
         await self._end_again(self._last)
         await super().open()
-        self._connection = coordinator_connection(self.producer)
+        self._ties = ties_of(self.producer, [CoordinationType.TRANSACTION])
         self._used_at = asyncio.get_running_loop().time()
+        before_it_begins(self.producer, partial(self._check_last, self.producer))
 
     def _unheard(self) -> frozenset[TopicPartition]:
         """Partitions of the last transaction in which nothing was acknowledged."""
@@ -258,13 +269,18 @@ class TransactionalSender(Sender):
         """
         producer = self.producer
         async with self.watched():
-            self._check_connection(producer)
+            self._begins(producer)
             self._last.unheard = frozenset()
             await producer.begin_transaction()
             # one after the other: of two that it verifies at once the broker refuses one, and the client waits 100 ms
             await self.deliver(records, places, alone=alone)
+            written = {place for place, _ in self._acks}
+            ties = ties_of(producer, written)
             await producer.send_offsets_to_transaction(dict(offsets), self._policy.group)
+            self._last.written = identity_of(producer), frozenset(TopicPartition(*place) for place in written)
+            ties |= ties_of(producer, CoordinationType)
             await producer.commit_transaction()
+            self._ties = ties
 
     async def superseded(self) -> bool:
         """Another producer has our transactional id by now. False where ours never had it, or nobody tells, and where
@@ -288,13 +304,21 @@ class TransactionalSender(Sender):
             last = await last_of(self.producer.client, self._transactional_id)
         return last is not None and last.producer != ours and not last.timed_out(ours)
 
-    def _check_connection(self, producer: AIOKafkaProducer) -> None:
-        """A coordinator that went away may have lost the markers of our last transaction: it is ended again first.
+    def _begins(self, producer: AIOKafkaProducer) -> None:
+        """A client ends a connection that nobody used for nine minutes: after that, a lost one says nothing."""
+        last, self._used_at = self._used_at, asyncio.get_running_loop().time()
+        if self._used_at - last >= _IDLE_S:
+            self._ties = {}
+        self._check_last(producer)
 
-        For were this one aborted, what hangs in its partitions would be aborted with it. A client ends a connection
-        that nobody used for nine minutes; that says nothing.
+    def _check_last(self, producer: AIOKafkaProducer) -> None:
+        """Raise `TieBroken` where a broker of the last transaction went away, or is silent: it is ended again first.
+
+        Its markers may be missing, and were the next one aborted, what hangs in its partitions would be aborted, too.
+        A producer that was thrown away begins nothing more.
         """
-        known, self._connection = self._connection, coordinator_connection(producer)
-        used_at, self._used_at = self._used_at, asyncio.get_running_loop().time()
-        if known is not None and self._connection is not known and self._used_at - used_at < _IDLE_S:
-            raise Disconnected
+        waits_s = asyncio.get_running_loop().time() - self._used_at
+        ties = ties_of(producer, self._ties)
+        broken = any(tie is None or tie is not ties[key] for key, tie in self._ties.items())
+        if broken or waits_s > _ENDS_WITHIN_S or self._producer is not producer:
+            raise TieBroken

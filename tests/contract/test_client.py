@@ -44,10 +44,12 @@ from bisupervised.streams.kafka.client import KNOWN_VERSION, hear_left_errors
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.last_transaction import Producer
 from bisupervised.streams.kafka.producer import (
-    coordinator_connection,
+    TieBroken,
+    before_it_begins,
     idempotent_producer,
     identity_of,
     put_away,
+    ties_of,
     transactional_producer,
 )
 from bisupervised.streams.kafka.requests import (
@@ -74,6 +76,7 @@ READ = {
     "_coordinators",
     "_fetch_max_wait_ms",
     "_fetcher",
+    "_maybe_do_transactional_request",
     "_maybe_uncompress",
     "_metadata_update",
     "_rebalance_timeout",
@@ -304,25 +307,73 @@ async def test_a_producer_tells_who_it_is() -> None:
     await producer.stop()
 
 
-async def test_a_producer_tells_its_connection_to_the_coordinator() -> None:
-    producer = transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000)
+def sending(producer: Any) -> Any:
+    """With its sending part, as `start` makes it."""
     producer._sender = sender.Sender(
         producer.client,
         acks=-1,
         txn_manager=producer._txn_manager,
-        message_accumulator=None,
+        message_accumulator=producer._message_accumulator,
         retry_backoff_ms=100,
         request_timeout_ms=1000,
     )
-    assert coordinator_connection(producer) is None
+    return producer
+
+
+async def test_a_producer_tells_its_connections_to_coordinators_and_leaders() -> None:
+    producer = sending(transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000))
+    keys = [CoordinationType.TRANSACTION, ("results", 0)]
+    assert ties_of(producer, keys) == dict.fromkeys(keys)
     producer._sender._coordinators[CoordinationType.TRANSACTION] = 5
-    line = SimpleNamespace(connected=lambda: True)
-    producer.client._conns[5, ConnectionGroup.COORDINATION] = line
-    assert coordinator_connection(producer) is line
+    producer.client.cluster.leader_for_partition = {TopicPartition("results", 0): 5}.get
+    lines = [SimpleNamespace(connected=lambda: True), SimpleNamespace(connected=lambda: True)]
+    producer.client._conns[5, ConnectionGroup.COORDINATION] = lines[0]
+    producer.client._conns[5, ConnectionGroup.DEFAULT] = lines[1]
+    assert list(ties_of(producer, keys).values()) == lines
+    lines[1].connected = lambda: False
+    assert list(ties_of(producer, keys).values()) == [lines[0], None]
     assert "_coordinators" in names_of(sender.Sender)
     assert sender.EndTxnHandler.group is ConnectionGroup.COORDINATION
+    assert sender.SendProduceReqHandler.group is ConnectionGroup.DEFAULT
     producer.client._conns.clear()
     await producer.stop()
+
+
+async def test_what_is_asked_before_a_transaction_begins_ends_its_producer(caplog: pytest.LogCaptureFixture) -> None:
+    """The task of the client that sends, as it is: it comes by before each try, and ends without a traceback."""
+    hear_left_errors(asyncio.get_running_loop())
+    producer = sending(transactional_producer(NOWHERE, "id", 15_000, 30.0, 1000))
+    asked: list[str] = []
+    tried: list[set[TopicPartition]] = []
+
+    async def add(tps: set[TopicPartition]) -> None:  # the coordinator says: not yet
+        tried.append(set(tps))
+
+    def check() -> None:
+        asked.append("checked")
+        if len(asked) == 3:
+            raise TieBroken
+
+    producer._sender._do_add_partitions_to_txn = add
+    producer._txn_manager.set_pid_and_epoch(7, 2)
+    before_it_begins(producer, check)
+    producer._txn_manager.begin_transaction()
+    await producer._sender.start()
+    ack = await producer._message_accumulator.add_batch(filled(producer), TopicPartition("results", 0), 1.0)
+    with pytest.raises(TieBroken):
+        await ack
+    assert len(tried) == 2
+    assert not [record for record in caplog.records if record.exc_info]
+    producer._txn_manager._txn_partitions.add(TopicPartition("results", 0))
+    assert producer._sender._maybe_do_transactional_request() is None, "nothing is asked of one that has begun"
+    assert len(asked) == 3
+    await put_away(producer)
+
+
+def filled(producer: Any) -> Any:
+    batch = producer.create_batch()
+    batch.append(timestamp=None, key=b"k", value=b"v")
+    return batch
 
 
 async def test_a_producer_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka import last_transaction
 from bisupervised.streams.kafka.connection import Connection
-from bisupervised.streams.kafka.errors import Unsettled
+from bisupervised.streams.kafka.errors import Disconnected, Unsettled
 from bisupervised.streams.kafka.last_transaction import LastTransaction
 from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.sending.coordinator import Coordinator
@@ -214,6 +214,23 @@ def test_a_committed_record_is_not_lost_to_an_abort_after_it(
 
     assert run(pipeline, act) == AFTER
     assert seen(pipeline) == [b"before", b"hanging", b"after"]
+
+
+def test_an_owner_whose_leader_went_away_ends_its_last_transaction_again_before_it_sends(pipeline: Pipeline) -> None:
+    """Its coordinator is there all the while. The next transaction is aborted, and loses nothing of the last one."""
+
+    async def act(made: Owners, former: ExactlyOnce) -> None:
+        await made.hang(former, b"hanging")
+        client = former.sender.producer.client
+        leader = client.cluster.leader_for_partition(made.output)
+        client._conns[leader, ConnectionGroup.DEFAULT].close()
+        with pytest.raises(Disconnected):
+            await former.send([record(b"not sent")], AFTER)
+        await former.open()
+        await made.transact(former, "never", b"open")
+
+    assert run(pipeline, act) == BEFORE
+    assert seen(pipeline) == [b"before", b"hanging"]
 
 
 def test_an_offset_that_hangs_and_nobody_knows_why_is_not_believed(pipeline: Pipeline) -> None:

@@ -23,8 +23,9 @@ from aiokafka.errors import (
 )
 from bisupervised.schemas.records import Outgoing
 from bisupervised.streams.kafka.connection import Connection
-from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.kafka.errors import Disconnected, Lost
 from bisupervised.streams.kafka.last_transaction import Described, LastTransaction, Producer, Reachable
+from bisupervised.streams.kafka.producer import TieBroken
 from bisupervised.streams.kafka.requests import DescribeTransactionsRequest, DescribeTransactionsResponse
 from bisupervised.streams.kafka.sender import OutboxPolicy, Sender, TransactionalSender
 from bisupervised.streams.plane.sending.coordinator import Coordination
@@ -81,6 +82,8 @@ class FakeTransactionCoordinator:
         self.lookups: deque[Exception] = deque()
         self.versions = dict(VERSIONS)
         self.leaders: deque[int] = deque([1])  #: of every partition, as each question is answered; the last one stays
+        self.leaderless: set[TopicPartition] = set()  #: whatever `leaders` says
+        self.epochs: deque[int] = deque([7])  #: how often leaders changed, as `leaders`; told from version 10 on
         self.replicas = [1]  #: of every partition
         self.led: list[tuple[str, int]] = []  #: the state at each such question, and its answer
         self.overtaken = False  #: the producer commits its open transaction just before it is fenced
@@ -108,12 +111,21 @@ class FakeTransactionCoordinator:
 
     def _metadata(self, made: Any, _code: int | None) -> Any:
         leader = self.leaders.popleft() if len(self.leaders) > 1 else self.leaders[0]
-        topics: list[Any] = [
-            (0, topic, False, [(0, number, leader, self.replicas, [1], []) for number in range(4)])
-            for topic in made.topics
-        ]
+        epoch = self.epochs.popleft() if len(self.epochs) > 1 else self.epochs[0]
         self.led.append((self.state, leader))
+        if made.API_VERSION >= 10:
+            names = [name for _, name, _ in made.topics]
+            told: list[Any] = [
+                (0, name, bytes(16), False, self._partitions(name, leader, epoch), 0, {}) for name in names
+            ]
+            return made.RESPONSE_TYPE(0, [], "c", 1, told, 0, {})
+        topics = [(0, name, False, self._partitions(name, leader)) for name in made.topics]
         return made.RESPONSE_TYPE(0, [], "c", 1, topics)
+
+    def _partitions(self, topic: str, leader: int, *epoch: int) -> list[Any]:
+        led = {number: -1 if TopicPartition(topic, number) in self.leaderless else leader for number in range(4)}
+        tags: list[Any] = [{}] if epoch else []
+        return [(0, number, node, *epoch, self.replicas, [1], [], *tags) for number, node in led.items()]
 
     def _described(self, made: Any, code: int | None) -> Any:
         if code is None:
@@ -460,18 +472,51 @@ class FakeProducer:
     def __init__(self) -> None:
         self.commits = 0
         self.silent: set[str] = set()  #: topics that take nothing
-        self._sender = SimpleNamespace(_coordinators={CoordinationType.TRANSACTION: 1})
-        self.client = SimpleNamespace(_conns={})
-        self.connect()
+        self.begins_after_s = 0.0  #: seconds for which the last transaction is still about to end
+        self.breaks: tuple[int, int] | None = None  #: whose connection breaks meanwhile
+        self._empty = True
+        self._sender = SimpleNamespace(
+            _coordinators={CoordinationType.TRANSACTION: 1, CoordinationType.GROUP: 2},
+            _maybe_do_transactional_request=lambda: None,
+        )
+        self._txn_manager = SimpleNamespace(
+            producer_id=1,
+            producer_epoch=6,
+            has_pid=lambda: True,
+            is_empty_transaction=lambda: self._empty,
+            partitions_to_add=lambda: {A},
+            consumer_group_to_add=lambda: None,
+        )
+        self.leaders = {A: 3, B: 4}
+        self.client = SimpleNamespace(_conns={}, cluster=SimpleNamespace(leader_for_partition=self.leaders.get))
+        for node, group in ((1, ConnectionGroup.COORDINATION), (2, ConnectionGroup.COORDINATION), (3, 0), (4, 0)):
+            self.connect(node, group)
 
-    def connect(self) -> None:
-        self.connected = True
-        self.client._conns[1, ConnectionGroup.COORDINATION] = SimpleNamespace(connected=lambda: self.connected)
+    def connect(self, node: int = 1, group: int = ConnectionGroup.COORDINATION) -> None:
+        """A new connection in place of the one that was."""
+        self.client._conns[node, group] = SimpleNamespace(connected=lambda: True)
+
+    def disconnect(self, node: int = 1, group: int = ConnectionGroup.COORDINATION) -> None:
+        self.client._conns[node, group] = SimpleNamespace(connected=lambda: False)
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
-    async def begin_transaction(self) -> None: ...
-    async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None: ...
+    async def begin_transaction(self) -> None:
+        self._empty = True
+
+    async def send_offsets_to_transaction(self, _offsets: object, _group: str) -> None:
+        await self._begin()
+
+    async def _begin(self) -> None:
+        """As the client does: it asks until the last one has ended."""
+        after_s, self.begins_after_s = self.begins_after_s, 0.0
+        for _ in range(round(after_s / 0.1)):
+            self._sender._maybe_do_transactional_request()
+            await asyncio.sleep(0.1)
+        if self.breaks is not None:
+            self.disconnect(*self.breaks)
+        self._sender._maybe_do_transactional_request()
+        self._empty = False
 
     def create_batch(self) -> Any:
         return record_batch()
@@ -484,6 +529,11 @@ class FakeProducer:
 
     async def send_batch(self, _batch: object, topic: str, partition: int) -> asyncio.Future[object]:
         ack = asyncio.get_running_loop().create_future()
+        try:
+            await self._begin()
+        except TieBroken as error:
+            ack.set_exception(error)
+            return ack
         if topic in self.silent:
             ack.set_exception(NotLeaderForPartitionError())
         else:
@@ -572,7 +622,7 @@ async def test_it_is_known_where_a_transaction_wrote_nothing() -> None:
 @on_virtual_time
 async def test_so_is_one_that_has_not_come_back() -> None:
     outbox = await opened(FakeCoordination([]))
-    outbox.made[0].connected = False
+    outbox.made[0].disconnect()
     with pytest.raises(Lost, match="went away"):
         await outbox.send([], Progress(1))
 
@@ -581,15 +631,163 @@ async def test_so_is_one_that_has_not_come_back() -> None:
 async def test_a_connection_that_nobody_used_may_end() -> None:
     outbox = await opened(FakeCoordination([]))
     (producer,) = outbox.made
-    producer.connected = False
+    producer.connect()
     await asyncio.sleep(540.0)
     await outbox.send([], Progress(1))
-    producer.connect()  # as the client does for that transaction
     await outbox.send([], Progress(2))
     assert producer.commits == 2
     producer.connect()
     with pytest.raises(Lost, match="went away"):
         await outbox.send([], Progress(3))
+
+
+LEADER, GROUP, COORDINATOR = (3, ConnectionGroup.DEFAULT), (2, ConnectionGroup.COORDINATION), (1, 1)
+RESULT = [Outgoing("results", b"k", b"v", (), 5)]
+
+
+@pytest.mark.parametrize("tie", [LEADER, GROUP, COORDINATOR], ids=["leader", "group", "coordinator"])
+@on_virtual_time
+async def test_a_broker_of_the_last_transaction_that_went_away_lets_none_follow(tie: tuple[int, int]) -> None:
+    """The marker may be missing, and the abort of the next one would lose what hangs."""
+    coordination = FakeCoordination([])
+    outbox = await opened(coordination)
+    (producer,) = outbox.made
+    await outbox.send(RESULT, Progress(1))
+    producer.connect(*tie)
+    with pytest.raises(Disconnected):
+        await outbox.send(RESULT, Progress(2))
+    assert producer.commits == 1
+    await outbox.open()
+    assert len(coordination.done) == 2, "it is said again how it ended"
+    await outbox.send(RESULT, Progress(2))
+    assert [producer.commits for producer in outbox.made] == [1, 1]
+
+
+@pytest.mark.parametrize("outcomes", [RESULT, []], ids=["records", "offset alone"])
+@pytest.mark.parametrize("tie", [LEADER, GROUP, COORDINATOR], ids=["leader", "group", "coordinator"])
+@on_virtual_time
+async def test_so_does_one_that_goes_while_the_next_waits_for_the_last_to_end(
+    tie: tuple[int, int], outcomes: list[Outgoing]
+) -> None:
+    outbox = await opened(FakeCoordination([]))
+    (producer,) = outbox.made
+    await outbox.send(RESULT, Progress(1))
+    producer.begins_after_s, producer.breaks = 1.0, tie
+    with pytest.raises(Disconnected):
+        await outbox.send(outcomes, Progress(2))
+    assert producer.commits == 1
+    assert producer._empty, "the broker was asked for no transaction after that"
+
+
+@pytest.mark.parametrize(("ends_after_s", "follows"), [(1.0, True), (9.0, False)])
+@on_virtual_time
+async def test_one_that_is_silent_lets_none_follow(ends_after_s: float, follows: bool) -> None:
+    """Its connection stands; the coordinator waits for it, and leaves it out when it leads no more."""
+    outbox = await opened(FakeCoordination([]))
+    (producer,) = outbox.made
+    await outbox.send(RESULT, Progress(1))
+    producer.begins_after_s = ends_after_s
+    if follows:
+        await outbox.send(RESULT, Progress(2))
+    else:
+        with pytest.raises(Disconnected):
+            await outbox.send(RESULT, Progress(2))
+    assert producer.commits == 1 + follows
+
+
+@on_virtual_time
+async def test_a_leader_that_the_last_transaction_did_not_use_may_go() -> None:
+    outbox = await opened(FakeCoordination([]))
+    (producer,) = outbox.made
+    await outbox.send(RESULT, Progress(1))
+    producer.disconnect(4, ConnectionGroup.DEFAULT)
+    await outbox.send(RESULT, Progress(2))
+    assert producer.commits == 2
+
+
+@on_virtual_time
+async def test_another_leader_counts_as_one_that_went_away() -> None:
+    outbox = await opened(FakeCoordination([]))
+    (producer,) = outbox.made
+    await outbox.send(RESULT, Progress(1))
+    producer.leaders[A] = 4
+    with pytest.raises(Disconnected):
+        await outbox.send(RESULT, Progress(2))
+
+
+@on_virtual_time
+async def test_a_producer_that_was_thrown_away_begins_nothing() -> None:
+    outbox = await opened(FakeCoordination([]))
+    (producer,) = outbox.made
+    await producer.begin_transaction()
+    outbox.discard()
+    with pytest.raises(TieBroken):
+        producer._sender._maybe_do_transactional_request()
+
+
+@on_virtual_time
+async def test_it_is_known_what_the_last_transaction_wrote() -> None:
+    seen: list[Any] = []
+
+    class Told(FakeCoordination):
+        async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
+            seen.append(last.written)
+
+    outbox = await opened(Told([]))
+    await outbox.send(RESULT, Progress(1))
+    outbox.made[0].connect(*LEADER)
+    with pytest.raises(Disconnected):
+        await outbox.send([], Progress(2))
+    await outbox.open()
+    assert seen == [(None, frozenset()), (Producer(1, 6), {A})], "not that of one that never began"
+
+
+@pytest.mark.parametrize(
+    ("state", "timeout_ms", "producer", "left_out"),
+    [
+        ("CompleteCommit", PLAIN_MS, Producer(1, 5), True),
+        ("CompleteCommit", PLAIN_MS, Producer(1, 4), False),  # another one wrote since
+        ("Empty", COMMITTED_MS, Producer(1, 5), True),
+    ],
+)
+@on_virtual_time
+async def test_a_partition_that_ours_did_not_write_to_is_not_waited_for(
+    state: str, timeout_ms: int, producer: Producer, left_out: bool
+) -> None:
+    fake = FakeTransactionCoordinator(state, timeout_ms)
+    fake.leaderless = {B}
+    last = last_transaction()
+    last.written = producer, frozenset({A})
+    if left_out:
+        assert ("add", frozenset({A})) in await say(fake, last)
+        assert last.written[0] is None
+    else:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(say(fake, last), 60.0)
+
+
+@on_virtual_time
+async def test_it_is_still_known_when_it_has_to_be_said_once_more() -> None:
+    fake = FakeTransactionCoordinator("CompleteCommit")
+    fake.leaderless = {B}
+    fake.leaders = deque([1, -1, 1])
+    last = last_transaction()
+    last.written = Producer(1, 5), frozenset({A})
+    with pytest.raises(LeaderNotAvailableError):
+        await say(fake, last)
+    assert len([said for said in await say(fake, last) if said == ("add", frozenset({A}))]) == 2
+
+
+@on_virtual_time
+async def test_a_leader_that_came_back_meanwhile_may_have_missed_the_marker() -> None:
+    """It is the same one, and the count of leaders tells that nobody led for a moment."""
+    fake = FakeTransactionCoordinator("CompleteCommit")
+    fake.versions[3] = (0, 10)
+    fake.epochs = deque([7, 8])
+    last = last_transaction()
+    with pytest.raises(LeaderNotAvailableError):
+        await say(fake, last)
+    assert await say(fake, last) == [*COMMIT, *COMMIT]
 
 
 @pytest.mark.parametrize(
