@@ -1,5 +1,8 @@
 """The records of an audit: `audits`, one for each request that is drawn, and `labels`, what people say of it.
 
+A trusted local answer whose request is drawn for the remote, too, first leaves a record in `shadows`, of the same form.
+Whoever has asked the remote writes the one in `audits`.
+
 A record of `audits` has the key and the value of the request, byte for byte, and two headers: `bisupervised`, what is
 known about the request (`Facts`), and `bisupervised-audit`, how it ended (`Audit`).
 """
@@ -23,6 +26,8 @@ VERSION = 1
 
 #: accepted: without trust, outside every promise; rejected: by the second supervisor; failed: for any other reason
 Ended = Literal["trusted", "accepted", "rejected", "failed"]
+#: of asking the remote about a trusted local answer. missing: it has said nothing, and the facts have the reason
+Shadow = Literal["answered", "missing"]
 
 
 def _version() -> int:
@@ -37,6 +42,9 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     share: float  #: of all requests that is audited, 0..1
     answered_by: Literal["local", "remote"] | None = None  #: whose answer is in `results`; None where none is
     missing: str = ""  #: why the request itself is not here; '' where it is
+    shadow_share: float = 0.0  #: of all requests that both models are to answer, 0..1; 0: none for that alone
+    label: bool = True  #: a label is wanted: it is of `share`, and not only of `shadow_share`
+    shadow: Shadow | None = None  #: what became of asking the remote all the same; None where that was not wanted
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 
 
@@ -77,10 +85,10 @@ def encode_label(label: Label) -> bytes:
     return _encoder.encode(label)
 
 
-def audit_record(record: Incoming, facts: Facts, audit: Audit) -> Outgoing:
-    """A record of `audits`: key and value of the request verbatim."""
+def audit_record(record: Incoming, facts: Facts, audit: Audit, to: Literal["audits", "shadows"] = "audits") -> Outgoing:
+    """A record of `audits`, or of `shadows`: key and value of the request verbatim."""
     headers = [(FACTS_HEADER, encode_facts(facts)), (AUDIT_HEADER, _encoder.encode(audit))]
-    return Outgoing("audits", record.key, record.value, headers, requested_ms(record, facts))
+    return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
 
 
 def audit_without_value(facts: Facts, audit: Audit, why: str) -> Outgoing:
@@ -88,7 +96,7 @@ def audit_without_value(facts: Facts, audit: Audit, why: str) -> Outgoing:
     known = msgspec.structs.replace(facts, local=_scored(facts.local), remote=_scored(facts.remote), id=None)
     missing = msgspec.structs.replace(audit, missing=why[:DETAIL_CHARS])
     headers = [(FACTS_HEADER, encode_facts(known)), (AUDIT_HEADER, _encoder.encode(missing))]
-    return Outgoing("audits", None, b"", headers, facts.requested_ms or 0)
+    return Outgoing("audits", None, b"", headers, facts.requested_ms or 0, known)
 
 
 def _scored(verdict: Verdict | None) -> Verdict | None:

@@ -3,12 +3,14 @@
     requests ─▶ local ─┬─▶ results       what the local supervisor trusts
                        └─▶ doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results
     what cannot be answered, at any of the three ─▶ fallback
+    trusted, and drawn for the remote, too: shadows ─▶ shadow ─▶ audits
 
     requests           the user's events
     doubtful, answers  internal: what waits for the remote, and what it said and nobody has judged yet
     results, fallback  every request ends as one record in one of them
     budget             internal, where money or calls are limited: written and read by every remote agent
     audits             where there is an audit: a drawn request and how it ended, written with its outcome
+    shadows            internal, where trusted answers are audited by the remote: written with its outcome
     labels             where there is an audit: what people say is right; no worker writes it
     thresholds         where versions of the thresholds are followed: read by who judges, written by who chooses
     trust              where there is an audit: whether the promise is still true; one worker of the fleet writes it
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 AgentName = Literal["local", "remote", "remote_supervisor"]
 #: in the order records meet them
 AGENTS: tuple[AgentName, ...] = get_args(AgentName)
+#: nobody chooses the last one: it runs beside the remote agent, and asks the remote when that leaves room
+StepName = Literal[AgentName, "shadow"]
 
 #: answers judged at once; judging is arithmetic
 _JUDGED_AT_ONCE = 1000
@@ -51,6 +55,9 @@ _MS_PER_HOUR = 3_600_000
 APPEND_TIME = "message.timestamp.type"
 #: hours for which the budget's topic is kept: more than a month, the longest period
 _BUDGET_HOURS = 40 * 24
+#: the remote's answers to trusted inputs that are fetched at once: the backlog stays in Kafka
+_SHADOWS_AT_ONCE = 32
+_AFTER_SHADOWS: tuple[StepName, ...] = ("shadow",)
 
 
 # the steps
@@ -60,7 +67,7 @@ _BUDGET_HOURS = 40 * 24
 class Step:
     """One agent's place in the flow."""
 
-    agent: AgentName
+    agent: StepName
     topic: str  #: read by it
     routes: tuple[Route, ...]  #: written by it
     batch_records: int  #: most records it gets at once
@@ -71,15 +78,22 @@ class Step:
     wrote: Callable[[Incoming], bool]  #: whether an outcome is of this agent, or of who comes after it
 
 
-def steps(settings: Settings) -> dict[AgentName, Step]:
-    """The flow, in its order."""
+def steps(settings: Settings, agents: Collection[AgentName] = AGENTS) -> dict[StepName, Step]:
+    """The flow, in its order, as far as a worker with these agents runs it."""
+    audit = settings.audit
     made = (_local(settings), _remote(settings), _remote_supervisor(settings))
-    return {step.agent: _audited(step) if settings.audit.share else step for step in made}
+    flow: dict[StepName, Step] = {
+        step.agent: _audited(step, shadows=bool(audit.shadow_share)) if audit.on else step
+        for step in made
+        if step.agent in agents
+    }
+    return flow | ({"shadow": _shadow(settings)} if audit.shadow_share and "remote" in agents else {})
 
 
-def _audited(step: Step) -> Step:
-    """The same, where requests that end here may be audited."""
-    return replace(step, routes=(*step.routes, "audits"))
+def _audited(step: Step, *, shadows: bool) -> Step:
+    """The same, where requests that end here may be audited. `shadows`: those trusted first by the remote, too."""
+    further: tuple[Route, ...] = ("audits", "shadows") if shadows and step.agent == "local" else ("audits",)
+    return replace(step, routes=(*step.routes, *further))
 
 
 def _local(settings: Settings) -> Step:
@@ -124,7 +138,21 @@ def _remote_supervisor(settings: Settings) -> Step:
     )
 
 
-def _wrote(settings: Settings, agents: Collection[AgentName]) -> Callable[[Incoming], bool]:
+def _shadow(settings: Settings) -> Step:
+    return Step(
+        agent="shadow",
+        topic=settings.topics.shadows,
+        routes=("audits",),
+        batch_records=min(settings.remote.batch_size, _SHADOWS_AT_ONCE),
+        batch_wait_s=settings.remote.batch_wait_ms / 1000,
+        runs_user_code=False,
+        facts=facts_of,
+        unreadable=_of_another_version,
+        wrote=_wrote(settings, _AFTER_SHADOWS),
+    )
+
+
+def _wrote(settings: Settings, agents: Collection[StepName]) -> Callable[[Incoming], bool]:
     """Whether one of these agents wrote an outcome, of a request of this pipeline's own."""
     topics = settings.topics
 
@@ -197,7 +225,7 @@ def _of_another_version(record: Incoming) -> str | None:
 # groups and topics
 
 
-def group_of(settings: Settings, agent: AgentName) -> str:
+def group_of(settings: Settings, agent: StepName) -> str:
     """The consumer group of an agent; its transactional ids begin with it."""
     return f"{settings.name}-{agent.replace('_', '-')}"
 
@@ -224,7 +252,7 @@ def topics_of(settings: Settings, step: Step) -> list[str]:
     return [*read_by(settings, step), *budget, *(settings.topics.name_of(route) for route in step.routes)]
 
 
-def judges(settings: Settings, agent: AgentName) -> bool:
+def judges(settings: Settings, agent: StepName) -> bool:
     """This agent judges by thresholds, whose versions are followed."""
     return settings.follows and agent != "remote"
 
@@ -248,9 +276,11 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         topics.results: shared,
         topics.fallback: waiting,
     }
-    if settings.audit.share:
+    if settings.audit.on:
         kept = {"retention.ms": str(round(settings.audit.retention_hours * _MS_PER_HOUR))}
         configs |= dict.fromkeys((topics.audits, topics.labels, topics.trust), internal | kept)
+    if settings.audit.shadow_share:
+        configs[topics.shadows] = internal
     if settings.follows:
         # keys are versions, each written once: compaction keeps all of them, and none is ever too old
         configs[topics.thresholds] = waiting | {"cleanup.policy": "compact", "retention.ms": "-1"}

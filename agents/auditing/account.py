@@ -37,6 +37,7 @@ class Drawn:
     remote: tuple[Any] | None  #: the remote's; None where it was not asked, or did not answer
     answered_by: Literal["local", "remote"] | None  #: whose answer was trusted
     missing: bool = False  #: the answers are not here: the record was too large
+    label: bool = True  #: a label is wanted; else it was drawn for both answers alone, and a label is no evidence
 
 
 def judged(one: Drawn, ballot: Ballot | None, matches: Matches, *, late: bool = False) -> Rights | None:
@@ -135,6 +136,7 @@ def account(
     drawn: Sequence[Drawn], ballots: dict[str, Ballot], now_ms: float, terms: Terms, matches: Matches
 ) -> Account:
     """The account of requests in their order. `ballots`: by source."""
+    drawn = [one for one in drawn if one.label]
     counts = _Counts(terms)
     waiting = False
     for one in drawn:

@@ -26,7 +26,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables
 
 def audited(settings: Settings) -> Settings:
     """The same. Raises `ConfigurationError` where there is no audit."""
-    if not settings.audit.share:
+    if not settings.audit.on:
         raise ConfigurationError(["[audit] share: is 0, so no request is drawn: set it, as to 0.01 (docs/audit.md)"])
     return settings
 

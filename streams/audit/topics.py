@@ -84,8 +84,9 @@ class AuditTopics:
 
     @property
     def unknown(self) -> int:
-        """Requests with votes that were not drawn: these are no evidence."""
-        return len(self.ballots.keys() - self.requests.keys())
+        """Requests with votes of which no label was wanted: these are no evidence."""
+        drawn = {source for source, (_, record) in self.requests.items() if record.drawn.label}
+        return len(self.ballots.keys() - drawn)
 
     def by_version(self) -> Mapping[str, list[AuditRecord]]:
         """The same for each version of the thresholds, in the order in which they first judged."""
@@ -105,6 +106,7 @@ def drawn_of(audit: Audit, facts: Facts, at_ms: int) -> Drawn:
         remote=_said(facts.remote),
         answered_by=audit.answered_by,
         missing=bool(audit.missing),
+        label=audit.label,
     )
 
 
@@ -124,6 +126,6 @@ async def read_topics(settings: Settings) -> AuditTopics:
 
 
 def wanted(records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches) -> list[AuditRecord]:
-    """The drawn requests that have no decided label yet, in their order."""
-    drawn = ((record, record.drawn) for record in records)
-    return [r for r, one in drawn if not one.missing and judged(one, ballots.get(one.source), matches) is None]
+    """The drawn requests whose label is wanted and not decided yet, in their order."""
+    drawn = ((record, record.drawn) for record in records if record.drawn.label and not record.drawn.missing)
+    return [record for record, one in drawn if judged(one, ballots.get(one.source), matches) is None]

@@ -36,7 +36,7 @@ class Acl(NamedTuple):
 def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> list[Acl]:
     """What a worker with these agents needs, and nothing else."""
     found = []
-    for step in (step for step in steps(settings).values() if step.agent in agents):
+    for step in steps(settings, agents).values():
         group = group_of(settings, step.agent)
         found.append(Acl("topic", step.topic, ("Read", "Describe")))
         found += [
@@ -52,7 +52,7 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
         if settings.stream.delivery == "exactly_once":
             # one id for each input partition: GROUP:TOPIC:PARTITION
             found.append(Acl("transactional-id", f"{group}:{step.topic}:", ("Write", "Describe"), prefixed=True))
-    if settings.audit.share:
+    if settings.audit.on:
         found += _auditor_acls(settings)
     if settings.stream.delivery == "at_least_once":
         # its producers are idempotent without a transaction; Kafka 3 and later let whoever may write do that

@@ -76,6 +76,7 @@ _PAYLOADS = {
     "results": "Result",
     "fallback": "AnyBytes",
     "audits": "AnyBytes",
+    "shadows": "AnyBytes",
     "labels": "Label",
     "trust": "Closing",
     "thresholds": "ThresholdsEntry",
@@ -87,10 +88,19 @@ _VERSIONS = {
         "A version of both thresholds, and who chose it. It is void unless `previous` is the version in force.",
     ),
 }
+#: the same of the topic of shadows
+_SHADOWED = {
+    "shadows": (
+        "shadow",
+        "A request that was drawn and whose local answer is trusted, as in `audits`, written in the transaction of its "
+        "outcome. The remote is still to be asked about it; then it is written to `audits`.",
+    ),
+}
 _DOES = {
     "local": "answers with the local model",
     "remote": "asks the remote model",
     "remote_supervisor": "judges remote answers",
+    "shadow": "asks the remote model about trusted answers when it has nothing else to do",
 }
 
 
@@ -121,9 +131,11 @@ def document(settings: Settings) -> dict[str, Any]:
 
 
 def _messages(settings: Settings) -> dict[str, tuple[str, str]]:
+    audit = settings.audit
     return {
         **_MESSAGES,
-        **(_AUDITED if settings.audit.share else {}),
+        **(_AUDITED if audit.on else {}),
+        **(_SHADOWED if audit.shadow_share else {}),
         **(_VERSIONS if settings.follows else {}),
     }
 
@@ -189,7 +201,7 @@ def _operations(settings: Settings, step: Step) -> list[tuple[str, dict[str, Any
 
 def _auditor_operations(settings: Settings) -> dict[str, Any]:
     """What the auditor reads and writes. It is no consumer of the group's offsets: the closings tell them."""
-    if not settings.audit.share:
+    if not settings.audit.on:
         return {}
     verbs = {"receive": "reads", "send": "writes"}
     return {
@@ -215,7 +227,7 @@ def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[s
 
 def _message(settings: Settings, role: str) -> dict[str, Any]:
     name, what = _messages(settings)[role]
-    raw = role in ("fallback", "audits")  # what could not be parsed ends there as well
+    raw = role in ("fallback", "audits", "shadows")  # what could not be parsed ends there as well
     payload = _PAYLOADS.get(role, "Request")
     return {
         "name": name,
@@ -245,7 +257,7 @@ def _headers(settings: Settings, role: str) -> dict[str, Any]:
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
     if role == "results":
         return {"type": "object", "properties": described, "additionalProperties": False}
-    if role == "audits":
+    if role in ("audits", "shadows"):
         audit = _header("how its request ended (`Audit`)", Audit)
         return {"type": "object", "properties": {FACTS_HEADER: facts, AUDIT_HEADER: audit}}
     found = {**_of_request(settings, role), **described}
@@ -290,7 +302,7 @@ def _deadline(settings: Settings, role: str) -> dict[str, Any]:
 
 def _schemas(settings: Settings) -> dict[str, Any]:
     held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
-    audit: list[type[msgspec.Struct]] = [Audit, Label, Closing] if settings.audit.share else []
+    audit: list[type[msgspec.Struct]] = [Audit, Label, Closing] if settings.audit.on else []
     audit += [ThresholdsEntry] if settings.follows else []
     return {
         **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result, *audit]))),

@@ -123,9 +123,10 @@ async def look_at_topics(configuration: Configuration) -> AsyncIterator[Finding]
 def roles_of(settings: Settings) -> tuple[str, ...]:
     """The topics that these settings need, by what they are for."""
     budget = ("budget",) if settings.budget.limited else ()
-    audit = ("audits", "labels", "trust") if settings.audit.share else ()
+    audit = ("audits", "labels", "trust") if settings.audit.on else ()
+    shadows = ("shadows",) if settings.audit.shadow_share else ()
     versions = ("thresholds",) if settings.follows else ()
-    return (*_ROLES, *budget, *audit, *versions)
+    return (*_ROLES, *budget, *audit, *shadows, *versions)
 
 
 async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
@@ -146,7 +147,7 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.replicas < insync:
         text = f"{topic.name}: {counted(topic.replicas, 'replica')}, and min.insync.replicas = {insync}: "
         yield fault("topics", text + "nothing can be written to it")
-    if topic.role in ("doubtful", "answers") and "compact" in topic.configs.get("cleanup.policy", ""):
+    if topic.role in ("doubtful", "answers", "shadows") and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
         yield fault("topics", text + "set it to delete")
     if topic.role in ("results", "fallback") and "compact" in topic.configs.get("cleanup.policy", ""):
@@ -158,6 +159,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield from _waiting(topic, settings)
     if topic.role == "budget":
         yield from _forgetting(topic, settings)
+    if topic.role == "shadows":
+        yield from _unasked(topic, settings)
     if topic.role in ("audits", "labels", "trust"):
         yield from _unaudited(topic, settings)
     if topic.role == "thresholds":
@@ -194,6 +197,14 @@ def _forgetting(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if 0 <= kept_ms < PERIOD_HOURS[settings.budget.per] * _MS_PER_HOUR:
         text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, less than a {settings.budget.per}: "
         yield fault("topics", text + "what is spent would be forgotten")
+
+
+def _unasked(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """A shadow must be there until its time is over: what is deleted before has no record in `audits`."""
+    kept_ms, waits = topic.number("retention.ms", -1), settings.audit.shadow_within_hours
+    if 0 <= kept_ms <= round(waits * _MS_PER_HOUR):
+        text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, and the remote is asked about them "
+        yield fault("topics", f"{text}within {waits:g}, says [audit] shadow_within_hours: lower that, or keep longer")
 
 
 def _unaudited(topic: _Topic, settings: Settings) -> Iterator[Finding]:

@@ -77,7 +77,7 @@ class Committing:
         self.pacing.begins(len(plan.slots), now)
         self._sent.append(plan)
         self._sent_at = now if plan.slots else self._sent_at
-        companions = self.accompanying.of(plan.slots)
+        companions = self.accompanying.of(plan.slots, self.window.committed_progress.offset, self.window.position)
         try:
             committed = await self.outbox.send(_records(plan, companions), plan.progress)
         except RecordsRefused as refusal:

@@ -29,6 +29,7 @@ _TOPIC_ROLES = (
     "budget",
     "audits",
     "labels",
+    "shadows",
     "trust",
     "thresholds",
 )
@@ -239,13 +240,35 @@ def _labels(settings: Settings) -> list[str]:
 def _audit(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """An audit draws by a secret, and writes in the transaction of the outcome."""
     audit = settings.audit
-    if not audit.share or ("audit", "share") in faulty:
+    if not audit.on or {("audit", "share"), ("audit", "shadow_share")} & faulty:
         return []
-    faults = []
+    faults, key = [], "share" if audit.share else "shadow_share"
     if audit.secret is None and not audit.secret_file:
-        faults.append(f"[audit] share: needs a secret: set {variable(('audit', 'secret'))}, or secret_file")
+        faults.append(f"[audit] {key}: needs a secret: set {variable(('audit', 'secret'))}, or secret_file")
     if settings.stream.delivery != "exactly_once":
-        faults.append('[audit] share: needs [stream] delivery = "exactly_once": no outcome without its audit')
+        faults.append(f'[audit] {key}: needs [stream] delivery = "exactly_once": no outcome without its audit')
+    return faults + (_shadows(settings, faulty) if audit.shadow_share else [])
+
+
+def _shadows(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """The remote is asked about trusted inputs, too, in time and with money of their own."""
+    audit, budget = settings.audit, settings.budget
+    faults = []
+    if audit.shadow_share < audit.share:
+        got = f"(got {audit.shadow_share:g} and {audit.share:g})"
+        faults.append(f"[audit] shadow_share: must be 0 or at least share, whose requests it includes {got}")
+    if audit.shadow_within_hours >= settings.topics.retention_hours:
+        got = f"(got {audit.shadow_within_hours:g} and {settings.topics.retention_hours:g})"
+        faults.append(f"[audit] shadow_within_hours: must be below [topics] retention_hours {got}")
+    if ("audit", "budget_share") in faulty:
+        return faults
+    parts = (audit.budget_share, 1 - audit.budget_share)
+    if budget.calls and min(int(budget.calls * part) for part in parts) < 1:
+        got = f"(got {audit.budget_share:g} of {budget.calls})"
+        faults.append(f"[audit] budget_share: must leave a call of [budget] calls to each side {got}")
+    if budget.money and min(budget.money * part for part in parts) < settings.remote.price_per_call:
+        got = f"(got {audit.budget_share:g} of {budget.money:g})"
+        faults.append(f"[audit] budget_share: must leave the price of a call of [budget] money to each side {got}")
     return faults
 
 

@@ -161,6 +161,11 @@ class TopicsSettings(_Table):
         default="thresholds",
         description="topic of one partition: the versions of the thresholds, where they are followed",
     )
+    shadows: _Topic = Field(
+        default="shadows",
+        description="internal topic: trusted answers about which the remote is asked as well, where there is a "
+        "shadow_share",
+    )
     partitions: Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -181,6 +186,7 @@ class TopicsSettings(_Table):
             "answers": self.answers,
             "fallback": self.fallback,
             "audits": self.audits,
+            "shadows": self.shadows,
         }[route]
 
 
@@ -523,6 +529,17 @@ class AuditSettings(_Table):
     share: Annotated[Number, Field(ge=0, le=1)] = Field(
         default=0.0, description="share of the requests that is audited; 0 for no audit"
     )
+    shadow_share: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="share of the requests that both models answer, those of `share` included: the remote is asked "
+        "about trusted inputs, too, when it has nothing else to do; 0 for none, else at least `share`",
+    )
+    shadow_within_hours: _Seconds = Field(
+        default=24.0, description="hours in which the remote is asked about those; then its answer is missing"
+    )
+    budget_share: Annotated[_Positive, Field(lt=1)] = Field(
+        default=0.1, description="share of [budget] that is for them alone; the rest is for all other calls"
+    )
     secret: SecretStr | None = Field(
         default=None,
         description="what the draw is keyed with, so that nobody can foresee it; from the environment only",
@@ -547,6 +564,11 @@ class AuditSettings(_Table):
     retention_hours: _Seconds = Field(
         default=9600.0, description="hours that audits, labels and trust are kept; 9600 are 400 days"
     )
+
+    @property
+    def on(self) -> bool:
+        """Requests are drawn."""
+        return bool(self.share or self.shadow_share)
 
 
 class ThresholdsSettings(_Table):

@@ -126,7 +126,7 @@ async def run_replay(
 
 
 def _audit_secret(settings: Settings) -> bytes | None:
-    word = secret(settings.audit, "secret") if settings.audit.share else None
+    word = secret(settings.audit, "secret") if settings.audit.on else None
     return None if word is None else word.encode()
 
 

@@ -55,7 +55,8 @@ def own_times(settings: Settings, kept: Mapping[str, Keeping]) -> dict[str, int]
     In the topics of the flow none does: it waits there, and its request's time is in its facts. Readers of the results
     go by it.
     """
-    waits = {settings.topics.doubtful, settings.topics.answers, settings.topics.fallback}
+    topics = settings.topics
+    waits = {topics.doubtful, topics.answers, topics.fallback, topics.shadows}
     return {name: 0 if name in waits else kept[name].own_ms for name in kept}
 
 

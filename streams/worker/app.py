@@ -147,7 +147,7 @@ def create_app(
     Raises `ConfigurationError` and `BrokerUnreachable`.
     """
     settings = configuration.settings
-    flow = [step for step in steps(settings).values() if step.agent in agents]
+    flow = list(steps(settings, agents).values())
     facts = _run(until_answered(configuration, flow))
     retention = Retention(configuration, facts.kept)
     retention.tell()

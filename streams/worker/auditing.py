@@ -1,13 +1,18 @@
-"""The companions of a step's outcomes: a record in `audits` for each request that is drawn, when it has ended."""
+"""The companions of a step's outcomes: a record in `audits` for each request that is drawn, when it has ended.
+
+Where the remote is to be asked about a trusted local answer as well, it goes into `shadows` instead, and who has asked
+writes the one in `audits`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 
 from ...agents.auditing.draw import Draw
-from ...schemas.audits import Audit, audit_record, audit_without_value, facts_of_result, is_marked
+from ...schemas.audits import Audit, Ended, audit_record, audit_without_value, facts_of_result, is_marked
 from ...schemas.codec import replayed
 from ...schemas.records import Facts, Incoming, Outgoing, Result
 from ..plane.window.slots import Slot
@@ -22,27 +27,29 @@ class Auditing:
     def __init__(
         self, draw: Draw, secret: bytes, pipeline: str, facts: Callable[[Incoming], Facts], *, reads_requests: bool
     ) -> None:
-        """`facts`: what is known about a record of the step's topic; `reads_requests`: these are the requests."""
+        """`facts`: what is known about a record of the step's topic; `reads_requests`: these are the requests.
+
+        With a `shadow_share` of the draw, trusted local answers go into `shadows`.
+        """
         self._draw = draw
         self._secret = secret
         self._pipeline = pipeline
         self._facts = facts
         self._reads_requests = reads_requests
 
-    def drawn(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
         """The requests that end here and are audited."""
         if self._reads_requests:
-            slots = self._hit(slots)
+            slots = self._hit(slots, first, end)
         return [slot for slot in slots if slot.outcome is not None and slot.outcome.to in _ENDS and self._audited(slot)]
 
-    def _hit(self, slots: Sequence[Slot]) -> Sequence[Slot]:
+    def _hit(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
         """Those whose offset is drawn: nothing more is looked at of all others."""
-        offsets = [slot.offset for slot in slots]
-        if not offsets:
+        if not slots:
             return ()
         source = self._facts(slots[0].record)
         topic = source.topic_id or source.source.topic
-        hits = self._draw.drawn(topic, source.source.partition, min(offsets), max(offsets)).intersection(offsets)
+        hits = self._draw.drawn(topic, source.source.partition, first, end - 1)
         return [slot for slot in slots if slot.offset in hits] if hits else ()
 
     def _audited(self, slot: Slot) -> bool:
@@ -57,16 +64,18 @@ class Auditing:
         return former is None or not is_marked(self._secret, former, record.key, record.value)
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:
-        """The record of `audits`."""
+        """The record of `audits`, or of `shadows`."""
         told = self._told(record, outcome)
         if told is None:
             return None
         if told[0].value_omitted is not None:
             return audit_without_value(*told, "the request was too large to carry")
-        return audit_record(record, *told)
+        _, audit = told
+        shadowed = self._draw.shadow_share and audit.ended == "trusted" and self._reads_requests
+        return audit_record(record, *told, to="shadows" if shadowed else "audits")
 
     def refused(self, record: Incoming, outcome: Outgoing, detail: str) -> Outgoing | None:
-        """The same without the request and the answers."""
+        """The same without the request and the answers, in `audits`: what is in `shadows` must be readable."""
         told = self._told(record, outcome)
         return None if told is None else audit_without_value(*told, detail)
 
@@ -74,11 +83,21 @@ class Auditing:
         about = outcome.about
         if isinstance(about, Result):
             facts = facts_of_result(about, self._facts(record))
-            audit = Audit(self._pipeline, "trusted" if about.trusted else "accepted", self._draw.share)
-            return facts, msgspec.structs.replace(audit, answered_by=about.answered_by)
+            return facts, self._audit("trusted" if about.trusted else "accepted", facts, about.answered_by)
         if about is None:
             return None
         rejected = about.reason in ("low_confidence", "no_confidence")
         known = self._facts(record)
         facts = msgspec.structs.replace(about, topic_id=about.topic_id or known.topic_id)
-        return facts, Audit(self._pipeline, "rejected" if rejected else "failed", self._draw.share)
+        return facts, self._audit("rejected" if rejected else "failed", facts)
+
+    def _audit(self, ended: Ended, facts: Facts, answered_by: Literal["local", "remote"] | None = None) -> Audit:
+        draw, place = self._draw, facts.source
+        return Audit(
+            self._pipeline,
+            ended,
+            draw.share,
+            answered_by=answered_by,
+            shadow_share=draw.shadow_share,
+            label=draw.wants_label(facts.topic_id or place.topic, place.partition, place.offset),
+        )

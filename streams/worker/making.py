@@ -46,7 +46,7 @@ from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Facts, Incoming
-from ..flow import AgentName, Step, accepts_local, group_of, request_format
+from ..flow import Step, StepName, accepts_local, group_of, request_format
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy
@@ -140,16 +140,16 @@ def make_router(settings: Settings, step: Step, facts: TopicFacts, own_ms: Mappi
 def make_auditing(settings: Settings, step: Step) -> Callable[[Callable[[Incoming], Facts]], Auditing] | None:
     """What makes the records of `audits` of this step, told how facts are read; None without an audit."""
     audit, word = settings.audit, secret(settings.audit, "secret")
-    if not audit.share or word is None:
+    if not audit.on or word is None or step.agent == "shadow":
         return None
-    draw, key = Draw(audit.share, word.encode(), settings.name), word.encode()
+    draw, key = Draw(audit.share, word.encode(), settings.name, audit.shadow_share), word.encode()
     return partial(Auditing, draw, key, settings.name, reads_requests=step.agent == "local")
 
 
 # the agents
 
 
-def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
+def make_agent(configuration: Configuration, name: StepName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
 
     `on_hang` is called where that model does not answer in time: its thread cannot be ended alone.
@@ -158,6 +158,8 @@ def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[
     tracing = make_tracing(settings.name, _endpoint(settings.remote))
     if name == "local":
         return _fitting(LocalAgent(make_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
+    if name == "shadow":
+        raise ConfigurationError(["[audit] shadow_share: must be 0: this version asks no shadows yet"])
     if name == "remote":
         remote = make_remote(settings, terms, tracing)
         return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))

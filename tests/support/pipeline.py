@@ -456,7 +456,10 @@ class Pipeline:
         self.config.write_text("\n".join(lines))
 
     def _tables(self) -> dict[str, dict[str, Any]]:
-        roles = ("requests", "doubtful", "answers", "results", "fallback", "budget", "audits", "labels", "trust")
+        roles = (
+            *("requests", "doubtful", "answers", "results", "fallback"),
+            *("budget", "audits", "labels", "shadows", "trust"),
+        )
         # kept for a century: the timestamps of some tests are of long ago, and Kafka looks every five minutes
         kept = {"partitions": self.partitions, "retention_hours": 876_000}
         return {

@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 from bisupervised.streams import cli
 from bisupervised.streams.commands.acls import Acl, creation_acls, worker_acls
-from bisupervised.streams.flow import AGENTS, steps
+from bisupervised.streams.flow import AGENTS, AgentName, steps
 from bisupervised.streams.plane.sending.coordinator import Coordinator
 from bisupervised.streams.plane.sending.outbox import ExactlyOnce
 from bisupervised.streams.plane.sending.routing import Router
@@ -79,10 +79,10 @@ def test_the_auditor_is_in_any_worker(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str) -> None:
-    step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
+def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: AgentName) -> None:
+    step = steps(settings)[agent]
     policy = plane_policy(configuration_of(settings), step)
-    found = worker_acls(settings, [step.agent])
+    found = worker_acls(settings, [agent])
     assert [acl.name for acl in found if acl.resource == "group"] == [policy.outbox.group]
     readable = [acl.name for acl in found if acl.resource == "topic" and "Read" in acl.operations]
     writable = {acl.name for acl in found if acl.resource == "topic" and "Write" in acl.operations}
@@ -91,14 +91,31 @@ def test_an_agent_alone_gets_what_its_plane_uses(settings: Settings, agent: str)
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_transactional_ids_are_those_that_the_producers_have(settings: Settings, agent: str) -> None:
-    step = steps(settings)[agent]  # type: ignore[index]  # it is one of AGENTS
+def test_transactional_ids_are_those_that_the_producers_have(settings: Settings, agent: AgentName) -> None:
+    step = steps(settings)[agent]
     policy = plane_policy(configuration_of(settings), step).outbox
     coordinator = Coordinator(policy.connection, policy.group)
     outbox = ExactlyOnce(policy, TopicPartition(step.topic, 7), Router({}, step.topic), coordinator)
-    (allowed,) = (acl for acl in worker_acls(settings, [step.agent]) if acl.resource == "transactional-id")
+    (allowed,) = (acl for acl in worker_acls(settings, [agent]) if acl.resource == "transactional-id")
     assert allowed.prefixed
     assert outbox.transactional_id == f"{allowed.name}7"
+
+
+def test_shadows_are_written_by_the_local_agent_and_read_beside_the_remote_agent(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text() + "[audit]\nshadow_share = 0.02\n")
+    settings = load_settings(path, {"BISUPERVISED_AUDIT__SECRET": "s"})
+    shadows = {agent: [acl for acl in worker_acls(settings, [agent]) if "shadow" in acl.name] for agent in AGENTS}
+    assert shadows == {
+        "local": [Acl("topic", "shadows", ("Write", "Describe", "DescribeConfigs"))],
+        "remote": [
+            Acl("topic", "shadows", ("Read", "Describe")),
+            Acl("group", "shop-shadow", ("Read", "Describe")),
+            Acl("transactional-id", "shop-shadow:shadows:", ("Write", "Describe"), prefixed=True),
+        ],
+        "remote_supervisor": [],
+    }
+    assert Acl("topic", "shadows", ("Create", "Describe")) in creation_acls(settings)
 
 
 def test_the_degraded_mode_needs_one_more(tmp_path: Path) -> None:

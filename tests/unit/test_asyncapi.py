@@ -180,6 +180,18 @@ def test_an_audit_adds_its_topics(shop: Settings, specification: Draft7Validator
     assert not list(specification.iter_errors(document))
 
 
+def test_shadows_add_theirs(shop: Settings, specification: Draft7Validator) -> None:
+    audited = shop.model_copy(update={"audit": AuditSettings(share=0.01, shadow_share=0.05, secret=SecretStr("x"))})
+    document = asyncapi.document(audited)
+    assert [name for name in document["operations"] if "shadows" in name] == [
+        "local_writes_shadows",
+        "shadow_reads_shadows",
+    ]
+    assert "shadow_writes_audits" in document["operations"]
+    assert set(document["components"]["messages"]["shadow"]["headers"]["properties"]) == {FACTS_HEADER, AUDIT_HEADER}
+    assert not list(specification.iter_errors(document))
+
+
 def test_which_headers_travel_where() -> None:
     results = headers_of("result")
     assert {"traceparent", "tracestate"} <= set(results["properties"])

@@ -223,3 +223,10 @@ def test_a_lone_vote_counts_when_nobody_looked_in_time() -> None:
     ballot.take(label("ann", "dog", second_look=True))
     found = made([drawn(0, at_ms=0)], {"requests-0-0": ballot})
     assert (found.labelled, found.late, found.error.wrong) == (1, 0, 1)
+
+
+def test_a_request_that_was_drawn_for_both_answers_alone_wants_no_label_and_takes_none() -> None:
+    requests = [drawn(0), drawn(1, label=False), drawn(2)]
+    found = made(requests, labelled("cat", "dog", None))
+    assert (found.drawn, found.labelled, found.outstanding) == (2, 1, 1)
+    assert (found.error.wrong, found.error.labels) == (0, 1)

@@ -38,6 +38,16 @@ def test_a_smaller_share_is_part_of_a_larger_one() -> None:
     assert of(Draw(0.01, SECRET, "shop"), 20_000) < of(Draw(0.05, SECRET, "shop"), 20_000)
 
 
+def test_what_is_drawn_for_a_label_is_what_would_be_without_shadows() -> None:
+    both, alone = Draw(0.01, SECRET, "shop", 0.05), Draw(0.01, SECRET, "shop")
+    assert of(both, 20_000) == of(Draw(0.05, SECRET, "shop"), 20_000)
+    assert {n for n in of(both, 20_000) if both.wants_label("id", 0, n)} == of(alone, 20_000)
+
+
+def test_a_smaller_shadow_share_adds_nothing() -> None:
+    assert of(Draw(0.05, SECRET, "shop", 0.01), 5_000) == of(Draw(0.05, SECRET, "shop"), 5_000)
+
+
 def test_secret_pipeline_topic_and_partition_each_make_it_another_draw() -> None:
     first = of(Draw(0.5, SECRET, "shop"), 2000)
     others = [

@@ -60,6 +60,36 @@ def test_a_trusted_local_answer() -> None:
     assert facts.remote is None
 
 
+def test_a_trusted_local_answer_goes_to_the_remote_first_where_there_is_a_shadow_share() -> None:
+    record = request()
+    shadowing = auditing(Draw(0.25, SECRET, "shop", 1.0))
+    made = shadowing.of(record, publish(record, result()))
+    facts, audit = told(made)
+    assert made is not None
+    assert (made.to, made.key, made.value) == ("shadows", b"k", REQUEST)
+    label = Draw(0.25, SECRET, "shop").drawn("id", 1, 17, 17) & {17}
+    assert audit == Audit("shop", "trusted", 0.25, answered_by="local", shadow_share=1.0, label=bool(label))
+    assert facts.local is not None
+    assert facts.local.prediction == "cat"
+    small = shadowing.refused(record, publish(record, result()), "too large")
+    assert small is not None
+    assert (small.to, told(small)[1].missing) == ("audits", "too large")
+
+
+def test_what_ends_in_another_way_needs_no_shadow() -> None:
+    draw = Draw(0.0, SECRET, "shop", 1.0)
+    record = request()
+    untrusted = auditing(draw).of(record, publish(record, result(trusted=False)))
+    failed = auditing(draw).of(record, fall_back(record, Facts(SOURCE), "model_error", "it raises", "local"))
+    forwarded = forward(record, "answers", doubtful_facts())
+    of_remote = Record(forwarded.value, 3, "answers", 1, key=b"k", headers=list(forwarded.headers))
+    trusted = auditing(draw, local=False).of(of_remote, publish(of_remote, result("remote", local=LOCAL)))
+    for made in (untrusted, failed, trusted):
+        assert made is not None
+        assert made.to == "audits"
+        assert not told(made)[1].label
+
+
 def doubtful_facts() -> Facts:
     return Facts(SOURCE, id=7, local=LOCAL, remote=REMOTE, topic_id="id", requested_ms=5, thresholds="v1")
 
@@ -137,7 +167,7 @@ def slots(records: Sequence[Record], outcome: Callable[[Record], Outgoing] | Non
 
 
 def positions(of: Auditing, given: list[Slot]) -> list[int]:
-    return [given.index(slot) for slot in of.drawn(given)]
+    return [given.index(slot) for slot in of.drawn(given, 0, 100)]
 
 
 def test_those_are_drawn_that_the_draw_says_and_that_end_here() -> None:
@@ -182,7 +212,7 @@ def replay(secret: bytes | None, value: bytes = REQUEST) -> Record:
     ],
 )
 def test_a_replay_was_drawn_in_its_first_life_and_nobody_evades_the_draw(record: Record, drawn: bool) -> None:
-    assert bool(auditing().drawn(slots([record]))) == drawn
+    assert bool(auditing().drawn(slots([record]), 0, 100)) == drawn
 
 
 def test_a_mark_is_of_one_replay() -> None:

@@ -532,6 +532,33 @@ def test_a_budget_of_money_must_know_what_a_call_can_cost(tmp_path: Path, remote
             {"BISUPERVISED_AUDIT__SECRET": "s"},
             ["[topics] labels: must differ from audits"],
         ),
+        ("[audit]\nshare = 0.01\nshadow_share = 0.01", {"BISUPERVISED_AUDIT__SECRET": "s"}, []),
+        ("[audit]\nshadow_share = 0.01", {"BISUPERVISED_AUDIT__SECRET": "s"}, []),
+        (
+            "[audit]\nshadow_share = 0.01\n[stream]\ndelivery = 'at_least_once'",
+            {},
+            ["[audit] shadow_share: needs a secret", '[audit] shadow_share: needs [stream] delivery = "exactly_once"'],
+        ),
+        (
+            "[audit]\nshare = 0.02\nshadow_share = 0.01\nshadow_within_hours = 168",
+            {"BISUPERVISED_AUDIT__SECRET": "s"},
+            [
+                "[audit] shadow_share: must be 0 or at least share",
+                "[audit] shadow_within_hours: must be below [topics] retention_hours (got 168 and 168)",
+            ],
+        ),
+        ("[audit]\nshare = 0.02\nshadow_within_hours = 168", {"BISUPERVISED_AUDIT__SECRET": "s"}, []),
+        (
+            "[audit]\nshadow_share = 0.01\n[budget]\ncalls = 9",
+            {"BISUPERVISED_AUDIT__SECRET": "s"},
+            ["[audit] budget_share: must leave a call of [budget] calls to each side (got 0.1 of 9)"],
+        ),
+        ("[audit]\nshadow_share = 0.01\n[budget]\ncalls = 10", {"BISUPERVISED_AUDIT__SECRET": "s"}, []),
+        (
+            "[audit]\nshadow_share = 0.01\n[budget]\nmoney = 9",
+            {"BISUPERVISED_AUDIT__SECRET": "s", "BISUPERVISED_REMOTE__PRICE_PER_CALL": "1"},
+            ["[audit] budget_share: must leave the price of a call of [budget] money to each side (got 0.1 of 9)"],
+        ),
     ],
 )
 def test_an_audit_needs_a_secret_and_transactions(

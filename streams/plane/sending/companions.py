@@ -19,8 +19,10 @@ log = logging.getLogger(__name__)
 class Companions(Protocol):
     """Makes them. The same record and outcome give the same companion, now and after a crash."""
 
-    def drawn(self, slots: Sequence[Slot]) -> Sequence[Slot]:
-        """Those whose outcome may have one. They are of one partition. Called for every transaction: be quick."""
+    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
+        """Those whose outcome may have one. They are of one partition, and their offsets, in any order, lie from
+        `first` on and before `end`. Called for every transaction: be quick.
+        """
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:
         """The companion of this outcome; None where it has none."""
@@ -43,11 +45,12 @@ class Accompanying:
     companions: Companions | None  #: None: nothing has one
     _refused: dict[int, str] = field(default_factory=dict)  # by offset: why the broker refuses it; '' for both sizes
 
-    def of(self, slots: Sequence[Slot]) -> list[Companion]:
-        """What leaves beside the outcomes of these slots."""
+    def of(self, slots: Sequence[Slot], first: int, end: int) -> list[Companion]:
+        """What leaves beside the outcomes of these slots. Their offsets lie from `first` on and before `end`."""
         if self.companions is None:
             return []
-        found = [(slot, self._made(self.companions, slot)) for slot in self.companions.drawn(slots)]
+        drawn = self.companions.drawn(slots, first, end)
+        found = [(slot, self._made(self.companions, slot)) for slot in drawn]
         return [Companion(slot, record) for slot, record in found if record is not None]
 
     def _made(self, companions: Companions, slot: Slot) -> Outgoing | None:
