@@ -107,6 +107,20 @@ labels.command(
     help="Write the labels of a file to the topic `labels`.",
     help_epilogue=PAGES["labels"].as_markdown(),
 )
+app.command(
+    f"{__package__}.review.commands:review",
+    name="review",
+    help="Serve a page on which people label, one input after the other.",
+    **page_of("review"),
+)
+reviewers = App(name="reviewers", help="Say who may label.", **page_of("reviewers"))
+app.command(reviewers)
+reviewers.command(
+    f"{__package__}.review.commands:reviewers_add",
+    name="add",
+    help="Let a person in.",
+    help_epilogue=PAGES["reviewers"].as_markdown(),
+)
 
 
 def worker(

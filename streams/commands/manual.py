@@ -207,6 +207,21 @@ PAGES: dict[str, Page] = {
             "    --share 0.01 --then-local changed_local.csv --then-remote changed_remote.csv",
         ),
     ),
+    "review": Page(
+        REST,
+        "the topics `audits` (with --fallback: `fallback`) and `labels`, and the file of reviewers",
+        "the topic `labels`",
+        examples=(
+            "bisupervised review --config my.toml --reviewers reviewers.txt",
+            "bisupervised review --config my.toml --reviewers reviewers.txt --fallback",
+        ),
+    ),
+    "reviewers": Page(
+        REST,
+        "the file of reviewers",
+        "the same, and the link with the token to stdout",
+        examples=("bisupervised reviewers add ann --reviewers reviewers.txt",),
+    ),
     "labels": Page(
         REST,
         "a file of labels, .csv, .jsonl or .parquet",

@@ -571,6 +571,42 @@ class AuditSettings(_Table):
         return bool(self.share or self.shadow_share)
 
 
+class ReviewSettings(_Table):
+    """The page on which people label: `bisupervised review`, a process of its own."""
+
+    host: Annotated[str, AfterValidator(address)] = Field(default="127.0.0.1", description="address to listen on")
+    port: Annotated[int, BeforeValidator(no_boolean), Field(ge=0, le=65535)] = Field(
+        default=8100, description="port to listen on; 0 takes a free one"
+    )
+    hosts: tuple[_Name, ...] = Field(
+        default=(), description="names that people reach the page by, besides localhost and its address"
+    )
+    reviewers_file: str = Field(
+        default="", description="file of who may label, which `bisupervised reviewers add NAME` writes"
+    )
+    question: _Name = Field(default="What is the right answer?", description="what people are asked about each input")
+    classes: tuple[_Name, ...] = Field(
+        default=(),
+        description="what may be answered, each with a key; [] takes the labels of [local] or of [remote], and any "
+        "words where there are none",
+    )
+    second_look: bool = Field(
+        default=True,
+        description="true: a label that speaks against the promise counts when a second person has looked; needs two "
+        "reviewers",
+    )
+    lease_minutes: _Seconds = Field(
+        default=15.0, description="minutes for which nobody else gets an input that a person looks at"
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len({name.strip() for name in names}) < len(names) or any(name != name.strip() for name in names):
+            raise ValueError("must differ, without white space around them")
+        return names
+
+
 class ThresholdsSettings(_Table):
     """Where the thresholds come from."""
 
@@ -644,6 +680,7 @@ class Settings(BaseSettings):
     remote: RemoteSettings = Field(description="the large model behind a network")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")
     audit: AuditSettings = Field(default=AuditSettings(), description="whether the promise is still true")
+    review: ReviewSettings = Field(default=ReviewSettings(), description="the page on which people label")
     thresholds: ThresholdsSettings = Field(default=ThresholdsSettings(), description="where the thresholds come from")
     web: WebSettings = Field(default=WebSettings(), description="the worker's page, its health and its metrics")
     log: LogSettings = Field(default=LogSettings(), description="what the worker writes about itself")

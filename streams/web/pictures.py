@@ -73,11 +73,17 @@ class Gallery:
         return picture_of(document, self._shape)
 
 
-def picture_of(value: Any, shape: tuple[int, ...] = ()) -> Picture | None:  # noqa: ANN401  # an input may hold anything
+def picture_of(
+    value: Any,  # noqa: ANN401  # an input may hold anything
+    shape: tuple[int, ...] = (),
+    most_bytes: int = MOST_BYTES,
+    most_pixels: int = MOST_PIXELS,
+) -> Picture | None:
     """The picture in an input: the input itself, or its first field that is one."""
     candidates = value.values() if isinstance(value, dict) else (value,)
     for candidate in candidates:
-        found = _encoded(candidate) if isinstance(candidate, str) else _drawn(candidate, shape)
+        text = isinstance(candidate, str)
+        found = _encoded(candidate, most_bytes, most_pixels) if text else _drawn(candidate, shape)
         if found is not None:
             return _named(*found)
     return None
@@ -87,18 +93,18 @@ def _named(media_type: str, body: bytes) -> Picture:
     return Picture(blake2b(body, digest_size=16).hexdigest(), media_type, body)
 
 
-def _encoded(text: str) -> tuple[str, bytes] | None:
+def _encoded(text: str, most_bytes: int, most_pixels: int) -> tuple[str, bytes] | None:
     """Media type and bytes of a picture in base64; None where the text is none."""
     head, comma, data = text.partition(",")
     encoded = data if comma and head.startswith("data:image/") else text
-    if len(encoded) > MOST_BYTES * 4 // 3 + 4:
+    if len(encoded) > most_bytes * 4 // 3 + 4:
         return None
     try:
         body = base64.b64decode(encoded, validate=True)
     except ValueError:
         return None
     media_type, size = _recognised(body)
-    return (media_type, body) if all(0 < side <= MOST_PIXELS for side in size) else None
+    return (media_type, body) if all(0 < side <= most_pixels for side in size) else None
 
 
 def _recognised(body: bytes) -> tuple[str, tuple[int, int]]:

@@ -24,7 +24,8 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+#: on every answer
+HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -106,15 +107,16 @@ def guard(policy: AccessPolicy) -> Middleware:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = _refusal(request, policy) or await _answer(request, handler)
-        for name, value in _HEADERS.items():
+        response = _refusal(request, policy) or await answered(request, handler)
+        for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
     return guarded
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What the handler answers, also where it raises that."""
     try:
         return await handler(request)
     except web.HTTPException as error:  # 404 and 405 are answers, too, and get the same headers
@@ -127,7 +129,7 @@ def _refusal(request: web.Request, policy: AccessPolicy) -> web.Response | None:
     authority = request.headers.get(hdrs.HOST, "")
     if not policy.knows(authority):
         return web.Response(status=421, text="421: this host name is not served; see [web] hosts\n")
-    if _is_foreign(request, authority):
+    if is_foreign(request, authority):
         return web.Response(status=403, text="403: requests of other sites are refused\n")
     if request.path in OPEN_PATHS or policy.shows_records_to(request.headers.get(hdrs.AUTHORIZATION, "")):
         return None
@@ -137,7 +139,7 @@ def _refusal(request: web.Request, policy: AccessPolicy) -> web.Response | None:
     return web.Response(status=401, text="401: the token of the settings is the password\n", headers=challenge)
 
 
-def _is_foreign(request: web.Request, authority: str) -> bool:
+def is_foreign(request: web.Request, authority: str) -> bool:
     """Whether another site's page makes the request. A link from there is harmless: that page gets no data."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and urlsplit(origin).netloc != authority:

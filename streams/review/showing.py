@@ -1,0 +1,93 @@
+"""What of a request a person sees, as parts: pictures, texts, and data. Records may hold anything.
+
+What the models said is in the headers of a record, and no header is read here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from ...schemas.encodings import json_of
+from ..web.pictures import Picture, picture_of
+
+#: most bytes and most pixels on a side of a picture
+MOST_BYTES, MOST_PIXELS = 8 * 1024 * 1024, 4096
+#: most characters of a text
+MOST_CHARS = 200_000
+#: most fields of an input that are parts of their own
+_FIELDS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something to see."""
+
+    name: str  #: of the field; '' for the input itself
+    kind: Literal["text", "data", "picture"]
+    text: str = ""
+    left_out: int = 0  #: characters that were too many
+    picture: Picture | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As the page gets it."""
+        found: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        if self.picture is not None:
+            return found | {"picture": f"/pictures/{self.picture.name}"}
+        return found | {"text": self.text, "left_out": self.left_out}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A request as a person sees it."""
+
+    input: tuple[Part, ...]
+    rest: tuple[Part, ...] = ()  #: what else the request says
+
+    def picture(self, name: str) -> Picture | None:
+        """The picture of this name, where it is one of it."""
+        found = (part.picture for part in (*self.input, *self.rest) if part.picture is not None)
+        return next((picture for picture in found if picture.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which parts of a request mean what, as the settings say."""
+
+    input: str = "input"  #: field with the input; '' where the whole value is it
+    hidden: frozenset[str] = frozenset()  #: fields that say nothing to people
+    image: tuple[int, ...] = ()  #: of inputs that are flat lists
+
+
+def show(value: bytes, shape: Shape) -> Shown:
+    """What to see of a request's value, which may be anything."""
+    try:
+        document = json_of(value)
+    except ValueError:
+        return Shown((_text("", value.decode(errors="replace")),))
+    if not shape.input or not isinstance(document, dict) or shape.input not in document:
+        return Shown(_parts(document, shape))
+    rest = {name: inner for name, inner in document.items() if name != shape.input and name not in shape.hidden}
+    return Shown(_parts(document[shape.input], shape), _parts(rest, shape) if rest else ())
+
+
+def _parts(value: Any, shape: Shape) -> tuple[Part, ...]:  # noqa: ANN401  # an input may hold anything
+    if isinstance(value, dict) and 0 < len(value) <= _FIELDS:
+        return tuple(_part(name, inner, shape) for name, inner in value.items())
+    return (_part("", value, shape),)
+
+
+def _part(name: str, value: Any, shape: Shape) -> Part:  # noqa: ANN401  # an input may hold anything
+    picture = None if isinstance(value, dict) else picture_of(value, shape.image, MOST_BYTES, MOST_PIXELS)
+    if picture is not None:
+        return Part(name[:200], "picture", picture=picture)
+    if isinstance(value, str):
+        return _text(name, value)
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return _text(name, text, "data" if isinstance(value, dict | list) else "text")
+
+
+def _text(name: str, text: str, kind: Literal["text", "data"] = "text") -> Part:
+    return Part(name[:200], kind, text[:MOST_CHARS], max(0, len(text) - MOST_CHARS))
