@@ -93,9 +93,9 @@ async def serve(settings: Settings, offer: Offer) -> None:
     watching = begin(persistently(known.watch, "reviewers"), "reviewers")
     try:
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(feed.run(), name="feed")
+            group.create_task(feed.run(), name="feed")  # where it fails, the group ends what follows
             with working("reading the topics"):
-                await _first(feed.loaded, reading)
+                await feed.loaded.wait()
             async with _listening(server.application(), settings.review.host, offer.port) as url:
                 _tell(settings, known.now, len(queue), url)
                 await asyncio.Event().wait()
@@ -117,15 +117,6 @@ def asked(settings: Settings, reviewers: Reviewers) -> Asked:
         second_look=review.second_look and len(reviewers.names) > 1,
         shape=Shape(request.input, hidden, settings.web.image_shape),
     )
-
-
-async def _first(loaded: asyncio.Event, reading: asyncio.Task[None]) -> None:
-    """Until all is loaded; where reading failed, the task group tells."""
-    waiting = asyncio.ensure_future(loaded.wait())
-    await asyncio.wait((waiting, reading), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if reading.done():
-        await reading
 
 
 @asynccontextmanager

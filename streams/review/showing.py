@@ -11,6 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from ...schemas.encodings import json_of
+from ...schemas.field_paths import Steps, find, steps_of
 from ..web.pictures import Picture, picture_of
 
 #: most bytes and most pixels on a side of a picture
@@ -56,7 +57,7 @@ class Shown:
 class Shape:
     """Which parts of a request mean what, as the settings say."""
 
-    input: str = "input"  #: field with the input; '' where the whole value is it
+    input: str = "input"  #: where the input stands; '' where the whole value is it
     hidden: frozenset[str] = frozenset()  #: fields that say nothing to people
     image: tuple[int, ...] = ()  #: of inputs that are flat lists
 
@@ -67,10 +68,27 @@ def show(value: bytes, shape: Shape) -> Shown:
         document = json_of(value)
     except ValueError:
         return Shown((_text("", value.decode(errors="replace")),))
-    if not shape.input or not isinstance(document, dict) or shape.input not in document:
+    way = steps_of(shape.input)
+    try:
+        found = find(document, way)
+    except LookupError:
         return Shown(_parts(document, shape))
-    rest = {name: inner for name, inner in document.items() if name != shape.input and name not in shape.hidden}
-    return Shown(_parts(document[shape.input], shape), _parts(rest, shape) if rest else ())
+    rest = _without(document, way) if way else None
+    if isinstance(rest, dict):
+        rest = {name: inner for name, inner in rest.items() if name not in shape.hidden}
+    return Shown(_parts(found, shape), _parts(rest, shape) if rest else ())
+
+
+def _without(value: Any, way: Steps) -> Any:  # noqa: ANN401  # an input may hold anything
+    """The same without what stands there, and without what holds nothing else."""
+    step, *further = way
+    if not isinstance(value, dict):
+        return value
+    inner = _without(value[step], tuple(further)) if further else None
+    rest = {name: one for name, one in value.items() if name != step}
+    return (
+        rest if inner is None or inner == {} else {name: inner if name == step else one for name, one in value.items()}
+    )
 
 
 def _parts(value: Any, shape: Shape) -> tuple[Part, ...]:  # noqa: ANN401  # an input may hold anything

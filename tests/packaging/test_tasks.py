@@ -16,6 +16,8 @@ HEARD = {
     "agents/in_flight.py ensure_future": "its callback resolves the batch, or counts a failed try and logs it",
     "agents/remote/agent.py TaskGroup": "the group raises what a half raises",
     "agents/remote/agent.py create_task": "of that group",
+    "streams/review/process.py TaskGroup": "the group raises what reading raises, and ends the page",
+    "streams/review/process.py create_task": "of that group",
     "streams/worker/app.py add_future": "mode crashes the service, and with it the worker",
     "streams/worker/reload.py add_future": "mode crashes the service, and with it the worker",
     "streams/worker/pulse.py Thread": "what it runs ends the process, or is logged by Python's own hook",

@@ -63,6 +63,19 @@ def test_what_else_the_request_says_is_beside_it() -> None:
     assert whole.rest == ()
 
 
+def test_an_input_may_stand_anywhere() -> None:
+    value = orjson.dumps({"op": "u", "payload": {"after": {"text": "a"}, "before": None}, "list": [{"text": "b"}]})
+    found = show(value, Shape(input="payload.after.text"))
+    assert [part.text for part in found.input] == ["a"]
+    assert [(part.name, orjson.loads(part.text) if part.kind == "data" else part.text) for part in found.rest] == [
+        ("op", "u"),
+        ("payload", {"before": None}),
+        ("list", [{"text": "b"}]),
+    ]
+    assert [part.text for part in show(value, Shape(input="list.0.text")).input] == ["b"]
+    assert [part.name for part in show(value, Shape(input="payload.text")).input] == ["op", "payload", "list"]
+
+
 def test_what_is_no_json_is_a_text_and_what_is_long_is_cut_and_says_so() -> None:
     assert show(b"\xff<b>", Shape()).input[0].text == "\ufffd<b>"
     (part,) = show(orjson.dumps({"input": "x" * (MOST_CHARS + 5)}), Shape()).input
