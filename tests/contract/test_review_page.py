@@ -64,7 +64,7 @@ async def asked(served: Page) -> AsyncIterator[Person]:
 async def people(served: Page, *names: str) -> AsyncIterator[list[Person]]:
     """Each with cookies of their own, and let in."""
     async with TestServer(served.application()) as server:
-        clients = [TestClient(server) for _ in names]
+        clients: list[TestClient[Any, Any]] = [TestClient(server) for _ in names]
         found = []
         for client, name in zip(clients, names, strict=True):
             await client.start_server()
