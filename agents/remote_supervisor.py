@@ -70,9 +70,14 @@ class RemoteSupervisor:
 
     def _read(self, record: Incoming) -> tuple[Facts, Verdict]:
         facts = decode_facts(record)
-        if facts.remote is None:
+        verdict = facts.remote
+        if verdict is None:
             raise InvalidRequest("the record holds no remote answer to judge")
-        return facts, facts.remote
+        if facts.local is not None and facts.thresholds not in ("", self._thresholds) and not facts.local.thresholds:
+            # the version has changed on the way: the record names both
+            doubted = msgspec.structs.replace(facts.local, thresholds=facts.thresholds)
+            facts = msgspec.structs.replace(facts, local=doubted)
+        return facts, verdict
 
     def _take(self, local: Verdict | None, remote: Verdict) -> _Taken:
         """Which answer is judged, and by what. The same functions as offline, over one input."""

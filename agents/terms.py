@@ -36,6 +36,7 @@ class Terms:
     limits: LimitsPolicy
     learned: DeferralModel | None = None  #: makes the local score, where that is the learned one
     ladder: Ladder | None = None  #: which versions are chosen from, where the thresholds file has rungs
+    pinned: int = 0  #: rung that the settings pin, whatever else is chosen; 0 for none
 
     def judging_by(self, version: str, local: float, remote: float) -> Terms:
         """The same with another version of both thresholds."""

@@ -128,6 +128,14 @@ def facts_of_result(result: Result, known: Facts) -> Facts:
     )
 
 
+def judged_by(facts: Facts) -> str:
+    """The version of the thresholds that judged a request; where they changed on the way, both: no statistics of either
+    may count it, for no one pair of thresholds decided. '' where none judged it.
+    """
+    local = facts.local.thresholds if facts.local is not None else ""
+    return facts.thresholds if local in ("", facts.thresholds) else f"{local}, then {facts.thresholds}"
+
+
 # replays
 
 

@@ -81,6 +81,7 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     calls: int = 0  #: remote calls made for it, failed ones included
     repeated: bool = False  #: calls for it may have been made before, and their answers lost: by a crash or a rebalance
     cached: bool = False  #: an equal input had been answered: nothing was asked, and nothing paid
+    thresholds: str = ""  #: version of the thresholds that judged it; '' where it is that of the record
 
 
 def _version() -> int:

@@ -99,6 +99,15 @@ _AUDIT = {
 for _name, _purpose in _AUDIT.items():
     _end = PAGES["audit"].as_markdown()
     audit.command(f"{__package__}.audit.commands:{_name}", name=_name, help=_purpose, help_epilogue=_end)
+_VERSIONS = {
+    "history": ("history", "List the versions of the thresholds that were chosen: who, when, why."),
+    "set": ("set_version", "Put a rung in force, or the rung of a former version."),
+    "pin": ("pin", "Put a rung in force and hold it there."),
+    "unpin": ("unpin", "Let go of a pin."),
+}
+for _name, (_function, _purpose) in _VERSIONS.items():
+    _end = PAGES["audit"].as_markdown()
+    audit.command(f"{__package__}.audit.versions:{_function}", name=_name, help=_purpose, help_epilogue=_end)
 labels = App(name="labels", help="Say what is right, for an audit.", **page_of("labels"))
 app.command(labels)
 labels.command(

@@ -10,7 +10,7 @@ import msgspec
 
 from ...agents.auditing.account import Drawn, Matches, judged
 from ...agents.auditing.votes import Ballot
-from ...schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, place_of
+from ...schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, judged_by, place_of
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import InvalidRequest
 from ...schemas.records import Facts, Verdict
@@ -51,7 +51,7 @@ class AuditTopics:
             self.foreign += 1
             return
         order = (record.timestamp, record.partition, record.offset)
-        found = AuditRecord(drawn_of(audit, facts, record.timestamp), facts.thresholds, facts, record.value)
+        found = AuditRecord(drawn_of(audit, facts, record.timestamp), judged_by(facts), facts, record.value)
         known = self.requests.get(found.drawn.source)
         self.replaced += known is not None
         if known is None or known[0] < order:

@@ -198,11 +198,14 @@ PAGES: dict[str, Page] = {
     ),
     "audit": Page(
         REST,
-        "the topics `audits` and `labels`; simulate: recorded predictions and a thresholds file instead",
-        "tables, lines or JSON to stdout",
+        "the topics `audits` and `labels`; history, set, pin and unpin: the topic `thresholds`; simulate: recorded "
+        "predictions and a thresholds file",
+        "tables, lines or JSON to stdout; set, pin and unpin a version to the topic `thresholds`",
         examples=(
             "bisupervised audit report --config my.toml",
             "bisupervised audit wanted --config my.toml",
+            "bisupervised audit history --config my.toml",
+            'bisupervised audit set 9 --why "the new catalogue" --config my.toml',
             "bisupervised audit simulate --local local.csv --remote remote.csv --thresholds thresholds.json \\",
             "    --share 0.01 --then-local changed_local.csv --then-remote changed_remote.csv",
         ),

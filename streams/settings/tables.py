@@ -694,9 +694,8 @@ class Settings(BaseSettings):
 
     @property
     def follows(self) -> bool:
-        """Versions of the thresholds come from their topic: nothing here pins a rung."""
-        wanted = self.thresholds.follow or self.audit.on_alarm == "tighten"
-        return wanted and not self.thresholds.pin
+        """Versions of the thresholds come from their topic, unless a rung is pinned here."""
+        return self.thresholds.follow or self.audit.on_alarm == "tighten"
 
     @property
     def option(self) -> str:

@@ -68,6 +68,7 @@ def terms_of(settings: Settings, thresholds: Thresholds | None) -> Terms:
         limits=_limits(remote),
         learned=thresholds.learned if thresholds else None,
         ladder=_ladder(settings, thresholds) if thresholds else None,
+        pinned=settings.thresholds.pin,
     )
 
 

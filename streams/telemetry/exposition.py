@@ -65,6 +65,7 @@ class _Once(Collector):
     def collect(self) -> Iterator[Family]:
         sheet = Sheet()
         _worker(sheet, self._view)
+        _thresholds(sheet, self._view.thresholds)
         for step in self._view.steps:
             _outcomes(sheet, step)
             _plane(sheet, step)
@@ -112,6 +113,14 @@ def _worker(sheet: Sheet, view: WorkerView) -> None:
     sheet.put(m.STARTED, view.started_ms / 1000.0)
     sheet.put(m.LOOP_LAG, view.loop_lag_s)
     sheet.put(m.BROKER_REFUSALS, view.refusals)
+
+
+def _thresholds(sheet: Sheet, told: Mapping[str, Any]) -> None:
+    if told.get("follows"):
+        sheet.put(m.RUNG, told["rung"], told["version"])
+        sheet.put(m.PINNED, bool(told["pinned"]))
+        sheet.put(m.VERSIONS_LOST, bool(told["lost"]))
+        sheet.put(m.VERSIONS_REFUSED, bool(told["refused"]))
 
 
 def _outcomes(sheet: Sheet, step: StepView) -> None:

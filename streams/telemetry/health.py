@@ -40,6 +40,7 @@ class Health:
         self._waits: Mapping[Place, Wait] = {}
         self._failed: str | None = None
         self._refusal = ""
+        self._undecided = ""
         self._missing: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
@@ -60,6 +61,10 @@ class Health:
     def refused(self, why: str) -> None:
         """The broker did not let our last connection in; '' where it did."""
         self._refusal = why
+
+    def undecided(self, why: str) -> None:
+        """Nothing can be judged yet, for no version of the thresholds is known; '' once one is."""
+        self._undecided = why
 
     def missing(self, topics: Mapping[str, str]) -> None:
         """By agent: the topic that it reads, where the broker has none of that name."""
@@ -95,7 +100,8 @@ class Health:
         found = [self._failed] if self._failed is not None else []
         found += [f"the broker does not let us in: {self._refusal}"] * bool(self._refusal)
         found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
-        if not self._loading:
+        found += [self._undecided] if self._undecided else []
+        if not self._loading and not self._undecided:
             found += self._silence(now)
         found += [
             f"the broker has no topic {topic}, which {agent} reads, or does not show it: was it deleted?"

@@ -32,6 +32,30 @@ BROKER_REFUSALS = Metric(
     "Connections that the broker refused, for the password or the certificate; both are read again for each.",
 )
 
+# the thresholds, where versions are followed
+
+RUNG = Metric(
+    "bisupervised_thresholds_rung",
+    "gauge",
+    "Rung that judges, counted from 1, the laxest; `version` is what the records carry.",
+    ("version",),
+)
+PINNED = Metric(
+    "bisupervised_thresholds_pinned",
+    "gauge",
+    "1 while a rung is pinned, by the topic or by the settings; else 0.",
+)
+VERSIONS_LOST = Metric(
+    "bisupervised_thresholds_lost",
+    "gauge",
+    "1 while the topic of versions cannot be read, and the last known one judges; else 0.",
+)
+VERSIONS_REFUSED = Metric(
+    "bisupervised_thresholds_refused",
+    "gauge",
+    "1 while another version should judge and was not made for this worker's scores or file; else 0.",
+)
+
 # the flow
 
 RECORDS = Metric(

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ...agents.clock import wall_ms
 from ..kafka.connection import Renewal
@@ -34,6 +34,7 @@ class WorkerView(NamedTuple):
     loop_lag_s: float  #: the longest that the event loop was late of late, seconds
     price_per_call: float  #: of the settings
     refusals: int = 0  #: connections that the broker refused
+    thresholds: Mapping[str, Any] = {}  #: which version judges, and why; empty where nobody says
 
     @property
     def unit_cost(self) -> float:
@@ -78,12 +79,14 @@ class Monitor:
         *,
         price_per_call: float = 0.0,
         renewal: Renewal | None = None,
+        thresholds: Callable[[], Mapping[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
         self._steps = steps
         self._price = price_per_call
         self._renewal = renewal
+        self._thresholds = thresholds
         self._clock = clock
         self._now_ms = now_ms
         self._started_ms = now_ms()
@@ -130,7 +133,7 @@ class Monitor:
         """As the worker is now."""
         views = [step.view() for step in self._steps]
         lag_s, refusals = max(self._late, default=0.0), self._renewal.refusals if self._renewal is not None else 0
-        return WorkerView(views, self._now_ms(), self._started_ms, lag_s, self._price, refusals)
+        return WorkerView(views, self._now_ms(), self._started_ms, lag_s, self._price, refusals, self._thresholds())
 
     @property
     def refusal(self) -> str:

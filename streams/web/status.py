@@ -46,6 +46,7 @@ def status(
         "rates": history.rates(),
         "counts": counts(view),
         "money": money(view),
+        "thresholds": view.thresholds or None,
         "remote": next((step.told for step in view.steps if step.agent == "remote"), None),
         "chart": history.chart(),
         "latency": history.percentiles(),

@@ -21,7 +21,8 @@ from mode import Service
 from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
 from ...agents.tasks import begin, persistently
-from ..flow import AGENTS, AgentName, Step, steps
+from ...agents.terms import Terms
+from ..flow import AGENTS, AgentName, Step, judges, steps
 from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import hear_left_errors, notice_broken_connections
 from ..kafka.metadata import pace_metadata
@@ -32,6 +33,8 @@ from ..telemetry.logs import SERVICES, configure, tell_in_time
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
 from ..telemetry.running_step import RunningStep
+from ..versions.following import Follower
+from ..versions.in_force import InForce
 from ..web.site import Site, make_site
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 
 #: exit status of a process whose inference thread or event loop hangs (EX_SOFTWARE)
 HUNG_EXIT = 70
+#: seconds between two looks at what is waited for
+_LOOK_S = 0.5
 #: session timeouts that the event loop may stand still: after one of them the broker gives its partitions away
 _STILL = 2.0
 
@@ -82,6 +87,7 @@ class Planes(Service):
         site: Site,
         pulse: Pulse,
         retention: Retention,
+        follower: Follower | None,
         **kwargs: Any,  # noqa: ANN401  # for mode
     ) -> None:
         super().__init__(**kwargs)
@@ -90,6 +96,8 @@ class Planes(Service):
         self._site = site
         self._pulse = pulse
         self._retention = retention
+        self._follower = follower
+        self._beginning: asyncio.Task[None] | None = None
         self._running: list[asyncio.Task[None]] = []
 
     async def on_start(self) -> None:
@@ -101,11 +109,32 @@ class Planes(Service):
         settle_heap()
         self.add_future(collect_by_need(CollectRule(CollectPolicy())))
         self.add_future(self._pulse.run())
-        for step in self._steps:
-            self._running.append(begin(step.plane.run(), f"plane {step.plane.policy.name}", self._failed))
+        if self._follower is None:
+            self._begin()
+        else:  # it may take long, and whoever stops the worker must not wait for it
+            self._beginning = begin(self._begin_judging(self._follower), "start", self._failed)
         self.add_future(persistently(self._monitor.run, "monitor"))
         self.add_future(persistently(tell_in_time, "log"))
         self.add_future(persistently(self._retention.run, "retention"))
+
+    async def _begin_judging(self, follower: Follower) -> None:
+        """Once it is known by which version: no record is judged by the file while the topic cannot be read."""
+        waiting = begin(self._tell_waiting(follower.in_force), "telling what is waited for")
+        try:
+            await follower.settled()
+        finally:
+            waiting.cancel()
+        self._site.health.undecided("")
+        self._begin()
+
+    async def _tell_waiting(self, in_force: InForce) -> None:
+        while True:
+            self._site.health.undecided(in_force.waits_for)
+            await asyncio.sleep(_LOOK_S)
+
+    def _begin(self) -> None:
+        for step in self._steps:
+            self._running.append(begin(step.plane.run(), f"plane {step.plane.policy.name}", self._failed))
 
     def _failed(self, error: BaseException) -> None:
         self._site.health.failed(f"a data plane has failed: {type(error).__name__}")
@@ -113,6 +142,8 @@ class Planes(Service):
 
     async def on_stop(self) -> None:
         """All at once: drain, leave the group; then let go of models and connections."""
+        if self._beginning is not None:
+            self._beginning.cancel()
         for step in self._steps:
             step.plane.stop()
         if self._running:
@@ -120,6 +151,8 @@ class Planes(Service):
         for step in self._steps:
             await step.agent.close()
             _tell_stopped(step)
+        if self._follower is not None:
+            await self._follower.close()
         await self._site.stop()
 
 
@@ -155,27 +188,35 @@ def create_app(
     app.boot_strategy = _Boot(app)
     with without_collecting():
         running = [_running_step(app, configuration, step, facts, retention, begin_anew=begin_anew) for step in flow]
+    working = [step.agent for step in running]
+    follows = any(judges(settings, agent) for agent in agents)
+    in_force = InForce(settings.name, configuration.terms, lambda terms: _adopt(working, terms), follows=follows)
     app.telemetry = Monitor(
-        running, price_per_call=settings.remote.price_per_call, renewal=configuration.connection.renewal
+        running,
+        price_per_call=settings.remote.price_per_call,
+        renewal=configuration.connection.renewal,
+        thresholds=in_force.statistics,
     )
+    follower = Follower(configuration.connection, settings.topics.thresholds, in_force) if follows else None
     site = make_site(settings, agents, app.telemetry)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
 
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(running, app.telemetry, site, pulse, retention, **kwargs)
+            super().__init__(running, app.telemetry, site, pulse, retention, follower, **kwargs)
 
     if source is not None:
-        _reload_from(source, configuration, app, [step.agent for step in running])
+        _reload_from(app, Reloader(source, configuration, working, in_force=in_force))
     return app
 
 
-def _reload_from(
-    source: ConfigurationFile, configuration: Configuration, app: faust.App, agents: Sequence[Agent]
-) -> None:
-    reloader = Reloader(source, configuration, agents)
+def _adopt(agents: Sequence[Agent], terms: Terms) -> None:
+    for agent in agents:
+        agent.adopt(terms)
 
+
+def _reload_from(app: faust.App, reloader: Reloader) -> None:
     @app.service
     class _Reloading(Reloading):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service

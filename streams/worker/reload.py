@@ -25,6 +25,7 @@ from ..settings.place import Place, written
 from ..settings.tables import Settings
 from ..settings.terms import THRESHOLDS, scored_alike
 from ..telemetry.logs import SERVICES
+from ..versions.in_force import InForce
 
 log = logging.getLogger(__name__)
 
@@ -90,12 +91,15 @@ class Reloader:
         running: Configuration,
         agents: Sequence[Agent],
         look_every_s: float = LOOK_EVERY_S,
+        in_force: InForce | None = None,
     ) -> None:
+        """`in_force`: knows which version judges, where that is not said by the configuration alone."""
         self.settings = running.settings  #: what runs
         self._terms = running.terms
         self._source = source
         self._agents = agents
         self._look_every_s = look_every_s
+        self._in_force = in_force or InForce(running.settings.name, running.terms, follows=False)
         self._asked = asyncio.Event()
         self._refused: tuple[str, ...] = ()  # the faults of what was read last
         self._waits: tuple[str, ...] = ()  # keys whose change waits for a restart
@@ -162,6 +166,7 @@ class Reloader:
         if not takes & THRESHOLDS:
             return []
         faults = [fault for agent in self._agents for fault in agent.objections(terms)]
+        faults += self._in_force.objections(terms)
         if replace(terms, limits=self._terms.limits) != self._terms and terms.version == self._terms.version:
             faults.append(
                 f"[thresholds] version: is still {terms.version!r}, and the thresholds are others; records name it, "
@@ -173,11 +178,12 @@ class Reloader:
         judged = new.terms if takes & THRESHOLDS else self._terms
         self._terms = replace(judged, limits=new.terms.limits)
         self.settings = merged(self.settings, new.settings, takes)
+        terms = self._in_force.rebase(self._terms)
         for agent in self._agents:
-            agent.adopt(self._terms)
+            agent.adopt(terms)
         keys = ", ".join(written(place, KNOWN) for place in sorted(takes))
-        facts = {"action": "reloaded", "keys": keys, "thresholds": self._terms.version}
-        log.info("took over %s; thresholds version %s", keys, self._terms.version, extra=facts)
+        facts = {"action": "reloaded", "keys": keys, "thresholds": terms.version}
+        log.info("took over %s; thresholds version %s", keys, terms.version, extra=facts)
 
     def _refuse(self, faults: tuple[str, ...], *, asked: bool) -> None:
         if asked or faults != self._refused:

@@ -446,10 +446,11 @@ class Pipeline:
         return f"{self.name}-{agent.replace('_', '-')}"
 
     def configure(self, overrides: Tables) -> None:
-        """Write the configuration anew; workers started from now on read it."""
+        """Write the configuration anew; workers started from now on read it. A key that is None is left out."""
         tables = self._tables()
         for table, keys in overrides.items():
-            tables[table] = {**tables.get(table, {}), **keys}
+            over = {**tables.get(table, {}), **keys}
+            tables[table] = {key: value for key, value in over.items() if value is not None}
         lines = [f"name = {json.dumps(self.name)}"]
         for table, keys in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
@@ -458,7 +459,7 @@ class Pipeline:
     def _tables(self) -> dict[str, dict[str, Any]]:
         roles = (
             *("requests", "doubtful", "answers", "results", "fallback"),
-            *("budget", "audits", "labels", "shadows", "trust"),
+            *("budget", "audits", "labels", "shadows", "trust", "thresholds"),
         )
         # kept for a century: the timestamps of some tests are of long ago, and Kafka looks every five minutes
         kept = {"partitions": self.partitions, "retention_hours": 876_000}
@@ -624,8 +625,16 @@ class Pipeline:
 
     def recreate(self, role: str) -> None:
         """Delete a topic and make one of the same name."""
+        self.delete(role)
+        self.create()
+
+    def delete(self, role: str) -> None:
+        """Delete a topic."""
         asyncio.run(self._with_admin(lambda admin: admin.delete_topics([self.topic(role)])))
         wait_until(lambda: self.topic(role) not in self.names(), f"the end of {role}")
+
+    def create(self) -> None:
+        """Make what is missing."""
         asyncio.run(create_topics(self.settings))
 
     def delete_groups(self) -> None:

@@ -28,6 +28,24 @@ BUDGET = {
 }
 
 
+#: what `InForce.statistics` says of a version that a person pinned
+THRESHOLDS = {
+    "version": "1-rung-4-0123456789",
+    "rung": 4,
+    "rungs": 16,
+    "follows": True,
+    "pinned": "topic",
+    "reason": "pin",
+    "by": "ann",
+    "why": "a complaint",
+    "at_ms": 1000,
+    "refused": "",
+    "lost": "",
+    "unreadable": 0,
+    "settled": True,
+}
+
+
 def standing(partition: int = 0, state: Any = "running", **fields: Any) -> Standing:
     """Partition of `requests`: five unfinished records of 500 ms ago, read up to offset 10."""
     stopped = "a reason" if state == "stopped" else None
@@ -77,4 +95,4 @@ def whole_worker() -> WorkerView:
     predict.observe(0.5)
     local = step("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
     judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
-    return worker(local, remote_step(), judge)
+    return worker(local, remote_step(), judge)._replace(thresholds=THRESHOLDS)

@@ -109,3 +109,14 @@ def test_a_plane_that_failed_is_neither_ready_nor_alive() -> None:
     made.failed("a data plane has failed: KafkaError")
     assert not made.alive
     assert made.reasons(0.0) == ["a data plane has failed: KafkaError"]
+
+
+def test_it_is_not_ready_while_no_version_of_the_thresholds_is_known() -> None:
+    """Nothing is read yet, so that a broker is silent is no news."""
+    made = Health(POLICY, ["local"])
+    made.loaded("local")
+    made.undecided("the topic of thresholds is not read yet")
+    assert made.reasons(0.0) == ["the topic of thresholds is not read yet"]
+    assert made.alive
+    made.undecided("")
+    assert made.reasons(0.0) == ["the broker has not answered local yet"]

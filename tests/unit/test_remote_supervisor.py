@@ -3,12 +3,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from bisupervised.agents.remote_supervisor import RemoteSupervisor
 from bisupervised.agents.supervision.arbitration import arbitrate, estimate_recording, judged
 from bisupervised.agents.supervision.joint import JointModel, fit_joint
 from bisupervised.agents.supervision.supervisor import Supervisor
+from bisupervised.schemas.audits import facts_of_result, judged_by
 from bisupervised.schemas.codec import decode_facts, decode_result, encode_facts
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Outgoing, Source, Verdict
 from support.records import Record
@@ -219,3 +221,24 @@ def test_agreement_counts_only_for_a_model_that_was_fitted_on_it() -> None:
 def test_a_joint_model_is_needed(name: str, arbitration: bool) -> None:
     with pytest.raises(ValueError, match="need a joint model"):
         RemoteSupervisor(Supervisor(name, 0.5), thresholds_version="t1", arbitration=arbitration)
+
+
+@pytest.mark.parametrize(("score", "topic"), [(0.9, "results"), (0.5, "fallback")])
+def test_where_the_version_changed_on_the_way_the_record_names_both(score: float, topic: str) -> None:
+    """The first supervisor judged by one, this one judges by another: no one pair of thresholds decided."""
+    doubted = answer(score)
+    known = msgspec.structs.replace(decode_facts(doubted), thresholds="t0")
+    [outcome] = judge(Record(doubted.value, topic="answers", headers=[(FACTS_HEADER, encode_facts(known))]))
+    assert outcome.to == topic
+    if topic == "results":
+        result = decode_result(outcome.value or b"")
+        assert result.local is not None
+        assert (result.thresholds, result.local.thresholds) == ("t1", "t0")
+        facts = facts_of_result(result, known)
+    else:
+        facts = facts_in(outcome)
+    assert judged_by(facts) == "t0, then t1"
+    same = msgspec.structs.replace(known, thresholds="t1")
+    [outcome] = judge(Record(doubted.value, topic="answers", headers=[(FACTS_HEADER, encode_facts(same))]))
+    told = decode_result(outcome.value or b"") if topic == "results" else facts_in(outcome)
+    assert told.local == LOCAL

@@ -54,7 +54,7 @@ def test_the_file_gives_the_ladder_and_the_start(tmp_path: Path) -> None:
 
 def test_a_pin_takes_a_rung_whatever_the_topic_says(tmp_path: Path) -> None:
     made = load(configured(tmp_path, laddered(), thresholds="pin = 4\nfollow = true"))
-    assert not made.settings.follows
+    assert made.terms.pinned == 4
     assert (made.terms.version, made.terms.local.threshold, made.terms.remote.threshold) == ("made-pin-4", 0.9, 0.8)
     made = load(configured(tmp_path, laddered()), BISUPERVISED_THRESHOLDS__PIN="2")
     assert (made.terms.version, made.settings.local.threshold, made.settings.remote.threshold) == (

@@ -101,3 +101,9 @@ def test_the_last_fallback_records_are_told_with_reason_and_picture() -> None:
 def test_a_value_that_was_cut_is_no_picture() -> None:
     view = worker(step("remote", fallen(offset=1, value=b"x" * 100_000), fallen(offset=2), paid()))
     assert whole_values(last_fallbacks(view)) == {"requests-0-2": b"v"}
+
+
+def test_it_says_which_version_judges_and_whether_it_is_pinned() -> None:
+    told = document()["thresholds"]
+    assert (told["version"], told["rung"], told["pinned"], told["by"]) == ("1-rung-4-0123456789", 4, "topic", "ann")
+    assert document(worker(step("local")))["thresholds"] is None

@@ -93,6 +93,7 @@ function show(status) {
   text("facts", `${worker.agents.map((name) => name.replace("_", " ")).join(", ")} · version ${worker.version} · up ${seconds(worker.uptime_s)}`);
   showReady(status);
   showFigures(status);
+  showThresholds(status.thresholds);
   showFlow(status.rates, nodeTexts(status), worker.agents);
   showFlowTable(status);
   showChart(status.chart);
@@ -131,6 +132,23 @@ function showFigures({ counts, money, rates, worker }) {
   const parts = { local: trustedLocal, remote: trustedRemote, untrusted, fallback: counts.fallback };
   for (const [name, part] of Object.entries(parts)) $("shares").querySelector(`.${name}`).style.width = `${ended ? (100 * part) / ended : 0}%`;
   $("shares").setAttribute("aria-label", `Of ${count(ended)} outcomes: ${share(trustedLocal, ended)} trusted from the local model, ${share(trustedRemote, ended)} trusted from the remote model, ${share(counts.fallback, ended)} fallback.`);
+}
+
+/** Which version judges, whether it is pinned, and what is wrong with it. */
+function showThresholds(told) {
+  const place = $("thresholds"), document = JSON.stringify(told);
+  place.hidden = !told?.version;
+  if (place.hidden || place.dataset.told === document) return;
+  place.dataset.told = document;
+  const parts = ["Thresholds ", foreign(told.version)];
+  if (told.rungs) parts.push(` · rung ${told.rung} of ${told.rungs}, from lax to strict`);
+  if (told.by) parts.push(` · ${told.reason} by `, foreign(told.by), ...(told.why ? [": ", foreign(told.why)] : []));
+  const tags = [];
+  if (told.pinned) tags.push(["warn", told.pinned === "settings" ? "pinned in the settings" : "pinned"]);
+  if (told.lost) tags.push(["bad", `topic lost, the last version judges: ${told.lost}`]);
+  if (told.refused) tags.push(["bad", told.refused]);
+  for (const [tone, said] of tags) parts.push(" ", element("span", `tag ${tone}`, foreign(said)));
+  place.replaceChildren(...parts);
 }
 
 function nodeTexts({ counts, remote, partitions }) {
