@@ -77,6 +77,13 @@ def creation_acls(settings: Settings) -> list[Acl]:
     return [Acl("topic", name, ("Create", "Describe")) for name in topic_configs(settings)]
 
 
+def choosing_acls(settings: Settings) -> list[Acl]:
+    """What `audit set`, `audit pin` and `audit unpin` need. Raises `ConfigurationError` where nobody follows them."""
+    if not settings.follows:
+        raise ConfigurationError(["[thresholds] follow: is false, so no worker follows what is chosen"])
+    return [Acl("topic", settings.topics.thresholds, ("Read", "Write", "Describe"))]
+
+
 def _merged(found: Iterable[Acl]) -> list[Acl]:
     """One for each resource: a topic between two agents is written by one and read by the other."""
     operations: dict[tuple[Resource, str, bool], tuple[str, ...]] = {}
@@ -100,6 +107,7 @@ def acls(
     agents: str = ",".join(AGENTS),
     principal: str = "User:bisupervised",
     creation: Annotated[bool, Parameter(negative="")] = False,
+    choosing: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Print what a worker must be allowed to do at a broker that asks, as arguments of `kafka-acls.sh`, a line each.
 
@@ -113,11 +121,14 @@ def acls(
         Who it is to the broker.
     creation
         What `topics create` needs instead.
+    choosing
+        What `audit set`, `audit pin` and `audit unpin` need instead.
     """
     chosen, faults = parse_agents(agents)
     if faults:
         raise ConfigurationError(faults)
     settings = load_settings(config)
-    needed = creation_acls(settings) if creation else worker_acls(settings, chosen)
+    needed = choosing_acls(settings) if choosing else [] if creation else worker_acls(settings, chosen)
+    needed += creation_acls(settings) if creation else []
     sys.stdout.writelines(f"{command(acl, principal)}\n" for acl in needed)
     return DONE

@@ -16,7 +16,7 @@ import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from support.browser import chromium, console_errors, look, missing, poor_contrast, required
 from support.pipeline import Pipeline, Sent, Worker, mixed, remote_and_pipeline, request, wait_until
-from support.views import BUDGET
+from support.views import BUDGET, THRESHOLDS
 
 if missing() and not required():
     pytest.skip(str(missing()), allow_module_level=True)
@@ -198,6 +198,27 @@ def test_a_budget_is_shown_where_there_is_one(shown: Shown) -> None:
     names = shown.run("return [...document.querySelectorAll('[role=meter]')].map(bar => bar.ariaLabel)")
     assert "Budget of money" in names
     assert "Budget of calls" not in names, "0 is no limit"
+
+
+def test_it_says_which_version_judges_who_chose_it_and_what_is_wrong(shown: Shown) -> None:
+    shown.open()
+    assert shown.text("thresholds") == "Thresholds calibrated"
+    told = THRESHOLDS | {"why": SCRIPT, "lost": "no broker", "refused": "made for other scores"}
+    shown.run(
+        f"""
+        const ask = window.fetch;
+        window.fetch = async (...asked) => {{
+          const status = await (await ask(...asked)).json();
+          status.thresholds = {orjson.dumps(told).decode()};
+          return new Response(JSON.stringify(status));
+        }};
+        """
+    )
+    wait_until(lambda: "rung 4 of 16" in shown.text("thresholds"), "the version", 10)
+    said = shown.text("thresholds")
+    assert f"1-rung-4-0123456789 · rung 4 of 16, from lax to strict · pin by ann: {SCRIPT}" in said
+    assert said.endswith(" pinned topic lost, the last version judges: no broker made for other scores")
+    assert shown.run("return window.pwned") is None
 
 
 def test_the_keyboard_reaches_what_can_be_moved(shown: Shown) -> None:

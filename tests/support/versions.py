@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from bisupervised.agents.remote.limiting.limits import LimitsPolicy
+from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.agents.supervision.thresholds import Rung, Thresholds, signed, write_thresholds
-from bisupervised.agents.terms import Ladder
+from bisupervised.agents.terms import Ladder, Terms
 from bisupervised.schemas.versions import Reason, ThresholdsEntry
 from bisupervised.streams.versions.entries import next_entry
 from bisupervised.streams.versions.fold import Standing, fold
@@ -19,6 +21,17 @@ PIPELINE = "shop"
 PAIRS = ((0.5, 0.1, 0.3), (0.7, 0.3, 0.2), (0.8, 0.7, 0.1), (0.9, 0.8, 0.05))
 RUNGS = tuple(Rung(*pair, pair[2], 1 - pair[0], 0.9, certified=pair[0] == 0.8) for pair in PAIRS)
 LADDER = Ladder("file", "made", 3, RUNGS, "small@1", "scored")
+#: what a worker's configuration says, whose file has that ladder
+TERMS = Terms(
+    "made",
+    Supervisor("a", 0.8),
+    Supervisor("b", 0.7),
+    None,
+    arbitration=False,
+    local_model="small@1",
+    limits=LimitsPolicy(0.0, 0.0, 16),
+    ladder=LADDER,
+)
 
 
 def laddered(version: str = "made") -> Thresholds:

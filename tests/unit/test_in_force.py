@@ -11,17 +11,15 @@ from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.agents.terms import Terms
 from bisupervised.schemas.versions import ThresholdsEntry
 from bisupervised.streams.versions.in_force import InForce
-from support.versions import LADDER, PIPELINE, chosen
+from support.versions import LADDER, PIPELINE, TERMS, chosen
 
-LIMITS = LimitsPolicy(0.0, 0.0, 16)
-BASE = Terms("made", Supervisor("a", 0.8), Supervisor("b", 0.7), None, False, "small@1", LIMITS, ladder=LADDER)
 OTHERWISE = replace(LADDER, score="made otherwise")
 
 
 class Worker:
     """Who hears which terms judge."""
 
-    def __init__(self, terms: Terms = BASE, *, follows: bool = True) -> None:
+    def __init__(self, terms: Terms = TERMS, *, follows: bool = True) -> None:
         self.heard: list[Terms] = []
         self.in_force = InForce(PIPELINE, terms, self.heard.append, follows=follows)
 
@@ -49,7 +47,7 @@ def test_nothing_is_judged_before_the_topic_was_read() -> None:
 
 def test_who_follows_nothing_judges_at_once() -> None:
     assert Worker(follows=False).in_force.settled
-    bare = Worker(replace(BASE, ladder=None), follows=False).in_force
+    bare = Worker(replace(TERMS, ladder=None), follows=False).in_force
     assert (bare.settled, bare.terms.version, bare.statistics()["rungs"]) == (True, "made", 0)
 
 
@@ -64,7 +62,7 @@ def test_the_version_in_force_judges() -> None:
     worker.in_force.take(chosen([], 2))  # void
     assert len(worker.heard) == 2
     assert worker.heard[-1] == replace(
-        BASE, version=back.version, local=Supervisor("a", 0.5), remote=Supervisor("b", 0.1)
+        TERMS, version=back.version, local=Supervisor("a", 0.5), remote=Supervisor("b", 0.1)
     )
 
 
@@ -123,7 +121,7 @@ def test_a_topic_that_is_read_again_is_no_news() -> None:
 def test_limits_of_a_reload_leave_the_version() -> None:
     entry, worker = chosen([], 4), Worker()
     worker.holds(entry)
-    terms = worker.in_force.rebase(replace(BASE, limits=LimitsPolicy(600.0, 0.0, 4)))
+    terms = worker.in_force.rebase(replace(TERMS, limits=LimitsPolicy(600.0, 0.0, 4)))
     assert (terms.version, terms.local.threshold, terms.limits.in_flight) == (entry.version, 0.9, 4)
 
 
@@ -131,7 +129,7 @@ def test_another_file_begins_at_its_own_version_in_force() -> None:
     anew = replace(LADDER, digest="anew", version="made-anew")
     entry = chosen([], 4)
     first = chosen([], 1, ladder=anew)
-    terms = replace(BASE, version="made-anew", ladder=anew)
+    terms = replace(TERMS, version="made-anew", ladder=anew)
     worker = Worker()
     worker.holds(entry)
     assert worker.in_force.objections(terms) == []
@@ -142,13 +140,13 @@ def test_another_file_begins_at_its_own_version_in_force() -> None:
 
 
 def test_another_file_waits_while_its_version_is_not_known() -> None:
-    terms = replace(BASE, version="made-anew", ladder=replace(LADDER, digest="anew", version="made-anew"))
+    terms = replace(TERMS, version="made-anew", ladder=replace(LADDER, digest="anew", version="made-anew"))
     worker = Worker()
     worker.holds(chosen([], 4))
     worker.in_force.lost = "no broker"
     (fault,) = worker.in_force.objections(terms)
     assert "not known while the topic cannot be read: no broker" in fault
-    assert worker.in_force.objections(replace(BASE, limits=LimitsPolicy(600.0, 0.0, 4))) == []
+    assert worker.in_force.objections(replace(TERMS, limits=LimitsPolicy(600.0, 0.0, 4))) == []
     worker.in_force.lost = ""
     worker.in_force.take(chosen([], 1, ladder=replace(LADDER, digest="anew", version="made-anew", score="other")))
     (fault,) = worker.in_force.objections(terms)
@@ -156,7 +154,7 @@ def test_another_file_waits_while_its_version_is_not_known() -> None:
 
 
 def test_a_pin_of_the_settings_wins_and_is_told() -> None:
-    pinned = replace(BASE, version="made-pin-2", local=Supervisor("a", 0.7), remote=Supervisor("b", 0.3), pinned=2)
+    pinned = replace(TERMS, version="made-pin-2", local=Supervisor("a", 0.7), remote=Supervisor("b", 0.3), pinned=2)
     worker = Worker(pinned)
     assert worker.in_force.settled, "whatever the topic says"
     worker.holds(chosen([], 4))
@@ -164,7 +162,7 @@ def test_a_pin_of_the_settings_wins_and_is_told() -> None:
     assert worker.heard == []
     told = worker.in_force.statistics()
     assert (told["pinned"], told["rung"], told["version"], told["by"]) == ("settings", 2, "made-pin-2", "")
-    assert worker.in_force.rebase(BASE).local.threshold == 0.9
+    assert worker.in_force.rebase(TERMS).local.threshold == 0.9
     assert worker.in_force.statistics()["pinned"] == ""
 
 

@@ -9,7 +9,7 @@ import pytest
 from bisupervised.agents.supervision.thresholds import Thresholds, signed, write_thresholds
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.commands import asyncapi
-from bisupervised.streams.commands.acls import worker_acls
+from bisupervised.streams.commands.acls import choosing_acls, worker_acls
 from bisupervised.streams.flow import steps, topic_configs, topics_of
 from bisupervised.streams.settings.file import Configuration, load_configuration
 from bisupervised.streams.settings.terms import start_of
@@ -109,6 +109,8 @@ def test_who_judges_reads_the_topic(tmp_path: Path) -> None:
     assert readers == ["local", "remote_supervisor"]
     (granted,) = [acl for acl in worker_acls(settings) if acl.name == "thresholds"]
     assert "Write" not in granted.operations
+    (chooser,) = choosing_acls(settings)
+    assert "Write" in chooser.operations
     config = topic_configs(settings)["thresholds"]
     assert (config["cleanup.policy"], config["retention.ms"]) == ("compact", "-1")
 
@@ -116,6 +118,8 @@ def test_who_judges_reads_the_topic(tmp_path: Path) -> None:
 def test_without_it_there_is_no_such_topic(tmp_path: Path) -> None:
     settings = load(configured(tmp_path, laddered())).settings
     assert "thresholds" not in topic_configs(settings)
+    with pytest.raises(ConfigurationError, match="no worker follows"):
+        choosing_acls(settings)
     assert all("thresholds" not in topics_of(settings, step) for step in steps(settings).values())
     assert "thresholds" not in asyncapi.document(settings)["channels"]
 
