@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -59,6 +60,16 @@ OUR_HEADERS = (FACTS_HEADER, REASON_HEADER)
 _CARRIED = (*TRACE_HEADERS, REPLAY_HEADER)
 
 
+class EventReader(Protocol):
+    """What makes a document of bytes that are no JSON."""
+
+    def read(self, value: bytes) -> Any:  # noqa: ANN401  # what the format says
+        """The document. Raises `InvalidRequest`."""
+
+    async def ready(self, values: Iterable[bytes]) -> None:
+        """All of them can be read, or are known to be unreadable. It may take as long as a registry is down."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFormat:
     """Which parts of a request's JSON value mean what. Names are fields, or ways to them (`field_paths`); '' for none.
@@ -71,14 +82,23 @@ class RequestFormat:
     deadline_ms: str = "deadline_ms"  #: field with the deadline, milliseconds since epoch
     deadline_header: str = "bisupervised-deadline-ms"  #: header with the same, which wins
     id_header: str = ""  #: header with the user's id, which wins over the field
-    #: the ways to input, id and deadline, where one of them is no top-level field; made here, once
-    ways: tuple[Steps, Steps, Steps] | None = field(init=False, repr=False, compare=False)
+    reader: EventReader | None = field(default=None, repr=False)  #: of bytes that are no JSON; None where they are
+    #: the ways to input, id and deadline; made here, once
+    ways: tuple[Steps, Steps, Steps] = field(init=False, repr=False, compare=False)
+    #: one of them is no top-level field, or the bytes are no JSON
+    special: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = (self.input, self.id, self.deadline_ms)
         inputs, identity, deadline = map(steps_of, names)
-        deep = not all(map(is_plain, names))
-        object.__setattr__(self, "ways", (inputs, identity, deadline) if deep else None)  # frozen
+        special = self.reader is not None or not all(map(is_plain, names))
+        object.__setattr__(self, "ways", (inputs, identity, deadline))  # frozen
+        object.__setattr__(self, "special", special)
+
+    async def ready(self, records: Iterable[Incoming]) -> None:
+        """`decode_request` can read all of these, or knows that it cannot. It waits while a schema registry is down."""
+        if self.reader is not None:
+            await self.reader.ready([record.value for record in records if record.value is not None])
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -116,18 +136,17 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
     """Parse a record of `requests`.
 
     An id that is neither text nor a whole number of 64 bits is kept as the text that stands there.
-    Raises `InvalidRequest` for a tombstone, for bytes that are not JSON, and for a missing input.
+    Raises `InvalidRequest` for a tombstone, for bytes that are not JSON (or what else the format says), and for a
+    missing input.
     """
     if record.value is None:
         raise InvalidRequest("a request has a value; this record is a tombstone")
+    if shape.special:
+        return _decode_special(record, record.value, shape)
     try:
-        document = json_of(record.value)
-    except NotText as error:
-        raise InvalidRequest(f"the value is not JSON, it {error}") from error
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the value is not JSON: {error}") from error
-    if shape.ways is not None:
-        return _decode_deep(record, document, shape, shape.ways)
+        document = json_of(record.value)  # not `_json`: this runs per event, and a call is one
+    except (NotText, orjson.JSONDecodeError) as error:
+        raise _no_json(error) from error
     if not isinstance(document, dict):
         if shape.input:
             raise InvalidRequest(f"the value is not a JSON object with a field {shape.input!r}")
@@ -144,16 +163,28 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
     return Request(document, model_input, _identity(record, identity, shape), _deadline(record, in_value, shape))
 
 
-def _decode_deep(record: Incoming, document: Any, shape: RequestFormat, ways: tuple[Steps, Steps, Steps]) -> Request:  # noqa: ANN401  # any JSON value
-    """The same where a part of a request stands further in."""
-    to_input, to_id, to_deadline = ways
+def _json(value: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    try:
+        return json_of(value)
+    except (NotText, orjson.JSONDecodeError) as error:
+        raise _no_json(error) from error
+
+
+def _no_json(error: Exception) -> InvalidRequest:
+    return InvalidRequest(f"the value is not JSON{', it' if isinstance(error, NotText) else ':'} {error}")
+
+
+def _decode_special(record: Incoming, value: bytes, shape: RequestFormat) -> Request:
+    """The same where a part of a request stands further in, or the bytes are no JSON."""
+    document = _json(value) if shape.reader is None else shape.reader.read(value)
+    to_input, to_id, to_deadline = shape.ways
     try:
         model_input = find(document, to_input)
     except LookupError as error:
         raise InvalidRequest(f"the value has no field {shape.input!r}{_reached(document, to_input)}") from error
     identity = _or_none(document, to_id)
     if identity is not None and type(identity) not in _ID_TYPES:
-        identity = verbatim(record.value or b"", *to_id)
+        identity = verbatim(value, *to_id) if shape.reader is None else orjson.dumps(identity, default=str).decode()
     in_value = _or_none(document, to_deadline)
     return Request(document, model_input, _identity(record, identity, shape), _deadline(record, in_value, shape))
 

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 import msgspec
 
 from ..schemas.codec import (
-    RequestFormat,
     decode_facts,
     decode_result,
     facts_of,
@@ -199,12 +198,6 @@ def parse_agents(text: str) -> tuple[tuple[AgentName, ...], list[str]]:
 
 
 # what they read
-
-
-def request_format(settings: Settings) -> RequestFormat:
-    """Which parts of a request mean what."""
-    request = settings.request
-    return RequestFormat(request.input, request.id, request.deadline_ms, request.deadline_header, request.id_header)
 
 
 def request_facts(record: Incoming) -> Facts:

@@ -119,6 +119,8 @@ class Local:
         `model_error`. Where it answers none, raises what it raised, and `ModelError` where it gives no or too few
         answers: then no record of the batch has an outcome.
         """
+        if self._format.reader is not None:
+            await self._format.ready(records)
         parsed = [self._parse(record) for record in records]
         inputs = [item.input for item in parsed if isinstance(item, Request)]
         if not inputs:

@@ -104,6 +104,8 @@ class Remote:
 
         `calls` knows for which of them calls were made before, and hears of those that are made now.
         """
+        if self._format.reader is not None:
+            await self._format.ready(records)
         parsed = [self._parse(position, record, calls) for position, record in enumerate(records)]
         asking = Asking([item for item in parsed if isinstance(item, Question)], calls)
         outcomes = await (self._ask_all(asking) if self._reuse is None else self._ask_once(self._reuse, asking))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from ...schemas.codec import Request
@@ -10,12 +11,13 @@ from ...schemas.field_paths import find, steps_of
 
 
 def outbound(request: Request, send: tuple[str, ...]) -> Any:  # noqa: ANN401  # any JSON value
-    """The model's input of a request, or where `send` names fields, an object with these under the names given there.
+    """The model's input of a request (bytes as Base64), or where `send` names fields, an object with these under the
+    names given there.
 
     Raises `InvalidRequest` where the request lacks one of them.
     """
     if not send:
-        return request.input
+        return b64encode(request.input).decode() if isinstance(request.input, bytes) else request.input
     found, missing = {}, []
     for name in send:
         try:

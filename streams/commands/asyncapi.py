@@ -227,8 +227,9 @@ def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[s
 
 def _message(settings: Settings, role: str) -> dict[str, Any]:
     name, what = _messages(settings)[role]
-    raw = role in ("fallback", "audits", "shadows")  # what could not be parsed ends there as well
     payload = _PAYLOADS.get(role, "Request")
+    raw = role in ("fallback", "audits", "shadows")  # what could not be parsed ends there as well
+    raw |= payload == "Request" and settings.request.format != "json"
     return {
         "name": name,
         "title": name.capitalize(),
@@ -314,6 +315,8 @@ def _schemas(settings: Settings) -> dict[str, Any]:
 def _request(settings: Settings) -> dict[str, Any]:
     """What a request must look like: with no field for the input, any JSON."""
     request = settings.request
+    if request.format != "json":
+        return {"description": f"Bytes of the format {request.format!r}, from which [request] takes the model's input."}
     described: dict[str, Any] = {}
     if request.id:
         text = "the user's own id; a string or an integer is kept, for correlation only"

@@ -78,12 +78,14 @@ async def look(
     """All checks, one after the other; `doing` is told what is under way. With `pay`, one remote call is made."""
     from .check_kafka import look_at_broker, look_at_topics
     from .check_remote import look_at_remote
+    from .check_sample import look_at_registry
     from .check_waits import look_at_waits
 
     yield look_at_waits(configuration.settings)
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
         ("broker", lambda: look_at_broker(configuration)),
         ("topics", lambda: look_at_topics(configuration)),
+        ("registry", lambda: look_at_registry(configuration.settings)),
         ("model", lambda: look_at_model(configuration, on_hang)),
         ("remote", lambda: look_at_remote(configuration.settings, pay=pay)),
     )

@@ -1,21 +1,25 @@
-"""`bisupervised check --sample FILE`: what the worker would take from a record with these bytes.
+"""`bisupervised check --sample FILE`: what the worker would take from a record with these bytes, and with --connect
+whether the registry that it would ask for schemas is there.
 
 The file holds the value of one record; of a file that ends in `.jsonl` or `.ndjson`, each line is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ...agents.events.registry import RegistryUnavailable
+from ...agents.remote.endpoint import shown_address
 from ...agents.remote.sending import outbound
 from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Headers
-from ..flow import request_format
+from ..events.making import make_registry, request_format
 from .findings import Finding, fault, ok
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
 #: samples that are told, of a file with many
 _MOST = 20
+#: seconds to wait beyond the timeout of one answer
+_MORE_S = 1.0
 #: longest piece of a value that is shown, characters
 _SHOWN_CHARS = 200
 
@@ -40,8 +46,35 @@ class _Sample:
 
 def look_at_sample(path: Path, settings: Settings) -> list[Finding]:
     """What each sample would yield. Raises `ConfigurationError` where the file cannot be read, or holds none."""
-    shape = request_format(settings)
-    return [finding for place, value in _samples(path) for finding in _told(place, value, shape, settings)]
+    shape, samples = request_format(settings), _samples(path)
+    if why := asyncio.run(_unready(shape, [_Sample(value) for _, value in samples], settings.registry.timeout_s)):
+        return [fault("sample", f"would wait: {why}")]
+    return [finding for place, value in samples for finding in _told(place, value, shape, settings)]
+
+
+async def _unready(shape: RequestFormat, samples: list[_Sample], patience_s: float) -> str:
+    """Why their schemas are not there; '' where they are, or are known not to be."""
+    try:
+        await asyncio.wait_for(shape.ready(samples), patience_s + _MORE_S)
+    except TimeoutError:
+        return getattr(shape.reader, "waits_for", "") or f"the schema registry does not answer within {patience_s:g} s"
+    return ""
+
+
+async def look_at_registry(settings: Settings) -> AsyncIterator[Finding]:
+    """Ask the schema registry, where there is one, which kinds of schemas it takes."""
+    if not settings.registry.url:
+        return
+    kind, where = settings.request.format.upper(), shown_address(settings.registry.url)
+    try:
+        kinds = await make_registry(settings.registry).kinds()
+    except RegistryUnavailable as error:
+        yield fault("registry", f"{where}: {error}")
+        return
+    if kind in kinds:
+        yield ok("registry", f"{where} answers, and takes {', '.join(sorted(kinds))}")
+    else:
+        yield fault("registry", f"{where} takes {', '.join(sorted(kinds))}, and no {kind}")
 
 
 def _samples(path: Path) -> list[tuple[str, bytes]]:

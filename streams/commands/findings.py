@@ -16,7 +16,7 @@ Level = Literal["ok", "note", "fault"]
 class Finding:
     """One thing that was looked at."""
 
-    about: str  #: stream, broker, topics, sample, model or remote
+    about: str  #: stream, broker, topics, sample, registry, model or remote
     level: Level
     text: str
 

@@ -19,7 +19,7 @@ from ...agents.supervision.recording import Recording
 from ...schemas.errors import BiSupervisedError, ConfigurationError, InvalidRequest
 from ..console.output import counted, progress_console, working
 from ..console.signals import run_coroutine
-from ..flow import request_format
+from ..events.making import as_rows, request_format
 from ..offline.recordings.columns import MARK, Where
 from ..offline.recordings.pairs import read_recording
 from ..settings.file import Configuration
@@ -69,7 +69,7 @@ def recording_settings(settings: Settings) -> Settings:
     calls depend on what a killed run remembered, and so change their idempotency keys.
     """
     remote = settings.remote.model_copy(update={"cache_records": 0, "while_open": "wait"})
-    request = settings.request.model_copy(update={"deadline_ms": "", "deadline_header": ""})
+    request = as_rows(settings.request).model_copy(update={"deadline_ms": "", "deadline_header": ""})
     return settings.model_copy(update={"remote": remote, "request": request, "budget": BudgetSettings()})
 
 

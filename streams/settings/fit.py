@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from ...agents.answers import unfit
 from ...agents.supervision.arbitration import JOINT
@@ -16,7 +17,7 @@ from ...agents.supervision.learned.deferral import LEARNED
 from .place import Place
 from .protocols import bounds_answers
 from .secret import variable
-from .tables import Settings
+from .tables import FIELDLESS, OF_REGISTRY, Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
@@ -88,6 +89,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _unknown_costs(settings, faulty)
         + _longer_than_kept(settings, faulty)
         + _shared_fields(settings)
+        + _events(settings, faulty)
         + _labels(settings)
         + _audit(settings, faulty)
         + _versions(settings, faulty)
@@ -224,6 +226,30 @@ def _shared_fields(settings: Settings) -> list[str]:
     if request.deadline_ms and request.deadline_ms == request.id:
         shared.append(("deadline_ms", request.deadline_ms, "id"))
     return [f"[request] {key}: must differ from {other} (got {name!r} for both)" for key, name, other in shared]
+
+
+def _events(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """What the bytes of requests are, and what reading them takes."""
+    request, registry = settings.request, settings.registry
+    if ("request", "format") in faulty:
+        return []
+    faults = [
+        f"[request] {key}: must be '' with format = \"{request.format}\", which has no fields"
+        for key in ("input", "id", "deadline_ms")
+        if request.format in FIELDLESS and getattr(request, key)
+    ]
+    if request.format in FIELDLESS and settings.remote.send:
+        faults.append(f'[remote] send: must be empty with [request] format = "{request.format}", which has no fields')
+    if request.format not in OF_REGISTRY:
+        idle = f'[registry] url: has no use with [request] format = "{request.format}"'
+        return faults + [idle] * bool(registry.url)
+    if not registry.url and ("registry", "url") not in faulty:
+        faults.append(f'[registry] url: is missing, and [request] format = "{request.format}" needs a schema registry')
+    package = "fastavro" if request.format == "avro" else "grpc_tools"
+    if find_spec(package) is None:
+        needs = "needs the extra `registry`: pip install 'bisupervised[registry]'"
+        faults.append(f'[request] format: "{request.format}" {needs}')
+    return faults
 
 
 def _labels(settings: Settings) -> list[str]:

@@ -44,6 +44,7 @@ from .values import (
     kafka_name,
     model_name,
     no_boolean,
+    optional_url,
     parsed_threshold,
     picture_shape,
     plain_headers,
@@ -52,10 +53,16 @@ from .values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...schemas.records import Route
 
 #: the done-marks of a window must fit into 4,096 characters of commit metadata
 MOST_WINDOW_RECORDS = 24_000
+#: what the bytes of a request can be, beside what a function of the user's own reads
+EVENT_FORMATS = ("json", "json_registry", "avro", "protobuf", "text", "bytes")
+#: of these, those whose schemas are in a registry, and those that have no fields
+OF_REGISTRY, FIELDLESS = ("avro", "protobuf"), ("text", "bytes")
 #: `transaction.max.timeout.ms` of a broker as it comes, seconds
 MOST_TRANSACTION_S = 900
 
@@ -64,6 +71,12 @@ def _protocol_name(name: str) -> str:
     if name in PROTOCOLS or MODULE_CALLABLE.fullmatch(name):
         return name
     raise ValueError(f"must be one of {', '.join(PROTOCOLS)}, or module:callable")
+
+
+def _event_format(name: str) -> str:
+    if name in EVENT_FORMATS or MODULE_CALLABLE.fullmatch(name):
+        return name
+    raise ValueError(f"must be one of {', '.join(EVENT_FORMATS)}, or module:callable")
 
 
 def _matching(name: str) -> str:
@@ -229,24 +242,49 @@ class StreamSettings(_Table):
     fetch_records: Count = Field(default=2_000, description="records taken from the consumer at once")
 
 
+def _usual(field: str) -> Callable[[dict[str, Any]], str]:
+    """The field that is read where none is named; none where a value has no fields."""
+    return lambda data: "" if data.get("format") in FIELDLESS else field
+
+
 class RequestSettings(_Table):
     """Which parts of a request mean what. Names are fields of its JSON value, with dots on the way to those that stand
     further in; '' means none.
     """
 
+    format: Annotated[str, AfterValidator(_event_format)] = Field(
+        default="json",
+        description="what the bytes of a request are: json; json_registry, which is JSON behind the frame of a schema "
+        "registry's serializer; avro or protobuf, with a [registry]; text; bytes; or module:callable, a function of "
+        "yours from bytes to a JSON value",
+    )
     input: _FieldPath = Field(
-        default="input",
+        default_factory=_usual("input"),
         description="field with the model's input, such as text or payload.after.text; '' takes the whole value",
     )
-    id: _FieldPath = Field(default="id", description="field with the user's id; '' where there is none")
+    id: _FieldPath = Field(default_factory=_usual("id"), description="field with the user's id; '' where there is none")
     deadline_ms: _FieldPath = Field(
-        default="deadline_ms", description="field with the deadline, milliseconds since epoch; '' for none"
+        default_factory=_usual("deadline_ms"),
+        description="field with the deadline, milliseconds since epoch; '' for none",
     )
     id_header: str = Field(default="", description="header with the user's id, which wins over the field; '' for none")
     deadline_header: str = Field(
         default="bisupervised-deadline-ms",
         description="header with the deadline, which wins over the field; '' for none",
     )
+
+
+class RegistrySettings(_Table):
+    """The schema registry that events in Avro and Protobuf were written with."""
+
+    url: Annotated[str, AfterValidator(optional_url)] = Field(
+        default="",
+        description="address of Confluent's REST interface, such as http://127.0.0.1:8081; '' for none",
+    )
+    username: str = Field(default="", description="user to log in as; '' shows the password as a bearer token")
+    password: SecretStr | None = Field(default=None, description="its password or token, from the environment only")
+    password_file: str = Field(default="", description="file that holds its password or token; '' for none")
+    timeout_s: _Seconds = Field(default=10.0, description="seconds to wait for one answer of the registry")
 
 
 class LocalSettings(_Table):
@@ -676,6 +714,9 @@ class Settings(BaseSettings):
     topics: TopicsSettings = Field(default=TopicsSettings(), description="names of the topics, and how they are made")
     stream: StreamSettings = Field(default=StreamSettings(), description="how records are moved")
     request: RequestSettings = Field(default=RequestSettings(), description="which parts of a request mean what")
+    registry: RegistrySettings = Field(
+        default=RegistrySettings(), description="the schema registry that events were written with"
+    )
     local: LocalSettings = Field(description="the small model that answers first")
     remote: RemoteSettings = Field(description="the large model behind a network")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")

@@ -91,6 +91,11 @@ def http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def optional_url(value: str) -> str:
+    """The same, or nothing."""
+    return http_url(value) if value else value
+
+
 def model_name(value: str) -> str:
     """What `load_model` can load."""
     if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):

@@ -10,12 +10,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ...schemas.errors import BiSupervisedError
+from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..console.options import DONE, FAILED
 from ..console.output import as_text as json_text
 from ..console.output import counted, progress_bar, progress_console
 from ..console.signals import run_coroutine
-from ..flow import request_format
+from ..events.making import request_format
 from ..settings.broker import connection
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of
@@ -37,8 +37,13 @@ def run_produce(
 ) -> int:
     """Check, then send. Returns the exit status: 1 where nothing was sent because of a bad row.
 
-    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `ProduceError`.
+    Raises `RowsError`, `BrokerUnreachable`, `TopicMissing` and `ProduceError`; `ConfigurationError` where requests are
+    no JSON.
     """
+    if (form := settings.request.format) != "json":
+        raise ConfigurationError(
+            [f'[request] format: requests are "{form}", and produce writes JSON: use your own producer']
+        )
     topic, shape, console = to or settings.topics.requests, request_format(settings), progress_console()
 
     def rows() -> Iterable[Row]:

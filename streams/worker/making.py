@@ -46,7 +46,8 @@ from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, Amount
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Facts, Incoming
-from ..flow import Step, StepName, accepts_local, group_of, request_format
+from ..events.making import request_format
+from ..flow import Step, StepName, accepts_local, group_of
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy

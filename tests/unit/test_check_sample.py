@@ -6,8 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from bisupervised.streams import cli
+from bisupervised.streams.commands.check_sample import look_at_registry
+from bisupervised.streams.settings.tables import RegistrySettings, Settings
 from support.configurations import SMALLEST
+from support.registry import FakeRegistry, framed, serving_registry
+from support.threaded import served
 
 REQUEST = '[request]\ninput = "after.text"\nid = "after.id"\n'
 SENDING = (
@@ -74,3 +79,63 @@ def test_paths_that_are_none_are_faults(config: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().err
     assert "[request] id: must be a field, or fields with a dot between each two" in told
     assert "[remote] send" in told
+
+
+def test_a_sample_of_avro_and_its_registry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = FakeRegistry()
+    identity = registry.register("v", '{"type": "record", "name": "R", "fields": [{"name": "text", "type": "string"}]}')
+    (tmp_path / "event").write_bytes(framed(identity, b"\x04hi"))
+    with served(registry.app) as url:
+        config = tmp_path / "my.toml"
+        avro = (
+            f'[request]\nformat = "avro"\ninput = "text"\n[registry]\nurl = "{url}"\ntimeout_s = 0.2\nusername = "me"\n'
+        )
+        config.write_text(SMALLEST + avro)
+        arguments = ["check", "--config", str(config), "--sample", str(tmp_path / "event")]
+        registry.authorization = "Basic bWU6"
+        assert cli.run(arguments) == 0
+        assert 'the model gets "hi"' in capsys.readouterr().out
+        registry.authorization = "Basic b3RoZXI6"
+        assert cli.run(arguments) == 1
+        waits = "would wait: schema 1: the registry answers 401 when it is asked for schema 1: see [registry] username"
+        assert waits in capsys.readouterr().out
+
+
+async def test_the_registry_is_looked_at() -> None:
+    local = {"model": "m:m", "threshold": 0.5}
+    remote = {"url": "http://127.0.0.1:1", "model": "m", "threshold": 0.5}
+    async with serving_registry() as registry:
+        url = registry.url
+        settings = Settings(local=local, remote=remote, request={"format": "avro"}, registry={"url": url})  # type: ignore[arg-type]  # pydantic makes the tables
+        found = [(one.level, one.text) async for one in look_at_registry(settings)]
+        assert found == [("ok", f"{url} answers, and takes AVRO, JSON, PROTOBUF")]
+        registry.failing = web.Response(status=500)
+        assert [one.level async for one in look_at_registry(settings)] == ["fault"]
+    assert [one async for one in look_at_registry(settings.model_copy(update={"registry": RegistrySettings()}))] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ('[request]\nformat = "xml"\n', ["[request] format: must be one of json, json_registry, avro"]),
+        ('[request]\nformat = "avro"\n', ["[registry] url: is missing"]),
+        ('[request]\nformat = "text"\ninput = "a"\n', ["[request] input: must be '' with format = \"text\""]),
+        ('[registry]\nurl = "http://a"\n', ['[registry] url: has no use with [request] format = "json"']),
+        ('[request]\nformat = "protobuf"\n[registry]\nurl = "a"\n', ["[registry] url: must be a URL"]),
+    ],
+)
+def test_formats_that_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, faults: list[str]
+) -> None:
+    (tmp_path / "my.toml").write_text(SMALLEST + text)
+    assert cli.run(["check", "--config", str(tmp_path / "my.toml")]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == len(faults)
+    assert all(line.startswith(fault) for line, fault in zip(told, faults, strict=True)), told
+
+
+def test_text_needs_no_names_of_fields(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my.toml").write_text(SMALLEST + '[request]\nformat = "text"\n')
+    (tmp_path / "event").write_text("hello")
+    assert cli.run(["check", "--config", str(tmp_path / "my.toml"), "--sample", str(tmp_path / "event")]) == 0
+    assert 'the remote gets "hello"' in capsys.readouterr().out

@@ -8,7 +8,7 @@ import pytest
 from bisupervised.agents.remote.sending import outbound
 from bisupervised.schemas.codec import Request, decode_request
 from bisupervised.schemas.errors import InvalidRequest
-from bisupervised.streams.flow import request_format
+from bisupervised.streams.events.making import request_format
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.protocols import make_protocol
