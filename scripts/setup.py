@@ -51,7 +51,7 @@ def steps() -> tuple[Step, ...]:
         Step("pip", "pip, by digest (seconds)", (build,), lambda: pip_install(build)),
         Step(
             "dependencies",
-            "the dependencies, by digest (200 MB, about a minute)",
+            "the dependencies, by digest (430 MB, about a minute)",
             (lock,),
             lambda: pip_install(lock),
         ),

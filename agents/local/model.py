@@ -1,19 +1,9 @@
-"""The local model: a user's own callable, or a torch file.
-
-Nothing in a model file is unpickled, and no machine code is taken from it. It is still a program that names
-torch's functions, so take it from whom you would take a program.
-"""
+"""The local model: a user's own callable, or files, which `formats/` reads."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import warnings
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -38,19 +28,20 @@ from ..importing import own_module
 from ..supervision.learned.deferral import DeferralModel, length_of
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
+from .formats.hugging_face import load_folder
+from .formats.loaded import Loaded, Placing
+from .formats.onnx_files import ONNX, load_onnx
+from .formats.torch_files import EXPORTED, TORCHSCRIPT, load_torch_file
 
-EXPORTED = (".pt2",)
-TORCHSCRIPT = (".pt", ".ts")
-_ENFORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-# parts of an export archive that torch would unpickle in full, or load as a shared library
-_CODE = re.compile(r"/data/(aotinductor/|constants/(custom|opaque)_obj)")
+#: endings of the files that are models
+SUFFIXES = EXPORTED + TORCHSCRIPT + ONNX
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPolicy:
     """Which model, and how what it puts out is read."""
 
-    model: str  #: "module:callable", or a path ending in .pt2, .pt or .ts
+    model: str  #: "module:callable", a path that ends in one of `SUFFIXES`, or a folder of Hugging Face's format
     output: Output = "logits"  #: what it returns
     labels: tuple[Any, ...] = ()  #: what the classes are called; empty: the model's own, else their indices
     version: str = ""  #: for the records; empty: the model's own, else a digest of its file
@@ -58,6 +49,7 @@ class ModelPolicy:
     temperature: float = 1.0  #: logits are divided by it
     samples: int = 1  #: times a model of classes is asked the same, for the score "agreement"
     detailed: bool = False  #: answers come with their `Details`
+    placing: Placing = field(default_factory=Placing)  #: where a file or a folder computes
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +102,25 @@ def load_model(policy: ModelPolicy) -> Model:
     what the user's own code raises passes through, with its own traceback.
     """
     _check_score(policy)
+    return _model(policy, _loaded(policy))
+
+
+def _loaded(policy: ModelPolicy) -> Loaded:
+    path = Path(policy.model)
     if policy.model.endswith(EXPORTED + TORCHSCRIPT):
-        path = Path(policy.model)
-        return _model(policy, _load_file(path), path.stem, _digest(path))
+        return load_torch_file(path, policy.placing)
+    if policy.model.endswith(ONNX):
+        return load_onnx(path, policy.placing)
+    if is_folder(policy.model):
+        return load_folder(path, policy.placing)
     call = _load_callable(policy.model)
-    return _model(policy, call, policy.model, "")
+    version, labels = getattr(call, "version", ""), getattr(call, "labels", ())
+    return Loaded(call, policy.model, str(version or ""), tuple(labels))
+
+
+def is_folder(model: str) -> bool:
+    """Whether it names a folder: a path with a stroke in it, or one that is there. A callable has a colon."""
+    return ":" not in model and (any(stroke in model for stroke in "/\\") or Path(model).is_dir())
 
 
 def _check_score(policy: ModelPolicy) -> None:
@@ -124,19 +130,19 @@ def _check_score(policy: ModelPolicy) -> None:
         raise ConfigurationError([f"{key}: {text}" for key, text in faults])
 
 
-def _model(policy: ModelPolicy, call: ModelCall, name: str, version: str) -> Model:
-    version = policy.version or str(getattr(call, "version", "") or version)
-    labels = policy.labels or tuple(getattr(call, "labels", ()))
+def _model(policy: ModelPolicy, loaded: Loaded) -> Model:
+    version, labels = policy.version or loaded.version, policy.labels or loaded.labels
     reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature, policy.detailed)
-    if policy.samples > 1:
-        call = sampled(call, policy.model)
-    return Model(call, f"{name}@{version}" if version else name, policy.output, reading, policy.samples)
+    call = sampled(loaded.call, policy.model) if policy.samples > 1 else loaded.call
+    name = f"{loaded.name}@{version}" if version else loaded.name
+    return Model(call, name, policy.output, reading, policy.samples)
 
 
 def _load_callable(spec: str) -> ModelCall:
     module_name, colon, attribute = spec.partition(":")
     if not (module_name and colon and attribute):
-        raise ConfigurationError([f'{spec!r} is neither "module:callable" nor a path ending in .pt2, .pt or .ts'])
+        kinds = f'"module:callable", a folder, nor a file of {", ".join(SUFFIXES)}'
+        raise ConfigurationError([f"{spec!r} is neither {kinds}"])
     try:
         module = own_module(module_name)
     except ImportError as error:
@@ -157,80 +163,6 @@ def _callable_of(made: object, spec: str) -> ModelCall:
     return made
 
 
-def _load_file(path: Path) -> ModelCall:
-    if not path.is_file():
-        raise ConfigurationError([f"there is no model file {str(path)!r}"])
-    try:
-        import torch  # here, for it takes seconds: who needs no torch must not pay
-    except ImportError as error:
-        raise ConfigurationError([f"{str(path)!r} needs torch: install bisupervised[torch]"]) from error
-    load = _load_exported if path.suffix in EXPORTED else _load_torchscript
-    try:
-        with _nothing_unpickled():
-            module, dtype = load(torch, path)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # torch raises anything from RuntimeError to zipfile's and json's
-        kind = "a torch.export" if path.suffix in EXPORTED else "a TorchScript"
-        raise ConfigurationError([f"{str(path)!r} is not {kind} file: {_first_line(error)}"]) from error
-    return _on_tensors(torch, module, dtype)
-
-
-def _load_exported(torch: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401 - torch is optional
-    _refuse_code(path)
-    program = torch.export.load(path)
-    inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-    if len(inputs) != 1:
-        raise ConfigurationError([f"{str(path)!r} takes {len(inputs)} inputs; it must take one tensor"])
-    example = inputs[0].meta["val"]
-    if isinstance(example.shape[0], int):  # a free dimension is a symbol, not a number
-        raise ConfigurationError(
-            [f"{str(path)!r} was exported for batches of {example.shape[0]}; export it with dynamic_shapes"]
-        )
-    return program.module(), example.dtype
-
-
-def _refuse_code(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        found = [name for name in archive.namelist() if _CODE.search(name)]
-    if found:
-        raise ConfigurationError([f"{str(path)!r} holds objects or machine code, which are not loaded: {found[0]}"])
-
-
-def _load_torchscript(torch: Any, path: Path) -> tuple[Any, Any]:  # noqa: ANN401 - torch is optional
-    with warnings.catch_warnings():
-        # the user has such a file; that its kind is on the way out is no news worth a line at every start
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        return torch.jit.load(path, map_location="cpu").eval(), torch.float32
-
-
-@contextmanager
-def _nothing_unpickled() -> Iterator[None]:
-    """Hold torch to `weights_only`.
-
-    `torch.export.load` (2.13 still) falls back to a full unpickling where a file of tensors
-    holds anything else.
-    """
-    before = os.environ.get(_ENFORCE)
-    os.environ[_ENFORCE] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_ENFORCE]
-        else:
-            os.environ[_ENFORCE] = before
-
-
-def _on_tensors(torch: Any, module: Any, dtype: Any) -> ModelCall:  # noqa: ANN401 - torch is optional
-    def call(inputs: list[Any]) -> Any:  # noqa: ANN401 - a tensor
-        with torch.inference_mode():
-            return module(torch.as_tensor(np.asarray(inputs)).to(dtype))
-
-    return call
-
-
 def _lengths(inputs: Sequence[Any], learned: DeferralModel | None) -> NDArray[np.float64] | None:
     """(n,), where the learned score reads them: nobody else pays for them."""
     if learned is None or not learned.length:
@@ -242,15 +174,3 @@ def _to_array(outputs: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, a tenso
     if hasattr(outputs, "detach"):  # a torch tensor, told without importing torch
         outputs = outputs.detach().cpu().double().numpy()  # double: numpy has no bfloat16
     return np.asarray(outputs)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise ConfigurationError([f"cannot read the model file {str(path)!r}: {error.strerror}"]) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

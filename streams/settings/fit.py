@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from ...agents.answers import unfit
+from ...agents.local.model import is_folder
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from .place import Place
 from .protocols import bounds_answers
 from .secret import variable
-from .tables import FIELDLESS, OF_REGISTRY, Settings
+from .tables import FIELDLESS, OF_REGISTRY, LocalSettings, Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
+#: who decides what a setting of the local model leaves open
+_DECIDED = {"device": ": it decides", "threads": ": it decides", "dtype": ": only a folder can be read in another"}
 _TOPIC_ROLES = (
     "requests",
     "doubtful",
@@ -91,6 +94,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _shared_fields(settings)
         + _events(settings, faulty)
         + _labels(settings)
+        + _placed(settings, faulty)
         + _audit(settings, faulty)
         + _versions(settings, faulty)
         + _shared_header(settings)
@@ -260,6 +264,23 @@ def _labels(settings: Settings) -> list[str]:
     ]
     if settings.local.labels and settings.local.output not in ("logits", "probabilities"):
         faults.append(f'[local] labels: have no use with output = "{settings.local.output}", which has no classes')
+    return faults
+
+
+def _placed(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """A callable says itself where it computes; a folder is read by transformers, and puts out logits."""
+    local = settings.local
+    if ("local", "model") in faulty:
+        return []
+    folder, own = is_folder(local.model), ":" in local.model
+    unused = {"device": own, "threads": own, "dtype": not folder}
+    faults = [
+        f"[local] {key}: has no use with model = {local.model!r}{_DECIDED[key]}"
+        for key, is_unused in unused.items()
+        if is_unused and getattr(local, key) != LocalSettings.model_fields[key].default
+    ]
+    if folder and local.output != "logits" and ("local", "output") not in faulty:
+        faults.append(f'[local] output: must be logits: a folder puts out no others (got "{local.output}")')
     return faults
 
 

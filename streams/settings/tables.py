@@ -38,6 +38,7 @@ from .values import (
     Count,
     Number,
     address,
+    device_name,
     field_path,
     header_name,
     http_url,
@@ -292,10 +293,23 @@ class LocalSettings(_Table):
 
     model: Annotated[str, AfterValidator(model_name)] = Field(
         examples=["my_model:Sentiment"],
-        description="module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
+        description="module:callable; a folder of Hugging Face's format (./sentiment); or a file of ONNX (.onnx), "
+        "torch.export (.pt2) or TorchScript (.pt, .ts)",
+    )
+    device: Annotated[str, AfterValidator(device_name)] = Field(
+        default="cpu",
+        description="where a folder or a file computes: cpu, cuda, cuda:1, mps, or auto, which takes a GPU if it can",
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="type in which a folder computes; auto: on a GPU as its weights are stored, else float32",
+    )
+    threads: _WholeNumber = Field(
+        default=0, description="threads of the processor for a folder or a file; 0 leaves it to the library"
     )
     labels: tuple[str, ...] = Field(
-        default=(), description="names of the classes, in the model's order; [] answers with numbers"
+        default=(),
+        description="names of the classes, in the model's order; [] takes the model's own, or answers with numbers",
     )
     output: Output = Field(
         default="logits",

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
 
+from ...agents.local.formats.devices import DEVICE
+from ...agents.local.model import SUFFIXES, is_folder
 from ...schemas.field_paths import steps_of
 
-#: a torch.export file, or TorchScript under either of its usual names
-MODEL_SUFFIXES = (".pt2", ".pt", ".ts")
+_SUFFIXES = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 #: the environment variable that gives the key of the remote
 _KEY_VARIABLE = "BISUPERVISED_REMOTE__API_KEY"
@@ -98,9 +99,16 @@ def optional_url(value: str) -> str:
 
 def model_name(value: str) -> str:
     """What `load_model` can load."""
-    if value.endswith(MODEL_SUFFIXES) or MODULE_CALLABLE.fullmatch(value):
+    if value.endswith(SUFFIXES) or MODULE_CALLABLE.fullmatch(value) or is_folder(value):
         return value
-    raise ValueError("must be module:callable, or a file ending in .pt2, .pt or .ts")
+    raise ValueError(f"must be module:callable, a folder such as ./{value}, or a file ending in {_SUFFIXES}")
+
+
+def device_name(value: str) -> str:
+    """A device as torch calls it."""
+    if not DEVICE.fullmatch(value):
+        raise ValueError('must be auto, cpu, cuda, mps, or a GPU by its number, as in "cuda:1"')
+    return value
 
 
 def field_path(value: str) -> str:

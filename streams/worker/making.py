@@ -24,6 +24,7 @@ from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAge
 from ...agents.auditing.draw import Draw
 from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
+from ...agents.local.formats.loaded import Placing
 from ...agents.local.model import ModelPolicy, load_model
 from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
@@ -199,6 +200,7 @@ def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:
         local.temperature,
         local.samples,
         detailed,
+        Placing(local.device, local.dtype, local.threads),
     )
 
 

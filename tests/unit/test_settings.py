@@ -103,8 +103,14 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         ("remote", "threshold = nan", "[remote] threshold: must be between 0 and 1 (got nan)"),
         (
             "local",
-            "model = 'net.onnx'",
-            "[local] model: must be module:callable, or a file ending in .pt2, .pt or .ts (got 'net.onnx')",
+            "model = 'net.pth'",
+            "[local] model: must be module:callable, a folder such as ./net.pth, or a file ending in .pt2, .pt, .ts or "
+            ".onnx (got 'net.pth')",
+        ),
+        (
+            "local",
+            "device = 'gpu'",
+            "[local] device: must be auto, cpu, cuda, mps, or a GPU by its number, as in \"cuda:1\" (got 'gpu')",
         ),
         ("local", "labels = 'cat'", "[local] labels: must be a list (got 'cat')"),
         ("local", "labels = ['cat', 3]", "[local] labels: item 2 must be text (got 3)"),
@@ -277,7 +283,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     """
     env = {"BISUPERVISED_REMOTE__TRIES": "many", "BISUPERVISED_REMOT__TRIES": "3"}
     assert set(faults_of(write(tmp_path, text), env)) == {
-        "[local] model: is missing: module:callable, or a file of torch.export (.pt2) or TorchScript (.pt, .ts)",
+        "[local] model: is missing: module:callable; a folder of Hugging Face's format (./sentiment); or a file of "
+        "ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt, .ts)",
         "[local] threshold: must be between 0 and 1 (got 2)",
         "[remote] bach_size: unknown key; did you mean batch_size?",
         "[remote] model: is missing: the server's name for its model",
@@ -303,6 +310,25 @@ def test_no_configuration_at_all_names_what_is_required() -> None:
 def test_a_faulty_table_is_no_source_of_contradictions(tmp_path: Path) -> None:
     text = f"kafka = 3\n{with_line('stream', 'drain_s = 80')}"
     assert faults_of(write(tmp_path, text)) == ["[kafka]: must be a table (got 3)"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("model = 'm:load'\ndevice = 'cuda'", "[local] device: has no use with model = 'm:load': it decides"),
+        ("model = 'm:load'\nthreads = 2", "[local] threads: has no use with model = 'm:load': it decides"),
+        (
+            "model = 'm.onnx'\ndtype = 'float16'",
+            "[local] dtype: has no use with model = 'm.onnx': only a folder can be read in another",
+        ),
+        (
+            "model = './folder'\noutput = 'probabilities'",
+            '[local] output: must be logits: a folder puts out no others (got "probabilities")',
+        ),
+    ],
+)
+def test_where_a_model_computes_must_fit_the_model(tmp_path: Path, lines: str, told: str) -> None:
+    assert faults_of(write(tmp_path, with_line("local", lines))) == [told]
 
 
 @pytest.mark.parametrize(
