@@ -88,7 +88,8 @@ class Feed:
             audit, facts = decode_audit(header(record.headers, AUDIT_HEADER) or b""), decode_facts(record)
         except (msgspec.DecodeError, InvalidRequest):
             return
-        if audit.pipeline == self._settings.name and not audit.missing and facts.thresholds:
+        wanted = audit.label and not audit.missing and bool(facts.thresholds)
+        if audit.pipeline == self._settings.name and wanted:
             self._queue.add(Item(drawn_of(audit, facts, record.timestamp), _place(record)))
 
     def _fallen(self, record: Any) -> None:  # noqa: ANN401  # as above

@@ -12,7 +12,7 @@ const CALM_MS = 250;
 const IDLE_MS = 4000;
 const $ = (id) => document.getElementById(id);
 
-let task = null, classes = [], keys = [], busy = false, since = 0, idle = 0, retry = null;
+let task = null, classes = [], keys = [], busy = false, calm = false, calming = 0, idle = 0, retry = null;
 const touch = () => matchMedia("(hover: none) and (pointer: coarse)").matches;
 const many = () => classes.length > 0 && keys.length === 0;
 const inWords = () => classes.length === 0;
@@ -65,6 +65,7 @@ function failed(error, again, step) {
 
 function lock(on) {
   busy = on;
+  document.body.dataset.busy = String(on);
   for (const button of document.querySelectorAll("#work button, #over button")) button.disabled = on || button.dataset.off === "true";
 }
 
@@ -93,8 +94,18 @@ function show(document_) {
   if (!same) fresh();
 }
 
+function settle() {
+  calm = false;
+  document.body.dataset.calm = "false";
+  clearTimeout(calming);
+  calming = setTimeout(() => {
+    calm = true;
+    document.body.dataset.calm = "true";
+  }, CALM_MS);
+}
+
 function fresh() {
-  since = performance.now();
+  settle();
   $("input").replaceChildren(...shown(task.input));
   $("rest").replaceChildren(...shown(task.rest));
   $("rest-box").hidden = task.rest.length === 0;
@@ -175,7 +186,7 @@ function narrow() {
 
 // what the person does
 
-const early = () => busy || task === null || performance.now() - since < CALM_MS;
+const early = () => busy || task === null || !calm;
 
 function label(truth) {
   if (early() || !truth.trim()) return;
@@ -256,8 +267,17 @@ $("save").addEventListener("click", () => label($("answer").value));
 $("filter").addEventListener("input", narrow);
 document.addEventListener("keydown", pressed);
 
-// the token comes behind #, which no request carries; it does not stay in the address
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-history.replaceState(null, "", location.pathname);
-if (given) enter(given);
+/** The token comes behind #, which no request carries; it does not stay in the address. */
+function given() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  return token;
+}
+
+addEventListener("hashchange", () => {
+  const token = given();
+  if (token) enter(token);
+});
+const token = given();
+if (token) enter(token);
 else act("next");
