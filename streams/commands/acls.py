@@ -84,6 +84,13 @@ def choosing_acls(settings: Settings) -> list[Acl]:
     return [Acl("topic", settings.topics.thresholds, ("Read", "Write", "Describe"))]
 
 
+def review_acls(settings: Settings) -> list[Acl]:
+    """What `bisupervised review` needs. It joins no group and has no transactions."""
+    topics = settings.topics
+    read = [Acl("topic", name, ("Read", "Describe")) for name in (topics.audits, topics.fallback)]
+    return [*read, Acl("topic", topics.labels, ("Read", "Write", "Describe"))]
+
+
 def _merged(found: Iterable[Acl]) -> list[Acl]:
     """One for each resource: a topic between two agents is written by one and read by the other."""
     operations: dict[tuple[Resource, str, bool], tuple[str, ...]] = {}
@@ -108,6 +115,7 @@ def acls(
     principal: str = "User:bisupervised",
     creation: Annotated[bool, Parameter(negative="")] = False,
     choosing: Annotated[bool, Parameter(negative="")] = False,
+    review: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Print what a worker must be allowed to do at a broker that asks, as arguments of `kafka-acls.sh`, a line each.
 
@@ -123,12 +131,15 @@ def acls(
         What `topics create` needs instead.
     choosing
         What `audit set`, `audit pin` and `audit unpin` need instead.
+    review
+        What `review` needs instead.
     """
     chosen, faults = parse_agents(agents)
     if faults:
         raise ConfigurationError(faults)
     settings = load_settings(config)
-    needed = choosing_acls(settings) if choosing else [] if creation else worker_acls(settings, chosen)
-    needed += creation_acls(settings) if creation else []
+    instead = ((choosing, choosing_acls), (review, review_acls), (creation, creation_acls))
+    asked = [acl for wanted, of in instead if wanted for acl in of(settings)]
+    needed = asked if choosing or review or creation else worker_acls(settings, chosen)
     sys.stdout.writelines(f"{command(acl, principal)}\n" for acl in needed)
     return DONE

@@ -159,4 +159,10 @@ def test_the_command_prints_them(config: Path, capsys: pytest.CaptureFixture[str
     ]
     assert cli.run([*told, "--creation"]) == 0
     assert "--operation Create --operation Describe --topic shop.in" in capsys.readouterr().out
+    assert cli.run([*told, "--review", "--principal", "User:people"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "--add --allow-principal User:people --operation Read --operation Describe --topic audits",
+        "--add --allow-principal User:people --operation Read --operation Describe --topic fallback",
+        "--add --allow-principal User:people --operation Read --operation Write --operation Describe --topic labels",
+    ]
     assert cli.run([*told, "--agents", "nobody"]) == 2

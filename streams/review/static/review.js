@@ -60,6 +60,7 @@ function failed(error, again, step) {
   const what = { label: "Not saved", undo: "Not undone" }[step] ?? "It did not work";
   $("fault-text").textContent = `${what}: ${error.message}. ${error.status === 422 ? "" : "Nothing is lost: try again."}`;
   $("fault").hidden = false;
+  $("fault").scrollIntoView({ block: "nearest" });
   retry = again;
 }
 
