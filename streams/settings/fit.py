@@ -333,6 +333,12 @@ def _versions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     faults = faults if unfiled else []
     if tightens and not audit.share and ("audit", "share") not in faulty:
         faults.append('[audit] on_alarm: "tighten" needs [audit] share: without labels there is no alarm')
+    if tightens and audit.share and not audit.shadow_share and ("audit", "shadow_share") not in faulty:
+        text = "what stricter thresholds would have done is not known without the remote's answer"
+        faults.append(f'[audit] on_alarm: "tighten" needs [audit] shadow_share, at least {audit.share:g}: {text}')
+    if tightens and (settings.remote.supervisor == JOINT or settings.remote.arbitration):
+        text = "an audited request does not tell what it would have said at another rung"
+        faults.append(f'[audit] on_alarm: "tighten" works without the joint supervisor and arbitration alone: {text}')
     return faults
 
 

@@ -16,7 +16,7 @@ from ...agents.terms import Ladder, Terms
 from .tables import RemoteSettings
 
 if TYPE_CHECKING:
-    from ...agents.supervision.thresholds import Thresholds
+    from ...agents.supervision.thresholds import Target, Thresholds
     from .place import Place
     from .tables import Settings
 
@@ -76,6 +76,12 @@ def start_of(thresholds: Thresholds) -> int:
     """The rung of its own pair, counted from 1; 0 where that is none."""
     pair = (thresholds.local.threshold, thresholds.remote.threshold)
     return next((at for at, rung in enumerate(thresholds.rungs, 1) if (rung.local, rung.remote) == pair), 0)
+
+
+def error_promised(thresholds: Thresholds) -> Target | None:
+    """The promised error among trusted answers, which a ladder can be climbed for; None where there is none."""
+    targets = [one for one in (thresholds.target, thresholds.also) if one is not None and one.kind == "error"]
+    return next((one for one in targets if 0.0 < one.value < 1.0), None)
 
 
 def _ladder(settings: Settings, thresholds: Thresholds) -> Ladder | None:

@@ -12,7 +12,7 @@ from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
-from .terms import start_of
+from .terms import error_promised, start_of
 
 #: what the file says, by table and key of the settings
 Values = dict[tuple[str, str], Any]
@@ -80,6 +80,9 @@ def _off_the_ladder(document: dict[str, Any], made: Thresholds) -> list[str]:
         return [f"{key}: {text}" for key, wanted in wants.items() if wanted]
     if pin > rungs:
         return [f"[thresholds] pin: must be 0, or a rung of [thresholds] file, 1 to {rungs} (got {pin})"]
+    if wants["[audit] on_alarm"] and error_promised(made) is None:
+        text = "promises a false-positive rate alone, which stricter rungs raise; give `bisupervised fit` --max-error"
+        return [f'[audit] on_alarm: "tighten" needs a promised error, and [thresholds] file {text}']
     if any(wants.values()) and not start_of(made):
         return ["[thresholds] file: its own pair is no rung of it, so there is nowhere to start: make it anew"]
     return []

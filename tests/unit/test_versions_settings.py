@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
-from bisupervised.agents.supervision.thresholds import Thresholds, signed, write_thresholds
+from bisupervised.agents.supervision.thresholds import Target, Thresholds, signed, write_thresholds
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.commands import asyncapi
 from bisupervised.streams.commands.acls import choosing_acls, worker_acls
@@ -83,6 +84,29 @@ def test_a_file_without_rungs(tmp_path: Path) -> None:
     text = "needs rungs, and [thresholds] file has none: make it with `bisupervised fit`"
     path = configured(tmp_path, bare, thresholds="follow = true\npin = 2")
     assert faults(path) == [f"[thresholds] follow: {text}", f"[thresholds] pin: {text}"]
+
+
+def promising(kind: Literal["error", "false_positive_rate"]) -> Thresholds:
+    return signed(msgspec.structs.replace(laddered(), target=Target(kind, 0.05, 0.1), digest=""))
+
+
+def test_who_tightens_by_itself_needs_labels_shadows_and_a_promised_error(tmp_path: Path) -> None:
+    def told(made: Thresholds, audit: str, delivery: str = "exactly_once") -> list[str]:
+        path = configured(tmp_path, made, audit=f"on_alarm = 'tighten'\n{audit}", stream=f"delivery = '{delivery}'")
+        return [fault.split(":")[0] + ":" + fault.split(":")[1].split(",")[0] for fault in faults(path)]
+
+    error = promising("error")
+    labels = '[audit] on_alarm: "tighten" needs [audit] share'
+    assert told(error, "") == [labels]
+    shadows = '[audit] on_alarm: "tighten" needs [audit] shadow_share'
+    assert told(error, "share = 0.1") == [shadows]
+    assert told(error, "share = 0.1\nshadow_share = 0.05") == ["[audit] shadow_share: must be 0 or at least share"]
+    promised = '[audit] on_alarm: "tighten" needs a promised error'
+    assert told(promising("false_positive_rate"), "share = 0.1\nshadow_share = 0.1") == [promised]
+    assert told(promising("false_positive_rate"), "", "at_least_once") == [promised, labels]
+    assert len(told(error, "share = 0.1\nshadow_share = 0.1", "at_least_once")) > 0
+    both = "on_alarm = 'tighten'\nshare = 0.1\nshadow_share = 0.1"
+    assert load(configured(tmp_path, error, audit=both)).settings.follows
 
 
 def test_a_file_whose_own_pair_is_no_rung(tmp_path: Path) -> None:
