@@ -12,6 +12,8 @@ The client gives up joining a group after the time of any request, though the br
 It leaves errors in futures and tasks that nobody waits for any more, and asyncio tells of each with a traceback.
 
 While a broker is away, the client says so hundreds of times, and never that it is back. Our connections say both, once.
+Each client of a process, and each of its tasks, tries to connect to it for itself, dozens of times a second. Our
+connections try four times a second, all together; whoever comes in between is told what the last try was told.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ KNOWN_VERSION = "0.14.0"
 _CLIENTS_FOLDER = Path(conn.__file__).parent
 #: seconds beyond the rebalance timeout in which a broker tells that a group has formed; as Kafka's own client has it
 _JOIN_LAPSE_S = 5.0
+#: seconds after a try to connect to a broker in which there is no other
+_TRY_AGAIN_S = 0.25
 
 
 log = logging.getLogger(__name__)
@@ -52,6 +56,7 @@ class Reach:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._away: dict[str, tuple[float, int]] = {}  # by host:port: since when, and tries that failed
+        self._refusals: dict[str, tuple[float, Exception]] = {}  # by host:port: the last try, and what it was told
 
     def __repr__(self) -> str:
         return f"<Reach away={sorted(self._away)}>"
@@ -62,11 +67,19 @@ class Reach:
             return
         since, tries = self._away.get(broker, (self._clock(), 0))
         self._away[broker] = since, tries + 1
+        self._refusals[broker] = self._clock(), error
         facts = {"action": "broker_away", "broker": broker}
         log.warning("no connection to the broker %s: %s", broker, error, extra=facts)
 
+    def spare(self, broker: str) -> None:
+        """Raise what another connection was told a moment ago."""
+        tried, error = self._refusals.get(broker, (float("-inf"), OSError()))
+        if self._clock() - tried < _TRY_AGAIN_S:
+            raise type(error)(*error.args)
+
     def connected(self, broker: str) -> None:
         """A connection came about."""
+        self._refusals.pop(broker, None)
         if broker not in self._away:
             return
         since, tries = self._away.pop(broker)
@@ -94,6 +107,7 @@ def _riding_on(*values: object) -> Renewing | None:
 class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
     async def connect(self) -> Any:  # noqa: ANN401  # as the client's
         broker = f"{self.host}:{self.port}"
+        _reach.spare(broker)
         try:
             connected = await self._connect()
         except Exception as error:

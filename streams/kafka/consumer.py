@@ -1,4 +1,5 @@
-"""What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once.
+"""What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once, and
+which leaders to believe.
 
 And how its group gives partitions out: as the client does by itself, and words of former owners with them.
 """
@@ -21,10 +22,33 @@ if TYPE_CHECKING:
 
     from aiokafka import AIOKafkaConsumer
 
+#: seconds for which a leader may say that it has no record at an offset before that is believed: one of a cluster in
+#: which two nodes had died and copies were made anew was seen to say so of records that it had a moment later
+DOUBTED_S = 10.0
+#: seconds until it is asked again
+ASK_AGAIN_S = 0.5
 #: before the words in what members send each other beside the protocol: what begins otherwise is not ours
 _OURS = b"bisupervised 1 "
 #: bytes that one member says or is told: the broker keeps those of all members in one record, of a megabyte at most
 _MOST_BYTES = 4096
+
+
+class Doubts:
+    """What leaders said that they do not have: one that has just begun to lead may not know yet what it has."""
+
+    def __init__(self) -> None:
+        self._denied: dict[TopicPartition, tuple[float, float]] = {}  # when it said so first, and last
+
+    def first(self, tp: TopicPartition, now: float) -> bool:
+        """The leader of this partition says so, `now` on any monotonic clock: for the first time in a while."""
+        first, last = self._denied.get(tp, (now, now))
+        self._denied[tp] = (now if now - last > DOUBTED_S else first, now)
+        return self._denied[tp][0] == now
+
+    def doubted(self, tp: TopicPartition) -> bool:
+        """It has not repeated itself for long enough to be believed."""
+        first, last = self._denied.get(tp, (0.0, 0.0))
+        return last - first < DOUBTED_S
 
 
 class Dealing(RoundRobinPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types

@@ -115,8 +115,9 @@ _FIRST = 5
 _BEFORE_ANY = (_FIRST, _SAYS[Ending.FIRST_ABORTED], _SAID[Ending.FIRST_ABORTED])
 #: seconds until a coordinator that is not ready yet is asked again
 _AGAIN_S = 0.01
-#: seconds of the longest rest before it is asked again whether a transaction has ended: a marker may wait for a broker
-_LONGEST_S = 0.2
+#: seconds of the longest rest before it is asked again: a marker may wait for a broker that is away, and a coordinator
+#: for enough copies of its log
+_LONGEST_S = 0.5
 #: seconds until a coordinator is asked again whether every partition has a leader
 _LED_YET_S = 1.0
 _NO_LEADER = -1  # in an answer about metadata
@@ -241,6 +242,7 @@ class LastTransaction:
 
     async def _taken_over(self, coordinator: _TransactionCoordinator) -> tuple[Ending | None, Producer | None]:
         """How it ended, and the producer we became, which nobody precedes any more. No producer: nothing to say."""
+        rest_s = _AGAIN_S
         while True:
             last = await coordinator.settled()
             self.ever_committed = None if last is None else last.ever_committed
@@ -258,7 +260,8 @@ class LastTransaction:
                     self._seen_open = last.partitions - without if producer is None else frozenset()
                 if producer is not None:
                     return last.ending, producer
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(rest_s)
+            rest_s = min(2 * rest_s, _LONGEST_S)
 
 
 async def last_of(client: AIOKafkaClient, transactional_id: str) -> Described | None:

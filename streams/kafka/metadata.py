@@ -1,9 +1,9 @@
 """How often a client asks who leads what: it backs off while the answer does not help.
 
 While a partition has no leader, the client asks again as soon as it is answered, about a thousand times a second. So
-each question waits: the first few go out at once, the next ones after longer and longer rests, as those of Kafka's own
-clients do. Where a process has very many clients, the longest rest is longer, so that all of them together ask at most
-`_A_SECOND` times a second.
+each question waits: the first one goes out at once, the next ones after longer and longer rests, as those of Kafka's
+own clients do. These others share their pace with all clients of the process: when a node goes away, each of them wants
+to know more than once.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from aiokafka.client import AIOKafkaClient
 if TYPE_CHECKING:
     from aiokafka.cluster import ClusterMetadata
 
-#: questions that go out at once: a client that starts learns of several topics
-_FREE = 4
 #: seconds of the first rest, doubled with each question; and of the longest
 _REST_S, _LONGEST_S = 0.1, 1.0
-#: seconds without a question after which the next ones go out at once again
+#: seconds without a question after which the next one goes out at once again
 _CALM_S = 5.0
-#: questions a second of all clients of a process that ask for ever
+#: questions a second of all clients of a process, beside the first one of each
 _A_SECOND = 25.0
 
 
@@ -36,14 +34,13 @@ class Pace:
     asked: int = 0  #: questions since the last calm
     _last: float = float("-inf")
 
-    def rest_s(self, now: float, clients: int) -> float:
-        """How long the next question waits, in a process with so many clients."""
-        if now - self._last > max(_CALM_S, 2 * _longest_s(clients)):
+    def rest_s(self, now: float) -> float:
+        """How long the next question waits, at least."""
+        if now - self._last > _CALM_S:
             self.asked = 0
-        if self.asked < _FREE:
+        if not self.asked:
             return 0.0
-        rest = min(_REST_S * 2.0 ** min(self.asked - _FREE, 16), _longest_s(clients))
-        return max(0.0, self._last + rest - now)
+        return max(0.0, self._last + min(_REST_S * 2.0 ** min(self.asked - 1, 16), _LONGEST_S) - now)
 
     def asks(self, now: float) -> None:
         """A question goes out."""
@@ -51,18 +48,32 @@ class Pace:
         self._last = now
 
 
-def _longest_s(clients: int) -> float:
-    return max(_LONGEST_S, clients / _A_SECOND)
+@dataclass(slots=True)
+class Turns:
+    """The pace that the clients of a process share."""
+
+    _next: float = float("-inf")
+
+    def take_s(self, now: float) -> float:
+        """How long the next question waits, of whoever it is."""
+        turn = max(now, self._next)
+        self._next = turn + 1.0 / _A_SECOND
+        return turn - now
 
 
 _ask = AIOKafkaClient._metadata_update  # noqa: SLF001  # the client has no option for how often it asks
 _paces: weakref.WeakKeyDictionary[AIOKafkaClient, Pace] = weakref.WeakKeyDictionary()
 
 
+_turns = Turns()
+
+
 async def _paced(client: AIOKafkaClient, known: ClusterMetadata, topics: Collection[str]) -> Any:  # noqa: ANN401  # as the client's
     pace = _paces.setdefault(client, Pace())
     clock = asyncio.get_running_loop().time
-    await asyncio.sleep(pace.rest_s(clock(), len(_paces)))
+    await asyncio.sleep(pace.rest_s(clock()))
+    if pace.asked:
+        await asyncio.sleep(_turns.take_s(clock()))
     pace.asks(clock())
     return await _ask(client, known, topics)
 

@@ -15,7 +15,16 @@ from typing import Any
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from ..kafka.consumer import Dealing, check_client, leave_group, refresh_metadata, wait_at_broker
+from ..kafka.consumer import (
+    ASK_AGAIN_S,
+    DOUBTED_S,
+    Dealing,
+    Doubts,
+    check_client,
+    leave_group,
+    refresh_metadata,
+    wait_at_broker,
+)
 from ..kafka.decompressing import BatchTooLarge
 from ..kafka.errors import Lost
 from ..kafka.records import read_any_header
@@ -34,11 +43,6 @@ _RESUME_SHARE = 0.5
 #: milliseconds that a fetch may wait at the broker while a partition is paused: one that is resumed meanwhile is not in
 #: that fetch, and the client sends no second one
 _HASTY_MS = 20
-#: seconds for which a leader may say that it has no record at an offset before that is believed: one of a cluster in
-#: which two nodes had died and copies were made anew was seen to say so of records that it had a moment later
-_DOUBTED_S = 10.0
-#: seconds until it is asked again
-_ASK_AGAIN_S = 0.5
 #: states in which nothing is fetched for a partition, and soon may be: a released one may come back to this member
 _SOON_FETCHED = (State.ACQUIRING, State.PAUSED, State.RELEASING)
 
@@ -64,9 +68,7 @@ class Fetching:
         self._holding = False  # the agent is not hungry
         self._told = False  # likewise, as the log has it
         self._relieving = False  # a partition is not fetched for that is to be soon
-        self._denied: dict[
-            TopicPartition, tuple[float, float]
-        ] = {}  # when a leader had no record there, first and last
+        self._doubts = Doubts()
         self._counted = 0  # partitions of the topic, as the client said last
 
     async def start(self, listener: ConsumerRebalanceListener, dealing: Dealing) -> None:
@@ -245,7 +247,7 @@ class Fetching:
                 continue
             if isinstance(error, OffsetOutOfRangeError) and self._doubted(tp):
                 self.unwanted(tp)
-                asyncio.get_running_loop().call_later(_ASK_AGAIN_S, self._ask_again, tp)
+                asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._ask_again, tp)
             else:
                 partition.stop(
                     f"the topic has no record at the committed offset ({error!r}): records were deleted before they "
@@ -254,15 +256,10 @@ class Fetching:
 
     def _doubted(self, tp: TopicPartition) -> bool:
         """A leader that has just begun to lead may not know yet what it has: it is believed when it repeats itself."""
-        now = asyncio.get_running_loop().time()
-        first, last = self._denied.get(tp, (now, now))
-        if now - last > _DOUBTED_S:
-            first = now
-        if first == now:
+        if self._doubts.first(tp, asyncio.get_running_loop().time()):
             text = "%s: its leader says that it has no record at the committed offset; it is asked again for %g s"
-            log.warning(text, name_of(tp), _DOUBTED_S, extra={"action": "offset_doubted"})
-        self._denied[tp] = (first, now)
-        return now - first < _DOUBTED_S
+            log.warning(text, name_of(tp), DOUBTED_S, extra={"action": "offset_doubted"})
+        return self._doubts.doubted(tp)
 
     def _ask_again(self, tp: TopicPartition) -> None:
         partition = self._partitions.get(tp)

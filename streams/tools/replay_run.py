@@ -16,11 +16,12 @@ from aiokafka.structs import OffsetAndMetadata
 
 from ...schemas.codec import facts_of
 from ...schemas.records import Source
+from ..kafka.consumer import Doubts
 from ..settings.secret import secret
 from ..settings.tables import Settings
 from ..topics.admin import admin_of
 from ..topics.keeping import keeping
-from ..topics.reading import all_ended, partitions_of, read_at, reader
+from ..topics.reading import all_ended, partitions_of, read_at, reader, some_records
 from .job import Job, Send
 from .replay import (
     Counts,
@@ -116,9 +117,10 @@ async def run_replay(
             for place, (at, _) in replay.marks.items():
                 consumer.seek(place, at)
             found = _Originals(originals, settings.topics.requests, await job.topic_id(settings.topics.requests))
+            doubts = Doubts()
             while replay.left:
                 watch(replay)
-                await _step(replay, consumer, found, None if dry_run else job)
+                await _step(replay, consumer, doubts, found, None if dry_run else job)
         watch(replay)
     finally:
         await job.close()
@@ -200,10 +202,12 @@ def _offsets(marks: Marks) -> dict[TopicPartition, OffsetAndMetadata]:
     return {place: OffsetAndMetadata(at, encode_mark(mark)) for place, (at, mark) in marks.items()}
 
 
-async def _step(replay: Replay, consumer: AIOKafkaConsumer, originals: _Originals, job: Job | None) -> None:
+async def _step(
+    replay: Replay, consumer: AIOKafkaConsumer, doubts: Doubts, originals: _Originals, job: Job | None
+) -> None:
     """Read some records, send what is chosen, and commit how far that came."""
     left = replay.left
-    fetched, deleted = await _fetched(replay, consumer)
+    fetched, deleted = await _fetched(replay, consumer, doubts)
     room, moved, sends = replay.room, {}, []
     for place in left:
         at, mark = replay.marks[place]
@@ -225,12 +229,12 @@ async def _step(replay: Replay, consumer: AIOKafkaConsumer, originals: _Original
 
 
 async def _fetched(
-    replay: Replay, consumer: AIOKafkaConsumer
+    replay: Replay, consumer: AIOKafkaConsumer, doubts: Doubts
 ) -> tuple[dict[TopicPartition, Any], Counter[TopicPartition]]:
     """Some records; or how many offsets are gone, and the reader stands behind them."""
     deleted = Counter[TopicPartition]()
     try:
-        return await consumer.getmany(*replay.left, timeout_ms=200), deleted
+        return await some_records(consumer, {place: replay.marks[place][0] for place in replay.left}, doubts), deleted
     except OffsetOutOfRangeError:
         for place, begin in (await consumer.beginning_offsets(replay.left)).items():
             at, mark = replay.marks[place]
@@ -278,6 +282,7 @@ class _Originals:
     consumer: AIOKafkaConsumer
     requests: str  #: topic of requests
     topic_id: str  #: its id now; a topic that was made anew under the name has another
+    doubts: Doubts = field(default_factory=Doubts)  #: about who leads its partitions
 
     async def of(self, record: Any) -> Any:  # noqa: ANN401  # aiokafka has no types
         """The record to replay: itself, or what lies at its source; where that is not to be had, the `Counts` of it."""
@@ -289,7 +294,8 @@ class _Originals:
             return _GONE
         if facts.topic_id and self.topic_id and facts.topic_id != self.topic_id:
             return _ANOTHER
-        original = await read_at(self.consumer, TopicPartition(source.topic, source.partition), source.offset)
+        place = TopicPartition(source.topic, source.partition)
+        original = await read_at(self.consumer, place, source.offset, self.doubts)
         if original is None:
             return _GONE
         return original if is_its_request(original, record, self.topic_id) else _ANOTHER

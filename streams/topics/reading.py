@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ...schemas.errors import BiSupervisedError
+from ..kafka.consumer import ASK_AGAIN_S, Doubts
 from ..kafka.decompressing import BatchTooLarge, bound_batches
 from ..kafka.errors import BrokerUnreachable
 from ..settings.broker import connection
@@ -83,20 +85,60 @@ async def read_to_the_end(
     await consumer.seek_to_beginning(*places)
     begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     total = sum(ends[place] - begins[place] for place in places)
+    read = dict.fromkeys(places, -1)  # where a leader has no record for a moment, the client begins anew
     while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
         tell(total - left, total)
         for place, records in (await consumer.getmany(timeout_ms=200)).items():
             for record in records:
-                if record.offset < ends[place]:
+                if read[place] < record.offset < ends[place]:
                     takes[place.topic](record)
+                    read[place] = record.offset
 
 
-async def read_at(consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> Any:  # noqa: ANN401  # aiokafka has no types
-    """The one record at an offset; None where it is not there any more, or in a batch that unpacks to too much."""
+async def some_records(
+    consumer: AIOKafkaConsumer, at: Mapping[TopicPartition, int], doubts: Doubts
+) -> dict[TopicPartition, Any]:
+    """Some records of these partitions, from where the consumer stands in each: `at`. It has `auto_offset_reset` none.
+
+    A leader that says it has none there is asked again for a while, before that is believed. Raises
+    `OffsetOutOfRangeError`, and stands where it stood.
+    """
+    try:
+        return dict(await consumer.getmany(*at, timeout_ms=200))
+    except OffsetOutOfRangeError as error:
+        for tp, offset in at.items():  # a fetch that raised may have dropped another partition's records
+            consumer.seek(tp, offset)
+        if not _doubted(doubts, list(error.args[0])):
+            raise
+    await asyncio.sleep(ASK_AGAIN_S)
+    return {}
+
+
+def _doubted(doubts: Doubts, denied: Sequence[TopicPartition]) -> bool:
+    now = asyncio.get_running_loop().time()
+    for tp in denied:
+        doubts.first(tp, now)
+    return any(doubts.doubted(tp) for tp in denied)
+
+
+async def read_at(
+    consumer: AIOKafkaConsumer,
+    place: TopicPartition,
+    offset: int,
+    doubts: Doubts,
+) -> Any:  # noqa: ANN401  # aiokafka has no types
+    """The one record at an offset; None where it is not there any more, or in a batch that unpacks to too much.
+
+    A leader that says its partition ends before is asked again for a while.
+    """
     consumer.assign([place])
-    begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
-    if not begin <= offset < end:
-        return None
+    while True:
+        begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
+        if begin <= offset < end:
+            break
+        if offset < begin or not _doubted(doubts, [place]):
+            return None
+        await asyncio.sleep(ASK_AGAIN_S)
     consumer.seek(place, offset)
     while await consumer.position(place) <= offset:
         try:

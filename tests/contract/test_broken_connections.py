@@ -116,6 +116,41 @@ def test_a_request_that_an_old_broker_does_not_know_breaks_no_connection() -> No
     assert closed == [], "the connection is as good as before"
 
 
+async def nobody_there() -> tuple[int, list[Any]]:
+    """Forty clients that want to connect where nobody listens: how often it was tried, and what each was told."""
+    loop, tries = asyncio.get_running_loop(), 0
+    connect = loop.create_connection
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        return await connect(*arguments, **more)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    loop.create_connection = counted  # type: ignore[method-assign]  # put back with the loop
+    told = []
+    for _ in range(40):
+        try:
+            await create_conn("127.0.0.1", port)
+        except OSError as error:
+            told.append(error)
+    return tries, told
+
+
+def test_all_clients_of_a_process_try_a_broker_that_is_away_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    notice_broken_connections()
+    now = iter(range(1000))
+    monkeypatch.setattr(module, "_reach", module.Reach(lambda: 0.01 * next(now)))  # two looks at the clock a client
+    tries, told = asyncio.run(nobody_there())
+    assert {type(error) for error in told} == {ConnectionRefusedError}
+    assert len(told) == 40
+    assert 1 <= tries <= 4
+
+
 async def starting_broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A broker that has just begun: it answers, and knows nobody."""
     keys = [(API_VERSIONS, 0, 0), (METADATA, 0, 0)]

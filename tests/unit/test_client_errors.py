@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -82,6 +83,25 @@ async def test_a_broker_that_is_back_is_not_told_to_be_away(now: list[float]) ->
     telling.cancel()
     states = [line["action"].removeprefix("broker_") for line in lines(stream)]
     assert states == ["away", "back", "away", "back", "away"]
+
+
+def test_whoever_tries_again_too_soon_is_told_what_the_last_one_was(now: list[float]) -> None:
+    reach = Reach(lambda: now[0])
+    tried = 0
+    for now[0] in (100.0 + 0.01 * step for step in range(1000)):  # ten seconds, dozens of tries in each
+        with suppress(ConnectionRefusedError):
+            reach.spare(PLACE)
+            reach.failed(PLACE, REFUSED)
+            tried += 1
+    assert 39 <= tried <= 41
+    with pytest.raises(ConnectionRefusedError, match=str(REFUSED.args[-1])):
+        reach.spare(PLACE)
+    reach.spare("another:9092")
+    now[0] += 0.3
+    reach.spare(PLACE)
+    reach.failed(PLACE, REFUSED)
+    reach.connected(PLACE)
+    reach.spare(PLACE)
 
 
 def test_each_broker_has_its_own_lines(now: list[float]) -> None:

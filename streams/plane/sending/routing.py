@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,9 +76,9 @@ class Router:
 
     async def learn(self, topics: Topics) -> Routing:
         """Ask how many partitions each topic has now, the input too: some may be added. Raises what `topics` raises."""
-        source = len(await topics.partitions_for(self._source))
-        outputs = {route: len(await topics.partitions_for(topic)) for route, topic in self.topics.items()}
-        return Routing(source, outputs)
+        asked = map(topics.partitions_for, (self._source, *self.topics.values()))
+        source, *counted = map(len, await asyncio.gather(*asked))  # a client asks for all of them at once
+        return Routing(source, dict(zip(self.topics, counted, strict=True)))
 
     def use(self, routing: Routing) -> Routing:
         """The same, from now on in use. Says so where the topics differ, once."""
