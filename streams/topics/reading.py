@@ -125,12 +125,14 @@ async def read_at(
     consumer: AIOKafkaConsumer,
     place: TopicPartition,
     offset: int,
-    doubts: Doubts,
+    doubts: Doubts | None = None,
 ) -> Any:  # noqa: ANN401  # aiokafka has no types
     """The one record at an offset; None where it is not there any more, or in a batch that unpacks to too much.
 
-    A leader that says its partition ends before is asked again for a while.
+    A leader that says its partition ends before is asked again for a while. `doubts`: what is known of leaders from
+    one record to the next.
     """
+    doubts = Doubts() if doubts is None else doubts
     consumer.assign([place])
     while True:
         begin, end = (await consumer.beginning_offsets([place]))[place], (await consumer.end_offsets([place]))[place]
