@@ -67,15 +67,20 @@ class Reach:
             return
         since, tries = self._away.get(broker, (self._clock(), 0))
         self._away[broker] = since, tries + 1
-        self._refusals[broker] = self._clock(), error
+        tried, _ = self._refusals.get(broker, (self._clock(), error))
+        self._refusals[broker] = tried, error
         facts = {"action": "broker_away", "broker": broker}
         log.warning("no connection to the broker %s: %s", broker, error, extra=facts)
 
     def spare(self, broker: str) -> None:
-        """Raise what another connection was told a moment ago."""
-        tried, error = self._refusals.get(broker, (float("-inf"), OSError()))
-        if self._clock() - tried < _TRY_AGAIN_S:
+        """Raise what another connection was told, where one has tried a moment ago, or is trying."""
+        if broker not in self._refusals:
+            return
+        tried, error = self._refusals[broker]
+        now = self._clock()
+        if now - tried < _TRY_AGAIN_S:
             raise type(error)(*error.args)
+        self._refusals[broker] = now, error
 
     def connected(self, broker: str) -> None:
         """A connection came about."""

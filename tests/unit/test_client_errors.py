@@ -99,7 +99,8 @@ def test_whoever_tries_again_too_soon_is_told_what_the_last_one_was(now: list[fl
     reach.spare("another:9092")
     now[0] += 0.3
     reach.spare(PLACE)
-    reach.failed(PLACE, REFUSED)
+    with pytest.raises(ConnectionRefusedError):
+        reach.spare(PLACE)  # one is trying
     reach.connected(PLACE)
     reach.spare(PLACE)
 

@@ -363,6 +363,18 @@ async def test_an_abort_leaves_out_where_nothing_was_written_for_want_of_a_leade
 
 
 @on_virtual_time
+async def test_a_coordinator_that_cannot_end_it_yet_is_asked_twice_a_second_in_the_end() -> None:
+    """With two of three nodes dead, its log has too few copies: each try costs three questions."""
+    fake = FakeTransactionCoordinator("Ongoing", places=[A, B, OFFSETS])
+    fake.errors[22] = deque([51] * 30)
+    last = last_transaction()
+    last.unheard = frozenset({B})
+    began = asyncio.get_running_loop().time()
+    await say(fake, last)
+    assert asyncio.get_running_loop().time() - began > 12.0
+
+
+@on_virtual_time
 async def test_partitions_that_are_not_in_it_need_no_leader() -> None:
     fake = FakeTransactionCoordinator("CompleteAbort")
     fake.leaders = deque([-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from aiokafka import TopicPartition
 from bisupervised.schemas.records import Outgoing, Route
 from bisupervised.streams.kafka.producer import DEFAULT_MESSAGE_BYTES
 from bisupervised.streams.plane.sending.routing import Router, Routing
+from support.virtual_time import on_virtual_time
 
 #: org.apache.kafka.common.utils.UtilsTest.testMurmur2, signed 32-bit
 MURMUR2 = {
@@ -34,6 +36,23 @@ class FakeProducer:
 
     async def partitions_for(self, topic: str) -> set[int]:
         return set(range(self.counts[topic]))
+
+
+class AskedTogether:
+    """Answers when it has been asked for all topics, as a client does that asks the broker for all of them at once."""
+
+    def __init__(self, topics: int) -> None:
+        self._all = asyncio.Barrier(topics)
+
+    async def partitions_for(self, _topic: str) -> set[int]:
+        async with asyncio.timeout(1.0):
+            await self._all.wait()
+        return {0, 1}
+
+
+@on_virtual_time
+async def test_all_topics_are_asked_for_in_one_question() -> None:
+    assert await Router(TOPICS, IN).learn(AskedTogether(1 + len(TOPICS))) == Routing(2, dict.fromkeys(TOPICS, 2))
 
 
 async def learned(router: Router, sources: int, results: int, fallback: int) -> Routing:
