@@ -101,7 +101,12 @@ class TakingOver:
         return Progress(await self.begins.first_offset(self.tp, added=self.tp.partition >= born), born=born)
 
     async def again(self) -> Progress | None:
-        """Open the lost producer again. Returns what is committed. Raises as `begin`."""
+        """Open the lost producer again. Returns what is committed. Raises as `begin`.
+
+        Only where the group's coordinator answers: who is cut off from it may have lost the partition, and would fence
+        its next owner again and again.
+        """
+        await self.coordinator.siblings(self.tp.topic)
         await self.outbox.open()
         stored = await self.stored()
         if stored is not None:
