@@ -62,6 +62,7 @@ class ScriptedBroker(NewGroup):
     reachable: Sequence[TopicPartition] = ()
     others: Mapping[int, Progress] = field(default_factory=dict)  # committed for the other partitions
     partitions: int = 4
+    cut_off: bool = False  # nobody answers for the group
     takes_s: float = 0.0  # each send
     opens_s: float = 0.0  # each opening
     tells_s: float = 0.0  # each question about progress
@@ -106,6 +107,8 @@ class ScriptedBroker(NewGroup):
         return self.stored
 
     async def siblings(self, topic: str) -> dict[int, Progress]:
+        if self.cut_off:
+            raise Lost("the group's coordinator is not there")
         return dict(self.others)
 
     async def partitions_for(self, topic: str) -> set[int]:

@@ -335,6 +335,23 @@ async def test_recovering_goes_on_until_the_broker_answers() -> None:
 
 
 @on_virtual_time
+async def test_who_is_cut_off_from_the_groups_coordinator_fences_nobody() -> None:
+    """Another worker may own the partition by now: each producer that is opened here would end its transaction."""
+    broker = ScriptedBroker(ours(0), script=[None, lost_before])
+    owner = Owner(broker)
+    lease = await owner.take(0)
+    broker.cut_off = True
+    owner.resolve(lease)
+    await asyncio.sleep(10.0)
+    assert broker.opened == 1
+    broker.cut_off = False
+    await asyncio.sleep(1.0)
+    assert broker.opened == 2
+    assert broker.sent == values(0)
+    await owner.release()
+
+
+@on_virtual_time
 async def test_where_another_owner_went_on_it_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     broker = ScriptedBroker(ours(0), script=[None, lost_before])
     owner = Owner(broker)
