@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -58,10 +59,25 @@ class Transport(Protocol):
 
 
 class AiohttpTransport:
-    """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight."""
+    """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight.
 
-    def __init__(self, *, connections: int, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    `tls`: whom to believe, and what to show; None for the system's certificates. `proxy`: where calls go instead, ''
+    for straight on; with `proxy_of_environment`, HTTPS_PROXY and the like say.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections: int,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
+        tls: ssl.SSLContext | None = None,
+        proxy: str = "",
+        proxy_of_environment: bool = False,
+    ) -> None:
         self._connections = connections
+        self._tls = tls
+        self._proxy = proxy or None
+        self._of_environment = proxy_of_environment
         self._most = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -71,7 +87,13 @@ class AiohttpTransport:
         limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
         try:
             async with self._open().request(
-                method, url, data=body, headers=_asking_plain(headers), timeout=limit, allow_redirects=False
+                method,
+                url,
+                data=body,
+                headers=_asking_plain(headers),
+                timeout=limit,
+                allow_redirects=False,
+                proxy=self._proxy,
             ) as response:
                 return _bounded(
                     response.status, _by_name(response.headers.items()), await self._read(response), self._most
@@ -91,9 +113,12 @@ class AiohttpTransport:
     def _open(self) -> aiohttp.ClientSession:
         # on first use: a session belongs to a running loop. No cookies: calls share no state.
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._connections)
+            connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=self._of_environment,
             )
             # by itself it would send a PUT again on a connection that was closed: a try nobody counts, and pays for
             self._session._retry_connection = False  # noqa: SLF001  # there is no public way

@@ -122,7 +122,7 @@ class _Connection(AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no 
         return connected
 
     async def _connect(self) -> Any:  # noqa: ANN401  # as the client's
-        renewal = _riding_on(self._sasl_plain_password, self._ssl_context)  # type: ignore[has-type]  # as above
+        renewal = _riding_on(self._sasl_plain_password, self._sasl_oauth_token_provider, self._ssl_context)  # type: ignore[has-type]  # as above
         if renewal is None:
             return await super().connect()
         self._sasl_plain_password, self._ssl_context = await renewal.renew()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from ..logins.tokens import NoToken
 from .client import notice_broken_connections
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class Renewal:
         if "sasl_plain_password" in options:
             options["sasl_plain_password"] = password = _Password(options["sasl_plain_password"])
             password.renewal = self
+        if "sasl_oauth_token_provider" in options:
+            options["sasl_oauth_token_provider"].renewal = self
         if "ssl_context" in options:
             options["ssl_context"].renewal = self
         return options
@@ -106,6 +110,8 @@ class _Password(str):
 def refusal_of(error: BaseException, username: str) -> str:
     """What a broker that refuses a connection holds against our credentials; '' where it is about something else."""
     if isinstance(error, WRONG_PASSWORD):
+        if not username:
+            return "it refuses our token: does it believe who issued it, and for whom?"
         return f"it refuses the user {username!r}: is the password right?"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}; see [kafka] ssl_ca_file"
@@ -124,6 +130,7 @@ class Connection:
     username: str = ""
     password: str = field(default="", repr=False)
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
+    tokens: AbstractTokenProvider | None = field(default=None, repr=False, compare=False)  #: in place of a password
     renewal: Renewal | None = field(default=None, repr=False, compare=False)  #: None where nothing can be replaced
 
     def options(self) -> dict[str, Any]:
@@ -131,7 +138,9 @@ class Connection:
         options: dict[str, Any] = {"bootstrap_servers": self.servers, "security_protocol": self.protocol}
         if self.ssl_context is not None:
             options["ssl_context"] = self.ssl_context
-        if self.mechanism is not None:
+        if self.tokens is not None:
+            options |= {"sasl_mechanism": self.mechanism, "sasl_oauth_token_provider": self.tokens}
+        elif self.mechanism is not None:
             options |= {
                 "sasl_mechanism": self.mechanism,
                 "sasl_plain_username": self.username,
@@ -163,6 +172,8 @@ async def _refusal(options: Mapping[str, Any], host: str, port: int, patience_s:
             opened = await create_conn(host, port, request_timeout_ms=round(patience_s * 1000), **arguments)
     except (*WRONG_PASSWORD, ssl.SSLCertVerificationError) as error:
         return refusal_of(error, options.get("sasl_plain_username", ""))
+    except NoToken as error:
+        return f"there is no token to come in with: {error}"
     except WRONG_MECHANISM:
         return f"it does not take [kafka] sasl_mechanism = {options['sasl_mechanism']!r}"
     except (KafkaConnectionError, ConnectionResetError, ssl.SSLError):

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ...agents.importing import own_object
+from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
 from ..kafka.sender import OutboxPolicy
+from ..logins.sources import client_credentials, own_provider, token_file
+from ..logins.tokens import Tokens
 from .secret import secret
 from .tables import KafkaSettings, Settings
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
+#: what OAUTHBEARER alone reads
+_OAUTH = (
+    "sasl_oauth_url",
+    "sasl_oauth_client_id",
+    "sasl_oauth_client_secret",
+    "sasl_oauth_client_secret_file",
+    "sasl_oauth_scope",
+    "sasl_oauth_token_file",
+    "sasl_oauth_provider",
+    "sasl_oauth_extensions",
+)
 #: what a running worker reads again for each connection
 _FILES = ("sasl_password_file", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password_file")
 
@@ -39,6 +56,7 @@ def read_connection(kafka: KafkaSettings) -> tuple[Connection, list[str]]:
         username,
         password,
         context,
+        _tokens(kafka) if mechanism == "OAUTHBEARER" and not unknown else None,
         _renewal(kafka, Credentials(password, context)),
     )
     return made, _unused(kafka) + unknown + unread
@@ -47,7 +65,7 @@ def read_connection(kafka: KafkaSettings) -> tuple[Connection, list[str]]:
 def _renewal(kafka: KafkaSettings, credentials: Credentials) -> Renewal | None:
     """What reads them again; None where none of them stands in a file."""
     files = [getattr(kafka, key) for key in _FILES]
-    if not any(files):
+    if not any(files) and not _by_token(kafka):
         return None
     seen = _contents(files)
 
@@ -99,14 +117,21 @@ def _authenticates(kafka: KafkaSettings) -> bool:
 
 def _unused(kafka: KafkaSettings) -> list[str]:
     """Set, and without effect: whoever wrote it believes in a protection that is not there."""
-    sasl = ("sasl_username", "sasl_password", "sasl_password_file")
+    password = ("sasl_username", "sasl_password", "sasl_password_file")
+    idle_oauth = () if _by_token(kafka) else _OAUTH
+    idle_password = password if not _authenticates(kafka) else ()
     tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
-    idle: tuple[str, ...] = () if _authenticates(kafka) else sasl
-    idle += () if _encrypted(kafka) else tls
-    return [
+    idle: tuple[str, ...] = idle_password + (() if _encrypted(kafka) else tls)
+    found = [
         f"[kafka] {key}: has no effect with security_protocol = {kafka.security_protocol!r}"
         for key in idle
         if getattr(kafka, key)
+    ]
+    by = f"sasl_mechanism = {kafka.sasl_mechanism!r}" if _authenticates(kafka) else "security_protocol without SASL"
+    found += [f"[kafka] {key}: has no effect with {by}" for key in idle_oauth if getattr(kafka, key)]
+    named = password if _by_token(kafka) else ()
+    return found + [
+        f"[kafka] {key}: has no effect with {by}: a token says who we are" for key in named if getattr(kafka, key)
     ]
 
 
@@ -114,6 +139,8 @@ def _identity(kafka: KafkaSettings) -> tuple[Mechanism | None, str, str, list[st
     """Mechanism, user and password of SASL, and what is wrong with them."""
     if not _authenticates(kafka):
         return None, "", "", []
+    if _by_token(kafka):
+        return kafka.sasl_mechanism, "", "", _token_faults(kafka)
     faults = [] if kafka.sasl_username else ["[kafka] sasl_username: is missing: the user to log in as"]
     password = None
     try:
@@ -126,6 +153,72 @@ def _identity(kafka: KafkaSettings) -> tuple[Mechanism | None, str, str, list[st
     except ValueError as error:
         faults.append(f"[kafka] sasl_password_file: {error}")
     return kafka.sasl_mechanism, kafka.sasl_username, password or "", faults
+
+
+def _by_token(kafka: KafkaSettings) -> bool:
+    return _authenticates(kafka) and kafka.sasl_mechanism == "OAUTHBEARER"
+
+
+def _token_faults(kafka: KafkaSettings) -> list[str]:
+    """What is wrong with where tokens come from."""
+    sources = ("sasl_oauth_url", "sasl_oauth_token_file", "sasl_oauth_provider")
+    given = [key for key in sources if getattr(kafka, key)]
+    if len(given) != 1:
+        got = f" (got {', '.join(given)})" if given else ""
+        return [f"[kafka] sasl_mechanism: OAUTHBEARER needs one of {', '.join(sources)}{got}"]
+    if kafka.sasl_oauth_token_file:
+        unread = _unreadable(kafka.sasl_oauth_token_file)
+        return [f"[kafka] sasl_oauth_token_file: cannot be read: {unread}"] if unread else []
+    if kafka.sasl_oauth_provider:
+        return _provider_faults(kafka.sasl_oauth_provider)
+    faults = (
+        [] if kafka.sasl_oauth_client_id else ["[kafka] sasl_oauth_client_id: is missing: who we are to the endpoint"]
+    )
+    try:
+        if secret(kafka, "sasl_oauth_client_secret") is None:
+            faults.append(
+                "[kafka] sasl_oauth_client_secret_file: is missing: a file with the secret; or set "
+                "BISUPERVISED_KAFKA__SASL_OAUTH_CLIENT_SECRET"
+            )
+    except ValueError as error:
+        faults.append(f"[kafka] sasl_oauth_client_secret_file: {error}")
+    return faults
+
+
+def _provider_faults(name: str) -> list[str]:
+    try:
+        made = own_object(name)
+    except (ImportError, AttributeError) as error:
+        return [f"[kafka] sasl_oauth_provider: {name!r} cannot be imported: {error}"]
+    return [] if callable(made) else [f"[kafka] sasl_oauth_provider: {name!r} cannot be called"]
+
+
+def _tokens(kafka: KafkaSettings) -> Tokens:
+    """What gives connections a token."""
+    if kafka.sasl_oauth_token_file:
+        return Tokens(token_file(Path(kafka.sasl_oauth_token_file)), kafka.sasl_oauth_extensions, keep=False)
+    if kafka.sasl_oauth_provider:
+        call = own_object(kafka.sasl_oauth_provider)
+        return Tokens(own_provider(call, kafka.sasl_oauth_provider), kafka.sasl_oauth_extensions)
+    fetch = client_credentials(
+        kafka.sasl_oauth_url,
+        kafka.sasl_oauth_client_id,
+        lambda: secret(kafka, "sasl_oauth_client_secret") or "",
+        kafka.sasl_oauth_scope,
+        _connect,
+        timeout_s=kafka.request_timeout_s,
+    )
+    return Tokens(fetch, kafka.sasl_oauth_extensions)
+
+
+@asynccontextmanager
+async def _connect() -> AsyncIterator[Transport]:
+    """For one question: tokens are fetched too seldom to keep a connection."""
+    transport = AiohttpTransport(connections=1)
+    try:
+        yield transport
+    finally:
+        await transport.close()
 
 
 def _encryption(kafka: KafkaSettings) -> tuple[ssl.SSLContext | None, list[str]]:

@@ -45,6 +45,7 @@ from .values import (
     kafka_name,
     model_name,
     no_boolean,
+    optional_callable,
     optional_url,
     parsed_threshold,
     picture_shape,
@@ -115,11 +116,31 @@ class KafkaSettings(_Table):
         description="PLAINTEXT, SSL (encrypted), SASL_PLAINTEXT (with a password), or SASL_SSL (both)",
     )
     sasl_mechanism: Annotated[Mechanism, BeforeValidator(upper)] = Field(
-        default="SCRAM-SHA-512", description="how the password is shown: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+        default="SCRAM-SHA-512",
+        description="how we log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 with a password; OAUTHBEARER with a token",
     )
     sasl_username: str = Field(default="", description="user to log in as, with SASL")
     sasl_password: SecretStr | None = Field(default=None, description="its password, from the environment only")
     sasl_password_file: str = Field(default="", description="file that holds its password; '' for none")
+    sasl_oauth_url: Annotated[str, AfterValidator(optional_url)] = Field(
+        default="", description="token endpoint that gives programs a token, with OAUTHBEARER; '' for none"
+    )
+    sasl_oauth_client_id: str = Field(default="", description="who we are to the token endpoint")
+    sasl_oauth_client_secret: SecretStr | None = Field(
+        default=None, description="the secret for the token endpoint, from the environment only"
+    )
+    sasl_oauth_client_secret_file: str = Field(default="", description="file that holds that secret; '' for none")
+    sasl_oauth_scope: str = Field(default="", description="what the token is to be good for, as the endpoint names it")
+    sasl_oauth_token_file: str = Field(
+        default="", description="file with a token that somebody keeps fresh, read for each connection; '' for none"
+    )
+    sasl_oauth_provider: Annotated[str, AfterValidator(optional_callable)] = Field(
+        default="",
+        description="module:callable of yours that gives a token, or a pair of a token and when it ends; '' for none",
+    )
+    sasl_oauth_extensions: dict[str, str] = Field(
+        default={}, description='what the broker wants to know beside the token, such as {logicalCluster = "lkc-1"}'
+    )
     ssl_ca_file: str = Field(
         default="", description="certificates (PEM) that the broker's is checked against; '' takes the system's"
     )

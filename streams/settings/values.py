@@ -92,6 +92,13 @@ def http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def optional_callable(value: str) -> str:
+    """Something of the user's own, or nothing."""
+    if value and not MODULE_CALLABLE.fullmatch(value):
+        raise ValueError("must be module:callable")
+    return value
+
+
 def optional_url(value: str) -> str:
     """The same, or nothing."""
     return http_url(value) if value else value

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +77,14 @@ def _write_certificates(folder: Path) -> None:
     (folder / "key-password").write_text(f"{KEY_PASSWORD}\n")
 
 
+def unsigned_token(life_s: float, user: str = USER) -> str:
+    """A JSON Web Token that nobody signed, which Kafka's validator for trials believes."""
+    now = time.time()
+    claims = {"sub": user, "iat": now, "exp": now + life_s}
+    parts = ({"alg": "none"}, claims)
+    return ".".join(urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+
+
 def _pkcs8(pem: bytes, password: str = "") -> bytes:
     """The only form of a key that the broker reads."""
     lock = BestAvailableEncryption(password.encode()) if password else NoEncryption()
@@ -96,7 +107,13 @@ def _properties(plain: int, controller: int, ports: dict[str, int], folder: Path
         "listener.name.ssl.ssl.client.auth": "required",
         "listener.name.badname.ssl.keystore.type": "PEM",
         "listener.name.badname.ssl.keystore.location": str(folder / "elsewhere.pem"),
-        "listener.name.sasl_plaintext.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.sasl_plaintext.sasl.enabled.mechanisms": "SCRAM-SHA-256,OAUTHBEARER",
+        # who comes by a token must come again as soon as it ends
+        "listener.name.sasl_plaintext.oauthbearer.connections.max.reauth.ms": "3600000",
+        "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule "
+        "required;",
+        "listener.name.sasl_plaintext.oauthbearer.sasl.server.callback.handler.class": f"{_LOGIN}.oauthbearer."
+        "internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler",
         "listener.name.sasl_ssl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
         "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required "
         f'user_{USER}="{PASSWORD}";',
