@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ...schemas.audits import Label
-from ...schemas.errors import BiSupervisedError
+from ...schemas.codec import EventReader
+from ...schemas.encodings import json_of
+from ...schemas.errors import BiSupervisedError, InvalidRequest
 from ..web.pictures import Picture
+from .kafka import NotReached
 from .queue import Item, Place, Queue
 from .showing import Shape, Shown, show
 
+#: seconds to wait for a schema registry
+_SCHEMA_S = 10.0
 #: characters of an answer in words, at most
 MOST_ANSWER = 10_000
 
@@ -45,6 +51,7 @@ class Asked:
     classes: tuple[str, ...] = ()  #: what may be answered; empty for any words
     second_look: bool = True  #: whether a label that speaks against the promise waits for a second person
     shape: Shape = field(default_factory=Shape)
+    reader: EventReader | None = None  #: of events that are no JSON
 
 
 class Desk:
@@ -131,8 +138,22 @@ class Desk:
         value = await self._inputs.value(item.place)
         if value is None:
             return None
-        self._shown[who] = item, show(value, self._asked.shape)
+        self._shown[who] = item, show(await self._read(value), self._asked.shape)
         return self._shown[who][1]
+
+    async def _read(self, value: bytes) -> Any:  # noqa: ANN401  # a request may hold anything
+        """The document; the bytes themselves where they are none. Raises `NotReached` while a schema is missing."""
+        reader = self._asked.reader
+        try:
+            if reader is None:
+                return json_of(value)
+            async with asyncio.timeout(_SCHEMA_S):
+                await reader.ready([value])
+            return reader.read(value)
+        except TimeoutError as error:
+            raise NotReached("the schema of the input cannot be fetched: the registry does not answer") from error
+        except (ValueError, InvalidRequest):
+            return value
 
     def _document(self, who: str, item: Item | None, shown: Shown | None, former: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
         task = None

@@ -15,6 +15,7 @@ from ...agents.auditing.matching import matching
 from ...agents.tasks import begin, persistently
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..console.output import counted, progress_console, working
+from ..events.making import request_format
 from ..settings.tables import Settings
 from ..web.security import AccessPolicy
 from .desk import Asked, Desk
@@ -116,6 +117,7 @@ def asked(settings: Settings, reviewers: Reviewers) -> Asked:
         classes=review.classes or settings.local.labels or settings.remote.labels,
         second_look=review.second_look and len(reviewers.names) > 1,
         shape=Shape(request.input, hidden, settings.web.image_shape),
+        reader=request_format(settings).reader,
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import orjson
 
-from ...schemas.encodings import json_of
 from ...schemas.field_paths import Steps, find, steps_of
 from ..web.pictures import Picture, picture_of
 
@@ -62,12 +61,8 @@ class Shape:
     image: tuple[int, ...] = ()  #: of inputs that are flat lists
 
 
-def show(value: bytes, shape: Shape) -> Shown:
-    """What to see of a request's value, which may be anything."""
-    try:
-        document = json_of(value)
-    except ValueError:
-        return Shown((_text("", value.decode(errors="replace")),))
+def show(document: Any, shape: Shape) -> Shown:  # noqa: ANN401  # a request may hold anything
+    """What to see of a request's document, or of its bytes where they are none."""
     way = steps_of(shape.input)
     try:
         found = find(document, way)
@@ -100,12 +95,20 @@ def _parts(value: Any, shape: Shape) -> tuple[Part, ...]:  # noqa: ANN401  # an 
 def _part(name: str, value: Any, shape: Shape) -> Part:  # noqa: ANN401  # an input may hold anything
     picture = None if isinstance(value, dict) else picture_of(value, shape.image, MOST_BYTES, MOST_PIXELS)
     if picture is not None:
-        return Part(name[:200], "picture", picture=picture)
-    if isinstance(value, str):
-        return _text(name, value)
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+        return Part(str(name)[:200], "picture", picture=picture)
+    if isinstance(value, str | bytes):
+        return _text(name, _words(value))
+    try:
+        text = orjson.dumps(value, default=_words, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # such as a whole number of more than 64 bits
+        text = str(value)
     return _text(name, text, "data" if isinstance(value, dict | list) else "text")
 
 
+def _words(value: Any) -> str:  # noqa: ANN401  # what is no JSON: bytes, and what Avro and Protobuf have besides
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def _text(name: str, text: str, kind: Literal["text", "data"] = "text") -> Part:
-    return Part(name[:200], kind, text[:MOST_CHARS], max(0, len(text) - MOST_CHARS))
+    whole = text[:MOST_CHARS].encode(errors="replace").decode()  # half a sign is no text
+    return Part(str(name)[:200], kind, whole, max(0, len(text) - MOST_CHARS))

@@ -82,8 +82,11 @@ def picture_of(
     """The picture in an input: the input itself, or its first field that is one."""
     candidates = value.values() if isinstance(value, dict) else (value,)
     for candidate in candidates:
-        text = isinstance(candidate, str)
-        found = _encoded(candidate, most_bytes, most_pixels) if text else _drawn(candidate, shape)
+        if isinstance(candidate, bytes):
+            found = _checked(candidate, most_bytes, most_pixels)
+        else:
+            text = isinstance(candidate, str)
+            found = _encoded(candidate, most_bytes, most_pixels) if text else _drawn(candidate, shape)
         if found is not None:
             return _named(*found)
     return None
@@ -103,8 +106,13 @@ def _encoded(text: str, most_bytes: int, most_pixels: int) -> tuple[str, bytes] 
         body = base64.b64decode(encoded, validate=True)
     except ValueError:
         return None
+    return _checked(body, most_bytes, most_pixels)
+
+
+def _checked(body: bytes, most_bytes: int, most_pixels: int) -> tuple[str, bytes] | None:
     media_type, size = _recognised(body)
-    return (media_type, body) if all(0 < side <= most_pixels for side in size) else None
+    fits = len(body) <= most_bytes and all(0 < side <= most_pixels for side in size)
+    return (media_type, body) if fits else None
 
 
 def _recognised(body: bytes) -> tuple[str, tuple[int, int]]:

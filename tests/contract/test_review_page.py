@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from bisupervised.schemas.errors import InvalidRequest
+from bisupervised.streams.review import desk
 from bisupervised.streams.review.desk import MOST_ANSWER
 from bisupervised.streams.review.security import COOKIE
 from bisupervised.streams.web.pictures import _png
@@ -320,3 +324,32 @@ async def test_what_says_to_be_a_picture_and_is_none_stays_text() -> None:
     async with asked(page(f"data:image/png;base64,{svg}")) as person:
         (part,) = (await person.enter("ann"))["task"]["input"]
         assert (part["kind"], part["text"]) == ("text", f"data:image/png;base64,{svg}")
+
+
+async def test_events_that_are_no_json_are_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "_SCHEMA_S", 0.0)
+
+    class Reader:
+        known = False
+
+        async def ready(self, _: Iterable[bytes]) -> None:
+            if not self.known:
+                await asyncio.Event().wait()
+
+        def read(self, value: bytes) -> Any:
+            if value == b"bad":
+                raise InvalidRequest("no event")
+            return {"input": {"text": value[1:].decode()}, "op": "u"}
+
+    served, reader = page(b"\x00hello", b"bad"), Reader()
+    served.desk._asked = replace(served.desk._asked, reader=reader)
+    async with asked(served) as person:
+        assert (await person.post("login", {"token": token_of("ann")}))[0] == 200
+        status, found = await person.post("next")
+        assert (status, "registry" in found["error"]) == (503, True)
+        reader.known = True
+        found = await person.step("next")
+        assert [(part["name"], part["text"]) for part in found["task"]["input"]] == [("text", "hello")]
+        assert [part["name"] for part in found["task"]["rest"]] == ["op"]
+        found = await person.step("skip", source="requests-0-0")
+        assert [part["text"] for part in found["task"]["input"]] == ["bad"]

@@ -81,10 +81,10 @@ class Person:
 
 
 @contextmanager
-def serving(pipeline: Pipeline, reviewers: Path) -> Iterator[tuple[Worker, str]]:
+def serving(pipeline: Pipeline, reviewers: Path, *options: str) -> Iterator[tuple[Worker, str]]:
     """The process, and its address."""
     command = ["bisupervised.streams.cli", "review", "--config", str(pipeline.config), "--reviewers", str(reviewers)]
-    process = pipeline.start([*command, "--port", "0"])
+    process = pipeline.start([*command, "--port", "0", *options])
 
     def url() -> str | None:
         found = re.search(r"the page: (\S+)", process.log.read_text())
@@ -118,6 +118,10 @@ def test_people_label_and_the_audit_counts_it(setup: Setup, tmp_path: Path, caps
     rejected = sum(outcome.kind == "low_confidence" for outcome in outcomes)
     with chromium() as browser:
         person = Person(browser)
+        with serving(pipeline, reviewers, "--fallback") as (_, url):
+            person.enter(url, tokens["ann"])
+            assert person.text("left") == str(rejected)
+            browser.delete_all_cookies()
         with serving(pipeline, reviewers) as (process, url):
             look(browser, width=1100)
             person.enter(url, tokens["ann"])

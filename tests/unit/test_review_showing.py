@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import orjson
@@ -20,7 +22,7 @@ def encoded(body: bytes, kind: str = "png") -> str:
 
 
 def kinds(value: object, **shape: object) -> list[tuple[str, str]]:
-    found = show(orjson.dumps({"input": value}), Shape(**shape))  # type: ignore[arg-type]  # a test's own
+    found = show({"input": value}, Shape(**shape))  # type: ignore[arg-type]  # a test's own
     return [(part.name, part.kind) for part in found.input]
 
 
@@ -42,6 +44,15 @@ def kinds(value: object, **shape: object) -> list[tuple[str, str]]:
         (encoded(b"\x89PNG\r\n\x1a\n" + SVG), [("", "text")]),
         (encoded(PNG + b"\x00" * MOST_BYTES), [("", "text")]),
         ("<script>alert(1)</script>", [("", "text")]),
+        (PNG, [("", "picture")]),
+        ([10**30, "\ud800"], [("", "data")]),
+        ("\ud800", [("", "text")]),
+        (SVG, [("", "text")]),
+        (PNG + b"\x00" * MOST_BYTES, [("", "text")]),
+        (
+            {"amount": Decimal("1.5"), "raw": [b"\xff"], "when": {1: date(2026, 1, 2)}},
+            [("amount", "text"), ("raw", "data"), ("when", "data")],
+        ),
     ],
 )
 def test_only_what_is_a_png_or_a_jpeg_by_its_bytes_is_a_picture(value: object, seen: list[tuple[str, str]]) -> None:
@@ -54,7 +65,7 @@ def test_a_flat_list_is_a_picture_where_the_settings_give_its_shape() -> None:
 
 
 def test_what_else_the_request_says_is_beside_it() -> None:
-    value = orjson.dumps({"input": "a", "id": 7, "deadline_ms": 1, "shop": {"name": "north"}})
+    value = {"input": "a", "id": 7, "deadline_ms": 1, "shop": {"name": "north"}}
     found = show(value, Shape(hidden=frozenset({"deadline_ms"})))
     assert [part.text for part in found.input] == ["a"]
     assert [(part.name, part.kind) for part in found.rest] == [("id", "text"), ("shop", "data")]
@@ -64,7 +75,7 @@ def test_what_else_the_request_says_is_beside_it() -> None:
 
 
 def test_an_input_may_stand_anywhere() -> None:
-    value = orjson.dumps({"op": "u", "payload": {"after": {"text": "a"}, "before": None}, "list": [{"text": "b"}]})
+    value = {"op": "u", "payload": {"after": {"text": "a"}, "before": None}, "list": [{"text": "b"}]}
     found = show(value, Shape(input="payload.after.text"))
     assert [part.text for part in found.input] == ["a"]
     assert [(part.name, orjson.loads(part.text) if part.kind == "data" else part.text) for part in found.rest] == [
@@ -78,13 +89,13 @@ def test_an_input_may_stand_anywhere() -> None:
 
 def test_what_is_no_json_is_a_text_and_what_is_long_is_cut_and_says_so() -> None:
     assert show(b"\xff<b>", Shape()).input[0].text == "\ufffd<b>"
-    (part,) = show(orjson.dumps({"input": "x" * (MOST_CHARS + 5)}), Shape()).input
+    (part,) = show(({"input": "x" * (MOST_CHARS + 5)}), Shape()).input
     assert (len(part.text), part.left_out) == (MOST_CHARS, 5)
-    assert len(show(orjson.dumps({"input": {f"f{n}": n for n in range(1000)}}), Shape()).input) == 1
+    assert len(show(({"input": {f"f{n}": n for n in range(1000)}}), Shape()).input) == 1
 
 
 def test_a_picture_is_found_by_its_name_alone() -> None:
-    found = show(orjson.dumps({"input": encoded(PNG)}), Shape())
+    found = show(({"input": encoded(PNG)}), Shape())
     (part,) = found.input
     assert part.picture is not None
     assert found.picture(part.picture.name) == part.picture
