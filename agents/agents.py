@@ -150,6 +150,11 @@ class RemoteAgent(Agent):
         self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
         remote.gate.on_held = self._make_room
 
+    @property
+    def remote(self) -> Remote:
+        """What asks the remote, for who asks it beside."""
+        return self._remote
+
     async def run(self, batches: AsyncIterable[Batch]) -> None:
         """Submit and go on: the lease of a batch outlives the loop body."""
         async for batch in batches:

@@ -68,6 +68,16 @@ class RemoteSupervisor:
             return publish(record, self._local_result(record, facts, facts.local, verdict, taken.score))
         return publish(record, self._result(record, facts, verdict, taken.score))
 
+    def judged(self, local: Verdict | None, remote: Verdict) -> Verdict:
+        """A remote verdict with what this supervisor thinks of it, where the local one was to be doubted."""
+        supervisor, taken = self._supervisor, self._take(local, remote)
+        return msgspec.structs.replace(
+            remote,
+            threshold=supervisor.threshold,
+            supervisor=supervisor.name,
+            trusted=supervisor.trusts(taken.score),
+        )
+
     def _read(self, record: Incoming) -> tuple[Facts, Verdict]:
         facts = decode_facts(record)
         verdict = facts.remote

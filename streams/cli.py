@@ -193,7 +193,7 @@ def check(
     """
     from .commands.check import run_check
     from .commands.check_sample import look_at_sample
-    from .commands.check_waits import look_at_retention, look_at_waits
+    from .commands.check_waits import look_at_retention, look_at_shadows, look_at_waits
     from .commands.findings import as_document
     from .console.output import tell
 
@@ -209,7 +209,8 @@ def check(
     sampled = [] if sample is None else look_at_sample(sample, configuration.settings)
     if connect:
         return run_check(configuration, sampled, pay=pay, as_json=json)
-    found = [look_at_waits(configuration.settings), look_at_retention(configuration.settings), *sampled]
+    settings = configuration.settings
+    found = [look_at_waits(settings), look_at_retention(settings), *look_at_shadows(settings), *sampled]
     wrong = any(finding.level == "fault" for finding in found)
     notes = [finding.as_line() for finding in found if finding.level != "ok" or finding.about in ("topics", "sample")]
     tell(as_document(found), (), notes if wrong else (*notes, "ok"), as_json=json)

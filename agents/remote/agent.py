@@ -19,6 +19,7 @@ from .batching import BatchPolicy, Shaped, cut
 from .client import RemoteClient
 from .endpoint import Endpoint
 from .gate import Gate
+from .gating.lane import Lane
 from .meter import Meter
 from .outcomes import answered, unanswered
 from .retry import OutOfTime, is_refusal
@@ -67,6 +68,19 @@ class Remote:
         self._hear = hear
         self._now_ms = now_ms
         self.calls_repeated = 0  #: calls about an input that may have been asked before, and its answer lost
+
+    def beside(self, lane: Lane) -> Remote:
+        """The same remote, asked by calls that nobody waits for, and about every input: nobody waits for a flight of
+        theirs.
+        """
+        return Remote(
+            self._client.beside(lane),
+            self._format,
+            supervisor=self._supervisor,
+            send=self._send,
+            batch=self._batch,
+            now_ms=self._now_ms,
+        )
 
     @property
     def gate(self) -> Gate:

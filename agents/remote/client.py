@@ -22,6 +22,7 @@ from .calling.lines import log_implausible, log_retry, worth_telling
 from .credentials import Authorized
 from .endpoint import Endpoint, shown_address
 from .gate import Gate
+from .gating.lane import Lane
 from .gating.permit import Permit
 from .limiting.known import Known
 from .limiting.retrials import Retrials, Trial
@@ -80,6 +81,7 @@ class RemoteClient:
         policy: ClientPolicy,
         *,
         gate: Gate | None = None,
+        lane: Lane | None = None,
         probe: Any = None,  # noqa: ANN401  # any JSON value
         endpoint: Endpoint = Endpoint(),  # noqa: B008  # a frozen value
         clock: Callable[[], float] = time.monotonic,
@@ -88,12 +90,16 @@ class RemoteClient:
     ) -> None:
         """`probe`: an input that the remote answers when it is well, for as long as no other was answered. Raises
         `InvalidRequest` where it cannot be asked.
+
+        With a `lane` nobody waits for its calls: they wait there. The transport and the gate are another client's.
         """
         self._transport = transport
         self.protocol = protocol
         self._negotiation = Negotiation(protocol)
         self._bounded = protocol if isinstance(protocol, Bounded) else None  # asked once: it is slow
         self.gate = gate or Gate(clock=clock)
+        self._lane = lane
+        self._door: Gate | Lane = lane or self.gate
         self.meter = Meter(clock)
         self.endpoint = endpoint
         self._policy = policy
@@ -104,7 +110,21 @@ class RemoteClient:
         self._probes = 0
         self._retrials = Retrials(policy.retry.tries)
         self._known = Known(None if probe is None else self._question(probe))
-        self.gate.knows = bool(self._known)
+        self._door.knows = bool(self._known)
+
+    def beside(self, lane: Lane) -> RemoteClient:
+        """Another client of the same remote, whose calls nobody waits for. Close it before this one."""
+        return RemoteClient(
+            self._transport,
+            self.protocol,
+            self._policy,
+            gate=self.gate,
+            lane=lane,
+            endpoint=self.endpoint,
+            clock=self._clock,
+            sleep=self._sleep,
+            random=self._random,
+        )
 
     async def ask(
         self,
@@ -189,18 +209,19 @@ class RemoteClient:
         self.gate.renewed()
 
     async def close(self) -> None:
-        self.gate.close()
-        await self._transport.close()
+        self._door.close()
+        if self._lane is None:
+            await self._transport.close()
 
     async def _tries(self, inquiry: Inquiry) -> Reply:
         failures = refusals = 0
         trial = Trial()
-        answered = self.gate.breaker.successes
+        answered = self._door.breaker.successes
         while True:
             try:
                 reply = await self._try(inquiry, failures + refusals, trial)
             except RemoteFailure as error:
-                before, answered = answered, self.gate.breaker.successes
+                before, answered = answered, self._door.breaker.successes
                 others = answered > before
                 if self._remote_is_down(error):
                     # neither this try nor the time until the remote is back is held against it, unless it is the one
@@ -208,7 +229,7 @@ class RemoteClient:
                     inquiry.bill.ends = math.inf
                     if not others:
                         continue
-                counts = others or not (self.gate.waits and isinstance(error, RateLimited))
+                counts = others or not (self._door.waits and isinstance(error, RateLimited))
                 if not counts:
                     inquiry.bill.ends = math.inf
                 wait_s = self._wait_s(error, trial.tries if counts else -1, failures, inquiry.begin_by)
@@ -230,7 +251,8 @@ class RemoteClient:
 
         Raises `CircuitOpen` where the settings say not to wait.
         """
-        if self.gate.breaker.closed or not may_pass(error):
+        # what nobody waits for would be asked for as long as the remote is down: it ends after its tries
+        if self._lane is not None or self.gate.breaker.closed or not may_pass(error):
             return False
         if not self.gate.waits:
             raise CircuitOpen(str(error)) from error
@@ -257,7 +279,7 @@ class RemoteClient:
         if trial.refusals and permit.opened == trial.opened:
             self._retrials.acquitted()
         self._known.answered(alone(inquiry), len(inquiry.call.body))
-        self.gate.knows = True
+        self._door.knows = True
         return reply
 
     async def _enter_for_itself(self, inquiry: Inquiry, tried: int) -> Permit:
@@ -266,10 +288,10 @@ class RemoteClient:
         """
         while True:
             permit = await self._enter(inquiry)
-            if not permit.probes or not (tried or self.gate.breaker.accused):
+            if not permit.probes or not (tried or self._door.breaker.accused):
                 return permit
             known = self._known.next()
-            self.gate.knows = bool(self._known)
+            self._door.knows = bool(self._known)
             if known is None:
                 return permit
             await self._probe(permit, known)
@@ -285,7 +307,7 @@ class RemoteClient:
         except (RemoteFailure, Rejected) as error:
             if tells_of_remote(error):
                 self._known.refused()
-                self.gate.knows = False
+                self._door.knows = False
 
     async def _await_verdict(
         self, permit: Permit, inquiry: Inquiry, refusal: RecordError, times: int, trial: Trial
@@ -294,15 +316,15 @@ class RemoteClient:
 
         Of several inputs, one may have spoilt it for the others: those are asked in parts.
         """
-        if inquiry.inputs > 1 and self.gate.breaker.closed:
+        if inquiry.inputs > 1 and self._door.breaker.closed:
             raise refusal
-        if self.gate.waits:
+        if self._door.waits:
             inquiry.bill.ends = math.inf
         answered = not is_refusal(refusal)
         itself = trial.refusals < self._retrials.tries and deserves_retrial(refusal)
         while True:
             try:
-                held = self.gate.hold(permit, times, itself=itself, answered=answered)
+                held = self._door.hold(permit, times, itself=itself, answered=answered)
                 verdict = await self._within(inquiry, held, str(refusal))
             except CircuitOpen as error:
                 if answered:
@@ -317,7 +339,7 @@ class RemoteClient:
                 raise (own_of(refusal) if isinstance(refusal, ContentRefused) else refusal) from refusal
             probe = await self._enter(inquiry)
             known = self._known.next() if probe.probes else None
-            self.gate.knows = bool(self._known)
+            self._door.knows = bool(self._known)
             if known is None:
                 probe.give_back()
             else:
@@ -330,7 +352,7 @@ class RemoteClient:
         """
         wait_s = backoff_s(self._policy.retry, trial.refusals - 1, self._random())
         if deserves_retrial(refusal) and self._clock() + wait_s < inquiry.begin_by:
-            with self.gate.aside():
+            with self._door.aside():
                 await self._sleep(wait_s)
             if trial.refusals < self._retrials.tries and trial.tries < self._policy.retry.tries:
                 self.meter.retried(refusal.reason)
@@ -344,13 +366,12 @@ class RemoteClient:
         is down.
         """
         while True:
-            if self.gate.waits and not self.gate.breaker.closed:
+            if self._door.stops_clock:
                 inquiry.bill.ends = math.inf
             try:
-                return await self._within(inquiry, self.gate.enter(inquiry.tokens, Amount(inquiry.most, 1)), "")
+                return await self._within(inquiry, self._door.enter(inquiry.tokens, Amount(inquiry.most, 1)), "")
             except OutOfTime:
-                down = self.gate.waits and not self.gate.breaker.closed
-                if not down or inquiry.latest <= self._clock():
+                if not self._door.stops_clock or inquiry.latest <= self._clock():
                     raise
 
     async def _within(self, inquiry: Inquiry, waiting: Coroutine[Any, Any, T], why: str) -> T:

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,8 @@ from .limiting.limits import Limits, LimitsPolicy
 from .limiting.suspects import Suspect, Suspects, Verdict
 from .protocol import Usage
 from .retry import CircuitOpen, Terminal, is_refusal, tells_of_remote
-from .spending.purse import Means, Purse, Reserved
+from .spending.funds import Funds
+from .spending.purse import Means, Reserved
 
 log = logging.getLogger(__name__)
 
@@ -66,16 +66,6 @@ class _Turn:
         self.permit = permit
 
 
-@dataclass(slots=True)
-class Funds:
-    """What pays for the calls: the purse, and what it means that the budget is spent."""
-
-    purse: Purse
-    waits: bool = True  #: for the next period; else calls are sent away
-    now: Callable[[], float] = time.time  #: seconds since epoch
-    on_need: Callable[[], None] = lambda: None  #: called when the purse has something to write into the log
-
-
 class Gate:
     """Lets calls through one by one. `waits`: while the circuit is open they wait; else they are sent away."""
 
@@ -95,12 +85,17 @@ class Gate:
         self.waits = waits
         self.knows = False  #: an input that the remote answers when it is well: a probe can ask it
         self.on_held: Callable[[int], None] = lambda held: None  #: hears how many refused inputs wait for a verdict
+        #: hears, each time it was seen whose turn it is, that calls may go which nobody waits for
+        self.on_pumped: Callable[[], None] = lambda: None
+        self.on_crowded: Callable[[int], None] = lambda waiting: None  #: hears how many wait while such calls are out
         policy = self.breaker.policy
         self._suspects = Suspects(policy.cool_down_s, policy.terminal_cool_down_s)
         self._aside = 0
         self._order = 0  # of the last call that has begun
         self._answered = 0  # likewise, of those that were answered
         self._under_way = 0
+        self._beside = 0  # calls that nobody waits for
+        self.busy_at = -math.inf  #: on the clock: when somebody last waited here, or every place was taken
         self._news = News(policy)
         self._clock = clock
         self._queue: deque[_Turn] = deque()
@@ -117,6 +112,22 @@ class Gate:
         if self.waits and not self.breaker.admits(self._clock()) and not self._wants_others:
             return False
         return self.funds is None or not self.funds.waits or not self.funds.purse.spent(self.funds.now())
+
+    @property
+    def stops_clock(self) -> bool:
+        """The time of a call's tries stands still, for the remote is down and is waited for."""
+        return self.waits and not self.breaker.closed
+
+    @property
+    def idle(self) -> bool:
+        """Nobody waits here, unless it is for another period of the budget, and the remote is well."""
+        waits = bool(self._queue) and not (self._spent and self.funds is not None and self.funds.waits)
+        return not (waits or self.held or self._leaving) and self.breaker.closed
+
+    @property
+    def under_way(self) -> int:
+        """Calls that somebody waits for."""
+        return self._under_way
 
     @property
     def held(self) -> int:
@@ -222,8 +233,26 @@ class Gate:
         elif not turn.permit.cancelled() and turn.permit.exception() is None:
             turn.permit.result().give_back()  # it had its turn in the very moment in which it was cancelled
 
+    def takes_beside(self, calls: int) -> None:
+        """So many calls are under way now that nobody waits for: they take places, too."""
+        freed, self._beside = calls < self._beside, calls
+        if freed:
+            self._pump()
+
     def _pump(self) -> None:
         """Let go whose turn it is, and set the timer for the next."""
+        self._pump_queue()
+        self._note_busy()
+        if self._queue and self._beside and math.isinf(self._room_s()):
+            self.on_crowded(len(self._queue))
+        self.on_pumped()
+
+    def _note_busy(self) -> None:
+        """Where all places are taken, others wait further up."""
+        if self._queue or self._under_way >= self.limits.in_flight:
+            self.busy_at = self._clock()
+
+    def _pump_queue(self) -> None:
         while self._queue:
             now, turn = self._clock(), self._queue[0]
             if not self.waits and not self.breaker.admits(now):
@@ -249,7 +278,7 @@ class Gate:
 
     def _room_s(self) -> float:
         """No more calls are under way at once than may be; one of them ends first."""
-        return math.inf if self._under_way >= max(1, self.limits.in_flight) else 0.0
+        return math.inf if self._under_way + self._beside >= max(1, self.limits.in_flight) else 0.0
 
     def _tend(self, now: float) -> None:
         """Nobody waits for a turn. Where no call is under way either, one of those who were refused asks."""
@@ -357,6 +386,7 @@ class Gate:
         """The call has ended. A call that was cancelled says nothing."""
         now, was = self._clock(), self.breaker.state
         permit.ended = self._order
+        self._note_busy()
         self._under_way -= 1
         if isinstance(error, RemoteFailure) and error.retry_after_s is not None:
             self.limits.hold(error.retry_after_s, now)

@@ -79,9 +79,11 @@ async def look(
     from .check_kafka import look_at_broker, look_at_topics
     from .check_remote import look_at_remote
     from .check_sample import look_at_registry
-    from .check_waits import look_at_waits
+    from .check_waits import look_at_shadows, look_at_waits
 
     yield look_at_waits(configuration.settings)
+    for finding in look_at_shadows(configuration.settings):
+        yield finding
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
         ("broker", lambda: look_at_broker(configuration)),
         ("topics", lambda: look_at_topics(configuration)),

@@ -1,7 +1,8 @@
-"""What `check` says of the settings alone: how long a partition may stand still."""
+"""What `check` says of the settings alone: how long a partition may stand still, and what leaves for the remote."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..worker.waits import waits
@@ -29,6 +30,18 @@ def look_at_waits(settings: Settings) -> Finding:
     if seconds <= aim:
         return ok("stream", text)
     return note("stream", f"{text}, more than pause_aim_s = {aim:g}: lower {keys}, or raise the aim")
+
+
+def look_at_shadows(settings: Settings) -> Iterator[Finding]:
+    """That trusted inputs leave for the remote, too, where they do."""
+    audit, send = settings.audit, settings.remote.send
+    if not audit.shadow_share:
+        return
+    parts = f"of each the fields that [remote] send names ({', '.join(send)})" if send else "of each the model's input"
+    text = (
+        f"{audit.shadow_share:.3g} of all inputs leave for the remote, also those that the local model answers and is "
+    )
+    yield note("remote", f"{text}trusted on: [audit] shadow_share says so; {parts}")
 
 
 def look_at_retention(settings: Settings) -> Finding:

@@ -6,8 +6,8 @@ import math
 import time
 from dataclasses import dataclass, replace
 
-from ...agents.remote.gate import Funds
 from ...agents.remote.spending.budget import BudgetPolicy
+from ...agents.remote.spending.funds import Funds
 from ...agents.remote.spending.purse import Purse
 from ...schemas.budget import NANO, Amount
 

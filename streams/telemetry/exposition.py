@@ -73,6 +73,8 @@ class _Once(Collector):
             _agent(sheet, step)
             if "meter" in step.measured:
                 _remote(sheet, step)
+            if step.agent == "shadow":
+                _shadows(sheet, step)
         _saved(sheet, self._view)
         yield from sheet.families.values()
 
@@ -219,6 +221,19 @@ def _budget(sheet: Sheet, budget: Mapping[str, Any]) -> None:
             sheet.put(m.BUDGET_USED, amounts["leased"], unit)
             sheet.put(m.BUDGET_LEFT, max(0.0, amounts["budget"] - amounts["leased"]), unit)
             sheet.put(m.BUDGET_CHARGED, amounts["charged"], unit)
+
+
+def _shadows(sheet: Sheet, step: StepView) -> None:
+    for reason, count in step.outcomes["shadows"].items():
+        sheet.put(m.SHADOWS, count, reason)
+    sheet.put(m.SHADOWS_WAITING, step.waiting)
+    sheet.put(m.SHADOW_COST, step.outcomes["cost"])
+    sheet.put(m.SHADOWS_GAVE_WAY, step.told.get("gave_way"))
+    for unit in ("money", "calls"):
+        amounts = step.told.get("budget", {}).get(unit, {})
+        if amounts.get("budget"):
+            sheet.put(m.SHADOW_BUDGET, amounts["budget"], unit)
+            sheet.put(m.SHADOW_BUDGET_USED, amounts["leased"], unit)
 
 
 def _saved(sheet: Sheet, view: WorkerView) -> None:

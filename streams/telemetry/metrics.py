@@ -269,6 +269,41 @@ BUDGET_SPENT = Metric(
     "1 while this worker can reserve no more of the budget; absent without a budget.",
 )
 
+# shadows: trusted requests that the remote is asked about as well
+
+SHADOWS = Metric(
+    "bisupervised_shadows_total",
+    "counter",
+    "Trusted requests that the remote was to be asked about as well, by `reason`: empty where it has answered, else "
+    "why its answer is missing.",
+    ("reason",),
+)
+SHADOWS_WAITING = Metric(
+    "bisupervised_shadows_waiting",
+    "gauge",
+    "Shadows that no record of `audits` tells of yet, fetched or not, in the partitions of this worker.",
+)
+SHADOW_COST = Metric(
+    "bisupervised_shadow_cost_total", "counter", "Cost of the calls about shadows, in the currency of the settings."
+)
+SHADOWS_GAVE_WAY = Metric(
+    "bisupervised_shadow_calls_gave_way_total",
+    "counter",
+    "Calls about shadows that were broken off, because their place was needed by a call that somebody waits for.",
+)
+SHADOW_BUDGET = Metric(
+    "bisupervised_shadow_budget_limit",
+    "gauge",
+    "The part of the fleet's budget of a period that is for shadows, by `unit`; absent without such a budget.",
+    ("unit",),
+)
+SHADOW_BUDGET_USED = Metric(
+    "bisupervised_shadow_budget_used",
+    "gauge",
+    "How much of that part the fleet has spent or reserved in this period.",
+    ("unit",),
+)
+
 # the worker
 
 BUILD = Metric("bisupervised_build_info", "gauge", "1, with the versions as labels.", ("version", "python"))

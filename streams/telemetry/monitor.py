@@ -41,8 +41,9 @@ class WorkerView(NamedTuple):
         """What asking about one input costs: by those asked about so far, failed calls included, or the price of the
         settings.
         """
-        asked = sum(step.outcomes["asked"] for step in self.steps)
-        cost: float = sum(step.outcomes["cost"] for step in self.steps)
+        asking = [step.outcomes for step in self.steps if step.agent == "remote"]
+        asked = sum(outcomes["asked"] for outcomes in asking)
+        cost: float = sum(outcomes["cost"] for outcomes in asking)
         return cost / asked if asked else self.price_per_call
 
 

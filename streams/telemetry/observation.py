@@ -57,6 +57,7 @@ class Observation:
         self._reasons: Counter[str] = Counter()
         self._untrusted = 0
         self._cost_nano = 0  # whole numbers: a sum of decimal fractions drifts
+        self._shadows: Counter[str] = Counter()
         self._calls = 0
         self._asked = 0
         self._latency = {kind: Histogram(_FINE_S) for kind in ("local", "remote", "fallback")}
@@ -77,8 +78,11 @@ class Observation:
             self._count_results([outcome for outcome in outcomes if outcome.to == "results"], now_ms)
         if routes["fallback"]:
             self._count_fallbacks([outcome for outcome in outcomes if outcome.to == "fallback"], now_ms)
-        if self.agent == "remote":
+        if self.agent in ("remote", "shadow"):
             self._count_calls(outcomes)
+        if self.agent == "shadow":
+            known = [outcome.about for outcome in outcomes if isinstance(outcome.about, Facts)]
+            self._shadows.update([facts.reason or "" for facts in known])
 
     def _count_results(self, outcomes: Sequence[Outgoing], now_ms: float) -> None:
         results = [outcome.about for outcome in outcomes if isinstance(outcome.about, Result)]
@@ -115,8 +119,10 @@ class Observation:
 
         `routes`, `reasons`, `answered_by`: records by each; `trusted` and `rejected`: judgements of this agent's
         supervisor; `untrusted`: results that no supervisor trusts; `asked`: records that the remote was asked about;
-        `calls` and `cost`: of these records, where a call about several inputs counts for each; `latency`: `Buckets` by
-        answering model, or `fallback`; `fallbacks`: the last ones, the newest first; `last_ms`: of the last commit.
+        `calls` and `cost`: of these records, where a call about several inputs counts for each; `shadows`: trusted
+        requests that the remote was asked about as well, by the reason where it has said nothing, else ''; `latency`:
+        `Buckets` by answering model, or `fallback`; `fallbacks`: the last ones, the newest first; `last_ms`: of the
+        last commit.
         """
         return {
             "agent": self.agent,
@@ -129,6 +135,7 @@ class Observation:
             "asked": self._asked,
             "calls": self._calls,
             "cost": self._cost_nano / NANO,
+            "shadows": dict(self._shadows),
             "latency": {kind: histogram.snapshot() for kind, histogram in self._latency.items()},
             "fallbacks": [fallback.as_document() for fallback in reversed(self._fallbacks)],
             "last_ms": self._last_ms,

@@ -41,6 +41,11 @@ class StepView(NamedTuple):
             return None
         return standing.unfinished + max(0, end.high - standing.position)
 
+    @property
+    def waiting(self) -> int:
+        """Records of all its partitions without a committed outcome, as far as their ends are known."""
+        return sum(self.lag(standing) or 0 for standing in self.standings)
+
     def held_back(self, standing: Standing) -> int | None:
         """Those of `lag` that nobody can read yet, for an open transaction; None until the end is known."""
         end = self.ends.get((standing.topic, standing.partition))

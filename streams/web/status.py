@@ -48,10 +48,24 @@ def status(
         "money": money(view),
         "thresholds": view.thresholds or None,
         "remote": next((step.told for step in view.steps if step.agent == "remote"), None),
+        "shadows": next((_shadows(step) for step in view.steps if step.agent == "shadow"), None),
         "chart": history.chart(),
         "latency": history.percentiles(),
         "partitions": [_partition(step, standing, view.now_ms) for step in view.steps for standing in step.standings],
         "fallbacks": [_fallback(record, pictures) for record in last_fallbacks(view)],
+    }
+
+
+def _shadows(step: StepView) -> dict[str, Any]:
+    """What became of asking the remote about trusted requests as well."""
+    shadows = step.outcomes["shadows"]
+    return {
+        "waiting": step.waiting,
+        "answered": shadows.get("", 0),
+        "missing": {reason: count for reason, count in shadows.items() if reason},
+        "calls": step.outcomes["calls"],
+        "spent": _amount(step.outcomes["cost"]),
+        "budget": step.told.get("budget"),
     }
 
 

@@ -45,7 +45,9 @@ class Watch:
             self.health.answered(agent, at)
         self.health.refused(self._monitor.refusal)
         self.health.missing(self._monitor.missing)
-        self.health.seen([standing for step in self.view.steps for standing in step.standings], now)
+        # shadows wait for as long as others need the remote: nothing is wrong with a worker for that
+        awaited = [step for step in self.view.steps if step.agent != "shadow"]
+        self.health.seen([standing for step in awaited for standing in step.standings], now)
         self.health.waiting({place: wait for step in self.view.steps for place, wait in step.waits.items()})
         self.history.add(sample(self.view, now))
 

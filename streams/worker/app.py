@@ -20,6 +20,7 @@ from mode import Service
 
 from ...agents.agents import Agent
 from ...agents.heap import settle_heap, without_collecting
+from ...agents.shadow import ShadowSubstitute
 from ...agents.tasks import begin, persistently
 from ...agents.terms import Terms
 from ..flow import AGENTS, AgentName, Step, judges, steps
@@ -38,7 +39,7 @@ from ..versions.in_force import InForce
 from ..web.site import Site, make_site
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
-from .making import make_agent, make_auditing, make_router, plane_policy
+from .making import make_agents, make_auditing, make_router, plane_policy
 from .preflight import TopicFacts, until_answered
 from .pulse import Pulse
 from .reload import Reloader, Reloading
@@ -187,9 +188,13 @@ def create_app(
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        running = [_running_step(app, configuration, step, facts, retention, begin_anew=begin_anew) for step in flow]
+        made = make_agents(configuration, flow, on_hang=_end_process)
+        running = [
+            _running_step(app, configuration, step, made[step.agent], facts, retention, begin_anew=begin_anew)
+            for step in flow
+        ]
     working = [step.agent for step in running]
-    follows = any(judges(settings, agent) for agent in agents)
+    follows = any(judges(settings, agent) for agent in made)
     in_force = InForce(settings.name, configuration.terms, lambda terms: _adopt(working, terms), follows=follows)
     app.telemetry = Monitor(
         running,
@@ -227,18 +232,20 @@ def _running_step(
     app: faust.App,
     configuration: Configuration,
     step: Step,
+    agent: Agent,
     facts: TopicFacts,
     retention: Retention,
     *,
     begin_anew: bool,
 ) -> RunningStep:
     """Channel, plane and agent of one step, tied together."""
+    settings = configuration.settings
     channel = BatchChannel(app)
-    agent = make_agent(configuration, step.agent, on_hang=_end_process)
     observation = Observation(step.agent)
     policy = plane_policy(configuration, step, begin_anew=begin_anew)
-    clients = KafkaClients(policy, make_router(configuration.settings, step, facts, retention.own_ms))
-    served = ServedAgent(agent, channel, step, observation, make_auditing(configuration.settings, step))
+    clients = KafkaClients(policy, make_router(settings, step, facts, retention.own_ms))
+    substitute = ShadowSubstitute(settings.name) if step.agent == "shadow" else None
+    served = ServedAgent(agent, channel, step, observation, make_auditing(settings, step), substitute)
     plane = DataPlane(policy, served, clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
     return RunningStep(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,23 +32,26 @@ from ...agents.remote.batching import BatchPolicy
 from ...agents.remote.client import ClientPolicy, RemoteClient
 from ...agents.remote.credentials import Authorized
 from ...agents.remote.endpoint import Endpoint, endpoint
-from ...agents.remote.gate import Funds, Gate
+from ...agents.remote.gate import Gate
+from ...agents.remote.gating.lane import Lane
 from ...agents.remote.limiting.breaker import BreakerPolicy
 from ...agents.remote.retry import RetryPolicy
 from ...agents.remote.reusing.cache import AnswerCache, CachePolicy
 from ...agents.remote.reusing.reuse import Reuse
 from ...agents.remote.spending.budget import BudgetPolicy
+from ...agents.remote.spending.funds import Funds
 from ...agents.remote.spending.price import Price
 from ...agents.remote.spending.purse import Purse
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...agents.remote_supervisor import RemoteSupervisor
+from ...agents.shadow import Shadow, ShadowAgent
 from ...agents.terms import Terms
 from ...agents.tracing import Tracing
-from ...schemas.budget import NANO, Amount
+from ...schemas.budget import NANO, NOTHING, Amount
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Facts, Incoming
 from ..events.making import request_format
-from ..flow import Step, StepName, accepts_local, group_of
+from ..flow import AgentName, Step, StepName, accepts_local, group_of
 from ..plane.pacing import PacingPolicy
 from ..plane.partition import PartitionPolicy
 from ..plane.policy import PlanePolicy
@@ -58,7 +61,7 @@ from ..plane.window.window import WindowPolicy
 from ..settings.broker import outbox_policy
 from ..settings.file import Configuration
 from ..settings.secret import one_word, secret
-from ..settings.tables import BudgetSettings, LocalSettings, RemoteSettings, Settings
+from ..settings.tables import LocalSettings, RemoteSettings, Settings
 from ..telemetry.tracing import make_tracing
 from .auditing import Auditing
 from .budget_topic import BudgetTopic
@@ -68,6 +71,8 @@ from .protocols import make_protocol
 #: batches that are tried one at a time after an unclean end. An owner holds a few, behind those that are answered and
 #: not committed yet; were there more, a death would begin with them anew
 _SUSPECT_BATCHES = 16
+#: shadows of a partition that are fetched and not yet asked about
+_SHADOWS = 256
 
 # how records are moved
 
@@ -85,7 +90,7 @@ def plane_policy(configuration: Configuration, step: Step, *, begin_anew: bool =
         start=stream.start,
         batch_records=step.batch_records,
         batch_wait_s=step.batch_wait_s,
-        fetch_records=stream.fetch_records,
+        fetch_records=_within_reach(step, stream.fetch_records),
         session_timeout_s=kafka.session_timeout_s,
         rebalance_timeout_s=kafka.rebalance_timeout_s,
         request_timeout_s=kafka.request_timeout_s,
@@ -116,14 +121,20 @@ def _partition_policy(settings: Settings, step: Step, *, begin_anew: bool) -> Pa
 
 def _window_policy(settings: Settings, step: Step) -> WindowPolicy:
     stream = settings.stream
+    pending = max(stream.fetch_records, 4 * step.batch_records)
     return WindowPolicy(
-        records=stream.window_records,
+        records=_within_reach(step, stream.window_records),
         bytes=stream.window_bytes,
-        pending=max(stream.fetch_records, 4 * step.batch_records),
+        pending=_within_reach(step, pending),
         max_tries=stream.max_tries,
         ordering=stream.ordering,
         ahead=_ahead(settings) if step.agent == "remote" else 0,
     )
+
+
+def _within_reach(step: Step, records: int) -> int:
+    """Shadows wait in Kafka: so many of a partition are all that is held of them here."""
+    return min(records, _SHADOWS) if step.agent == "shadow" else records
 
 
 def _ahead(settings: Settings) -> int:
@@ -151,7 +162,21 @@ def make_auditing(settings: Settings, step: Step) -> Callable[[Callable[[Incomin
 # the agents
 
 
-def make_agent(configuration: Configuration, name: StepName, on_hang: Callable[[], None]) -> Agent:
+def make_agents(
+    configuration: Configuration, flow: Collection[Step], on_hang: Callable[[], None]
+) -> dict[StepName, Agent]:
+    """The agents of these steps, as `make_agent` makes them. That of shadows asks by the gate of the remote one."""
+    made: dict[StepName, Agent] = {}
+    for step in flow:
+        if step.agent != "shadow":
+            made[step.agent] = make_agent(configuration, step.agent, on_hang)
+    remote = made.get("remote")
+    if isinstance(remote, RemoteAgent) and any(step.agent == "shadow" for step in flow):
+        made["shadow"] = _shadow_agent(configuration, remote.remote)
+    return made
+
+
+def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
 
     `on_hang` is called where that model does not answer in time: its thread cannot be ended alone.
@@ -160,11 +185,10 @@ def make_agent(configuration: Configuration, name: StepName, on_hang: Callable[[
     tracing = make_tracing(settings.name, _endpoint(settings.remote))
     if name == "local":
         return _fitting(LocalAgent(make_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
-    if name == "shadow":
-        raise ConfigurationError(["[audit] shadow_share: must be 0: this version asks no shadows yet"])
     if name == "remote":
         remote = make_remote(settings, terms, tracing)
-        return RemoteAgent(remote, tracing, _budget_topic(configuration, remote.gate))
+        gate = remote.gate
+        return RemoteAgent(remote, tracing, _budget_log(configuration, settings.name, gate.funds, gate.funds_changed))
     return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
 
 
@@ -222,7 +246,7 @@ def make_remote(
             make_transport(remote),
             make_protocol(remote, detailed=hear is not None),
             client_policy(remote, settings.name),
-            gate=_gate(settings, terms, clock, funds or _funds(settings.budget)),
+            gate=_gate(settings, terms, clock, funds or _funds(settings, _budgets(settings)[0])),
             probe=_probe(remote.probe),
             endpoint=_endpoint(remote),
             clock=clock,
@@ -240,6 +264,17 @@ def make_remote(
         tracing=tracing,
         hear=hear,
     )
+
+
+def _shadow_agent(configuration: Configuration, remote: Remote) -> ShadowAgent:
+    settings, gate = configuration.settings, remote.gate
+    funds = _funds(settings, _budgets(settings)[1])
+    lane = Lane(gate, gate.breaker.policy, funds)
+    judge = _remote_supervisor(configuration.terms)
+    shadow = Shadow(remote.beside(lane), judge, lane, settings.name, settings.audit.shadow_within_hours)
+    # a name of its own, which no pipeline can have: what is granted for shadows pays for nothing else
+    name = f"{settings.name}/shadow"
+    return ShadowAgent(shadow, _budget_log(configuration, name, funds, lane.funds_changed))
 
 
 def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
@@ -305,21 +340,32 @@ def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:
     return Reuse(AnswerCache(policy), client.protocol)
 
 
-def _funds(budget: BudgetSettings) -> Funds | None:
+def _budgets(settings: Settings) -> tuple[Amount, Amount]:
+    """What calls that somebody waits for may cost in a period, and what shadows may beside."""
+    budget, audit = settings.budget, settings.audit
+    whole = Amount(round(budget.money * NANO), budget.calls)
+    if not audit.shadow_share:
+        return whole, NOTHING
+    apart = Amount(int(whole.money * audit.budget_share), int(whole.calls * audit.budget_share))
+    return whole.minus(apart), apart
+
+
+def _funds(settings: Settings, limit: Amount) -> Funds | None:
     """What may be spent, and how much of it is this process's; None where nothing limits it."""
+    budget = settings.budget
     if not budget.limited:
         return None
-    limit = Amount(round(budget.money * NANO), budget.calls)
     purse = Purse(BudgetPolicy(limit, budget.per, budget.lease_share), f"{socket.gethostname()}:{os.getpid()}")
     return Funds(purse, waits=budget.when_spent == "wait")
 
 
-def _budget_topic(configuration: Configuration, gate: Gate) -> BudgetTopic | None:
-    """The log of the gate's purse, each told of the other."""
-    if gate.funds is None:
+def _budget_log(
+    configuration: Configuration, name: str, funds: Funds | None, on_read: Callable[[], None]
+) -> BudgetTopic | None:
+    """The log of a purse, each told of the other; `name`: whose records it writes and reads there."""
+    if funds is None:
         return None
-    reach, settings = configuration.connection, configuration.settings
-    topic, purse = settings.topics.budget, gate.funds.purse
-    log = BudgetTopic(reach, topic, settings.name, purse, gate.funds_changed, now=gate.funds.now)
-    gate.funds.on_need = log.need
+    topic = configuration.settings.topics.budget
+    log = BudgetTopic(configuration.connection, topic, name, funds.purse, on_read, now=funds.now)
+    funds.on_need = log.need
     return log

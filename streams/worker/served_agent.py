@@ -10,7 +10,7 @@ from ...agents.agents import Agent
 from ...schemas.codec import requested_ms
 from ...schemas.records import Facts, Incoming, Outgoing
 from ..flow import Step
-from ..plane.ports import Inbox
+from ..plane.ports import Inbox, Substitute
 from ..plane.sending.companions import Companions
 from ..telemetry.observation import Observation
 from .substitute import FallbackSubstitute
@@ -26,14 +26,17 @@ class ServedAgent:
         step: Step,
         observation: Observation,
         auditing: Callable[[Callable[[Incoming], Facts]], Companions] | None = None,
+        substitute: Substitute | None = None,
     ) -> None:
-        """`auditing` makes what leaves with the outcomes, told what is known about a record of the step's topic."""
+        """`auditing` makes what leaves with the outcomes, told what is known about a record of the step's topic.
+        `substitute` speaks in the agent's place; where none is given, by fallback records.
+        """
         self._agent = agent
         self._observation = observation
         self._facts_of = step.facts
         self._topic_ids: dict[int, str] = {}  # of the topic that each partition belongs to
         self.inbox = inbox
-        self.substitute = FallbackSubstitute(step.agent, self._facts)
+        self.substitute = substitute or FallbackSubstitute(step.agent, self._facts)
         self.companions = None if auditing is None else auditing(self._facts)
         self._wrote = step.wrote
         self.unreadable: Callable[[Incoming], str | None] | None = step.unreadable

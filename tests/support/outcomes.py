@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+from bisupervised.schemas.audits import Audit, audit_record
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.errors import Reason
 from bisupervised.schemas.records import Facts, Headers, Outgoing, Result, Source, Verdict
@@ -32,6 +34,13 @@ def paid(cost: float = 2.0, calls: int = 1, offset: int = 0) -> Outgoing:
     """A record of `answers`."""
     known = Facts(Source("requests", 0, offset), remote=Verdict(1, 0.3, cost=cost, calls=calls))
     return forward(incoming(offset), "answers", known)
+
+
+def shadowed(reason: Reason | None = None) -> Outgoing:
+    """A record of `audits`: the remote was asked about a trusted answer, and has answered unless there is a reason."""
+    known = Facts(Source("requests", 0, 0), local=Verdict(1, 0.9), remote=Verdict(1, 0.3, cost=0.5, calls=1))
+    audit = Audit("shop", "trusted", 0.01, shadow="missing" if reason else "answered")
+    return audit_record(incoming(), msgspec.structs.replace(known, reason=reason), audit)
 
 
 def fallen(

@@ -92,6 +92,7 @@ class Remote:
         self.refusal: tuple[int, Mapping[str, str]] | None = None  #: status and headers that every call gets
         self.calls = 0  #: calls begun
         self.began: list[float] = []  #: when they began, seconds on a clock of their own
+        self.local: list[float] = []  #: how sure the local model is of the first input of each, in their order
         self.answered: Counter[str] = Counter()  #: calls answered, by idempotency key
         self.answered_inputs = 0  #: inputs of these calls
         self.traces: list[dict[str, str]] = []  #: the trace context of each call
@@ -163,6 +164,7 @@ class Remote:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             body = orjson.loads(await asked.read())
+            self.local.append(body["inputs"][0]["data"][1])
             await asyncio.sleep(self.delay_s + random.random() * self.jitter_s)
             while not self._gate.is_set():  # noqa: ASYNC110  # it is opened from another thread
                 await asyncio.sleep(0.01)

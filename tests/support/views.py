@@ -16,7 +16,7 @@ from bisupervised.streams.telemetry.ageing import Ageing
 from bisupervised.streams.telemetry.monitor import WorkerView
 from bisupervised.streams.telemetry.observation import Observation
 from bisupervised.streams.telemetry.running_step import StepView
-from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid
+from support.outcomes import REQUESTED_MS, answered, doubted, fallen, paid, shadowed
 
 NOW_MS = REQUESTED_MS + 500.0
 PLANE = ("fetched", "batches", "transactions", "recoveries", "rebalances", "abandoned", "discarded", "faults")
@@ -84,15 +84,24 @@ def remote_step(*, budget: bool = True) -> StepView:
     return step("remote", paid(2.0), paid(4.0), told=told | ({"budget": BUDGET} if budget else {}), measured=measured)
 
 
+def shadow_step() -> StepView:
+    """Two shadows that were answered, and one whose answer is missing."""
+    told = {"waiting": 1, "under_way": 1, "gave_way": 4, "budget": BUDGET}
+    outcomes = (shadowed(), shadowed(), shadowed("timeout"))
+    places = [standing()._replace(topic="shadows")]
+    found = step("shadow", *outcomes, told=told, standings=places)
+    return found._replace(ends={("shadows", 0): End(13, 13)})
+
+
 def worker(*steps: StepView, price: float = 0.0) -> WorkerView:
     """A worker with these steps."""
     return WorkerView(list(steps), NOW_MS, REQUESTED_MS - 1000.0, 0.25, price)
 
 
 def whole_worker() -> WorkerView:
-    """A worker with all three agents, in which every metric has a value."""
+    """A worker with all agents, in which every metric has a value."""
     predict = Histogram((0.1, 1.0))
     predict.observe(0.5)
     local = step("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
     judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
-    return worker(local, remote_step(), judge)._replace(thresholds=THRESHOLDS)
+    return worker(local, remote_step(), judge, shadow_step())._replace(thresholds=THRESHOLDS)

@@ -10,11 +10,12 @@ from typing import Literal
 
 import msgspec
 import pytest
-from bisupervised.agents.remote.gate import Funds, Gate
+from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.gating.permit import Permit
 from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.retry import NotConnected, surely_free
 from bisupervised.agents.remote.spending.budget import BudgetPolicy, Ledger, Per
+from bisupervised.agents.remote.spending.funds import Funds
 from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.spending.purse import Purse
 from bisupervised.schemas.budget import NANO, NOTHING, Amount, BudgetEntry, decode_entry, encode_entry

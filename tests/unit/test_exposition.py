@@ -40,6 +40,17 @@ def test_every_metric_is_shown_and_every_shown_one_is_documented_with_its_type_l
     assert shown == {one.name: (one.kind, set(one.labels), one.help) for one in metrics.METRICS}
 
 
+def test_shadows_are_counted_apart() -> None:
+    view = whole_worker()
+    assert value(view, "bisupervised_shadows_total", reason="") == 2
+    assert value(view, "bisupervised_shadows_total", reason="timeout") == 1
+    assert value(view, "bisupervised_shadows_waiting") == 8
+    assert value(view, "bisupervised_shadow_cost_total") == 1.5
+    assert value(view, "bisupervised_shadow_calls_gave_way_total") == 4
+    assert value(view, "bisupervised_shadow_budget_limit", unit="money") == 10
+    assert value(view, "bisupervised_remote_cost_total") == 6
+
+
 def test_names_follow_the_conventions() -> None:
     for one in metrics.METRICS:
         assert one.name.startswith(("bisupervised_", "gen_ai_client_")), one.name

@@ -9,13 +9,14 @@ import orjson
 import pytest
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
-from bisupervised.agents.remote.gate import Funds, Gate
+from bisupervised.agents.remote.gate import Gate
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.protocol import RemoteProtocol, Usage
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.protocols.tei import Tei
 from bisupervised.agents.remote.spending.budget import BudgetPolicy
+from bisupervised.agents.remote.spending.funds import Funds
 from bisupervised.agents.remote.spending.price import Price
 from bisupervised.agents.remote.spending.purse import Purse
 from bisupervised.agents.remote.transport import Response, ScriptedTransport

@@ -98,7 +98,7 @@ function show(status) {
   showFlowTable(status);
   showChart(status.chart);
   showLatency(status.latency);
-  showRemote(status.remote, money);
+  showRemote(status.remote, money, status.shadows);
   showPartitions(status.partitions);
   showFallbacks(status, counts);
 }
@@ -199,7 +199,18 @@ function doubtMeters({ held, said, next_probe_s: next }) {
   return meters;
 }
 
-function showRemote(remote, money) {
+/** Calls about trusted inputs, for the audit: they cost money of their own, and nobody waits for them. */
+function shadowMeters(shadows) {
+  if (!shadows) return [];
+  const missing = Object.values(shadows.missing).reduce((sum, value) => sum + value, 0);
+  const meters = [["Audit: trusted answers compared", null, null, `${count(shadows.answered)}, ${count(missing)} missing`]];
+  if (shadows.waiting) meters.push(["Audit: waiting for a quiet moment", null, null, count(shadows.waiting)]);
+  if (shadows.spent) meters.push(["Audit: spent", null, null, amount(shadows.spent)]);
+  for (const meter of budgetMeters(shadows.budget)) meters.push([`Audit: ${meter[0].toLowerCase()}`, ...meter.slice(1)]);
+  return meters;
+}
+
+function showRemote(remote, money, shadows) {
   $("remote").hidden = !remote;
   $("no-remote").hidden = Boolean(remote);
   const [word, tone] = breakerTag(remote);
@@ -219,7 +230,7 @@ function showRemote(remote, money) {
     if (most) meters.push([`Pace of ${name}, this worker`, pace, most, `${count(pace)} of the fleet's ${count(most)} a minute`]);
   }
   meters.push(["Share of the fleet's limits", limits.share, 1, share(limits.share, 1)], ...budgetMeters(remote.budget));
-  meters.push(...doubtMeters(remote));
+  meters.push(...doubtMeters(remote), ...shadowMeters(shadows));
   if (remote.breaker.opened) meters.push(["Breaker opened", null, null, `${count(remote.breaker.opened)} times`]);
   showMeters(meters);
 }

@@ -1,0 +1,45 @@
+"""What `check` says of trusted inputs that leave for the remote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bisupervised.streams.commands.check_waits import look_at_shadows
+from bisupervised.streams.settings.file import load_settings
+
+TOML = """
+[local]
+model = "my_model:load"
+threshold = 0.5
+[remote]
+url = "http://127.0.0.1"
+model = "large"
+threshold = 0.5
+{send}
+[audit]
+share = 0.01
+shadow_share = {share}
+"""
+
+
+@pytest.mark.parametrize(
+    ("share", "send", "told"),
+    [
+        (0, "", []),
+        (
+            0.05,
+            "",
+            ["0.05 of all inputs leave for the remote, also those that the local model answers", "the model's input"],
+        ),
+        (0.05, 'protocol = "openai_chat"\nsend = ["input"]', ["[audit] shadow_share", "[remote] send names (input)"]),
+    ],
+)
+def test_it_says_that_trusted_inputs_leave_and_what_of_them(
+    tmp_path: Path, share: float, send: str, told: list[str]
+) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(TOML.format(share=share, send=send))
+    found = list(look_at_shadows(load_settings(path, {"BISUPERVISED_AUDIT__SECRET": "s"})))
+    assert [finding.level for finding in found] == ["note"] * bool(told)
+    assert all(part in found[0].text for part in told)
