@@ -1,4 +1,6 @@
-"""The key to a remote: added to calls on their way out, and taken out of whatever comes back."""
+"""The key to a remote: added to calls on their way out, and taken out of whatever comes back. Or a signature of each
+call, made by a function of the user's own.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 
-from ...schemas.errors import RemoteFailure
+from ...schemas.errors import RemoteError, RemoteFailure
 from .transport import Response, Transport
 
 log = logging.getLogger(__name__)
@@ -146,6 +148,43 @@ class Authorized:
         else:
             return _cleaned(response, key)
         raise failed  # outside the handler: as a cause, the original would carry the key
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+#: gives the headers that a call needs, of its method, address, headers and body
+Sign = Callable[[str, str, Mapping[str, str], bytes], Mapping[str, str]]
+
+
+class Signed:
+    """A transport whose every call is signed by a function of the user's own. It may block: it runs in a thread.
+
+    What it adds is taken out of errors: servers quote what they do not take.
+    """
+
+    def __init__(self, inner: Transport, sign: Sign, name: str) -> None:
+        self._inner = inner
+        self._sign = sign
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<Signed by {self._name}: {self._inner!r}>"
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
+    ) -> Response:
+        try:
+            added = dict(await asyncio.to_thread(self._sign, method, url, dict(headers), body))
+        except Exception as error:  # it is the user's own code
+            raise RemoteError(f"{self._name} cannot sign the call: {type(error).__name__}: {error}") from error
+        response = await self._inner.post(url, body, {**headers, **added}, timeout_s, method=method)
+        if response.succeeded:
+            return response
+        for value in added.values():
+            if len(value) >= _UNMISTAKABLE:
+                response = _cleaned(response, _Key(value))
+        return response
 
     async def close(self) -> None:
         await self._inner.close()

@@ -62,7 +62,7 @@ class AiohttpTransport:
     """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight.
 
     `tls`: whom to believe, and what to show; None for the system's certificates. `proxy`: where calls go instead, ''
-    for straight on; with `proxy_of_environment`, HTTPS_PROXY and the like say.
+    for straight on. aiohttp's own way to a proxy of the environment is not taken: it would read ~/.netrc, too.
     """
 
     def __init__(
@@ -72,12 +72,10 @@ class AiohttpTransport:
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         tls: ssl.SSLContext | None = None,
         proxy: str = "",
-        proxy_of_environment: bool = False,
     ) -> None:
         self._connections = connections
         self._tls = tls
         self._proxy = proxy or None
-        self._of_environment = proxy_of_environment
         self._most = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -115,10 +113,7 @@ class AiohttpTransport:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=self._of_environment,
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )
             # by itself it would send a PUT again on a connection that was closed: a try nobody counts, and pays for
             self._session._retry_connection = False  # noqa: SLF001  # there is no public way

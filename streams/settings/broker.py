@@ -15,10 +15,12 @@ from ..kafka.sender import OutboxPolicy
 from ..logins.sources import client_credentials, own_provider, token_file
 from ..logins.tokens import Tokens
 from .secret import secret
-from .tables import KafkaSettings, Settings
+from .tables import KafkaSettings, RemoteSettings, Settings
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
+#: what encryption alone reads
+_TLS = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
 #: what OAUTHBEARER alone reads
 _OAUTH = (
     "sasl_oauth_url",
@@ -120,8 +122,7 @@ def _unused(kafka: KafkaSettings) -> list[str]:
     password = ("sasl_username", "sasl_password", "sasl_password_file")
     idle_oauth = () if _by_token(kafka) else _OAUTH
     idle_password = password if not _authenticates(kafka) else ()
-    tls = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
-    idle: tuple[str, ...] = idle_password + (() if _encrypted(kafka) else tls)
+    idle: tuple[str, ...] = idle_password + (() if _encrypted(kafka) else _TLS)
     found = [
         f"[kafka] {key}: has no effect with security_protocol = {kafka.security_protocol!r}"
         for key in idle
@@ -223,21 +224,44 @@ async def _connect() -> AsyncIterator[Transport]:
 
 def _encryption(kafka: KafkaSettings) -> tuple[ssl.SSLContext | None, list[str]]:
     """How to encrypt, and what is wrong with it; None where it is not wanted, or not possible."""
-    if not _encrypted(kafka):
-        return None, []
+    return _encryption_of(kafka, "kafka") if _encrypted(kafka) else (None, [])
+
+
+def encryption_of_remote(remote: RemoteSettings) -> ssl.SSLContext | None:
+    """How calls are encrypted; None for the usual way. Raises `ConfigurationError`."""
+    if not any(getattr(remote, key) for key in _TLS):
+        return None
+    context, faults = _encryption_of(remote, "remote")
+    if faults:
+        raise ConfigurationError(faults)
+    return context
+
+
+def encryption_faults(remote: RemoteSettings) -> list[str]:
+    """What is wrong with how calls are to be encrypted, and with their proxy."""
+    given = [key for key in _TLS if getattr(remote, key)]
+    faults = []
+    if remote.proxy and remote.proxy_of_environment:
+        faults.append("[remote] proxy_of_environment: has no use beside proxy, which says where calls go")
+    if remote.url.startswith("http:"):
+        return faults + [f"[remote] {key}: has no effect with an http:// url" for key in given]
+    return faults + (_encryption_of(remote, "remote")[1] if given else [])
+
+
+def _encryption_of(table: KafkaSettings | RemoteSettings, name: str) -> tuple[ssl.SSLContext | None, list[str]]:
     faults = [
-        f"[kafka] {key}: cannot be read: {fault}"
+        f"[{name}] {key}: cannot be read: {fault}"
         for key in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
-        if (fault := _unreadable(getattr(kafka, key)))
+        if (fault := _unreadable(getattr(table, key)))
     ]
-    if kafka.ssl_key_file and not kafka.ssl_certificate_file:
-        faults.append("[kafka] ssl_certificate_file: is missing: the certificate that belongs to ssl_key_file")
+    if table.ssl_key_file and not table.ssl_certificate_file:
+        faults.append(f"[{name}] ssl_certificate_file: is missing: the certificate that belongs to ssl_key_file")
     if faults:
         return None, faults
     try:
-        return _ssl_context(kafka), []
+        return _ssl_context(table), []
     except ValueError as error:
-        return None, [f"[kafka] {error}"]
+        return None, [f"[{name}] {error}"]
 
 
 def _unreadable(path: str) -> str:
@@ -249,21 +273,21 @@ def _unreadable(path: str) -> str:
     return ""
 
 
-def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
+def _ssl_context(table: KafkaSettings | RemoteSettings) -> ssl.SSLContext:
     """Certificates and host names are always checked. Raises `ValueError` that names the key, and no secret."""
     try:
-        context = ssl.create_default_context(cafile=kafka.ssl_ca_file or None)
+        context = ssl.create_default_context(cafile=table.ssl_ca_file or None)
     except (ssl.SSLError, OSError):
         raise ValueError("ssl_ca_file: holds no certificate in PEM form") from None
-    if not kafka.ssl_certificate_file:
+    if not table.ssl_certificate_file:
         return context
     try:
-        password = secret(kafka, "ssl_key_password")
+        password = secret(table, "ssl_key_password")
     except ValueError as error:
         raise ValueError(f"ssl_key_password_file: {error}") from None
     try:
         # a callable, for without one OpenSSL would ask for the password at the terminal
-        context.load_cert_chain(kafka.ssl_certificate_file, kafka.ssl_key_file or None, lambda: password or "")
+        context.load_cert_chain(table.ssl_certificate_file, table.ssl_key_file or None, lambda: password or "")
     except (ssl.SSLError, OSError):
         raise ValueError(
             "ssl_key_file: does not open with that password, or does not belong to ssl_certificate_file"

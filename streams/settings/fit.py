@@ -15,6 +15,7 @@ from ...agents.answers import unfit
 from ...agents.local.model import is_folder
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
+from .broker import encryption_faults
 from .place import Place
 from .protocols import bounds_answers
 from .secret import variable
@@ -98,6 +99,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _audit(settings, faulty)
         + _versions(settings, faulty)
         + _shared_header(settings)
+        + _reaching(settings, faulty)
     )
 
 
@@ -339,6 +341,15 @@ def _versions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     if tightens and (settings.remote.supervisor == JOINT or settings.remote.arbitration):
         text = "an audited request does not tell what it would have said at another rung"
         faults.append(f'[audit] on_alarm: "tighten" works without the joint supervisor and arbitration alone: {text}')
+    return faults
+
+
+def _reaching(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """How the remote is reached, and who we are to it."""
+    remote = settings.remote
+    faults = [] if ("remote", "url") in faulty else encryption_faults(remote)
+    if remote.credentials and (remote.api_key is not None or remote.api_key_file):
+        faults.append("[remote] credentials: has no use beside a key: take one of the two")
     return faults
 
 

@@ -465,6 +465,28 @@ class RemoteSettings(_Table):
         default="authorization", description="header that carries the key"
     )
     api_key_scheme: str = Field(default="Bearer", description="word before the key in that header; '' for none")
+    credentials: Annotated[str, AfterValidator(optional_callable)] = Field(
+        default="",
+        description="module:callable of yours that signs each call, in place of a key: given method, address, headers "
+        "and body, it returns the headers to add; '' for none",
+    )
+    proxy: Annotated[str, AfterValidator(optional_url)] = Field(
+        default="", description="proxy that calls go through, such as http://proxy.example:3128; '' for none"
+    )
+    proxy_of_environment: bool = Field(
+        default=False, description="true takes the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name"
+    )
+    ssl_ca_file: str = Field(
+        default="", description="certificates (PEM) that the server's is checked against; '' takes the system's"
+    )
+    ssl_certificate_file: str = Field(
+        default="", description="certificate (PEM) to show to the server, its key included or not; '' for none"
+    )
+    ssl_key_file: str = Field(default="", description="key (PEM) of that certificate, where it is a file of its own")
+    ssl_key_password: SecretStr | None = Field(
+        default=None, description="password of that key, from the environment only"
+    )
+    ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
     headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
         default={}, repr=False, description="further headers of every call"
     )

@@ -17,11 +17,14 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks the latter
 
 import orjson
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ...agents.auditing.draw import Draw
+from ...agents.importing import own_object
 from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
 from ...agents.local.formats.loaded import Placing
@@ -30,7 +33,7 @@ from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
 from ...agents.remote.batching import BatchPolicy
 from ...agents.remote.client import ClientPolicy, RemoteClient
-from ...agents.remote.credentials import Authorized
+from ...agents.remote.credentials import Authorized, Sign, Signed
 from ...agents.remote.endpoint import Endpoint, endpoint
 from ...agents.remote.gate import Gate
 from ...agents.remote.gating.lane import Lane
@@ -58,7 +61,7 @@ from ..plane.policy import PlanePolicy
 from ..plane.sending.routing import Router
 from ..plane.window.caution import CautionPolicy
 from ..plane.window.window import WindowPolicy
-from ..settings.broker import outbox_policy
+from ..settings.broker import encryption_of_remote, outbox_policy
 from ..settings.file import Configuration
 from ..settings.secret import one_word, secret
 from ..settings.tables import LocalSettings, RemoteSettings, Settings
@@ -302,11 +305,37 @@ def make_transport(remote: RemoteSettings) -> Transport:
     """What carries calls to the remote, with the key where there is one, which is read now."""
     key = one_word(remote, "api_key")
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
-    transport = AiohttpTransport(connections=0, max_response_bytes=remote.max_response_bytes)
+    transport = AiohttpTransport(
+        connections=0,
+        max_response_bytes=remote.max_response_bytes,
+        tls=encryption_of_remote(remote),
+        proxy=remote.proxy or (_proxy_of_environment(remote.url) if remote.proxy_of_environment else ""),
+    )
+    if remote.credentials:
+        return Signed(transport, _own_credentials(remote.credentials), remote.credentials)
     if key is None:
         return transport
     header, scheme = remote.api_key_header, remote.api_key_scheme
     return Authorized(transport, key, header=header, scheme=scheme, read=lambda: one_word(remote, "api_key"))
+
+
+def _proxy_of_environment(url: str) -> str:
+    """What HTTPS_PROXY or HTTP_PROXY names for this address; '' for none, and where NO_PROXY names it."""
+    parts = urlsplit(url)
+    if proxy_bypass_environment(parts.hostname or ""):
+        return ""
+    return getproxies_environment().get(parts.scheme, "")
+
+
+def _own_credentials(name: str) -> Sign:
+    try:
+        sign = own_object(name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError([f"[remote] credentials: {name!r} cannot be imported: {error}"]) from error
+    if not callable(sign):
+        raise ConfigurationError([f"[remote] credentials: {name!r} cannot be called"])
+    made: Sign = sign
+    return made
 
 
 def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
