@@ -59,8 +59,9 @@ class VersionTold(msgspec.Struct, frozen=True, omit_defaults=True):
 
     version: str  #: of the thresholds
     drawn: int = 0  #: requests that were drawn and have ended
-    wanted: int = 0  #: of these, those that a label is wanted for, and whose answers are here
-    missing: int = 0  #: drawn, and their answers are not here: too large to carry, or a shadow that failed
+    wanted: int = 0  #: of these, those of which a label is wanted, and whose answers are here
+    missing: int = 0  #: drawn, and too large to carry, so that their answers are not here
+    unshadowed: int = 0  #: trusted local answers of which the remote was to be asked all the same, and said nothing
     evidence: int = 0  #: labels that are taken in, in the order of the requests
     labelled: int = 0  #: requests with a decided label, those that are not taken in yet included
     outstanding: int = 0  #: without a decided label, and not late
@@ -86,7 +87,7 @@ class TermsTold(msgspec.Struct, frozen=True, omit_defaults=True):
     alpha: float  #: the intervals miss with this probability at most
     matches: str  #: when an answer is right: exact, normalised, or module:callable
     classes: tuple[Any, ...] = ()  #: the labels that there are; none where any may be right
-    thresholds: str = ""  #: version of the thresholds that make the promises
+    thresholds: tuple[str, ...] = ()  #: versions of the thresholds that make the promises
     promises: tuple[PromiseTold, ...] = ()  #: what these promise
 
 

@@ -38,6 +38,8 @@ class Drawn:
     answered_by: Literal["local", "remote"] | None  #: whose answer was trusted
     missing: bool = False  #: the answers are not here: the record was too large
     label: bool = True  #: a label is wanted; else it was drawn for both answers alone, and a label is no evidence
+    doubtful: bool | None = None  #: the local answer was not trusted; None where there is none
+    unshadowed: bool = False  #: the remote was to be asked all the same, and said nothing
 
 
 def judged(one: Drawn, ballot: Ballot | None, matches: Matches, *, late: bool = False) -> Rights | None:

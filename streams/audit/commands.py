@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
 from ...agents.auditing.matching import matching
-from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
-from ..console.options import DONE, Config
+from ..console.options import DONE, FAILED, Config
 from ..console.output import counted, progress_console, tell, working
 from ..console.signals import run_coroutine
 from ..offline.recordings.options import RecordingOptions
@@ -29,11 +27,6 @@ def audited(settings: Settings) -> Settings:
     if not settings.audit.on:
         raise ConfigurationError(["[audit] share: is 0, so no request is drawn: set it, as to 0.01 (docs/audit.md)"])
     return settings
-
-
-def promised_by(settings: Settings) -> Thresholds | None:
-    """The thresholds file, where the settings name one."""
-    return read_thresholds(Path(settings.thresholds.file)) if settings.thresholds.file else None
 
 
 def simulate(
@@ -106,25 +99,28 @@ def simulate(
 def report(*, config: Config = None, json: Json = False) -> int:
     """Say whether the promise is still true: estimates, intervals and the alarm, for each version of the thresholds.
 
-    All of it is computed from the topics `audits` and `labels`.
+    All of it is computed from the topics `audits` and `labels`, by the closings of the auditor in `trust`, and each of
+    these is compared with what the topics give.
     """
     from . import live
-    from .topics import read_topics
+    from .recomputing import recompute
 
     settings = audited(load_settings(config))
     with working("reading the topics"):
-        topics = run_coroutine(read_topics(settings))
-    made = live.accounts(topics, settings, promised_by(settings), time.time() * 1000)
-    tables, notes = [], [] if made else ["no request that was drawn has ended yet"]
-    for version, one in made.items():
-        tables.append(live.as_table(version, one))
-        notes += [f"{version}: {line}" for line in live.notes(one)]
-    if topics.unjudged:
-        notes.append(f"{counted(topics.unjudged, 'drawn request')} failed before any thresholds judged them")
-    if topics.unknown:
-        notes.append(f"{counted(topics.unknown, 'request')} with a label that were not drawn: they are no evidence")
-    tell(live.as_json(topics, made), tables, notes, as_json=json)
-    return DONE
+        made = run_coroutine(recompute(settings))
+    tables, notes = [], [] if made.now.versions else ["no request that was drawn has ended yet"]
+    for one in made.now.versions:
+        tables.append(live.as_table(one))
+        notes += [f"{one.version}: {line}" for line in live.notes(one)]
+    if made.now.unjudged:
+        notes.append(f"{counted(made.now.unjudged, 'drawn request')} failed before any thresholds judged them")
+    if made.now.unknown_sources:
+        text = "about requests of which no label is waited for: they are no evidence"
+        notes.append(f"{counted(made.now.unknown_sources, 'vote')} {text}")
+    if made.now.unknown_classes:
+        notes.append(f"{counted(made.now.unknown_classes, 'vote')} for a label that there is not: they are no evidence")
+    tell(live.as_json(made), tables, [*notes, *live.notes_on_closings(made)], as_json=json)
+    return FAILED if made.differing else DONE
 
 
 def wanted(

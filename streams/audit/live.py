@@ -2,122 +2,141 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...agents.auditing.account import Account, Estimate, Promise, Terms, account
-from ...agents.auditing.matching import matching
-from ...agents.supervision.thresholds import Target, Thresholds
-from ..settings.tables import Settings
-from .topics import AuditRecord, AuditTopics
+from ...schemas.closings import Share, VersionTold
+from .recomputing import Recomputed
+from .topics import AuditRecord
 
-_MS_PER_HOUR = 3_600_000
 #: characters of a request in one line
 _SHOWN = 160
 #: what a promise is about
 _ABOUT = {"error": "wrong among the trusted answers", "false_positive_rate": "rejected among the right answers"}
 
 
-def accounts(
-    topics: AuditTopics, settings: Settings, thresholds: Thresholds | None, now_ms: float
-) -> dict[str, Account]:
-    """The account of each version of the thresholds. Promises are known of the one that the settings name.
-
-    Raises `ConfigurationError` where what compares answers cannot be had.
-    """
-    matches = matching(settings.audit.matches)
-    made = {}
-    for version, records in topics.by_version().items():
-        promises = promises_of(thresholds) if thresholds is not None and thresholds.version == version else ()
-        terms = Terms(promises, settings.audit.label_within_hours * _MS_PER_HOUR, settings.audit.labels_to_false_alarm)
-        made[version] = account([record.drawn for record in records], topics.ballots, now_ms, terms, matches)
-    return made
-
-
-def promises_of(thresholds: Thresholds) -> tuple[Promise, ...]:
-    """What a thresholds file promises, and an alarm can watch."""
-    targets: list[Target] = [thresholds.target, *([thresholds.also] if thresholds.also else [])]
-    return tuple(Promise(target.kind, target.value) for target in targets if 0.0 < target.value < 1.0)
-
-
-def as_json(topics: AuditTopics, made: Mapping[str, Account]) -> dict[str, Any]:
+def as_json(made: Recomputed) -> dict[str, Any]:
     """All figures by name."""
+    now = made.now
     return {
-        "versions": [{"version": version, **_document(one)} for version, one in made.items()],
-        "unjudged": topics.unjudged,
-        "votes": topics.votes,
-        "unknown_sources": topics.unknown,
-        "unreadable": topics.unreadable,
-        "other_pipelines": topics.foreign,
-        "replaced": topics.replaced,
+        "versions": [_document(one) for one in now.versions],
+        "closings": {
+            "recomputed": made.closings,
+            "first": None if made.first is None else made.first.number,
+            "last": None if made.last is None else made.last.number,
+            "digest": None if made.last is None else made.last.digest,
+            "agree": not made.differing,
+            "differing": list(made.differing),
+        },
+        "unjudged": now.unjudged,
+        "votes": now.votes,
+        "unknown_sources": now.unknown_sources,
+        "unknown_classes": now.unknown_classes,
+        "unreadable": now.unreadable,
+        "other_pipelines": now.foreign,
+        "replaced": now.replaced,
     }
 
 
-def _document(one: Account) -> dict[str, Any]:
-    document = asdict(one)
-    for name, estimate in estimates_of(one).items():
-        document[name]["value"] = estimate.value
-    for alarm in document["alarms"]:
-        alarm["level"] = max(alarm["level"], 0.0)  # -inf before any label, and JSON has none
-    return document | {"labels_late": one.labels_late}
+def _document(one: VersionTold) -> dict[str, Any]:
+    document: dict[str, Any] = {**msgspec.to_builtins(VersionTold("")), **msgspec.structs.asdict(one)}
+    for name, share in shares_of(one).items():
+        document[name] = {**msgspec.to_builtins(share), "value": share.value}
+    document["alarms"] = [
+        {**msgspec.to_builtins(alarm), "level": alarm.level, "raised": alarm.raised, "last": alarm.last}
+        for alarm in one.alarms
+    ]
+    del document["open_from"]
+    return document
 
 
-def estimates_of(one: Account) -> dict[str, Estimate]:
-    """The estimates by name."""
+def shares_of(one: VersionTold) -> dict[str, Share]:
+    """The shares by name."""
     return {
         "error": one.error,
         "false_positive_rate": one.false_positive_rate,
         "local_error": one.local_error,
-        "remote_error_where_asked": one.remote_error_where_asked,
+        "remote_error": one.remote_error,
+        "doubtful": one.doubtful,
+        "disagreement": one.disagreement,
     }
 
 
-def as_table(version: str, one: Account) -> Table:
+def as_table(one: VersionTold) -> Table:
     """One version's figures in words."""
-    table = Table(title=f"Thresholds {version}", title_justify="left")
+    table = Table(title=f"Thresholds {one.version}", title_justify="left")
     table.add_column("")
-    for name in ("share", "95 % interval", "labels"):
+    for name in ("share", "95 % interval", "requests"):
         table.add_column(name, justify="right")
     names = {
         "Wrong among the trusted answers": one.error,
         "Rejected among the right answers": one.false_positive_rate,
         "Wrong, local model alone": one.local_error,
-        "Wrong, remote, where it was asked": one.remote_error_where_asked,
+        "Wrong, remote alone" if _is_about_all(one) else "Wrong, remote, where it was asked": one.remote_error,
+        "Early word: doubtful": one.doubtful,
+        "Early word: both models differ": one.disagreement,
     }
-    for name, estimate in names.items():
-        value = "-" if estimate.value is None else f"{estimate.value:.2%}"
-        table.add_row(name, value, f"{estimate.lower:.2%} to {estimate.upper:.2%}", f"{estimate.labels:,}")
+    for name, share in names.items():
+        value = "-" if share.value is None else f"{share.value:.2%}"
+        table.add_row(name, value, f"{share.lower:.2%} to {share.upper:.2%}", f"{share.labels:,}")
     return table
 
 
-def notes(one: Account) -> list[str]:
+def _is_about_all(one: VersionTold) -> bool:
+    """Every labelled request has an answer of the remote, so that its errors are those among all requests."""
+    return one.evidence > 0 and one.remote_unasked == 0
+
+
+def notes(one: VersionTold) -> list[str]:
     """What the figures rest on, and the alarm."""
     told = [
         f"{one.drawn:,} requests drawn, {one.labelled:,} labelled, {one.evidence:,} of them taken in, in the order of "
         f"the requests; {one.outstanding:,} wait for a label, {one.late:,} got none in time, {one.missing:,} were too "
         "large"
     ]
-    if one.seen_once:
-        told.append(f"{one.seen_once:,} labels speak against the promise, and wait for a second person to look")
+    if one.unshadowed:
+        told.append(f"{one.unshadowed:,} trusted answers were drawn for the remote, too, and it said nothing")
     if one.disputed:
-        told.append(f"{one.disputed:,} have as many votes for one answer as for another: one more vote decides")
+        told.append(f"{one.disputed:,} have votes that decide nothing yet: one more vote may")
     if one.labels_late:
         told.append("labels are late: what is labelled may not stand for all requests")
     for alarm in one.alarms:
         promised = f"at most {alarm.promise.value:.2%} {_ABOUT[alarm.promise.kind]}"
         if alarm.raised:
-            told.append(f"ALARM: {promised} is promised, and the labels say otherwise: last at {alarm.raised[-1]}")
+            told.append(f"ALARM: {promised} is promised, and the labels say otherwise: last at {alarm.last}")
         else:
-            told.append(f"promised: {promised}; no alarm ({max(alarm.level, 0.0):.0%} of the way)")
+            told.append(f"promised: {promised}; no alarm ({alarm.level:.0%} of the way)")
     if not one.alarms:
         told.append("no promise is known of these thresholds: [thresholds] file names others, or none")
     return told
+
+
+def notes_on_closings(made: Recomputed) -> list[str]:
+    """Whether the auditor says the same."""
+    if made.last is None or made.first is None:
+        return ["no worker has closed yet: all is reckoned from the records, as of now"]
+    first, last = made.first, made.last
+    since = "from the first on"
+    if not made.from_the_beginning:
+        since = f"from number {first.number:,} on, of {_date(first.at_ms)}, which is believed: older records are gone"
+    told = [f"the last closing of the auditor is number {last.number:,}, of {_date(last.at_ms)}, by {last.by}"]
+    if made.differing:
+        told += [f"DIFFERENT: {line}" for line in made.differing]
+    else:
+        told.append(
+            f"{made.closings:,} closings reckoned again, {since}: every digest is the same, to the bit ({last.digest})"
+        )
+    return told
+
+
+def _date(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def print_wanted(record: AuditRecord, *, as_json: bool) -> None:

@@ -656,6 +656,10 @@ class AuditSettings(_Table):
         description="what an alarm does: tell says so; tighten also takes a stricter rung of [thresholds] file, and "
         "loosens again on evidence",
     )
+    close_every_s: _Seconds = Field(
+        default=5.0,
+        description="seconds between two closings of the auditor, at least; without new labels, twelve times as many",
+    )
     retention_hours: _Seconds = Field(
         default=9600.0, description="hours that audits, labels and trust are kept; 9600 are 400 days"
     )

@@ -66,6 +66,7 @@ class _Once(Collector):
         sheet = Sheet()
         _worker(sheet, self._view)
         _thresholds(sheet, self._view.thresholds)
+        _audit(sheet, self._view.audit)
         for step in self._view.steps:
             _outcomes(sheet, step)
             _plane(sheet, step)
@@ -123,6 +124,29 @@ def _thresholds(sheet: Sheet, told: Mapping[str, Any]) -> None:
         sheet.put(m.PINNED, bool(told["pinned"]))
         sheet.put(m.VERSIONS_LOST, bool(told["lost"]))
         sheet.put(m.VERSIONS_REFUSED, bool(told["refused"]))
+
+
+def _audit(sheet: Sheet, told: Mapping[str, Any]) -> None:
+    if not told:
+        return
+    sheet.put(m.AUDITOR, bool(told["auditing"]))
+    sheet.put(m.AUDIT_FAILS, bool(told["failure"]))
+    if told["written_ms"] is not None:
+        sheet.put(m.AUDIT_CLOSED, told["written_ms"] / 1000.0)
+    for version in told["versions"]:
+        _audited(sheet, version["version"], version)
+
+
+def _audited(sheet: Sheet, version: str, told: Mapping[str, Any]) -> None:
+    for rate, share in told["shares"].items():
+        for bound in ("value", "lower", "upper"):
+            sheet.put(m.AUDIT_SHARE, share[bound], version, rate, bound)
+    for state, count in told["labels"].items():
+        sheet.put(m.AUDIT_LABELS, count, version, state)
+    for alarm in told["alarms"]:
+        sheet.put(m.AUDIT_PROMISE, alarm["promise"], version, alarm["kind"])
+        sheet.put(m.AUDIT_ALARM_LEVEL, alarm["level"], version, alarm["kind"])
+        sheet.put(m.AUDIT_ALARMS, alarm["raised"], version, alarm["kind"])
 
 
 def _outcomes(sheet: Sheet, step: StepView) -> None:

@@ -56,6 +56,47 @@ VERSIONS_REFUSED = Metric(
     "1 while another version should judge and was not made for this worker's scores or file; else 0.",
 )
 
+# the audit: is the promise still true? The same in every worker, but for the last two
+
+AUDIT_SHARE = Metric(
+    "bisupervised_audit_share",
+    "gauge",
+    "Estimate, 0 to 1, for a version of the thresholds: `rate` is error (wrong among the trusted), "
+    "false_positive_rate, local_error, remote_error, doubtful or disagreement; `bound` is value, lower or upper.",
+    ("version", "rate", "bound"),
+)
+AUDIT_PROMISE = Metric(
+    "bisupervised_audit_promise",
+    "gauge",
+    "Rate that is promised, 0 to 1, where the auditor knows it.",
+    ("version", "rate"),
+)
+AUDIT_ALARM_LEVEL = Metric(
+    "bisupervised_audit_alarm_level",
+    "gauge",
+    "How near the alarm of a promise is: it is raised at 1, and evidence begins anew.",
+    ("version", "rate"),
+)
+AUDIT_ALARMS = Metric(
+    "bisupervised_audit_alarms_total",
+    "counter",
+    "Alarms of a promise since the audit began.",
+    ("version", "rate"),
+)
+AUDIT_LABELS = Metric(
+    "bisupervised_audit_labels",
+    "gauge",
+    "Drawn requests by the `state` of their label: wanted (all), labelled, outstanding, late.",
+    ("version", "state"),
+)
+AUDIT_CLOSED = Metric(
+    "bisupervised_audit_closed_timestamp_seconds", "gauge", "When the auditor wrote last, seconds since epoch."
+)
+AUDITOR = Metric("bisupervised_audit_auditor", "gauge", "1 where this worker is the auditor of the fleet; else 0.")
+AUDIT_FAILS = Metric(
+    "bisupervised_audit_fails", "gauge", "1 while this worker could not audit if it were asked to; else 0."
+)
+
 # the flow
 
 RECORDS = Metric(

@@ -35,6 +35,7 @@ class WorkerView(NamedTuple):
     price_per_call: float  #: of the settings
     refusals: int = 0  #: connections that the broker refused
     thresholds: Mapping[str, Any] = {}  #: which version judges, and why; empty where nobody says
+    audit: Mapping[str, Any] = {}  #: whether the promise is still true; empty without an audit
 
     @property
     def unit_cost(self) -> float:
@@ -81,6 +82,7 @@ class Monitor:
         price_per_call: float = 0.0,
         renewal: Renewal | None = None,
         thresholds: Callable[[], Mapping[str, Any]] = dict,
+        audit: Callable[[], Mapping[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
@@ -88,6 +90,7 @@ class Monitor:
         self._price = price_per_call
         self._renewal = renewal
         self._thresholds = thresholds
+        self._audit = audit
         self._clock = clock
         self._now_ms = now_ms
         self._started_ms = now_ms()
@@ -134,7 +137,16 @@ class Monitor:
         """As the worker is now."""
         views = [step.view() for step in self._steps]
         lag_s, refusals = max(self._late, default=0.0), self._renewal.refusals if self._renewal is not None else 0
-        return WorkerView(views, self._now_ms(), self._started_ms, lag_s, self._price, refusals, self._thresholds())
+        return WorkerView(
+            views,
+            self._now_ms(),
+            self._started_ms,
+            lag_s,
+            self._price,
+            refusals,
+            thresholds=self._thresholds(),
+            audit=self._audit(),
+        )
 
     @property
     def refusal(self) -> str:

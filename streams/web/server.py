@@ -26,6 +26,7 @@ _STATIC = {
     "/base.css": ("base.css", "text/css"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/audit.js": ("audit.js", "text/javascript"),
     "/draw.js": ("draw.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }

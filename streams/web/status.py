@@ -47,6 +47,7 @@ def status(
         "counts": counts(view),
         "money": money(view),
         "thresholds": view.thresholds or None,
+        "audit": view.audit or None,
         "remote": next((step.told for step in view.steps if step.agent == "remote"), None),
         "shadows": next((_shadows(step) for step in view.steps if step.agent == "shadow"), None),
         "chart": history.chart(),

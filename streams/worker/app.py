@@ -23,6 +23,8 @@ from ...agents.heap import settle_heap, without_collecting
 from ...agents.shadow import ShadowSubstitute
 from ...agents.tasks import begin, persistently
 from ...agents.terms import Terms
+from ..auditor.making import AuditService, make_audit
+from ..auditor.standing import Standing as AuditStanding
 from ..flow import AGENTS, AgentName, Step, judges, steps
 from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import hear_left_errors, notice_broken_connections
@@ -196,11 +198,13 @@ def create_app(
     working = [step.agent for step in running]
     follows = any(judges(settings, agent) for agent in made)
     in_force = InForce(settings.name, configuration.terms, lambda terms: _adopt(working, terms), follows=follows)
+    audit = AuditStanding()
     app.telemetry = Monitor(
         running,
         price_per_call=settings.remote.price_per_call,
         renewal=configuration.connection.renewal,
         thresholds=in_force.statistics,
+        audit=audit.told,
     )
     follower = Follower(configuration.connection, settings.topics.thresholds, in_force) if follows else None
     site = make_site(settings, agents, app.telemetry)
@@ -211,6 +215,7 @@ def create_app(
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
             super().__init__(running, app.telemetry, site, pulse, retention, follower, **kwargs)
 
+    _audit_in(app, configuration, audit)
     if source is not None:
         _reload_from(app, Reloader(source, configuration, working, in_force=in_force))
     return app
@@ -219,6 +224,21 @@ def create_app(
 def _adopt(agents: Sequence[Agent], terms: Terms) -> None:
     for agent in agents:
         agent.adopt(terms)
+
+
+def _audit_in(app: faust.App, configuration: Configuration, standing: AuditStanding) -> None:
+    """One worker of the fleet is the auditor, where there is an audit; any may be."""
+    made = make_audit(configuration, standing)
+    if made is None:
+        return
+    membership, following = made
+
+    @app.service
+    class _AuditService(AuditService):
+        logger = SERVICES
+
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(membership, following, **kwargs)
 
 
 def _reload_from(app: faust.App, reloader: Reloader) -> None:

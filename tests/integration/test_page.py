@@ -16,7 +16,7 @@ import pytest
 from bisupervised.streams.sandbox.broker import Broker
 from support.browser import chromium, console_errors, look, missing, poor_contrast, required
 from support.pipeline import Pipeline, Sent, Worker, mixed, remote_and_pipeline, request, wait_until
-from support.views import BUDGET, THRESHOLDS
+from support.views import AUDIT, BUDGET, THRESHOLDS
 
 if missing() and not required():
     pytest.skip(str(missing()), allow_module_level=True)
@@ -219,6 +219,40 @@ def test_it_says_which_version_judges_who_chose_it_and_what_is_wrong(shown: Show
     assert f"1-rung-4-0123456789 · rung 4 of 16, from lax to strict · pin by ann: {SCRIPT}" in said
     assert said.endswith(" pinned topic lost, the last version judges: no broker made for other scores")
     assert shown.run("return window.pwned") is None
+
+
+def test_it_says_whether_the_promise_is_still_true(shown: Shown) -> None:
+    shown.open()
+    assert shown.run("return document.getElementById('audit').hidden"), "there is no audit"
+    tell(shown, {})
+    wait_until(lambda: shown.text("audit-tag") == "yes, as far as labels tell", "the audit", 10)
+    assert shown.text("audit-promise") == "Promised: at most 10.0 % of the trusted answers are wrong."
+    assert (shown.text("audit-value"), shown.text("audit-labelled")) == ("8.0 %", "100 of 120")
+    assert shown.text("audit-interval") == "95 % sure: 5.0 % to 12.0 %, by 100 labels"
+    assert shown.run("return document.querySelectorAll('#audit-chart path').length") == 2
+    assert poor_contrast(shown.browser) == []
+    shown.open(PHONE)
+    tell(shown, {"raised": 2, "last": SCRIPT})
+    wait_until(lambda: shown.text("audit-tag") == "alarm: no longer true", "the alarm", 10)
+    assert f"raised 2 times, last by the label of {SCRIPT}." in shown.text("audit-hint")
+    assert shown.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert shown.run("return window.pwned") is None
+
+
+def tell(shown: Shown, alarm: dict[str, Any]) -> None:
+    """The worker says that of the audit, with an alarm like this."""
+    (version,) = AUDIT["versions"]
+    told = AUDIT | {"versions": [version | {"alarms": [version["alarms"][0] | alarm]}]}
+    shown.run(
+        f"""
+        const ask = window.fetch;
+        window.fetch = async (...asked) => {{
+          const status = await (await ask(...asked)).json();
+          status.audit = {orjson.dumps(told).decode()};
+          return new Response(JSON.stringify(status));
+        }};
+        """
+    )
 
 
 def test_the_keyboard_reaches_what_can_be_moved(shown: Shown) -> None:

@@ -31,6 +31,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
 from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
+from bisupervised.streams.flow import single_partition
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics
@@ -573,7 +574,9 @@ class Pipeline:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.servers, isolation_level="read_committed")
         await consumer.start()
         try:
-            consumer.assign([TopicPartition(topic, p) for topic in topics for p in range(self.partitions)])
+            alone = single_partition(self.settings)
+            counts = {topic: 1 if topic in alone else self.partitions for topic in topics}
+            consumer.assign([TopicPartition(topic, p) for topic in topics for p in range(counts[topic])])
             await consumer.seek_to_beginning()
             yield consumer
         finally:

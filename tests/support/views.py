@@ -29,6 +29,43 @@ BUDGET = {
 
 
 #: what `InForce.statistics` says of a version that a person pinned
+#: as `streams/auditor/standing.py` tells it
+AUDIT: dict[str, Any] = {
+    "auditing": True,
+    "failure": "",
+    "number": 17,
+    "by": "host:1",
+    "why": "",
+    "written_ms": 1_700_000_000_000,
+    "newest": "t1",
+    "unknown_sources": 2,
+    "unknown_classes": 0,
+    "versions": [
+        {
+            "version": "t1",
+            "drawn": 120,
+            "labels": {"wanted": 120, "labelled": 100, "outstanding": 15, "late": 5},
+            "disputed": 1,
+            "missing": 0,
+            "unshadowed": 0,
+            "remote_unasked": 60,
+            "labels_late": False,
+            "shares": {
+                name: {"value": 0.08, "lower": 0.05, "upper": 0.12, "of": 100}
+                for name in (
+                    "error",
+                    "false_positive_rate",
+                    "local_error",
+                    "remote_error",
+                    "doubtful",
+                    "disagreement",
+                )
+            },
+            "alarms": [{"kind": "error", "promise": 0.1, "level": 0.25, "raised": 0, "last": "", "last_ms": None}],
+        }
+    ],
+    "history": [(1_699_999_000_000 + n * 1000, 0.09 - n / 1000, 0.05, 0.2 - n / 200) for n in range(10)],
+}
 THRESHOLDS = {
     "version": "1-rung-4-0123456789",
     "rung": 4,
@@ -104,4 +141,5 @@ def whole_worker() -> WorkerView:
     predict.observe(0.5)
     local = step("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
     judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
-    return worker(local, remote_step(), judge, shadow_step())._replace(thresholds=THRESHOLDS)
+    steps = (local, remote_step(), judge, shadow_step())
+    return worker(*steps)._replace(thresholds=THRESHOLDS, audit=AUDIT)

@@ -61,7 +61,7 @@ def test_facts_are_valid(facts: Facts) -> None:
 def test_closings_are_valid() -> None:
     alarm = AlarmTold(PromiseTold("error", 0.1), log_r=(None, -0.5))
     told = VersionTold("t1", 3, error=Share(1, 2, 0.1, 0.9), alarms=(alarm,), open_from={"0": 7})
-    terms = TermsTold(1000, 10_000.0, 0.05, "exact", ("cat", 3), "t1", (alarm.promise,))
+    terms = TermsTold(1000, 10_000.0, 0.05, "exact", ("cat", 3), ("t1",), (alarm.promise,))
     taken = Taken({"0": 9, "1": 3}, 5)
     for closing in (
         Closing(1, "shop", 17, taken, taken, "0f"),

@@ -63,6 +63,7 @@ async def test_only_these_paths_are_served() -> None:
             "/page.js",
             "/base.css",
             "/page.css",
+            "/audit.js",
             "/draw.js",
             "/icon.svg",
             "/api/status",

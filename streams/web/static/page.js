@@ -1,5 +1,6 @@
 // Asks the worker for its status once a second and shows it. What comes from records is shown as text, never as markup.
 
+import { showAudit } from "/audit.js";
 import { EDGES, drawChart, drawFlow } from "/draw.js";
 
 const EVERY_MS = 1000, PATIENCE_MS = 3000;
@@ -94,6 +95,7 @@ function show(status) {
   showReady(status);
   showFigures(status);
   showThresholds(status.thresholds);
+  showAudit(status.audit, { text, foreign, ago: (ms) => ago(Math.max(0, (status.now_ms - ms) / 1000)), count });
   showFlow(status.rates, nodeTexts(status), worker.agents);
   showFlowTable(status);
   showChart(status.chart);
