@@ -1,0 +1,155 @@
+"""Feedback that comes back rather for wrong answers, and labels that take longer for them: neither moves the estimate.
+
+A part of `make audit-trust`. In every stream users complain of 30 % of the wrong answers that were not drawn, and
+praise 5 % of the right ones; and the labels of drawn requests take three days where the answer is wrong, and one where
+it is right, half of that more or less. What the audit says, by the functions that the report uses, is held beside two
+figures that anybody would take: the share among all that came back, and the share among the labels that have come.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from bisupervised.agents.auditing.account import Account, Drawn, Terms, account
+from bisupervised.agents.auditing.matching import matching
+from bisupervised.agents.auditing.votes import Ballot
+from bisupervised.agents.supervision.evaluation import decide
+from bisupervised.agents.supervision.recording import Recording
+from bisupervised.agents.supervision.supervisor import Supervisor
+from bisupervised.schemas.audits import Label
+from numpy.typing import NDArray
+
+_REQUESTS, _SHARE, _DAYS = 8_000, 0.05, 10.0
+_REPORTED = {"wrong": 0.3, "right": 0.05}
+_TAKES = {"wrong": 3.0, "right": 1.0}  #: days, 0.5 to 1.5 times as long
+_MS_PER_DAY = 86_400_000
+_ALPHA = 0.05
+#: what the mean over all streams may be off by, in its own standard errors
+_SIGMAS = 4.0
+_TRUTH = 1  #: the right answer to every request; 0 is a wrong one
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What many streams of one recorded case showed about the error among trusted answers."""
+
+    case: str
+    streams: int
+    true: float
+    audited: float  #: mean of what the audit says
+    chance: float  #: standard error of that mean
+    missed: float  #: share of streams whose interval misses the true rate
+    as_they_come: float  #: mean over the labels of drawn requests that have come
+    all_feedback: float  #: mean over everything that has come back
+
+    def faults(self) -> list[str]:
+        """Where the feedback moves the estimate, or would move nothing, so that nothing is shown."""
+        found = []
+        if abs(self.audited - self.true) > _SIGMAS * self.chance:
+            found.append(f"biased feedback moves the estimate from {self.true:.2%} to {self.audited:.2%}")
+        if self.missed > _ALPHA:
+            found.append(f"with biased feedback the interval misses in {self.missed:.1%}")
+        if self.all_feedback < 1.2 * self.true or self.as_they_come > 0.98 * self.true:
+            found.append("the feedback is not biased: nothing is shown")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Population:
+    """What became of the recorded inputs, (n,) each."""
+
+    by_local: NDArray[np.bool_]
+    rejected: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]  #: the answer that was trusted, or that the second supervisor saw
+
+    @classmethod
+    def of(cls, recording: Recording) -> _Population:
+        """Judged by the medians of both scores."""
+        lines = [Supervisor("", float(np.median(side.scores))) for side in (recording.local, recording.remote)]
+        made = decide(recording, *lines)
+        right = np.where(made.by_local, recording.local.correct, recording.remote.correct)
+        return cls(made.by_local, made.rejected, ~right)
+
+    @property
+    def error(self) -> float:
+        """Share of wrong ones among the trusted."""
+        return float(self.wrong[~self.rejected].mean())
+
+    def drawn(self, number: int, row: int, ended: float) -> Drawn:
+        """A request that is like this row, and ended so many days after the first."""
+        answer, local, rejected = (_TRUTH - int(self.wrong[row]),), bool(self.by_local[row]), bool(self.rejected[row])
+        return Drawn(
+            source=_source(number),
+            at_ms=round(ended * _MS_PER_DAY),
+            ended="rejected" if rejected else "trusted",
+            local=answer if local else None,
+            remote=None if local else answer,
+            answered_by=None if rejected else "local" if local else "remote",
+        )
+
+
+def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
+    """Play so many streams of a recorded case."""
+    population, rng = _Population.of(recording), np.random.default_rng(seed)
+    said, lower, upper, came, back = np.array([_stream(population, rng) for _ in range(streams)]).T
+    true = population.error
+    return Heard(
+        case,
+        streams,
+        true,
+        float(said.mean()),
+        float(said.std(ddof=1)) / math.sqrt(streams),
+        float(((true < lower) | (true > upper)).mean()),
+        float(came.mean()),
+        float(back.mean()),
+    )
+
+
+def _stream(population: _Population, rng: np.random.Generator) -> tuple[float, ...]:
+    """What the audit says of one stream, the ends of its interval, and both other shares."""
+    rows = rng.integers(len(population.wrong), size=_REQUESTS)
+    wrong, trusted = population.wrong[rows], ~population.rejected[rows]
+    drawn = rng.random(_REQUESTS) < _SHARE
+    ended = np.arange(_REQUESTS) * (_DAYS / _REQUESTS)
+    labelled = ended + np.where(wrong, _TAKES["wrong"], _TAKES["right"]) * rng.uniform(0.5, 1.5, _REQUESTS)
+    reported = rng.random(_REQUESTS) < np.where(wrong, _REPORTED["wrong"], _REPORTED["right"])
+    came = np.where(drawn, labelled <= _DAYS, reported & trusted)
+    requests = [population.drawn(int(number), rows[number], ended[number]) for number in np.flatnonzero(drawn)]
+    error = _account(requests, dict(_ballots(np.flatnonzero(came)))).error
+    others = (wrong[trusted & came & drawn].mean(), wrong[trusted & came].mean())
+    return error.value or 0.0, error.lower, error.upper, *map(float, others)
+
+
+def _ballots(came: NDArray[np.intp]) -> Iterator[tuple[str, Ballot]]:
+    """A vote about each of these requests, drawn or not."""
+    for number in came:
+        source, ballot = _source(number), Ballot()
+        ballot.take(Label(source, _TRUTH, "somebody"))
+        yield source, ballot
+
+
+def _source(number: int) -> str:
+    return f"requests-0-{number}"
+
+
+def _account(requests: list[Drawn], ballots: dict[str, Ballot]) -> Account:
+    terms = Terms(label_within_ms=7 * _MS_PER_DAY, alpha=_ALPHA)
+    return account(requests, ballots, _DAYS * _MS_PER_DAY, terms, matching("exact"))
+
+
+def as_markdown(found: list[Heard]) -> str:
+    """The table of the page."""
+    lines = [
+        "| recorded case | streams | true error | the audit says | its interval misses in | labels as they come say "
+        "| all that came back says |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one.case} | {one.streams:,} | {one.true:.1%} | {one.audited:.1%} | {one.missed:.1%} "
+        f"| {one.as_they_come:.1%} | {one.all_feedback:.1%} |"
+        for one in found
+    ]
+    return "\n".join(lines)
