@@ -41,6 +41,7 @@ class Heard:
     true: float
     audited: float  #: mean of what the audit says
     chance: float  #: standard error of that mean
+    labels: float  #: that it rests on, mean
     missed: float  #: share of streams whose interval misses the true rate
     as_they_come: float  #: mean over the labels of drawn requests that have come
     all_feedback: float  #: mean over everything that has come back
@@ -48,7 +49,8 @@ class Heard:
     def faults(self) -> list[str]:
         """Where the feedback moves the estimate, or would move nothing, so that nothing is shown."""
         found = []
-        if abs(self.audited - self.true) > _SIGMAS * self.chance:
+        # what is waited for is rather a wrong one, and the evidence ends before it: that is one label at most
+        if abs(self.audited - self.true) > 1.0 / self.labels + _SIGMAS * self.chance:
             found.append(f"biased feedback moves the estimate from {self.true:.2%} to {self.audited:.2%}")
         if self.missed > _ALPHA:
             found.append(f"with biased feedback the interval misses in {self.missed:.1%}")
@@ -94,7 +96,7 @@ class _Population:
 def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
     """Play so many streams of a recorded case."""
     population, rng = _Population.of(recording), np.random.default_rng(seed)
-    said, lower, upper, came, back = np.array([_stream(population, rng) for _ in range(streams)]).T
+    said, lower, upper, labels, came, back = np.array([_stream(population, rng) for _ in range(streams)]).T
     true = population.error
     return Heard(
         case,
@@ -102,6 +104,7 @@ def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
         true,
         float(said.mean()),
         float(said.std(ddof=1)) / math.sqrt(streams),
+        float(labels.mean()),
         float(((true < lower) | (true > upper)).mean()),
         float(came.mean()),
         float(back.mean()),
@@ -109,7 +112,7 @@ def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
 
 
 def _stream(population: _Population, rng: np.random.Generator) -> tuple[float, ...]:
-    """What the audit says of one stream, the ends of its interval, and both other shares."""
+    """What the audit says of one stream, the ends of its interval, its labels, and both other shares."""
     rows = rng.integers(len(population.wrong), size=_REQUESTS)
     wrong, trusted = population.wrong[rows], ~population.rejected[rows]
     drawn = rng.random(_REQUESTS) < _SHARE
@@ -120,7 +123,7 @@ def _stream(population: _Population, rng: np.random.Generator) -> tuple[float, .
     requests = [population.drawn(int(number), rows[number], ended[number]) for number in np.flatnonzero(drawn)]
     error = _account(requests, dict(_ballots(np.flatnonzero(came)))).error
     others = (wrong[trusted & came & drawn].mean(), wrong[trusted & came].mean())
-    return error.value or 0.0, error.lower, error.upper, *map(float, others)
+    return error.value or 0.0, error.lower, error.upper, error.labels, *map(float, others)
 
 
 def _ballots(came: NDArray[np.intp]) -> Iterator[tuple[str, Ballot]]:
@@ -143,13 +146,13 @@ def _account(requests: list[Drawn], ballots: dict[str, Ballot]) -> Account:
 def as_markdown(found: list[Heard]) -> str:
     """The table of the page."""
     lines = [
-        "| recorded case | streams | true error | the audit says | its interval misses in | labels as they come say "
-        "| all that came back says |",
-        "|---|---|---|---|---|---|---|",
+        "| recorded case | streams | true error | the audit says | from labels | its interval misses in "
+        "| labels as they come say | all that came back says |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {one.case} | {one.streams:,} | {one.true:.1%} | {one.audited:.1%} | {one.missed:.1%} "
-        f"| {one.as_they_come:.1%} | {one.all_feedback:.1%} |"
+        f"| {one.case} | {one.streams:,} | {one.true:.2%} | {one.audited:.2%} | {one.labels:.0f} "
+        f"| {one.missed:.1%} | {one.as_they_come:.1%} | {one.all_feedback:.1%} |"
         for one in found
     ]
     return "\n".join(lines)
