@@ -39,8 +39,17 @@ def review(
         Port to listen on, instead of [review] port; 0 takes a free one.
     """
     from .process import Offer, serve
+    from .reviewers import read_reviewers
 
-    settings = audited(load_settings(config))
+    settings = load_settings(config)
+    faults: list[str] = []
+    for check in (lambda: audited(settings), lambda: read_reviewers(_reviewers_file(settings, reviewers))):
+        try:
+            check()
+        except ConfigurationError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigurationError(faults)
     path = _reviewers_file(settings, reviewers)
     run_coroutine(serve(settings, Offer(path, fallback, settings.review.port if port is None else port)))
     return DONE

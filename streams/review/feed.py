@@ -76,8 +76,8 @@ class Feed:
 
     async def _begin(self, consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
         oldest = round(max(0.0, time.time() * 1000 - self._keep_ms))
+        ends = await consumer.end_offsets(places)  # first: what comes between the two questions is not passed over
         offsets = await consumer.offsets_for_times(dict.fromkeys(places, oldest))
-        ends = await consumer.end_offsets(places)
         for place, found in offsets.items():
             consumer.seek(place, ends[place] if found is None else found.offset)
 

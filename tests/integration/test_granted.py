@@ -11,11 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bisupervised.agents.auditing.matching import exact
+from bisupervised.schemas.audits import Audit, Label, audit_record, decode_label
+from bisupervised.schemas.records import Facts, Source, Verdict
 from bisupervised.streams import cli
 from bisupervised.streams.commands.check_kafka import look_at_broker
+from bisupervised.streams.review.feed import Feed
+from bisupervised.streams.review.kafka import Inputs, Labels
+from bisupervised.streams.review.queue import Policy, Queue
 from support.configurations import configuration_of
 from support.grants import Grant, grant, parsed, revoke
-from support.pipeline import Pipeline, Remote, Worker, check_exactly_once, check_kinds, mixed, request, wait_until
+from support.outcomes import incoming
+from support.pipeline import (
+    PATIENCE_S,
+    Pipeline,
+    Remote,
+    Sent,
+    Worker,
+    check_exactly_once,
+    check_kinds,
+    mixed,
+    request,
+    wait_until,
+)
 from support.secured import USER, Secured, secured_broker
 
 BUDGET = {"calls": 1000, "per": "month"}
@@ -94,6 +112,39 @@ def test_topics_are_made_with_what_it_prints_for_that(asking: Secured, pipeline:
     grant(pipeline.servers, printed(pipeline, "--creation"))
     assert topics_command(pipeline, "create")[0] == 0
     assert set(others.values()) <= set(pipeline.names())
+
+
+def test_people_may_label_with_what_it_prints_for_that(asking: Secured, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("only the fleet knows")
+    audit = {"share": 1.0, "secret_file": str(tmp_path / "secret")}
+    servers = asking.broker.bootstrap_servers
+    with Pipeline(servers, tmp_path, "http://127.0.0.1:1", {"budget": BUDGET, "audit": audit}, 1) as pipeline:
+        come_in_as_user(pipeline, asking, audit=audit)
+        facts = Facts(Source("requests", 0, 0), local=Verdict("cat", 0.9), thresholds="1")
+        record = audit_record(incoming(), facts, Audit(pipeline.name, "trusted", 1.0, "local"))
+        pipeline.send([Sent(record.value, headers=record.headers)], "audits")
+        grant(servers, printed(pipeline, "--review"))
+        asyncio.run(asyncio.wait_for(label_one(pipeline), PATIENCE_S))
+        (written,) = pipeline.records("labels")
+    assert decode_label(written.value) == Label("requests-0-0", "cat", "ann")
+
+
+async def label_one(pipeline: Pipeline) -> None:
+    """As the page does, and until it has heard of it."""
+    settings, queue = pipeline.settings, Queue(Policy(1e9, 60.0), exact)
+    feed, inputs, labels = Feed(settings, queue, fallback=False), Inputs(settings), Labels(settings)
+    reading = asyncio.create_task(feed.run())
+    await feed.loaded.wait()
+    found = queue.next("ann", 0.0)
+    assert found is not None
+    assert await inputs.value(found.place) == incoming().value
+    await labels.write(Label(found.drawn.source, "cat", "ann"))
+    while len(queue):  # noqa: ASYNC110  # the queue tells nobody
+        await asyncio.sleep(0.05)
+    reading.cancel()
+    await asyncio.wait((reading,))
+    await inputs.stop()
+    await labels.stop()
 
 
 def test_a_budget_that_may_not_be_written_for_a_while_goes_on_afterwards(asking: Secured, tmp_path: Path) -> None:

@@ -89,5 +89,21 @@ def test_the_command_prints_a_link_once(path: Path, capsys: pytest.CaptureFixtur
     assert "--reviewers" in capsys.readouterr().err
 
 
+def test_every_fault_is_told_before_anything_starts(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = path.with_name("my.toml")
+    config.write_text(
+        '[local]\nmodel = "a:b"\nthreshold = 0.5\n[remote]\nurl = "http://127.0.0.1:1"\nmodel = "m"\nthreshold = 0.5\n'
+    )
+    assert run(["review", "--config", str(config)]) == 2
+    told = capsys.readouterr().err
+    assert "[audit] share" in told
+    assert "reviewers add NAME" in told
+    path.write_text("nonsense\n")
+    assert run(["review", "--config", str(config), "--reviewers", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "[audit] share" in told
+    assert "line 1" in told
+
+
 def test_of_nobody_nobody_is_found() -> None:
     assert Reviewers({}).who("") is None
