@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -60,6 +61,8 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encoder = msgspec.json.Encoder()
+#: a worker writes a few of them, again and again
+_encode_audit = lru_cache(maxsize=64)(_encoder.encode)
 _audit_decoder = msgspec.json.Decoder(Audit)
 _label_decoder = msgspec.json.Decoder(Label)
 
@@ -87,7 +90,7 @@ def encode_label(label: Label) -> bytes:
 
 def audit_record(record: Incoming, facts: Facts, audit: Audit, to: Literal["audits", "shadows"] = "audits") -> Outgoing:
     """A record of `audits`, or of `shadows`: key and value of the request verbatim."""
-    headers = [(FACTS_HEADER, encode_facts(facts)), (AUDIT_HEADER, _encoder.encode(audit))]
+    headers = [(FACTS_HEADER, encode_facts(facts)), (AUDIT_HEADER, _encode_audit(audit))]
     return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
 
 

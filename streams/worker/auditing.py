@@ -39,9 +39,10 @@ class Auditing:
 
     def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
         """The requests that end here and are audited."""
+        audited = self._audited
         if self._reads_requests:
-            slots = self._hit(slots, first, end)
-        return [slot for slot in slots if slot.outcome is not None and slot.outcome.to in _ENDS and self._audited(slot)]
+            slots, audited = self._hit(slots, first, end), self._in_first_life
+        return [slot for slot in slots if slot.outcome is not None and slot.outcome.to in _ENDS and audited(slot)]
 
     def _hit(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
         """Those whose offset is drawn: nothing more is looked at of all others."""
@@ -53,14 +54,16 @@ class Auditing:
         return [slot for slot in slots if slot.offset in hits] if hits else ()
 
     def _audited(self, slot: Slot) -> bool:
-        """It is drawn, and is no replay: that was drawn, or not, in its first life."""
-        record = slot.record
-        facts = self._facts(record)
+        """Its request is drawn, and lives for the first time."""
+        facts = self._facts(slot.record)
         place = facts.source
         hits = self._draw.drawn(facts.topic_id or place.topic, place.partition, place.offset, place.offset)
-        if place.offset not in hits:
-            return False
-        former = replayed(record)
+        return place.offset in hits and self._in_first_life(slot)
+
+    def _in_first_life(self, slot: Slot) -> bool:
+        """It is no replay: that was drawn, or not, in its first life."""
+        record = slot.record
+        former = replayed(record) if record.headers else None
         return former is None or not is_marked(self._secret, former, record.key, record.value)
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:

@@ -53,6 +53,14 @@ threshold = 0.6
 batch_size = 4
 backoff_first_s = 0.1
 """
+#: with which requests are drawn for an audit, where there is one
+SECRET = "only the fleet knows"
+_AUDIT = """
+[audit]
+share = 0.02
+shadow_share = 0.1
+secret_file = "{secret}"
+"""
 
 
 class Rig:
@@ -61,8 +69,11 @@ class Rig:
     A worker has a slot, and each slot a configuration of its own: those of a cluster reach it by different ways.
     """
 
-    def __init__(self, folder: Path, delivery: str, brokers: Broker | BrokerCluster, *, slots: int = 1) -> None:
+    def __init__(
+        self, folder: Path, delivery: str, brokers: Broker | BrokerCluster, *, slots: int = 1, audit: bool = False
+    ) -> None:
         self.folder = folder
+        self.audit = audit  #: requests are drawn, and trusted ones are asked about at the remote, too
         self.traps = folder / "traps"
         self.traps.mkdir(parents=True)
         self.brokers = brokers
@@ -99,11 +110,19 @@ class Rig:
                     delivery=self._delivery,
                     remote=port,
                 )
+                + self._audit()
             )
         self.settings = load_settings(self._config(0))
         asyncio.run(create_topics(self.settings))
         for _ in range(workers):
             self.add_worker()
+
+    def _audit(self) -> str:
+        if not self.audit:
+            return ""
+        path = self.folder / "secret"
+        path.write_text(SECRET)
+        return _AUDIT.format(secret=path)
 
     def _config(self, slot: int) -> Path:
         return self.folder / f"chaos-{slot}.toml"
@@ -187,9 +206,9 @@ class Rig:
 class OneBroker(Rig):
     """With one broker, which is killed and comes back."""
 
-    def __init__(self, folder: Path, delivery: str) -> None:
+    def __init__(self, folder: Path, delivery: str, *, audit: bool = False) -> None:
         self.broker = Broker(folder / "kafka")
-        super().__init__(folder, delivery, self.broker)
+        super().__init__(folder, delivery, self.broker, audit=audit)
 
     async def restart_broker(self, after_s: float = 0.0) -> None:
         """Kill it, and start it again on the same data."""

@@ -35,6 +35,8 @@ from watch import AbortedRecords, Watch
 _FAULT_S = 13.0
 #: seconds without any outcome after which a phase counts as not drained
 _DRAIN_S = 90.0
+#: what an audit must have none of
+_AUDIT_DEMANDS = ("unaudited", "audited_twice", "audited_undrawn")
 
 
 @dataclass
@@ -93,6 +95,9 @@ async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[P
         phases.append(phase)
         if following.done():
             following.result()
+    if rig.audit:
+        rig.revive()
+        await watch.all_audited(_DRAIN_S)
     following.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await following
@@ -118,6 +123,7 @@ def summary(phases: list[Phase], watch: Watch, rig: OneBroker, seconds: float) -
         "traps_missed": sum(phase.missed for phase in phases),
         "worker_deaths": rig.deaths,
         "seconds": round(seconds, 1),
+        **({"audit": watch.audited() | {"shadows": dict(watch.audits.shadows)}} if rig.audit else {}),
     }
 
 
@@ -127,6 +133,8 @@ def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[
     if delivery == "exactly_once":
         demands += ["duplicated"]
     faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
+    audit = figures.get("audit", {})
+    faults += [f"{audit[name]} {name}" for name in _AUDIT_DEMANDS if audit.get(name)]
     if demand_aborts and delivery == "exactly_once":
         aborted = figures["aborted_by_kind"]
         faults += [f"no aborted record by {kind}" for kind in LEAVE_OPEN if kind in aborted and not aborted[kind]]
@@ -148,6 +156,8 @@ def show(phases: list[Phase], figures: dict[str, Any]) -> None:
     console.print(table)
     names = ("inputs", "outcomes", "faults", "lost", "duplicated", "out_of_order", "stuck", "aborted_records")
     console.print("  ".join(f"{name} {figures[name]}" for name in names))
+    if "audit" in figures:
+        console.print("  ".join(f"{name} {count}" for name, count in figures["audit"].items()))
     console.print(f"outcomes by reason {figures['outcomes_by_reason']}  seconds {figures['seconds']}")
 
 
@@ -159,6 +169,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="workers that run all the time")
     parser.add_argument("--kinds", nargs="*", choices=list(FAULTS), help="kinds of faults; all by default")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
+    parser.add_argument("--audit", action="store_true", help="draw requests for an audit, and ask about shadows")
     parser.add_argument("--seed", type=int, default=None, help="seed of what is random here")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"), help="file for the figures")
     parser.add_argument("--logs", type=Path, default=None, help="keep the processes' logs in this new folder")
@@ -172,7 +183,10 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells every retry while the broker is dead
     folder = arguments.logs or Path(tempfile.mkdtemp(prefix="bisupervised-chaos-"))
     # a run that is told to end ends what it started
-    with interrupted_by(signal.SIGTERM), running(OneBroker(folder, arguments.delivery), arguments.workers) as rig:
+    with (
+        interrupted_by(signal.SIGTERM),
+        running(OneBroker(folder, arguments.delivery, audit=arguments.audit), arguments.workers) as rig,
+    ):
         phases, watch, seconds = asyncio.run(torment(rig, arguments))
         figures = summary(phases, watch, rig, seconds)
     show(phases, figures)

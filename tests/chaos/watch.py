@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from bisupervised.schemas.codec import decode_facts, decode_result
+from bisupervised.agents.auditing.draw import Draw
+from bisupervised.schemas.audits import AUDIT_HEADER, decode_audit
+from bisupervised.schemas.codec import decode_facts, decode_result, header
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.waits import waits
-from rig import PARTITIONS, Rig
+from rig import PARTITIONS, SECRET, Rig
 
 KEYS = 200
 
@@ -58,11 +62,35 @@ class Outcomes:
         self.last[stream] = source.offset
 
 
+@dataclass
+class Audits:
+    """Every record of `audits` seen so far."""
+
+    seen: Counter[Place] = field(default_factory=Counter)
+    shadows: Counter[str] = field(default_factory=Counter)  #: answered, or why not; '' for those that needed none
+    topic_id: str = ""  #: of the requests
+    last_at: float = field(default_factory=time.monotonic)
+
+    def add(self, record: Any) -> None:  # aiokafka's ConsumerRecord has no types
+        """Count one."""
+        facts, audit = decode_facts(record), decode_audit(header(record.headers, AUDIT_HEADER) or b"")
+        self.seen[facts.source.partition, facts.source.offset] += 1
+        self.shadows[(facts.reason or "answered") if audit.shadow else ""] += 1
+        self.topic_id, self.last_at = facts.topic_id, time.monotonic()
+
+    def drawn(self, settings: Settings, inputs: Iterable[Place]) -> set[Place]:
+        """Those of these requests that are drawn."""
+        audit = settings.audit
+        draw = Draw(audit.share, SECRET.encode(), settings.name, audit.shadow_share)
+        return {(p, offset) for p, offset in inputs if offset in draw.drawn(self.topic_id, p, offset, offset)}
+
+
 class Watch:
     """Produces requests at a steady rate and follows their outcomes."""
 
     def __init__(self, rig: Rig) -> None:
         self.outcomes = Outcomes()
+        self.audits = Audits()
         self.inputs: set[Place] = set()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
         self.stuck = 0
@@ -103,10 +131,11 @@ class Watch:
         self.ends[place.partition] = max(self.ends[place.partition], place.offset)
 
     async def follow(self) -> None:
-        """Consume results and fallback, read committed, for ever."""
+        """Consume results and fallback, and audits where there are any, read committed, for ever."""
         consumer = AIOKafkaConsumer(
             "results",
             "fallback",
+            *(["audits"] if self._rig.audit else []),
             bootstrap_servers=self._servers,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
@@ -121,7 +150,7 @@ class Watch:
                     continue
                 for records in fetched.values():
                     for record in records:
-                        self.outcomes.add(record)
+                        (self.audits if record.topic == "audits" else self.outcomes).add(record)
                 self._look_for_stuck()
         finally:
             await consumer.stop()
@@ -154,6 +183,25 @@ class Watch:
         """Outcomes beyond the first, and outcomes of nothing that was asked."""
         seen = self.outcomes.seen
         return sum(seen.values()) - len(seen) + len(seen.keys() - self.inputs)
+
+    def audited(self) -> dict[str, int]:
+        """How many requests were drawn; how many of these have no audit; audits beyond the first, and of others."""
+        drawn, seen = self.audits.drawn(self._rig.settings, self.inputs), self.audits.seen
+        return {
+            "drawn": len(drawn),
+            "unaudited": len(drawn - seen.keys()),
+            "audited_twice": sum(seen.values()) - len(seen),
+            "audited_undrawn": len(seen.keys() - drawn),
+        }
+
+    async def all_audited(self, timeout_s: float) -> None:
+        """Wait until every drawn request has its audit, or until none has come for `timeout_s` seconds."""
+        self.audits.last_at = time.monotonic()
+        while self.audited()["unaudited"]:
+            if time.monotonic() - self.audits.last_at > timeout_s:
+                return
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # what comes twice, comes a little later
 
     async def resumed(self, since: float, timeout_s: float = 120.0) -> float | None:
         """Seconds from `since` until each partition has an outcome of a request that was produced after now."""
