@@ -217,22 +217,27 @@ def check(
     return FAILED if wrong else DONE
 
 
-def config(*, out: Path | None = None) -> int:
+def config(*, out: Path | None = None, remote: str | None = None) -> int:
     """Print a commented example of every option, to begin a configuration with.
 
     Parameters
     ----------
     out
         File to write it to instead.
+    remote
+        Print a ready table [remote] instead, for openai, azure, anthropic, gemini, mistral, groq, openrouter, bedrock,
+        ollama, vllm, llamacpp, tei, triton or kserve.
     """
     from .console.output import writing
+    from .providers.blocks import block
     from .settings.example import example
 
+    text = example() if remote is None else block(remote)
     if out is None:
-        sys.stdout.write(example())
+        sys.stdout.write(text)
         return DONE
     with writing(out):
-        out.write_text(example(), encoding="utf-8")
+        out.write_text(text, encoding="utf-8")
     return DONE
 
 

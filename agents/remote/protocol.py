@@ -55,6 +55,7 @@ class Usage(NamedTuple):
     completion_tokens: int = 0  #: written, reasoning included
     cached_tokens: int = 0  #: of those read
     reasoning_tokens: int = 0  #: of those written
+    cache_write_tokens: int = 0  #: of those read, and not among the cached ones: kept for calls to come
 
 
 class Reply(NamedTuple):

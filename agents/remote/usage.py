@@ -38,7 +38,8 @@ def believed(told: Usage | None, bounds: Bounds) -> Believed:
     )
     prompt, completion = (most if count is None else count for count, most in zip(counts, bounds, strict=True))
     cached, reasoning = _count(told.cached_tokens, prompt), _count(told.reasoning_tokens, completion)
-    return Believed(Usage(prompt, completion, cached or 0, reasoning or 0), doubts)
+    kept = _count(told.cache_write_tokens, prompt - (cached or 0))
+    return Believed(Usage(prompt, completion, cached or 0, reasoning or 0, kept or 0), doubts)
 
 
 def _count(value: Any, most: int) -> int | None:  # noqa: ANN401  # whatever a remote, or a user's protocol, says

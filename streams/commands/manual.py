@@ -59,7 +59,7 @@ PAGES: dict[str, Page] = {
         SET_UP,
         "nothing",
         "the example to stdout, or to --out",
-        examples=("bisupervised config > my.toml",),
+        examples=("bisupervised config > my.toml", "bisupervised config --remote openai"),
     ),
     "check": Page(
         SET_UP,

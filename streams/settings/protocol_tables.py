@@ -183,5 +183,13 @@ class GenericOptions(_Options):
         default={}, description="paths in an answer, each with the list of values that may stand there"
     )
     model_path: str = Field(default="", description="path of the model's name in a response; '' takes [remote] model")
-    prompt_tokens: str = Field(default="", description="path of the tokens read in a response; '' for none")
+    prompt_tokens: str = Field(
+        default="", description="path of the tokens read in a response, or several with + between; '' for none"
+    )
     completion_tokens: str = Field(default="", description="path of the tokens written in a response; '' for none")
+    cached_tokens: str = Field(
+        default="", description="path of those read that were cached and have a price of their own; '' for none"
+    )
+    cache_write_tokens: str = Field(
+        default="", description="path of those read that are kept for calls to come, and have one; '' for none"
+    )

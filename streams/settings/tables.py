@@ -384,6 +384,10 @@ class LocalSettings(_Table):
         return own[0] if self.supervisor == LEARNED and own else self.supervisor
 
 
+def _price_of_prompts(data: dict[str, Any]) -> float:
+    return float(data.get("price_per_million_prompt_tokens", 0.0))  # missing where it is faulty itself
+
+
 class RemoteSettings(_Table):
     """The large model behind a network, and its supervisor."""
 
@@ -548,6 +552,14 @@ class RemoteSettings(_Table):
     )
     price_per_million_completion_tokens: _NotNegative = Field(
         default=0.0, description="what a million tokens that the server writes cost beside that"
+    )
+    price_per_million_cached_tokens: _NotNegative = Field(
+        default_factory=_price_of_prompts,
+        description="what a million of the tokens read cost that the server had cached; as others where it is not set",
+    )
+    price_per_million_cache_write_tokens: _NotNegative = Field(
+        default_factory=_price_of_prompts,
+        description="what a million of the tokens read cost that the server keeps for calls to come; likewise",
     )
     most_answer_tokens: _WholeNumber = Field(
         default=0,

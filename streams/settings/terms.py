@@ -40,7 +40,9 @@ _CALLS = frozenset(
     | {"limit_window_s", "breaker_failures", "breaker_cool_down_s", "terminal_cool_down_s", "while_open"}
     | {"timeout_s", "deadline_s", "tries", "backoff_first_s", "backoff_most_s", "most_answer_tokens"}
     | {"price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens"}
-    | {"cache_records", "cache_bytes", "cache_hours"}
+    | {"price_per_million_cached_tokens", "price_per_million_cache_write_tokens"}
+    | {"credentials", "proxy", "proxy_of_environment", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file"}
+    | {"ssl_key_password", "ssl_key_password_file", "cache_records", "cache_bytes", "cache_hours"}
 )
 #: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
 SCORES = (

@@ -348,6 +348,8 @@ def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
             remote.price_per_call,
             remote.price_per_million_prompt_tokens,
             remote.price_per_million_completion_tokens,
+            remote.price_per_million_cached_tokens,
+            remote.price_per_million_cache_write_tokens,
         ),
         most_answer_tokens=remote.most_answer_tokens,
         headers=remote.headers,

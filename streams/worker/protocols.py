@@ -116,6 +116,8 @@ def _generic_json(remote: RemoteSettings) -> GenericJson:
         model_path=options.model_path or None,
         prompt_tokens=options.prompt_tokens or None,
         completion_tokens=options.completion_tokens or None,
+        cached_tokens=options.cached_tokens or None,
+        cache_write_tokens=options.cache_write_tokens or None,
     )
 
 

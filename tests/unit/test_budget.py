@@ -375,3 +375,13 @@ async def test_a_call_that_is_cancelled_before_its_turn_costs_nothing() -> None:
     entering.cancel()
     await asyncio.sleep(1)
     await call(through)
+
+
+def test_cached_tokens_have_prices_of_their_own() -> None:
+    price = Price(0.0, 2.0, 8.0, 0.5, 2.5)
+    assert price.of(1, Usage(1000, 10, 600, 0, 300), 7) == round(
+        (100 * 2 + 600 * 0.5 + 300 * 2.5 + 10 * 8) * NANO / 1e6
+    )
+    assert price.most(1, 1000, 10) == round((1000 * 2.5 + 80) * NANO / 1e6), "all of it may be kept"
+    assert Price(0.0, 2.0, 8.0, 0.0).of(1, Usage(1000, 10, 1000), 7) == round(80 * NANO / 1e6)
+    assert Price(0.0, 2.0, 8.0).of(1, Usage(1000, 10, 600, 0, 300), 7) == round((2000 + 80) * NANO / 1e6)

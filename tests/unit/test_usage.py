@@ -95,3 +95,8 @@ async def test_a_nonsensical_usage_costs_no_answer_no_budget_and_no_time(
     assert purse.held.money > 99.9 * NANO, "a call of a few tokens cost as much, and no month's budget"
     assert gate.limits.estimate.of(10) < 1000, "and the next call is not taken for a giant"
     assert client.meter.tokens["input"].total < 1000
+
+
+def test_what_is_kept_for_later_is_part_of_what_is_read() -> None:
+    assert believed(Usage(1000, 1, 600, 0, 400), BOUNDS).usage == Usage(1000, 1, 600, 0, 400)
+    assert believed(Usage(1000, 1, 600, 0, 401), BOUNDS).usage == Usage(1000, 1, 600, 0, 0)

@@ -98,8 +98,10 @@ class GenericJson:
     transform: str = "identity"  #: a name in `TRANSFORMS`
     require: Mapping[str, Sequence[Any]] = field(default_factory=dict)  #: path from each answer -> what may stand there
     model_path: str | None = None
-    prompt_tokens: str | None = None  #: path, as are the next
+    prompt_tokens: str | None = None  #: path, as are the next; + between several adds them
     completion_tokens: str | None = None
+    cached_tokens: str | None = None
+    cache_write_tokens: str | None = None
     detailed: bool = False  #: every score that what stands there allows comes along
 
     def in_detail(self) -> GenericJson:
@@ -142,8 +144,11 @@ class GenericJson:
         return Reply([self._answer(each) for each in found], brief(model or self.model), self._usage(document))
 
     def _usage(self, document: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
-        counts = [_optional(document, path) for path in (self.prompt_tokens, self.completion_tokens)]
-        return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
+        paths = (self.prompt_tokens, self.completion_tokens, self.cached_tokens, self.cache_write_tokens)
+        read, written, cached, kept = (_summed(document, path) for path in paths)
+        if read is None and written is None:
+            return None
+        return Usage(read or 0, written or 0, cached or 0, cache_write_tokens=kept or 0)
 
     def _found(self, document: Any, asked: int) -> list[Any]:  # noqa: ANN401  # any JSON value
         try:
@@ -210,6 +215,15 @@ def _is_numeric(value: Any) -> bool:  # noqa: ANN401  # any JSON value
     if isinstance(value, list):
         return all(item is None or _is_numeric(item) for item in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _summed(document: Any, paths: str | None) -> Any:  # noqa: ANN401  # a count, or what is none and is told so
+    """What stands at a path, or at several with + between them, added. None where nothing does."""
+    found = [_optional(document, path.strip()) for path in (paths or "").split("+") if path.strip()]
+    there = [count for count in found if count is not None]
+    if not there:
+        return None
+    return sum(there) if all(isinstance(count, int | float) for count in there) else there[0]
 
 
 def _optional(document: Any, path: str | None) -> Any:  # noqa: ANN401  # any JSON value

@@ -327,4 +327,5 @@ def _usage(usage: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
         usage.get("completion_tokens") or 0,
         (cached.get("cached_tokens") if isinstance(cached, dict) else 0) or 0,
         (reasoning.get("reasoning_tokens") if isinstance(reasoning, dict) else 0) or 0,
+        (cached.get("cache_write_tokens") if isinstance(cached, dict) else 0) or 0,  # OpenRouter tells them
     )

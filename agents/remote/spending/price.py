@@ -28,6 +28,8 @@ class Price:
     per_input: float = 0.0  #: of one input in one call
     per_million_prompt_tokens: float = 0.0
     per_million_completion_tokens: float = 0.0
+    per_million_cached_tokens: float | None = None  #: of those read; None: as any other
+    per_million_cache_write_tokens: float | None = None  #: likewise
 
     @property
     def by_token(self) -> bool:
@@ -43,7 +45,7 @@ class Price:
             return _nano(self.per_input * inputs)
         if usage is None or not self._told(usage):
             return most
-        return self._of(inputs, usage.prompt_tokens, usage.completion_tokens)
+        return self._of(inputs, self._read(usage), usage.completion_tokens)
 
     def _told(self, usage: Usage) -> bool:
         read = usage.prompt_tokens > 0 or not self.per_million_prompt_tokens
@@ -51,10 +53,24 @@ class Price:
 
     def most(self, inputs: int, body_bytes: int, answer_tokens: int) -> int:
         """Nano-units that a call can cost: a token is a byte at least, and so bound by the body's size."""
-        return self._of(inputs, body_bytes, answer_tokens)
+        return self._of(inputs, body_bytes * max(self._of_each()), answer_tokens)
 
-    def _of(self, inputs: int, prompt_tokens: int, completion_tokens: int) -> int:
-        read = prompt_tokens * self.per_million_prompt_tokens
+    def _of_each(self) -> tuple[float, float, float]:
+        """The prices of tokens that are read: the usual one, of cached ones, of those that are kept for later."""
+        usual, cached, kept = (
+            self.per_million_prompt_tokens,
+            self.per_million_cached_tokens,
+            self.per_million_cache_write_tokens,
+        )
+        return usual, usual if cached is None else cached, usual if kept is None else kept
+
+    def _read(self, usage: Usage) -> float:
+        """What the tokens that were read cost, times a million."""
+        usual, cached, kept = self._of_each()
+        others = usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens
+        return others * usual + usage.cached_tokens * cached + usage.cache_write_tokens * kept
+
+    def _of(self, inputs: int, read: float, completion_tokens: int) -> int:
         written = completion_tokens * self.per_million_completion_tokens
         return _nano(self.per_input * inputs + (read + written) / _MILLION)
 
