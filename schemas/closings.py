@@ -79,6 +79,40 @@ class VersionTold(msgspec.Struct, frozen=True, omit_defaults=True):
     open_from: dict[str, int] = {}  #: by partition of `audits`, the first request that waits for a label
 
 
+class LadderTerms(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rungs that there are, and what evidence for another one is about."""
+
+    digest: str  #: of the thresholds file whose rungs these are
+    version: str  #: of that file, in force before any other
+    start: int  #: rung of that version, counted from 1, the laxest
+    rungs: tuple[tuple[float, float], ...]  #: first and second threshold of each, from lax to strict
+    model: str  #: local model that the file was made for; '' for any
+    score: str  #: digest of all that makes the scores
+    promise: float  #: error among the trusted answers that is promised, 0..1
+    delta: float  #: probability that a rung is certified although its error is above
+    tightens: bool = False  #: what the evidence says is done
+
+
+class LadderTold(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the ladder stands."""
+
+    version: str  #: of the thresholds, in force
+    rung: int  #: counted from 1, the laxest
+    taken: int = 0  #: of `thresholds`, the offset of the next record
+    pinned: bool = False  #: a person pins the rung
+    requests: int = 0  #: taken in since evidence began anew
+    against: float = 0.0  #: evidence against the promise at this rung; `labels_to_false_alarm` is the alarm
+    says: Literal["", "tighten", "loosen"] = ""  #: what the evidence said in this closing
+    to: int = 0  #: the rung that it said
+    why: str = ""  #: in words
+    chose: str = ""  #: version that was written to `thresholds` in the transaction of this closing; '' for none
+    cheaper: int = 0  #: rung by which the remote could be asked less at the same promise; 0 where none is known
+    calls: float | None = None  #: share of the requests that this rung asks the remote about
+    cheaper_calls: float | None = None  #: the same of that one
+    open_from: dict[str, int] = {}  #: by partition of `audits`, the first request that waits
+    state: dict[str, Any] | None = None  #: all that the ladder knows, where the closing is whole
+
+
 class TermsTold(msgspec.Struct, frozen=True, omit_defaults=True):
     """By which rules it was reckoned: the auditor's settings."""
 
@@ -89,6 +123,7 @@ class TermsTold(msgspec.Struct, frozen=True, omit_defaults=True):
     classes: tuple[Any, ...] = ()  #: the labels that there are; none where any may be right
     thresholds: tuple[str, ...] = ()  #: versions of the thresholds that make the promises
     promises: tuple[PromiseTold, ...] = ()  #: what these promise
+    ladder: LadderTerms | None = None  #: the rungs of the thresholds file, where both answers of requests are audited
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -110,6 +145,7 @@ class Closing(msgspec.Struct, frozen=True, omit_defaults=True):
     versions: tuple[VersionTold, ...] = ()  #: those that changed; all of them where `whole`
     whole: bool = False  #: it stands for itself: all versions and the terms are told
     terms: TermsTold | None = None  #: where they changed, or it is whole
+    ladder: LadderTold | None = None  #: how the ladder stands, where there is one
     votes: int = 0  #: records of `labels` that are votes
     unknown_sources: int = 0  #: votes about requests that were not drawn, or had been late too long: no evidence
     unknown_classes: int = 0  #: votes for a label that there is not: no evidence

@@ -59,6 +59,17 @@ def _remote_score(verdict: Verdict | None) -> float | None:
     return -math.inf if verdict.score is None else verdict.score
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the topic of versions says, read up to some offset."""
+
+    version: str  #: in force
+    rung: int  #: counted from 1, the laxest
+    versions: frozenset[str]  #: of this ladder: what these judged is evidence
+    taken: int = 0  #: the offset of the next record there
+    pinned: bool = False  #: a person pins the rung
+
+
 class Ascent:
     """Requests that wait for those before them, and what the ladder knows of all others."""
 
@@ -83,15 +94,19 @@ class Ascent:
         *,
         rung: int,
         versions: Collection[str],
+        gone: Callable[[Climber], bool] = lambda _: False,
     ) -> Tighten | Loosen | None:
         """Take in what is decided at `at_ms`; labels are due `within_ms`. Returns the first decision, if there is one.
 
         `judge`: what the votes say, told whether it is late. `rung`: in force, from 0. `versions`: those of this
-        ladder, whose requests are evidence.
+        ladder, whose requests are evidence. `gone`: whether a request counts no more, for its topic was made anew.
         """
         self.state = self.ladder.moved(self.state, rung)
         decided: Tighten | Loosen | None = None
         while (one := self._next()) is not None:
+            if gone(one):
+                self._waiting[one.partition].popleft()
+                continue
             late = one.drawn.at_ms + within_ms <= at_ms
             rights = None if one.drawn.missing else judge(one, late)
             if rights is None and not late and not one.drawn.missing:
@@ -103,6 +118,11 @@ class Ascent:
             if decided is None and isinstance(decision, Tighten | Loosen):
                 decided = decision
         return decided
+
+    @property
+    def waiting(self) -> list[Climber]:
+        """All that wait, in their order."""
+        return sorted((one for waiting in self._waiting.values() for one in waiting), key=_order)
 
     @property
     def open_from(self) -> dict[str, int]:

@@ -207,6 +207,10 @@ class Ladder:
         to = np.where(alarm, self._stricter(made.rung, doubted), self._laxer(made, doubted))
         return Step(self._anew(made, alarm), alarm, to)
 
+    def against(self, state: State) -> float:
+        """Of one stream: the evidence against the promise at the rung that judges."""
+        return float(_mean(state.against)[int(state.rung)])
+
     def cheapest(self, state: State) -> tuple[int, Evidence] | None:
         """The rung by which the remote could be asked less at the same promise; None where none is known to keep it.
 

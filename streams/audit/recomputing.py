@@ -10,6 +10,7 @@ from pathlib import Path
 from ...agents.auditing.ledger.ledger import Ledger
 from ...agents.supervision.thresholds import read_thresholds
 from ...schemas.closings import Closing, Taken
+from ..auditor.choosing import chosen_of
 from ..auditor.feed import Feed
 from ..auditor.rules import rules_of
 from ..auditor.taking_over import Recomputing, TopicsShorter, lost_before
@@ -17,6 +18,7 @@ from ..auditor.trust import Reader
 from ..settings.broker import connection
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of
+from ..versions.log import VersionsLog
 
 #: offsets of `trust` that are read at once
 _AT_ONCE = 2_000
@@ -44,28 +46,36 @@ async def recompute(settings: Settings, clock: Callable[[], float] = time.time) 
     Raises `BrokerUnreachable`, `TopicMissing`, `TopicsShorter` and `ConfigurationError`.
     """
     topics = settings.topics
-    for topic in (topics.audits, topics.labels, topics.trust):
+    versions = (topics.thresholds,) if settings.follows else ()
+    for topic in (topics.audits, topics.labels, topics.trust, *versions):
         await partitions_of(settings, topic)
     reach = connection(settings.kafka)
     feed, trust = Feed(reach, topics.audits, topics.labels), Reader(reach, topics.trust, settings.name)
+    log = VersionsLog(reach, topics.thresholds) if settings.follows else None
     try:
+        if log is not None:
+            await log.start()
         await trust.start()
         await feed.start()
-        return await _recompute(settings, feed, trust, clock)
+        return await _recompute(settings, feed, trust, log, clock)
     finally:
+        if log is not None:
+            await log.close()
         await feed.close()
         await trust.close()
 
 
-async def _recompute(settings: Settings, feed: Feed, trust: Reader, clock: Callable[[], float]) -> Recomputed:
+async def _recompute(
+    settings: Settings, feed: Feed, trust: Reader, log: VersionsLog | None, clock: Callable[[], float]
+) -> Recomputed:
     rules = rules_of(settings, read_thresholds(Path(settings.thresholds.file)) if settings.thresholds.file else None)
-    found, written_ms = Recomputing(feed), 0
+    found, written_ms = Recomputing(feed, log), 0
     begins = await feed.begins()
     place, end = await trust.bounds()
     while place < end:
         for one in await trust.read(place, min(place + _AT_ONCE, end)):
             written_ms = one.written_ms
-            found = await _taken(one.closing, found, feed, begins)
+            found = await _taken(one.closing, found, feed, log, begins)
         place += _AT_ONCE
     ledger = Ledger(settings.name, rules, begins) if found.first is None else found.ledger
     audits, labels = await feed.take_to(await feed.ends())
@@ -73,12 +83,17 @@ async def _recompute(settings: Settings, feed: Feed, trust: Reader, clock: Calla
         ledger.take_audit(record)
     for record in labels:
         ledger.take_label(record)
-    ledger.close(feed.taken, max(ledger.at_ms, written_ms, round(clock() * 1000)), rules)
+    versions = 0 if log is None else await log.to_end()
+    entries = [] if log is None else await log.up_to(versions)
+    chosen = chosen_of(entries, versions, settings.name, rules.terms.ladder)
+    ledger.close(feed.taken, max(ledger.at_ms, written_ms, round(clock() * 1000)), rules, chosen)
     now = ledger.closing(1 if found.last is None else found.last.number + 1, whole=True)
     return Recomputed(now, found.closings, found.first, found.last, tuple(found.differing))
 
 
-async def _taken(closing: Closing, found: Recomputing, feed: Feed, begins: Taken) -> Recomputing:
+async def _taken(
+    closing: Closing, found: Recomputing, feed: Feed, log: VersionsLog | None, begins: Taken
+) -> Recomputing:
     """With this closing reckoned again, or skipped where its records are not there, as after a retention."""
     if found.first is None and (not closing.whole or lost_before(closing, begins)):
         return found
@@ -86,5 +101,5 @@ async def _taken(closing: Closing, found: Recomputing, feed: Feed, begins: Taken
         await found.take(closing)
     except TopicsShorter:  # the topics were made anew since, and what follows begins anew as well
         await feed.seek(begins)
-        return Recomputing(feed)
+        return Recomputing(feed, log)
     return found

@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 
 from ...agents.auditing.ledger.ledger import Ledger, Rules
-from ...schemas.closings import VersionTold
+from ...schemas.closings import LadderTold, VersionTold
+from ...schemas.versions import ThresholdsEntry
+from ..versions.log import VersionsLog
+from .choosing import chosen_of, entry_of
 from .feed import Feed
 from .standing import Standing
 from .taking_over import Recomputing, TopicsShorter, lost_before
@@ -57,6 +60,7 @@ class AuditorPolicy:
     request_timeout_s: float
     close_every_s: float  #: at least
     by: str  #: which worker we are, for people
+    thresholds: str = ""  #: topic of versions; '' where nobody follows them
 
 
 class Again(Exception):
@@ -86,6 +90,7 @@ class Auditor:
             policy.transactional_id,
             (policy.transaction_timeout_s, policy.request_timeout_s),
         )
+        self._versions = VersionsLog(policy.connection, policy.thresholds) if policy.thresholds else None
         self._ledger: Ledger | None = None
         self._number = 0  # of the last closing
         self._written_ms = 0  # when that was written, by the broker's clock
@@ -97,12 +102,17 @@ class Auditor:
         try:
             await self._trust.start()
             await self._feed.start()
+            if self._versions is not None:
+                await self._versions.start()
             await self._take_over()
             await self._follow()
         finally:
             self._standing.auditing = False
             with suppress(KafkaError):
                 await self._feed.close()
+            if self._versions is not None:
+                with suppress(KafkaError):
+                    await self._versions.close()
             await self._trust.close()
 
     # taking over
@@ -115,7 +125,7 @@ class Auditor:
             return
         self._number = closings[-1].number
         lost = lost_before(closings[0], await self._feed.begins())
-        found = Recomputing(self._feed)
+        found = Recomputing(self._feed, self._versions)
         try:
             for closing in closings:
                 await found.take(closing)
@@ -128,6 +138,8 @@ class Auditor:
             log.error("the audit goes on from what the topics say: %s", why, extra={"action": "audit_differs"})
         self._ledger = found.ledger
         self._remember_alarms()
+        if self._ledger.ascending is not None:
+            self._ledger.ascending.quiet()
         facts = {"action": "audit_taken_over", "number": self._number, "recomputed": found.closings}
         log.info("the audit goes on from closing %d, by %s", self._number, closings[-1].by, extra=facts)
         await self._append(whole=True, why=why)
@@ -177,8 +189,12 @@ class Auditor:
         ledger = self._known
         await _breathing(audits, ledger.take_audit)
         await _breathing(labels, ledger.take_label)
-        ledger.close(taken, at_ms, self._rules())
-        await self._append(whole=(self._number + 1) % _WHOLE_EVERY == 0)
+        # after the records that a version judged, that version is there, too
+        versions = 0 if self._versions is None else await self._versions.to_end()
+        entries = [] if self._versions is None else await self._versions.up_to(versions)
+        rules = self._rules()
+        ledger.close(taken, at_ms, rules, chosen_of(entries, versions, self._policy.pipeline, rules.terms.ladder))
+        await self._append(whole=(self._number + 1) % _WHOLE_EVERY == 0, chosen=entry_of(ledger, entries))
 
     async def _time(self) -> int | None:
         """The broker's time of the closing. None where there is more to read before."""
@@ -191,13 +207,16 @@ class Auditor:
             return None
         return max(known_ms, min(self._feed.newest_ms(place) or known_ms for place in lagging))
 
-    async def _append(self, *, whole: bool, why: str = "") -> None:
+    async def _append(self, *, whole: bool, why: str = "", chosen: ThresholdsEntry | None = None) -> None:
         ledger = self._known
+        if ledger.ascending is not None:
+            ledger.ascending.chose = "" if chosen is None else chosen.version
         closing = ledger.closing(self._number + 1, whole=whole, by=self._policy.by, why=why)
-        appended = await self._trust.append(closing)
+        appended = await self._trust.append(closing, None if chosen is None else (self._policy.thresholds, chosen))
         self._number, self._written_ms, self._closed_at = closing.number, appended.written_ms, self._clock()
         self._standing.auditing, self._standing.failure = True, ""
         self._tell_alarms()
+        self._tell_ladder(closing.ladder)
 
     # what is told
 
@@ -220,6 +239,16 @@ class Auditor:
                     text = "ALARM: %s of at most %g is promised by the thresholds %s, and the labels say otherwise"
                     facts = {"action": "audit_alarm", "version": one.version, "last": alarm.last}
                     log.error(text, alarm.promise.kind, alarm.promise.value, one.version, extra=facts)
+
+    def _tell_ladder(self, told: LadderTold | None) -> None:
+        if told is None or not told.says:
+            return
+        facts = {"action": "ladder_says", "says": told.says, "rung": told.to, "thresholds": told.chose}
+        if told.chose:
+            log.warning("chose version %s, rung %d: %s: %s", told.chose, told.to, told.says, told.why, extra=facts)
+            return
+        pinned = "; a person pins the rung, and nothing was changed" if told.pinned else "; nothing was changed"
+        log.warning("the ladder says %s, to rung %d: %s%s", told.says, told.to, told.why, pinned, extra=facts)
 
 
 async def _breathing(records: Sequence[Any], take: Callable[[Any], None]) -> None:

@@ -52,6 +52,7 @@ def auditor_policy(configuration: Configuration) -> AuditorPolicy:
         transaction_timeout_s=settings.stream.transaction_timeout_s,
         request_timeout_s=settings.kafka.request_timeout_s,
         close_every_s=settings.audit.close_every_s,
+        thresholds=settings.topics.thresholds if settings.follows else "",
         by=f"{socket.gethostname()}:{os.getpid()}",
     )
 
@@ -63,7 +64,8 @@ _AGAIN_S = 10.0
 async def _topics_there(configuration: Configuration) -> None:
     """Raises `BrokerUnreachable` and `TopicMissing`. To ask for a missing topic in another way may make it."""
     topics = configuration.settings.topics
-    needed = (topics.audits, topics.labels, topics.trust)
+    versions = (topics.thresholds,) if configuration.settings.follows else ()
+    needed = (topics.audits, topics.labels, topics.trust, *versions)
     async with admin_client(configuration.connection, configuration.settings.kafka.request_timeout_s) as admin:
         there = await count_partitions(admin, needed)
     if missing := [name for name in needed if name not in there]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from ...agents.auditing.ledger.ledger import Rules
 from ...agents.auditing.matching import matching
+from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.thresholds import Target, Thresholds, read_thresholds
-from ...schemas.closings import PromiseTold, TermsTold
+from ...schemas.closings import LadderTerms, PromiseTold, TermsTold
 from ...schemas.errors import ConfigurationError
+from ..settings.terms import error_promised, ladder_of
 
 if TYPE_CHECKING:
     from ..settings.tables import Settings
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MS_PER_HOUR = 3_600_000
+#: probability that a rung is certified and should not be, where the thresholds file names none
+_DELTA = 0.1
 #: of the intervals
 _ALPHA = 0.05
 
@@ -41,8 +45,29 @@ def rules_of(settings: Settings, thresholds: Thresholds | None) -> Rules:
         classes=tuple(dict.fromkeys((*labels, *settings.remote.labels))) if labels else (),
         thresholds=tuple(version for version in versions if version),
         promises=() if thresholds is None else promises_of(thresholds),
+        ladder=None if thresholds is None else _ladder_terms(settings, thresholds),
     )
     return Rules(terms, matching(audit.matches))
+
+
+def _ladder_terms(settings: Settings, thresholds: Thresholds) -> LadderTerms | None:
+    """The ladder, where evidence for other rungs can be had: both answers of audited requests, and their scores."""
+    audit, remote = settings.audit, settings.remote
+    ladder, promised = ladder_of(settings, thresholds), error_promised(thresholds)
+    unknown = audit.shadow_share < audit.share or remote.supervisor == JOINT or remote.arbitration
+    if ladder is None or promised is None or unknown or settings.thresholds.pin:
+        return None
+    return LadderTerms(
+        digest=ladder.digest,
+        version=ladder.version,
+        start=ladder.start,
+        rungs=tuple((rung.local, rung.remote) for rung in ladder.rungs),
+        model=ladder.model,
+        score=ladder.score,
+        promise=promised.value,
+        delta=promised.delta or _DELTA,
+        tightens=audit.on_alarm == "tighten",
+    )
 
 
 def rules_told(terms: TermsTold) -> Rules:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ...agents.auditing.ledger.ledger import Ledger, Rules, resumed
 from ...schemas.closings import Closing, Taken, TermsTold
 from ...schemas.errors import BiSupervisedError
+from ...schemas.versions import ThresholdsEntry
+from .choosing import chosen_of, entry_of
 from .rules import rules_told
 
 if TYPE_CHECKING:
+    from ..versions.log import VersionsLog
     from .feed import Feed
 
 
@@ -21,12 +24,16 @@ class TopicsShorter(BiSupervisedError):
 class Recomputing:
     """Takes closings, one after the other; the first is whole, and is believed."""
 
-    def __init__(self, feed: Feed, rules: Callable[[TermsTold], Rules] = rules_told) -> None:
+    def __init__(
+        self, feed: Feed, versions: VersionsLog | None = None, rules: Callable[[TermsTold], Rules] = rules_told
+    ) -> None:
+        """`versions`: None where nobody follows versions of the thresholds."""
         self.differing: list[str] = []  #: what was found otherwise than a closing says
         self.closings = 0  #: that were reckoned again
         self.first: Closing | None = None
         self.last: Closing | None = None
         self._feed = feed
+        self._versions = versions
         self._rules = rules
         self._ledger: Ledger | None = None
         self._ends: Taken | None = None
@@ -64,7 +71,10 @@ class Recomputing:
     async def _again(self, ledger: Ledger, closing: Closing) -> Closing:
         audits, labels = await self._feed.take_to(closing.taken)
         rules = ledger.rules if closing.terms in (None, ledger.rules.terms) else self._told(closing)
-        return fold(ledger, audits, labels, closing, rules)
+        entries: list[ThresholdsEntry] = []
+        if self._versions is not None and closing.ladder is not None:
+            entries = await self._versions.up_to(closing.ladder.taken)
+        return fold(ledger, (audits, labels, entries), closing, rules)
 
     async def _resume(self, closing: Closing) -> Ledger:
         await self._feed.seek(closing.since)
@@ -84,13 +94,24 @@ class Recomputing:
             raise TopicsShorter(f"closing {closing.number:,}: {'; '.join(beyond)}")
 
 
-def fold(ledger: Ledger, audits: Sequence[Any], labels: Sequence[Any], closing: Closing, rules: Rules) -> Closing:
-    """Take these records in, and close as this closing did."""
+def fold(
+    ledger: Ledger,
+    records: tuple[Sequence[Any], Sequence[Any], Sequence[ThresholdsEntry]],
+    closing: Closing,
+    rules: Rules,
+) -> Closing:
+    """Take these records in, of `audits`, `labels` and `thresholds`, and close as this closing did."""
+    audits, labels, entries = records
     for record in audits:
         ledger.take_audit(record)
     for record in labels:
         ledger.take_label(record)
-    ledger.close(closing.taken, closing.at_ms, rules)
+    taken = 0 if closing.ladder is None else closing.ladder.taken
+    chosen = chosen_of(entries, taken, ledger.pipeline, rules.terms.ladder)
+    ledger.close(closing.taken, closing.at_ms, rules, chosen)
+    entry = entry_of(ledger, entries)
+    if ledger.ascending is not None:
+        ledger.ascending.chose = "" if entry is None else entry.version
     return ledger.closing(closing.number, whole=closing.whole)
 
 

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ...schemas.closings import Closing, decode_closing, encode_closing
+from ...schemas.versions import ThresholdsEntry, encode_version
 from ..kafka.consumer import check_client
 from ..kafka.producer import put_away, transactional_producer
 
@@ -137,14 +138,18 @@ class Trust(Reader):
         with suppress(KafkaError):
             await super().close()
 
-    async def append(self, closing: Closing) -> Appended:
-        """Append it, and read it back: afterwards it is there, whatever happens.
+    async def append(self, closing: Closing, version: tuple[str, ThresholdsEntry] | None = None) -> Appended:
+        """Append it, and read it back: afterwards it is there, whatever happens. `version`: a topic, and what is chosen
+        there in the same transaction.
 
         Raises `KafkaError`, `ProducerFenced` among them, and `TimeoutError`: then nobody knows whether it is.
         """
         async with asyncio.timeout(self._patience_s):
             await self._producer.begin_transaction()
             await self._producer.send_and_wait(self._place.topic, encode_closing(closing), self._key, partition=0)
+            if version is not None:
+                topic, entry = version
+                await self._producer.send_and_wait(topic, encode_version(entry), entry.version.encode(), partition=0)
             await self._producer.commit_transaction()
             while True:
                 for one in await self.news():

@@ -63,7 +63,10 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
 def _auditor_acls(settings: Settings) -> list[Acl]:
     """What the auditor needs, which is in one of the workers, whichever agents they run."""
     topics, group = settings.topics, auditor_group(settings)
+    chooses = ("Write",) if settings.audit.on_alarm == "tighten" else ()
+    versions = [Acl("topic", topics.thresholds, ("Read", *chooses, "Describe"))] if settings.follows else []
     return [
+        *versions,
         Acl("topic", topics.audits, ("Read", "Describe")),
         Acl("topic", topics.labels, ("Read", "Describe")),
         Acl("topic", topics.trust, ("Read", "Write", "Describe")),

@@ -69,7 +69,7 @@ def terms_of(settings: Settings, thresholds: Thresholds | None) -> Terms:
         local_model=thresholds.local.model if thresholds else "",
         limits=_limits(remote),
         learned=thresholds.learned if thresholds else None,
-        ladder=_ladder(settings, thresholds) if thresholds else None,
+        ladder=ladder_of(settings, thresholds) if thresholds else None,
         pinned=settings.thresholds.pin,
     )
 
@@ -86,7 +86,8 @@ def error_promised(thresholds: Thresholds) -> Target | None:
     return next((one for one in targets if 0.0 < one.value < 1.0), None)
 
 
-def _ladder(settings: Settings, thresholds: Thresholds) -> Ladder | None:
+def ladder_of(settings: Settings, thresholds: Thresholds) -> Ladder | None:
+    """The rungs of the file, where its own pair is one of them."""
     start = start_of(thresholds)
     if not start:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.supervision.supervisor import Supervisor
-from bisupervised.agents.supervision.thresholds import Rung, Thresholds, signed, write_thresholds
+from bisupervised.agents.supervision.thresholds import Rung, Target, Thresholds, signed, write_thresholds
 from bisupervised.agents.terms import Ladder, Terms
 from bisupervised.schemas.versions import Reason, ThresholdsEntry
 from bisupervised.streams.versions.entries import next_entry
@@ -39,10 +39,12 @@ def laddered(version: str = "made") -> Thresholds:
     return signed(msgspec.structs.replace(thresholds(0.8, 0.7, version=version), rungs=RUNGS, digest=""))
 
 
-def laddered_file(folder: Path, version: str = "made") -> Path:
-    """The same in a file."""
-    path = folder / f"{version}.json"
-    write_thresholds(path, laddered(version))
+def laddered_file(folder: Path, version: str = "made", promise: float | None = None) -> Path:
+    """The same in a file. `promise`: error among the trusted answers; None promises another rate."""
+    path, made = folder / f"{version}.json", laddered(version)
+    if promise is not None:
+        made = signed(msgspec.structs.replace(made, target=Target("error", promise, 0.1), digest=""))
+    write_thresholds(path, made)
     return path
 
 

@@ -66,12 +66,12 @@ async def closings(topics: Topics, until: int = 20, within_ms: int = 1_000_000) 
         goal = Taken({"0": end}, end)
         audits, labels = await topics.take_to(goal)
         unfinished = Closing(number, PIPELINE, 3000 + end, goal, goal, "", whole=number % 4 == 0)
-        made.append(fold(ledger, audits, labels, unfinished, terms))
+        made.append(fold(ledger, (audits, labels, ()), unfinished, terms))
     return made
 
 
 async def again(made: list[Closing], topics: Topics) -> Recomputing:
-    found = Recomputing(topics, lambda told: Rules(told, rules().matches))  # type: ignore[arg-type]  # as a Feed
+    found = Recomputing(topics, rules=lambda told: Rules(told, rules().matches))  # type: ignore[arg-type]  # as a Feed
     for closing in made:
         await found.take(closing)
     return found

@@ -10,6 +10,8 @@ from bisupervised.schemas import jsonschema
 from bisupervised.schemas.closings import (
     AlarmTold,
     Closing,
+    LadderTerms,
+    LadderTold,
     PromiseTold,
     Share,
     Taken,
@@ -120,7 +122,7 @@ def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
     assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{version}", version)
     inner: list[type[msgspec.Struct]] = [Source, Verdict]
     if name == "closing":
-        inner = [Taken, VersionTold, TermsTold, AlarmTold, PromiseTold, Share]
+        inner = [Taken, VersionTold, TermsTold, AlarmTold, PromiseTold, Share, LadderTerms, LadderTold]
     assert schema["$defs"].keys() == {kind.__name__ for kind in inner}
     described_by = [(jsonschema.DOCUMENTS[name], schema), *((kind, schema["$defs"][kind.__name__]) for kind in inner)]
     for kind, described in described_by:

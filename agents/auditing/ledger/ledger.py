@@ -16,12 +16,14 @@ from typing import Any
 
 import msgspec
 
-from ....schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, place_of
+from ....schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, judged_by, place_of
 from ....schemas.closings import Closing, Taken, TermsTold, VersionTold
 from ....schemas.codec import decode_facts, header
 from ....schemas.errors import InvalidRequest
 from ....schemas.records import Facts, Incoming, Verdict
 from ..account import Drawn, Matches, Rights, judged
+from ..ascent import Chosen, Climber, climber_of
+from .ascending import Ascending
 from .memory import Memory, Request, Vote
 from .tally import Tally
 
@@ -55,7 +57,9 @@ class Ledger:
         self._totals = dict.fromkeys(_TOTALS, 0)
         self._tallies: dict[str, Tally] = {}
         self._memory = Memory()
+        self.ascending = _ascending(rules)  #: the ladder, where there is one
         self._new: list[Request] = []  # taken in since the last closing
+        self._climbers: list[Climber] = []  # the same, for the ladder
         self._touched: dict[str, None] = {}  # sources about which something was said since
 
     def __repr__(self) -> str:
@@ -83,12 +87,14 @@ class Ledger:
             self._totals["foreign"] += 1
             return None
         drawn = drawn_of(audit, facts, record.timestamp)
+        climber = climber_of(audit, facts, drawn, (record.partition, record.offset))
+        self._climbers += [] if climber is None else [climber]
         request = Request(
             source=drawn.source,
             partition=record.partition,
             offset=record.offset,
             at_ms=record.timestamp,
-            version=facts.thresholds,
+            version=judged_by(facts),
             drawn=drawn if facts.thresholds else None,
         )
         replaced = self._memory.add(request)
@@ -131,8 +137,8 @@ class Ledger:
 
     # a closing
 
-    def close(self, taken: Taken, at_ms: int, rules: Rules) -> None:
-        """Close at this time: all records before `taken` are in."""
+    def close(self, taken: Taken, at_ms: int, rules: Rules, chosen: Chosen | None = None) -> None:
+        """Close at this time: all records before `taken` are in. `chosen`: which version is in force by now."""
         if rules.terms != self.rules.terms:
             self._change(rules)
         self.rules, self.taken, self.at_ms = rules, taken, at_ms
@@ -140,11 +146,13 @@ class Ledger:
         for request in self._new:
             self._begin(request)
         self._new = []
-        for version in self._tallies.keys() & set(terms.thresholds):
+        promised = set(terms.thresholds) | (set() if chosen is None else chosen.versions)
+        for version in self._tallies.keys() & promised:
             self._tallies[version].watch(terms)
         self._judge_touched()
         for tally in self._tallies.values():
             tally.settle(self._judge_late, at_ms, terms.label_within_ms)
+        self._climb(chosen)
         before_ms = at_ms - terms.label_within_ms
         for vote in self._memory.forget_votes(before_ms):
             self._touched[vote.source] = None
@@ -152,9 +160,33 @@ class Ledger:
         self._judge_touched()
         self._memory.forget_requests(before_ms)
 
+    def _climb(self, chosen: Chosen | None) -> None:
+        """The ladder takes in what is decided, of all versions together."""
+        climbers, self._climbers = self._climbers, []
+        if self.ascending is None:
+            return
+        for climber in climbers:
+            self.ascending.ascent.add(climber)
+        self.ascending.settle(chosen, self._judge_climber, self._is_gone, self.at_ms, self.rules.terms.label_within_ms)
+        self.changed = self.changed or self.ascending.decision is not None
+
+    def _judge_climber(self, climber: Climber, late: bool) -> Rights | None:  # noqa: FBT001  # as the ascent calls it
+        request = self._memory.requests[climber.drawn.source]
+        ballot = self._memory.ballot(request, self.rules.terms.label_within_ms)
+        return judged(climber.drawn, ballot, self.rules.matches, late=late)
+
+    def _is_gone(self, climber: Climber) -> bool:
+        known = self._memory.requests.get(climber.drawn.source)
+        return known is None or (known.partition, known.offset) != (climber.partition, climber.offset)
+
     def _change(self, rules: Rules) -> None:
         """Other terms: what waits is judged by them anew."""
         self.changed = True
+        ladders = (self.rules.terms.ladder, self.rules.terms.labels_to_false_alarm)
+        if ladders != (rules.terms.ladder, rules.terms.labels_to_false_alarm):
+            former, self.ascending = self.ascending, _ascending(rules)
+            if former is not None and self.ascending is not None:
+                self.ascending.take_over(former)
         for vote in self._memory.votes:
             vote.counts = vote.label.withdrawn or rules.is_class(vote.label.truth)
             self._touched[vote.source] = None
@@ -213,9 +245,10 @@ class Ledger:
             at_ms=self.at_ms,
             taken=self.taken,
             since=since,
-            digest=_digest(self.at_ms, self.taken, since, totals, every.values()),
+            digest=_digest(self.at_ms, self.taken, since, totals, every.values(), self.ascending),
             versions=tuple(changed),
             whole=whole,
+            ladder=None if self.ascending is None else self.ascending.told(whole=whole),
             terms=terms if whole or terms != self._told_terms else None,
             by=by,
             why=why,
@@ -241,10 +274,22 @@ class Ledger:
                 self._tallies[request.version].waits(request)
             else:
                 request.drawn = None
+        self._resume_climbing(closing)
         self._judge_touched()
         self._totals = {name: getattr(closing, name) for name in _TOTALS}
         self._totals["unknown_sources"] -= self._memory.strangers
         self._told_all()
+
+    def _resume_climbing(self, closing: Closing) -> None:
+        climbers, self._climbers = self._climbers, []
+        ladder, told = self.rules.terms.ladder, closing.ladder
+        if ladder is None or told is None:
+            return
+        self.ascending = Ascending(self.rules.terms, ladder, told)
+        for climber in climbers:
+            begins = told.open_from.get(str(climber.partition))
+            if begins is not None and climber.offset >= begins:
+                self.ascending.ascent.add(climber)
 
     def _told_all(self) -> None:
         self.changed = False
@@ -266,10 +311,22 @@ def resumed(closing: Closing, rules: Rules, audits: Iterable[Incoming], labels: 
     return ledger
 
 
-def _digest(at_ms: int, taken: Taken, since: Taken, totals: dict[str, int], versions: Iterable[VersionTold]) -> str:
+def _ascending(rules: Rules) -> Ascending | None:
+    return None if rules.terms.ladder is None else Ascending(rules.terms, rules.terms.ladder)
+
+
+def _digest(
+    at_ms: int,
+    taken: Taken,
+    since: Taken,
+    totals: dict[str, int],
+    versions: Iterable[VersionTold],
+    ascending: Ascending | None,
+) -> str:
     """32 hex digits. The ends of intervals are left out: they follow from the counts, but for the last bit."""
     exact = [_exact(told) for told in sorted(versions, key=lambda told: told.version)]
-    document = msgspec.json.encode([at_ms, taken, since, totals, exact], order="sorted")
+    climbed = [] if ascending is None else [ascending.exact()]
+    document = msgspec.json.encode([at_ms, taken, since, totals, exact, *climbed], order="sorted")
     return hashlib.blake2b(document, digest_size=16).hexdigest()
 
 

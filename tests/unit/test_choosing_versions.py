@@ -1,0 +1,210 @@
+"""The auditor chooses versions: once for each closing, and whoever takes over or reckons again finds the same."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules, resumed
+from bisupervised.schemas.audits import Audit, audit_record
+from bisupervised.schemas.closings import Closing, LadderTerms, Taken, decode_closing, encode_closing
+from bisupervised.schemas.records import Facts, Source, Verdict
+from bisupervised.schemas.versions import Reason, ThresholdsEntry
+from bisupervised.streams.auditor.choosing import chosen_of, entry_of
+from bisupervised.streams.auditor.taking_over import fold
+from support.audited import PIPELINE, label, rules
+from support.records import Record
+from support.versions import LADDER, PAIRS, chosen
+
+TERMS = LadderTerms(
+    digest=LADDER.digest,
+    version=LADDER.version,
+    start=LADDER.start,
+    rungs=tuple((local, remote) for local, remote, _ in PAIRS),
+    model=LADDER.model,
+    score=LADDER.score,
+    promise=0.1,
+    delta=0.2,
+    tightens=True,
+)
+BEGIN = Taken({"0": 0}, 0)
+
+
+def made_for(ladder: LadderTerms, labels_to_false_alarm: float = 100.0) -> Rules:
+    """By default an alarm after few labels."""
+    known = rules(1000)
+    return Rules(
+        msgspec.structs.replace(known.terms, labels_to_false_alarm=labels_to_false_alarm, ladder=ladder), known.matches
+    )
+
+
+RULES = made_for(TERMS)
+
+
+@dataclass
+class World:
+    """Three topics, and an auditor that lives through all of it."""
+
+    rules: Rules = RULES
+    audits: list[Record] = field(default_factory=list)
+    labels: list[Record] = field(default_factory=list)
+    versions: list[ThresholdsEntry] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    now_ms: int = 10_000
+    read: Taken = BEGIN
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(PIPELINE, self.rules, BEGIN)
+        self._append()
+
+    @property
+    def standing(self) -> Any:
+        return chosen_of(self.versions, len(self.versions), PIPELINE, TERMS)
+
+    def ends(self, *, wrong: bool, local: float = 0.75, remote: float = 0.75, vote: bool = True) -> None:
+        """A request ends, judged by the version in force, and somebody labels it."""
+        number = len(self.audits)
+        self.now_ms += 1
+        facts = Facts(
+            Source("requests", 0, number),
+            local=Verdict("cat", local),
+            remote=Verdict("cat", remote),
+            thresholds=self.standing.version,
+        )
+        made = audit_record(Record(b"1"), facts, Audit(PIPELINE, "trusted", 1.0, "remote", shadow_share=1.0))
+        self.audits.append(Record(made.value, number, "audits", headers=list(made.headers), timestamp=self.now_ms))
+        if vote:
+            truth = "dog" if wrong else "cat"
+            self.labels.append(label(len(self.labels), self.now_ms, f"requests-0-{number}", truth))
+
+    def close(self) -> ThresholdsEntry | None:
+        taken = Taken({"0": len(self.audits)}, len(self.labels))
+        for record in self.audits[self.read.audits["0"] :]:
+            self.ledger.take_audit(record)
+        for record in self.labels[self.read.labels :]:
+            self.ledger.take_label(record)
+        self.read, entries = taken, list(self.versions)
+        self.ledger.close(taken, self.now_ms, self.rules, chosen_of(entries, len(entries), PIPELINE, TERMS))
+        entry = entry_of(self.ledger, entries)
+        assert self.ledger.ascending is not None
+        self.ledger.ascending.chose = "" if entry is None else entry.version
+        if entry is not None:
+            self.versions.append(entry)
+        self._append()
+        return entry
+
+    def _append(self) -> None:
+        number = len(self.closings) + 1
+        closing = self.ledger.closing(number, whole=number % 7 == 1)
+        self.closings.append(decode_closing(encode_closing(closing)))
+
+    def again(self, begin: int) -> list[str]:
+        """The digests of all closings from a whole one on, by somebody who only reads the topics."""
+        first = self.closings[begin]
+        terms = next(one.terms for one in self.closings if one.terms is not None)
+        told = Rules(terms, self.rules.matches)
+        since, taken = first.since, first.taken
+        audits = self.audits[since.audits["0"] : taken.audits["0"]]
+        ledger = resumed(first, told, audits, self.labels[since.labels : taken.labels])
+        found = [ledger.closing(first.number, whole=True).digest]
+        for closing in self.closings[begin + 1 :]:
+            assert closing.ladder is not None
+            records = self.audits[taken.audits["0"] : closing.taken.audits["0"]]
+            votes = self.labels[taken.labels : closing.taken.labels]
+            made = fold(ledger, (records, votes, self.versions[: closing.ladder.taken]), closing, told)
+            found.append(made.digest)
+            taken = closing.taken
+        return found
+
+
+def test_many_wrong_answers_choose_a_stricter_rung_once() -> None:
+    world = World()
+    for _ in range(20):
+        world.ends(wrong=True)
+    entry = world.close()
+    assert entry is not None
+    assert (entry.rung, entry.reason, entry.by, entry.previous) == (4, "tighten", "auditor", "made")
+    assert entry.evidence["against_here"] >= 100.0
+    assert "say otherwise" in entry.why
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.says, told.to, told.chose, told.rung) == ("tighten", 4, entry.version, 3)
+    assert world.close() is None, "nothing is chosen twice"
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.says, told.chose, told.version, told.rung) == ("", "", entry.version, 4)
+
+
+def test_who_was_outrun_has_chosen_nothing() -> None:
+    """A person wrote between what the auditor had read and what it wrote: its entry is void, evidence begins anew."""
+    world = World()
+    for _ in range(20):
+        world.ends(wrong=True)
+    person = chosen([], 1)
+    world.close()
+    world.versions.insert(0, person)
+    assert world.standing.version == person.version
+    assert world.close() is None
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.version, told.rung) == (person.version, 1)
+
+
+@pytest.mark.parametrize("tightens", [True, False])
+def test_a_pin_and_who_only_tells_change_nothing_and_say_so(tightens: bool) -> None:
+    world = World(made_for(msgspec.structs.replace(TERMS, tightens=tightens)))
+    if tightens:
+        world.versions.append(chosen([], 3, "pin"))
+    for _ in range(20):
+        world.ends(wrong=True)
+    assert world.close() is None
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.says, told.to, told.chose, told.pinned) == ("tighten", 4, "", tightens)
+
+
+def test_labels_that_are_waited_for_raise_nothing_and_loosen_nothing() -> None:
+    world = World()
+    world.ends(wrong=True, vote=False)
+    for _ in range(500):
+        world.ends(wrong=False)
+    assert world.close() is None
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.requests, told.open_from) == (0, {"0": 0})
+
+
+def test_enough_right_answers_loosen() -> None:
+    world = World(made_for(TERMS, 10_000.0))
+    entries = []
+    for number in range(600):
+        world.ends(wrong=False, local=0.6 if number % 2 else 0.95)
+        if number % 100 == 99:
+            entries.append(world.close())
+    first = next(entry for entry in entries if entry is not None)
+    assert (first.reason, first.rung) == ("loosen", 1)
+    assert first.evidence["calls_there"] < first.evidence["calls_here"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_reckons_again_finds_the_same_choices(seed: int) -> None:
+    """With votes that come late or never, and a person who sets, pins and unpins rungs meanwhile."""
+    chance = random.Random(seed)
+    world = World()
+    for step in range(60):
+        for _ in range(chance.randrange(12)):
+            wrong = chance.random() < (0.8 if 15 <= step < 45 else 0.02)
+            world.ends(wrong=wrong, local=chance.random(), remote=chance.random(), vote=chance.random() < 0.9)
+        world.now_ms += chance.choice((1, 100, 700))
+        if chance.random() < 0.05:
+            reason: Reason = chance.choice(("set", "pin", "unpin"))
+            world.versions.append(chosen(world.versions, chance.randrange(1, 5), reason, at_ms=world.now_ms))
+        world.close()
+    digests = [one.digest for one in world.closings]
+    assert any(one.ladder is not None and one.ladder.chose for one in world.closings)
+    for begin in range(0, len(world.closings), 7):
+        assert world.closings[begin].whole
+        assert world.again(begin) == digests[begin:]
