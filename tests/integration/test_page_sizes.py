@@ -56,6 +56,8 @@ def shown_with(rate: float, time_s: float, count: int) -> dict[str, Any]:
     made["remote"] |= {"in_flight": count, "waiting": count, "held": count, "said": LONG[:200], "next_probe_s": time_s}
     budget = {"budget": float(count), "leased": float(count), "charged": float(count)}
     made["remote"]["budget"] = BUDGET | {"money": budget, "calls": budget, "spent": True}
+    made["shadows"] |= {"waiting": count, "answered": count, "missing": {"budget": count}, "spent": count * 1.5}
+    made["shadows"]["budget"] = made["remote"]["budget"]
     made["remote"]["breaker"] |= {"state": "stopped", "opened": count}
     made["remote"]["limits"] |= {"requests_per_minute": count, "requests_pace": count, "in_flight": count}
     made["partitions"] = [
