@@ -275,7 +275,7 @@ def demo(
     out: Path = Path("build"),
     rounds: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 8,
     seed: int = 0,
-    example: Literal["digits", "questions", "issues"] = "digits",
+    example: Literal["digits", "questions", "issues", "drift"] = "digits",
     data: Path | None = None,
 ) -> int:
     """Run the whole job on an example: broker, remote model, worker, and a report at the end.
@@ -290,7 +290,8 @@ def demo(
         Seed of the split and of the training.
     example
         Handwritten digits, with a class for an answer; questions in words, answered by text through chat
-        completions, each once; or issue reports of yours, told apart as bugs, features and questions.
+        completions, each once; issue reports of yours, told apart as bugs, features and questions; or digits that
+        get worse half way, with fixed thresholds and with audited ones, in this process alone.
     data
         With issues: the folder that holds issues_train.csv, and issues_test.csv where there is one.
     """
@@ -304,6 +305,10 @@ def demo(
         from .demo.run_questions import run_questions
 
         return run_questions(out, seed=seed)
+    if example == "drift":
+        from .demo.run_drift import run_drift
+
+        return run_drift(out, seed=seed)
     from .demo.run_digits import run_digits
 
     return run_digits(out, rounds=rounds, seed=seed)

@@ -1,0 +1,152 @@
+"""The figures of the drift example: three ways to set thresholds beside each other, as a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from ...agents.auditing.rungs import AtRungs
+
+#: requests that a point of the picture is the mean of
+_WINDOW = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to set thresholds, through all requests."""
+
+    name: str
+    rung: NDArray[np.intp]  #: (n,), which rung judged each request
+    alarms: tuple[int, ...] = ()  #: requests at which it said that the promise is broken
+    labels: int = 0  #: that people gave
+    shadows: int = 0  #: calls of the remote for audited requests that were trusted
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFigures:
+    """What a way did in one phase."""
+
+    phase: str
+    error: float | None  #: share of wrong ones among the trusted answers
+    calls: float  #: share of the requests that the remote was asked about, shadows apart
+    rejected: float  #: share of the requests without an answer
+
+
+@dataclass(frozen=True, slots=True)
+class WayFigures:
+    """What a way did, for the table and for `drift.json`."""
+
+    name: str
+    phases: tuple[PhaseFigures, ...]
+    noticed_after: int | None  #: requests of the drift until the alarm; None where it never came
+    alarms: int
+    labels: int
+    shadows: int
+    cost: float  #: of all remote calls, shadows among them
+
+
+class Outcomes:
+    """What became of every request under one way."""
+
+    def __init__(self, way: Way, at: AtRungs) -> None:
+        rows = np.arange(len(way.rung))
+        names = ("counts", "wrong", "deferred", "rejected")
+        self.trusted, self.wrong, self.deferred, self.rejected = (getattr(at, name)[rows, way.rung] for name in names)
+
+    def error_over_time(self) -> NDArray[np.float64]:
+        """(n,), of the trusted ones among the last requests."""
+        trusted, wrong = (np.cumsum(np.concatenate([[0], marks])) for marks in (self.trusted, self.wrong))
+        begin = np.maximum(np.arange(1, len(trusted)) - _WINDOW, 0)
+        counted = np.maximum(trusted[1:] - trusted[begin], 1)
+        return np.asarray((wrong[1:] - wrong[begin]) / counted)
+
+
+def figures(way: Way, at: AtRungs, phase: NDArray[np.intp], names: Sequence[str], price: float) -> WayFigures:
+    """The figures of a way. The drift is every phase between the first and the last."""
+    outcomes = Outcomes(way, at)
+    begin = int(np.searchsorted(phase, 1))
+    noticed = [alarm - begin for alarm in way.alarms if alarm >= begin and phase[alarm] < len(names) - 1]
+    return WayFigures(
+        way.name,
+        tuple(_of_phase(name, outcomes, phase == number) for number, name in enumerate(names)),
+        noticed_after=noticed[0] if noticed else None,
+        alarms=len(way.alarms),
+        labels=way.labels,
+        shadows=way.shadows,
+        cost=round(float(outcomes.deferred.sum() + way.shadows) * price, 2),
+    )
+
+
+def _of_phase(name: str, outcomes: Outcomes, which: NDArray[np.bool_]) -> PhaseFigures:
+    trusted = int(outcomes.trusted[which].sum())
+    error = int(outcomes.wrong[which].sum()) / trusted if trusted else None
+    return PhaseFigures(name, error, float(outcomes.deferred[which].mean()), float(outcomes.rejected[which].mean()))
+
+
+def as_table(found: Sequence[WayFigures], promise: float) -> Table:
+    """The figures for people. What is above the promise is red."""
+    table = Table(title=f"Wrong among the trusted answers; promised are at most {promise:.0%}", title_justify="left")
+    table.add_column("thresholds")
+    for phase in found[0].phases:
+        table.add_column(phase.phase, justify="right")
+    for name in ("alarm after", "calls", "rejected", "labels", "cost"):
+        table.add_column(name, justify="right")
+    for one in found:
+        errors = [_share(phase.error, promise) for phase in one.phases]
+        calls, rejected = (
+            " ".join(f"{getattr(phase, name):.0%}" for phase in one.phases) for name in ("calls", "rejected")
+        )
+        noticed = "-" if one.noticed_after is None else f"{one.noticed_after:,} requests"
+        table.add_row(one.name, *errors, noticed, calls, rejected, f"{one.labels:,}", f"{one.cost:,.2f}")
+    return table
+
+
+def _share(error: float | None, promise: float) -> str:
+    if error is None:
+        return "-"
+    return f"[red]{error:.1%}[/red]" if error > promise else f"{error:.1%}"
+
+
+def draw(
+    path: Path, ways: Sequence[Way], at: AtRungs, phase: NDArray[np.intp], names: Sequence[str], promise: float
+) -> None:
+    """The picture over time: the error of each way, and which rung judged. Needs matplotlib."""
+    from matplotlib.figure import Figure  # here: it takes a second, and comes with an extra
+
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    # the first two err alike, and one is told so: a broad line below a narrow one
+    for way, colour, width in zip(ways, ("silver", "tab:orange", "tab:blue"), (5.0, 1.4, 1.6), strict=True):
+        over_time = Outcomes(way, at).error_over_time()
+        upper.plot(over_time[::10], color=colour, label=way.name, linewidth=width)
+        rungs = way.rung[::10] + 1
+        lower.step(np.arange(len(rungs)), rungs, color=colour, where="post", linewidth=width)
+        for alarm in way.alarms:
+            upper.plot(alarm / 10, over_time[alarm], marker="v", color=colour, markersize=8, markeredgecolor="black")
+    upper.axhline(promise, color="black", linestyle="--", linewidth=1, label=f"promise, {promise:.0%}")
+    _labelled(upper, lower, phase, names)
+    figure.savefig(path, dpi=130)
+
+
+def _labelled(upper: Any, lower: Any, phase: NDArray[np.intp], names: Sequence[str]) -> None:  # noqa: ANN401  # matplotlib is optional
+    edges = np.searchsorted(phase, np.arange(len(names) + 1)) / 10
+    for number, name in enumerate(names):
+        if 0 < number < len(names) - 1:
+            for axes in (upper, lower):
+                axes.axvspan(edges[number], edges[number + 1], color="tab:red", alpha=0.05 * number, linewidth=0)
+        upper.text(
+            (edges[number] + edges[number + 1]) / 2, 1.01, name, ha="center", transform=upper.get_xaxis_transform()
+        )
+    upper.set_ylabel("wrong among the trusted")
+    upper.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    upper.set_ylim(bottom=0)
+    upper.legend(loc="upper left", fontsize="small")
+    lower.set_ylabel("rung\n(1 is laxest)")
+    lower.set_xlabel("requests")
+    lower.xaxis.set_major_formatter(lambda tens, _: f"{10 * tens:,.0f}")
