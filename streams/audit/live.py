@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...schemas.closings import Share, VersionTold
+from ...schemas.closings import LadderTold, Share, VersionTold
 from .recomputing import Recomputed
 from .topics import AuditRecord
 
@@ -34,6 +34,7 @@ def as_json(made: Recomputed) -> dict[str, Any]:
             "agree": not made.differing,
             "differing": list(made.differing),
         },
+        "ladder": None if now.ladder is None else msgspec.to_builtins(msgspec.structs.replace(now.ladder, state=None)),
         "unjudged": now.unjudged,
         "votes": now.votes,
         "unknown_sources": now.unknown_sources,
@@ -115,6 +116,23 @@ def notes(one: VersionTold) -> list[str]:
     if not one.alarms:
         told.append("no promise is known of these thresholds: [thresholds] file names others, or none")
     return told
+
+
+def notes_on_ladder(told: LadderTold | None, rungs: int) -> list[str]:
+    """Which rung judges, and what the labels say of others; nothing where there is no ladder."""
+    if told is None:
+        return []
+    pinned = ", pinned" if told.pinned else ""
+    said = [
+        f"ladder: version {told.version} is in force, rung {told.rung} of {rungs}{pinned}; "
+        f"{told.requests:,} audited requests tell about every rung"
+    ]
+    if told.cheaper and told.calls is not None and told.cheaper_calls is not None:
+        said.append(
+            f"the labels certify rung {told.cheaper} at the same promise: it asks the remote about "
+            f"{told.cheaper_calls:.1%} of the requests, and rung {told.rung} about {told.calls:.1%}"
+        )
+    return said
 
 
 def notes_on_closings(made: Recomputed) -> list[str]:
