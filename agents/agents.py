@@ -15,6 +15,7 @@ from ..schemas.records import Incoming, Outgoing
 from .batches import Batch
 from .in_flight import InFlight
 from .local.agent import Local
+from .local.serving.server import ServerAway
 from .remote.agent import Remote
 from .remote_supervisor import RemoteSupervisor
 from .terms import Terms
@@ -98,7 +99,10 @@ class LocalAgent(Agent):
             # a batch tells of what is raised, and gives its records back; were the agent restarted for each, the
             # restarts of a model that answers nothing would reach Faust's limit, and end the worker
             with suppress(Exception), batch:
-                batch.resolve(await self._decide(batch.records))
+                try:
+                    batch.resolve(await self._decide(batch.records))
+                except ServerAway:
+                    batch.release()
 
     def reads(self, partition: int, topic_id: str) -> None:
         """Say in what is written of its records which topic they belong to."""
@@ -113,9 +117,17 @@ class LocalAgent(Agent):
         """Predict once."""
         await self._local.warm_up(self._inputs)
 
+    def leaves(self) -> None:
+        """Records that wait for a server are given back."""
+        self._local.leave()
+
+    def owns(self, owned: int, partitions: int) -> None:
+        """What is ours waits for its server again."""
+        self._local.stay()
+
     def measurements(self) -> dict[str, Any]:
-        """`predict`: the seconds that the model took for a batch, as `Buckets`."""
-        return {"predict": self._local.durations.snapshot()}
+        """`predict`: the seconds that the model took for a batch, as `Buckets`; `trouble`: why it answers none."""
+        return {"predict": self._local.durations.snapshot(), "trouble": self._local.trouble}
 
     def objections(self, terms: Terms) -> list[str]:
         """Thresholds of another model say nothing about this one, and a learned score may read what it does not say."""
@@ -129,8 +141,9 @@ class LocalAgent(Agent):
         self._local.judge_by(terms.local, terms.version, terms.learned)
 
     async def close(self) -> None:
-        """Let go of the inference thread."""
+        """Let go of the inference thread, or of the server."""
         self._local.close()
+        await self._local.hang_up()
 
 
 class BudgetLog(Protocol):

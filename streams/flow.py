@@ -102,7 +102,7 @@ def _local(settings: Settings) -> Step:
         routes=("results", "doubtful", "fallback"),
         batch_records=settings.local.batch_size,
         batch_wait_s=settings.local.batch_wait_ms / 1000,
-        runs_user_code=True,
+        runs_user_code=not settings.local.protocol,
         facts=request_facts,
         unreadable=None,  # a header of ours on a request is from another life
         wrote=_wrote(settings, AGENTS),

@@ -30,6 +30,7 @@ from ..supervision.learned.deferral import DeferralModel
 from ..supervision.supervisor import Supervisor
 from .appetite import Appetite
 from .model import Model
+from .serving.server import Server
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ class _Judge:
 class Local:
     """Turns requests into trusted results, doubtful records, and fallbacks for what cannot be parsed.
 
-    The model runs in one thread of its own, one batch at a time, off the event loop. A thread cannot be
-    stopped: where the model does not answer within `batch_timeout_s` seconds, `on_hang` is called, which is
+    The model runs in one thread of its own, one batch at a time, off the event loop; or it is a server. A thread cannot
+    be stopped: where the model does not answer within `batch_timeout_s` seconds, `on_hang` is called, which is
     expected to end the process.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Server,
         supervisor: Supervisor,
         request_format: RequestFormat,
         *,
@@ -90,7 +91,7 @@ class Local:
     @property
     def labels(self) -> tuple[Any, ...]:
         """What the model's classes are called; empty where that is not known."""
-        return self._model.reading.labels
+        return self._model.labels
 
     def reads(self, partition: int, topic_id: str) -> None:
         """Its records belong to this topic: a topic that is made anew has another id under its old name."""
@@ -109,8 +110,25 @@ class Local:
 
     async def warm_up(self, inputs: Sequence[Any]) -> None:
         """Predict once and forget the answers, so that the first batch pays no compilation or page faults."""
-        if inputs:
-            await self._predict(list(inputs), self._judge.learned)
+        if isinstance(self._model, Server):
+            await self._model.warm_up(inputs)
+        elif inputs:
+            await self._predict(self._model, list(inputs), self._judge.learned)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be answered now; '' where it can, or is not known."""
+        return self._model.trouble if isinstance(self._model, Server) else ""
+
+    def leave(self) -> None:
+        """Partitions go: who would wait for a server gives up, and `decide` raises `ServerAway`. `stay` follows."""
+        if isinstance(self._model, Server):
+            self._model.leave()
+
+    def stay(self) -> None:
+        """The partitions are settled."""
+        if isinstance(self._model, Server):
+            self._model.stay()
 
     async def decide(self, records: Sequence[Incoming]) -> list[Outgoing]:
         """One outcome per record, in order. All that can be parsed is predicted in one batch.
@@ -125,22 +143,32 @@ class Local:
         inputs = [item.input for item in parsed if isinstance(item, Request)]
         if not inputs:
             return [item for item in parsed if isinstance(item, Outgoing)]
-        started, judge = self._clock(), self._judge
+        started, judge, waited_s = self._clock(), self._judge, self._waited_s
         answers = iter(await self.answers(inputs, judge.learned))
         if self._judge.learned == judge.learned:
             judge = self._judge
         took_s = self._clock() - started
-        self.durations.observe(took_s)
-        self.appetite.took(len(inputs), took_s)
+        if self._waited_s == waited_s:  # a server's outage says nothing of what an input takes
+            self.durations.observe(took_s)
+            self.appetite.took(len(inputs), took_s)
         latency_ms = took_s * 1000.0
         return [
             item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), judge, latency_ms)
             for record, item in zip(records, parsed, strict=True)
         ]
 
+    @property
+    def _waited_s(self) -> float:
+        return self._model.waited_s if isinstance(self._model, Server) else 0.0
+
     def close(self) -> None:
         """Let go of the thread without waiting for it: it may hang."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def hang_up(self) -> None:
+        """Let go of a server, where it is one."""
+        if isinstance(self._model, Server):
+            await self._model.close()
 
     def _parse(self, record: Incoming) -> Request | Outgoing:
         try:
@@ -154,12 +182,15 @@ class Local:
 
     async def answers(self, inputs: list[Any], learned: DeferralModel | None = None) -> Sequence[Answer | Exception]:
         """For each input its answer, or what the model raised on it alone. Raises that where there is no answer."""
+        if isinstance(self._model, Server):
+            return await self._model.answers(inputs, learned)
+        model = self._model
         try:
-            return await self._predict(inputs, learned)
+            return await self._predict(model, inputs, learned)
         except Exception as error:
             if isinstance(error, Hung) or len(inputs) == 1:
                 raise
-            answers = await self._in_halves(inputs, learned)
+            answers = await self._in_halves(model, inputs, learned)
             failed = sum(isinstance(answer, Exception) for answer in answers)
             if failed == len(inputs):
                 raise
@@ -167,23 +198,27 @@ class Local:
             log.warning("the model fails on %d of %d inputs: %r", failed, len(inputs), error, extra=facts)
             return answers
 
-    async def _in_halves(self, inputs: list[Any], learned: DeferralModel | None) -> list[Answer | Exception]:
+    async def _in_halves(
+        self, model: Model, inputs: list[Any], learned: DeferralModel | None
+    ) -> list[Answer | Exception]:
         middle = len(inputs) // 2
         halves = (inputs[:middle], inputs[middle:])
-        return [answer for half in halves for answer in await self._isolated(half, learned)]
+        return [answer for half in halves for answer in await self._isolated(model, half, learned)]
 
-    async def _isolated(self, inputs: list[Any], learned: DeferralModel | None) -> Sequence[Answer | Exception]:
+    async def _isolated(
+        self, model: Model, inputs: list[Any], learned: DeferralModel | None
+    ) -> Sequence[Answer | Exception]:
         """Ask in halves, and so on, down to those that fail alone."""
         try:
-            return await self._predict(inputs, learned)
+            return await self._predict(model, inputs, learned)
         except Hung:
             raise
         except Exception as error:  # noqa: BLE001  # whatever the user's model raises
-            return [error] if len(inputs) == 1 else await self._in_halves(inputs, learned)
+            return [error] if len(inputs) == 1 else await self._in_halves(model, inputs, learned)
 
-    async def _predict(self, inputs: list[Any], learned: DeferralModel | None) -> list[Answer]:
+    async def _predict(self, model: Model, inputs: list[Any], learned: DeferralModel | None) -> list[Answer]:
         loop = asyncio.get_running_loop()
-        answers = loop.run_in_executor(self._thread, self._model.predict, inputs, learned)
+        answers = loop.run_in_executor(self._thread, model.predict, inputs, learned)
         # wait() leaves a late call alone; wait_for() would raise its TimeoutError as if the model had
         done, _ = await asyncio.wait((answers,), timeout=self._timeout_s)
         if not done:

@@ -73,6 +73,11 @@ class Model:
         except (ValueError, TypeError) as error:
             raise ModelError(f"the model {self.name} does not answer as it should: {error}") from error
 
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What its classes are called; empty where that is not known."""
+        return self.reading.labels
+
     def unreadable(self, learned: DeferralModel) -> list[tuple[str, str]]:
         """Why that learned score cannot be made of what this model puts out; see `answers.unreadable`."""
         return unreadable(learned, self.output, self.samples, self.reading.labels)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from ...agents.remote.endpoint import shown_address
 from ...schemas.errors import BiSupervisedError
 from ..console.options import DONE, FAILED
 from ..console.output import tell, working
@@ -33,7 +34,7 @@ def run_check(configuration: Configuration, sampled: Sequence[Finding] = (), *, 
     is a fault.
     """
     # what they would say about a broker or a remote that is not well, the findings say better
-    for speaking in ("aiokafka", "bisupervised.agents.remote"):
+    for speaking in ("aiokafka", "bisupervised.agents.remote", "bisupervised.agents.local"):
         logging.getLogger(speaking).addHandler(logging.NullHandler())
     hung: list[bool] = []
     findings = asyncio.run(_told(configuration, sampled, lambda: hung.append(True), pay=pay, as_json=as_json))
@@ -111,7 +112,10 @@ async def look_at_model(configuration: Configuration, on_hang: Callable[[], None
         for line in getattr(error, "faults", (str(error),)):
             yield fault("model", line)
         return
-    yield ok("model", f"{local.model} loads, in {time.monotonic() - began:.1f} s")
+    if local.protocol:
+        yield ok("model", f"is asked at {shown_address(local.url)}, by {local.protocol}")
+    else:
+        yield ok("model", f"{local.model} loads, in {time.monotonic() - began:.1f} s")
     inputs = local.warm_up
     if not inputs:
         yield note("model", "nothing was predicted: [local] warm_up holds no inputs")
@@ -119,6 +123,9 @@ async def look_at_model(configuration: Configuration, on_hang: Callable[[], None
         return
     try:
         await agent.warm_up()
+        if trouble := agent.measurements().get("trouble"):
+            yield fault("model", trouble)
+            return
         yield ok("model", f"answers the inputs of [local] warm_up, {len(inputs)} in all")
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the other checks go on
         yield fault("model", f"fails on the inputs of [local] warm_up: {type(error).__name__}: {error}")

@@ -197,7 +197,13 @@ class _Run:
             raise
 
     async def _asked(self, allowance: Allowance | None) -> None:
-        await self._warm_up()
+        try:
+            await self._warm_up()
+            await self._asked_all(allowance)
+        finally:
+            await self.local.hang_up()
+
+    async def _asked_all(self, allowance: Allowance | None) -> None:
         if allowance is None:
             await self.asking.ask_local()
             return
@@ -213,6 +219,8 @@ class _Run:
             await self.local.warm_up(self.settings.local.warm_up)
         except Exception as error:
             raise RecordingStopped(f"the local model fails on the inputs of [local] warm_up: {error!r}") from error
+        if self.local.trouble:
+            raise RecordingStopped(self.local.trouble)
 
     def _remote(self, allowance: Allowance | None) -> Remote:
         paid = None if allowance is None else funds(allowance)

@@ -42,7 +42,8 @@ def example() -> str:
     required = _required()
     settings = _instance(Settings, "", required)
     blocks = [_comment(_HEAD)]
-    for name, table in tables.items():
+    # a server that is the local model has the same tables as the remote
+    for name, table in ((name, table) for name, table in tables.items() if not name.startswith("local.")):
         held = _held(settings, name) or _instance(table, name, _missing(table, name))
         blocks.append(_block(name, table, held, required))
     return "\n\n".join(blocks) + "\n"

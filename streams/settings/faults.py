@@ -80,7 +80,9 @@ def _nearest(place: Place, known: Known) -> str:
     table, key = place
     elsewhere = [other for other in known if other and key in known[other]]
     if elsewhere:
-        return f"; it belongs in [{elsewhere[0]}]"
+        # of a protocol's table there are two; whoever writes [remote] means that one's
+        best = min(elsewhere, key=lambda other: other.partition(".")[0] != table.partition(".")[0])
+        return f"; it belongs in [{best}]"
     near = difflib.get_close_matches(key, known.get(table, ()), n=1)
     return f"; did you mean {near[0] if table else written(('', near[0]), known)}?" if near else ""
 

@@ -159,6 +159,7 @@ def _unfit(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         contradictions(settings, faulty)
         + unfit_for_protocol(settings, faulty)
         + secret_faults(settings, SECRETS)
+        + word_faults(settings.local, ("local", "api_key"))
         + word_faults(settings.remote, ("remote", "api_key"))
         + word_faults(settings.web, ("web", "token"))
     )
@@ -203,9 +204,9 @@ def _take_capitals(document: dict[str, Any]) -> list[str]:
 def _merged(document: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """The file under the environment. Every table is there, so that each missing key is named."""
     merged = _over({table: {} for table in KNOWN if table and "." not in table} | document, overrides)
-    remote = merged["remote"]
-    if isinstance(remote, dict) and remote.get("protocol") in TABLES:
-        remote.setdefault(remote["protocol"], {})
+    for asked in (merged["local"], merged["remote"]):
+        if isinstance(asked, dict) and asked.get("protocol") in TABLES:
+            asked.setdefault(asked["protocol"], {})
     return merged
 
 

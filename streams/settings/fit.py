@@ -137,7 +137,7 @@ def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     local, remote = settings.local, settings.remote
     found = (
         {}
-        if local.supervisor == LEARNED
+        if local.supervisor == LEARNED or local.protocol not in ("", "open_inference")
         else {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
     )
     if remote.protocol == "open_inference":  # the others have no [remote] output
@@ -264,7 +264,11 @@ def _labels(settings: Settings) -> list[str]:
     faults = [
         f"[{table}] labels: must differ from each other" for table, labels in tables if len(set(labels)) < len(labels)
     ]
-    if settings.local.labels and settings.local.output not in ("logits", "probabilities"):
+    if (
+        settings.local.labels
+        and not settings.local.protocol
+        and settings.local.output not in ("logits", "probabilities")
+    ):
         faults.append(f'[local] labels: have no use with output = "{settings.local.output}", which has no classes')
     return faults
 
@@ -274,7 +278,7 @@ def _placed(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     local = settings.local
     if ("local", "model") in faulty:
         return []
-    folder, own = is_folder(local.model), ":" in local.model
+    folder, own = not local.protocol and is_folder(local.model), bool(local.protocol) or ":" in local.model
     unused = {"device": own, "threads": own, "dtype": not folder}
     faults = [
         f"[local] {key}: has no use with model = {local.model!r}{_DECIDED[key]}"

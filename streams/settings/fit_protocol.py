@@ -12,8 +12,8 @@ from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from ...agents.supervision.scores import fitting
 from .place import Place
 from .protocol_tables import ChatOptions, GenericOptions
-from .protocols import AGREEMENT, PROTOCOLS, TABLES, asks_singly
-from .tables import RemoteSettings, Settings
+from .protocols import AGREEMENT, PROTOCOLS, TABLES, asks_singly, usual_output
+from .tables import OF_SERVERS, LocalSettings, RemoteSettings, Settings
 
 #: keys of [remote] that mean something to one protocol only, and to which
 _KEYS = dict.fromkeys(
@@ -24,9 +24,42 @@ _CHAT = "remote.openai_chat"
 
 def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     """What is right alone and does not fit the protocol. Whatever is in `faulty` is reported already."""
-    remote = settings.remote
     if {("", "remote"), ("remote", "protocol")} & faulty:
+        return _unfit_locally(settings.local, faulty)
+    return _unfit(settings.remote, faulty) + _unfit_locally(settings.local, faulty)
+
+
+def _unfit_locally(local: LocalSettings, faulty: frozenset[Place]) -> list[str]:
+    """The same of a server that is the local model, and whether there is one."""
+    if any(table == "local" or table.startswith("local.") for table, _ in faulty):
         return []
+    if not local.protocol:
+        return [f"[local] {key}: has no use without protocol" for key in _given_in_vain(local)]
+    text = "must be left out: the protocol decides"
+    usual = local.output == usual_output(local.protocol)
+    faults = ["[local] url: is missing: the address of the server that protocol speaks to"] * (not local.url)
+    faults += ["[local] samples: must be 1: a server is asked once, or as often as its protocol says"] * (
+        local.samples > 1
+    )
+    if local.protocol == "open_inference":
+        outputs = ("logits", "probabilities", "scored")
+        faults += [f"[local] output: must be one of {', '.join(outputs)}"] * (local.output not in outputs)
+    else:
+        faults += [f"[local] output: {text}"] * (not usual) + [f"[local] temperature: {text}"] * (
+            local.temperature != 1
+        )
+    found = _unfit(local.as_remote(), frozenset())
+    return faults + [each.replace("[remote", "[local").replace("batch_size", "call_inputs") for each in found]
+
+
+def _given_in_vain(local: LocalSettings) -> list[str]:
+    """Keys of a server, and no server."""
+    fields = LocalSettings.model_fields
+    keys = [key for key in (*OF_SERVERS, "in_flight", "timeout_s") if key not in ("protocol", "model")]
+    return [key for key in keys if getattr(local, key) != fields[key].get_default(call_default_factory=False)]
+
+
+def _unfit(remote: RemoteSettings, faulty: frozenset[Place]) -> list[str]:
     faults = _of_others(remote)
     faults += [] if ("remote", "send") in faulty else _unsendable(remote)
     faults += [] if ("remote", "batch_size") in faulty else _too_many(remote)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...agents.answers import Output
 from ...agents.remote.protocols.generic_json import INPUTS, GenericJson
 from ...agents.remote.protocols.open_inference import OpenInference
 from ...agents.remote.protocols.openai_chat import OpenAIChat
@@ -42,6 +43,17 @@ def own_scores(protocol: str, output: str) -> list[str] | None:
 def usual_score(protocol: str) -> str:
     """The name of that score where [remote] says none."""
     return {"open_inference": "max_softmax", "tei": "max_softmax", "openai_chat": "token_mean"}.get(protocol, "score")
+
+
+def usual_output(protocol: str) -> Output:
+    """What is read of its answers as a local model's; of a model in this process, '' for the protocol, logits."""
+    usual: dict[str, Output] = {
+        "": "logits",
+        "open_inference": "probabilities",
+        "tei": "probabilities",
+        "openai_chat": "tokens",
+    }
+    return usual.get(protocol, "scored")
 
 
 def needs_model(protocol: str) -> bool:

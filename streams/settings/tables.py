@@ -32,7 +32,7 @@ from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.scores import SCORES
 from ..kafka.connection import Mechanism, SecurityProtocol
 from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
-from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_score
+from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_output, usual_score
 from .values import (
     MODULE_CALLABLE,
     Count,
@@ -79,6 +79,10 @@ def _event_format(name: str) -> str:
     if name in EVENT_FORMATS or MODULE_CALLABLE.fullmatch(name):
         return name
     raise ValueError(f"must be one of {', '.join(EVENT_FORMATS)}, or module:callable")
+
+
+def _local_protocol(name: str) -> str:
+    return _protocol_name(name) if name else name
 
 
 def _matching(name: str) -> str:
@@ -309,87 +313,12 @@ class RegistrySettings(_Table):
     timeout_s: _Seconds = Field(default=10.0, description="seconds to wait for one answer of the registry")
 
 
-class LocalSettings(_Table):
-    """The small model that answers first, and its supervisor."""
-
-    model: Annotated[str, AfterValidator(model_name)] = Field(
-        examples=["my_model:Sentiment"],
-        description="module:callable; a folder of Hugging Face's format (./sentiment); or a file of ONNX (.onnx), "
-        "torch.export (.pt2) or TorchScript (.pt, .ts)",
-    )
-    device: Annotated[str, AfterValidator(device_name)] = Field(
-        default="cpu",
-        description="where a folder or a file computes: cpu, cuda, cuda:1, mps, or auto, which takes a GPU if it can",
-    )
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
-        default="auto",
-        description="type in which a folder computes; auto: on a GPU as its weights are stored, else float32",
-    )
-    threads: _WholeNumber = Field(
-        default=0, description="threads of the processor for a folder or a file; 0 leaves it to the library"
-    )
-    labels: tuple[str, ...] = Field(
-        default=(),
-        description="names of the classes, in the model's order; [] takes the model's own, or answers with numbers",
-    )
-    output: Output = Field(
-        default="logits",
-        description="what the model returns for each input: logits, probabilities, scored (a pair of prediction and "
-        "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers)",
-    )
-    temperature: _Positive = Field(
-        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
-    )
-    samples: Count = Field(
-        default=1,
-        description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
-        "a callable without a torch module must be stochastic by itself",
-    )
-    supervisor: _Name = Field(
-        default="max_softmax",
-        description="name of the score that judges an answer; 'learned' where [thresholds] file holds a learned one",
-    )
-    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
-    version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
-    batch_size: Count = Field(default=1_000, description="inputs predicted at once, at most")
-    batch_ms: Count = Field(
-        default=1_000,
-        description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
-    )
-    batch_wait_ms: _Milliseconds = Field(default=2, description="milliseconds to wait for a fuller batch")
-    predict_timeout_s: _Seconds = Field(
-        default=60.0, description="seconds one batch may take before the worker counts as hung"
-    )
-    warm_up: tuple[Any, ...] = Field(default=(), description="inputs to predict once before the first record")
-
-    @field_validator("supervisor")
-    @classmethod
-    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
-        output = info.data.get("output")  # missing where it is faulty itself
-        if output == "scored" or name in SCORES or name == LEARNED:  # whether the two fit is asked later, by `unfit`
-            return name
-        raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
-
-    @field_validator("threshold", mode="wrap")
-    @classmethod
-    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
-        # a learned score is a difference of two probabilities
-        free = info.data.get("output") == "scored" or info.data.get("supervisor") == LEARNED
-        return parsed_threshold(value, parse, free=free)
-
-    @property
-    def own_score(self) -> str:
-        """Name of the score that is read off the model's answer where no learned one is."""
-        own = [name for name in scores_for(self.output) if name != "agreement"]
-        return own[0] if self.supervisor == LEARNED and own else self.supervisor
-
-
 def _price_of_prompts(data: dict[str, Any]) -> float:
     return float(data.get("price_per_million_prompt_tokens", 0.0))  # missing where it is faulty itself
 
 
-class RemoteSettings(_Table):
-    """The large model behind a network, and its supervisor."""
+class _Asked(_Table):
+    """What is asked over HTTP: how the server is spoken to. `[remote]` is, and `[local]` may be."""
 
     url: Annotated[str, AfterValidator(http_url)] = Field(
         examples=["http://127.0.0.1:8080"], description="base address, such as http://127.0.0.1:8080"
@@ -401,11 +330,6 @@ class RemoteSettings(_Table):
     # None stands for not given, and ends as ''
     model: str = Field(
         default=None, validate_default=True, examples=["large"], description="the server's name for its model"
-    )
-    send: tuple[_SentField, ...] = Field(
-        default=(),
-        description="fields of the request that may leave, and no others, dots as in [request]; [] sends the model's "
-        "input",
     )
     input_name: _Name = Field(default="input", description="name of the input tensor")
     datatype: Literal[
@@ -428,21 +352,179 @@ class RemoteSettings(_Table):
         description="column sends n inputs of one value each as [n, 1], which Triton's models of text want, not as [n]",
     )
     output_name: _Name = Field(default="probabilities", description="name of the output tensor to read")
-    output: Literal["logits", "probabilities", "scored"] = Field(
-        default="probabilities",
-        description="what that tensor holds: logits, probabilities (of numbers, or as JSON in texts), or predictions "
-        "that score_output scores",
-    )
     score_output: _Name = Field(
         default="score", description='name of the tensor with one score an input, where output = "scored"'
-    )
-    labels: tuple[str, ...] = Field(
-        default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
     exact_labels: bool = Field(
         default=False,
         description="true takes an answer for a label to the letter only; false ignores case, and white space, "
         "punctuation and mark-up around it",
+    )
+    openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
+    tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
+    generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
+    options: dict[str, Any] = Field(default={}, description="table that a protocol of your own is made with")
+    api_key: SecretStr | None = Field(default=None, description="the key to the server, from the environment only")
+    api_key_file: str = Field(default="", description="file that holds the key to the server; '' for none")
+    api_key_header: Annotated[str, AfterValidator(header_name)] = Field(
+        default="authorization", description="header that carries the key"
+    )
+    api_key_scheme: str = Field(default="Bearer", description="word before the key in that header; '' for none")
+    headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
+        default={}, repr=False, description="further headers of every call"
+    )
+
+
+#: keys that say how a server is spoken to
+OF_SERVERS = tuple(_Asked.model_fields)
+
+
+class LocalSettings(_Asked):
+    """The small model that answers first, and its supervisor."""
+
+    url: Annotated[str, AfterValidator(optional_url)] = Field(
+        default="",
+        description="address of a server that is the local model, such as http://127.0.0.1:11434; '' for none",
+    )
+    protocol: Annotated[str, AfterValidator(_local_protocol)] = Field(
+        default="",
+        description=f"what that server speaks: {', '.join(PROTOCOLS)}, or module:callable, with the keys from "
+        "input_name to headers as in [remote]; '' for a model in this process",
+    )
+    # None stands for not given, and ends as ''
+    model: str = Field(
+        default=None,
+        validate_default=True,
+        examples=["my_model:Sentiment"],
+        description="module:callable; a folder of Hugging Face's format (./sentiment); or a file of ONNX (.onnx), "
+        "torch.export (.pt2) or TorchScript (.pt, .ts); with protocol, the server's name for it",
+    )
+    call_inputs: Count = Field(
+        default_factory=usual_batch_size,
+        description="inputs in one call of the server, at most; 8, or 1 where the protocol takes one a call",
+    )
+    in_flight: Count = Field(default=8, description="calls of the server that a worker has under way at once")
+    timeout_s: _Seconds = Field(default=30.0, description="seconds one call of the server may take")
+    device: Annotated[str, AfterValidator(device_name)] = Field(
+        default="cpu",
+        description="where a folder or a file computes: cpu, cuda, cuda:1, mps, or auto, which takes a GPU if it can",
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        default="auto",
+        description="type in which a folder computes; auto: on a GPU as its weights are stored, else float32",
+    )
+    threads: _WholeNumber = Field(
+        default=0, description="threads of the processor for a folder or a file; 0 leaves it to the library"
+    )
+    labels: tuple[str, ...] = Field(
+        default=(),
+        description="names of the classes, in the model's order; [] takes the model's own, or answers with numbers",
+    )
+    output: Output = Field(
+        default_factory=lambda data: usual_output(data.get("protocol", "")),
+        description="what the model returns for each input: logits, probabilities, scored (a pair of prediction and "
+        "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers); with "
+        "protocol, what that gives",
+    )
+    temperature: _Positive = Field(
+        default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
+    )
+    samples: Count = Field(
+        default=1,
+        description="times a model of classes is asked the same, dropout active, for supervisor = 'agreement'; "
+        "a callable without a torch module must be stochastic by itself",
+    )
+    supervisor: _Name = Field(
+        default_factory=lambda data: usual_score(data["protocol"]) if data.get("protocol") else "max_softmax",
+        description="name of the score that judges an answer; 'learned' where [thresholds] file holds a learned one",
+    )
+    threshold: float = Field(examples=[0.8], description="score below this is doubtful and goes to the remote model")
+    version: str = Field(default="", description="version of the model, for the records; '' takes the model's own")
+    batch_size: Count = Field(default=1_000, description="inputs predicted at once, at most")
+    batch_ms: Count = Field(
+        default=1_000,
+        description="milliseconds that a batch should take the model, at most: slower ones get smaller batches",
+    )
+    batch_wait_ms: _Milliseconds = Field(default=2, description="milliseconds to wait for a fuller batch")
+    predict_timeout_s: _Seconds = Field(
+        default=60.0, description="seconds one batch may take before the worker counts as hung"
+    )
+    warm_up: tuple[Any, ...] = Field(default=(), description="inputs to predict once before the first record")
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _model(cls, name: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  # whatever the file held
+        if "protocol" not in info.data:  # it is faulty itself
+            return name or ""
+        protocol = info.data["protocol"]
+        if name is None and (not protocol or needs_model(protocol)):
+            raise PydanticCustomError("missing", "must not be empty")
+        if protocol:
+            return name or ""
+        return model_name(name) if isinstance(name, str) else name
+
+    @field_validator("supervisor")
+    @classmethod
+    def _supervisor(cls, name: str, info: ValidationInfo) -> str:
+        output = info.data.get("output")  # missing where it is faulty itself
+        if protocol := info.data.get("protocol"):
+            own = own_scores(protocol, output or "")
+            if own is None or name in own or name == LEARNED:
+                return name
+            raise ValueError(f"must be one of {', '.join(own)}")
+        if output == "scored" or name in SCORES or name == LEARNED:  # whether the two fit is asked later, by `unfit`
+            return name
+        raise ValueError(f"must be one of {', '.join(scores_for(output) if output else sorted(SCORES))}")
+
+    @field_validator("threshold", mode="wrap")
+    @classmethod
+    def _threshold(cls, value: Any, parse: ValidatorFunctionWrapHandler, info: ValidationInfo) -> float:  # noqa: ANN401  # whatever the file held
+        # a learned score is a difference of two probabilities
+        free = info.data.get("output") == "scored" or info.data.get("supervisor") == LEARNED
+        return parsed_threshold(value, parse, free=free)
+
+    @property
+    def own_score(self) -> str:
+        """Name of the score that is read off the model's answer where no learned one is."""
+        if self.protocol:
+            return usual_score(self.protocol) if self.supervisor == LEARNED else self.supervisor
+        own = [name for name in scores_for(self.output) if name != "agreement"]
+        return own[0] if self.supervisor == LEARNED and own else self.supervisor
+
+    def as_remote(self) -> RemoteSettings:
+        """The server as `[remote]` would have it: all that a protocol and a transport are made of."""
+        shared = (*_Asked.model_fields, "labels", "temperature")
+        given = {key: getattr(self, key) for key in shared if key in self.model_fields_set}
+        if self.protocol == "open_inference" and self.output in ("logits", "probabilities", "scored"):
+            given["output"] = self.output
+        else:
+            given.pop("temperature", None)
+        needed = {
+            "url": self.url or "http://127.0.0.1",
+            "protocol": self.protocol,
+            "model": self.model or "model",
+            "supervisor": self.own_score,
+            "batch_size": self.call_inputs,
+            "threshold": 0.0,
+        }
+        return RemoteSettings.model_validate(given | needed)
+
+
+class RemoteSettings(_Asked):
+    """The large model behind a network, and its supervisor."""
+
+    send: tuple[_SentField, ...] = Field(
+        default=(),
+        description="fields of the request that may leave, and no others, dots as in [request]; [] sends the model's "
+        "input",
+    )
+    output: Literal["logits", "probabilities", "scored"] = Field(
+        default="probabilities",
+        description="what that tensor holds: logits, probabilities (of numbers, or as JSON in texts), or predictions "
+        "that score_output scores",
+    )
+    labels: tuple[str, ...] = Field(
+        default=(), description="names of the classes, in the model's order; [] answers with numbers"
     )
     temperature: _Positive = Field(
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
@@ -459,16 +541,6 @@ class RemoteSettings(_Table):
         default=False, description="take the likelier of the two answers; needs a joint model in [thresholds] file"
     )
     threshold: float = Field(examples=[0.6], description="score below this is rejected and goes to fallback")
-    openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
-    tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
-    generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
-    options: dict[str, Any] = Field(default={}, description="table that a protocol of your own is made with")
-    api_key: SecretStr | None = Field(default=None, description="the key to the server, from the environment only")
-    api_key_file: str = Field(default="", description="file that holds the key to the server; '' for none")
-    api_key_header: Annotated[str, AfterValidator(header_name)] = Field(
-        default="authorization", description="header that carries the key"
-    )
-    api_key_scheme: str = Field(default="Bearer", description="word before the key in that header; '' for none")
     credentials: Annotated[str, AfterValidator(optional_callable)] = Field(
         default="",
         description="module:callable of yours that signs each call, in place of a key: given method, address, headers "
@@ -491,9 +563,6 @@ class RemoteSettings(_Table):
         default=None, description="password of that key, from the environment only"
     )
     ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
-    headers: Annotated[dict[str, str], AfterValidator(plain_headers)] = Field(
-        default={}, repr=False, description="further headers of every call"
-    )
     batch_size: Count = Field(
         default_factory=usual_batch_size,
         description="inputs in one call, at most; 8, or 1 where the protocol takes one a call",

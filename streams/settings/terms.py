@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from ...agents.remote.limiting.limits import LimitsPolicy
 from ...agents.supervision.supervisor import Supervisor
 from ...agents.terms import Ladder, Terms
-from .tables import RemoteSettings
+from .tables import OF_SERVERS, RemoteSettings
 
 if TYPE_CHECKING:
     from ...agents.supervision.thresholds import Target, Thresholds
     from .place import Place
-    from .tables import Settings
+    from .tables import OF_SERVERS, Settings
 
 #: what judges the scores
 THRESHOLDS = frozenset(
@@ -48,12 +48,13 @@ _CALLS = frozenset(
 SCORES = (
     frozenset(
         {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
+        | {("local", key) for key in OF_SERVERS if key not in _CALLS}
         | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
     )
     - THRESHOLDS
 )
 #: these make scores, too, and may differ between workers that make the same ones
-_WHERE = frozenset({("local", "model"), ("remote", "url"), ("remote", "probe")})
+_WHERE = frozenset({("local", "model"), ("local", "url"), ("remote", "url"), ("remote", "probe")})
 _DIGEST_CHARS = 16
 
 

@@ -12,6 +12,7 @@ from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
+from .protocols import usual_output
 from .terms import error_promised, start_of
 
 #: what the file says, by table and key of the settings
@@ -124,7 +125,8 @@ def _unreadable(document: dict[str, Any], made: Thresholds) -> list[str]:
     """What the settings say of the local model, where the learned score cannot be made of it."""
     if made.learned is None:
         return []
-    local = {"output": "logits", "samples": 1, "labels": ()} | _table(document, "local")
+    said = _table(document, "local")
+    local = {"output": usual_output(str(said.get("protocol", ""))), "samples": 1, "labels": ()} | said
     try:
         known = msgspec.convert(local, _SaidOfLocal)
     except msgspec.ValidationError:  # is told as what it is

@@ -42,6 +42,7 @@ class Health:
         self._refusal = ""
         self._undecided = ""
         self._missing: Mapping[str, str] = {}
+        self._troubles: list[str] = []
 
     def __repr__(self) -> str:
         return f"<Health loading={sorted(self._loading)} partitions={len(self._traces)} failed={self._failed}>"
@@ -61,6 +62,10 @@ class Health:
     def refused(self, why: str) -> None:
         """The broker did not let our last connection in; '' where it did."""
         self._refusal = why
+
+    def troubled(self, why: Iterable[str]) -> None:
+        """Why an agent can answer nothing now; '' where it can."""
+        self._troubles = [each for each in why if each]
 
     def undecided(self, why: str) -> None:
         """Nothing can be judged yet, for no version of the thresholds is known; '' once one is."""
@@ -101,6 +106,7 @@ class Health:
         found += [f"the broker does not let us in: {self._refusal}"] * bool(self._refusal)
         found += [f"the model of {agent} is not loaded yet" for agent in sorted(self._loading)]
         found += [self._undecided] if self._undecided else []
+        found += self._troubles
         if not self._loading and not self._undecided:
             found += self._silence(now)
         found += [

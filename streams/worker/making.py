@@ -28,7 +28,8 @@ from ...agents.importing import own_object
 from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
 from ...agents.local.formats.loaded import Placing
-from ...agents.local.model import ModelPolicy, load_model
+from ...agents.local.model import Model, ModelPolicy, load_model
+from ...agents.local.serving.server import Server, ServerPolicy
 from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
 from ...agents.remote.batching import BatchPolicy
@@ -205,8 +206,13 @@ def _fitting(agent: LocalAgent, terms: Terms) -> LocalAgent:
 def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *, detailed: bool = False) -> Local:
     """The user's model, loaded, and what judges it. `detailed`: answers come with their `Details`."""
     local = settings.local
+    model: Model | Server
+    if local.protocol:
+        model = make_server(local, detailed=detailed or terms.learned is not None)
+    else:
+        model = load_model(_model_policy(local, detailed=detailed))
     return Local(
-        load_model(_model_policy(local, detailed=detailed)),
+        model,
         terms.local,
         request_format(settings),
         batch_timeout_s=local.predict_timeout_s,
@@ -215,6 +221,24 @@ def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *,
         learned=terms.learned,
         on_hang=on_hang,
     )
+
+
+def make_server(local: LocalSettings, *, detailed: bool) -> Server:
+    """What asks the server that is the local model. Reads its key."""
+    asked = local.as_remote()
+    named = local.model or local.protocol
+    policy = ServerPolicy(
+        local.url,
+        f"{named}@{local.version}" if local.version else named,
+        inputs=local.call_inputs,
+        in_flight=local.in_flight,
+        timeout_s=local.timeout_s,
+        output=local.output,
+        labels=local.labels,
+        detailed=detailed,
+        headers=local.headers,
+    )
+    return Server(make_transport(asked), make_protocol(asked, detailed=detailed), policy)
 
 
 def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:

@@ -15,6 +15,8 @@ HEARD = {
     "agents/tasks.py create_task": "this is the place",
     "agents/in_flight.py ensure_future": "its callback resolves the batch, or counts a failed try and logs it",
     "agents/shadow.py ensure_future": "who began it waits for it, and raises what it raises",
+    "agents/local/serving/server.py TaskGroup": "the group raises what a call raises, and the batch fails",
+    "agents/local/serving/server.py create_task": "of that group",
     "agents/remote/agent.py TaskGroup": "the group raises what a half raises",
     "agents/remote/agent.py create_task": "of that group",
     "streams/review/process.py TaskGroup": "the group raises what reading raises, and ends the page",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from bisupervised.agents.answers import ClassReading
+from bisupervised.agents.local.model import Model
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import CachePolicy
@@ -53,6 +54,7 @@ def test_the_local_model_is_read_as_the_settings_say(
 ) -> None:
     given = configuration_of(settings(tmp_path, output, supervisor, more))
     local = making.make_local(given.settings, given.terms, on_hang=lambda: None)
+    assert isinstance(local._model, Model)
     assert (local._model.output, local._model.reading, local._model.samples) == (output, reading, samples)
     assert local._judge.supervisor.name == supervisor
     local.close()

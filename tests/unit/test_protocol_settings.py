@@ -176,8 +176,8 @@ def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -
         (CHAT + "[remote.openai_chat]\npromt = 'x'", "[remote.openai_chat] promt: unknown key; did you mean prompt?"),
         (
             CHAT + "[remote.openai_chat]\nprompt = '{input.x}'",
-            "[remote.openai_chat] prompt: {input.x} is no field such as {input}; a brace that is meant as one is "
-            "doubled (got '{input.x}')",
+            "[remote.openai_chat] prompt: names {input.x}, and [remote] send lets out only the model's input, which is "
+            "{input}",
         ),
         (
             CHAT + "[remote.openai_chat]\nsystem = 'About {context}'",

@@ -284,7 +284,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     env = {"BISUPERVISED_REMOTE__TRIES": "many", "BISUPERVISED_REMOT__TRIES": "3"}
     assert set(faults_of(write(tmp_path, text), env)) == {
         "[local] model: is missing: module:callable; a folder of Hugging Face's format (./sentiment); or a file of "
-        "ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt, .ts)",
+        "ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt, .ts); with protocol, the server's name for it",
         "[local] threshold: must be between 0 and 1 (got 2)",
         "[remote] bach_size: unknown key; did you mean batch_size?",
         "[remote] model: is missing: the server's name for its model",
