@@ -348,3 +348,9 @@ def test_keys_of_a_server_without_one_are_faults(tmp_path: Path) -> None:
         "[local] in_flight: has no use without protocol",
         "[local] url: has no use without protocol",
     ]
+
+
+@pytest.mark.parametrize("name", ["ollama", "folder"])
+def test_the_examples_load(name: str) -> None:
+    settings = load_settings(Path(__file__).parents[2] / "examples" / "local" / f"{name}.toml", {})
+    assert settings.local.warm_up == ("a good film",)
