@@ -16,12 +16,21 @@ import msgspec
 import orjson
 
 from . import records
+from .audits import Audit, Label
 from .closings import Closing
 from .records import Facts, Result
+from .versions import ThresholdsEntry
 
 FOLDER = Path(__file__).parent / "json"
 #: what travels as a document of its own, by the name of its schema
-DOCUMENTS: dict[str, type[msgspec.Struct]] = {"facts": Facts, "result": Result, "closing": Closing}
+DOCUMENTS: dict[str, type[msgspec.Struct]] = {
+    "facts": Facts,
+    "result": Result,
+    "audit": Audit,
+    "label": Label,
+    "closing": Closing,
+    "thresholds_entry": ThresholdsEntry,
+}
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 # a field and the comment that says what it is: `offset: int  #: its offset`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -75,6 +76,8 @@ async def _topics_there(configuration: Configuration) -> None:
 
 class AuditService(Service):
     """Runs our part in the audit for as long as the worker lives. Nothing in it ends the worker."""
+
+    logger = logging.getLogger("faust.services")  # as that of the worker's other services: telemetry/logs.py says why
 
     def __init__(self, membership: Membership, following: Following, **kwargs: Any) -> None:  # noqa: ANN401  # for mode
         super().__init__(**kwargs)

@@ -15,7 +15,7 @@ from .asyncapi import defaults, rendered
 
 
 def schema(
-    document: Literal["asyncapi", "facts", "result", "closing"],
+    document: Literal["asyncapi", "facts", "result", "audit", "label", "closing", "thresholds_entry"],
     *,
     config: Annotated[
         Path | None,
@@ -30,8 +30,9 @@ def schema(
     Parameters
     ----------
     document
-        asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts: the JSON Schema of the
-        header `bisupervised`; result, closing: that of the value of a record in `results`, in `trust`.
+        asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts, audit: the JSON Schema of
+        the header `bisupervised`, of `bisupervised-audit`; result, label, closing, thresholds_entry: that of the value
+        of a record in `results`, `labels`, `trust`, `thresholds`.
     """
     if document == "asyncapi":
         text = rendered(defaults() if config is None else load_settings(config))

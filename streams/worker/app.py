@@ -235,8 +235,6 @@ def _audit_in(app: faust.App, configuration: Configuration, standing: AuditStand
 
     @app.service
     class _AuditService(AuditService):
-        logger = SERVICES
-
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
             super().__init__(membership, following, **kwargs)
 

@@ -45,7 +45,7 @@ def test_the_committed_files_are_current() -> None:
 
 def test_no_other_file_lies_beside_them() -> None:
     names = sorted(path.name for path in jsonschema.FOLDER.iterdir())
-    assert names == ["closing.v1.json", f"facts.v{VERSION}.json", f"result.v{VERSION}.json"]
+    assert names == sorted(jsonschema.file_name(name) for name in jsonschema.DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_a_result_without_a_score_is_invalid(score: Any) -> None:
 
 @pytest.mark.parametrize("name", jsonschema.DOCUMENTS)
 def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
-    schema, version = jsonschema.schema(name), 1 if name == "closing" else VERSION
+    schema, version = jsonschema.schema(name), VERSION if name in ("facts", "result") else 1
     assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{version}", version)
-    inner: list[type[msgspec.Struct]] = [Source, Verdict]
+    inner: list[type[msgspec.Struct]] = [Source, Verdict] if name in ("facts", "result") else []
     if name == "closing":
         inner = [Taken, VersionTold, TermsTold, AlarmTold, PromiseTold, Share, LadderTerms, LadderTold]
     assert schema["$defs"].keys() == {kind.__name__ for kind in inner}

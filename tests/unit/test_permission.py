@@ -73,8 +73,15 @@ class RefusingProducer:
     def __init__(self, errors: dict[str, KafkaError]) -> None:
         self._errors = errors
         self.commits = 0
-        self._sender = SimpleNamespace(_coordinators={})
-        self.client = SimpleNamespace(_conns={})
+        self._sender = SimpleNamespace(_coordinators={}, _maybe_do_transactional_request=lambda: None)
+        self._txn_manager = SimpleNamespace(
+            has_pid=lambda: False, is_empty_transaction=lambda: True, partitions_to_add=list, consumer_group_to_add=list
+        )
+        connection = SimpleNamespace(connected=lambda: True)
+        connections = SimpleNamespace(get=lambda _node: connection)
+        self.client = SimpleNamespace(
+            _conns=connections, cluster=SimpleNamespace(leader_for_partition=lambda _place: None)
+        )
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
