@@ -44,12 +44,12 @@ transaction_timeout_s = 10.0
 [local]
 model = "model:load"
 output = "probabilities"
-threshold = 0.6
+{threshold}
 batch_size = 64
 [remote]
 url = "http://127.0.0.1:{remote}"
 model = "large"
-threshold = 0.6
+{threshold}
 batch_size = 4
 backoff_first_s = 0.1
 """
@@ -61,6 +61,18 @@ share = 0.02
 shadow_share = 0.1
 secret_file = "{secret}"
 """
+#: the same, with evidence enough to tighten and to loosen within minutes
+_TIGHTEN = """
+[thresholds]
+file = "{file}"
+[audit]
+share = 0.1
+shadow_share = 0.1
+on_alarm = "tighten"
+labels_to_false_alarm = 100.0
+close_every_s = 0.5
+secret_file = "{secret}"
+"""
 
 
 class Rig:
@@ -70,10 +82,18 @@ class Rig:
     """
 
     def __init__(
-        self, folder: Path, delivery: str, brokers: Broker | BrokerCluster, *, slots: int = 1, audit: bool = False
+        self,
+        folder: Path,
+        delivery: str,
+        brokers: Broker | BrokerCluster,
+        *,
+        slots: int = 1,
+        audit: bool = False,
+        ladder: Path | None = None,
     ) -> None:
         self.folder = folder
         self.audit = audit  #: requests are drawn, and trusted ones are asked about at the remote, too
+        self.ladder = ladder  #: thresholds file of a fleet that tightens by itself
         self.traps = folder / "traps"
         self.traps.mkdir(parents=True)
         self.brokers = brokers
@@ -100,7 +120,7 @@ class Rig:
         port = free_port()
         self._remote = subprocess.Popen([sys.executable, str(HERE / "remote.py"), str(port)])
         for slot in range(self.slots):
-            self._config(slot).write_text(
+            self.config(slot).write_text(
                 _CONFIG.format(
                     servers=self.servers_of(slot),
                     session=SESSION_TIMEOUT_S,
@@ -109,10 +129,11 @@ class Rig:
                     in_sync=IN_SYNC if isinstance(self.brokers, BrokerCluster) else 1,
                     delivery=self._delivery,
                     remote=port,
+                    threshold="" if self.ladder else "threshold = 0.6",
                 )
                 + self._audit()
             )
-        self.settings = load_settings(self._config(0))
+        self.settings = load_settings(self.config(0))
         asyncio.run(create_topics(self.settings))
         for _ in range(workers):
             self.add_worker()
@@ -122,9 +143,12 @@ class Rig:
             return ""
         path = self.folder / "secret"
         path.write_text(SECRET)
+        if self.ladder is not None:
+            return _TIGHTEN.format(secret=path, file=self.ladder)
         return _AUDIT.format(secret=path)
 
-    def _config(self, slot: int) -> Path:
+    def config(self, slot: int) -> Path:
+        """The settings of the workers in this slot."""
         return self.folder / f"chaos-{slot}.toml"
 
     def add_worker(self) -> subprocess.Popen[bytes]:
@@ -134,7 +158,7 @@ class Rig:
         self._started += 1
         path = self.folder / f"worker-{self._started}.log"
         with path.open("wb") as log:
-            command = [sys.executable, str(HERE / "worker.py"), str(self._config(slot)), str(self.traps)]
+            command = [sys.executable, str(HERE / "worker.py"), str(self.config(slot)), str(self.traps)]
             worker = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log)
         self.workers.append(worker)
         self._logs[worker.pid] = path
@@ -206,9 +230,9 @@ class Rig:
 class OneBroker(Rig):
     """With one broker, which is killed and comes back."""
 
-    def __init__(self, folder: Path, delivery: str, *, audit: bool = False) -> None:
+    def __init__(self, folder: Path, delivery: str, *, audit: bool = False, ladder: Path | None = None) -> None:
         self.broker = Broker(folder / "kafka")
-        super().__init__(folder, delivery, self.broker, audit=audit)
+        super().__init__(folder, delivery, self.broker, audit=audit, ladder=ladder)
 
     async def restart_broker(self, after_s: float = 0.0) -> None:
         """Kill it, and start it again on the same data."""

@@ -29,6 +29,7 @@ from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console
 from rich.table import Table
 from rig import OneBroker, running
+from tightening import DEMANDS, examined, ladder_file, settled
 from watch import AbortedRecords, Watch
 
 #: about how long one fault of any kind takes with its recovery, to spread the inputs over a phase, seconds
@@ -37,6 +38,8 @@ _FAULT_S = 13.0
 _DRAIN_S = 90.0
 #: what an audit must have none of
 _AUDIT_DEMANDS = ("unaudited", "audited_twice", "audited_undrawn")
+#: requests after everything else, which must be judged by the version in force then, and how many of them a second
+_PROBES, _PROBES_PER_SECOND = 200, 50.0
 
 
 @dataclass
@@ -80,11 +83,24 @@ async def run_phase(rig: OneBroker, watch: Watch, kind: str, inputs: int, faults
     return phase
 
 
-async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, float]:
-    """All phases, one after the other."""
+async def versions_at_the_end(rig: OneBroker, watch: Watch) -> dict[str, Any]:
+    """Let the last labels be taken in, ask once more, and look at what judged, and at what the topics say."""
+    await watch.labeller.all_said(_DRAIN_S)
+    await settled(rig.settings, _DRAIN_S)
+    before, at_once = set(watch.inputs), asyncio.Event()
+    at_once.set()
+    await watch.produce(_PROBES, _PROBES_PER_SECOND, at_once)
+    await watch.drained(_DRAIN_S)
+    await watch.all_audited(_DRAIN_S)
+    return await examined(rig.config(0), watch.judgements, watch.inputs - before, watch.labeller)
+
+
+async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, dict[str, Any], float]:
+    """All phases, one after the other. Returns what became of versions, too; nothing where nobody tightens."""
     watch = Watch(rig)
     aborted = AbortedRecords(rig.broker.bootstrap_servers)
     following = asyncio.create_task(watch.follow())
+    labelling = asyncio.create_task(watch.labeller.run()) if rig.ladder else None
     started = time.monotonic()
     phases = []
     kinds = arguments.kinds or list(FAULTS)
@@ -93,18 +109,24 @@ async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[P
         phase = await run_phase(rig, watch, kind, arguments.inputs // len(kinds), faults)
         phase.aborted = await aborted.since_last()
         phases.append(phase)
-        if following.done():
-            following.result()
+        for task in (following, labelling):
+            if task is not None and task.done():
+                task.result()
     if rig.audit:
         rig.revive()
         await watch.all_audited(_DRAIN_S)
-    following.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await following
-    return phases, watch, time.monotonic() - started
+    versions = await versions_at_the_end(rig, watch) if rig.ladder else {}
+    for task in (following, labelling):
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    return phases, watch, versions, time.monotonic() - started
 
 
-def summary(phases: list[Phase], watch: Watch, rig: OneBroker, seconds: float) -> dict[str, Any]:
+def summary(
+    phases: list[Phase], watch: Watch, rig: OneBroker, versions: dict[str, Any], seconds: float
+) -> dict[str, Any]:
     """The figures, as they go into the file."""
     return {
         "inputs": len(watch.inputs),
@@ -124,6 +146,7 @@ def summary(phases: list[Phase], watch: Watch, rig: OneBroker, seconds: float) -
         "worker_deaths": rig.deaths,
         "seconds": round(seconds, 1),
         **({"audit": watch.audited() | {"shadows": dict(watch.audits.shadows)}} if rig.audit else {}),
+        **({"versions": versions} if versions else {}),
     }
 
 
@@ -135,6 +158,9 @@ def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[
     faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
     audit = figures.get("audit", {})
     faults += [f"{audit[name]} {name}" for name in _AUDIT_DEMANDS if audit.get(name)]
+    versions = figures.get("versions", {})
+    faults += [f"versions: {versions[name]} {name}" for name in DEMANDS if versions.get(name)]
+    faults += ["versions: none was chosen"] * (versions.get("chosen") == 0)
     if demand_aborts and delivery == "exactly_once":
         aborted = figures["aborted_by_kind"]
         faults += [f"no aborted record by {kind}" for kind in LEAVE_OPEN if kind in aborted and not aborted[kind]]
@@ -156,8 +182,9 @@ def show(phases: list[Phase], figures: dict[str, Any]) -> None:
     console.print(table)
     names = ("inputs", "outcomes", "faults", "lost", "duplicated", "out_of_order", "stuck", "aborted_records")
     console.print("  ".join(f"{name} {figures[name]}" for name in names))
-    if "audit" in figures:
-        console.print("  ".join(f"{name} {count}" for name, count in figures["audit"].items()))
+    for part in ("audit", "versions"):
+        if part in figures:
+            console.print("  ".join(f"{name} {count}" for name, count in figures[part].items()))
     console.print(f"outcomes by reason {figures['outcomes_by_reason']}  seconds {figures['seconds']}")
 
 
@@ -170,10 +197,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="*", choices=list(FAULTS), help="kinds of faults; all by default")
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
     parser.add_argument("--audit", action="store_true", help="draw requests for an audit, and ask about shadows")
+    parser.add_argument("--tighten", action="store_true", help="with --audit: label what is drawn; the fleet tightens")
     parser.add_argument("--seed", type=int, default=None, help="seed of what is random here")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"), help="file for the figures")
     parser.add_argument("--logs", type=Path, default=None, help="keep the processes' logs in this new folder")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.tighten and not arguments.audit:
+        parser.error("--tighten needs --audit: without an audit nobody knows when to tighten")
+    return arguments
 
 
 def main() -> int:
@@ -185,10 +216,18 @@ def main() -> int:
     # a run that is told to end ends what it started
     with (
         interrupted_by(signal.SIGTERM),
-        running(OneBroker(folder, arguments.delivery, audit=arguments.audit), arguments.workers) as rig,
+        running(
+            OneBroker(
+                folder,
+                arguments.delivery,
+                audit=arguments.audit,
+                ladder=ladder_file(folder) if arguments.tighten else None,
+            ),
+            arguments.workers,
+        ) as rig,
     ):
-        phases, watch, seconds = asyncio.run(torment(rig, arguments))
-        figures = summary(phases, watch, rig, seconds)
+        phases, watch, versions, seconds = asyncio.run(torment(rig, arguments))
+        figures = summary(phases, watch, rig, versions, seconds)
     show(phases, figures)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(figures, indent=2) + "\n")

@@ -18,6 +18,7 @@ from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.waits import waits
 from rig import PARTITIONS, SECRET, Rig
+from tightening import Judgements, Labeller
 
 KEYS = 200
 
@@ -91,6 +92,8 @@ class Watch:
     def __init__(self, rig: Rig) -> None:
         self.outcomes = Outcomes()
         self.audits = Audits()
+        self.judgements = Judgements()  #: where the fleet tightens
+        self.labeller = Labeller(rig.brokers.bootstrap_servers)  #: likewise
         self.inputs: set[Place] = set()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
         self.stuck = 0
@@ -150,10 +153,19 @@ class Watch:
                     continue
                 for records in fetched.values():
                     for record in records:
-                        (self.audits if record.topic == "audits" else self.outcomes).add(record)
+                        self._take(record)
                 self._look_for_stuck()
         finally:
             await consumer.stop()
+
+    def _take(self, record: Any) -> None:
+        (self.audits if record.topic == "audits" else self.outcomes).add(record)
+        if self._rig.ladder is None:
+            return
+        if record.topic == "audits":
+            self.labeller.see(record)
+        else:
+            self.judgements.add(record)
 
     def _look_for_stuck(self) -> None:
         now = time.monotonic()
