@@ -69,7 +69,7 @@ file = "{file}"
 share = 0.1
 shadow_share = 0.1
 on_alarm = "tighten"
-labels_to_false_alarm = 100.0
+labels_to_false_alarm = 1000.0
 close_every_s = 0.5
 secret_file = "{secret}"
 """

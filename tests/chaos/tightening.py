@@ -33,11 +33,11 @@ START = "made"
 #: from lax to strict; both models are sure of an input by 0.5 to 1, evenly
 _RUNGS = ((0.52, 0.56), (0.54, 0.62), (0.56, 0.68), (0.58, 0.74), (0.6, 0.8))
 _STARTS_AT = 2  #: counted from 1
-_PROMISE = 0.08
+_PROMISE = 0.1
 #: of so many drawn requests one after the other, those with low scores are wrong; of the next ones none is
-_BAD, _GOOD = 200, 400
-#: first and second score of those: at the rungs 11 to 16 % are wrong then, and 5 % at the strictest
-_WRONG_BELOW = (0.6, 0.9)
+_BAD, _GOOD = 150, 600
+#: local score of those: a fifth is wrong then, of which the strictest rung rejects more than half
+_WRONG_BELOW = 0.6
 #: records of one batch of the local model, at most
 _BATCH = 64
 #: what a run must have none of
@@ -97,8 +97,7 @@ class Labeller:
             return
         bad = len(self._known) % (_BAD + _GOOD) < _BAD
         self._known.add(facts.source)
-        below = zip((facts.local, facts.remote), _WRONG_BELOW, strict=True)
-        wrong = bad and all(verdict is None or (verdict.score or 0.0) < score for verdict, score in below)
+        wrong = bad and facts.local is not None and (facts.local.score or 0.0) < _WRONG_BELOW
         vote = {"source": str(facts.source), "truth": int(wrong), "by": "script", "v": 1}
         self.unacknowledged += 1
         self._said.put_nowait(orjson.dumps(vote))
