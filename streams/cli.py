@@ -291,7 +291,7 @@ def demo(
     example
         Handwritten digits, with a class for an answer; questions in words, answered by text through chat
         completions, each once; issue reports of yours, told apart as bugs, features and questions; or digits that
-        get worse half way, with fixed thresholds and with audited ones, in this process alone.
+        get worse for a while, through three pipelines: fixed thresholds, audited ones, and ones that tighten.
     data
         With issues: the folder that holds issues_train.csv, and issues_test.csv where there is one.
     """
@@ -306,7 +306,7 @@ def demo(
 
         return run_questions(out, seed=seed)
     if example == "drift":
-        from .demo.run_drift import run_drift
+        from .demo.drift.run import run_drift
 
         return run_drift(out, seed=seed)
     from .demo.run_digits import run_digits

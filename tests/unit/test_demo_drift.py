@@ -1,31 +1,44 @@
-"""The drift example: its data, its labeller, its figures, and three ways to set thresholds, over made answers."""
+"""The drift example: its data, its labeller, what it hears of a pipeline, and its figures, without Kafka."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
-from bisupervised.agents.auditing.ladder import Ladder
-from bisupervised.agents.auditing.rungs import AtRungs
-from bisupervised.agents.supervision.recording import Recording, Side
-from bisupervised.streams.demo import run_drift
-from bisupervised.streams.demo.digits import Digits
-from bisupervised.streams.demo.drift import PHASES, seen_at, taken_in_at, worsened
-from bisupervised.streams.demo.drift_report import Way, as_table, draw, figures
+from bisupervised.agents.supervision.thresholds import Rung, Target, signed, write_thresholds
+from bisupervised.schemas.audits import Audit, audit_record
+from bisupervised.schemas.closings import (
+    AlarmTold,
+    Closing,
+    LadderTold,
+    PromiseTold,
+    Taken,
+    VersionTold,
+    encode_closing,
+)
+from bisupervised.schemas.codec import encode_facts, encode_result
+from bisupervised.schemas.records import FACTS_HEADER, Facts, Result, Source, Verdict
+from bisupervised.schemas.versions import encode_version
+from bisupervised.streams.demo.digits import Digits, ModelFiles
+from bisupervised.streams.demo.drift import run
+from bisupervised.streams.demo.drift.heard import Ended, Heard, Wanted
+from bisupervised.streams.demo.drift.pictures import PHASES, Course, Phase, course, worsened
+from bisupervised.streams.demo.drift.playing import DELAY_S, RATE, WRONG_DELAY_S, Labeller, Played, Stage, takers
+from bisupervised.streams.demo.drift.report import Way, as_table, draw, figures
+from bisupervised.streams.demo.drift.systems import KINDS, Around, toml_of
 from bisupervised.streams.demo.errors import DemoError
+from bisupervised.streams.settings.file import load_settings
+from msgspec.structs import replace
 from rich.console import Console
+from support.records import Record
+from support.thresholds import thresholds
+from support.versions import chosen
 
-MADE = Ladder(((0.0, 0.0), (0.6, 0.0)), 0.1)
-
-
-def answers(counts: tuple[int, ...], errors: tuple[float, ...]) -> tuple[Recording, np.ndarray]:
-    """The local model errs so often in each phase, where its score is below 0.6; the remote never does."""
-    rng = np.random.default_rng(0)
-    scores = rng.random(sum(counts))
-    wrong = (rng.random(sum(counts)) < np.repeat(errors, counts)) & (scores < 0.6)
-    right = np.ones(len(scores), dtype=bool)
-    return Recording(Side(scores, ~wrong), Side(scores, right)), np.repeat(np.arange(len(counts)), counts)
+NAMES = ("before", "worse", "well again")
 
 
 def test_pictures_get_worse_and_their_labels_stay() -> None:
@@ -52,57 +65,183 @@ def test_the_drift_stands_between_what_was_calibrated_and_the_same_again() -> No
     assert noises == sorted(noises)
 
 
-def test_a_request_waits_for_those_before_it() -> None:
-    drawn, wrong = np.array([10, 20, 300]), np.array([True, False, False])
-    assert taken_in_at(drawn, wrong, 50).tolist() == [160, 160, 350]
+def test_a_course_has_all_phases_in_their_order() -> None:
+    part = Digits(np.ones((2, 64), dtype=np.float32), np.array([1, 2]))
+    made = course(part, (Phase("a", 3, 0.0, 0.0), Phase("b", 2, 0.0, 0.0)), seed=0)
+    assert (len(made), made.names) == (5, ("a", "b"))
+    assert made.phase.tolist() == [0, 0, 0, 1, 1]
+    assert len(made.pictures) == 5
 
 
-def test_the_draw_is_the_same_each_time() -> None:
-    drawn = run_drift.drawn_of(5000, seed=0)
-    assert np.array_equal(drawn, run_drift.drawn_of(5000, seed=0))
-    assert not np.array_equal(drawn, run_drift.drawn_of(5000, seed=1))
-    assert len(drawn) / 5000 == pytest.approx(run_drift.SHARE, abs=0.03)
-    assert drawn.max() < 5000
+def test_the_labeller_takes_longer_about_a_wrong_answer() -> None:
+    labeller = Labeller(["one", "two", "three"])
+    labeller.hear([Wanted("r-0-0", 0, "two"), Wanted("r-0-1", 1, "two"), Wanted("r-0-2", 2, None)], now=10.0)
+    assert labeller.due(10.0 + DELAY_S - 0.01) == []
+    assert [(one.source, one.truth) for one in labeller.due(10.0 + DELAY_S)] == [("r-0-1", "two")]
+    late = labeller.due(10.0 + WRONG_DELAY_S)
+    assert [(one.source, one.truth) for one in late] == [("r-0-0", "one"), ("r-0-2", "three")]
+    assert labeller.given == 3
 
 
-def test_what_tightens_errs_less_and_pays_more_than_what_is_told(tmp_path: Path) -> None:
-    recording, phase = answers((1500, 3000, 1500), (0.05, 0.5, 0.05))
-    at = seen_at(MADE, recording)
-    ways = run_drift.three_ways(MADE, 0, at, run_drift.drawn_of(len(recording), 0))
-    names = ("before", "worse", "well again")
-    fixed, told, tightened = found = [figures(way, at, phase, names, 0.5) for way in ways]
-    assert [one.name for one in found] == ["fixed", "told", "tightened"]
-    assert fixed.phases == told.phases
-    assert fixed.noticed_after is None
-    assert told.noticed_after == tightened.noticed_after
-    assert told.noticed_after is not None
-    assert told.noticed_after < 1000
-    assert told.alarms > tightened.alarms == 1
-    errors = [one.phases[1].error for one in found]
-    assert errors[2] is not None
-    assert errors[0] is not None
-    assert errors[2] < 0.5 * errors[0]
-    assert tightened.cost > told.cost
-    assert fixed.cost == fixed.labels == 0
+def test_nobody_runs_ahead_of_what_came_out() -> None:
+    heard = Heard("told", lambda _: None)
+    made = Course(Digits(np.ones((1000, 64), np.float32), np.ones(1000, np.intp)), np.zeros(1000, np.intp), ("a",))
+    stage = Stage([Played(load_settings_of_nothing(), heard, Labeller([]))], made)
+    assert stage.next_ones(1.0) == range(int(RATE))
+    assert len(stage.next_ones(1000.0)) == 200
+    heard.ended = {number: Ended("", "local", 1, 0.0) for number in range(990)}
+    stage.sent_ms = [0.0] * 990
+    assert stage.next_ones(1000.0) == range(990, 1000)
+    assert not stage.finished
 
-    console = Console(width=200, record=True)
-    console.print(as_table(found, 0.1))
-    assert "tightened" in console.export_text()
-    draw(tmp_path / "drift.png", ways, at, phase, names, 0.1)
+
+def load_settings_of_nothing() -> Any:
+    """Settings that nobody asks."""
+    return SimpleNamespace()
+
+
+def closing(number: int, *versions: VersionTold, ladder: LadderTold | None = None) -> bytes:
+    taken = Taken({"0": 0}, 0)
+    return encode_closing(Closing(number, "told", 0, taken, taken, "", versions=versions, ladder=ladder))
+
+
+def told(raised: int) -> VersionTold:
+    return VersionTold("made", alarms=(AlarmTold(PromiseTold("error", 0.1), raised=raised),))
+
+
+def test_an_alarm_is_heard_once_and_so_is_each_tightening() -> None:
+    said: list[str] = []
+    heard = Heard("told", said.append)
+    take = heard.takes()["trust"]
+    tightened = LadderTold("made", 3, says="tighten", to=4)
+    values = [closing(1, told(0)), closing(2, told(1)), closing(3, told(1)), closing(4, ladder=tightened)]
+    for number, value in enumerate(values):
+        take(Record(value, timestamp=1000 + number))
+    assert heard.alarms_ms == [1001, 1003]
+    assert len(said) == 1
+
+
+def test_what_labels_say_of_a_former_version_is_no_alarm() -> None:
+    heard = Heard("tightened", lambda _: None)
+    heard.takes()["trust"](Record(closing(1, told(1), ladder=LadderTold("next", 4))))
+    assert heard.alarms_ms == []
+    heard.takes()["trust"](Record(closing(2, told(2), ladder=LadderTold("made", 3))))
+    assert len(heard.alarms_ms) == 1
+
+
+def audited(number: int, by: Any, shadow: Any = None) -> Record:
+    facts = Facts(Source("told-requests", 0, number), local=Verdict("one", 0.9), remote=Verdict("two", 0.8, cost=0.5))
+    made = audit_record(Record(b"1"), facts, Audit("told", "trusted" if by else "rejected", 1.0, by, shadow=shadow))
+    return Record(made.value, key=str(number).encode(), headers=list(made.headers))
+
+
+def test_what_is_wanted_of_the_labeller_is_what_was_answered() -> None:
+    heard = Heard("told", lambda _: None)
+    for record in (audited(0, "local", "answered"), audited(1, "remote"), audited(2, None)):
+        heard.takes()["audits"](record)
+    assert [(one.source, one.number, one.prediction) for one in heard.wanted] == [
+        ("told-requests-0-0", 0, "one"),
+        ("told-requests-0-1", 1, "two"),
+        ("told-requests-0-2", 2, "two"),
+    ]
+    assert (heard.shadows, heard.shadows_cost) == (1, 0.5)
+
+
+def test_a_way_is_what_became_of_every_request() -> None:
+    said: list[str] = []
+    heard = Heard("tightened", said.append, rungs={"made": 3}, alarms_ms=[25], shadows=2, shadows_cost=1.0)
+    entry = chosen([], 4, "tighten", why="doubt")
+    heard.takes()["thresholds"](Record(encode_version(entry)))
+    assert said == ["tightens to rung 4: doubt"]
+    heard.ended = {
+        0: Ended("made", "local", "a", 0.0),
+        1: Ended("made", "remote", "b", 0.5),
+        2: Ended(entry.version, "", None, 0.5),
+    }
+    way = heard.way(["a", "c", "c", "c"], [10.0, 20.0, 30.0, 40.0], labels=7)
+    assert way.trusted.tolist() == [True, True, False, False], "what has no outcome was not answered"
+    assert way.wrong.tolist() == [False, True, False, False]
+    assert way.called.tolist() == [False, True, True, True]
+    assert way.rung.tolist() == [3, 3, 4, 0]
+    assert way.alarms == (1,), "the last request that was sent before it"
+    assert (way.labels, way.shadows, way.cost) == (7, 2, 2.0)
+
+
+def test_an_outcome_names_the_version_that_judged_first() -> None:
+    heard = Heard("told", lambda _: None)
+    source = Source("told-requests", 0, 0)
+    doubted = Verdict("one", 0.1, thresholds="made")
+    result = Result(source, "two", "remote", 0.9, 0.5, local=doubted, thresholds="next", cost=0.5)
+    facts = Facts(source, local=Verdict("one", 0.1), remote=Verdict("two", 0.1, cost=0.25), thresholds="next")
+    take = heard.takes()
+    take["results"](Record(encode_result(result), key=b"0"))
+    take["results"](Record(encode_result(result), key=b"0"))
+    take["fallback"](Record(b"1", key=b"1", headers=[(FACTS_HEADER, encode_facts(facts))]))
+    assert heard.ended == {0: Ended("made", "remote", "two", 0.5), 1: Ended("next", "", None, 0.25)}
+    assert heard.again == 1
+
+
+def made_way(name: str, worse: float, alarms: tuple[int, ...] = ()) -> tuple[Way, np.ndarray]:
+    phase = np.repeat([0, 1, 2], [300, 600, 300])
+    wrong = np.random.default_rng(0).random(1200) < np.array([0.05, worse, 0.05])[phase]
+    everything = np.ones(1200, dtype=bool)
+    return Way(name, everything, wrong, ~everything, np.full(1200, 3), alarms), phase
+
+
+def test_the_table_and_the_picture_are_of_all_ways(tmp_path: Path) -> None:
+    made = [made_way("fixed", 0.3), made_way("told", 0.3, (450,)), made_way("tightened", 0.1, (450,))]
+    ways, phase = [way for way, _ in made], made[0][1]
+    console = Console(width=80, record=True)
+    console.print(as_table([figures(way, phase, NAMES) for way in ways], 0.1))
+    text = console.export_text()
+    assert "tightened" in text
+    assert "150 requests" in text
+    assert "\u2026" not in text, "it is not cut off on a narrow terminal"
+    draw(tmp_path / "drift.png", ways, phase, NAMES, 0.1)
     assert (tmp_path / "drift.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_figures_are_those_by_hand() -> None:
-    marks = np.array([[True, True], [True, False], [False, True], [True, True]])
-    at = AtRungs(counts=marks, wrong=marks & [True, False], unknown=~marks, deferred=~marks, rejected=~marks)
-    way = Way("one", np.array([0, 1, 1, 0]), alarms=(0, 2), labels=3, shadows=2)
-    made = figures(way, at, np.array([0, 0, 1, 2]), ("a", "b", "c"), price=1.0)
-    assert [(one.error, one.calls) for one in made.phases] == [(1.0, 0.5), (0.0, 0.0), (1.0, 0.0)]
-    assert made.noticed_after == 0, "the alarm before the drift is none of it"
-    assert made.cost == 3.0
+    yes = np.array([True, True, False, True])
+    way = Way("one", yes, yes & [True, False, False, True], ~yes, np.ones(4, dtype=np.intp), (0, 2), 3, 2, 3.0)
+    found = figures(way, np.array([0, 0, 1, 2]), NAMES)
+    assert [(one.error, one.calls, one.rejected) for one in found.phases] == [
+        (0.5, 0.0, 0.0),
+        (None, 1.0, 1.0),
+        (1.0, 0.0, 0.0),
+    ]
+    assert found.noticed_after == 0, "the alarm before the drift is none of it"
+    assert (found.alarms, found.cost) == (2, 3.0)
+
+
+def test_the_three_configurations_differ_in_their_audit_alone(tmp_path: Path) -> None:
+    file = tmp_path / "thresholds.json"
+    target, rungs = Target("error", 0.1, 0.1), (Rung(0.9, 0.8, 0.1, None, None, None, certified=True),)
+    made = replace(thresholds(0.9, 0.8), target=target, rungs=rungs, digest="")
+    write_thresholds(file, signed(made))
+    (tmp_path / "key").write_text("only the fleet knows")
+    around = Around("127.0.0.1:9", "http://127.0.0.1:8", ModelFiles(tmp_path / "a.pt2", tmp_path / "b.pt2"), file)
+    read = {}
+    for kind in KINDS:
+        config = tmp_path / f"{kind.name}.toml"
+        config.write_text(toml_of(kind, around, tmp_path / "key"))
+        read[kind.name] = load_settings(config, {})
+    fixed, told_, tightened = read.values()
+    assert [one.audit.on_alarm for one in read.values()] == ["tell", "tell", "tighten"]
+    assert (fixed.audit.share, told_.audit.shadow_share) == (0.0, 0.0)
+    assert tightened.audit.shadow_share == tightened.audit.share == told_.audit.share > 0.0
+    topics = [set(json.loads(one.topics.model_dump_json()).values()) for one in read.values()]
+    names = [{name for name in some if isinstance(name, str)} for some in topics]
+    assert not names[0] & names[1] | names[1] & names[2]
+    heard = [Played(one, Heard(name, lambda _: None), Labeller([])) for name, one in read.items()]
+    assert set(takers(heard)) == {
+        *("fixed-results", "fixed-fallback"),
+        *("told-results", "told-fallback", "told-audits", "told-trust"),
+        *("tightened-results", "tightened-fallback", "tightened-audits", "tightened-trust", "tightened-thresholds"),
+    }
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(run_drift, "_NEEDED", {"no_such_module": "no-such-package"})
+    monkeypatch.setattr(run, "_NEEDED", {"no_such_module": "no-such-package"})
     with pytest.raises(DemoError, match="needs no-such-package"):
-        run_drift.run_drift(tmp_path, seed=0)
+        run.run_drift(tmp_path, seed=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from ...agents.auditing.rungs import AtRungs
-
 #: requests that a point of the picture is the mean of
-_WINDOW = 600
+_WINDOW = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to set thresholds, through all requests."""
+    """One way to set thresholds, and what became of all requests under it, in their order."""
 
     name: str
-    rung: NDArray[np.intp]  #: (n,), which rung judged each request
-    alarms: tuple[int, ...] = ()  #: requests at which it said that the promise is broken
+    trusted: NDArray[np.bool_]  #: (n,), there was an answer
+    wrong: NDArray[np.bool_]  #: (n,), and it was wrong
+    called: NDArray[np.bool_]  #: (n,), the remote was asked before
+    rung: NDArray[np.intp]  #: (n,), which one judged it first, counted from 1
+    alarms: tuple[int, ...] = ()  #: the last request that was sent when it said that the promise is broken
     labels: int = 0  #: that people gave
     shadows: int = 0  #: calls of the remote for audited requests that were trusted
+    cost: float = 0.0  #: of all remote calls, shadows among them
+
+    def error_over_time(self) -> NDArray[np.float64]:
+        """(n,), of the trusted ones among the last requests."""
+        trusted, wrong = (np.cumsum(np.concatenate([[0], marks])) for marks in (self.trusted, self.wrong))
+        begin = np.maximum(np.arange(1, len(trusted)) - _WINDOW, 0)
+        counted = np.maximum(trusted[1:] - trusted[begin], 1)
+        return np.asarray((wrong[1:] - wrong[begin]) / counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,59 +60,47 @@ class WayFigures:
     cost: float  #: of all remote calls, shadows among them
 
 
-class Outcomes:
-    """What became of every request under one way."""
-
-    def __init__(self, way: Way, at: AtRungs) -> None:
-        rows = np.arange(len(way.rung))
-        names = ("counts", "wrong", "deferred", "rejected")
-        self.trusted, self.wrong, self.deferred, self.rejected = (getattr(at, name)[rows, way.rung] for name in names)
-
-    def error_over_time(self) -> NDArray[np.float64]:
-        """(n,), of the trusted ones among the last requests."""
-        trusted, wrong = (np.cumsum(np.concatenate([[0], marks])) for marks in (self.trusted, self.wrong))
-        begin = np.maximum(np.arange(1, len(trusted)) - _WINDOW, 0)
-        counted = np.maximum(trusted[1:] - trusted[begin], 1)
-        return np.asarray((wrong[1:] - wrong[begin]) / counted)
-
-
-def figures(way: Way, at: AtRungs, phase: NDArray[np.intp], names: Sequence[str], price: float) -> WayFigures:
+def figures(way: Way, phase: NDArray[np.intp], names: Sequence[str]) -> WayFigures:
     """The figures of a way. The drift is every phase between the first and the last."""
-    outcomes = Outcomes(way, at)
     begin = int(np.searchsorted(phase, 1))
     noticed = [alarm - begin for alarm in way.alarms if alarm >= begin and phase[alarm] < len(names) - 1]
     return WayFigures(
         way.name,
-        tuple(_of_phase(name, outcomes, phase == number) for number, name in enumerate(names)),
+        tuple(_of_phase(name, way, phase == number) for number, name in enumerate(names)),
         noticed_after=noticed[0] if noticed else None,
         alarms=len(way.alarms),
         labels=way.labels,
         shadows=way.shadows,
-        cost=round(float(outcomes.deferred.sum() + way.shadows) * price, 2),
+        cost=round(way.cost, 2),
     )
 
 
-def _of_phase(name: str, outcomes: Outcomes, which: NDArray[np.bool_]) -> PhaseFigures:
-    trusted = int(outcomes.trusted[which].sum())
-    error = int(outcomes.wrong[which].sum()) / trusted if trusted else None
-    return PhaseFigures(name, error, float(outcomes.deferred[which].mean()), float(outcomes.rejected[which].mean()))
+def _of_phase(name: str, way: Way, which: NDArray[np.bool_]) -> PhaseFigures:
+    trusted = int(way.trusted[which].sum())
+    error = int(way.wrong[which].sum()) / trusted if trusted else None
+    return PhaseFigures(name, error, float(way.called[which].mean()), float((~way.trusted[which]).mean()))
 
 
 def as_table(found: Sequence[WayFigures], promise: float) -> Table:
     """The figures for people. What is above the promise is red."""
-    table = Table(title=f"Wrong among the trusted answers; promised are at most {promise:.0%}", title_justify="left")
+    table = Table(title=f"Promised: at most {promise:.0%} of the trusted answers are wrong", title_justify="left")
     table.add_column("thresholds")
-    for phase in found[0].phases:
-        table.add_column(phase.phase, justify="right")
-    for name in ("alarm after", "calls", "rejected", "labels", "cost"):
-        table.add_column(name, justify="right")
     for one in found:
-        errors = [_share(phase.error, promise) for phase in one.phases]
-        calls, rejected = (
-            " ".join(f"{getattr(phase, name):.0%}" for phase in one.phases) for name in ("calls", "rejected")
-        )
-        noticed = "-" if one.noticed_after is None else f"{one.noticed_after:,} requests"
-        table.add_row(one.name, *errors, noticed, calls, rejected, f"{one.labels:,}", f"{one.cost:,.2f}")
+        table.add_column(one.name, justify="right")
+    tells: dict[str, Callable[[PhaseFigures], str]] = {
+        "wrong": lambda phase: _share(phase.error, promise),
+        "asked the remote": lambda phase: f"{phase.calls:.0%}",
+        "rejected": lambda phase: f"{phase.rejected:.0%}",
+    }
+    for words, tell in tells.items():
+        for number, phase in enumerate(found[0].phases):
+            table.add_row(f"{words}, {phase.phase}", *(tell(one.phases[number]) for one in found))
+        table.add_section()
+    noticed = ("-" if one.noticed_after is None else f"{one.noticed_after:,} requests" for one in found)
+    table.add_row("noticed the drift after", *noticed)
+    for name in ("alarms", "labels", "shadows"):
+        table.add_row(name, *(f"{getattr(one, name):,}" for one in found))
+    table.add_row("cost, shadows among it", *(f"{one.cost:,.2f}" for one in found))
     return table
 
 
@@ -113,9 +110,7 @@ def _share(error: float | None, promise: float) -> str:
     return f"[red]{error:.1%}[/red]" if error > promise else f"{error:.1%}"
 
 
-def draw(
-    path: Path, ways: Sequence[Way], at: AtRungs, phase: NDArray[np.intp], names: Sequence[str], promise: float
-) -> None:
+def draw(path: Path, ways: Sequence[Way], phase: NDArray[np.intp], names: Sequence[str], promise: float) -> None:
     """The picture over time: the error of each way, and which rung judged. Needs matplotlib."""
     from matplotlib.figure import Figure  # here: it takes a second, and comes with an extra
 
@@ -123,9 +118,9 @@ def draw(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     # the first two err alike, and one is told so: a broad line below a narrow one
     for way, colour, width in zip(ways, ("silver", "tab:orange", "tab:blue"), (5.0, 1.4, 1.6), strict=True):
-        over_time = Outcomes(way, at).error_over_time()
+        over_time = way.error_over_time()
         upper.plot(over_time[::10], color=colour, label=way.name, linewidth=width)
-        rungs = way.rung[::10] + 1
+        rungs = way.rung[::10]
         lower.step(np.arange(len(rungs)), rungs, color=colour, where="post", linewidth=width)
         for alarm in way.alarms:
             upper.plot(alarm / 10, over_time[alarm], marker="v", color=colour, markersize=8, markeredgecolor="black")
