@@ -47,6 +47,7 @@ lint: setup  ## ruff, mypy --strict, which wing may import which
 docs: setup  ## what is generated from the code: the example of every option, schemas, tables of metrics
 	$(BIN)/bisupervised config --out examples/bisupervised.toml
 	$(BIN)/python -m bisupervised.schemas.jsonschema
+	$(BIN)/python -m bisupervised.schemas.avroschema
 	$(BIN)/python -m bisupervised.streams.commands.asyncapi
 	$(BIN)/python scripts/tables.py
 

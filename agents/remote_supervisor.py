@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from ..schemas.codec import decode_facts, facts_of, fall_back, publish, requested_ms
+from ..schemas.codec import EncodeResult, decode_facts, encode_result, facts_of, fall_back, publish, requested_ms
 from ..schemas.errors import InvalidRequest
 from ..schemas.records import Facts, Incoming, Outgoing, Result, Verdict
 from .supervision.arbitration import JOINT, arbitrate, estimate
@@ -38,7 +38,10 @@ class RemoteSupervisor:
         thresholds_version: str,
         joint: JointModel | None = None,
         arbitration: bool = False,
+        encode: EncodeResult = encode_result,
     ) -> None:
+        """`encode` makes the value of a result."""
+        self._encode = encode
         self.judge_by(supervisor, thresholds_version, joint=joint, arbitration=arbitration)
 
     def judge_by(
@@ -65,8 +68,9 @@ class RemoteSupervisor:
         if not self._supervisor.trusts(taken.score):
             return self._reject(record, facts, verdict, taken)
         if taken.local and facts.local is not None:
-            return publish(record, self._local_result(record, facts, facts.local, verdict, taken.score))
-        return publish(record, self._result(record, facts, verdict, taken.score))
+            result = self._local_result(record, facts, facts.local, verdict, taken.score)
+            return publish(record, result, self._encode)
+        return publish(record, self._result(record, facts, verdict, taken.score), self._encode)
 
     def judged(self, local: Verdict | None, remote: Verdict) -> Verdict:
         """A remote verdict with what this supervisor thinks of it, where the local one was to be doubted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -365,12 +365,14 @@ def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
     return [] if document is None or len(document) > _REPLAY_BYTES else [(REPLAY_HEADER, document)]
 
 
-def publish(record: Incoming, result: Result) -> Outgoing:
+#: from a result to the value of its record; it raises `TypeError`, `ValueError` or `OverflowError` where there is none
+EncodeResult = Callable[[Result], bytes]
+
+
+def publish(record: Incoming, result: Result, encode: EncodeResult = encode_result) -> Outgoing:
     """A record of `results`: the original key, trace context and replay header, a value of our own."""
     carried = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
-    return Outgoing(
-        "results", record.key, encode_result(result), carried, result.requested_ms or record.timestamp, result
-    )
+    return Outgoing("results", record.key, encode(result), carried, result.requested_ms or record.timestamp, result)
 
 
 def _traced(headers: Headers) -> Headers:

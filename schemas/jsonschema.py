@@ -104,8 +104,13 @@ def struct_in(comment: str) -> type[msgspec.Struct] | None:
     return structs[0] if structs else None
 
 
+def comments_of(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """What stands beside each field of a struct."""
+    return dict(_FIELD.findall(inspect.getsource(kind)))
+
+
 def _describe(component: dict[str, Any], kind: type[msgspec.Struct]) -> None:
-    comments = dict(_FIELD.findall(inspect.getsource(kind)))
+    comments = comments_of(kind)
     for field, described in component["properties"].items():
         if described.get("default") == ():
             described["default"] = []  # as JSON has it

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
+from ..schemas.avro import head_of, is_avro
 from ..schemas.codec import (
     decode_facts,
     decode_result,
@@ -36,7 +37,7 @@ from ..schemas.codec import (
     source_of,
 )
 from ..schemas.errors import InvalidRequest, Reason
-from ..schemas.records import VERSION, Facts, Incoming, Route, Source
+from ..schemas.records import VERSION, Facts, Incoming, Result, Route, Source
 
 if TYPE_CHECKING:
     from .settings.tables import Settings  # the command line imports this file, and `--help` needs no settings
@@ -167,9 +168,13 @@ def _wrote(settings: Settings, agents: Collection[StepName]) -> Callable[[Incomi
 
 
 def _of_result(record: Incoming) -> tuple[Source, str]:
-    result = decode_result(record.value or b"")
-    asked = result.answered_by == "remote" or result.remote is not None
-    return result.source, "remote_supervisor" if asked else "local"
+    value = record.value or b""
+    source, asked = head_of(value) if is_avro(value) else _head(decode_result(value))
+    return source, "remote_supervisor" if asked else "local"
+
+
+def _head(result: Result) -> tuple[Source, bool]:
+    return result.source, result.answered_by == "remote" or result.remote is not None
 
 
 def _of_facts(record: Incoming) -> tuple[Source, str]:

@@ -47,6 +47,16 @@ def avro_reader(schema: Schema) -> Callable[[bytes], Any]:
     return read
 
 
+def checked(schema: Schema) -> Any:  # noqa: ANN401  # as fastavro keeps it
+    """The schema, to read data with that name it. Raises `SchemaUnknown` where it cannot be used."""
+    if schema.kind != "AVRO":
+        raise SchemaUnknown(f"that is of kind {schema.kind}, not AVRO")
+    parsed, recursive = _parsed(schema)
+    if recursive:
+        raise SchemaUnknown("holds itself: it is none of a result")
+    return parsed
+
+
 def _reader(*, recursive: bool) -> Any:  # noqa: ANN401  # a function of fastavro's
     """The one in C; for a schema that holds itself, the one in Python: 5 kB of such data overflow the stack of the
     first, and end the process.

@@ -21,7 +21,10 @@ from ..remote.transport import Response, Transport
 _NOT_THERE = frozenset({40401, 40402, 40403})
 #: schemas that one may refer to, on all ways together
 _MOST_REFERENCES = 100
-_HEADERS = {"accept": "application/vnd.schemaregistry.v1+json, application/json"}
+_TYPE = "application/vnd.schemaregistry.v1+json"
+_HEADERS = {"accept": f"{_TYPE}, application/json"}
+#: characters of what a registry says about a schema that it refuses
+_TOLD_CHARS = 300
 
 
 class RegistryUnavailable(BiSupervisedError):
@@ -62,6 +65,25 @@ class Registry:
             await self._collect(transport, found, references)
         return Schema(str(found.get("schemaType") or "AVRO"), _text(found), tuple(references.items()))
 
+    async def identity(self, subject: str, text: str, *, register: bool) -> int:
+        """The id of an Avro schema under a subject. `register`: it is put there where it is not.
+
+        Raises `SchemaUnknown` where it is not there and is not to be put there, or where the registry does not take it,
+        and `RegistryUnavailable`.
+        """
+        path = f"/subjects/{quote(subject, safe='')}" + ("/versions" if register else "")
+        async with self._connect() as transport:
+            response = await self._ask(transport, path, orjson.dumps({"schema": text}))
+        found = _parsed(response)
+        if response.succeeded and isinstance(found, dict) and isinstance(found.get("id"), int):
+            return int(found["id"])
+        if isinstance(found, dict) and found.get("error_code") in _NOT_THERE:
+            raise SchemaUnknown(f"has no such schema under the subject {subject}")
+        if response.status in (409, 422):
+            told = found.get("message", "") if isinstance(found, dict) else ""
+            raise SchemaUnknown(f"does not take the schema under the subject {subject}: {str(told)[:_TOLD_CHARS]}")
+        raise RegistryUnavailable(f"answers {response.status} about the subject {subject}{_hint(response.status)}")
+
     async def kinds(self) -> list[str]:
         """The kinds of schemas that it takes. Raises `RegistryUnavailable`."""
         async with self._connect() as transport:
@@ -95,9 +117,11 @@ class Registry:
             raise SchemaUnknown(f"the registry has no {what}")
         raise RegistryUnavailable(f"answers {response.status} when it is asked for {what}{_hint(response.status)}")
 
-    async def _ask(self, transport: Transport, path: str) -> Response:
+    async def _ask(self, transport: Transport, path: str, body: bytes | None = None) -> Response:
+        headers = _HEADERS if body is None else _HEADERS | {"content-type": _TYPE}
+        method = "GET" if body is None else "POST"
         try:
-            return await transport.post(self._url + path, b"", _HEADERS, self._timeout_s, method="GET")
+            return await transport.post(self._url + path, body or b"", headers, self._timeout_s, method=method)
         except RemoteFailure as error:
             raise RegistryUnavailable(str(error)) from error
 

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from ...schemas.codec import (
+    EncodeResult,
     Request,
     RequestFormat,
     decode_request,
+    encode_result,
     fall_back,
     forward,
     publish,
@@ -71,10 +73,13 @@ class Local:
         learned: DeferralModel | None = None,
         on_hang: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
+        encode: EncodeResult = encode_result,
     ) -> None:
+        """`encode` makes the value of a result."""
         self._model = model
         self._judge = _Judge(supervisor, thresholds_version, learned)
         self._format = request_format
+        self._encode = encode
         self._timeout_s = batch_timeout_s
         self.appetite = appetite  #: how many inputs it should get at once
         self._on_hang = on_hang
@@ -260,7 +265,7 @@ class Local:
             requested_ms=request_ms(record),
             latency_ms=latency_ms,
         )
-        return publish(record, result)
+        return publish(record, result, self._encode)
 
     def _doubt(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Facts:
         verdict = Verdict(

@@ -8,7 +8,15 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ...schemas.budget import Amount
-from ...schemas.codec import RequestFormat, decode_facts, decode_request, facts_of, fall_back
+from ...schemas.codec import (
+    EncodeResult,
+    RequestFormat,
+    decode_facts,
+    decode_request,
+    encode_result,
+    facts_of,
+    fall_back,
+)
 from ...schemas.errors import Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Incoming, Outgoing
 from ..batches import Calls
@@ -51,15 +59,18 @@ class Remote:
         tracing: Tracing | None = None,
         hear: Callable[[Incoming, RemoteAnswer], object] | None = None,
         now_ms: Callable[[], float] = wall_ms,
+        encode: EncodeResult = encode_result,
     ) -> None:
         """`accepts_local`: where no call was made, for the remote is down (`remote_error`) or the budget is spent
         (`budget`), the local answer becomes a result that is not trusted. `reuse`: answers to equal inputs are not
-        paid twice. `hear` is told of every answer, with the details that no record carries.
+        paid twice. `hear` is told of every answer, with the details that no record carries. `encode` makes the value of
+        a result.
         """
         self._client = client
         self._shaped = client.protocol if isinstance(client.protocol, Shaped) else None  # asked once: it is slow
         self._batch = batch or BatchPolicy()
         self._accepts_local = accepts_local
+        self._encode = encode
         self._tracing = tracing or Tracing()
         self._format = request_format
         self._supervisor = supervisor
@@ -242,7 +253,7 @@ class Remote:
         calls = asking.bill.calls
         facts = {"action": "remote_gave_up", "reason": error.reason, "inputs": len(late), "key": asking.key}
         log.warning("no remote answer after %d calls: %s", calls, error, extra=facts | {"calls": calls})
-        return {q.position: unanswered(q, error, asking.bill, self._accepts_local) for q in late}
+        return {q.position: unanswered(q, error, asking.bill, self._accepts_local, self._encode) for q in late}
 
 
 def _size_of(question: Question) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...schemas.codec import fall_back, forward, publish, requested_ms
+from ...schemas.codec import EncodeResult, encode_result, fall_back, forward, publish, requested_ms
 from ...schemas.errors import BudgetSpent, Reason, RecordError
 from ...schemas.records import Outgoing, Result, Verdict
 from .asking import Bill, Question, RemoteAnswer
@@ -30,11 +30,19 @@ def answered(
     return forward(question.record, "answers", facts)
 
 
-def unanswered(question: Question, error: RecordError, bill: Bill, accepts_local: frozenset[Reason]) -> Outgoing:
-    """The fallback for this reason, or the local answer where one of `accepts_local` kept us from calling."""
+def unanswered(
+    question: Question,
+    error: RecordError,
+    bill: Bill,
+    accepts_local: frozenset[Reason],
+    encode: EncodeResult = encode_result,
+) -> Outgoing:
+    """The fallback for this reason, or the local answer where one of `accepts_local` kept us from calling. `encode`
+    makes the value of that result.
+    """
     facts = question.facts
     if error.reason in accepts_local and isinstance(error, (CircuitOpen, BudgetSpent)):
-        accepted = _accepted(question, bill)
+        accepted = _accepted(question, bill, encode)
         if accepted is not None:
             return accepted
     if bill.calls:  # no answer, but its calls and their cost are not hidden
@@ -43,7 +51,7 @@ def unanswered(question: Question, error: RecordError, bill: Bill, accepts_local
     return fall_back(question.record, facts, error.reason, str(error), "remote")
 
 
-def _accepted(question: Question, bill: Bill) -> Outgoing | None:
+def _accepted(question: Question, bill: Bill, encode: EncodeResult) -> Outgoing | None:
     """The local answer as a result that nobody trusts; None where it has no score to show."""
     facts, local = question.facts, question.facts.local
     if local is None or local.score is None or local.threshold is None:
@@ -64,4 +72,4 @@ def _accepted(question: Question, bill: Bill) -> Outgoing | None:
         cost=bill.cost,
         repeated=question.called_before and bill.calls > 0,
     )
-    return publish(question.record, result)
+    return publish(question.record, result, encode)

@@ -16,6 +16,7 @@ import orjson
 
 from ...schemas import jsonschema
 from ...schemas.audits import AUDIT_HEADER, Audit, Label
+from ...schemas.avro import result_schema
 from ...schemas.closings import Closing
 from ...schemas.errors import REASONS
 from ...schemas.field_paths import Steps, steps_of
@@ -69,6 +70,9 @@ _AUDITED = {
         "`audits` and `labels` are taken in. Each follows from these and from the closings before it.",
     ),
 }
+#: what a result in Avro is, besides
+_AVRO = "application/vnd.apache.avro"
+_FRAMED = " Before the data stand a zero byte and the id of the schema in the schema registry, four bytes."
 #: what the auditor reads and writes, by the role of the topic
 _AUDITOR: dict[str, Literal["receive", "send"]] = {"audits": "receive", "labels": "receive", "trust": "send"}
 #: the struct of a value that is not the request's
@@ -230,15 +234,20 @@ def _message(settings: Settings, role: str) -> dict[str, Any]:
     payload = _PAYLOADS.get(role, "Request")
     raw = role in ("fallback", "audits", "shadows")  # what could not be parsed ends there as well
     raw |= payload == "Request" and settings.request.format != "json"
+    avro = role == "results" and settings.results.format == "avro"
     return {
         "name": name,
         "title": name.capitalize(),
-        "description": what,
-        "contentType": "application/octet-stream" if raw else _JSON,
+        "description": what + _FRAMED * avro,
+        "contentType": _AVRO if avro else "application/octet-stream" if raw else _JSON,
         "headers": _headers(settings, role),
-        "payload": {"$ref": _REF.format(name=payload)},
+        "payload": _avro() if avro else {"$ref": _REF.format(name=payload)},
         "bindings": {"kafka": {"key": _key(role), "bindingVersion": BINDINGS}},
     }
+
+
+def _avro() -> dict[str, Any]:
+    return {"schemaFormat": "application/vnd.apache.avro+json;version=1.9.0", "schema": orjson.loads(result_schema())}
 
 
 def _key(role: str) -> dict[str, Any]:

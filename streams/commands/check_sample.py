@@ -20,6 +20,7 @@ from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Headers
 from ..events.making import make_registry, request_format
+from ..settings.tables import OF_REGISTRY
 from .findings import Finding, fault, ok
 
 if TYPE_CHECKING:
@@ -65,16 +66,18 @@ async def look_at_registry(settings: Settings) -> AsyncIterator[Finding]:
     """Ask the schema registry, where there is one, which kinds of schemas it takes."""
     if not settings.registry.url:
         return
-    kind, where = settings.request.format.upper(), shown_address(settings.registry.url)
+    formats = (settings.request.format, settings.results.format)
+    wanted, where = {name.upper() for name in formats if name in OF_REGISTRY}, shown_address(settings.registry.url)
     try:
         kinds = await make_registry(settings.registry).kinds()
     except RegistryUnavailable as error:
         yield fault("registry", f"{where}: {error}")
         return
-    if kind in kinds:
+    lacking = sorted(wanted.difference(kinds))
+    if not lacking:
         yield ok("registry", f"{where} answers, and takes {', '.join(sorted(kinds))}")
     else:
-        yield fault("registry", f"{where} takes {', '.join(sorted(kinds))}, and no {kind}")
+        yield fault("registry", f"{where} takes {', '.join(sorted(kinds))}, and no {', '.join(lacking)}")
 
 
 def _samples(path: Path) -> list[tuple[str, bytes]]:

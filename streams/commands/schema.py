@@ -9,13 +9,14 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from ...schemas import jsonschema
+from ...schemas.avro import result_schema
 from ..console.options import DONE
 from ..settings.file import load_settings
 from .asyncapi import defaults, rendered
 
 
 def schema(
-    document: Literal["asyncapi", "facts", "result", "audit", "label", "closing", "thresholds_entry"],
+    document: Literal["asyncapi", "facts", "result", "result-avro", "audit", "label", "closing", "thresholds_entry"],
     *,
     config: Annotated[
         Path | None,
@@ -32,10 +33,13 @@ def schema(
     document
         asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts, audit: the JSON Schema of
         the header `bisupervised`, of `bisupervised-audit`; result, label, closing, thresholds_entry: that of the value
-        of a record in `results`, `labels`, `trust`, `thresholds`.
+        of a record in `results`, `labels`, `trust`, `thresholds`; result-avro: the Avro schema of a result, as a worker
+        registers it.
     """
     if document == "asyncapi":
         text = rendered(defaults() if config is None else load_settings(config))
+    elif document == "result-avro":
+        text = result_schema().encode()
     else:
         text = jsonschema.rendered(document)
     sys.stdout.write(text.decode())

@@ -17,6 +17,7 @@ from ...agents.events.reading import (
     by_callable,
 )
 from ...agents.events.registry import Registry
+from ...agents.events.results import ResultWriter
 from ...agents.importing import own_object
 from ...agents.remote.credentials import Authorized
 from ...agents.remote.transport import AiohttpTransport, Transport
@@ -67,6 +68,15 @@ def make_registry(registry: RegistrySettings) -> Registry:
             await transport.close()
 
     return Registry(registry.url, connect, registry.timeout_s)
+
+
+def make_result_writer(settings: Settings) -> ResultWriter | None:
+    """What writes results in Avro; None where they are JSON."""
+    results = settings.results
+    if results.format == "json":
+        return None
+    subject = f"{settings.topics.results}-value"
+    return ResultWriter(make_registry(settings.registry), subject, register=results.register_schema)
 
 
 def _authorized(registry: RegistrySettings, inner: Transport) -> Transport:

@@ -246,15 +246,18 @@ def _events(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     ]
     if request.format in FIELDLESS and settings.remote.send:
         faults.append(f'[remote] send: must be empty with [request] format = "{request.format}", which has no fields')
-    if request.format not in OF_REGISTRY:
+    formats = {"request": request.format, "results": settings.results.format}
+    needing = {table: name for table, name in formats.items() if name in OF_REGISTRY}
+    if not needing:
         idle = f'[registry] url: has no use with [request] format = "{request.format}"'
         return faults + [idle] * bool(registry.url)
     if not registry.url and ("registry", "url") not in faulty:
-        faults.append(f'[registry] url: is missing, and [request] format = "{request.format}" needs a schema registry')
-    package = "fastavro" if request.format == "avro" else "grpc_tools"
-    if find_spec(package) is None:
-        needs = "needs the extra `registry`: pip install 'bisupervised[registry]'"
-        faults.append(f'[request] format: "{request.format}" {needs}')
+        named = " and ".join(f'[{table}] format = "{name}"' for table, name in needing.items())
+        faults.append(f"[registry] url: is missing, and {named} needs a schema registry")
+    needs = "needs the extra `registry`: pip install 'bisupervised[registry]'"
+    for table, name in needing.items():
+        if find_spec("fastavro" if name == "avro" else "grpc_tools") is None:
+            faults.append(f'[{table}] format: "{name}" {needs}')
     return faults
 
 

@@ -301,7 +301,7 @@ class RequestSettings(_Table):
 
 
 class RegistrySettings(_Table):
-    """The schema registry that events in Avro and Protobuf were written with."""
+    """The schema registry of events in Avro and Protobuf, and of results in Avro."""
 
     url: Annotated[str, AfterValidator(optional_url)] = Field(
         default="",
@@ -311,6 +311,20 @@ class RegistrySettings(_Table):
     password: SecretStr | None = Field(default=None, description="its password or token, from the environment only")
     password_file: str = Field(default="", description="file that holds its password or token; '' for none")
     timeout_s: _Seconds = Field(default=10.0, description="seconds to wait for one answer of the registry")
+
+
+class ResultsSettings(_Table):
+    """How the value of a result is written."""
+
+    format: Literal["json", "avro"] = Field(
+        default="json",
+        description="json; or avro, behind the frame of the [registry], with the schema that `bisupervised schema "
+        "result-avro` prints",
+    )
+    register_schema: bool = Field(
+        default=True,
+        description="true registers that schema, for TOPIC-value; false waits until somebody has registered it",
+    )
 
 
 def _price_of_prompts(data: dict[str, Any]) -> float:
@@ -857,8 +871,9 @@ class Settings(BaseSettings):
     stream: StreamSettings = Field(default=StreamSettings(), description="how records are moved")
     request: RequestSettings = Field(default=RequestSettings(), description="which parts of a request mean what")
     registry: RegistrySettings = Field(
-        default=RegistrySettings(), description="the schema registry that events were written with"
+        default=RegistrySettings(), description="the schema registry of events and results"
     )
+    results: ResultsSettings = Field(default=ResultsSettings(), description="how the value of a result is written")
     local: LocalSettings = Field(description="the small model that answers first")
     remote: RemoteSettings = Field(description="the large model behind a network")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,9 +78,10 @@ async def read_to_the_end(
     places: Sequence[TopicPartition],
     takes: Mapping[str, Callable[[Any], object]],
     tell: Callable[[int, int], object] = lambda *_: None,
+    made: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]] | None = None,
 ) -> None:
     """Give every record of these assigned places, from the beginning to where they end now, to what takes those of
-    its topic. `tell` hears how many offsets of how many are done.
+    its topic. `tell` hears how many offsets of how many are done. `made` makes of some records what is to be taken.
     """
     await consumer.seek_to_beginning(*places)
     begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
@@ -89,7 +90,7 @@ async def read_to_the_end(
     while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
         tell(total - left, total)
         for place, records in (await consumer.getmany(timeout_ms=200)).items():
-            for record in records:
+            for record in records if made is None else await made(records):
                 if read[place] < record.offset < ends[place]:
                     takes[place.topic](record)
                     read[place] = record.offset

@@ -19,12 +19,15 @@ from faust.app import BootStrategy
 from mode import Service
 
 from ...agents.agents import Agent
+from ...agents.events.results import ResultWriter
 from ...agents.heap import settle_heap, without_collecting
 from ...agents.shadow import ShadowSubstitute
 from ...agents.tasks import begin, persistently
 from ...agents.terms import Terms
+from ...schemas.codec import encode_result
 from ..auditor.making import AuditService, make_audit
 from ..auditor.standing import Standing as AuditStanding
+from ..events.making import make_result_writer
 from ..flow import AGENTS, AgentName, Step, judges, steps
 from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import hear_left_errors, notice_broken_connections
@@ -91,6 +94,7 @@ class Planes(Service):
         pulse: Pulse,
         retention: Retention,
         follower: Follower | None,
+        writer: ResultWriter | None,
         **kwargs: Any,  # noqa: ANN401  # for mode
     ) -> None:
         super().__init__(**kwargs)
@@ -100,6 +104,7 @@ class Planes(Service):
         self._pulse = pulse
         self._retention = retention
         self._follower = follower
+        self._writer = writer
         self._beginning: asyncio.Task[None] | None = None
         self._running: list[asyncio.Task[None]] = []
 
@@ -112,27 +117,34 @@ class Planes(Service):
         settle_heap()
         self.add_future(collect_by_need(CollectRule(CollectPolicy())))
         self.add_future(self._pulse.run())
-        if self._follower is None:
+        if self._follower is None and self._writer is None:
             self._begin()
         else:  # it may take long, and whoever stops the worker must not wait for it
-            self._beginning = begin(self._begin_judging(self._follower), "start", self._failed)
+            self._beginning = begin(self._begin_when_known(), "start", self._failed)
         self.add_future(persistently(self._monitor.run, "monitor"))
         self.add_future(persistently(tell_in_time, "log"))
         self.add_future(persistently(self._retention.run, "retention"))
 
-    async def _begin_judging(self, follower: Follower) -> None:
-        """Once it is known by which version: no record is judged by the file while the topic cannot be read."""
-        waiting = begin(self._tell_waiting(follower.in_force), "telling what is waited for")
+    async def _begin_when_known(self) -> None:
+        """Once it is known by which version: no record is judged by the file while the topic cannot be read. And by
+        which schema results are written.
+        """
+        waiting = begin(self._tell_waiting(), "telling what is waited for")
         try:
-            await follower.settled()
+            if self._writer is not None:
+                await self._writer.settle()
+            if self._follower is not None:
+                await self._follower.settled()
         finally:
             waiting.cancel()
         self._site.health.undecided("")
         self._begin()
 
-    async def _tell_waiting(self, in_force: InForce) -> None:
+    async def _tell_waiting(self) -> None:
         while True:
-            self._site.health.undecided(in_force.waits_for)
+            schema = "" if self._writer is None else self._writer.waits_for
+            version = "" if self._follower is None else self._follower.in_force.waits_for
+            self._site.health.undecided(schema or version)
             await asyncio.sleep(_LOOK_S)
 
     def _begin(self) -> None:
@@ -187,10 +199,11 @@ def create_app(
     facts = _run(until_answered(configuration, flow))
     retention = Retention(configuration, facts.kept)
     retention.tell()
+    writer = make_result_writer(settings) if any("results" in step.routes for step in flow) else None
     app = _App(settings.name, broker="kafka://unused", web_enabled=False, autodiscover=False)
     app.boot_strategy = _Boot(app)
     with without_collecting():
-        made = make_agents(configuration, flow, on_hang=_end_process)
+        made = make_agents(configuration, flow, on_hang=_end_process, encode=writer or encode_result)
         running = [
             _running_step(app, configuration, step, made[step.agent], facts, retention, begin_anew=begin_anew)
             for step in flow
@@ -213,7 +226,7 @@ def create_app(
     @app.service
     class _Planes(Planes):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
-            super().__init__(running, app.telemetry, site, pulse, retention, follower, **kwargs)
+            super().__init__(running, app.telemetry, site, pulse, retention, follower, writer, **kwargs)
 
     _audit_in(app, configuration, audit)
     if source is not None:

@@ -52,6 +52,7 @@ from ...agents.shadow import Shadow, ShadowAgent
 from ...agents.terms import Terms
 from ...agents.tracing import Tracing
 from ...schemas.budget import NANO, NOTHING, Amount
+from ...schemas.codec import EncodeResult, encode_result
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Facts, Incoming
 from ..events.making import request_format
@@ -167,20 +168,28 @@ def make_auditing(settings: Settings, step: Step) -> Callable[[Callable[[Incomin
 
 
 def make_agents(
-    configuration: Configuration, flow: Collection[Step], on_hang: Callable[[], None]
+    configuration: Configuration,
+    flow: Collection[Step],
+    on_hang: Callable[[], None],
+    encode: EncodeResult = encode_result,
 ) -> dict[StepName, Agent]:
     """The agents of these steps, as `make_agent` makes them. That of shadows asks by the gate of the remote one."""
     made: dict[StepName, Agent] = {}
     for step in flow:
         if step.agent != "shadow":
-            made[step.agent] = make_agent(configuration, step.agent, on_hang)
+            made[step.agent] = make_agent(configuration, step.agent, on_hang, encode)
     remote = made.get("remote")
     if isinstance(remote, RemoteAgent) and any(step.agent == "shadow" for step in flow):
         made["shadow"] = _shadow_agent(configuration, remote.remote)
     return made
 
 
-def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[[], None]) -> Agent:
+def make_agent(
+    configuration: Configuration,
+    name: AgentName,
+    on_hang: Callable[[], None],
+    encode: EncodeResult = encode_result,
+) -> Agent:
     """The agent of a step. `local` loads the user's model: raises `ConfigurationError` where that fails.
 
     `on_hang` is called where that model does not answer in time: its thread cannot be ended alone.
@@ -188,12 +197,13 @@ def make_agent(configuration: Configuration, name: AgentName, on_hang: Callable[
     settings, terms = configuration.settings, configuration.terms
     tracing = make_tracing(settings.name, _endpoint(settings.remote))
     if name == "local":
-        return _fitting(LocalAgent(make_local(settings, terms, on_hang), settings.local.warm_up, tracing), terms)
+        local = make_local(settings, terms, on_hang, encode=encode)
+        return _fitting(LocalAgent(local, settings.local.warm_up, tracing), terms)
     if name == "remote":
-        remote = make_remote(settings, terms, tracing)
+        remote = make_remote(settings, terms, tracing, encode=encode)
         gate = remote.gate
         return RemoteAgent(remote, tracing, _budget_log(configuration, settings.name, gate.funds, gate.funds_changed))
-    return RemoteSupervisorAgent(_remote_supervisor(terms), tracing)
+    return RemoteSupervisorAgent(_remote_supervisor(terms, encode), tracing)
 
 
 def _fitting(agent: LocalAgent, terms: Terms) -> LocalAgent:
@@ -203,7 +213,14 @@ def _fitting(agent: LocalAgent, terms: Terms) -> LocalAgent:
     return agent
 
 
-def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *, detailed: bool = False) -> Local:
+def make_local(
+    settings: Settings,
+    terms: Terms,
+    on_hang: Callable[[], None],
+    *,
+    detailed: bool = False,
+    encode: EncodeResult = encode_result,
+) -> Local:
     """The user's model, loaded, and what judges it. `detailed`: answers come with their `Details`."""
     local = settings.local
     model: Model | Server
@@ -220,6 +237,7 @@ def make_local(settings: Settings, terms: Terms, on_hang: Callable[[], None], *,
         thresholds_version=terms.version,
         learned=terms.learned,
         on_hang=on_hang,
+        encode=encode,
     )
 
 
@@ -263,6 +281,7 @@ def make_remote(
     clock: Callable[[], float] = time.monotonic,
     funds: Funds | None = None,
     hear: Callable[[Incoming, RemoteAnswer], object] | None = None,
+    encode: EncodeResult = encode_result,
 ) -> Remote:
     """What asks the remote. Reads its key. `funds`: in place of those of `[budget]`. `hear`: is told of every answer,
     with its `Details`.
@@ -290,6 +309,7 @@ def make_remote(
         reuse=_reuse(remote, client),
         tracing=tracing,
         hear=hear,
+        encode=encode,
     )
 
 
@@ -304,9 +324,13 @@ def _shadow_agent(configuration: Configuration, remote: Remote) -> ShadowAgent:
     return ShadowAgent(shadow, _budget_log(configuration, name, funds, lane.funds_changed))
 
 
-def _remote_supervisor(terms: Terms) -> RemoteSupervisor:
+def _remote_supervisor(terms: Terms, encode: EncodeResult = encode_result) -> RemoteSupervisor:
     return RemoteSupervisor(
-        terms.remote, thresholds_version=terms.version, joint=terms.joint, arbitration=terms.arbitration
+        terms.remote,
+        thresholds_version=terms.version,
+        joint=terms.joint,
+        arbitration=terms.arbitration,
+        encode=encode,
     )
 
 

@@ -29,6 +29,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from aiokafka.structs import OffsetAndMetadata
+from bisupervised.schemas.avro import decode_avro, is_avro, result_schema
 from bisupervised.schemas.codec import decode_facts, decode_result, header
 from bisupervised.schemas.records import REASON_HEADER, TRACE_HEADERS, Facts, Headers, Result
 from bisupervised.streams.settings.file import load_settings
@@ -351,9 +352,17 @@ class Outcome:
         return self.result.answered_by if self.result is not None else self.reason or "?"
 
 
+def _result(value: bytes) -> Result:
+    if not is_avro(value):
+        return decode_result(value)
+    from fastavro import parse_schema
+
+    return decode_avro(value[5:], parse_schema(orjson.loads(result_schema())))
+
+
 def _outcome(role: str, record: Any) -> Outcome:
     if role == "results":
-        return Outcome(role, record, decode_result(record.value), None)
+        return Outcome(role, record, _result(record.value), None)
     return Outcome(role, record, None, decode_facts(record))
 
 

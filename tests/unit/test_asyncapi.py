@@ -9,13 +9,14 @@ import orjson
 import pytest
 from bisupervised.schemas import jsonschema
 from bisupervised.schemas.audits import AUDIT_HEADER
+from bisupervised.schemas.avro import result_schema
 from bisupervised.schemas.errors import REASONS
 from bisupervised.schemas.records import FACTS_HEADER, REASON_HEADER, Facts, Result
 from bisupervised.streams import cli
 from bisupervised.streams.commands import asyncapi
 from bisupervised.streams.flow import group_of, steps
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import AuditSettings, Settings
+from bisupervised.streams.settings.tables import AuditSettings, ResultsSettings, Settings
 from jsonschema import Draft7Validator, ValidationError
 from pydantic import SecretStr
 
@@ -190,6 +191,14 @@ def test_shadows_add_theirs(shop: Settings, specification: Draft7Validator) -> N
     assert "shadow_writes_audits" in document["operations"]
     assert set(document["components"]["messages"]["shadow"]["headers"]["properties"]) == {FACTS_HEADER, AUDIT_HEADER}
     assert not list(specification.iter_errors(document))
+
+
+def test_results_in_avro_have_the_schema_that_is_registered(shop: Settings, specification: Draft7Validator) -> None:
+    found = asyncapi.document(shop.model_copy(update={"results": ResultsSettings(format="avro")}))
+    specification.validate(found)
+    result = found["components"]["messages"]["result"]
+    assert result["contentType"] == "application/vnd.apache.avro"
+    assert result["payload"]["schema"] == orjson.loads(result_schema())
 
 
 def test_which_headers_travel_where() -> None:

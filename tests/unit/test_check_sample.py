@@ -119,6 +119,8 @@ async def test_the_registry_is_looked_at() -> None:
     [
         ('[request]\nformat = "xml"\n', ["[request] format: must be one of json, json_registry, avro"]),
         ('[request]\nformat = "avro"\n', ["[registry] url: is missing"]),
+        ('[results]\nformat = "avro"\n', ['[registry] url: is missing, and [results] format = "avro" needs']),
+        ('[results]\nformat = "xml"\n', ["[results] format: must be"]),
         ('[request]\nformat = "text"\ninput = "a"\n', ["[request] input: must be '' with format = \"text\""]),
         ('[registry]\nurl = "http://a"\n', ['[registry] url: has no use with [request] format = "json"']),
         ('[request]\nformat = "protobuf"\n[registry]\nurl = "a"\n', ["[registry] url: must be a URL"]),

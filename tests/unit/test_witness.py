@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
+from bisupervised.schemas.avro import ResultEncoder
 from bisupervised.schemas.codec import fall_back, forward, publish
 from bisupervised.schemas.records import Facts, Outgoing, Result, Source, Verdict
 from bisupervised.streams.flow import AGENTS, steps
@@ -131,6 +132,11 @@ def result(source: Source, answered_by: Any, remote: Verdict | None = None) -> A
     return lies(publish(Record(b"", 0, "requests"), Result(source, 1, answered_by, 0.9, 0.5, remote=remote)))
 
 
+def in_avro(source: Source, answered_by: Any, remote: Verdict | None = None) -> Any:
+    made = Result(source, 1, answered_by, 0.9, 0.5, remote=remote)
+    return lies(publish(Record(b"", 0, "requests"), made, ResultEncoder(7)))
+
+
 def fallen(source: Source, agent: str) -> Any:
     return lies(fall_back(Record(b"", 0, "requests"), Facts(source), "timeout", "late", agent))
 
@@ -145,6 +151,11 @@ VERDICT = Verdict(1, 0.9)
         (result(OURS, "remote"), AGENTS),
         (result(OURS, "local", VERDICT), AGENTS),  # arbitrated
         (result(FOREIGN, "remote"), ()),
+        (in_avro(OURS, "local"), AGENTS[:1]),
+        (in_avro(OURS, "remote"), AGENTS),
+        (in_avro(OURS, "local", VERDICT), AGENTS),
+        (in_avro(FOREIGN, "remote"), ()),
+        (Record(b"\0\0\0\0\7not ours", 0, SETTINGS.topics.results), ()),
         (fallen(OURS, "local"), AGENTS[:1]),
         (fallen(OURS, "remote"), AGENTS[:2]),
         (fallen(OURS, "remote_supervisor"), AGENTS),

@@ -16,6 +16,7 @@ from ....schemas.errors import InvalidRequest
 from ....schemas.records import Facts, Result
 from ...console.output import progress_bar, progress_console
 from ...console.signals import run_coroutine
+from ...events.results import ResultsAsJson
 from ...settings.tables import Settings
 from ...topics.admin import admin_of, count_partitions
 from ...topics.reading import TopicMissing, read_to_the_end, reader
@@ -36,7 +37,7 @@ async def read_topics(
 ) -> None:
     """Give every record of these topics to its taker. `progress` is called with the offsets done and all offsets.
 
-    Raises `BrokerUnreachable`, and `TopicMissing`.
+    Raises `BrokerUnreachable`, `TopicMissing`, and `BiSupervisedError` where the schema registry is away.
     """
     async with admin_of(settings) as admin:
         partitions = await count_partitions(admin, takers)
@@ -45,7 +46,7 @@ async def read_topics(
         raise TopicMissing(f"there is no topic {', '.join(missing)}: is this the configuration of the system?")
     places = [TopicPartition(topic, number) for topic, count in partitions.items() for number in range(count)]
     async with reader(settings, places) as consumer:
-        await read_to_the_end(consumer, places, takers, progress)
+        await read_to_the_end(consumer, places, takers, progress, ResultsAsJson(settings).of)
 
 
 def result_in(record: Any) -> Result | None:  # noqa: ANN401  # aiokafka has no types
