@@ -28,7 +28,7 @@ def packages_on_disk() -> set[str]:
 
 def files_on_disk() -> set[str]:
     """A wheel holds the code, the data files that it reads, and the marker for type checkers."""
-    wanted = ("*.py", "*.json", "py.typed", "static/*")
+    wanted = ("*.py", "*.json", "*.avsc", "py.typed", "static/*")
     files = (path for folder in FOLDERS for pattern in wanted for path in (ROOT / folder).rglob(pattern))
     return {f"bisupervised/{path.relative_to(ROOT).as_posix()}" for path in files}
 
