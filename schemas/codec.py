@@ -63,6 +63,8 @@ _CARRIED = (*TRACE_HEADERS, REPLAY_HEADER)
 class EventReader(Protocol):
     """What makes a document of bytes that are no JSON."""
 
+    waits_for: str  #: why records wait for a schema; '' where none do
+
     def read(self, value: bytes) -> Any:  # noqa: ANN401  # what the format says
         """The document. Raises `InvalidRequest`."""
 
@@ -94,6 +96,11 @@ class RequestFormat:
         special = self.reader is not None or not all(map(is_plain, names))
         object.__setattr__(self, "ways", (inputs, identity, deadline))  # frozen
         object.__setattr__(self, "special", special)
+
+    @property
+    def trouble(self) -> str:
+        """Why records wait for their schema; '' where none do."""
+        return "" if self.reader is None or not self.reader.waits_for else f"records wait for {self.reader.waits_for}"
 
     async def ready(self, records: Iterable[Incoming]) -> None:
         """`decode_request` can read all of these, or knows that it cannot. It waits while a schema registry is down."""

@@ -44,6 +44,8 @@ class NotReady(BiSupervisedError):
 class PlainReader:
     """Formats that need no schema."""
 
+    waits_for = ""
+
     def __init__(self, decode: Decode) -> None:
         self._decode = decode
 

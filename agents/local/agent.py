@@ -123,7 +123,7 @@ class Local:
     @property
     def trouble(self) -> str:
         """Why nothing can be answered now; '' where it can, or is not known."""
-        return self._model.trouble if isinstance(self._model, Server) else ""
+        return (self._model.trouble if isinstance(self._model, Server) else "") or self._format.trouble
 
     def leave(self) -> None:
         """Partitions go: who would wait for a server gives up, and `decide` raises `ServerAway`. `stay` follows."""

@@ -330,7 +330,7 @@ async def test_events_that_are_no_json_are_read_as_the_settings_say(monkeypatch:
     monkeypatch.setattr(desk, "_SCHEMA_S", 0.0)
 
     class Reader:
-        known = False
+        known, waits_for = False, ""
 
         async def ready(self, _: Iterable[bytes]) -> None:
             if not self.known:

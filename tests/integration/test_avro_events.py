@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import orjson
 from aiohttp import web
 from fastavro import parse_schema, schemaless_writer
-from support.pipeline import Pipeline, Sent, Setup, check_exactly_once
+from support.pipeline import Pipeline, Sent, Setup, check_exactly_once, wait_until
 from support.registry import FakeRegistry, framed
 from support.threaded import served
 
@@ -41,6 +43,7 @@ def test_events_in_avro_wait_for_their_schema(setup: Setup) -> None:
         worker = pipeline.ready_worker()
         worker.wait_for("schema_unavailable")
         assert _outcomes(pipeline) == 0
+        wait_until(lambda: "records wait for schema 1: the registry answers 503" in _ready(worker.page), "the reason")
         registry.failing = None
         pipeline.wait_for_outcomes(sent)
         bad = [Sent(framed(UNKNOWN, b"abc"), b"a"), Sent(b'{"id": 1}', b"b"), Sent(framed(1, b"\x02\xff"), b"c")]
@@ -58,6 +61,15 @@ def test_events_in_avro_wait_for_their_schema(setup: Setup) -> None:
     doubtful = {record.value for record in pipeline.records("doubtful")}
     assert doubtful == {one.value for one in sent[:9] if found[one.place].kind == "remote"}
     assert registry.asked.count("GET /schemas/ids/99") == 1, "the remote agent never sees it"
+
+
+def _ready(page: str) -> str:
+    try:
+        with urlopen(page + "ready", timeout=10) as told:
+            return str(told.read())
+    except HTTPError as unready:
+        with unready:
+            return unready.read().decode()
 
 
 def _outcomes(pipeline: Pipeline) -> int:

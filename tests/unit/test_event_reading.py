@@ -296,12 +296,14 @@ async def test_why_records_wait_can_be_seen() -> None:
     reader._sleep = lambda _: _look(seen, reader)
     await reader.ready([REVIEW_BYTES])
     assert seen == [
-        "schema 1: the registry answers 401 when it is asked for schema 1: see [registry] username and password"
+        "records wait for schema 1: the registry answers 401 when it is asked for schema 1: see [registry] username "
+        "and password"
     ]
+    assert RequestFormat(reader=reader).trouble == ""
 
 
 async def _look(seen: list[str], reader: RegistryReader) -> None:
-    seen.append(reader.waits_for)
+    seen.append(RequestFormat(reader=reader).trouble)
 
 
 async def test_a_schema_that_is_unknown_is_about_the_record_and_asked_for_again_later() -> None:
