@@ -1,7 +1,8 @@
 """Reading the topic `thresholds` for as long as a worker lives. What it means is said in `in_force.py`.
 
 It is read from its beginning whenever its reader was lost, for it is short. A client tells nothing of a broker that is
-away, so the broker is asked again and again where the topic ends.
+away, so the broker is asked again and again where the topic ends. Nor does it tell that it delivers nothing of what is
+there: then another one is opened.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _POLL_MS = 500
 #: seconds in which a broker says where the topic ends
 _ASK_S = 5.0
+#: seconds in which a client whose broker answers may deliver nothing of what is there: then another one is opened
+_DEAF_S = 15.0
 #: seconds until a topic that could not be read is read again
 _AGAIN_S = 1.0
 _CLOSE_S = 2.0
@@ -76,21 +79,25 @@ class Follower:
         end = await self._end()
         entries: list[ThresholdsEntry] = []
         unreadable = 0
-        while await self._consumer.position(self._place) < end:
-            for entry in await self._fetch():
-                entries += [entry] if entry else []
-                unreadable += entry is None
+        async with asyncio.timeout(_DEAF_S) as patience:
+            while await self._consumer.position(self._place) < end:
+                for entry in await self._fetch():
+                    entries += [entry] if entry else []
+                    unreadable += entry is None
+                    _renew(patience)
         self._found()
         self.in_force.holds(entries, unreadable)
         self._look()
-        while True:
-            for entry in await self._fetch():
-                if entry is None:
-                    self.in_force.unreadable += 1
-                else:
-                    self.in_force.take(entry)
-            self._look()
-            await self._end()
+        async with asyncio.timeout(_DEAF_S) as patience:
+            while True:
+                for entry in await self._fetch():
+                    if entry is None:
+                        self.in_force.unreadable += 1
+                    else:
+                        self.in_force.take(entry)
+                self._look()
+                if await self._consumer.position(self._place) >= await self._end():
+                    _renew(patience)
 
     async def _open(self) -> None:
         options = self._connection.options()
@@ -139,6 +146,10 @@ class Follower:
             with suppress(Exception):  # it is thrown away, whatever a broken one raises on its way out
                 async with asyncio.timeout(_CLOSE_S):
                     await consumer.stop()
+
+
+def _renew(patience: asyncio.Timeout) -> None:
+    patience.reschedule(asyncio.get_running_loop().time() + _DEAF_S)
 
 
 def _entry(record: Any) -> ThresholdsEntry | None:  # noqa: ANN401  # aiokafka has no types

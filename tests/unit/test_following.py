@@ -29,6 +29,7 @@ class Broker:
     records: list[Record] = field(default_factory=list)
     away: BaseException | None = None  #: raised by every question
     silent: bool = False  #: answers nothing at all
+    deaf: bool = False  #: clients that are opened now never deliver anything, whatever they are told of the end
     opened: int = 0
 
     def write(self, *entries: ThresholdsEntry) -> None:
@@ -48,6 +49,7 @@ class Consumer:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._at = 0
+        self._deaf = broker.deaf
 
     async def start(self) -> None:
         await self._broker.ask()
@@ -75,7 +77,8 @@ class Consumer:
 
     async def getmany(self, place: TopicPartition, *, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
         """As the client does: a broker that is away looks like one that has nothing."""
-        found = [] if self._broker.away or self._broker.silent else self._broker.records[self._at : self._at + 2]
+        nothing = self._broker.away or self._broker.silent or self._deaf
+        found = [] if nothing else self._broker.records[self._at : self._at + 2]
         if not found:
             await asyncio.sleep(timeout_ms / 1000)
         self._at += len(found)
@@ -147,6 +150,35 @@ def test_a_topic_that_cannot_be_read_at_the_start_is_waited_for(
         await waiting
         assert one.in_force.terms.version == entry.version
         assert actions(caplog) == ["versions_lost", "versions_found", "version_taken"]
+        await one.close()
+
+    scenario()
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_client_that_delivers_nothing_of_what_is_there_is_opened_anew(
+    broker: Broker, caplog: pytest.LogCaptureFixture, empty: bool
+) -> None:
+    """Its broker answers where the topic ends: so one tells that there is something. At the start, and later on."""
+    caplog.set_level(logging.INFO)
+    entry = chosen([], 4)
+    if not empty:
+        broker.write(entry)
+    broker.deaf = True
+
+    @on_virtual_time
+    async def scenario() -> None:
+        one = follower()
+        waiting = asyncio.ensure_future(one.settled())
+        await asyncio.sleep(1.0)
+        assert waiting.done() == empty
+        if empty:
+            broker.write(entry)
+        broker.deaf = False
+        await asyncio.sleep(60.0)
+        assert one.in_force.terms.version == entry.version
+        assert actions(caplog)[0] == "versions_lost"
+        assert broker.opened == 2
         await one.close()
 
     scenario()
