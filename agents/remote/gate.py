@@ -413,6 +413,7 @@ class Gate:
         elif tells_of_remote(error):
             breaker.refused(ticket, now, permit.records, every=isinstance(error, Terminal))
         elif isinstance(error, RateLimited):
+            self.limits.limited(now)
             breaker.limited(ticket, now, waits=self.waits)
         elif isinstance(error, RemoteFailure):
             breaker.failed(ticket, now)

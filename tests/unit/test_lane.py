@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from itertools import pairwise
 
 import pytest
@@ -127,6 +128,49 @@ async def test_they_keep_to_the_same_pace() -> None:
     times = sorted(await began(begin(lane, 2) + begin(gate, 2)))
     assert times[-1] > 4.0
     assert all(later - earlier > 1.0 for earlier, later in pairwise(times))
+
+
+async def arrivals(gate: Gate, distances: list[float]) -> list[float]:
+    calls = []
+    for distance in distances:
+        await asyncio.sleep(distance)
+        calls += begin(gate, 1, 0.3)
+    return await began(calls)
+
+
+@on_virtual_time
+@pytest.mark.parametrize("requests", [60.0, 600.0, 6000.0])
+async def test_a_call_begins_when_it_would_without_them_under_any_limit_a_minute(requests: float) -> None:
+    lucky = random.Random(7)
+    distances = [lucky.expovariate(requests / 60.0 * 0.6) for _ in range(150)]
+    lonely, _ = both(in_flight=64, requests=requests)
+    began_at = now()
+    alone = [at - began_at for at in await arrivals(lonely, distances)]
+    gate, lane = both(in_flight=64, requests=requests)
+    shadows = begin(lane, 400, 0.3)
+    began_at = now()
+    beside = [at - began_at for at in await arrivals(gate, distances)]
+    assert sum(shadow.done() for shadow in shadows) > 10
+    assert beside == pytest.approx(alone, abs=1e-6)
+    for shadow in shadows:
+        shadow.cancel()
+
+
+@on_virtual_time
+@pytest.mark.parametrize("limited", ["the call", "the shadow"])
+async def test_a_server_that_stands_no_two_calls_at_once_has_them_take_turns(limited: str) -> None:
+    gate, lane = both(requests=60.0)
+    await asyncio.sleep(10.0)
+    error = RateLimited("slowly")
+    results = await asyncio.gather(
+        call(lane, 0.1, error if limited == "the shadow" else None),
+        call(gate, 0.1, error if limited == "the call" else None),
+        return_exceptions=True,
+    )
+    assert error in results
+    await asyncio.sleep(10.0)
+    shadow = await call(lane, 0.0)
+    assert await call(gate, 0.0) - shadow > 0.9
 
 
 @on_virtual_time

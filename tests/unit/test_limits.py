@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 from bisupervised.agents.remote.limiting.limits import MOST_HOLD_S, Estimate, Limits, LimitsPolicy
-from bisupervised.agents.remote.limiting.pace import CATCH_UP_S, JITTER, Pace, _Log
+from bisupervised.agents.remote.limiting.pace import BESIDE_SHARE, CATCH_UP_S, JITTER, Pace, _Log
 
 NOW = 1000.0
 
@@ -334,3 +334,79 @@ def test_the_share_of_a_worker_stays() -> None:
     made.change(LimitsPolicy(requests_per_minute=600.0, tokens_per_minute=6000.0, in_flight=16), NOW)
     assert made.in_flight == 4
     assert made.statistics()["share"] == 0.25
+
+
+# calls that nobody waits for
+
+
+def test_what_is_left_over_is_taken_and_nothing_of_the_bucket() -> None:
+    one = pace(60.0)
+    interval = one.wait_s(1, NOW)
+    left_over_s = interval / BESIDE_SHARE
+    assert one.beside_wait_s(1, NOW) == pytest.approx(interval + left_over_s)
+    later = NOW + interval + left_over_s
+    assert one.wait_s(1, later) == 0.0
+    assert one.beside_wait_s(1, later) == pytest.approx(0.0, abs=1e-6)
+    one.take_beside(1, later)
+    assert one.wait_s(1, later) == 0.0
+    assert one.beside_wait_s(1, later) == pytest.approx(left_over_s)
+
+
+def test_what_was_left_over_is_one_call_at_most_and_stays_while_others_go() -> None:
+    one = pace(60.0)
+    one.beside_wait_s(1, NOW + 600.0)
+    one.take(1, NOW + 600.0)
+    assert one.beside_wait_s(1, NOW + 600.0) == 0.0
+    one.take_beside(1, NOW + 600.0)
+    assert one.beside_wait_s(1, NOW + 600.0) > 2.0
+
+
+def test_any_window_holds_no_more_with_them() -> None:
+    one, now, times = pace(120.0), NOW, []
+    while now < NOW + 300.0:
+        (one.take_beside if len(times) % 3 == 0 else one.take)(1, now)
+        times.append(now)
+        now += one.beside_wait_s(1, now) if len(times) % 3 == 0 else one.wait_s(1, now)
+    assert max(sum(1 for at in times if began <= at < began + 60.0) for began in times) <= 120
+
+
+def test_they_leave_the_window_a_place_for_a_call_more() -> None:
+    one = pace(10.0)
+    taken(one, 60.0)
+    assert one.beside_wait_s(1, NOW + 60.0) > one.wait_s(1, NOW + 60.0)
+
+
+def test_where_a_window_holds_no_two_calls_none_goes() -> None:
+    assert pace(1.5).beside_wait_s(1, NOW + 6000.0) == 60.0
+
+
+def test_their_tokens_are_settled_with_what_is_left_over() -> None:
+    limits = Limits(LimitsPolicy(tokens_per_minute=6000.0), NOW)
+    later = NOW + 60.0 + limits.beside_wait_s(100, NOW + 60.0)
+    assert limits.beside_wait_s(100, later) == pytest.approx(0.0, abs=1e-6)
+    limits.take_beside(100, later)
+    limits.settle_beside(100, 300, later)
+    assert limits.wait_s(100, later) == 0.0
+    assert limits.beside_wait_s(100, later) > 3.0
+
+
+def test_with_less_of_the_fleet_less_is_left_over() -> None:
+    one = pace(60.0)
+    one.beside_wait_s(1, NOW + 60.0)
+    one.resize(60.0, 0.5, NOW + 60.0)
+    assert one.beside_wait_s(1, NOW + 60.0) > 0.9
+
+
+def test_a_server_that_stands_no_two_calls_at_once_is_heard_for_an_hour() -> None:
+    limits = Limits(LimitsPolicy(60.0), NOW)
+    limits.limited(NOW)
+    assert limits.beside_wait_s(1, NOW + 10.0) == 0.0
+    limits.take_beside(1, NOW + 10.0)
+    assert limits.wait_s(1, NOW + 10.0) == 0.0
+    limits.take(1, NOW + 10.1)
+    limits.limited(NOW + 10.2)
+    assert limits.beside_wait_s(1, NOW + 20.0) == 0.0
+    limits.take_beside(1, NOW + 20.0)
+    assert limits.wait_s(1, NOW + 20.0) == pytest.approx(1.0, abs=0.1)
+    limits.take_beside(1, NOW + 4000.0)
+    assert limits.wait_s(1, NOW + 4000.0) == 0.0

@@ -1,8 +1,9 @@
 """Calls that nobody waits for, beside those at the gate: they go only where they are in nobody's way.
 
-One begins when nobody has waited at the gate for a moment, the remote is well, the limits let it, and its money covers
-it. It leaves a place free for whoever comes next, wherever there are two. Where its place is needed all the same, it
-gives way: its task is cancelled, and may enter again. It says nothing to the breaker of the others, and has its own.
+One begins when nobody has waited at the gate for a moment, the remote is well, enough is left over of the limits, and
+its money covers it. It takes nothing of a limit that a call at the gate would need next. It leaves a place free for
+whoever comes next, wherever there are two. Where its place is needed all the same, it gives way: its task is cancelled,
+and may enter again. It says nothing to the breaker of the others, and has its own.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ class Host(Protocol):
         ...
 
     def heard(self, headers: Mapping[str, str]) -> None: ...
-    def used(self, permit: Permit, usage: Usage) -> None: ...
     def takes_beside(self, calls: int) -> None: ...
 
 
@@ -155,7 +155,9 @@ class Lane:
 
     def used(self, permit: Permit, usage: Usage) -> None:
         """A call was billed for so many tokens."""
-        self._host.used(permit, usage)
+        tokens = usage.prompt_tokens + usage.completion_tokens
+        self._host.limits.estimate.learn(permit.guess, tokens)
+        self._host.limits.settle_beside(permit.tokens, tokens, self._clock())
 
     def settle(self, reserved: Reserved, used: Amount) -> None:
         """What a call has cost."""
@@ -173,6 +175,7 @@ class Lane:
         if error is None:
             self.breaker.succeeded(permit.ticket)
         elif isinstance(error, RateLimited):
+            self._host.limits.limited(now)
             self.breaker.limited(permit.ticket, now)
         elif isinstance(error, RemoteFailure) and not tells_of_remote(error):
             self.breaker.failed(permit.ticket, now)
@@ -211,7 +214,7 @@ class Lane:
                 return
             tokens = self._host.limits.estimate.of(turn.guess)
             quiet_s = self._host.busy_at + _QUIET_S - now
-            wait_s = max(quiet_s, self.breaker.wait_s(now), self._host.limits.wait_s(tokens, now))
+            wait_s = max(quiet_s, self.breaker.wait_s(now), self._host.limits.beside_wait_s(tokens, now))
             if wait_s > 0:
                 self._pump_in(wait_s)
                 return
@@ -227,7 +230,7 @@ class Lane:
         return self._host.under_way + out + min(1, most - 1) < most
 
     def _let_in(self, turn: _Turn, tokens: float, now: float) -> None:
-        self._host.limits.take(tokens, now)
+        self._host.limits.take_beside(tokens, now)
         funds = self._funds
         reserved = None if funds is None else funds.purse.reserve(turn.cost, funds.now())
         permit = Permit(self, self.breaker.begin(now), turn.guess, tokens, reserved)

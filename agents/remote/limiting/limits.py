@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _BUCKET_SHARE = 0.1
 #: longest hold that one response may ask for, seconds
 MOST_HOLD_S = 3600.0
+#: seconds for which a server that was seen to count strictly is taken for such a one
+_STRICT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Limits:
         self._policy = policy
         self._share = 1.0
         self._held_until = -math.inf
+        self._strict_until = -math.inf  # a call right after another one is refused
+        self._took_at = self._beside_at = -math.inf  # when a call went last; one that nobody waits for
+        self._close_at = -math.inf  # when one of each kind went closer together than at the pace
         self._told: dict[str, float] = {}  # what headers last said of the fleet's limits, by name
         self.estimate = Estimate()
         self.requests = self._pace(policy.requests_per_minute, now)
@@ -110,6 +115,9 @@ class Limits:
 
     def take(self, tokens: float, now: float) -> None:
         """A call begins, and reserves its tokens."""
+        self._took_at = now
+        if now - self._beside_at < self._interval_s(tokens):
+            self._close_at = now
         if self.requests is not None:
             self.requests.take(1, now)
         if self.tokens is not None:
@@ -119,6 +127,46 @@ class Limits:
         """The call has used so many tokens. One that tells nothing keeps what it reserved."""
         if self.tokens is not None:
             self.tokens.settle(reserved, used, now)
+
+    def beside_wait_s(self, tokens: float, now: float) -> float:
+        """Seconds until a call may begin that nobody waits for: it uses only what is left over of the limits."""
+        wait_s = self.wait_s(tokens, now) if now < self._strict_until else max(0.0, self._held_until - now)
+        if self.requests is not None:
+            wait_s = max(wait_s, self.requests.beside_wait_s(1, now))
+        if self.tokens is not None:
+            wait_s = max(wait_s, self.tokens.beside_wait_s(tokens, now))
+        return wait_s
+
+    def take_beside(self, tokens: float, now: float) -> None:
+        """Such a call begins. Where the server counts strictly, it takes a turn of the others."""
+        strict = now < self._strict_until
+        self._beside_at = now
+        if now - self._took_at < self._interval_s(tokens):
+            self._close_at = now
+        for pace, units in ((self.requests, 1.0), (self.tokens, tokens)):
+            if pace is not None:
+                (pace.take if strict else pace.take_beside)(units, now)
+
+    def settle_beside(self, reserved: float, used: float, now: float) -> None:
+        """As `settle`, of a call that nobody waits for."""
+        if self.tokens is not None:
+            self.tokens.settle_beside(reserved, used, now)
+
+    def limited(self, now: float) -> None:
+        """The server refused a call: there were too many. It may be one that stands no two without a pause."""
+        if now - self._close_at > MINUTE_S:
+            return
+        if now >= self._strict_until:
+            facts = {"action": "shadows_take_turns", "seconds": _STRICT_S}
+            log.info(
+                "too many calls, right after a shadow's: shadows take turns of the others for a while", extra=facts
+            )
+        self._strict_until = now + _STRICT_S
+
+    def _interval_s(self, tokens: float) -> float:
+        """Seconds between two such calls at an even pace."""
+        paces = ((self.requests, 1.0), (self.tokens, tokens))
+        return max((units / pace.pace for pace, units in paces if pace is not None and pace.pace), default=0.0)
 
     def hold(self, seconds: float, now: float) -> None:
         """The server wishes to be left alone: no call of ours begins before."""

@@ -14,6 +14,11 @@ and a log of the last `W` seconds sees to it that **any** `W` seconds hold at mo
 Who was held up catches up, `CATCH_UP_S` seconds at most; the jitter is for calls that the network brings closer
 together than they were sent. A new worker and whoever gains partitions start empty, so that the sum over the fleet
 holds while partitions move, too.
+
+Calls that nobody waits for live on three quarters of what is left over: of what comes while the bucket is full, as much
+as one call is kept. They take nothing out of the bucket, so whoever comes right after one of them finds it as full as
+without it. The log counts them as all others, and they go where it has place for a call more. So another call waits for
+them only if the others alone use nearly all of a whole window.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from collections import deque
 JITTER = 0.003
 #: seconds whose calls may be caught up at once: the store of a server's token bucket may be small
 CATCH_UP_S = 0.1
+#: of what is left over, so much may be used: with all of it, any window would be full, and the next call would wait
+BESIDE_SHARE = 0.75
 #: slices of a window in the log, whose memory they bound
 _SLICES = 1000
 #: windows in which the largest call seen is forgotten, bit by bit
@@ -101,6 +108,7 @@ class Pace:
         self._allowance = 0.0
         self._kept = 0.0  # the last allowance that was more than nothing
         self._level = 0.0
+        self._over = 0.0  # what came while the bucket was full
         self._largest = 1.0
         self._log = _Log(window_s)
         self._brake: tuple[float, float] | None = None  # units a second, until
@@ -141,6 +149,7 @@ class Pace:
 
     def _lose(self, kept: float) -> None:
         self._level = min(self._level, self._level * kept)  # a debt stays
+        self._over = min(self._over, self._over * kept)
         self._log.scale(kept)
 
     def brake(self, pace: float, until: float, now: float) -> None:
@@ -178,10 +187,42 @@ class Pace:
         self._refill(now)
         self._largest = max(used, self._largest)
         self._level = min(self.burst, self._level + reserved - used)
+        self._log_difference(reserved, used, now)
+
+    def _log_difference(self, reserved: float, used: float, now: float) -> None:
         if used > reserved:
             self._log.add(used - reserved, now)
         else:
             self._log.take_back(reserved - used)
+
+    def beside_wait_s(self, units: float, now: float) -> float:
+        """Seconds until so many are left over, at the earliest; infinite without a share.
+
+        Where the window holds no two calls, none goes: the next of the others would wait for a whole window.
+        """
+        self._refill(now)
+        if not self._allowance:
+            return math.inf
+        self._largest = max(units, self._largest)
+        if units + self._reserve > self._allowance:
+            return self._window_s  # a large call may be forgotten by then
+        over = min(units, self._reserve) - self._over
+        missing = over / BESIDE_SHARE + self.burst - self._level if over > 1e-9 else 0.0
+        paced_s = self._takes_s(missing, now) if missing > 0.0 else 0.0
+        return max(paced_s, self._log.wait_s(units + self._reserve, self._allowance, now))
+
+    def take_beside(self, units: float, now: float) -> None:
+        """They go, of what was left over. More than that leaves a debt which only the next of these wait for."""
+        self._refill(now)
+        self._over -= units
+        self._log.add(units, now)
+
+    def settle_beside(self, reserved: float, used: float, now: float) -> None:
+        """As `settle`, of what was left over."""
+        self._refill(now)
+        self._largest = max(used, self._largest)
+        self._over = min(self._reserve, self._over + reserved - used)
+        self._log_difference(reserved, used, now)
 
     def _refill(self, now: float) -> None:
         if self._brake is not None and now >= self._brake[1]:
@@ -193,5 +234,7 @@ class Pace:
         passed_s = now - self._at
         self._at = max(now, self._at)
         if passed_s > 0 and self._allowance:  # while it owns nothing, it keeps what it had
-            self._level = min(self.burst, self._level + passed_s * self.pace)
+            level = self._level + passed_s * self.pace
+            self._level = min(self.burst, level)
+            self._over = min(self._reserve, self._over + (level - self._level) * BESIDE_SHARE)
             self._largest = max(1.0, self._largest * (1.0 - passed_s / (_FORGET_WINDOWS * self._window_s)))
