@@ -225,12 +225,18 @@ def test_it_says_whether_the_promise_is_still_true(shown: Shown) -> None:
     shown.open()
     assert shown.run("return document.getElementById('audit').hidden"), "there is no audit"
     tell(shown, {})
-    wait_until(lambda: shown.text("audit-tag") == "yes, as far as labels tell", "the audit", 10)
+    wait_until(lambda: shown.text("audit-tag") == "no alarm, but too few labels to be sure", "the audit", 10)
     assert shown.text("audit-promise") == "Promised: at most 10.0 % of the trusted answers are wrong."
     assert (shown.text("audit-value"), shown.text("audit-labelled")) == ("8.0 %", "100 of 120")
     assert shown.text("audit-interval") == "95 % sure: 5.0 % to 12.0 %, by 100 labels"
     assert shown.run("return document.querySelectorAll('#audit-chart path').length") == 2
+    assert "those after a request that waits for its label count later" in shown.text("audit-hint")
     assert poor_contrast(shown.browser) == []
+    for promise, word in ((0.13, "yes, as far as labels tell"), (0.04, "in doubt, no alarm yet")):
+        shown.open()
+        tell(shown, {"promise": promise})
+        wait_until(lambda word=word: shown.text("audit-tag") == word, word, 10)
+        assert poor_contrast(shown.browser) == []
     shown.open(PHONE)
     tell(shown, {"raised": 2, "last": SCRIPT})
     wait_until(lambda: shown.text("audit-tag") == "alarm: no longer true", "the alarm", 10)

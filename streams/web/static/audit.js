@@ -19,7 +19,7 @@ export function showAudit(told, { text, foreign, ago, count }) {
   const version = told.versions.find((one) => one.version === told.newest) ?? told.versions.at(-1);
   const alarm = version?.alarms[0];
   const share = version?.shares[alarm?.kind ?? "error"];
-  const [tone, word] = verdict(told, version, alarm);
+  const [tone, word] = verdict(told, version, alarm, share);
   text("audit-tag", word);
   $("audit-tag").className = `tag ${tone}`;
   text("audit-promise", alarm ? `Promised: at most ${percent(alarm.promise)} ${ABOUT[alarm.kind]}.` : "No promise is known of these thresholds.");
@@ -36,13 +36,16 @@ export function showAudit(told, { text, foreign, ago, count }) {
   showHint(told, version, { foreign, ago, count });
 }
 
-function verdict(told, version, alarm) {
+function verdict(told, version, alarm, share) {
   if (told.failure && told.number === null) return ["bad", "cannot be told"];
   if (!version) return ["", "nothing known yet"];
   if (alarm?.raised) return ["bad", "alarm: no longer true"];
   if (version.labels_late) return ["warn", "labels are late"];
   if (!version.labels.labelled) return ["", "no labels yet"];
-  return alarm ? ["good", "yes, as far as labels tell"] : ["", "no promise"];
+  if (!alarm) return ["", "no promise"];
+  if (share.of && share.upper <= alarm.promise) return ["good", "yes, as far as labels tell"];
+  if (share.of && share.lower > alarm.promise) return ["warn", "in doubt, no alarm yet"];
+  return ["", "no alarm, but too few labels to be sure"];
 }
 
 function showHint(told, version, { foreign, ago, count }) {
@@ -51,6 +54,7 @@ function showHint(told, version, { foreign, ago, count }) {
   const alarm = version?.alarms[0];
   if (alarm?.raised) parts.push(`The alarm was raised ${alarm.raised === 1 ? "once" : `${count(alarm.raised)} times`}, last by the label of `, foreign(alarm.last), ". ");
   if (told.number !== null) parts.push(`Closing ${count(told.number)}, ${ago(told.written_ms)}, by `, foreign(told.by), ". ");
+  if (version?.labels.labelled && version.labels.outstanding) parts.push("Labels count in the order of the requests: those after a request that waits for its label count later. ");
   if (told.unknown_sources) parts.push(`${count(told.unknown_sources)} labels are about requests of which none is waited for. `);
   if (told.failure) parts.push("This worker cannot audit: ", foreign(told.failure), ". ");
   const said = parts.map((part) => (typeof part === "string" ? part : part.textContent)).join("");
