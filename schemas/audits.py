@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from .codec import DETAIL_CHARS, encode_facts, requested_ms
+from .decoding import MOST_LEVELS, decoded, lies_deep
 from .records import FACTS_HEADER, Facts, Incoming, Outgoing, Replayed, Result, Source, Verdict
 
 #: header on a record of `audits`: how its request ended (`Audit`)
@@ -69,7 +70,7 @@ _label_decoder = msgspec.json.Decoder(Label)
 
 def decode_audit(document: bytes) -> Audit:
     """The header of a record of `audits`. Raises `msgspec.DecodeError`, also for another version."""
-    audit = _audit_decoder.decode(document)
+    audit = decoded(_audit_decoder, document)
     if audit.v != VERSION:
         raise msgspec.ValidationError(f"the audit is of version {audit.v}; {VERSION} is read here")
     return audit
@@ -77,7 +78,9 @@ def decode_audit(document: bytes) -> Audit:
 
 def decode_label(value: bytes) -> Label:
     """The value of a record of `labels`. Raises `msgspec.DecodeError`, also for another version."""
-    label = _label_decoder.decode(value)
+    label = decoded(_label_decoder, value)
+    if lies_deep(label.truth):
+        raise msgspec.ValidationError(f"more than {MOST_LEVELS} lists or objects of the truth lie in each other")
     if label.v != VERSION:
         raise msgspec.ValidationError(f"the label is of version {label.v}; {VERSION} is read here")
     return label

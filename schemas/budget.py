@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from .decoding import decoded
+
 #: parts of a currency's unit: amounts are whole numbers, so that all readers of the topic add up to the same
 NANO = 1_000_000_000
 #: version of the struct below
@@ -66,7 +68,7 @@ def encode_entry(entry: BudgetEntry) -> bytes:
 
 def decode_entry(value: bytes) -> BudgetEntry:
     """Raises `msgspec.DecodeError`, also for another version: what it means is not known here."""
-    entry = _decoder.decode(value)
+    entry = decoded(_decoder, value)
     if entry.v != VERSION:
         raise msgspec.ValidationError(f"the entry is of version {entry.v}, and {VERSION} is read here")
     return entry

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .decoding import decoded
+
 #: version of the structs below
 VERSION = 1
 
@@ -169,7 +171,7 @@ def encode_closing(closing: Closing) -> bytes:
 
 def decode_closing(value: bytes) -> Closing:
     """The value of a record of `trust`. Raises `msgspec.DecodeError`, also for another version."""
-    closing = _decoder.decode(value)
+    closing = decoded(_decoder, value)
     if closing.v != VERSION:
         raise msgspec.ValidationError(f"the closing is of version {closing.v}, and {VERSION} is read here")
     return closing

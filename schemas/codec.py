@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
+from .decoding import decoded
 from .encodings import NotText, json_of, verbatim
 from .errors import InvalidRequest, Reason
 from .field_paths import Steps, find, is_plain, path_of, steps_of
@@ -126,7 +127,7 @@ def replayed(record: Incoming) -> Replayed | None:
     """What a replay wrote on a request; None where it is none, or the header is unreadable: then it is not ours."""
     document = header(record.headers, REPLAY_HEADER) if record.headers else None
     try:
-        return None if document is None else _replayed_decoder.decode(document)
+        return None if document is None else decoded(_replayed_decoder, document)
     except msgspec.DecodeError:
         return None
 
@@ -272,7 +273,7 @@ def decode_facts(record: Incoming) -> Facts:
     if document is None:
         raise InvalidRequest(f"the record has no header {FACTS_HEADER!r}")
     try:
-        facts = _facts_decoder.decode(document)
+        facts = decoded(_facts_decoder, document)
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the header {FACTS_HEADER!r} is damaged: {error}") from error
     if not reads(facts.v):
@@ -296,7 +297,7 @@ def foreign_version(record: Incoming) -> int | None:
     if document is None:
         return None
     try:
-        version = _version_decoder.decode(document).v
+        version = decoded(_version_decoder, document).v
     except msgspec.DecodeError:
         return None
     return None if reads(version) else version
@@ -321,7 +322,7 @@ def decode_result(value: bytes) -> Result:
     """Read the value of a record of `results`. Raises `msgspec.DecodeError`, also where it is more than one version
     away.
     """
-    result = _result_decoder.decode(value)
+    result = decoded(_result_decoder, value)
     if not reads(result.v):
         raise msgspec.ValidationError(
             f"the result is of version {result.v}; {VERSION} and its neighbours are read here"

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from .decoding import decoded
+
 #: what some editors and spreadsheets write before UTF-8 text
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: bytes that are looked at: the longest beginning that tells something
@@ -114,7 +116,7 @@ def verbatim(data: bytes, *steps: str) -> str | None:
 
 def _inside(document: Any, steps: tuple[str, ...]) -> Any:  # noqa: ANN401  # bytes, or a view of them
     for step in steps:
-        parts = _parts.decode(document)
+        parts = decoded(_parts, document)
         document = parts[step] if isinstance(parts, dict) else parts[int(step)]
     return document
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .decoding import decoded
+
 #: version of the struct below
 VERSION = 1
 #: hex digits of the digest in a version's name
@@ -61,7 +63,7 @@ def encode_version(entry: ThresholdsEntry) -> bytes:
 
 def decode_version(value: bytes) -> ThresholdsEntry:
     """Raises `msgspec.DecodeError`, also for another version: what it means is not known here."""
-    entry = _decoder.decode(value)
+    entry = decoded(_decoder, value)
     if entry.v != VERSION:
         raise msgspec.ValidationError(f"the entry is of version {entry.v}; {VERSION} is read here")
     return entry
