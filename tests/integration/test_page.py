@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -235,7 +236,7 @@ def test_it_says_whether_the_promise_is_still_true(shown: Shown) -> None:
     for promise, word in ((0.13, "yes, as far as labels tell"), (0.04, "in doubt, no alarm yet")):
         shown.open()
         tell(shown, {"promise": promise})
-        wait_until(lambda word=word: shown.text("audit-tag") == word, word, 10)
+        wait_until(partial(says, shown, word), word, 10)
         assert poor_contrast(shown.browser) == []
     shown.open(PHONE)
     tell(shown, {"raised": 2, "last": SCRIPT})
@@ -243,6 +244,10 @@ def test_it_says_whether_the_promise_is_still_true(shown: Shown) -> None:
     assert f"raised 2 times, last by the label of {SCRIPT}." in shown.text("audit-hint")
     assert shown.run("return document.documentElement.scrollWidth <= window.innerWidth")
     assert shown.run("return window.pwned") is None
+
+
+def says(shown: Shown, word: str) -> bool:
+    return shown.text("audit-tag") == word
 
 
 def tell(shown: Shown, alarm: dict[str, Any]) -> None:

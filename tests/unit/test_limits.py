@@ -362,7 +362,8 @@ def test_what_was_left_over_is_one_call_at_most_and_stays_while_others_go() -> N
 
 
 def test_any_window_holds_no_more_with_them() -> None:
-    one, now, times = pace(120.0), NOW, []
+    one, now = pace(120.0), NOW
+    times: list[float] = []
     while now < NOW + 300.0:
         (one.take_beside if len(times) % 3 == 0 else one.take)(1, now)
         times.append(now)
