@@ -24,6 +24,8 @@ from .records import FACTS_HEADER, Facts, Incoming, Outgoing, Replayed, Result, 
 AUDIT_HEADER = "bisupervised-audit"
 #: version of the structs below
 VERSION = 1
+#: bytes of a label's record: whoever may write labels must not fill the memory of those who read them
+MOST_LABEL_BYTES = 65_536
 
 
 #: accepted: without trust, outside every promise; rejected: by the second supervisor; failed: for any other reason
@@ -78,6 +80,8 @@ def decode_audit(document: bytes) -> Audit:
 
 def decode_label(value: bytes) -> Label:
     """The value of a record of `labels`. Raises `msgspec.DecodeError`, also for another version."""
+    if len(value) > MOST_LABEL_BYTES:
+        raise msgspec.ValidationError(f"the label has {len(value):,} bytes; {MOST_LABEL_BYTES:,} are read at most")
     label = decoded(_label_decoder, value)
     if lies_deep(label.truth):
         raise msgspec.ValidationError(f"more than {MOST_LEVELS} lists or objects of the truth lie in each other")

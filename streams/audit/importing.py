@@ -8,7 +8,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ...schemas.audits import Label, encode_label, place_of
+from ...schemas.audits import MOST_LABEL_BYTES, Label, encode_label, place_of
 from ...schemas.errors import BiSupervisedError
 from ..console.options import DONE
 from ..console.output import counted, tell
@@ -38,11 +38,16 @@ def run_import(settings: Settings, path: Path, columns: tuple[str, str | None], 
     found = read_labels(path, None, *columns)
     wrong = [source for source in found.truths if place_of(source) is None]
     if wrong:
-        named = ", ".join(map(repr, wrong[:_NAMED])) + (f" and {len(wrong) - _NAMED:,} more" * (len(wrong) > _NAMED))
         raise RecordingError(
-            f"{path}: a request is named as topic-partition-offset, like requests-0-17, and these are not: {named}"
+            f"{path}: a request is named as topic-partition-offset, like requests-0-17, and these are not: "
+            f"{_named(wrong)}"
         )
     labels = [Label(source, truth, by) for source, truth in found.truths.items()]
+    large = [label.source for label in labels if len(encode_label(label)) > MOST_LABEL_BYTES]
+    if large:
+        raise RecordingError(
+            f"{path}: a label has {MOST_LABEL_BYTES:,} bytes at most, and these are larger: {_named(large)}"
+        )
     run_coroutine(_write(settings, labels))
     topic = settings.topics.labels
     tell(
@@ -52,6 +57,12 @@ def run_import(settings: Settings, path: Path, columns: tuple[str, str | None], 
         as_json=as_json,
     )
     return DONE
+
+
+def _named(sources: list[str]) -> str:
+    """The first of them, and how many there are besides."""
+    more = len(sources) - _NAMED
+    return ", ".join(map(repr, sources[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
 
 
 async def _write(settings: Settings, labels: list[Label]) -> None:

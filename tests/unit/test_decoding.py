@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 from bisupervised.schemas import budget, closings, codec, versions
-from bisupervised.schemas.audits import decode_audit, decode_label
+from bisupervised.schemas.audits import MOST_LABEL_BYTES, Label, decode_audit, decode_label, encode_label
 from bisupervised.schemas.decoding import MOST_LEVELS
 from bisupervised.schemas.encodings import verbatim
 from bisupervised.schemas.errors import InvalidRequest
 from bisupervised.schemas.records import FACTS_HEADER, REPLAY_HEADER
 from support.records import request
 
-DEEP = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+DEEP = b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
 
 
 def label(levels: int) -> bytes:
@@ -56,3 +56,12 @@ def test_a_truth_of_many_levels_is_refused_by_all_who_read_it_wherever_their_sta
         decode_label(label(MOST_LEVELS + 1))
     with pytest.raises(msgspec.DecodeError):
         decode_label(label(5000))
+
+
+@pytest.mark.parametrize("field", ["source", "truth", "by"])
+def test_a_label_that_would_fill_the_memory_of_its_readers_is_refused(field: str) -> None:
+    fields: dict[str, Any] = {"source": "requests-0-1", "truth": "cat", "by": "ann"}
+    room = MOST_LABEL_BYTES - len(encode_label(Label(**fields | {field: ""})))
+    assert decode_label(encode_label(Label(**fields | {field: "x" * room})))
+    with pytest.raises(msgspec.DecodeError, match="65,537 bytes"):
+        decode_label(encode_label(Label(**fields | {field: "x" * (room + 1)})))
