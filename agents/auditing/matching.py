@@ -10,8 +10,11 @@ from ..importing import own_object
 from .account import Matches
 
 
-def matching(way: str) -> Matches:
-    """`exact`, `normalised`, or `module:callable` of the user's own. Raises `ConfigurationError`."""
+def matching(way: str, named: str = "[audit] matches") -> Matches:
+    """`exact`, `normalised`, or `module:callable` of the user's own. `named`: where it is said, for messages.
+
+    Raises `ConfigurationError`.
+    """
     if way == "exact":
         return exact
     if way == "normalised":
@@ -19,9 +22,9 @@ def matching(way: str) -> Matches:
     try:
         made = own_object(way)
     except (ImportError, AttributeError) as error:
-        raise ConfigurationError([f"[audit] matches: {way} cannot be found: {error}"]) from error
+        raise ConfigurationError([f"{named}: {way} cannot be found: {error}"]) from error
     if not callable(made):
-        raise ConfigurationError([f"[audit] matches: {way} cannot be called"])
+        raise ConfigurationError([f"{named}: {way} cannot be called"])
     return lambda prediction, truth: bool(made(prediction, truth))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 
 from ...agents.answers import scores_for
+from ...agents.auditing.account import Matches
+from ...agents.auditing.matching import exact, matching
 from ...agents.supervision.thresholds import Thresholds, write_thresholds
 from ...schemas.errors import ConfigurationError
 from ..console.output import working, writing
@@ -88,7 +90,7 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
     """
     settings = configuration.settings
     with working("reading") as status:
-        read, lacking = recorded(path), tuple(_lacking(path))
+        read, lacking = recorded(path, matching(settings.audit.matches)), tuple(_lacking(path))
         status.update("  choosing the score, calibrating")
         at = datetime.now(UTC).isoformat(timespec="seconds")
         names = _names(settings, path, wanted.version)
@@ -102,13 +104,13 @@ def make_fit(configuration: Configuration, path: Path, labelled: Labelled | None
     return Fitted(fit, wanted, (*left_out(settings, fit.thresholds), *lacking))
 
 
-def recorded(path: Path) -> Recorded:
+def recorded(path: Path, matches: Matches = exact) -> Recorded:
     """The pairs of a recording; all of its rows where it does not say which they are."""
     marks = _marks(path)
     if marks and not any(marks):
         text = "no row is a pair of answers with scores: the rows say why; with --local-only there is none"
         raise RecordingError(f"{path}: {text}")
-    return read_recording(path, path, where=PAIRS if marks else None)
+    return read_recording(path, path, where=PAIRS if marks else None, matches=matches)
 
 
 def _marks(path: Path) -> list[bool]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from ...agents.auditing.account import Matches
+from ...agents.auditing.matching import exact
 from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import BiSupervisedError
 from ..offline.recordings.columns import USUAL
@@ -38,6 +40,7 @@ class Reading:
     truth_column: str | None = None
     id_column: str | None = None  #: of the file of labels
     as_text: bool = False  #: every cell of a .csv is text
+    matches: Matches = exact  #: whether a label is the right answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,18 @@ class _Look:
         if truth is None or truth == "":
             self._fault(row, missing)
             return None
-        if self.known and str(truth) not in self.known:
+        if not self.known:
+            return truth
+        label = self._label_of(truth)
+        if label is None:
             self._fault(row, f"{str(truth)[:40]!r} is none of the labels {', '.join(self.known)}")
-            return None
-        return self.known.get(str(truth), truth)
+        return label
+
+    def _label_of(self, truth: Any) -> Any:  # noqa: ANN401  # any JSON values
+        same = self.known.get(str(truth))
+        if same is not None:
+            return same
+        return next((label for label in self.known.values() if self.reading.matches(label, truth)), None)
 
 
 def look(path: Path, reading: Reading, labels: Sequence[Any]) -> tuple[Labelled, list[str]]:
@@ -189,21 +200,24 @@ def look(path: Path, reading: Reading, labels: Sequence[Any]) -> tuple[Labelled,
     return Labelled(path, reading, seen.truth, tuple(seen.rows)), seen.faults
 
 
-def never_right(labelled: Labelled, labels: Mapping[str, Sequence[Any]]) -> list[str]:
+def never_right(labelled: Labelled, labels: Mapping[str, Sequence[Any]], matches: Matches = exact) -> list[str]:
     """Why a model could only be wrong. `labels`: of each model whose labels are known, by what names them."""
     truths = {str(row.truth) for row in labelled.rows}
-    return [fault for named, theirs in labels.items() for fault in _foreign(labelled.path, truths, named, theirs)]
+    return [
+        fault for named, theirs in labels.items() for fault in _foreign(labelled.path, truths, named, theirs, matches)
+    ]
 
 
-def _foreign(path: Path, truths: set[str], named: str, labels: Sequence[Any]) -> Iterator[str]:
+def _foreign(path: Path, truths: set[str], named: str, labels: Sequence[Any], matches: Matches) -> Iterator[str]:
     theirs = {str(label) for label in labels}
     by_fold = {_folded(truth): truth for truth in sorted(truths - theirs)}
     alike = [label for label in sorted(theirs - truths) if _folded(label) in by_fold]
-    for label in alike:
+    for label in alike if matches is exact else ():
         truth = by_fold[_folded(label)]
-        only = "differ in letter case or white space only; write both alike"
+        only = 'differ in letter case or white space only; write both alike, or say [audit] matches = "normalised"'
         yield f"{named}: {label!r} and the right answer {truth!r} {only}"
-    if theirs and truths and not (theirs & truths or alike):
+    right = theirs & truths or alike or any(matches(label, truth) for label in theirs for truth in truths)
+    if theirs and truths and not right:
         told = ", ".join(map(str, labels))
         yield f"{named} {told}: none of them is a right answer in {path}, so that model could only be wrong"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...agents.auditing.matching import matching
 from ...agents.local.agent import Local
 from ...agents.remote.agent import Remote
 from ...agents.supervision.recording import Recording
@@ -103,12 +104,13 @@ def labelled_inputs(settings: Settings, order: Order) -> Labelled:
 def checked(settings: Settings, order: Order, labels: Sequence[object]) -> Labelled:
     """The inputs. Raises `ConfigurationError` with every fault of theirs. `labels`: of the local model."""
     shape = request_format(settings)
-    reading = Reading(shape, order.labels, order.truth_column, order.id_column, order.as_text)
+    matches = matching(settings.audit.matches)
+    reading = Reading(shape, order.labels, order.truth_column, order.id_column, order.as_text, matches)
     known = list(dict.fromkeys([*labels, *settings.local.labels, *settings.remote.labels]))
     with working(f"checking {order.labelled}"):
         labelled, faults = look(order.labelled, reading, known)
     named = {"the local model's labels": labels or settings.local.labels, "[remote] labels": settings.remote.labels}
-    faults = [*faults, *never_right(labelled, named)]
+    faults = [*faults, *never_right(labelled, named, matches)]
     if faults:
         more = [f"and {len(faults) - _NAMED:,} more"] if len(faults) > _NAMED else []
         nothing = f"nothing was asked: {counted(len(faults), 'fault')} in {order.labelled}"
@@ -176,7 +178,8 @@ class _Run:
         )
 
     def _recording(self) -> Recording:
-        return read_recording(self.order.out, self.order.out, where=PAIRS).recording
+        matches = matching(self.settings.audit.matches)
+        return read_recording(self.order.out, self.order.out, where=PAIRS, matches=matches).recording
 
     def _ask(self) -> None:
         settings, rows = self.settings, self.pairs.tally.rows

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import orjson
 import pytest
+from bisupervised.agents.auditing.matching import matching
 from bisupervised.agents.remote.transport import Response
 from bisupervised.streams import cli
 from bisupervised.streams.offline.recordings.pairs import read_recording
+from bisupervised.streams.record.fit import recorded
 from bisupervised.streams.record.run import PAIRS
 from support import far_end
 from support.far_end import Asked
@@ -252,3 +254,16 @@ def test_inputs_that_cannot_be_asked_are_counted_before(office: Office, capsys: 
         assert record(office, labelled, "--yes") == 0
     assert "1 input cannot be asked as [remote] says" in capsys.readouterr().err
     assert [row["remote_error"] for row in office.rows()] == [None, "invalid_request"]
+
+
+def test_answers_are_right_as_the_audit_takes_them(office: Office) -> None:
+    with serving(Ledger()) as office.url:
+        config = office.config
+        config.write_text(f'{config.read_text()}\n[audit]\nmatches = "normalised"\n')
+        labelled = office.labelled("7,a good one?,Positive", "8,a bad one,Positive")
+        assert cli.run(["record", str(labelled), "--config", str(config), "--out", str(office.out), "--yes"]) == 0
+    assert [(row["truth"], row["remote_prediction"]) for row in office.rows()] == [
+        ("positive", "positive"),
+        ("positive", "negative"),
+    ]
+    assert recorded(office.out, matching("normalised")).recording.remote.correct.tolist() == [True, False]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.offline.recordings.options import RecordingOptions
 from cyclopts import App, CycloptsError
 
@@ -33,3 +34,34 @@ def test_options_are_flat_and_each_may_be_for_one_side(tmp_path: Path) -> None:
 def test_both_files_are_needed() -> None:
     with pytest.raises(CycloptsError, match="--remote"):
         parsed("--local", "l.csv")
+
+
+@pytest.fixture
+def free_text(tmp_path: Path) -> tuple[str, ...]:
+    """Words of an answer in another letter case, one that is right to the letter, and a wrong one."""
+    path = tmp_path / "both.csv"
+    path.write_text('score,prediction,truth\n.1,"Paris.",paris\n.2,Rome,Rome\n.3,Oslo,Bergen\n')
+    return ("--local", str(path), "--remote", str(path))
+
+
+def loosely(prediction: object, truth: object) -> bool:
+    return (prediction, truth) == ("Oslo", "Bergen")
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ((), [False, True, False]),
+        (("--matches", "normalised"), [True, True, False]),
+        (("--matches", f"{__name__}:loosely"), [False, False, True]),
+    ],
+)
+def test_an_answer_is_right_where_the_audit_takes_it_for_right(
+    words: tuple[str, ...], right: list[bool], free_text: tuple[str, ...]
+) -> None:
+    assert parsed(*free_text, *words).read().recording.remote.correct.tolist() == right
+
+
+def test_what_compares_answers_must_be_there(free_text: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="--matches: nowhere:at_all cannot be found"):
+        parsed(*free_text, "--matches", "nowhere:at_all").read()

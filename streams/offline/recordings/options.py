@@ -39,6 +39,9 @@ class RecordingOptions:
         Column with the answer.
     truth_column
         Column with the right answer, where no column says whether it is right.
+    matches
+        When an answer is the right one: exact, normalised (but for case, white space and punctuation around it), or
+        module:callable, called with the answer and the truth. As `[audit] matches`.
     where
         COLUMN=VALUE: only the rows with this value, such as is_possible=True.
     """
@@ -60,6 +63,7 @@ class RecordingOptions:
     remote_correct_column: OfRemote = None
     remote_prediction_column: OfRemote = None
     remote_truth_column: OfRemote = None
+    matches: str = "exact"
     where: Shared = None
 
     @property
@@ -68,11 +72,13 @@ class RecordingOptions:
         return {"--local": self.local, "--remote": self.remote}
 
     def read(self) -> Recorded:
-        """The recording. Raises `RecordingError`."""
+        """The recording. Raises `RecordingError`, and `ConfigurationError` where `matches` names nothing."""
+        from ....agents.auditing.matching import matching  # here, as what follows
         from .pairs import read_recording  # here, for it needs numpy: `--help` must not
 
         where = None if self.where is None else Where.parse(self.where)
-        return read_recording(self.local, self.remote, self._columns("local"), self._columns("remote"), where)
+        columns = self._columns("local"), self._columns("remote")
+        return read_recording(self.local, self.remote, *columns, where, matching(self.matches, "--matches"))
 
     def _columns(self, side: str) -> Columns:
         return Columns(**{role: self._column(side, role) for role in USUAL})

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ....agents.auditing.account import Matches
+from ....agents.auditing.matching import exact
 from ....agents.supervision.choosing.evidence import Evidence
 from ....agents.supervision.recording import Recording, Side
 from ...console.tables import number_hint
@@ -93,8 +95,11 @@ def read_recording(
     local_columns: Columns = USUALLY,
     remote_columns: Columns = USUALLY,
     where: Where | None = None,
+    matches: Matches = exact,
 ) -> Recorded:
     """Both models' answers to the same inputs.
+
+    `matches`: whether an answer is the right one, where no column says so.
 
     Raises `RecordingError`, naming file, row and column, where a column is missing or several could be meant, rows do
     not pair up, a score is no finite number, the correctness of an answer cannot be read, or no pair is left.
@@ -108,7 +113,7 @@ def read_recording(
         sides = _filtered(*sides, where)
     if not len(sides[0].rows):
         raise RecordingError(f"{local}: holds no rows")
-    recording, alike = _recording(*sides)
+    recording, alike = _recording(*sides, matches)
     taken = TakenColumns(sides[0].columns, sides[1].columns, paired_by, alike)
     return Recorded(recording, _ids(*sides), taken, _evidence(sides[0]))
 
@@ -230,16 +235,18 @@ def _texts(cells: list[Any], *, folded: bool = False) -> list[str]:
     return list(map(str.casefold, texts)) if folded else texts
 
 
-def _recording(local: _Part, remote: _Part) -> tuple[Recording, tuple[int, int]]:
+def _recording(local: _Part, remote: _Part, matches: Matches) -> tuple[Recording, tuple[int, int]]:
     """The recording, and how many answers of each side are wrong in their form only."""
     predictions, truths = _answers(local, remote)
     _refuse_other_truths(local, remote, truths)
     sides = [
-        Side(_scores(part), _correct(part, predicted, truths), predicted)
+        Side(_scores(part), _correct(part, predicted, truths, matches), predicted)
         for part, predicted in zip((local, remote), predictions, strict=True)
     ]
     alike = [
-        0 if part.columns.correct is not None else _alike(side.correct, predicted, _truth_of(part, truths))
+        0
+        if part.columns.correct is not None or matches is not exact
+        else _alike(side.correct, predicted, _truth_of(part, truths))
         for part, side, predicted in zip((local, remote), sides, predictions, strict=True)
     ]
     return Recording(sides[0], sides[1]), (alike[0], alike[1])
@@ -335,12 +342,17 @@ def _refuse_other_truths(local: _Part, remote: _Part, truths: dict[SideName, Ans
         )
 
 
-def _correct(part: _Part, predicted: Answers | None, truths: dict[SideName, Answers]) -> NDArray[np.bool_]:
+def _correct(
+    part: _Part, predicted: Answers | None, truths: dict[SideName, Answers], matches: Matches
+) -> NDArray[np.bool_]:
     if part.columns.correct is not None:
         return _marks(part, part.columns.correct)
     if not truths:
         raise RecordingError(f"{part.table.path}: no column looks like a truth: {ask_for(part.side, 'truth')}")
-    return np.asarray(predicted == _truth_of(part, truths), dtype=bool)
+    truth = _truth_of(part, truths)
+    if matches is exact or predicted is None:
+        return np.asarray(predicted == truth, dtype=bool)
+    return np.fromiter(map(matches, predicted.tolist(), truth.tolist()), np.bool_, len(truth))
 
 
 def _truth_of(part: _Part, truths: dict[SideName, Answers]) -> Answers:
