@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from ...agents.auditing.account import Drawn, Matches, judged
+from ...agents.auditing.ledger.ledger import drawn_of
 from ...agents.auditing.votes import Ballot
-from ...schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, judged_by, place_of
+from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, judged_by, place_of
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import InvalidRequest
-from ...schemas.records import Facts, Verdict
+from ...schemas.records import Facts
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, read_to_the_end, reader
 
@@ -35,40 +36,30 @@ class AuditTopics:
     pipeline: str
     requests: dict[str, tuple[tuple[int, int, int], AuditRecord]] = field(default_factory=dict)  # by source
     ballots: dict[str, Ballot] = field(default_factory=dict)  #: by source
-    votes: int = 0
-    unreadable: int = 0  #: records that are no audit or no label
-    foreign: int = 0  #: audits of other pipelines
-    replaced: int = 0  #: audits of a topic of requests that was made anew since
 
     def take_audit(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         """Take a record of `audits`. Of two with one source the later one counts: the topic was made anew between."""
         try:
             audit, facts = decode_audit(header(record.headers, AUDIT_HEADER) or b""), decode_facts(record)
         except (msgspec.DecodeError, InvalidRequest):
-            self.unreadable += 1
             return
         if audit.pipeline != self.pipeline:
-            self.foreign += 1
             return
         order = (record.timestamp, record.partition, record.offset)
         found = AuditRecord(drawn_of(audit, facts, record.timestamp), judged_by(facts), facts, record.value)
         known = self.requests.get(found.drawn.source)
-        self.replaced += known is not None
         if known is None or known[0] < order:
             self.requests[found.drawn.source] = (order, found)
 
     def take_label(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        """Take a record of `labels`: the last vote of a person about a request counts."""
+        """Take a record of `labels`: the last vote of a person counts. What is no label is passed over."""
         try:
             label = decode_label(record.value or b"")
         except msgspec.DecodeError:
-            self.unreadable += 1
             return
         place = place_of(label.source)
         if place is None or not label.by:
-            self.unreadable += 1
             return
-        self.votes += 1
         self.ballots.setdefault(str(place), Ballot()).take(label)
 
     @property
@@ -76,43 +67,6 @@ class AuditTopics:
         """The drawn requests that thresholds judged, as they ended by the broker's clock."""
         judged = [pair for pair in self.requests.values() if pair[1].version]
         return [record for _, record in sorted(judged, key=lambda pair: pair[0])]
-
-    @property
-    def unjudged(self) -> int:
-        """Drawn requests that failed before any thresholds judged them, as what is no JSON does."""
-        return len(self.requests) - len(self.in_order)
-
-    @property
-    def unknown(self) -> int:
-        """Requests with votes of which no label was wanted: these are no evidence."""
-        drawn = {source for source, (_, record) in self.requests.items() if record.drawn.label}
-        return len(self.ballots.keys() - drawn)
-
-    def by_version(self) -> Mapping[str, list[AuditRecord]]:
-        """The same for each version of the thresholds, in the order in which they first judged."""
-        found: dict[str, list[AuditRecord]] = {}
-        for record in self.in_order:
-            found.setdefault(record.version, []).append(record)
-        return found
-
-
-def drawn_of(audit: Audit, facts: Facts, at_ms: int) -> Drawn:
-    """The drawn request of a record of `audits`."""
-    return Drawn(
-        source=str(facts.source),
-        at_ms=at_ms,
-        ended=audit.ended,
-        local=_said(facts.local),
-        remote=_said(facts.remote),
-        answered_by=audit.answered_by,
-        missing=bool(audit.missing),
-        label=audit.label,
-    )
-
-
-def _said(verdict: Verdict | None) -> tuple[Any] | None:
-    """A failed call leaves only its cost."""
-    return None if verdict is None or verdict.prediction is None else (verdict.prediction,)
 
 
 async def read_topics(settings: Settings) -> AuditTopics:

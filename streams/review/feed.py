@@ -12,10 +12,10 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ...agents.auditing.account import Drawn
+from ...agents.auditing.ledger.ledger import drawn_of
 from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, place_of
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import BiSupervisedError, InvalidRequest
-from ..audit.topics import drawn_of
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, reader
 from .queue import Item, Place, Queue
