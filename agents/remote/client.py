@@ -29,7 +29,6 @@ from .limiting.retrials import Retrials, Trial
 from .meter import Meter
 from .protocol import Call, Negotiation, OptionRefused, RemoteProtocol, Reply, failure_in
 from .retry import (
-    CallRefused,
     CircuitOpen,
     ContentRefused,
     OutOfTime,
@@ -437,13 +436,7 @@ class RemoteClient:
 
     def _raise_for(self, response: Response, form: RemoteProtocol) -> None:
         """Raises what a response without success stands for."""
-        try:
-            form.raise_for(response)
-        except CallRefused as refusal:
-            if refusal.may_be_input and self._negotiation.after(form) is not None:
-                raise OptionRefused(refusal) from refusal
-            raise
-        if self._negotiation.taken(form):
+        if self._negotiation.hear(response, form):
             text = "the remote refuses to be asked by %s, and is asked by %s from now on"
             log.warning(text, self.protocol, form, extra={"action": "remote_option_refused"})
 

@@ -142,7 +142,20 @@ class Negotiation:
             return None if refused is self.form else self.form
         return _without_option(refused)
 
-    def taken(self, form: RemoteProtocol) -> bool:
+    def hear(self, response: Response, form: RemoteProtocol) -> bool:
+        """A call in this form has this response. True where calls are made in another form from now on.
+
+        Raises `OptionRefused` where another form may fare better, and what a response without success stands for.
+        """
+        try:
+            form.raise_for(response)
+        except CallRefused as refusal:
+            if refusal.may_be_input and self.after(form) is not None:
+                raise OptionRefused(refusal) from refusal
+            raise
+        return self._taken(form)
+
+    def _taken(self, form: RemoteProtocol) -> bool:
         """A call in this form was answered, whatever the answer is worth. True where that tells of another form."""
         learned = not self._settled and form is not self.form
         if not self._settled:

@@ -17,7 +17,7 @@ from ...answers import Answer, Output, unreadable
 from ...remote.batching import BatchPolicy, Shaped, cut
 from ...remote.endpoint import shown_address
 from ...remote.protocol import Negotiation, OptionRefused, RemoteProtocol, Reply, failure_in
-from ...remote.retry import CallRefused, RetryPolicy
+from ...remote.retry import RetryPolicy
 from ...remote.samples import agreed
 from ...remote.transport import Response, Transport
 from ...supervision.learned.deferral import DeferralModel
@@ -209,13 +209,7 @@ class Server:
         return replies[0] if len(replies) == 1 else agreed(replies)
 
     def _read(self, response: Response, form: RemoteProtocol, asked: int) -> Reply:
-        try:
-            form.raise_for(response)
-        except CallRefused as refusal:
-            if refusal.may_be_input and self._negotiation.after(form) is not None:
-                raise OptionRefused(refusal) from refusal
-            raise
-        self._negotiation.taken(form)
+        self._negotiation.hear(response, form)
         try:
             return form.read(response, asked)
         except InvalidAnswer as error:
