@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from ..schemas.errors import ConfigurationError
 
 
 def own_module(name: str) -> ModuleType:
@@ -29,6 +32,18 @@ def own_object(spec: str) -> Any:  # noqa: ANN401  # whatever the user's module 
     """What `module:name` names; the name may have dots. Raises `ImportError` and `AttributeError`."""
     module, _, name = spec.partition(":")
     return reduce(getattr, name.split("."), own_module(module))
+
+
+def own_callable(spec: str, named: str) -> Callable[..., Any]:
+    """What `module:name` names, to be called. `named`: the setting that says so. Raises `ConfigurationError`."""
+    try:
+        made = own_object(spec)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError([f"{named}: {spec!r} cannot be imported: {error}"]) from error
+    if not callable(made):
+        raise ConfigurationError([f"{named}: {spec!r} cannot be called"])
+    call: Callable[..., Any] = made
+    return call
 
 
 def _make_current_folder_importable() -> None:

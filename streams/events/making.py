@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...agents.events.reading import (
     Kind,
@@ -18,11 +18,10 @@ from ...agents.events.reading import (
 )
 from ...agents.events.registry import Registry
 from ...agents.events.results import ResultWriter
-from ...agents.importing import own_object
+from ...agents.importing import own_callable
 from ...agents.remote.credentials import Authorized
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.codec import EventReader, RequestFormat
-from ...schemas.errors import ConfigurationError
 from ..settings.secret import one_word, secret
 from ..settings.tables import FIELDLESS, RequestSettings
 
@@ -95,15 +94,4 @@ def _reader(settings: Settings) -> EventReader | None:
         return None
     if name in _KINDS:
         return RegistryReader(_KINDS[name], make_registry(settings.registry))
-    return PlainReader(_PLAIN[name] if name in _PLAIN else by_callable(_own(name), name))
-
-
-def _own(name: str) -> Callable[[bytes], Any]:
-    try:
-        call = own_object(name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError([f"[request] format: {name!r} cannot be imported: {error}"]) from error
-    if not callable(call):
-        raise ConfigurationError([f"[request] format: {name!r} cannot be called"])
-    made: Callable[[bytes], Any] = call
-    return made
+    return PlainReader(_PLAIN[name] if name in _PLAIN else by_callable(own_callable(name, "[request] format"), name))

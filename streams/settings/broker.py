@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ...agents.importing import own_object
+from ...agents.importing import own_callable
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
@@ -32,6 +32,8 @@ _OAUTH = (
     "sasl_oauth_provider",
     "sasl_oauth_extensions",
 )
+#: the setting, for messages
+_PROVIDER = "[kafka] sasl_oauth_provider"
 #: what a running worker reads again for each connection
 _FILES = ("sasl_password_file", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password_file")
 
@@ -188,10 +190,10 @@ def _token_faults(kafka: KafkaSettings) -> list[str]:
 
 def _provider_faults(name: str) -> list[str]:
     try:
-        made = own_object(name)
-    except (ImportError, AttributeError) as error:
-        return [f"[kafka] sasl_oauth_provider: {name!r} cannot be imported: {error}"]
-    return [] if callable(made) else [f"[kafka] sasl_oauth_provider: {name!r} cannot be called"]
+        own_callable(name, _PROVIDER)
+    except ConfigurationError as error:
+        return list(error.faults)
+    return []
 
 
 def _tokens(kafka: KafkaSettings) -> Tokens:
@@ -199,7 +201,7 @@ def _tokens(kafka: KafkaSettings) -> Tokens:
     if kafka.sasl_oauth_token_file:
         return Tokens(token_file(Path(kafka.sasl_oauth_token_file)), kafka.sasl_oauth_extensions, keep=False)
     if kafka.sasl_oauth_provider:
-        call = own_object(kafka.sasl_oauth_provider)
+        call = own_callable(kafka.sasl_oauth_provider, _PROVIDER)
         return Tokens(own_provider(call, kafka.sasl_oauth_provider), kafka.sasl_oauth_extensions)
     fetch = client_credentials(
         kafka.sasl_oauth_url,

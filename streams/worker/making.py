@@ -24,7 +24,7 @@ import orjson
 
 from ...agents.agents import Agent, LocalAgent, RemoteAgent, RemoteSupervisorAgent
 from ...agents.auditing.draw import Draw
-from ...agents.importing import own_object
+from ...agents.importing import own_callable
 from ...agents.local.agent import Local
 from ...agents.local.appetite import Appetite, AppetitePolicy
 from ...agents.local.formats.loaded import Placing
@@ -34,7 +34,7 @@ from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
 from ...agents.remote.batching import BatchPolicy
 from ...agents.remote.client import ClientPolicy, RemoteClient
-from ...agents.remote.credentials import Authorized, Sign, Signed
+from ...agents.remote.credentials import Authorized, Signed
 from ...agents.remote.endpoint import Endpoint, endpoint
 from ...agents.remote.gate import Gate
 from ...agents.remote.gating.lane import Lane
@@ -360,7 +360,7 @@ def make_transport(remote: RemoteSettings) -> Transport:
         proxy=remote.proxy or (_proxy_of_environment(remote.url) if remote.proxy_of_environment else ""),
     )
     if remote.credentials:
-        return Signed(transport, _own_credentials(remote.credentials), remote.credentials)
+        return Signed(transport, own_callable(remote.credentials, "[remote] credentials"), remote.credentials)
     if key is None:
         return transport
     header, scheme = remote.api_key_header, remote.api_key_scheme
@@ -373,17 +373,6 @@ def _proxy_of_environment(url: str) -> str:
     if proxy_bypass_environment(parts.hostname or ""):
         return ""
     return getproxies_environment().get(parts.scheme, "")
-
-
-def _own_credentials(name: str) -> Sign:
-    try:
-        sign = own_object(name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError([f"[remote] credentials: {name!r} cannot be imported: {error}"]) from error
-    if not callable(sign):
-        raise ConfigurationError([f"[remote] credentials: {name!r} cannot be called"])
-    made: Sign = sign
-    return made
 
 
 def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
