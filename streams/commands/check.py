@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from ...agents.auditing.matching import matching
 from ...agents.remote.endpoint import shown_address
-from ...schemas.errors import BiSupervisedError
+from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..console.options import DONE, FAILED
 from ..console.output import tell, working
 from .findings import Finding, Level, as_document, fault, note, ok
 
 if TYPE_CHECKING:
     from ..settings.file import Configuration
+    from ..settings.tables import Settings
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red"}
 
@@ -91,6 +93,7 @@ async def look(
         ("registry", lambda: look_at_registry(configuration.settings)),
         ("model", lambda: look_at_model(configuration, on_hang)),
         ("remote", lambda: look_at_remote(configuration.settings, pay=pay)),
+        ("audit", lambda: look_at_matching(configuration.settings)),
     )
     for about, looked in looks:
         doing(about)
@@ -99,6 +102,19 @@ async def look(
                 yield finding
         except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
             yield fault(about, f"could not be looked at: {type(error).__name__}: {error}")
+
+
+async def look_at_matching(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether what says that an answer is right can be had, where there is an audit."""
+    if not settings.audit.share:
+        return
+    try:
+        await asyncio.to_thread(matching, settings.audit.matches)
+    except ConfigurationError as error:
+        for line in error.faults:
+            yield fault("audit", line)
+        return
+    yield ok("audit", f"an answer is right by [audit] matches = {settings.audit.matches!r}")
 
 
 async def look_at_model(configuration: Configuration, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:
