@@ -7,7 +7,7 @@ Kafka are read with the same functions (`streams/kafka/decompressing.py`).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,10 @@ import numpy as np
 
 #: written by a server that does not compress
 PLAIN = "identity"
+#: largest piece that a stream is read in, bytes
+PIECE_BYTES = 256 * 1024
+#: the encodings that a stream may have
+_STREAMED = ("gzip", "x-gzip", "deflate")
 #: what some servers name that is none: the body is plain
 _NONE = (PLAIN, "none", "utf-8", "utf8", "binary", "8bit", "7bit", "chunked", "aws-chunked")
 #: behind a compressed body: padding, which gzip allows, and line ends that some servers add
@@ -100,6 +104,33 @@ def gunzipped(data: bytes, most: int, window_bits: int = _ANY_HEADER) -> bytes:
         rest = reader.unused_data
         if not rest.strip(_PADDING):
             return bytes(plain)
+
+
+async def inflated(chunks: AsyncIterator[bytes], encodings: str) -> AsyncIterator[bytes]:
+    """A body of any size, plain, in pieces of `PIECE_BYTES` at most. `encodings` is its `content-encoding`.
+
+    Raises `CannotDecompress` where it is compressed by another way than gzip and deflate, or is broken.
+    """
+    named = encodings_of(encodings)
+    if any(name not in _STREAMED for name in named) or len(named) > 1:
+        raise CannotDecompress(f"the encoding {named[0][:40]!r} cannot be read as a stream here")
+    reader = None
+    async for chunk in chunks:
+        if not named:
+            yield chunk
+            continue
+        rest = chunk
+        while rest:
+            reader = reader or zlib.decompressobj(_ANY_HEADER)
+            try:
+                yield reader.decompress(rest, PIECE_BYTES)
+            except zlib.error as error:
+                raise CannotDecompress(str(error)) from error
+            rest = reader.unconsumed_tail
+            if reader.eof:  # one more member may follow
+                rest, reader = reader.unused_data.lstrip(_PADDING), None
+    if reader is not None:
+        raise CannotDecompress("it is cut short")
 
 
 def unpacked(decompress_into: Callable[[bytes, Any], int], data: bytes, most: int) -> bytes:

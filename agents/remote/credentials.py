@@ -8,10 +8,11 @@ import asyncio
 import logging
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 
 from ...schemas.errors import RemoteError, RemoteFailure
-from .transport import Response, Transport
+from .transport import Download, Response, StreamingTransport, Transport, Upload
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _NOT_TAKEN = (401, 403)
 _UNMISTAKABLE = 16
 #: characters of Base64 that are looked for; fewer say nothing of the key
 _LEAST = 4
+#: of a longer line, its parts are looked through one by one
+_LINE_BYTES = 1024 * 1024
 _URL_SAFE = str.maketrans("+/", "-_")
 
 
@@ -109,15 +112,50 @@ class Authorized:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
+        async def send(keyed: Mapping[str, str]) -> Response:
+            return await self._inner.post(url, body, keyed, timeout_s, method=method)
+
+        return await self._sent(send, headers)
+
+    async def upload(
+        self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> Response:
+        async def send(keyed: Mapping[str, str]) -> Response:
+            return await _streaming(self._inner).upload(url, body, keyed, silence_s, within_s)
+
+        return await self._sent(send, headers)
+
+    @asynccontextmanager
+    async def download(
+        self, url: str, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> AsyncIterator[Download]:
         key = self._key
-        response = await self._post(key, url, body, headers, timeout_s, method)
-        if response.status not in _NOT_TAKEN:
+        for last in (False, True):
+            inner = _streaming(self._inner)
+            async with inner.download(url, self._keyed(headers, key), silence_s, within_s) as download:
+                if last or download.status not in _NOT_TAKEN or not await self._is_another(key):
+                    yield _cleaned_download(download, key)
+                    return
+            key = self._key
+
+    async def _sent(
+        self, send: Callable[[Mapping[str, str]], Awaitable[Response]], headers: Mapping[str, str]
+    ) -> Response:
+        key = self._key
+        response = await self._guarded(key, send(self._keyed(headers, key)))
+        if response.status not in _NOT_TAKEN or not await self._is_another(key):
             return response
+        key = self._key
+        return await self._guarded(key, send(self._keyed(headers, key)))
+
+    async def _is_another(self, key: _Key) -> bool:
+        """Whether there is another key by now than this one, which was not taken."""
         if key == self._key:
             await self.renew()
-        if key == self._key:  # asked after the wait: another call may have had it read meanwhile
-            return response
-        return await self._post(self._key, url, body, headers, timeout_s, method)
+        return key != self._key  # compared after the wait: another call may have had it read meanwhile
+
+    def _keyed(self, headers: Mapping[str, str], key: _Key) -> dict[str, str]:
+        return {**headers, self._header: f"{self._scheme} {key.text}".strip()}
 
     async def renew(self) -> bool:
         """Read the key again. True where it is another one, which is used from now on."""
@@ -134,12 +172,9 @@ class Authorized:
         log.info("the remote is asked with another key from now on", extra={"action": "remote_key_renewed"})
         return True
 
-    async def _post(
-        self, key: _Key, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, method: str
-    ) -> Response:
-        keyed = {**headers, self._header: f"{self._scheme} {key.text}".strip()}
+    async def _guarded(self, key: _Key, sending: Awaitable[Response]) -> Response:
         try:
-            response = await self._inner.post(url, body, keyed, timeout_s, method=method)
+            response = await sending
         except RemoteFailure as error:
             cleaned = key.taken_out_of_text(str(error))
             if cleaned == str(error):
@@ -174,24 +209,81 @@ class Signed:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
+        added = await self._signature(method, url, headers, body)
+        response = await self._inner.post(url, body, {**headers, **added}, timeout_s, method=method)
+        return _without(response, added)
+
+    async def upload(
+        self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> Response:
+        """The function sees no body: nobody holds it."""
+        added = await self._signature("POST", url, headers, b"")
+        response = await _streaming(self._inner).upload(url, body, {**headers, **added}, silence_s, within_s)
+        return _without(response, added)
+
+    @asynccontextmanager
+    async def download(
+        self, url: str, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> AsyncIterator[Download]:
+        added = await self._signature("GET", url, headers, b"")
+        inner = _streaming(self._inner)
+        async with inner.download(url, {**headers, **added}, silence_s, within_s) as download:
+            for value in [] if download.succeeded else added.values():
+                download = _cleaned_download(download, _Key(value)) if len(value) >= _UNMISTAKABLE else download
+            yield download
+
+    async def _signature(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         try:
-            added = dict(await asyncio.to_thread(self._sign, method, url, dict(headers), body))
+            return dict(await asyncio.to_thread(self._sign, method, url, dict(headers), body))
         except Exception as error:  # it is the user's own code
             raise RemoteError(f"{self._name} cannot sign the call: {type(error).__name__}: {error}") from error
-        response = await self._inner.post(url, body, {**headers, **added}, timeout_s, method=method)
-        if response.succeeded:
-            return response
-        for value in added.values():
-            if len(value) >= _UNMISTAKABLE:
-                response = _cleaned(response, _Key(value))
-        return response
 
     async def close(self) -> None:
         await self._inner.close()
 
 
+def _streaming(inner: Transport) -> StreamingTransport:
+    if not isinstance(inner, StreamingTransport):
+        raise TypeError(f"{inner!r} streams no bodies")
+    return inner
+
+
+def _without(response: Response, added: Mapping[str, str]) -> Response:
+    """The response, an error without what was added to the call."""
+    for value in [] if response.succeeded else added.values():
+        if len(value) >= _UNMISTAKABLE:
+            response = _cleaned(response, _Key(value))
+    return response
+
+
 def _cleaned(response: Response, key: _Key) -> Response:
-    if response.succeeded and len(key.text) < _UNMISTAKABLE:
+    if not _is_cleaned(response, key):
         return response
-    headers = {name: key.taken_out_of_text(value) for name, value in response.headers.items()}
-    return Response(response.status, headers, key.taken_out(response.body))
+    return Response(response.status, _cleaned_headers(response, key), key.taken_out(response.body))
+
+
+def _cleaned_download(download: Download, key: _Key) -> Download:
+    if not _is_cleaned(download, key):
+        return download
+    return Download(download.status, _cleaned_headers(download, key), _cleaned_lines(download.chunks, key))
+
+
+def _is_cleaned(response: Response | Download, key: _Key) -> bool:
+    return not response.succeeded or len(key.text) >= _UNMISTAKABLE
+
+
+def _cleaned_headers(response: Response | Download, key: _Key) -> Mapping[str, str]:
+    return {name: key.taken_out_of_text(value) for name, value in response.headers.items()}
+
+
+async def _cleaned_lines(chunks: AsyncIterator[bytes], key: _Key) -> AsyncIterator[bytes]:
+    """The chunks without the key, whole lines at a time as far as they are of a bearable length."""
+    begun = b""
+    async for chunk in chunks:
+        whole, end, begun = (begun + chunk).rpartition(b"\n")
+        if len(begun) > _LINE_BYTES:
+            whole, end, begun = whole + end + begun, b"", b""
+        if whole or end:
+            yield key.taken_out(whole) + end
+    if begun:
+        yield key.taken_out(begun)

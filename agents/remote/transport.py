@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import aiohttp
 
 from ...schemas.errors import RemoteError, RemoteFailure, Timeout
-from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of
+from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of, inflated
 from .retry import NotAnAnswer, NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
@@ -58,6 +59,45 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
 
+class Upload(NamedTuple):
+    """A body that is made while it is sent."""
+
+    size: int  #: bytes of all chunks
+    chunks: Callable[[], AsyncIterator[bytes]]  #: from the first on, the same each time
+
+
+class Download(NamedTuple):
+    """A response that is read while it comes, however large it is."""
+
+    status: int
+    headers: Mapping[str, str]  #: names in lower case
+    chunks: AsyncIterator[bytes]  #: plain; raises as `StreamingTransport` says
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@runtime_checkable
+class StreamingTransport(Transport, Protocol):
+    """Sends and returns bodies that no memory holds. It raises as `Transport` does.
+
+    A `Timeout` here is `silence_s` seconds in which nothing has moved, or `within_s` seconds for all of it.
+    """
+
+    async def upload(
+        self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> Response:
+        """POST it. What its chunks raise comes out, and then the server has not got the whole body."""
+        ...
+
+    def download(
+        self, url: str, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> AbstractAsyncContextManager[Download]:
+        """GET it, whatever its status."""
+        ...
+
+
 class AiohttpTransport:
     """The real thing: one session. `connections` at once, 0 for as many as its caller has calls in flight.
 
@@ -83,7 +123,7 @@ class AiohttpTransport:
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
         limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
-        try:
+        with _translated(f"no answer within {timeout_s:.3g} s"):
             async with self._open().request(
                 method,
                 url,
@@ -96,12 +136,50 @@ class AiohttpTransport:
                 return _bounded(
                     response.status, _by_name(response.headers.items()), await self._read(response), self._most
                 )
-        except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
-            raise Timeout(f"no answer within {timeout_s:.3g} s") from error
-        except aiohttp.ClientConnectorError as error:
-            raise NotConnected(f"no connection: {type(error).__name__}: {error}") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
-            raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
+
+    async def upload(
+        self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> Response:
+        limit = aiohttp.ClientTimeout(total=within_s, ceil_threshold=float("inf"))
+        failed: list[Exception] = []
+        silence = f"nothing moved for {silence_s:.3g} s, or the call took {within_s:.3g} s"
+        with _translated(silence, failed):
+            async with asyncio.timeout(silence_s) as patience:
+
+                async def sent() -> AsyncIterator[bytes]:
+                    try:
+                        async for chunk in body.chunks():
+                            patience.reschedule(asyncio.get_running_loop().time() + silence_s)
+                            yield chunk
+                    except Exception as error:  # aiohttp would call it a failed connection
+                        failed.append(error)
+                        raise
+
+                async with self._open().post(
+                    url,
+                    data=sent(),
+                    headers=_asking_plain(headers) | {"content-length": str(body.size)},
+                    timeout=limit,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                ) as response:
+                    return _bounded(
+                        response.status, _by_name(response.headers.items()), await self._read(response), self._most
+                    )
+
+    @asynccontextmanager
+    async def download(
+        self, url: str, headers: Mapping[str, str], silence_s: float, within_s: float
+    ) -> AsyncIterator[Download]:
+        limit = aiohttp.ClientTimeout(total=within_s, sock_connect=silence_s, sock_read=silence_s)
+        silence = f"nothing came for {silence_s:.3g} s, or all of it took {within_s:.3g} s"
+        with _translated(silence):
+            response = await self._open().get(
+                url, headers=_asking_plain(headers), timeout=limit, allow_redirects=False, proxy=self._proxy
+            )
+        async with response:  # what is not read closes the connection
+            named = _by_name(response.headers.items())
+            yield Download(response.status, named, _plain(_chunks(response, silence), named.get(_ENCODING, "")))
 
     async def close(self) -> None:
         if self._session is not None:
@@ -129,6 +207,43 @@ class AiohttpTransport:
             body += chunk
         response.close()  # the rest is not read, so the connection cannot serve another call
         return bytes(body[: self._most + 1])
+
+
+@contextmanager
+def _translated(late: str, raised: list[Exception] | None = None) -> Iterator[None]:
+    """aiohttp's errors are ours from here on. What is in `raised` is the caller's own, and goes before."""
+    try:
+        yield
+    except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
+        _own(raised, error)
+        raise Timeout(late) from error
+    except aiohttp.ClientConnectorError as error:
+        raise NotConnected(f"no connection: {type(error).__name__}: {error}") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
+        _own(raised, error)
+        raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
+
+
+def _own(raised: list[Exception] | None, error: Exception) -> None:
+    if raised:
+        raise raised[0] from error
+
+
+async def _chunks(response: aiohttp.ClientResponse, silence: str) -> AsyncIterator[bytes]:
+    while True:
+        with _translated(silence):
+            chunk = await response.content.read(_CHUNK_BYTES)
+        if not chunk:
+            return
+        yield chunk
+
+
+async def _plain(chunks: AsyncIterator[bytes], encodings: str) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in inflated(chunks, encodings):
+            yield chunk
+    except CannotDecompress as error:
+        raise NotAnAnswer(f"the answer is compressed and cannot be read: {error}") from error
 
 
 class Sent(NamedTuple):
