@@ -8,6 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 from ...schemas.errors import RecordError
 from .retry import Terminal
 
+#: what protocols of chats are called there
+_CHATS = {"openai_chat": ("chat", "openai"), "anthropic_messages": ("chat", "anthropic")}
+
 
 class Endpoint(NamedTuple):
     """A remote model."""
@@ -23,7 +26,7 @@ def endpoint(protocol: str, model: str, url: str) -> Endpoint:
     """What is known of the remote from the settings."""
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
-    operation, provider = ("chat", "openai") if protocol == "openai_chat" else ("predict", protocol)
+    operation, provider = _CHATS.get(protocol, ("predict", protocol))
     return Endpoint(operation, provider, model, parts.hostname or "", port)
 
 

@@ -13,6 +13,7 @@ import orjson
 
 from ...agents.remote.endpoint import shown_address
 from ...schemas.errors import BiSupervisedError, ConfigurationError
+from ..settings.protocol_tables import AnthropicOptions
 from ..worker.making import make_transport
 from ..worker.protocols import make_protocol
 from .findings import Finding, fault, note, ok
@@ -89,6 +90,9 @@ def _probe(remote: RemoteSettings) -> _Probe | None:
     if remote.protocol == "openai_chat":
         path = remote.openai_chat.path if remote.openai_chat else "/v1/chat/completions"
         return _Probe(_beside(path), "which models it has")
+    if remote.protocol == "anthropic_messages":
+        path = (remote.anthropic_messages or AnthropicOptions()).path
+        return _Probe(f"{path.removesuffix('/messages')}/models/{quote(remote.model, safe='')}", "which models it has")
     if remote.protocol == "tei":
         return _Probe("/info", "what it is")
     return None
@@ -137,7 +141,7 @@ async def _ask(  # sample: an input, where one is known
     if not _evidence(response, remote) and (found := await _stray(transport, remote)) is not None:
         yield found
         return
-    for finding in _listed(response, remote) if remote.protocol == "openai_chat" else _information(response):
+    for finding in _LOOKED_AT[remote.protocol](response, remote):
         yield finding
 
 
@@ -145,13 +149,19 @@ async def _get(transport: Transport, remote: RemoteSettings, path: str) -> Respo
     """The answer, or the fault where there is none, or one that is no JSON's server's."""
     address = shown_address(remote.url + path)
     try:
-        response = await transport.post(remote.url + path, b"", remote.headers, _patience_s(remote), method="GET")
+        response = await transport.post(remote.url + path, b"", _headers(remote), _patience_s(remote), method="GET")
     except BiSupervisedError as error:
         return await _no_answer(remote, f"{address}: {error}")
     if response.succeeded and _is_page(response):
         why = "was answered with a web page, not with JSON: a login page, a proxy or another server may be there"
         return fault("remote", f"{address} {why}; is [remote] url right?")
     return response
+
+
+def _headers(remote: RemoteSettings) -> dict[str, str]:
+    if remote.protocol != "anthropic_messages":
+        return remote.headers
+    return {**remote.headers, "anthropic-version": (remote.anthropic_messages or AnthropicOptions()).version}
 
 
 async def _no_answer(remote: RemoteSettings, said: str) -> Finding:
@@ -217,7 +227,7 @@ def _evidence(response: Response, remote: RemoteSettings) -> bool:
         return False
     if remote.protocol == "openai_chat":
         return isinstance(document.get("data"), list) and bool(document["data"])
-    return isinstance(document.get("name" if remote.protocol == "open_inference" else "model_id"), str)
+    return isinstance(document.get(_EVIDENCE[remote.protocol]), str)
 
 
 async def _elsewhere(transport: Transport, remote: RemoteSettings, probe: _Probe) -> AsyncIterator[Finding]:
@@ -266,7 +276,17 @@ def _listed(response: Response, remote: RemoteSettings) -> Iterator[Finding]:
         yield note("remote", "answers, but lists no models")
 
 
-def _information(response: Response) -> Iterator[Finding]:
+def _known(response: Response, remote: RemoteSettings) -> Iterator[Finding]:
+    """Of a server that was asked about this one model, and had an answer."""
+    document = _json(response)
+    if isinstance(document, dict) and isinstance(document.get("id"), str):
+        keyed = remote.api_key is not None or remote.api_key_file
+        yield ok("remote", f"{'takes the key, and ' * bool(keyed)}has the model {remote.model!r}")
+    else:
+        yield note("remote", f"answers, but does not say whether it has the model {remote.model!r}")
+
+
+def _information(response: Response, _remote: RemoteSettings) -> Iterator[Finding]:
     document = _json(response)
     name = document.get("model_id") if isinstance(document, dict) else None
     if name is None:
@@ -276,6 +296,11 @@ def _information(response: Response) -> Iterator[Finding]:
     kind = document.get("model_type")
     if isinstance(kind, dict) and "classifier" not in kind:
         yield fault("remote", f"serves no classifier but {', '.join(kind) or 'nothing'}: /predict will be refused")
+
+
+_LOOKED_AT = {"openai_chat": _listed, "anthropic_messages": _known, "tei": _information}
+#: a field that only a server of this protocol answers with
+_EVIDENCE = {"open_inference": "name", "anthropic_messages": "id", "tei": "model_id"}
 
 
 def _json(response: Response) -> Any:  # noqa: ANN401  # whatever a server says

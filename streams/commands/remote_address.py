@@ -9,7 +9,8 @@ from ...agents.remote.endpoint import shown_address
 from ...agents.remote.sending import outbound
 from ...schemas.codec import Request
 from ...schemas.field_paths import place, steps_of
-from ..settings.protocol_tables import ChatOptions, TeiOptions
+from ..settings.protocol_tables import AnthropicOptions, ChatOptions, TeiOptions
+from ..settings.protocols import TABLES
 
 if TYPE_CHECKING:
     from ...agents.remote.protocol import RemoteProtocol
@@ -33,6 +34,8 @@ def called_path(settings: Settings, protocol: RemoteProtocol | None) -> str | No
         return f"/v2/models/{quote(remote.model, safe='')}/infer"
     if remote.protocol == "openai_chat":
         return (remote.openai_chat or ChatOptions()).path
+    if remote.protocol == "anthropic_messages":
+        return (remote.anthropic_messages or AnthropicOptions()).path
     if remote.protocol == "tei":
         return (remote.tei or TeiOptions()).path
     if remote.generic_json is not None:
@@ -69,7 +72,7 @@ def why_doubled(remote: RemoteSettings, path: str) -> str | None:
     twice = repeated(remote.url, path)
     if twice is None:
         return None
-    where = "path" if remote.protocol in ("openai_chat", "tei", "generic_json") else "the protocol's own path"
+    where = "path" if remote.protocol in TABLES else "the protocol's own path"
     return (
         f"[remote] url and {where} both have {twice}, so calls go to {shown_address(remote.url + path)}: "
         f"take {twice} out of [remote] url"

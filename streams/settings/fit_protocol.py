@@ -11,15 +11,15 @@ from ...agents.remote.protocols.generic_json import INPUTS
 from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from ...agents.supervision.scores import fitting
 from .place import Place
-from .protocol_tables import ChatOptions, GenericOptions
-from .protocols import AGREEMENT, PROTOCOLS, TABLES, asks_singly, usual_output
+from .protocol_tables import AnthropicOptions, ChatOptions, GenericOptions
+from .protocols import AGREEMENT, PROTOCOLS, SELF_REPORTED, TABLES, asks_singly, usual_output
 from .tables import OF_SERVERS, LocalSettings, RemoteSettings, Settings
 
 #: keys of [remote] that mean something to one protocol only, and to which
 _KEYS = dict.fromkeys(
     ("input_name", "datatype", "input_shape", "output_name", "output", "score_output", "temperature"), "open_inference"
 )
-_CHAT = "remote.openai_chat"
+_CHAT, _MESSAGES = "remote.openai_chat", "remote.anthropic_messages"
 
 
 def unfit_for_protocol(settings: Settings, faulty: frozenset[Place]) -> list[str]:
@@ -65,8 +65,11 @@ def _unfit(remote: RemoteSettings, faulty: frozenset[Place]) -> list[str]:
     faults += [] if ("remote", "batch_size") in faulty else _too_many(remote)
     known = {table for table, _ in faulty}
     if remote.protocol == "openai_chat" and ("remote", "supervisor") not in faulty and _CHAT not in known:
-        faults += _unsampled(remote)
+        faults += _unsampled(remote, remote.openai_chat or ChatOptions(), _CHAT)
         faults += [] if ("remote", "labels") in faulty else _unlabelled(remote)
+    if remote.protocol == "anthropic_messages" and ("remote", "supervisor") not in faulty and _MESSAGES not in known:
+        options = remote.anthropic_messages or AnthropicOptions()
+        faults += _unsampled(remote, options, _MESSAGES) + _unread(remote, options)
     return faults
 
 
@@ -106,6 +109,10 @@ def _templates(remote: RemoteSettings) -> list[tuple[str, frozenset[str]]]:
         return [(f"[{_CHAT}] prompt", parse(chat.prompt).names), (f"[{_CHAT}] system", parse(chat.system).names)]
     if remote.protocol == "openai_chat":
         return [(f"[{_CHAT}] prompt", frozenset({"input"}))]
+    if remote.protocol == "anthropic_messages":
+        messages = remote.anthropic_messages or AnthropicOptions()
+        found = {"prompt": messages.prompt, "system": messages.system}
+        return [(f"[{_MESSAGES}] {key}", parse(text).names) for key, text in found.items()]
     if remote.protocol == "generic_json" and generic is not None:
         body, item = names_in(parse_json(generic.body)), names_in(parse_json(generic.item))
         return [("[remote.generic_json] item", item) if INPUTS in body else ("[remote.generic_json] body", body)]
@@ -133,17 +140,27 @@ def _too_many(remote: RemoteSettings) -> list[str]:
     return [f"[remote] batch_size: must be 1: a call takes one input (got {remote.batch_size})"]
 
 
-def _unsampled(remote: RemoteSettings) -> list[str]:
+def _unread(remote: RemoteSettings, options: AnthropicOptions) -> list[str]:
+    """What says nothing of an answer that comes through a tool, and what some models refuse beside a tool."""
+    faults = ["[remote] exact_labels: has no use without labels"] * (remote.exact_labels and not remote.labels)
+    if remote.own_score != SELF_REPORTED:
+        return faults
+    faults += [f'[{_MESSAGES}] unwrap: has no use with [remote] supervisor = "{SELF_REPORTED}"'] * options.unwrap
+    if "thinking" in options.extra:
+        faults.append(f'[{_MESSAGES}] extra: thinking cannot be had with [remote] supervisor = "{SELF_REPORTED}"')
+    return faults
+
+
+def _unsampled(remote: RemoteSettings, options: ChatOptions | AnthropicOptions, table: str) -> list[str]:
     """Agreement needs several answers that can differ, and nothing else does."""
-    options = remote.openai_chat or ChatOptions()
     if remote.own_score != AGREEMENT:
-        several = f'[{_CHAT}] samples: must be 1 unless [remote] supervisor = "agreement" (got {options.samples})'
+        several = f'[{table}] samples: must be 1 unless [remote] supervisor = "agreement" (got {options.samples})'
         return [several] if options.samples > 1 else []
     faults = []
     if options.samples < 2:
-        faults.append(f'[{_CHAT}] samples: must be at least 2 for [remote] supervisor = "agreement" (got 1)')
+        faults.append(f'[{table}] samples: must be at least 2 for [remote] supervisor = "agreement" (got 1)')
     if options.temperature == 0:
-        faults.append(f'[{_CHAT}] temperature: must be more than 0 for [remote] supervisor = "agreement" (got 0)')
+        faults.append(f'[{table}] temperature: must be more than 0 for [remote] supervisor = "agreement" (got 0)')
     return faults
 
 

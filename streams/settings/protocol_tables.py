@@ -17,6 +17,7 @@ from .values import Count, Integer, Number
 _HTTP_PATH = re.compile(r"/[!-~]*")
 #: written by the adapter itself
 _CHAT_FIELDS = ("model", "messages", "n", "logprobs", "top_logprobs", "response_format", "stream", "tools")
+_MESSAGE_FIELDS = ("model", "messages", "stream", "tools", "tool_choice")
 
 
 def _template(text: str) -> str:
@@ -146,6 +147,38 @@ class ChatOptions(_Options):
     @classmethod
     def _extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
         own = {*_CHAT_FIELDS, *cls.model_fields}
+        if taken := sorted(own & set(extra)):
+            raise ValueError(f"must not hold {', '.join(taken)}: this is set elsewhere, or not supported")
+        return extra
+
+
+class AnthropicOptions(_Options):
+    """`[remote.anthropic_messages]`: Anthropic's messages."""
+
+    path: _Path = Field(default="/v1/messages", description="path below the url")
+    version: str = Field(
+        default="2023-06-01", pattern=r"[!-~]+", description="of the interface: the header anthropic-version"
+    )
+    prompt: _Text = Field(
+        default="{input}", description="the user's message; {input} is the model's input, {field} a field that is sent"
+    )
+    system: _Text = Field(default="", description="the system's message, a template as well; '' for none")
+    max_tokens: Count = Field(default=256, description="tokens an answer may have; a longer one is no answer")
+    temperature: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        examples=[0.0],
+        description="0 for the likeliest answer, up to 1; the server's own where it is not set",
+    )
+    samples: Count = Field(default=1, description="answers to one input, a call each, for supervisor = 'agreement'")
+    unwrap: bool = Field(
+        default=False, description="true reads the answer out of a code fence or <answer> tags, and without reasoning"
+    )
+    extra: dict[str, Any] = Field(default={}, description="further fields of the call, as they are")
+
+    @field_validator("extra")
+    @classmethod
+    def _extra(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        own = {*_MESSAGE_FIELDS, *cls.model_fields}
         if taken := sorted(own & set(extra)):
             raise ValueError(f"must not hold {', '.join(taken)}: this is set elsewhere, or not supported")
         return extra

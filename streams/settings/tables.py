@@ -31,7 +31,7 @@ from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.scores import SCORES
 from ..kafka.connection import Mechanism, SecurityProtocol
-from .protocol_tables import ChatOptions, GenericOptions, TeiOptions
+from .protocol_tables import AnthropicOptions, ChatOptions, GenericOptions, TeiOptions
 from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_output, usual_score
 from .values import (
     MODULE_CALLABLE,
@@ -375,6 +375,9 @@ class _Asked(_Table):
         "punctuation and mark-up around it",
     )
     openai_chat: ChatOptions | None = Field(default=None, description="table for protocol = 'openai_chat'")
+    anthropic_messages: AnthropicOptions | None = Field(
+        default=None, description="table for protocol = 'anthropic_messages'"
+    )
     tei: TeiOptions | None = Field(default=None, description="table for protocol = 'tei'")
     generic_json: GenericOptions | None = Field(default=None, description="table for protocol = 'generic_json'")
     options: dict[str, Any] = Field(default={}, description="table that a protocol of your own is made with")
@@ -646,7 +649,8 @@ class RemoteSettings(_Asked):
     )
     most_answer_tokens: _WholeNumber = Field(
         default=0,
-        description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows (openai_chat)",
+        description="tokens that one answer can have at most, for [budget]; 0 where the protocol knows "
+        "(openai_chat, anthropic_messages)",
     )
     cache_records: _WholeNumber = Field(
         default=0,

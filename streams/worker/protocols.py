@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ...agents.answers import ClassReading
 from ...agents.remote.protocol import Detailed, RemoteProtocol
+from ...agents.remote.protocols.anthropic.messages import AnthropicMessages
 from ...agents.remote.protocols.custom import load_protocol
 from ...agents.remote.protocols.generic_json import GenericJson
 from ...agents.remote.protocols.label_forms import LABEL_BY, LabelForm
@@ -17,8 +18,8 @@ from ...agents.remote.protocols.open_inference import OpenInference
 from ...agents.remote.protocols.openai_chat import OpenAIChat
 from ...agents.remote.protocols.tei import Tei
 from ...agents.remote.protocols.templates import parse, parse_json
-from ..settings.protocol_tables import ChatOptions, TeiOptions
-from ..settings.protocols import AGREEMENT
+from ..settings.protocol_tables import AnthropicOptions, ChatOptions, TeiOptions
+from ..settings.protocols import AGREEMENT, SELF_REPORTED
 from ..settings.tables import RemoteSettings
 
 
@@ -81,6 +82,26 @@ def _label_form(options: ChatOptions) -> LabelForm | None:
     return LabelForm(LABEL_BY[0], learns=True) if options.label_by == "learn" else LabelForm(options.label_by)
 
 
+def _anthropic_messages(remote: RemoteSettings) -> AnthropicMessages:
+    options = remote.anthropic_messages or AnthropicOptions()
+    return AnthropicMessages(
+        remote.model,
+        prompt=parse(options.prompt),
+        system=parse(options.system) if options.system else None,
+        fields=remote.send,
+        labels=remote.labels,
+        exact=remote.exact_labels,
+        reported=remote.own_score == SELF_REPORTED,
+        samples=options.samples,
+        unwrap=options.unwrap,
+        path=options.path,
+        version=options.version,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        extra=options.extra,
+    )
+
+
 def _tei(remote: RemoteSettings) -> Tei:
     options = remote.tei or TeiOptions()
     return Tei(
@@ -124,6 +145,7 @@ def _generic_json(remote: RemoteSettings) -> GenericJson:
 _MAKERS: dict[str, Callable[[RemoteSettings], RemoteProtocol]] = {
     "open_inference": _open_inference,
     "openai_chat": _openai_chat,
+    "anthropic_messages": _anthropic_messages,
     "tei": _tei,
     "generic_json": _generic_json,
 }

@@ -242,7 +242,7 @@ async def test_a_server_that_gives_no_log_probabilities_gives_no_score(far_end: 
 
 @only("anthropic_messages")
 async def test_an_answer_that_another_reason_ended(far_end: FarEnd, settings: Settings) -> None:
-    with pytest.raises(InvalidAnswer, match="stop_reason is 'max_tokens'"):
+    with pytest.raises(InvalidAnswer, match="ended with 'max_tokens'"):
         await ask(far_end, settings, "too long")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.remote.credentials import Authorized
+from bisupervised.agents.remote.protocols.anthropic.messages import AnthropicMessages
 from bisupervised.agents.remote.protocols.generic_json import GenericJson
 from bisupervised.agents.remote.protocols.label_forms import LabelForm
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
@@ -34,6 +35,7 @@ url = "http://127.0.0.1:8080"
 threshold = 0.5
 """
 CHAT = HEAD + 'protocol = "openai_chat"\nmodel = "large"\n'
+MESSAGES = HEAD + 'protocol = "anthropic_messages"\nmodel = "m"\n'
 GENERIC = HEAD + 'protocol = "generic_json"\n'
 TABLE = '\n[remote.generic_json]\nbody = { a = "{input}" }\nprediction = "b"\n'
 KEY = "sk-canary-0123456789abcdef"
@@ -57,6 +59,7 @@ def faults_of(folder: Path, text: str, env: dict[str, str] | None = None) -> lis
     [
         (HEAD + 'model = "large"', OpenInference, "max_softmax", 8),
         (CHAT, OpenAIChat, "token_mean", 1),
+        (MESSAGES, AnthropicMessages, "self_reported", 1),
         (HEAD + 'protocol = "tei"', Tei, "max_softmax", 8),
         (GENERIC + TABLE, GenericJson, "score", 1),
         (GENERIC + TABLE.replace("{input}", "{inputs}"), GenericJson, "score", 8),
@@ -109,8 +112,8 @@ def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -
     [
         (
             HEAD + 'protocol = "grpc"',
-            "[remote] protocol: must be one of open_inference, openai_chat, tei, generic_json, or module:callable "
-            "(got 'grpc')",
+            "[remote] protocol: must be one of open_inference, openai_chat, anthropic_messages, tei, generic_json, or "
+            "module:callable (got 'grpc')",
         ),
         (HEAD + 'protocol = "openai_chat"', "[remote] model: is missing: the server's name for its model"),
         (
@@ -228,6 +231,42 @@ def test_the_usual_own_score_under_a_joint_supervisor(protocol: str, own: str) -
         (
             CHAT + "[remote.openai_chat]\npath = 'v1'",
             "[remote.openai_chat] path: must be a path such as /v1/predict (got 'v1')",
+        ),
+        (
+            MESSAGES + "supervisor = 'first'",
+            "[remote] supervisor: must be one of agreement, self_reported (got 'first')",
+        ),
+        (
+            MESSAGES + "[remote.anthropic_messages]\nsamples = 3",
+            '[remote.anthropic_messages] samples: must be 1 unless [remote] supervisor = "agreement" (got 3)',
+        ),
+        (
+            MESSAGES + "supervisor = 'agreement'\n[remote.anthropic_messages]\nsamples = 3\ntemperature = 0",
+            '[remote.anthropic_messages] temperature: must be more than 0 for [remote] supervisor = "agreement" '
+            "(got 0)",
+        ),
+        (
+            MESSAGES + "[remote.anthropic_messages]\nunwrap = true",
+            '[remote.anthropic_messages] unwrap: has no use with [remote] supervisor = "self_reported"',
+        ),
+        (
+            MESSAGES + "[remote.anthropic_messages]\nextra = { tools = [], system = 'x' }",
+            "[remote.anthropic_messages] extra: must not hold system, tools: this is set elsewhere, or not supported",
+        ),
+        (
+            MESSAGES + "[remote.anthropic_messages]\nextra = { thinking = {} }",
+            '[remote.anthropic_messages] extra: thinking cannot be had with [remote] supervisor = "self_reported"',
+        ),
+        (
+            MESSAGES + "[remote.anthropic_messages]\nsystem = 'About {context}'",
+            "[remote.anthropic_messages] system: names {context}, and [remote] send lets out only the model's input, "
+            "which is {input}",
+        ),
+        (MESSAGES + "batch_size = 2", "[remote] batch_size: must be 1: a call takes one input (got 2)"),
+        (MESSAGES + "exact_labels = true", "[remote] exact_labels: has no use without labels"),
+        (
+            MESSAGES + "[remote.openai_chat]\nmax_tokens = 3",
+            '[remote.openai_chat]: belongs to protocol = "openai_chat" (protocol is "anthropic_messages")',
         ),
         (
             HEAD + 'model = "m"\nsend = ["a"]',

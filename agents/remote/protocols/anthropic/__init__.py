@@ -1,0 +1,1 @@
+"""What Anthropic speaks: messages, with answers as text or through a tool."""
