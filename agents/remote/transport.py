@@ -148,7 +148,7 @@ class AiohttpTransport:
 
                 async def sent() -> AsyncIterator[bytes]:
                     try:
-                        async for chunk in body.chunks():
+                        async for chunk in _as_large_as(body):
                             patience.reschedule(asyncio.get_running_loop().time() + silence_s)
                             yield chunk
                     except Exception as error:  # aiohttp would call it a failed connection
@@ -227,6 +227,18 @@ def _translated(late: str, raised: list[Exception] | None = None) -> Iterator[No
 def _own(raised: list[Exception] | None, error: Exception) -> None:
     if raised:
         raise raised[0] from error
+
+
+async def _as_large_as(body: Upload) -> AsyncIterator[bytes]:
+    """Its chunks. Raises `ValueError` where they are of another size: aiohttp would cut off the rest, or wait for it."""
+    left = body.size
+    async for chunk in body.chunks():
+        left -= len(chunk)
+        if left < 0:
+            break
+        yield chunk
+    if left:
+        raise ValueError(f"the body is not of {body.size} bytes, as was said")
 
 
 async def _chunks(response: aiohttp.ClientResponse, silence: str) -> AsyncIterator[bytes]:
