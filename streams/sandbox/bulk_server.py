@@ -69,6 +69,7 @@ class BulkServer:
         self.files: dict[str, list[bytes]] = {}
         self.paid: Counter[str] = Counter()  #: how often each custom id was answered, and so paid
         self.created = 0  #: batches, the failed included
+        self.unprocessed = 0  #: above 0, files are still looked through
         self._prefix = prefix
         self._ids = 0
 
@@ -206,7 +207,7 @@ class BulkServer:
             "created_at": int(time.time()),
             "filename": "batch.jsonl",
             "purpose": "batch",
-            "status": "processed",
+            "status": "pending" if self.unprocessed > 0 else "processed",
         }
 
     async def _file(self, request: web.Request) -> Told:
@@ -221,7 +222,7 @@ class BulkServer:
     async def _create(self, request: web.Request) -> Told:
         told = orjson.loads(await request.read())
         lines = self.files.get(told["input_file_id"])
-        if lines is None or told["completion_window"] != "24h":
+        if self.unprocessed > 0 or lines is None or told["completion_window"] != "24h":
             raise _Refused(400, _openai_error("Invalid input_file_id or completion_window", "invalid_request"))
         documents = [orjson.loads(line) for line in lines]
         requests = [(each["custom_id"], each["body"]) for each in documents]

@@ -25,7 +25,7 @@ from bisupervised.agents.remote.bulk.provider import (
 from bisupervised.agents.remote.credentials import Authorized, Signed
 from bisupervised.agents.remote.retry import CallRefused, NotConnected, Terminal
 from bisupervised.agents.remote.transport import AiohttpTransport, StreamingTransport
-from bisupervised.schemas.errors import RateLimited, RemoteError, Timeout
+from bisupervised.schemas.errors import RateLimited, RemoteError, RemoteFailure, Timeout
 from support.bulk_server import Faults, LyingBulkServer, serving
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -251,6 +251,35 @@ async def test_a_slow_server_is_waited_for_no_longer_than_is_said(rig: Rig) -> N
     with pytest.raises(Timeout):
         await hasty.find(order_of(hasty, lines_of(3)), ())
     await hasty.close()
+
+
+async def test_how_long_a_create_can_take_is_known(rig: Rig) -> None:
+    """Whoever goes on for somebody waits so long, before it creates the batch in its place."""
+    rig.server.faults.delay_s = {"upload": 0.2, "get": 5.0, "create": 5.0}
+    hasty = rig.other(AiohttpTransport(connections=0), timeout_s=0.3, within_s=0.5)
+    begun = time.monotonic()
+    with pytest.raises(RemoteFailure):
+        await created(hasty, lines_of(3))
+    assert time.monotonic() - begun < hasty.create_within_s + 0.2
+    await hasty.close()
+
+
+async def test_a_file_that_is_looked_through_first_is_waited_for() -> None:
+    waits: list[float] = []
+    server = LyingBulkServer()
+    server.unprocessed = 3
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        server.unprocessed -= 1
+
+    async with serving(server) as url:
+        policy = BulkPolicy(url, timeout_s=5.0)
+        provider = OpenAIBatch(AiohttpTransport(connections=0), policy, "/v1/chat/completions", sleep=sleep)
+        status = await created(provider, lines_of(3))
+        assert len(waits) == 3
+        assert len(texts(await told(provider, status))) == 3
+        await provider.close()
 
 
 async def test_too_many_tokens_that_wait_are_named_as_such(rig: Rig) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
-from ....schemas.errors import RemoteError, RemoteFailure
+from ....schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..protocol import brief
 from ..retry import CallRefused
 from ..transport import Response, StreamingTransport, Upload
@@ -156,14 +156,18 @@ class OpenAIBatch:
 
     @property
     def create_within_s(self) -> float:
-        policy = self._exchange.policy
-        return policy.within_s + (2 + len(_FILE_WAITS_S)) * policy.timeout_s + sum(_FILE_WAITS_S)
+        return self._exchange.policy.within_s + self._exchange.policy.timeout_s
 
     def line_size(self, line: Line) -> int:
         return len(self._line(line))
 
     async def create(self, order: BulkOrder, lines: Lines, guard: Callable[[], None]) -> BulkStatus:
-        file = await self._processed(await self._uploaded(order, lines))
+        within_s = self._exchange.policy.within_s
+        try:
+            async with asyncio.timeout(within_s):
+                file = await self._processed(await self._uploaded(order, lines))
+        except TimeoutError as error:
+            raise Timeout(f"the file of the batch was not sent and processed within {within_s:.3g} s") from error
         try:
             return await self._created(order, file, guard)
         except Unsure:
