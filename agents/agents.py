@@ -126,8 +126,14 @@ class LocalAgent(Agent):
         self._local.stay()
 
     def measurements(self) -> dict[str, Any]:
-        """`predict`: the seconds that the model took for a batch, as `Buckets`; `trouble`: why it answers none."""
-        return {"predict": self._local.durations.snapshot(), "trouble": self._local.trouble}
+        """`predict`: the seconds that the model took for a batch, as `Buckets`; `trouble`: why it answers none;
+        `schema_wait`: records that wait for a schema, and for how many seconds, or None.
+        """
+        return {
+            "predict": self._local.durations.snapshot(),
+            "trouble": self._local.trouble,
+            "schema_wait": self._local.schema_wait,
+        }
 
     def objections(self, terms: Terms) -> list[str]:
         """Thresholds of another model say nothing about this one, and a learned score may read what it does not say."""

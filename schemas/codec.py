@@ -66,6 +66,9 @@ class EventReader(Protocol):
 
     waits_for: str  #: why records wait for a schema; '' where none do
 
+    def wait(self) -> tuple[int, float] | None:
+        """Records that wait for a schema, and for how many seconds already; None for a format without schemas."""
+
     def read(self, value: bytes) -> Any:  # noqa: ANN401  # what the format says
         """The document. Raises `InvalidRequest`."""
 
@@ -101,7 +104,10 @@ class RequestFormat:
     @property
     def trouble(self) -> str:
         """Why records wait for their schema; '' where none do."""
-        return "" if self.reader is None or not self.reader.waits_for else f"records wait for {self.reader.waits_for}"
+        if self.reader is None or not self.reader.waits_for:
+            return ""
+        _, seconds = self.reader.wait() or (0, 0.0)
+        return f"records wait for {self.reader.waits_for} (for {seconds:.0f} s)"
 
     async def ready(self, records: Iterable[Incoming]) -> None:
         """`decode_request` can read all of these, or knows that it cannot. It waits while a schema registry is down."""

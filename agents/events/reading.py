@@ -56,6 +56,9 @@ class PlainReader:
     async def ready(self, values: Iterable[bytes]) -> None:
         """At once."""
 
+    def wait(self) -> None:
+        """There are no schemas."""
+
 
 def as_text(value: bytes) -> str:
     """UTF-8 text, without a byte order mark."""
@@ -109,7 +112,13 @@ class RegistryReader:
         self._unknown: OrderedDict[int, tuple[str, float]] = OrderedDict()
         self._asking = asyncio.Lock()
         self._told_at: float | None = None
+        self._waits_since: float | None = None
         self.waits_for = ""  #: why records wait for a schema; '' where none do
+        self._waiting = 0
+
+    def wait(self) -> tuple[int, float]:
+        """Records that wait for a schema, and for how many seconds already. In Kafka there may be more behind them."""
+        return self._waiting, 0.0 if self._waits_since is None else self._clock() - self._waits_since
 
     def read(self, value: bytes) -> Any:  # noqa: ANN401  # any JSON value
         """The document. Raises `InvalidRequest`, and `NotReady` where `ready` has not heard of it."""
@@ -123,16 +132,20 @@ class RegistryReader:
 
     async def ready(self, values: Iterable[bytes]) -> None:
         """All of them can be read, or are known to be unreadable. Waits for as long as the registry is down."""
-        named = {schema_of(value) for value in values}
-        wanted = sorted(one for one in named if one is not None and self._wants(one))
+        named = [schema_of(value) for value in values]
+        wanted = sorted(one for one in set(named) if one is not None and self._wants(one))
         if not wanted:
             return
-        async with self._asking:
-            _forget(self._known)  # before, not after: what is read next must be there
-            _forget(self._unknown)
-            for identity in wanted:
-                if self._wants(identity):  # nobody else asked meanwhile
-                    await self._fetch(identity)
+        self._waiting += len(named)  # those with known schemas, too: outcomes leave in the order of their batch
+        try:
+            async with self._asking:
+                _forget(self._known)  # before, not after: what is read next must be there
+                _forget(self._unknown)
+                for identity in wanted:
+                    if self._wants(identity):  # nobody else asked meanwhile
+                        await self._fetch(identity)
+        finally:
+            self._waiting -= len(named)
 
     def _wants(self, identity: int) -> bool:
         if identity in self._known:
@@ -168,6 +181,7 @@ class RegistryReader:
     def _tell(self, identity: int, error: RegistryUnavailable) -> None:
         self.waits_for = f"schema {identity}: the registry {error}"
         now = self._clock()
+        self._waits_since = self._waits_since or now
         if self._told_at is None or now - self._told_at >= _TELL_S:
             self._told_at = now
             text = "records wait, and nothing is lost: schema %d cannot be fetched: the registry %s"
@@ -176,7 +190,7 @@ class RegistryReader:
     def _well(self) -> None:
         if self.waits_for:
             log.info("the schema registry is back", extra={"action": "schema_registry_back"})
-        self.waits_for, self._told_at = "", None
+        self.waits_for, self._told_at, self._waits_since = "", None, None
 
 
 def _forget(kept: OrderedDict[int, Any]) -> None:

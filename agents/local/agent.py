@@ -125,6 +125,11 @@ class Local:
         """Why nothing can be answered now; '' where it can, or is not known."""
         return (self._model.trouble if isinstance(self._model, Server) else "") or self._format.trouble
 
+    @property
+    def schema_wait(self) -> tuple[int, float] | None:
+        """Records that wait for a schema, and for how many seconds already; None where requests have no schemas."""
+        return None if self._format.reader is None else self._format.reader.wait()
+
     def leave(self) -> None:
         """Partitions go: who would wait for a server gives up, and `decide` raises `ServerAway`. `stay` follows."""
         if isinstance(self._model, Server):

@@ -186,6 +186,10 @@ def _agent(sheet: Sheet, step: StepView) -> None:
     sheet.put(m.RESTARTS, step.restarts, step.agent)
     if "predict" in step.measured:
         sheet.histogram(m.PREDICT, step.measured["predict"], step.agent)
+    if waits := step.measured.get("schema_wait"):
+        records, seconds = waits
+        sheet.put(m.SCHEMA_RECORDS, records)
+        sheet.put(m.SCHEMA_SECONDS, seconds)
 
 
 def _remote(sheet: Sheet, step: StepView) -> None:

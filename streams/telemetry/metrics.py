@@ -154,6 +154,18 @@ PREDICT = Metric(
     ("agent",),
 )
 
+SCHEMA_RECORDS = Metric(
+    "bisupervised_schema_waiting_records",
+    "gauge",
+    "Records in hand that wait for a schema, because the registry does not answer; there may be more in Kafka. Only "
+    "where requests have schemas.",
+)
+SCHEMA_SECONDS = Metric(
+    "bisupervised_schema_waiting_seconds",
+    "gauge",
+    "For how long records have been waiting for a schema; 0 while none do.",
+)
+
 # partitions
 
 UNFINISHED = Metric(

@@ -332,6 +332,9 @@ async def test_events_that_are_no_json_are_read_as_the_settings_say(monkeypatch:
     class Reader:
         known, waits_for = False, ""
 
+        def wait(self) -> None:
+            return
+
         async def ready(self, _: Iterable[bytes]) -> None:
             if not self.known:
                 await asyncio.Event().wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -44,6 +45,8 @@ def test_events_in_avro_wait_for_their_schema(setup: Setup) -> None:
         worker.wait_for("schema_unavailable")
         assert _outcomes(pipeline) == 0
         wait_until(lambda: "records wait for schema 1: the registry answers 503" in _ready(worker.page), "the reason")
+        with urlopen(worker.page + "metrics", timeout=10) as metrics:
+            assert re.search(r"^bisupervised_schema_waiting_records [1-9]", metrics.read().decode(), re.MULTILINE)
         registry.failing = None
         pipeline.wait_for_outcomes(sent)
         bad = [Sent(framed(UNKNOWN, b"abc"), b"a"), Sent(b'{"id": 1}', b"b"), Sent(framed(1, b"\x02\xff"), b"c")]

@@ -139,7 +139,8 @@ def whole_worker() -> WorkerView:
     """A worker with all agents, in which every metric has a value."""
     predict = Histogram((0.1, 1.0))
     predict.observe(0.5)
-    local = step("local", answered(), answered(), doubted(), measured={"predict": predict.snapshot()})
+    measured = {"predict": predict.snapshot(), "schema_wait": (5, 12.5)}
+    local = step("local", answered(), answered(), doubted(), measured=measured)
     judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
     steps = (local, remote_step(), judge, shadow_step())
     return worker(*steps)._replace(thresholds=THRESHOLDS, audit=AUDIT)

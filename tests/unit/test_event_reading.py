@@ -240,8 +240,10 @@ class Slept:
     def __init__(self) -> None:
         self.now = 100.0
         self.waits: list[float] = []
+        self.began = asyncio.Event()
 
     async def sleep(self, seconds: float) -> None:
+        self.began.set()
         self.waits.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
@@ -251,6 +253,10 @@ def reader_of(*answers: Any, kind: Any = "AVRO") -> tuple[RegistryReader, Asked,
     asked, slept = Asked(*answers), Slept()
     registry = Registry("http://registry", asked.connected, 1.0)
     return RegistryReader(kind, registry, clock=lambda: slept.now, sleep=slept.sleep), asked, slept
+
+
+def message_with(schema: int) -> bytes:
+    return b"\0" + schema.to_bytes(4) + REVIEW_BYTES[5:]
 
 
 GOOD = (200, {"schema": REVIEW})
@@ -291,19 +297,49 @@ async def test_records_wait_while_the_registry_is_down(down: Any, caplog: pytest
 
 
 async def test_why_records_wait_can_be_seen() -> None:
-    reader, _, _ = reader_of((401, {}), GOOD)
-    seen: list[str] = []
-    reader._sleep = lambda _: _look(seen, reader)
-    await reader.ready([REVIEW_BYTES])
-    assert seen == [
+    reader, _, slept = reader_of((401, {}), (401, {}), GOOD)
+    seen: list[tuple[str, tuple[int, float]]] = []
+
+    async def look(seconds: float) -> None:
+        seen.append((RequestFormat(reader=reader).trouble, reader.wait()))
+        await slept.sleep(seconds)
+
+    reader._sleep = look
+    await reader.ready([REVIEW_BYTES, b"unframed", REVIEW_BYTES])
+    told = (
         "records wait for schema 1: the registry answers 401 when it is asked for schema 1: see [registry] username "
-        "and password"
-    ]
+        "and password (for 0 s)"
+    )
+    assert seen[0] == (told, (3, 0.0))
+    assert seen[1][1] == (3, 0.5)
     assert RequestFormat(reader=reader).trouble == ""
+    assert reader.wait() == (0, 0.0)
 
 
-async def _look(seen: list[str], reader: RegistryReader) -> None:
-    seen.append(RequestFormat(reader=reader).trouble)
+async def test_who_gives_up_waiting_is_not_counted_any_more() -> None:
+    reader, _, slept = reader_of(*[(503, {})] * 1000)
+    waiting = asyncio.create_task(reader.ready([REVIEW_BYTES] * 2))
+    await slept.began.wait()
+    assert reader.wait()[0] == 2
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert reader.wait()[0] == 0
+
+
+async def test_a_known_schema_waits_where_its_batch_holds_an_unknown_one_and_goes_on_elsewhere() -> None:
+    """Outcomes of a batch leave together and in order, so none of it overtakes."""
+    reader, _, slept = reader_of(GOOD, *[(503, {})] * 1000)
+    await reader.ready([REVIEW_BYTES])
+    unknown = message_with(7)
+    mixed = asyncio.create_task(reader.ready([REVIEW_BYTES, unknown]))
+    await slept.began.wait()
+    await reader.ready([REVIEW_BYTES])  # at once: nothing in it is unknown
+    assert not mixed.done()
+    assert reader.wait()[0] == 2
+    mixed.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await mixed
 
 
 async def test_a_schema_that_is_unknown_is_about_the_record_and_asked_for_again_later() -> None:

@@ -51,6 +51,16 @@ def test_shadows_are_counted_apart() -> None:
     assert value(view, "bisupervised_remote_cost_total") == 6
 
 
+def test_records_that_wait_for_a_schema_are_told_where_requests_have_schemas() -> None:
+    view = whole_worker()
+    assert value(view, "bisupervised_schema_waiting_records") == 5
+    assert value(view, "bisupervised_schema_waiting_seconds") == 12.5
+    json_only = worker(step("local", measured={"schema_wait": None}))
+    assert value(json_only, "bisupervised_schema_waiting_records") is None
+    quiet = worker(step("local", measured={"schema_wait": (0, 0.0)}))
+    assert value(quiet, "bisupervised_schema_waiting_seconds") == 0
+
+
 def test_names_follow_the_conventions() -> None:
     for one in metrics.METRICS:
         assert one.name.startswith(("bisupervised_", "gen_ai_client_")), one.name
