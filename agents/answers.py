@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from .supervision.class_scores import probabilities
-from .supervision.learned.deferral import DeferralModel
+from .supervision.learned.deferral import DeferralModel, Features
 from .supervision.sample_scores import agreement, modal
 from .supervision.scores import SCORES, Kind, every_score, fitting, max_softmax, predictions, usable
 from .supervision.temperature import scaled
@@ -34,6 +35,8 @@ _KINDS: dict[Output, tuple[Kind, ...]] = {
     "samples": ("samples",),
 }
 _CLASSES = ("logits", "probabilities")
+#: what a learned score can be made of
+_LEARNED = (*_CLASSES, "tokens")
 
 
 class Details(msgspec.Struct, frozen=True):
@@ -42,6 +45,7 @@ class Details(msgspec.Struct, frozen=True):
     scores: dict[str, float] = {}  #: every score that fits and could be computed, by its name
     probabilities: list[float] | None = None  #: of all classes; None where there are none
     labels: list[Any] | None = None  #: what these classes are called, in their order; None: their indices
+    features: list[float] | None = None  #: what the model puts out besides; None where it puts out none
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):  # made per event, and holds JSON, which has no cycles
@@ -51,6 +55,17 @@ class Answer(msgspec.Struct, frozen=True, gc=False):  # made per event, and hold
     score: float | None  #: higher is more trustworthy; None when there is none
     unscored: str = ""  #: why there is none, where that is known
     details: Details | None = None  #: None where nobody asked for them
+
+
+@dataclass(frozen=True, slots=True)
+class Besides:
+    """What a learned score reads of n inputs besides their answers."""
+
+    lengths: NDArray[np.float64] | None = None  #: (n,); None where nobody reads them
+    features: Features | None = None  #: (n, k); None where the model gives none, or nobody reads them
+
+
+_NOTHING = Besides()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +84,9 @@ def scores_for(output: Output) -> list[str]:
     return fitting(*_KINDS[output])
 
 
-def unfit(output: Output, score: str, samples: int, temperature: float) -> list[tuple[str, str]]:
+def unfit(
+    output: Output, score: str, samples: int, temperature: float, *, features: bool = False
+) -> list[tuple[str, str]]:
     """Which of these settings do not fit the others: each one's key, and what it must be."""
     fit = scores_for(output)
     found = [
@@ -93,6 +110,11 @@ def unfit(output: Output, score: str, samples: int, temperature: float) -> list[
             temperature != 1.0 and not (output == "logits" and score != "agreement"),
             f'must be 1 unless output = "logits", and for supervisor = "agreement" (got {temperature})',
         ),
+        (
+            "features",
+            features and (samples > 1 or output not in _LEARNED),
+            f"must be false: a learned score reads {', '.join(_LEARNED)} of a model that is asked once",
+        ),
     ]
     return [(key, text) for key, is_unfit, text in found if is_unfit]
 
@@ -102,7 +124,7 @@ def read_classes(
     asked: int,
     reading: ClassReading,
     learned: DeferralModel | None = None,
-    lengths: NDArray[np.float64] | None = None,
+    besides: Besides = _NOTHING,
 ) -> list[Answer]:
     """One answer per row of `outputs` (n, classes); with a learned score in place of the reading's, where there is one.
 
@@ -114,28 +136,41 @@ def read_classes(
     if learned is None:
         scores = SCORES[reading.score].compute(table, logits=reading.logits)
     else:
-        scores = learned.of_classes(probabilities(table, logits=reading.logits), lengths)
+        rows = probabilities(table, logits=reading.logits)
+        scores = learned.of_classes(rows, besides.lengths, besides.features)
     _check_labels(outputs.shape[1], reading.labels)
     answers = _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
-    return _detailed(answers, table, reading) if reading.detailed else answers
+    return _detailed(answers, table, reading, besides.features) if reading.detailed else answers
 
 
-def _detailed(answers: list[Answer], table: NDArray[Any], reading: ClassReading) -> list[Answer]:
+def _detailed(
+    answers: list[Answer], table: NDArray[Any], reading: ClassReading, features: Features | None
+) -> list[Answer]:
     rows = probabilities(table, logits=reading.logits).tolist()
     labels = list(reading.labels) or None
     every = every_score("classes", table, logits=reading.logits)
     return [
-        msgspec.structs.replace(answer, details=Details(scores, row, labels))
-        for answer, scores, row in zip(answers, every, rows, strict=True)
+        msgspec.structs.replace(answer, details=Details(scores, row, labels, numbers))
+        for answer, scores, row, numbers in zip(answers, every, rows, _shortest(features, len(answers)), strict=True)
     ]
 
 
+def _shortest(features: Features | None, n: int) -> Sequence[list[float] | None]:
+    """The features of n inputs in as few digits as tell them apart; None for an input with one that is not finite."""
+    if features is None:
+        return [None] * n
+    rows: list[list[float]] = orjson.loads(orjson.dumps(features, option=orjson.OPT_SERIALIZE_NUMPY))
+    finite: list[bool] = np.isfinite(features).min(axis=1).tolist()
+    return [row if is_finite else None for row, is_finite in zip(rows, finite, strict=True)]
+
+
 def unreadable(
-    learned: DeferralModel, output: Output, samples: int, labels: tuple[Any, ...] | None
+    learned: DeferralModel, output: Output, samples: int, labels: tuple[Any, ...] | None, *, features: bool = False
 ) -> list[tuple[str, str]]:
     """Why a learned score cannot be made of what a model puts out: the settings that say so, and what each must be.
 
-    `labels`: what the model's classes are called, () for their indices; None where that is not known yet.
+    `labels`: what the model's classes are called, () for their indices; None where that is not known yet. `features`:
+    whether what it puts out besides is read.
     """
     wanted = _CLASSES if learned.reads == "classes" else ("tokens",)
     outputs = " or ".join(f'"{name}"' for name in wanted)
@@ -144,6 +179,7 @@ def unreadable(
         ("output", output not in wanted, f'must be {outputs}: {needs} (got "{output}")'),
         ("samples", samples != 1, f"must be 1: {needs} (got {samples})"),
         ("labels", labels is not None and not _same_classes(learned, labels), f"must be those: {needs} (got {labels})"),
+        ("features", learned.features is not None and not features, f"must be true: {needs}"),
     ]
     return [(key, text) for key, is_unfit, text in found if is_unfit]
 
@@ -177,7 +213,7 @@ def read_tokens(
     asked: int,
     score: str,
     learned: DeferralModel | None = None,
-    lengths: NDArray[np.float64] | None = None,
+    besides: Besides = _NOTHING,
     *,
     detailed: bool = False,
 ) -> list[Answer]:
@@ -187,12 +223,16 @@ def read_tokens(
     if learned is None:
         scores = SCORES[score].compute(logprobs)
     else:
-        scores = learned.of_tokens({name: SCORES[name].compute(logprobs) for name in learned.scores}, lengths)
+        known = {name: SCORES[name].compute(logprobs) for name in learned.scores}
+        scores = learned.of_tokens(known, besides.lengths, besides.features)
     answers = _answers([plain(text) for text, _ in pairs], scores)
     if not detailed:
         return answers
     every = every_score("tokens", logprobs)
-    return [msgspec.structs.replace(one, details=Details(scores)) for one, scores in zip(answers, every, strict=True)]
+    return [
+        msgspec.structs.replace(answer, details=Details(scores, features=numbers))
+        for answer, scores, numbers in zip(answers, every, _shortest(besides.features, len(answers)), strict=True)
+    ]
 
 
 def read_samples(outputs: Sequence[Any], asked: int) -> list[Answer]:

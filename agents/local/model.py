@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...schemas.errors import ConfigurationError, ModelError
 from ..answers import (
     Answer,
+    Besides,
     ClassReading,
     Output,
     read_class_samples,
@@ -28,6 +29,7 @@ from ..importing import own_module
 from ..supervision.learned.deferral import DeferralModel, length_of
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
+from .features import as_array, feature_table, parted
 from .formats.hugging_face import load_folder
 from .formats.loaded import Loaded, Placing
 from .formats.onnx_files import ONNX, load_onnx
@@ -49,6 +51,7 @@ class ModelPolicy:
     temperature: float = 1.0  #: logits are divided by it
     samples: int = 1  #: times a model of classes is asked the same, for the score "agreement"
     detailed: bool = False  #: answers come with their `Details`
+    features: bool = False  #: what the model puts out besides is read, for a recording and for a learned score
     placing: Placing = field(default_factory=Placing)  #: where a file or a folder computes
 
 
@@ -61,15 +64,21 @@ class Model:
     output: Output
     reading: ClassReading
     samples: int = 1  #: times it is asked the same
+    featured: ModelCall | None = None  #: the same, with features beside the outputs; None where none are to be read
 
     def predict(self, inputs: Sequence[Any], learned: DeferralModel | None = None) -> list[Answer]:
         """As many answers as inputs, in their order; scored by the learned score, where there is one.
 
         Raises `ModelError` where the model returns something else, and whatever the model itself raises.
         """
-        outputs = [self.call(list(inputs)) for _ in range(self.samples)]
+        featured = self.featured if self.reading.detailed or (learned and learned.features) else None
+        call = featured or self.call
+        returned = [call(list(inputs)) for _ in range(self.samples)]
         try:
-            return self._read(outputs, len(inputs), learned, _lengths(inputs, learned))
+            outputs = [parted(each, self.output) for each in returned]
+            features = feature_table(outputs[0][1], len(inputs)) if featured else None
+            besides = Besides(_lengths(inputs, learned), features)
+            return self._read([each for each, _ in outputs], len(inputs), learned, besides)
         except (ValueError, TypeError) as error:
             raise ModelError(f"the model {self.name} does not answer as it should: {error}") from error
 
@@ -80,24 +89,22 @@ class Model:
 
     def unreadable(self, learned: DeferralModel) -> list[tuple[str, str]]:
         """Why that learned score cannot be made of what this model puts out; see `answers.unreadable`."""
-        return unreadable(learned, self.output, self.samples, self.reading.labels)
+        return unreadable(learned, self.output, self.samples, self.reading.labels, features=self.featured is not None)
 
-    def _read(
-        self, outputs: list[Any], asked: int, learned: DeferralModel | None, lengths: NDArray[np.float64] | None
-    ) -> list[Answer]:
+    def _read(self, outputs: list[Any], asked: int, learned: DeferralModel | None, besides: Besides) -> list[Answer]:
         if self.samples > 1:
-            return read_class_samples([_to_array(sample) for sample in outputs], asked, self.reading)
+            return read_class_samples([as_array(sample) for sample in outputs], asked, self.reading)
         match self.output:
             case "scored":
                 return read_pairs(outputs[0], asked)
             case "tokens":
                 return read_tokens(
-                    outputs[0], asked, self.reading.score, learned, lengths, detailed=self.reading.detailed
+                    outputs[0], asked, self.reading.score, learned, besides, detailed=self.reading.detailed
                 )
             case "samples":
                 return read_samples(outputs[0], asked)
             case "logits" | "probabilities":
-                return read_classes(_to_array(outputs[0]), asked, self.reading, learned, lengths)
+                return read_classes(as_array(outputs[0]), asked, self.reading, learned, besides)
 
 
 def load_model(policy: ModelPolicy) -> Model:
@@ -115,7 +122,7 @@ def _loaded(policy: ModelPolicy) -> Loaded:
     if policy.model.endswith(EXPORTED + TORCHSCRIPT):
         return load_torch_file(path, policy.placing)
     if policy.model.endswith(ONNX):
-        return load_onnx(path, policy.placing)
+        return load_onnx(path, policy.placing, features=policy.features)
     if is_folder(policy.model):
         return load_folder(path, policy.placing)
     call = _load_callable(policy.model)
@@ -131,7 +138,7 @@ def is_folder(model: str) -> bool:
 def _check_score(policy: ModelPolicy) -> None:
     if policy.output != "scored" and policy.score not in SCORES:
         raise ConfigurationError([f"no score is called {policy.score!r}; there are {', '.join(sorted(SCORES))}"])
-    if faults := unfit(policy.output, policy.score, policy.samples, policy.temperature):
+    if faults := unfit(policy.output, policy.score, policy.samples, policy.temperature, features=policy.features):
         raise ConfigurationError([f"{key}: {text}" for key, text in faults])
 
 
@@ -139,8 +146,9 @@ def _model(policy: ModelPolicy, loaded: Loaded) -> Model:
     version, labels = policy.version or loaded.version, policy.labels or loaded.labels
     reading = ClassReading(policy.output == "logits", labels, policy.score, policy.temperature, policy.detailed)
     call = sampled(loaded.call, policy.model) if policy.samples > 1 else loaded.call
+    featured = (loaded.featured or loaded.call) if policy.features else None
     name = f"{loaded.name}@{version}" if version else loaded.name
-    return Model(call, name, policy.output, reading, policy.samples)
+    return Model(call, name, policy.output, reading, policy.samples, featured)
 
 
 def _load_callable(spec: str) -> ModelCall:
@@ -173,9 +181,3 @@ def _lengths(inputs: Sequence[Any], learned: DeferralModel | None) -> NDArray[np
     if learned is None or not learned.length:
         return None
     return np.fromiter(map(length_of, inputs), np.float64, len(inputs))
-
-
-def _to_array(outputs: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, a tensor, or lists of numbers
-    if hasattr(outputs, "detach"):  # a torch tensor, told without importing torch
-        outputs = outputs.detach().cpu().double().numpy()  # double: numpy has no bfloat16
-    return np.asarray(outputs)

@@ -79,6 +79,7 @@ def row_of(one: LabelledRecord, local: LocalSaid, remote: RemoteSaid | None, nam
     }
     row |= _side("local", answer, names.local)
     row |= {
+        "local_features": None if answer is None or answer.details is None else answer.details.features,
         "local_latency_s": None if answer is None else local.latency_s,
         "local_model": local.model,
         "local_error": None if failed is None else "model_error",

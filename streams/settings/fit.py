@@ -24,7 +24,12 @@ from .tables import FIELDLESS, OF_REGISTRY, LocalSettings, Settings
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}
 #: who decides what a setting of the local model leaves open
-_DECIDED = {"device": ": it decides", "threads": ": it decides", "dtype": ": only a folder can be read in another"}
+_DECIDED = {
+    "device": ": it decides",
+    "threads": ": it decides",
+    "dtype": ": only a folder can be read in another",
+    "features": ": a server puts out none",
+}
 _TOPIC_ROLES = (
     "requests",
     "doubtful",
@@ -138,7 +143,7 @@ def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     found = (
         {}
         if local.supervisor == LEARNED or local.protocol not in ("", "open_inference")
-        else {"local": unfit(local.output, local.supervisor, local.samples, local.temperature)}
+        else {"local": _unfit_local(local)}
     )
     if remote.protocol == "open_inference":  # the others have no [remote] output
         found["remote"] = unfit(remote.output, remote.own_score, 1, remote.temperature)
@@ -148,6 +153,10 @@ def _unfit_scores(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         if not {(table, name) for name in ("output", "supervisor", "samples", "temperature")} & faulty
         for key, text in faults
     ]
+
+
+def _unfit_local(local: LocalSettings) -> list[tuple[str, str]]:
+    return unfit(local.output, local.supervisor, local.samples, local.temperature, features=local.features)
 
 
 def _nothing_fitted(settings: Settings) -> list[str]:
@@ -282,7 +291,7 @@ def _placed(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     if ("local", "model") in faulty:
         return []
     folder, own = not local.protocol and is_folder(local.model), bool(local.protocol) or ":" in local.model
-    unused = {"device": own, "threads": own, "dtype": not folder}
+    unused = {"device": own, "threads": own, "dtype": not folder, "features": bool(local.protocol)}
     faults = [
         f"[local] {key}: has no use with model = {local.model!r}{_DECIDED[key]}"
         for key, is_unused in unused.items()

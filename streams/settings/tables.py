@@ -443,6 +443,11 @@ class LocalSettings(_Asked):
         "score), tokens (a pair of text and its tokens' log-probabilities), or samples (a list of answers); with "
         "protocol, what that gives",
     )
+    features: bool = Field(
+        default=False,
+        description="true reads the features that the model puts out besides: `record` writes them down, and a learned "
+        "score may use them",
+    )
     temperature: _Positive = Field(
         default=1.0, description="logits are divided by it before they are scored; fitted on labelled data"
     )

@@ -47,14 +47,17 @@ _CALLS = frozenset(
 #: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
 SCORES = (
     frozenset(
-        {("local", key) for key in ("model", "labels", "output", "temperature", "samples", "supervisor", "version")}
+        {("local", key) for key in ("model", "labels", "output", "features", "temperature")}
+        | {("local", key) for key in ("samples", "supervisor", "version")}
         | {("local", key) for key in OF_SERVERS if key not in _CALLS}
         | {("remote", key) for key in RemoteSettings.model_fields if key not in _CALLS}
     )
     - THRESHOLDS
 )
 #: these make scores, too, and may differ between workers that make the same ones
-_WHERE = frozenset({("local", "model"), ("local", "url"), ("remote", "url"), ("remote", "probe")})
+_WHERE = frozenset(
+    {("local", "model"), ("local", "url"), ("local", "features"), ("remote", "url"), ("remote", "probe")}
+)
 _DIGEST_CHARS = 16
 
 

@@ -126,12 +126,14 @@ def _unreadable(document: dict[str, Any], made: Thresholds) -> list[str]:
     if made.learned is None:
         return []
     said = _table(document, "local")
-    local = {"output": usual_output(str(said.get("protocol", ""))), "samples": 1, "labels": ()} | said
+    usual = {"output": usual_output(str(said.get("protocol", ""))), "samples": 1, "labels": (), "features": False}
+    local = usual | said
     try:
         known = msgspec.convert(local, _SaidOfLocal)
     except msgspec.ValidationError:  # is told as what it is
         return []
-    faults = unreadable(made.learned, known.output, known.samples, known.labels or None)  # the model may name them
+    labels = known.labels or None  # the model may name them
+    faults = unreadable(made.learned, known.output, known.samples, labels, features=known.features)
     return [f"[local] {key}: {text}" for key, text in faults]
 
 
@@ -139,6 +141,7 @@ class _SaidOfLocal(msgspec.Struct):
     output: Output
     samples: int
     labels: tuple[Any, ...]
+    features: bool
 
 
 def _table(document: dict[str, Any], name: str) -> dict[str, Any]:

@@ -269,6 +269,7 @@ def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:
         local.temperature,
         local.samples,
         detailed,
+        local.features,
         Placing(local.device, local.dtype, local.threads),
     )
 

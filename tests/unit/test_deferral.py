@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-from bisupervised.agents.answers import ClassReading, read_classes, read_tokens, unreadable
+from bisupervised.agents.answers import Besides, ClassReading, read_classes, read_tokens, unreadable
 from bisupervised.agents.supervision.choosing.evidence import Evidence
 from bisupervised.agents.supervision.choosing.heads import (
     FOLDS,
@@ -148,7 +148,7 @@ def test_the_stream_scores_as_it_is_scored_offline(logits: bool) -> None:
     assert evidence.probabilities is not None
     table = evidence.probabilities[:50] / evidence.probabilities[:50].sum(axis=1, keepdims=True)
     outputs = np.log(table) if logits else table
-    answers = read_classes(outputs, 50, ClassReading(logits, evidence.labels), model, np.full(50, 7.0))
+    answers = read_classes(outputs, 50, ClassReading(logits, evidence.labels), model, Besides(np.full(50, 7.0)))
     assert [answer.score for answer in answers] == pytest.approx(model.of_classes(table, np.full(50, 7.0)), abs=1e-9)
     assert answers[0].prediction == evidence.labels[int(table[0].argmax())]
 

@@ -350,7 +350,9 @@ def test_keys_of_a_server_without_one_are_faults(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["ollama", "folder"])
+EXAMPLES = Path(__file__).parents[2] / "examples" / "local"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_the_examples_load(name: str) -> None:
-    settings = load_settings(Path(__file__).parents[2] / "examples" / "local" / f"{name}.toml", {})
-    assert settings.local.warm_up == ("a good film",)
+    load_settings(EXAMPLES / f"{name}.toml", {})

@@ -6,15 +6,14 @@ Nothing is downloaded, no code of the folder is run, and nothing is unpickled: w
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ....schemas.errors import ConfigurationError
@@ -22,7 +21,7 @@ from .devices import overlapped, sent_to, torch_device, use_threads
 from .folders import check_folder, config_of, labels_of, model_files
 from .images import picture_of
 from .loaded import Loaded, Placing, digest, first_line, optional
-from .texts import cut_by_length, encoded_by_kind, in_order, longest_of
+from .texts import all_in_order, cut_by_length, encoded_by_kind, longest_of
 
 #: tokens of a piece, padding included, and pictures: what is computed while the next is on its way
 _TOKENS = 4096
@@ -42,7 +41,8 @@ def load_folder(path: Path, placing: Placing) -> Loaded:
     use_threads(torch, placing.threads)
     module = _module(path, kind, transformers, _dtype(torch, placing.dtype, device)).to(device)
     call = _call(path, kind, transformers, _Runner(torch, module, device))
-    return Loaded(call, path.resolve().name, digest(model_files(path)), labels)
+    besides = replace(call, run=replace(call.run, features=True))
+    return Loaded(call, path.resolve().name, digest(model_files(path)), labels, besides)
 
 
 def _kind(path: Path, architectures: Sequence[str]) -> str:
@@ -91,7 +91,7 @@ def _told(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _call(path: Path, kind: str, transformers: Any, run: _Runner) -> Callable[[list[Any]], NDArray[Any]]:  # noqa: ANN401  # transformers is optional
+def _call(path: Path, kind: str, transformers: Any, run: _Runner) -> TextCall | PictureCall:  # noqa: ANN401  # transformers is optional
     safe = {"local_files_only": True, "trust_remote_code": False}
     if kind == _IMAGES:
         with _told(path, "image processor"):
@@ -112,16 +112,30 @@ class _Runner:
     torch: Any
     module: Any
     device: Any
+    features: bool = False  #: the last hidden state comes along, pooled
 
-    def send(self, tensors: dict[str, Any]) -> Any:  # noqa: ANN401  # a tensor
-        """Logits, (n, classes); on a GPU they are still being computed."""
+    def send(self, tensors: dict[str, Any]) -> list[Any]:
+        """Logits, (n, classes), and features (n, k) where they are read; on a GPU they are still being computed."""
         with self.torch.inference_mode():
-            return self.module(**{name: sent_to(tensor, self.device) for name, tensor in tensors.items()}).logits
+            there = {name: sent_to(tensor, self.device) for name, tensor in tensors.items()}
+            if not self.features:
+                return [self.module(**there).logits]
+            found = self.module(**there, output_hidden_states=True)
+            return [found.logits, _pooled(found.hidden_states[-1], there.get("attention_mask"))]
 
-    def read(self, logits: Any) -> NDArray[Any]:  # noqa: ANN401  # a tensor
+    def read(self, outputs: Sequence[Any]) -> list[NDArray[Any]]:
         """The same, when they are there."""
-        read: NDArray[Any] = logits.float().cpu().numpy()
-        return read
+        return [tensor.float().cpu().numpy() for tensor in outputs]
+
+
+def _pooled(state: Any, mask: Any) -> Any:  # noqa: ANN401  # tensors
+    """(n, k): the mean over the tokens that are no padding (n, t, k), or over the places of a map (n, k, h, w)."""
+    if state.ndim == 4:
+        return state.mean(dim=(2, 3))
+    if mask is None:
+        return state.mean(dim=1)
+    weights = mask[..., None].to(state.dtype)
+    return (state * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -133,16 +147,18 @@ class TextCall:
     tokenizer: Any
     longest: int  #: tokens
 
-    def __call__(self, inputs: list[Any]) -> NDArray[Any]:
-        """Logits, (n, classes). Raises `ValueError` for an input that is no text."""
+    def __call__(self, inputs: list[Any]) -> Any:  # noqa: ANN401  # an array, or a pair of two
+        """Logits, (n, classes), with features beside them where they are read. Raises `ValueError` for an input that is
+        no text.
+        """
         columns = encoded_by_kind(inputs, self._encode)
         pieces = cut_by_length([len(ids) for ids in columns["input_ids"]], _TOKENS)
 
-        def send(rows: list[int]) -> Any:  # noqa: ANN401  # a tensor
+        def send(rows: list[int]) -> list[Any]:
             chosen = {name: [column[row] for row in rows] for name, column in columns.items()}
             return self.run.send(dict(self.tokenizer.pad(chosen, return_tensors="pt")))
 
-        return in_order(pieces, overlapped(pieces, send, self.run.read))
+        return all_in_order(pieces, overlapped(pieces, send, self.run.read))
 
     def _encode(self, firsts: list[str], seconds: list[str] | None) -> dict[str, list[list[int]]]:
         return dict(self.tokenizer(firsts, seconds, truncation=True, max_length=self.longest))
@@ -156,13 +172,15 @@ class PictureCall:
     run: _Runner
     processor: Any
 
-    def __call__(self, inputs: list[Any]) -> NDArray[Any]:
-        """Logits, (n, classes). Raises `ValueError` for an input that is no picture."""
+    def __call__(self, inputs: list[Any]) -> Any:  # noqa: ANN401  # an array, or a pair of two
+        """Logits, (n, classes), with features beside them where they are read. Raises `ValueError` for an input that is
+        no picture.
+        """
         positions = iter(range(len(inputs)))
         pieces = list(iter(lambda: list(islice(positions, _PICTURES)), []))
 
-        def send(rows: list[int]) -> Any:  # noqa: ANN401  # a tensor
+        def send(rows: list[int]) -> list[Any]:
             pictures = [picture_of(inputs[row]) for row in rows]
             return self.run.send(dict(self.processor(images=pictures, return_tensors="pt")))
 
-        return np.concatenate(list(overlapped(pieces, send, self.run.read)))
+        return all_in_order(pieces, overlapped(pieces, send, self.run.read))

@@ -11,6 +11,8 @@ from typing import Any
 
 from ....schemas.errors import ConfigurationError
 
+#: what the second output of a model is called
+FEATURES = "features"
 #: bytes of a file that are hashed at once
 _BLOCK = 1 << 20
 
@@ -23,6 +25,8 @@ class Loaded:
     name: str
     version: str  #: of its files
     labels: tuple[Any, ...] = ()  #: what its classes are called; empty where the files do not say
+    #: the same call with features beside the outputs; None where that is no other call
+    featured: Callable[[list[Any]], tuple[Any, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ External data is read from the file's own folder only, and no library of custom 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ....schemas.errors import ConfigurationError
 from .folders import CONFIG, TOKENIZER, FolderConfig, config_of, in_index_order, labels_in
-from .loaded import Loaded, Placing, digest, first_line, optional
-from .texts import cut_by_length, encoded_by_kind, in_order, longest_of
+from .loaded import FEATURES, Loaded, Placing, digest, first_line, optional
+from .texts import all_in_order, cut_by_length, encoded_by_kind, longest_of
 
 ONNX = (".onnx",)
 _CUDA, _COREML, _CPU = "CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider"
@@ -40,22 +40,27 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def load_onnx(path: Path, placing: Placing) -> Loaded:
-    """The model. Raises `ConfigurationError` for a file that is none, or that does not take what there is."""
+def load_onnx(path: Path, placing: Placing, *, features: bool = False) -> Loaded:
+    """The model. Raises `ConfigurationError` for a file that is none, or that does not take what there is, or that has
+    no output `features` where these are wanted.
+    """
     if not path.is_file():
         raise ConfigurationError([f"there is no model file {str(path)!r}"])
     runtime = optional("onnxruntime", str(path), "onnx")
     session = _session(runtime, path, placing)
-    output = _output_of(path, session)
+    outputs = (_output_of(path, session),)
+    wanted = (*outputs, *_features_of(path, session)) if features else ()
     names = [each.name for each in session.get_inputs()]
     tokenizer = _beside(path, TOKENIZER)
     labels = _labels_of(path, session)
     if _IDS not in names:
-        return Loaded(_tensor_call(path, session, output), path.stem, digest([path]), labels)
+        call = _tensor_call(path, session, outputs)
+        return Loaded(call, path.stem, digest([path]), labels, replace(call, outputs=wanted) if wanted else None)
     if tokenizer is None:
         raise ConfigurationError([f"{str(path)!r} takes {_IDS}: put the {TOKENIZER} of the model beside it"])
-    call = _text_call(path, session, output, tokenizer)
-    return Loaded(call, path.stem, digest([path, tokenizer]), labels)
+    of_texts = _text_call(path, session, outputs, tokenizer)
+    version = digest([path, tokenizer])
+    return Loaded(of_texts, path.stem, version, labels, replace(of_texts, outputs=wanted) if wanted else None)
 
 
 def _session(runtime: Any, path: Path, placing: Placing) -> Any:  # noqa: ANN401  # onnxruntime is optional
@@ -90,12 +95,24 @@ def _provider(device: str, there: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _output_of(path: Path, session: Any) -> str:  # noqa: ANN401  # onnxruntime is optional
-    names = [each.name for each in session.get_outputs()]
+    names = [each.name for each in session.get_outputs() if each.name != FEATURES]
     chosen = names if len(names) == 1 else [name for name in _CLASSES if name in names][:1]
     if not chosen:
         listed = ", ".join(names)
         raise ConfigurationError([f"{str(path)!r} has the outputs {listed}; call the one with the classes logits"])
     return str(chosen[0])
+
+
+def _features_of(path: Path, session: Any) -> tuple[str, ...]:  # noqa: ANN401  # onnxruntime is optional
+    shapes = {each.name: each.shape for each in session.get_outputs()}
+    if FEATURES not in shapes:
+        raise ConfigurationError(
+            [f"[local] features: {str(path)!r} has no output of the name {FEATURES}; it has {', '.join(shapes)}"]
+        )
+    if len(shapes[FEATURES]) not in (0, 2):  # no shape is one that the file does not tell
+        text = f"puts out {FEATURES} of {len(shapes[FEATURES])} axes; they must be rows of numbers: pool them"
+        raise ConfigurationError([f"[local] features: {str(path)!r} {text}"])
+    return (FEATURES,)
 
 
 def _beside(path: Path, name: str) -> Path | None:
@@ -124,7 +141,7 @@ def _config_beside(path: Path) -> FolderConfig:
 # one tensor
 
 
-def _tensor_call(path: Path, session: Any, output: str) -> TensorCall:  # noqa: ANN401  # onnxruntime is optional
+def _tensor_call(path: Path, session: Any, outputs: tuple[str, ...]) -> TensorCall:  # noqa: ANN401  # onnxruntime is optional
     inputs = session.get_inputs()
     if len(inputs) != 1:
         listed = ", ".join(each.name for each in inputs)
@@ -138,7 +155,7 @@ def _tensor_call(path: Path, session: Any, output: str) -> TensorCall:  # noqa: 
         raise ConfigurationError(
             [f"{str(path)!r} was exported for batches of {taken.shape[0]}; export it with a dynamic first axis"]
         )
-    return TensorCall(session, taken.name, _TYPES[taken.type], tuple(taken.shape), output)
+    return TensorCall(session, taken.name, _TYPES[taken.type], tuple(taken.shape), outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +166,17 @@ class TensorCall:
     name: str
     dtype: Any
     shape: tuple[Any, ...]  #: a number where the axis is fixed
-    output: str
+    outputs: tuple[str, ...]  #: that are read
 
     def __call__(self, inputs: list[Any]) -> Any:  # noqa: ANN401  # an array, or one table of classes an input
-        """What the model puts out. Raises `ValueError` where inputs are no tensor of its type."""
+        """What the model puts out, with features beside it where they are read. Raises `ValueError` where inputs are
+        no tensor of its type.
+        """
         rows = np.asarray(inputs, dtype=object if self.dtype is np.str_ else self.dtype)
         if rows.ndim == 1 and len(self.shape) == 2 and self.shape[1] == 1:
             rows = rows[:, None]  # exporters of scikit-learn make a column of each value
-        [found] = self.session.run([self.output], {self.name: rows})
-        return _rows(found)
+        first, *besides = self.session.run(list(self.outputs), {self.name: rows})
+        return (_rows(first), *besides) if besides else _rows(first)
 
 
 def _rows(found: Any) -> Any:  # noqa: ANN401  # what onnxruntime puts out
@@ -170,7 +189,7 @@ def _rows(found: Any) -> Any:  # noqa: ANN401  # what onnxruntime puts out
 # texts
 
 
-def _text_call(path: Path, session: Any, output: str, tokenizer: Path) -> TokensCall:  # noqa: ANN401  # onnxruntime is optional
+def _text_call(path: Path, session: Any, outputs: tuple[str, ...], tokenizer: Path) -> TokensCall:  # noqa: ANN401  # onnxruntime is optional
     tokenizers = optional("tokenizers", str(path), "onnx")
     taken = {each.name: each.type for each in session.get_inputs()}
     if unknown := sorted(set(taken) - {_IDS, _MASK, _KINDS}):
@@ -183,7 +202,7 @@ def _text_call(path: Path, session: Any, output: str, tokenizer: Path) -> Tokens
     read.no_padding()
     told = (read.truncation or {}).get("max_length")
     read.enable_truncation(longest_of(told, _config_beside(path).max_position_embeddings))
-    return TokensCall(session, read, {name: _TYPES[kind] for name, kind in taken.items()}, pad, output)
+    return TokensCall(session, read, {name: _TYPES[kind] for name, kind in taken.items()}, pad, outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,20 +213,22 @@ class TokensCall:
     tokenizer: Any
     dtypes: Mapping[str, Any]  #: of each input of the model
     pad: int  #: the token that stands behind the shorter texts
-    output: str
+    outputs: tuple[str, ...]  #: that are read
 
-    def __call__(self, inputs: list[Any]) -> NDArray[Any]:
-        """Logits, (n, classes). Raises `ValueError` for an input that is no text."""
+    def __call__(self, inputs: list[Any]) -> Any:  # noqa: ANN401  # an array, or a pair of two
+        """Logits, (n, classes), with features beside them where they are read. Raises `ValueError` for an input that is
+        no text.
+        """
         columns = encoded_by_kind(inputs, self._encode)
         pieces = cut_by_length([len(ids) for ids in columns[_IDS]], _TOKENS)
-        return in_order(pieces, (self._computed(columns, rows) for rows in pieces))
+        return all_in_order(pieces, (self._computed(columns, rows) for rows in pieces))
 
-    def _computed(self, columns: Mapping[str, list[list[int]]], rows: Sequence[int]) -> NDArray[Any]:
+    def _computed(self, columns: Mapping[str, list[list[int]]], rows: Sequence[int]) -> Sequence[NDArray[Any]]:
         tensors = {
             name: _padded([columns[name][row] for row in rows], self.pad if name == _IDS else 0, dtype)
             for name, dtype in self.dtypes.items()
         }
-        found: NDArray[Any] = self.session.run([self.output], tensors)[0]
+        found: list[NDArray[Any]] = self.session.run(list(self.outputs), tensors)
         return found
 
     def _encode(self, firsts: list[str], seconds: list[str] | None) -> dict[str, list[list[int]]]:

@@ -47,6 +47,12 @@ def in_order(pieces: Sequence[Sequence[int]], outputs: Iterable[NDArray[Any]]) -
     return ordered
 
 
+def all_in_order(pieces: Sequence[Sequence[int]], outputs: Iterable[Sequence[NDArray[Any]]]) -> Any:  # noqa: ANN401  # an array, or a tuple of several
+    """The same for all that each piece puts out: an array where it puts out one, else a tuple of several."""
+    columns = [in_order(pieces, column) for column in zip(*outputs, strict=True)]
+    return columns[0] if len(columns) == 1 else tuple(columns)
+
+
 def encoded_by_kind(
     inputs: Sequence[Any], encode: Callable[[list[str], list[str] | None], Mapping[str, list[list[int]]]]
 ) -> dict[str, list[list[int]]]:

@@ -10,7 +10,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,23 @@ def _nothing_unpickled() -> Iterator[None]:
             os.environ[_ENFORCE] = before
 
 
+def _on_host(outputs: Any) -> dict[Any, Any]:  # noqa: ANN401 - a tensor, or several
+    """The tensors by name, or by their place in a tuple; a single one by None."""
+    if isinstance(outputs, Mapping):
+        return {name: tensor.cpu() for name, tensor in outputs.items()}
+    if isinstance(outputs, tuple):
+        return {place: tensor.cpu() for place, tensor in enumerate(outputs)}
+    return {None: outputs.cpu()}
+
+
+def _joined(torch: Any, parts: Sequence[Mapping[Any, Any]]) -> Any:  # noqa: ANN401 - torch is optional
+    """What the module puts out of a whole batch, as it would have put it out itself."""
+    whole = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    if None in whole:
+        return whole[None]
+    return tuple(whole.values()) if 0 in whole else whole
+
+
 def _on_tensors(torch: Any, module: Any, dtype: Any, device: Any) -> Callable[[list[Any]], Any]:  # noqa: ANN401 - torch is optional
     def on_processor(inputs: list[Any]) -> Any:  # noqa: ANN401 - what the module puts out
         with torch.inference_mode():
@@ -107,6 +124,6 @@ def _on_tensors(torch: Any, module: Any, dtype: Any, device: Any) -> Callable[[l
         rows = torch.as_tensor(np.asarray(inputs)).to(dtype)
         pieces = (sent_to(piece, device) for piece in rows.split(_PIECE))
         with torch.inference_mode():
-            return torch.cat(list(overlapped(pieces, module, lambda outputs: outputs.cpu())))
+            return _joined(torch, list(overlapped(pieces, module, _on_host)))
 
     return on_processor if device.type == "cpu" else on_device

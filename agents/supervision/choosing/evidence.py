@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..class_scores import max_softmax, pcs, softmax_entropy
+from ..learned.deferral import Features
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,7 @@ class Evidence:
     probabilities: Floats | None = None  #: (n, classes), as they are scored
     labels: tuple[Any, ...] = ()  #: of the classes, in that order; () where they are not named
     lengths: Floats | None = None  #: (n,), of the inputs; NaN where one has none
+    features: Features | None = None  #: (n, k), what the model puts out besides, all finite
 
     def __getitem__(self, rows: NDArray[Any] | slice) -> Evidence:
         """The inputs of an index, a mask or a slice."""
@@ -33,7 +35,13 @@ class Evidence:
             None if self.probabilities is None else self.probabilities[rows],
             self.labels,
             None if self.lengths is None else self.lengths[rows],
+            None if self.features is None else self.features[rows],
         )
+
+    @property
+    def without_features(self) -> Evidence:
+        """The same, as if the model had put out nothing besides."""
+        return replace(self, features=None)
 
     @property
     def token_scores(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..learned.deferral import DeferralModel, class_features, length_feature, token_features
+from ..learned.deferral import DeferralModel, Features, class_features, length_feature, token_features
 from ..learned.logistic import ridge_logistic
 from ..recording import Recording
 from .evidence import Evidence
+from .projection import Projection
 
 Floats = NDArray[np.float64]
 
@@ -36,12 +37,15 @@ def fit_deferral(recording: Recording, evidence: Evidence, seed: int) -> Deferra
     features = _features(recording, evidence, seed)
     means = features.mean(axis=0)
     scales = np.where((spread := features.std(axis=0)) > 0.0, spread, 1.0)
-    design = np.column_stack((np.ones(len(features)), (features - means) / scales))
+    projection = None if evidence.features is None else Projection.of(evidence.features)
+    besides = [] if projection is None or evidence.features is None else [projection.components(evidence.features)]
+    design = np.column_stack((np.ones(len(features)), (features - means) / scales, *besides))
     try:
         heads = [ridge_logistic(design, side.correct, RIDGE) for side in (recording.local, recording.remote)]
     except ValueError as error:
         raise ValueError(f"the learned score cannot be fitted: {error}") from error
-    table = evidence.probabilities
+    table, own = evidence.probabilities, 1 + features.shape[1]
+    local, remote = heads
     return DeferralModel(
         reads="tokens" if table is None else "classes",
         labels=evidence.labels,
@@ -50,9 +54,10 @@ def fit_deferral(recording: Recording, evidence: Evidence, seed: int) -> Deferra
         length=evidence.lengths is not None,
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
-        local_weights=heads[0],
-        remote_weights=heads[1],
+        local_weights=local[:own],
+        remote_weights=remote[:own],
         fitted_on=len(recording),
+        features=None if projection is None else projection.weights(local[own:], remote[own:]),
     )
 
 
@@ -73,12 +78,18 @@ def _check(recording: Recording, evidence: Evidence) -> None:
 def apply_deferral(model: DeferralModel, evidence: Evidence) -> Floats:
     """The learned scores (n,) of recorded answers. Raises `ValueError` where what it reads is not recorded."""
     if model.reads == "tokens":
-        return model.of_tokens(evidence.scores, evidence.lengths)
+        return model.of_tokens(evidence.scores, evidence.lengths, _features_for(model, evidence))
     if evidence.probabilities is None:
         raise ValueError(f"the learned score reads {model.needs}, which are not recorded")
     if model.labels and evidence.labels and model.labels != evidence.labels:
         raise ValueError(f"the learned score reads {model.needs}; other classes are recorded")
-    return model.of_classes(evidence.probabilities, evidence.lengths)
+    return model.of_classes(evidence.probabilities, evidence.lengths, _features_for(model, evidence))
+
+
+def _features_for(model: DeferralModel, evidence: Evidence) -> Features | None:
+    if model.features is not None and evidence.features is None:
+        raise ValueError(f"the learned score reads {model.needs}; no features are recorded")
+    return evidence.features
 
 
 def out_of_fold(recording: Recording, evidence: Evidence, seed: int) -> Floats:

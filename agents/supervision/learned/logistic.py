@@ -47,13 +47,13 @@ _LOG_ODDS = 30.0
 DECIMALS = 12
 
 
-def probability(weights: tuple[float, ...], terms: list[Floats]) -> Floats:
-    """What the weights make of their terms, (n,) each; NaN where a term is.
+def probability(weights: tuple[float, ...], terms: list[Floats], besides: Floats | None = None) -> Floats:
+    """What the weights make of their terms, (n,) each, and of log odds (n,) besides; NaN where a term is.
 
     Term by term, in their order: a matrix product may add up one row in another order than many. So one row and a
     million give the same bits.
     """
-    log_odds = np.zeros_like(terms[0])
+    log_odds = np.zeros_like(terms[0]) if besides is None else besides
     for weight, term in zip(weights, terms, strict=True):
         log_odds = log_odds + weight * term
     bounded = np.clip(log_odds, -_LOG_ODDS, _LOG_ODDS)

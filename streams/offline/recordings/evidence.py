@@ -3,6 +3,7 @@
     local_scores          every score that fits, by name: {"max_softmax": 0.9, "pcs": 0.8}
     local_probabilities   of the classes, in the order of `local_labels`: [0.9, 0.1]
     local_labels          the names of the classes; the same in every row
+    local_features        what the model puts out besides, numbers: [0.31, -1.2, 0.05]
     length                of the input: characters of a text, elements of an array
 
 None of them is needed. In CSV such a cell is JSON.
@@ -18,9 +19,16 @@ import orjson
 from numpy.typing import NDArray
 
 from ....agents.supervision.choosing.evidence import Evidence
+from ....agents.supervision.learned.deferral import MOST_FEATURES, Features
 from .files import RecordingError
 
-SCORES, PROBABILITIES, LABELS, LENGTH = EVIDENCE = ("local_scores", "local_probabilities", "local_labels", "length")
+SCORES, PROBABILITIES, LABELS, FEATURES, LENGTH = EVIDENCE = (
+    "local_scores",
+    "local_probabilities",
+    "local_labels",
+    "local_features",
+    "length",
+)
 
 Cells = list[Any]
 Place = Callable[[int, str], str]
@@ -37,7 +45,9 @@ def evidence_of(columns: Mapping[str, Cells], place: Place) -> Evidence:
     labels = _labels(there[LABELS], place) if LABELS in there else ()
     if probabilities is not None and labels and probabilities.shape[1] != len(labels):
         raise RecordingError(f"{place(0, LABELS)}: {len(labels)} labels for {probabilities.shape[1]} probabilities")
-    return Evidence(_scores(there[SCORES], place) if SCORES in there else {}, probabilities, labels, lengths)
+    scores = _scores(there[SCORES], place) if SCORES in there else {}
+    features = _features(there[FEATURES], place) if FEATURES in there else None
+    return Evidence(scores, probabilities, labels, lengths, features)
 
 
 def _filled(cell: Any) -> bool:  # noqa: ANN401  # any JSON value
@@ -86,6 +96,22 @@ def _table(cells: Cells, place: Place) -> NDArray[np.float64]:
     if strays.any():
         raise RecordingError(f"{place(int(strays.argmax()), PROBABILITIES)}: probabilities lie in 0..1")
     return table
+
+
+def _features(cells: Cells, place: Place) -> Features | None:
+    """(n, k); None where a row has none: a score that reads them cannot judge it."""
+    if not all(map(_filled, cells)):
+        return None
+    wide = len(cells[0]) if isinstance(cells[0], list) else 0
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, list) or len(cell) != wide or not 1 <= wide <= MOST_FEATURES:
+            most = f"1 to {MOST_FEATURES:,} numbers, as many as elsewhere"
+            raise RecordingError(f"{place(row, FEATURES)}: must be {most}")
+    try:
+        table = np.array(cells, dtype=np.float64).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise RecordingError(f"{place(0, FEATURES)}: holds something that is no number") from error
+    return table if np.isfinite(table).all() else None
 
 
 def _labels(cells: Cells, place: Place) -> tuple[Any, ...]:
