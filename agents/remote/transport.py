@@ -14,6 +14,7 @@ import aiohttp
 
 from ...schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of, inflated
+from .http.direct import Direct, read_body
 from .retry import NotAnAnswer, NotConnected
 
 #: largest body that is read, bytes. It is parsed in the event loop, at about 50 ms a MiB for the worst of JSON.
@@ -118,20 +119,20 @@ class AiohttpTransport:
         self._proxy = proxy or None
         self._most = max_response_bytes
         self._session: aiohttp.ClientSession | None = None
+        self._direct: Direct | None = None  # over the session's connections
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
-        limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
+        asked = _asking_plain(headers)
         with _translated(f"no answer within {timeout_s:.3g} s"):
-            async with self._open().request(
-                method,
-                url,
-                data=body,
-                headers=_asking_plain(headers),
-                timeout=limit,
-                allow_redirects=False,
-                proxy=self._proxy,
+            session = self._open()
+            if self._proxy is None and self._direct is not None and self._direct.takes(url, asked):
+                received = await self._direct.send(method, url, body, asked, timeout_s)
+                return _bounded(received.status, _by_name(received.headers.items()), received.body, self._most)
+            limit = aiohttp.ClientTimeout(total=timeout_s, ceil_threshold=float("inf"))  # inf: never rounded up
+            async with session.request(
+                method, url, data=body, headers=asked, timeout=limit, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return _bounded(
                     response.status, _by_name(response.headers.items()), await self._read(response), self._most
@@ -184,7 +185,7 @@ class AiohttpTransport:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
-            self._session = None
+            self._session = self._direct = None
 
     def _open(self) -> aiohttp.ClientSession:
         # on first use: a session belongs to a running loop. No cookies: calls share no state.
@@ -195,18 +196,15 @@ class AiohttpTransport:
             )
             # by itself it would send a PUT again on a connection that was closed: a try nobody counts, and pays for
             self._session._retry_connection = False  # noqa: SLF001  # there is no public way
+            self._direct = Direct(self._session, self._most)
         return self._session
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """One byte more than the bound at most, which tells that there was more."""
-        body = bytearray()
-        while len(body) <= self._most:
-            chunk = await response.content.read(_CHUNK_BYTES)
-            if not chunk:
-                return bytes(body)
-            body += chunk
-        response.close()  # the rest is not read, so the connection cannot serve another call
-        return bytes(body[: self._most + 1])
+        body = await read_body(response.content, self._most)
+        if len(body) > self._most:
+            response.close()  # the rest is not read, so the connection cannot serve another call
+        return body
 
 
 @contextmanager

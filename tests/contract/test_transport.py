@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import aiohttp
 import cramjam
 import pytest
 from aiohttp import web
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
+from bisupervised.agents.remote.http.direct import KNOWN_VERSION, Direct
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import CallRefused, RetryPolicy
 from bisupervised.agents.remote.spending.price import Price
@@ -574,3 +576,151 @@ async def test_a_put_is_not_sent_again_by_itself(rig: Rig) -> None:
     with pytest.raises(RemoteError):
         await rig.transport.post(rig.url + "/v2/x", b"{}", HEADERS, 30.0, method="PUT")
     assert len(rig.got) == 2
+
+
+# what is sent directly, and what goes through aiohttp's session
+
+
+async def test_this_version_of_aiohttp_is_one_whose_parts_are_known() -> None:
+    assert aiohttp.__version__.startswith(KNOWN_VERSION)
+
+
+async def asked_of(transport: AiohttpTransport, body: bytes, headers: Mapping[str, str], method: str) -> bytes:
+    """The bytes of a request, as a server gets them."""
+    got = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        got.set_result(head + await reader.readexactly(len(body)))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await transport.post(f"http://127.0.0.1:{port}/a%20b/ü?c=d e#f", body, headers, 30.0, method=method)
+        asked: bytes = await got
+        return asked.replace(str(port).encode(), b"PORT")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "GET"])
+@pytest.mark.parametrize("headers", [HEADERS, {}, {"User-Agent": "me", "ACCEPT": "text/plain", "x-ü": "ü"}], ids=len)
+async def test_what_is_sent_directly_is_what_the_session_would_send(
+    headers: Mapping[str, str], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = AiohttpTransport(connections=1)
+    directly = await asked_of(transport, b"{}", headers, method)
+    with monkeypatch.context() as patched:
+        patched.setattr(Direct, "takes", lambda *_: False)
+        by_session = await asked_of(transport, b"{}", headers, method)
+    await transport.close()
+    assert sorted(directly.split(b"\r\n")) == sorted(by_session.split(b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("url", "headers", "taken"),
+    [
+        ("http://remote/a", HEADERS, True),
+        ("https://remote:1/a?b", {}, True),
+        ("http://me:secret@remote/a", {}, False),
+        ("http://remote/a", {"Transfer-Encoding": "chunked"}, False),
+        ("http://remote/a", {"content-length": "7"}, False),
+        ("http://remote/a", {"Host": "another"}, False),
+        ("ftp://remote/a", {}, False),
+        ("/a", {}, False),
+    ],
+)
+async def test_what_is_out_of_the_ordinary_goes_through_the_session(
+    url: str, headers: Mapping[str, str], taken: bool
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        assert Direct(session, MOST_BYTES).takes(url, headers) is taken
+
+
+async def test_a_version_of_aiohttp_that_is_not_known_goes_through_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
+    async with aiohttp.ClientSession() as session:
+        assert not Direct(session, MOST_BYTES).takes("http://remote/a", HEADERS)
+
+
+async def test_a_password_in_the_address_is_sent_as_before() -> None:
+    async for rig in real_rig():
+        rig.plays(OK)
+        await rig.transport.post(rig.url.replace("//", "//me:secret@") + "/v2/x", b"{}", HEADERS, 30.0)
+        assert rig.got[0].headers["authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("value", ["a\r\nx: b", "a\nb", "a\x00"])
+async def test_what_would_make_two_headers_of_one_is_a_remote_error(rig: Rig, value: str) -> None:
+    if isinstance(rig, RealRig):
+        with pytest.raises(RemoteError):
+            await rig.transport.post(rig.url + "/v2/x", b"{}", {"x": value}, 30.0)
+        assert not rig.got
+
+
+def pool(rig: RealRig) -> aiohttp.BaseConnector:
+    assert isinstance(rig.transport, AiohttpTransport)
+    session = rig.transport._open()
+    assert session.connector is not None
+    return session.connector
+
+
+async def test_one_connection_serves_calls_after_each_other() -> None:
+    async for rig in real_rig():
+        rig.plays(*[OK] * 20)
+        kept = set()
+        for _ in range(20):
+            await post(rig)
+            [[(connection, _since)]] = pool(rig)._conns.values()
+            kept.add(connection)
+        assert len(kept) == 1
+
+
+async def test_what_a_server_says_before_its_answer_is_none() -> None:
+    async for rig in real_rig():
+        rig.server.raw = (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1"
+        )
+        response = await post(rig)
+        assert (response.status, response.body) == (200, b"1")
+
+
+async def test_a_body_that_ends_with_its_connection_is_whole() -> None:
+    async for rig in real_rig():
+        rig.server.raw = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+        assert (await post(rig)).body == b"all of it"
+
+
+async def test_an_answer_before_the_body_was_all_sent_is_the_answer_and_the_next_call_has_its_own_connection() -> None:
+    """A server that refuses a large body at once: what is left of it may not stand before the next request."""
+    answers = [b"HTTP/1.1 413 no\r\ncontent-length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n1"]
+    done = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        await done.wait()
+        writer.close()
+
+    transport = AiohttpTransport(connections=2)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, limit=2**10) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await transport.post(url, bytes(64 * 2**20), {}, 30.0)).status == 413
+        assert (await transport.post(url, b"{}", {}, 30.0)).body == b"1"
+        done.set()
+        await transport.close()
+
+
+async def test_a_call_that_is_cancelled_leaves_no_connection_behind() -> None:
+    async for rig in real_rig():
+        rig.plays(Slow(60.0), OK)
+        call = asyncio.create_task(post(rig))
+        async with asyncio.timeout(30):
+            while not rig.got:  # noqa: ASYNC110  # the far end is a test's, and has no event for it
+                await asyncio.sleep(0)
+        call.cancel()
+        with suppress(asyncio.CancelledError):
+            await call
+        assert not pool(rig)._acquired
+        assert not pool(rig)._conns
+        assert (await post(rig)).body == OK.body
