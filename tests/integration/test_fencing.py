@@ -43,10 +43,15 @@ def test_nothing_of_a_zombie_appears(setup: Setup) -> None:
     """The former owner wakes up with records sent and not committed, and tries to go on."""
     _, pipeline = setup()
     asyncio.run(_zombie(pipeline))
+    wait_until(lambda: _committed(pipeline) == 2, "the heir's marker")  # a broker writes it after it has answered
+    wait_until(lambda: len(pipeline.records("results")) >= 2, "the heir's record")
     assert [found.value for found in pipeline.records("results")] == [b"first", b"of the heir"]
+
+
+def _committed(pipeline: Pipeline) -> int:
+    """The offset that the local agent has committed of the first partition; 0 for none."""
     stored = pipeline.committed("local", "requests", 0)
-    assert stored is not None
-    assert stored.offset == 2
+    return 0 if stored is None else int(stored.offset)
 
 
 async def _zombie(pipeline: Pipeline) -> None:
@@ -134,8 +139,7 @@ def test_progress_committed_by_another_owner_is_respected(setup: Setup) -> None:
     first = pipeline.send([request(n) for n in range(10)])
     worker = pipeline.ready_worker()
     pipeline.wait_for_outcomes(first)
-    caught_up = lambda: (pipeline.committed("local", "requests", 0) or OffsetAndMetadata(0, "")).offset == 10  # noqa: E731
-    wait_until(caught_up, "the commit of the first ten")
+    wait_until(lambda: _committed(pipeline) == 10, "the commit of the first ten")
     asyncio.run(_skip(pipeline, 15))
     more = pipeline.send([request(n) for n in range(10)])
     outcomes = pipeline.settle(more[5:])
