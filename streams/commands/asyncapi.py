@@ -23,7 +23,9 @@ from ...schemas.field_paths import Steps, steps_of
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ...schemas.versions import ThresholdsEntry
 from ..flow import group_of, single_partition, steps, topic_configs
-from ..settings.tables import LocalSettings, RemoteSettings, Settings
+from ..settings.keys.local import LocalSettings
+from ..settings.keys.remote import RemoteSettings
+from ..settings.tables import Settings
 
 if TYPE_CHECKING:
     from ..flow import Step

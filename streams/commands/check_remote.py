@@ -13,7 +13,7 @@ import orjson
 
 from ...agents.remote.endpoint import shown_address
 from ...schemas.errors import BiSupervisedError, ConfigurationError
-from ..settings.protocol_tables import AnthropicOptions
+from ..settings.keys.protocol_options import AnthropicOptions
 from ..worker.making import make_transport
 from ..worker.protocols import make_protocol
 from .findings import Finding, fault, note, ok
@@ -25,7 +25,8 @@ from .remote_tensors import described
 if TYPE_CHECKING:
     from ...agents.remote.protocol import RemoteProtocol
     from ...agents.remote.transport import Response, Transport
-    from ..settings.tables import RemoteSettings, Settings
+    from ..settings.keys.remote import RemoteSettings
+    from ..settings.tables import Settings
 
 #: characters of a server's own words that a line repeats
 _SAID_CHARS = 80

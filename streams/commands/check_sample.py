@@ -20,7 +20,7 @@ from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Headers
 from ..events.making import make_registry, request_format
-from ..settings.tables import OF_REGISTRY
+from ..settings.keys.events import OF_REGISTRY
 from .findings import Finding, fault, ok
 
 if TYPE_CHECKING:

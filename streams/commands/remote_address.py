@@ -9,12 +9,13 @@ from ...agents.remote.endpoint import shown_address
 from ...agents.remote.sending import outbound
 from ...schemas.codec import Request
 from ...schemas.field_paths import place, steps_of
-from ..settings.protocol_tables import AnthropicOptions, ChatOptions, TeiOptions
-from ..settings.protocols import TABLES
+from ..settings.keys.protocol_options import AnthropicOptions, ChatOptions, TeiOptions
+from ..settings.keys.protocols import TABLES
 
 if TYPE_CHECKING:
     from ...agents.remote.protocol import RemoteProtocol
-    from ..settings.tables import RemoteSettings, Settings
+    from ..settings.keys.remote import RemoteSettings
+    from ..settings.tables import Settings
 
 
 def input_to_ask(settings: Settings) -> Any:  # noqa: ANN401  # any JSON value

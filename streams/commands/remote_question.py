@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ...agents.remote.meter import Meter
     from ...agents.remote.protocol import RemoteProtocol
     from ...agents.remote.transport import Transport
-    from ..settings.tables import RemoteSettings, Settings
+    from ..settings.keys.remote import RemoteSettings
+    from ..settings.tables import Settings
 
 #: longest piece of an answer that is shown, characters
 _ANSWER_CHARS = 200

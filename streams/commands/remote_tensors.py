@@ -10,7 +10,7 @@ import numpy as np
 from .findings import Finding, fault, note
 
 if TYPE_CHECKING:
-    from ..settings.tables import RemoteSettings
+    from ..settings.keys.remote import RemoteSettings
 
 #: in a shape, a length that each call has of its own
 _ANY = -1

@@ -22,11 +22,12 @@ from ...agents.importing import own_callable
 from ...agents.remote.credentials import Authorized
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.codec import EventReader, RequestFormat
+from ..settings.keys.events import FIELDLESS, RequestSettings
 from ..settings.secret import one_word, secret
-from ..settings.tables import FIELDLESS, RequestSettings
 
 if TYPE_CHECKING:
-    from ..settings.tables import RegistrySettings, Settings
+    from ..settings.keys.events import RegistrySettings
+    from ..settings.tables import Settings
 
 _KINDS: dict[str, Kind] = {"avro": "AVRO", "protobuf": "PROTOBUF"}
 _PLAIN = {"json_registry": as_framed_json, "text": as_text, "bytes": as_bytes}

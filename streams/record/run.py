@@ -24,7 +24,8 @@ from ..events.making import as_rows, request_format
 from ..offline.recordings.columns import MARK, Where
 from ..offline.recordings.pairs import read_recording
 from ..settings.file import Configuration
-from ..settings.tables import BudgetSettings, Settings
+from ..settings.keys.remote import BudgetSettings
+from ..settings.tables import Settings
 from ..settings.terms import SCORES
 from ..worker.making import make_local, make_remote
 from ..worker.reload import values_of

@@ -1,6 +1,7 @@
 """What a configuration may say: tables and keys, where they are read from, what is wrong with them.
 
-`tables.py` has every key; `file.py` reads them, once, with all that they name, into a `Configuration`.
+`tables.py` has the tables, and `keys/` the keys of each; `file.py` reads them, once, with all that they name, into a
+`Configuration`.
 `worker/making.py` makes most policies of it; `broker.py` those of the broker, `terms.py` thresholds and limits.
 Nothing here runs anything.
 """

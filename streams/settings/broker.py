@@ -14,13 +14,14 @@ from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
 from ..kafka.sender import OutboxPolicy
 from ..logins.sources import client_credentials, own_provider, token_file
 from ..logins.tokens import Tokens
+from .keys.certificates import CERTIFICATES, Certificates
+from .keys.kafka import KafkaSettings
+from .keys.remote import RemoteSettings
 from .secret import secret
-from .tables import KafkaSettings, RemoteSettings, Settings
+from .tables import Settings
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
-#: what encryption alone reads
-_TLS = ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password", "ssl_key_password_file")
 #: what OAUTHBEARER alone reads
 _OAUTH = (
     "sasl_oauth_url",
@@ -35,7 +36,7 @@ _OAUTH = (
 #: the setting, for messages
 _PROVIDER = "[kafka] sasl_oauth_provider"
 #: what a running worker reads again for each connection
-_FILES = ("sasl_password_file", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file", "ssl_key_password_file")
+_FILES = ("sasl_password_file", *(key for key in CERTIFICATES if key.endswith("_file")))
 
 
 def connection(kafka: KafkaSettings) -> Connection:
@@ -124,7 +125,7 @@ def _unused(kafka: KafkaSettings) -> list[str]:
     password = ("sasl_username", "sasl_password", "sasl_password_file")
     idle_oauth = () if _by_token(kafka) else _OAUTH
     idle_password = password if not _authenticates(kafka) else ()
-    idle: tuple[str, ...] = idle_password + (() if _encrypted(kafka) else _TLS)
+    idle: tuple[str, ...] = idle_password + (() if _encrypted(kafka) else CERTIFICATES)
     found = [
         f"[kafka] {key}: has no effect with security_protocol = {kafka.security_protocol!r}"
         for key in idle
@@ -231,7 +232,7 @@ def _encryption(kafka: KafkaSettings) -> tuple[ssl.SSLContext | None, list[str]]
 
 def encryption_of_remote(remote: RemoteSettings) -> ssl.SSLContext | None:
     """How calls are encrypted; None for the usual way. Raises `ConfigurationError`."""
-    if not any(getattr(remote, key) for key in _TLS):
+    if not any(getattr(remote, key) for key in CERTIFICATES):
         return None
     context, faults = _encryption_of(remote, "remote")
     if faults:
@@ -241,7 +242,7 @@ def encryption_of_remote(remote: RemoteSettings) -> ssl.SSLContext | None:
 
 def encryption_faults(remote: RemoteSettings) -> list[str]:
     """What is wrong with how calls are to be encrypted, and with their proxy."""
-    given = [key for key in _TLS if getattr(remote, key)]
+    given = [key for key in CERTIFICATES if getattr(remote, key)]
     faults = []
     if remote.proxy and remote.proxy_of_environment:
         faults.append("[remote] proxy_of_environment: has no use beside proxy, which says where calls go")
@@ -250,7 +251,7 @@ def encryption_faults(remote: RemoteSettings) -> list[str]:
     return faults + (_encryption_of(remote, "remote")[1] if given else [])
 
 
-def _encryption_of(table: KafkaSettings | RemoteSettings, name: str) -> tuple[ssl.SSLContext | None, list[str]]:
+def _encryption_of(table: Certificates, name: str) -> tuple[ssl.SSLContext | None, list[str]]:
     faults = [
         f"[{name}] {key}: cannot be read: {fault}"
         for key in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
@@ -275,7 +276,7 @@ def _unreadable(path: str) -> str:
     return ""
 
 
-def _ssl_context(table: KafkaSettings | RemoteSettings) -> ssl.SSLContext:
+def _ssl_context(table: Certificates) -> ssl.SSLContext:
     """Certificates and host names are always checked. Raises `ValueError` that names the key, and no secret."""
     try:
         context = ssl.create_default_context(cafile=table.ssl_ca_file or None)

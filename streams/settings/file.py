@@ -23,8 +23,8 @@ from .broker import SECURITY, read_connection
 from .faults import told, unknown_variable
 from .fit import contradictions
 from .fit_protocol import unfit_for_protocol
+from .keys.protocols import TABLES
 from .place import place_of
-from .protocols import TABLES
 from .secret import secret_faults, secret_keys, take_written, word_faults
 from .tables import Settings
 from .terms import terms_of

@@ -16,10 +16,12 @@ from ...agents.local.model import is_folder
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from .broker import encryption_faults
+from .keys.events import FIELDLESS, OF_REGISTRY
+from .keys.local import LocalSettings
+from .keys.protocols import bounds_answers
 from .place import Place
-from .protocols import bounds_answers
 from .secret import variable
-from .tables import FIELDLESS, OF_REGISTRY, LocalSettings, Settings
+from .tables import Settings
 
 #: hours of the longest period of each kind
 PERIOD_HOURS = {"hour": 1, "day": 24, "week": 7 * 24, "month": 31 * 24}

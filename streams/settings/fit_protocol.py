@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from ...agents.remote.protocols.generic_json import INPUTS
 from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from ...agents.supervision.scores import fitting
+from .keys.local import LocalSettings
+from .keys.protocol_options import AnthropicOptions, ChatOptions, GenericOptions
+from .keys.protocols import AGREEMENT, PROTOCOLS, SELF_REPORTED, TABLES, asks_singly, usual_output
+from .keys.remote import RemoteSettings
+from .keys.server import OF_SERVERS
 from .place import Place
-from .protocol_tables import AnthropicOptions, ChatOptions, GenericOptions
-from .protocols import AGREEMENT, PROTOCOLS, SELF_REPORTED, TABLES, asks_singly, usual_output
-from .tables import OF_SERVERS, LocalSettings, RemoteSettings, Settings
+from .tables import Settings
 
 #: keys of [remote] that mean something to one protocol only, and to which
 _KEYS = dict.fromkeys(

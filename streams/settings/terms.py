@@ -13,12 +13,14 @@ from pydantic import BaseModel
 from ...agents.remote.limiting.limits import LimitsPolicy
 from ...agents.supervision.supervisor import Supervisor
 from ...agents.terms import Ladder, Terms
-from .tables import OF_SERVERS, RemoteSettings
+from .keys.certificates import CERTIFICATES
+from .keys.remote import RemoteSettings
+from .keys.server import OF_SERVERS
 
 if TYPE_CHECKING:
     from ...agents.supervision.thresholds import Target, Thresholds
     from .place import Place
-    from .tables import OF_SERVERS, Settings
+    from .tables import Settings
 
 #: what judges the scores
 THRESHOLDS = frozenset(
@@ -41,8 +43,8 @@ _CALLS = frozenset(
     | {"timeout_s", "deadline_s", "tries", "backoff_first_s", "backoff_most_s", "most_answer_tokens"}
     | {"price_per_call", "price_per_million_prompt_tokens", "price_per_million_completion_tokens"}
     | {"price_per_million_cached_tokens", "price_per_million_cache_write_tokens"}
-    | {"credentials", "proxy", "proxy_of_environment", "ssl_ca_file", "ssl_certificate_file", "ssl_key_file"}
-    | {"ssl_key_password", "ssl_key_password_file", "cache_records", "cache_bytes", "cache_hours"}
+    | {"credentials", "proxy", "proxy_of_environment", *CERTIFICATES}
+    | {"cache_records", "cache_bytes", "cache_hours"}
 )
 #: what makes the scores. Thresholds belong to it, and wait for the restart where it changes, too
 SCORES = (

@@ -12,7 +12,7 @@ from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from ...agents.supervision.thresholds import Thresholds, read_thresholds
 from ...schemas.errors import ConfigurationError
-from .protocols import usual_output
+from .keys.protocols import usual_output
 from .terms import error_promised, start_of
 
 #: what the file says, by table and key of the settings

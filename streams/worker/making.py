@@ -65,8 +65,10 @@ from ..plane.window.caution import CautionPolicy
 from ..plane.window.window import WindowPolicy
 from ..settings.broker import encryption_of_remote, outbox_policy
 from ..settings.file import Configuration
+from ..settings.keys.local import LocalSettings
+from ..settings.keys.remote import RemoteSettings
 from ..settings.secret import one_word, secret
-from ..settings.tables import LocalSettings, RemoteSettings, Settings
+from ..settings.tables import Settings
 from ..telemetry.tracing import make_tracing
 from .auditing import Auditing
 from .budget_topic import BudgetTopic

@@ -1,7 +1,7 @@
 """From `[remote]` to the protocol that is spoken: one function for each that is built in, or the user's own, loaded.
 
-Which protocols there are, and the defaults that follow from the choice, is in `settings/protocols.py`. What each says
-on the wire is in `agents/remote/protocols/`.
+Which protocols there are, and the defaults that follow from the choice, is in `settings/keys/protocols.py`. What each
+says on the wire is in `agents/remote/protocols/`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from ...agents.remote.protocols.open_inference import OpenInference
 from ...agents.remote.protocols.openai_chat import OpenAIChat
 from ...agents.remote.protocols.tei import Tei
 from ...agents.remote.protocols.templates import parse, parse_json
-from ..settings.protocol_tables import AnthropicOptions, ChatOptions, TeiOptions
-from ..settings.protocols import AGREEMENT, SELF_REPORTED
-from ..settings.tables import RemoteSettings
+from ..settings.keys.protocol_options import AnthropicOptions, ChatOptions, TeiOptions
+from ..settings.keys.protocols import AGREEMENT, SELF_REPORTED
+from ..settings.keys.remote import RemoteSettings
 
 
 def make_protocol(remote: RemoteSettings, *, detailed: bool = False) -> RemoteProtocol:

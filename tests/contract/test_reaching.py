@@ -17,7 +17,7 @@ from bisupervised.agents.remote.credentials import Signed
 from bisupervised.agents.remote.transport import Response, ScriptedTransport
 from bisupervised.schemas.errors import ConfigurationError, RemoteError
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import RemoteSettings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
 from bisupervised.streams.worker.making import make_transport
 from support.configurations import SMALLEST
 

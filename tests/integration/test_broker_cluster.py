@@ -16,7 +16,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from bisupervised.streams.sandbox.broker import claim_port
-from bisupervised.streams.settings.tables import KafkaSettings, LocalSettings, RemoteSettings, Settings, TopicsSettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings, TopicsSettings
+from bisupervised.streams.settings.keys.local import LocalSettings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics
 
 COMMAND = [sys.executable, "-m", "bisupervised.streams.cli", "broker", "--nodes", "3", "--port", "0", "--data"]

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, conn
 from aiokafka.errors import KafkaError
 from bisupervised.streams.kafka.connection import Connection, Mechanism, SecurityProtocol
 from bisupervised.streams.settings.broker import connection
-from bisupervised.streams.settings.tables import KafkaSettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings
 from bisupervised.streams.topics.admin import admin_client
 from support.secured import KEY_PASSWORD, PASSWORD, USER, Secured
 

@@ -11,13 +11,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from bisupervised.streams.kafka.errors import BrokerUnreachable
 from bisupervised.streams.sandbox.broker import Broker
-from bisupervised.streams.settings.tables import (
-    KafkaSettings,
-    LocalSettings,
-    RemoteSettings,
-    Settings,
-    TopicsSettings,
-)
+from bisupervised.streams.settings.keys.kafka import KafkaSettings, TopicsSettings
+from bisupervised.streams.settings.keys.local import LocalSettings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import TopicsRefused, create_topics
 
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")

@@ -11,7 +11,8 @@ from bisupervised.streams.plane.sending.coordinator import Coordinator
 from bisupervised.streams.plane.sending.outbox import ExactlyOnce
 from bisupervised.streams.plane.sending.routing import Router
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import AuditSettings, Settings
+from bisupervised.streams.settings.keys.audit import AuditSettings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.making import plane_policy
 from pydantic import SecretStr
 from support.configurations import configuration_of

@@ -16,7 +16,9 @@ from bisupervised.streams import cli
 from bisupervised.streams.commands import asyncapi
 from bisupervised.streams.flow import group_of, steps
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import AuditSettings, ResultsSettings, Settings
+from bisupervised.streams.settings.keys.audit import AuditSettings
+from bisupervised.streams.settings.keys.events import ResultsSettings
+from bisupervised.streams.settings.tables import Settings
 from jsonschema import Draft7Validator, ValidationError
 from pydantic import SecretStr
 

@@ -6,7 +6,7 @@ import pytest
 from bisupervised.agents.remote.asking import RemoteAnswer
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.reusing.cache import AnswerCache, CachePolicy, digest_of
-from bisupervised.streams.settings.tables import RemoteSettings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
 from bisupervised.streams.worker.protocols import make_protocol
 
 

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from bisupervised.streams import cli
 from bisupervised.streams.commands.check_sample import look_at_registry
-from bisupervised.streams.settings.tables import RegistrySettings, Settings
+from bisupervised.streams.settings.keys.events import RegistrySettings
+from bisupervised.streams.settings.tables import Settings
 from support.configurations import SMALLEST
 from support.registry import FakeRegistry, framed, serving_registry
 from support.threaded import served

@@ -11,7 +11,7 @@ from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.flow import steps
 from bisupervised.streams.settings.broker import connection, read_connection
 from bisupervised.streams.settings.file import load_configuration, load_settings
-from bisupervised.streams.settings.tables import KafkaSettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings
 from bisupervised.streams.worker.making import plane_policy
 from pydantic import SecretStr
 

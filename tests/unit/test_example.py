@@ -11,7 +11,7 @@ import pytest
 from bisupervised.streams import cli
 from bisupervised.streams.settings.example import example, toml
 from bisupervised.streams.settings.file import KNOWN, SECRETS, all_tables, load_settings
-from bisupervised.streams.settings.protocols import TABLES
+from bisupervised.streams.settings.keys.protocols import TABLES
 
 pytestmark = pytest.mark.wheel
 FILE = Path(__file__).parents[2] / "examples" / "bisupervised.toml"

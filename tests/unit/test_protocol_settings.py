@@ -18,8 +18,9 @@ from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams import cli
 from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
 from bisupervised.streams.settings.secret import one_word
-from bisupervised.streams.settings.tables import RemoteSettings, Settings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.making import make_agent
 from bisupervised.streams.worker.protocols import make_protocol
 from support.configurations import configuration_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from bisupervised.streams.commands.remote_tensors import described
-from bisupervised.streams.settings.tables import RemoteSettings
+from bisupervised.streams.settings.keys.remote import RemoteSettings
 
 
 def remote(**more: Any) -> RemoteSettings:

@@ -13,7 +13,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import AuthenticationFailedError, KafkaConnectionError
 from bisupervised.streams.kafka.connection import Connection, Credentials, Renewal
 from bisupervised.streams.settings.broker import connection
-from bisupervised.streams.settings.tables import KafkaSettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings
 from bisupervised.streams.telemetry.health import Health, HealthPolicy
 
 

@@ -18,7 +18,7 @@ from bisupervised.schemas.errors import RemoteError
 from bisupervised.streams.logins.sources import client_credentials, own_provider, token_file
 from bisupervised.streams.logins.tokens import NoToken, Token, Tokens, end_of
 from bisupervised.streams.settings.broker import connection, read_connection
-from bisupervised.streams.settings.tables import KafkaSettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings
 from pydantic import SecretStr
 from support.secured import unsigned_token
 from support.token_endpoint import CLIENT, SECRET

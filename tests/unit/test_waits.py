@@ -12,7 +12,8 @@ from bisupervised.streams.plane.ownership import CLOSING_S, LAST_FLUSH_S
 from bisupervised.streams.plane.partition import REOPEN_S
 from bisupervised.streams.plane.plane import LEAVING_S, SAYING_S
 from bisupervised.streams.settings.file import load_settings
-from bisupervised.streams.settings.tables import Settings, StreamSettings
+from bisupervised.streams.settings.keys.kafka import StreamSettings
+from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.waits import Waits, waits
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "remote" / "open_inference.toml"

@@ -1,23 +1,23 @@
 """The protocols that `[remote] protocol` may name, and what each means for other keys: scores, defaults, tables.
 
 A name that is not listed is `module:callable`, the user's own: nothing is known about it before it is loaded. The
-protocol itself is made in `worker/protocols.py`; what does not fit it is found in `fit_protocol.py`.
+protocol itself is made in `streams/worker/protocols.py`; what does not fit it is found in `../fit_protocol.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...agents.answers import Output
-from ...agents.remote.protocols.anthropic.messages import AnthropicMessages
-from ...agents.remote.protocols.generic_json import INPUTS, GenericJson
-from ...agents.remote.protocols.open_inference import OpenInference
-from ...agents.remote.protocols.openai_chat import OpenAIChat
-from ...agents.remote.protocols.tei import Tei
-from ...agents.remote.protocols.templates import names_in, parse_json
-from ...agents.remote.spending.price import Bounded
-from ...agents.supervision.scores import fitting
-from .protocol_tables import AnthropicOptions, ChatOptions, GenericOptions, TeiOptions
+from ....agents.answers import Output
+from ....agents.remote.protocols.anthropic.messages import AnthropicMessages
+from ....agents.remote.protocols.generic_json import INPUTS, GenericJson
+from ....agents.remote.protocols.open_inference import OpenInference
+from ....agents.remote.protocols.openai_chat import OpenAIChat
+from ....agents.remote.protocols.tei import Tei
+from ....agents.remote.protocols.templates import names_in, parse_json
+from ....agents.remote.spending.price import Bounded
+from ....agents.supervision.scores import fitting
+from .protocol_options import AnthropicOptions, ChatOptions, GenericOptions, TeiOptions
 
 PROTOCOLS = ("open_inference", "openai_chat", "anthropic_messages", "tei", "generic_json")
 #: the tables inside [remote], by protocol

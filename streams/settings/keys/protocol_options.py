@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from ...agents.remote.protocols.endings import WHOLE
-from ...agents.remote.protocols.generic_json import TRANSFORMS
-from ...agents.remote.protocols.templates import parse, parse_json
+from ....agents.remote.protocols.endings import WHOLE
+from ....agents.remote.protocols.generic_json import TRANSFORMS
+from ....agents.remote.protocols.templates import parse, parse_json
+from .table import Table
 from .values import Count, Integer, Number
 
 _HTTP_PATH = re.compile(r"/[!-~]*")
@@ -47,11 +48,7 @@ _Json = Annotated[Any, AfterValidator(_json_template)]
 _Path = Annotated[str, AfterValidator(_http_path)]
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ChatOptions(_Options):
+class ChatOptions(Table):
     """`[remote.openai_chat]`: chat completions."""
 
     path: _Path = Field(default="/v1/chat/completions", description="path below the url")
@@ -152,7 +149,7 @@ class ChatOptions(_Options):
         return extra
 
 
-class AnthropicOptions(_Options):
+class AnthropicOptions(Table):
     """`[remote.anthropic_messages]`: Anthropic's messages."""
 
     path: _Path = Field(default="/v1/messages", description="path below the url")
@@ -184,7 +181,7 @@ class AnthropicOptions(_Options):
         return extra
 
 
-class TeiOptions(_Options):
+class TeiOptions(Table):
     """`[remote.tei]`: Text Embeddings Inference."""
 
     path: _Path = Field(default="/predict", description="path below the url")
@@ -192,7 +189,7 @@ class TeiOptions(_Options):
     truncate: bool = Field(default=False, description="true lets the server cut off an input that is too long")
 
 
-class GenericOptions(_Options):
+class GenericOptions(Table):
     """`[remote.generic_json]`: any server of JSON."""
 
     method: Literal["POST", "PUT", "PATCH"] = Field(default="POST", description="HTTP method")

@@ -1,7 +1,7 @@
 """What single values of the tables must look like: numbers, names, addresses, shapes, headers.
 
 A function here takes a value and gives it back, at most tidied up. It raises `ValueError` with what the value must be,
-which `faults.py` tells together with the key.
+which `../faults.py` tells together with the key.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ipaddress import ip_address
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidatorFunctionWrapHandler
+from pydantic import AfterValidator, BeforeValidator, Field, ValidatorFunctionWrapHandler
 
-from ...agents.local.formats.devices import DEVICE
-from ...agents.local.model import SUFFIXES, is_folder
-from ...schemas.field_paths import steps_of
+from ....agents.local.formats.devices import DEVICE
+from ....agents.local.model import SUFFIXES, is_folder
+from ....schemas.field_paths import steps_of
 
 _SUFFIXES = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 MODULE_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -42,6 +42,11 @@ def no_boolean(value: Any) -> Any:  # noqa: ANN401  # whatever the file held
 Number = Annotated[float, BeforeValidator(no_boolean), Field(allow_inf_nan=False)]
 Integer = Annotated[int, BeforeValidator(no_boolean)]
 Count = Annotated[int, BeforeValidator(no_boolean), Field(ge=1)]
+WholeNumber = Annotated[int, BeforeValidator(no_boolean), Field(ge=0)]
+Milliseconds = WholeNumber
+Positive = Annotated[Number, Field(gt=0)]
+Seconds = Positive
+NotNegative = Annotated[Number, Field(ge=0)]
 
 
 def parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: bool) -> float:  # noqa: ANN401  # whatever the file held
@@ -144,6 +149,11 @@ def picture_shape(value: tuple[int, ...]) -> tuple[int, ...]:
     if value and not (len(value) == 2 or (len(value) == 3 and value[2] == 3)):
         raise ValueError("must be [height, width] or [height, width, 3]")
     return value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Topic = Annotated[str, AfterValidator(kafka_name)]
+FieldPath = Annotated[str, AfterValidator(field_path)]
 
 
 # headers
