@@ -2,27 +2,29 @@
 
 A part of `make audit-trust`. In every stream users complain of 30 % of the wrong answers that were not drawn, and
 praise 5 % of the right ones; and the labels of drawn requests take three days where the answer is wrong, and one where
-it is right, half of that more or less. What the audit says, by the functions that the report uses, is held beside two
-figures that anybody would take: the share among all that came back, and the share among the labels that have come.
+it is right, half of that more or less. What the auditor's ledger says, closing once a day, is held beside two figures
+that anybody would take: the share among all that came back, and the share among the labels that have come.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from bisupervised.agents.auditing.account import Account, Drawn, Terms, account
-from bisupervised.agents.auditing.matching import matching
-from bisupervised.agents.auditing.votes import Ballot
+from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules
+from bisupervised.agents.auditing.matching import exact
 from bisupervised.agents.supervision.evaluation import decide
 from bisupervised.agents.supervision.recording import Recording
 from bisupervised.agents.supervision.supervisor import Supervisor
-from bisupervised.schemas.audits import Label
+from bisupervised.schemas.audits import Audit, Label, audit_record, encode_label
+from bisupervised.schemas.closings import Share, Taken, TermsTold
+from bisupervised.schemas.records import Facts, Headers, Source, Verdict
 from numpy.typing import NDArray
 
-_REQUESTS, _SHARE, _DAYS = 8_000, 0.05, 10.0
+_REQUESTS, _SHARE, _DAYS = 8_000, 0.05, 10
 _REPORTED = {"wrong": 0.3, "right": 0.05}
 _TAKES = {"wrong": 3.0, "right": 1.0}  #: days, 0.5 to 1.5 times as long
 _MS_PER_DAY = 86_400_000
@@ -30,6 +32,21 @@ _ALPHA = 0.05
 #: what the mean over all streams may be off by, in its own standard errors
 _SIGMAS = 4.0
 _TRUTH = 1  #: the right answer to every request; 0 is a wrong one
+_PIPELINE = "bisupervised"
+_RULES = Rules(TermsTold(7 * _MS_PER_DAY, 10_000.0, _ALPHA, "exact", thresholds=("medians",)), exact)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A record as a broker hands it out."""
+
+    topic: str
+    offset: int
+    timestamp: int
+    value: bytes | None
+    headers: Headers = ()
+    partition: int = 0
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +97,20 @@ class _Population:
         """Share of wrong ones among the trusted."""
         return float(self.wrong[~self.rejected].mean())
 
-    def drawn(self, number: int, row: int, ended: float) -> Drawn:
-        """A request that is like this row, and ended so many days after the first."""
-        answer, local, rejected = (_TRUTH - int(self.wrong[row]),), bool(self.by_local[row]), bool(self.rejected[row])
-        return Drawn(
-            source=_source(number),
-            at_ms=round(ended * _MS_PER_DAY),
-            ended="rejected" if rejected else "trusted",
+    def ended(self, number: int, row: int, at_ms: int, offset: int) -> _Record:
+        """The record of a request that is like this row, and ended at this time."""
+        local, rejected, right = bool(self.by_local[row]), bool(self.rejected[row]), not self.wrong[row]
+        answer = Verdict(_TRUTH if right else 1 - _TRUTH, 1.0, trusted=not rejected)
+        facts = Facts(
+            Source("requests", 0, number),
             local=answer if local else None,
             remote=None if local else answer,
-            answered_by=None if rejected else "local" if local else "remote",
+            thresholds="medians",
         )
+        by: Literal["local", "remote"] = "local" if local else "remote"
+        said = Audit(_PIPELINE, "rejected" if rejected else "trusted", _SHARE, None if rejected else by)
+        made = audit_record(_Record("requests", number, at_ms, b"1"), facts, said)
+        return _Record("audits", offset, at_ms, made.value, made.headers)
 
 
 def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
@@ -120,27 +140,44 @@ def _stream(population: _Population, rng: np.random.Generator) -> tuple[float, .
     labelled = ended + np.where(wrong, _TAKES["wrong"], _TAKES["right"]) * rng.uniform(0.5, 1.5, _REQUESTS)
     reported = rng.random(_REQUESTS) < np.where(wrong, _REPORTED["wrong"], _REPORTED["right"])
     came = np.where(drawn, labelled <= _DAYS, reported & trusted)
-    requests = [population.drawn(int(number), rows[number], ended[number]) for number in np.flatnonzero(drawn)]
-    error = _account(requests, dict(_ballots(np.flatnonzero(came)))).error
+    ended_ms, labelled_ms = (np.rint(np.minimum(days, _DAYS) * _MS_PER_DAY).astype(int) for days in (ended, labelled))
+    audits = [
+        population.ended(int(number), rows[number], int(ended_ms[number]), offset)
+        for offset, number in enumerate(np.flatnonzero(drawn))
+    ]
+    numbers = np.flatnonzero(came)
+    labels = [
+        _label(int(number), int(labelled_ms[number]), offset)
+        for offset, number in enumerate(numbers[np.argsort(labelled_ms[numbers], kind="stable")])
+    ]
+    error = _said(audits, labels)
     others = (wrong[trusted & came & drawn].mean(), wrong[trusted & came].mean())
     return error.value or 0.0, error.lower, error.upper, error.labels, *map(float, others)
 
 
-def _ballots(came: NDArray[np.intp]) -> Iterator[tuple[str, Ballot]]:
-    """A vote about each of these requests, drawn or not."""
-    for number in came:
-        source, ballot = _source(number), Ballot()
-        ballot.take(Label(source, _TRUTH, "somebody"))
-        yield source, ballot
+def _label(number: int, at_ms: int, offset: int) -> _Record:
+    """A vote about a request, drawn or not."""
+    return _Record("labels", offset, at_ms, encode_label(Label(f"requests-0-{number}", _TRUTH, "somebody")))
 
 
-def _source(number: int) -> str:
-    return f"requests-0-{number}"
+def _said(audits: list[_Record], labels: list[_Record]) -> Share:
+    """The error among trusted answers, after a closing at the end of each day."""
+    ledger = Ledger(_PIPELINE, _RULES, Taken({"0": 0}, 0))
+    for day in range(1, _DAYS + 1):
+        read = ledger.taken
+        taken = Taken({"0": _until(audits, day)}, _until(labels, day))
+        for record in audits[read.audits["0"] : taken.audits["0"]]:
+            ledger.take_audit(record)
+        for record in labels[read.labels : taken.labels]:
+            ledger.take_label(record)
+        ledger.close(taken, day * _MS_PER_DAY, _RULES)
+    (told,) = ledger.told()
+    return told.error
 
 
-def _account(requests: list[Drawn], ballots: dict[str, Ballot]) -> Account:
-    terms = Terms(label_within_ms=7 * _MS_PER_DAY, alpha=_ALPHA)
-    return account(requests, ballots, _DAYS * _MS_PER_DAY, terms, matching("exact"))
+def _until(records: list[_Record], day: int) -> int:
+    """How many records there were when this day ended."""
+    return bisect_right(records, day * _MS_PER_DAY, key=lambda record: record.timestamp)
 
 
 def as_markdown(found: list[Heard]) -> str:

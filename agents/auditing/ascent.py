@@ -15,7 +15,7 @@ from typing import Any
 
 from ...schemas.audits import Audit
 from ...schemas.records import Facts, Verdict
-from .account import Drawn, Rights
+from .drawn import Drawn, Rights
 from .ladder import Ladder, Loosen, State, Tighten
 from .rungs import Seen, at_rungs
 

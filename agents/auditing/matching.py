@@ -7,7 +7,7 @@ from typing import Any
 
 from ...schemas.errors import ConfigurationError
 from ..importing import own_object
-from .account import Matches
+from .drawn import Matches
 
 
 def matching(way: str, named: str = "[audit] matches") -> Matches:

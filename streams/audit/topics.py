@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ...agents.auditing.account import Drawn, Matches, judged
+from ...agents.auditing.drawn import Drawn, Matches, judged
 from ...agents.auditing.ledger.ledger import drawn_of
 from ...agents.auditing.votes import Ballot
 from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, judged_by, place_of

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ...agents.answers import scores_for
-from ...agents.auditing.account import Matches
+from ...agents.auditing.drawn import Matches
 from ...agents.auditing.matching import exact, matching
 from ...agents.supervision.thresholds import Thresholds, write_thresholds
 from ...schemas.errors import ConfigurationError

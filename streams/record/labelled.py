@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from ...agents.auditing.account import Matches
+from ...agents.auditing.drawn import Matches
 from ...agents.auditing.matching import exact
 from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import BiSupervisedError

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from ...agents.auditing.account import Drawn
+from ...agents.auditing.drawn import Drawn
 from ...agents.auditing.ledger.ledger import drawn_of
 from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, place_of
 from ...schemas.codec import decode_facts, header

@@ -1,6 +1,6 @@
 """Who labels what next: decided without I/O, with time passed in.
 
-An input waits until its votes are decided (`judged` in `agents/auditing/account.py`). It is handed to one person at a
+An input waits until its votes are decided (`judged` in `agents/auditing/drawn.py`). It is handed to one person at a
 time, under a lease, and to nobody twice. So an input whose vote waits for a second person comes to another one, and one
 about which two differ comes to a third, in its turn and like any other: nobody sees why it comes.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
-from ...agents.auditing.account import Drawn, Matches, judged
+from ...agents.auditing.drawn import Drawn, Matches, judged
 from ...agents.auditing.votes import Ballot
 from ...schemas.audits import Label
 

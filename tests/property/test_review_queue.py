@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bisupervised.agents.auditing.account import judged
+from bisupervised.agents.auditing.drawn import judged
 from bisupervised.agents.auditing.matching import exact
 from bisupervised.agents.auditing.votes import Ballot
 from bisupervised.schemas.audits import Label

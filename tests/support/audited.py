@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from bisupervised.agents.auditing.account import Drawn
+from bisupervised.agents.auditing.drawn import Drawn
 from bisupervised.agents.auditing.ledger.ledger import Rules, drawn_of
 from bisupervised.agents.auditing.matching import exact
 from bisupervised.schemas.audits import AUDIT_HEADER, Audit, Ended, Label, audit_record, decode_audit, encode_label
@@ -20,7 +20,8 @@ PIPELINE = "shop"
 def rules(within_ms: int = 1000, **changed: Any) -> Rules:
     """A promise of at most 10 % errors, for the version "t1"."""
     known: dict[str, Any] = {"thresholds": ("t1",), "promises": (PromiseTold("error", 0.1),)}
-    return Rules(TermsTold(within_ms, 10_000.0, 0.05, "exact", **(known | changed)), exact)
+    terms = {"labels_to_false_alarm": 10_000.0, "alpha": 0.05, "matches": "exact", **known, **changed}
+    return Rules(TermsTold(within_ms, **terms), exact)
 
 
 def audit(  # a record has that many parts
@@ -36,6 +37,7 @@ def audit(  # a record has that many parts
     version: str = "t1",
     missing: str = "",
     pipeline: str = PIPELINE,
+    label: bool = True,
 ) -> Record:
     """A record of `audits`; its request has the same partition and offset where no `source` is said."""
     place = Source("requests", partition, offset) if source is None else source
@@ -45,7 +47,8 @@ def audit(  # a record has that many parts
         remote=None if remote is None else Verdict(remote, 0.8),
         thresholds=version,
     )
-    made = audit_record(Record(b"1"), facts, Audit(pipeline, ended, 0.01, by if ended == "trusted" else None, missing))
+    answered_by = by if ended == "trusted" else None
+    made = audit_record(Record(b"1"), facts, Audit(pipeline, ended, 0.01, answered_by, missing, label=label))
     return Record(made.value, offset, "audits", partition, headers=list(made.headers), timestamp=at_ms)
 
 

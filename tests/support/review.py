@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from bisupervised.agents.auditing.account import Drawn
+from bisupervised.agents.auditing.drawn import Drawn
 from bisupervised.agents.auditing.matching import exact
 from bisupervised.schemas.audits import Label
 from bisupervised.streams.review.desk import Asked, Desk

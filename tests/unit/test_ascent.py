@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bisupervised.agents.auditing.account import Drawn, Rights
 from bisupervised.agents.auditing.ascent import Ascent, Climber, climber_of, restored
+from bisupervised.agents.auditing.drawn import Drawn, Rights
 from bisupervised.agents.auditing.ladder import Ladder, Loosen, State, Terms, Tighten
 from bisupervised.agents.auditing.rungs import Seen, at_rungs
 from bisupervised.schemas.audits import Audit

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ....schemas.closings import LadderTerms, LadderTold, TermsTold
-from ..account import Rights
 from ..ascent import Ascent, Chosen, Climber, restored
+from ..drawn import Rights
 from ..ladder import Ladder, Loosen, Terms, Tighten
 
 Says = Literal["", "tighten", "loosen"]

@@ -21,8 +21,8 @@ from ....schemas.closings import Closing, Taken, TermsTold, VersionTold
 from ....schemas.codec import decode_facts, header
 from ....schemas.errors import InvalidRequest
 from ....schemas.records import Facts, Incoming, Verdict
-from ..account import Drawn, Matches, Rights, judged
 from ..ascent import Chosen, Climber, climber_of
+from ..drawn import Drawn, Matches, Rights, judged
 from .ascending import Ascending
 from .memory import Memory, Request, Vote
 from .tally import Tally

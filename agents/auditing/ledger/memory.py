@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ....schemas.audits import Label
 from ....schemas.closings import Taken
-from ..account import Drawn, Rights
+from ..drawn import Drawn, Rights
 from ..votes import Ballot
 
 

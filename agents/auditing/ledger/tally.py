@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ....schemas.closings import Share, TermsTold, VersionTold
-from ..account import MUCH_LATE, Drawn, Rights
+from ..drawn import MUCH_LATE, Drawn, Rights
 from ..interval import interval
 from .watch import Watch, watch_of
 
 if TYPE_CHECKING:
-    from ..account import Matches
+    from ..drawn import Matches
     from .memory import Request
 
 #: the shares that a closing tells, by their names there

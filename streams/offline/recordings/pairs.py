@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ....agents.auditing.account import Matches
+from ....agents.auditing.drawn import Matches
 from ....agents.auditing.matching import exact
 from ....agents.supervision.choosing.evidence import Evidence
 from ....agents.supervision.recording import Recording, Side

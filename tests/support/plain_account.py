@@ -1,70 +1,18 @@
-"""What the labels of drawn requests say about a promise: estimates, intervals, and the alarm.
+"""What the labels of drawn requests say, reckoned from all records at once: what the ledger reckons step by step.
 
-Evidence is taken in the order of the requests, not of their labels. If wrong answers take longer to be labelled than
-right ones, what is labelled first looks better than it is: so a request waits for those before it, until they are
-labelled, or late. What is late is never evidence; where it is much, the account says so.
+It is short and slow, and a test holds the ledger against it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-from ...schemas.audits import Ended
-from .detector import Detector
-from .interval import interval
-from .losses import Kind
-from .votes import Ballot
-
-#: share of late requests above which what is labelled may not stand for all
-MUCH_LATE = 0.2
-
-#: whether a prediction is right: `matches(prediction, truth)`
-Matches = Callable[[Any, Any], bool]
-#: whether the local model's answer is right, and whether the remote's is; None where there is none
-Rights = tuple[bool | None, bool | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One drawn request, when it has ended."""
-
-    source: str  #: topic-partition-offset
-    at_ms: int  #: when it ended, by the broker's clock
-    ended: Ended
-    local: tuple[Any] | None  #: the local model's answer; None where there is none
-    remote: tuple[Any] | None  #: the remote's; None where it was not asked, or did not answer
-    answered_by: Literal["local", "remote"] | None  #: whose answer was trusted
-    missing: bool = False  #: the answers are not here: the record was too large
-    label: bool = True  #: a label is wanted; else it was drawn for both answers alone, and a label is no evidence
-    doubtful: bool | None = None  #: the local answer was not trusted; None where there is none
-    unshadowed: bool = False  #: the remote was to be asked all the same, and said nothing
-
-
-def judged(one: Drawn, ballot: Ballot | None, matches: Matches, *, late: bool = False) -> Rights | None:
-    """What the votes about a request say of its answers. None while that is not decided.
-
-    A slip of one person must not count against a promise: a vote that does, and asks for it, waits for a second person.
-    `late`: no longer. If it were left out then, wrong answers would be missing rather than right ones.
-    """
-    if ballot is None:
-        return None
-    rights = ballot.most(lambda truth: _rights(one, truth, matches))
-    if rights is None or (ballot.wants_second and not late and speaks_against(one, rights)):
-        return None
-    return rights
-
-
-def _rights(one: Drawn, truth: Any, matches: Matches) -> Rights:  # noqa: ANN401  # any JSON value
-    local, remote = (None if said is None else matches(said[0], truth) for said in (one.local, one.remote))
-    return local, remote
-
-
-def speaks_against(one: Drawn, rights: Rights) -> bool:
-    """The request counts against a promise: its answer is wrong and was trusted, or is right and was rejected."""
-    right = rights[0] if one.answered_by == "local" else rights[1]
-    return (one.ended == "trusted" and not right) or (one.ended == "rejected" and bool(right))
+from bisupervised.agents.auditing.detector import Detector
+from bisupervised.agents.auditing.drawn import Drawn, Matches, Rights, judged
+from bisupervised.agents.auditing.interval import interval
+from bisupervised.agents.auditing.losses import Kind
+from bisupervised.agents.auditing.votes import Ballot
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +32,6 @@ class Estimate:
     lower: float  #: 0..1
     upper: float  #: 0..1
 
-    @property
-    def value(self) -> float | None:
-        """The share, 0..1; None of nothing."""
-        return self.wrong / self.labels if self.labels else None
-
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -107,8 +50,7 @@ class Account:
     labelled: int  #: with a decided label
     evidence: int  #: of these, taken in: nothing before them is waited for
     outstanding: int  #: without a decided label, and not late
-    disputed: int  #: of those, with as many votes for one thing as for another
-    seen_once: int  #: of those, with one vote that waits for a second person's
+    disputed: int  #: of those, with votes that decide nothing
     late: int  #: without a label when one was expected
     missing: int  #: drawn, and the record was too large to carry the answers
     error: Estimate  #: wrong among the trusted
@@ -116,12 +58,6 @@ class Account:
     local_error: Estimate  #: of the local model alone
     remote_error_where_asked: Estimate  #: of the remote, on what it was asked about: no sample of all requests
     alarms: tuple[Alarm, ...] = ()
-
-    @property
-    def labels_late(self) -> bool:
-        """What is labelled may not stand for all."""
-        due = self.labelled + self.late
-        return bool(due) and self.late / due > MUCH_LATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +92,7 @@ def account(
         else:
             waiting = True
             counts.outstanding += 1
-            votes = 0 if ballot is None else len(ballot.by)
-            counts.seen_once += votes == 1
-            counts.disputed += votes > 1
+            counts.disputed += ballot is not None and bool(ballot.by)
     return counts.made(len(drawn))
 
 
@@ -172,7 +106,7 @@ class _Counts:
         self._raised: list[list[str]] = [[] for _ in self._detectors]
         self._shares = {name: [0, 0] for name in ("error", "false_positive_rate", "local", "remote")}
         self.labelled = self.late = self.outstanding = self.missing = self.evidence = 0
-        self.disputed = self.seen_once = 0
+        self.disputed = 0
 
     def take(self, one: Drawn, rights: Rights) -> None:
         self.evidence += 1
@@ -222,7 +156,6 @@ class _Counts:
             evidence=self.evidence,
             outstanding=self.outstanding,
             disputed=self.disputed,
-            seen_once=self.seen_once,
             late=self.late,
             missing=self.missing,
             error=error,

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import json
 from typing import Any
 
 import pytest
-from bisupervised.agents.auditing.account import (
-    Account,
-    Drawn,
-    Promise,
-    Terms,
-    account,
-    judged,
-    speaks_against,
-)
 from bisupervised.agents.auditing.detector import Detector
+from bisupervised.agents.auditing.drawn import Drawn, judged, speaks_against
 from bisupervised.agents.auditing.interval import interval
+from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules
 from bisupervised.agents.auditing.matching import exact, matching, normalised
 from bisupervised.agents.auditing.votes import Ballot
 from bisupervised.schemas.audits import Label
+from bisupervised.schemas.closings import PromiseTold, Taken, VersionTold
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.schemas.records import Source
+from support import audited
+from support.records import Record
 
-HOUR_MS = 3_600_000.0
+HOUR_MS = 3_600_000
 NOW_MS = 1000 * HOUR_MS
-TERMS = Terms(promises=(Promise("error", 0.1),), label_within_ms=24 * HOUR_MS)
+WITHIN_MS = 24 * HOUR_MS
+RULES = audited.rules(WITHIN_MS)
 
 
 def drawn(number: int, **changed: Any) -> Drawn:
     """A trusted local answer "cat", an hour old."""
     made: dict[str, Any] = {"ended": "trusted", "local": ("cat",), "remote": None, "answered_by": "local"}
-    return Drawn(f"requests-0-{number}", **({"at_ms": round(NOW_MS - HOUR_MS)} | made | changed))
+    return Drawn(f"requests-0-{number}", **({"at_ms": NOW_MS - HOUR_MS} | made | changed))
 
 
 def rejected(number: int) -> Drawn:
@@ -50,8 +48,39 @@ def label(by: str, truth: str | None, **changed: bool) -> Label:
     return Label("requests-0-0", truth, by, **changed)
 
 
-def made(requests: list[Drawn], truths: dict[str, Ballot], terms: Terms = TERMS, now_ms: float = NOW_MS) -> Account:
-    return account(requests, truths, now_ms, terms, exact)
+def made(requests: list[Drawn], ballots: dict[str, Ballot], rules: Rules = RULES, now_ms: int = NOW_MS) -> VersionTold:
+    """What a ledger says of these requests, whose votes came in time, when it closes."""
+    ledger = Ledger(audited.PIPELINE, rules, Taken({"0": 0}, 0))
+    for offset, one in enumerate(requests):
+        ledger.take_audit(_record(offset, one))
+    for record in sorted(_votes(requests, ballots), key=lambda record: record.timestamp):
+        ledger.take_label(record)
+    ledger.close(Taken({"0": len(requests)}, len(ballots)), now_ms, rules)
+    (told,) = ledger.told()
+    return told
+
+
+def _record(offset: int, one: Drawn) -> Record:
+    return audited.audit(
+        offset,
+        one.at_ms,
+        source=Source("requests", 0, int(one.source.rpartition("-")[2])),
+        ended=one.ended,
+        by=one.answered_by,
+        local=one.local and one.local[0],
+        remote=one.remote and one.remote[0],
+        missing="too large" if one.missing else "",
+        label=one.label,
+    )
+
+
+def _votes(requests: list[Drawn], ballots: dict[str, Ballot]) -> list[Record]:
+    return [
+        audited.label(0, one.at_ms + 1, one.source, json.loads(truth), by, second_look=by in ballot.unsure)
+        for one in requests
+        if (ballot := ballots.get(one.source)) is not None
+        for by, truth in ballot.by.items()
+    ]
 
 
 def test_the_shares_are_those_of_the_promises() -> None:
@@ -68,7 +97,7 @@ def test_the_shares_are_those_of_the_promises() -> None:
     assert (found.error.wrong, found.error.labels) == (1, 3)  # one trusted local answer of two, and a right remote one
     assert (found.false_positive_rate.wrong, found.false_positive_rate.labels) == (1, 3)  # the remote was right once
     assert (found.local_error.wrong, found.local_error.labels) == (3, 5)
-    assert (found.remote_error_where_asked.wrong, found.remote_error_where_asked.labels) == (1, 3)
+    assert (found.remote_error.wrong, found.remote_error.labels) == (1, 3)
     assert (found.error.lower, found.error.upper) == interval(1, 3)
     assert (found.drawn, found.labelled, found.evidence, found.outstanding, found.late) == (6, 6, 6, 0, 0)
 
@@ -89,14 +118,14 @@ def test_a_request_waits_for_those_before_it() -> None:
 
 
 def test_what_is_late_is_waited_for_no_longer() -> None:
-    requests = [drawn(0, at_ms=round(NOW_MS - 24 * HOUR_MS)), drawn(1), drawn(2)]
+    requests = [drawn(0, at_ms=NOW_MS - WITHIN_MS), drawn(1), drawn(2)]
     found = made(requests, labelled(None, "dog", "cat"))
     assert (found.late, found.evidence, found.error.wrong) == (1, 2, 1)
     assert found.labels_late  # one of three
     assert made(requests, labelled(None, "dog", "cat"), now_ms=NOW_MS - HOUR_MS).late == 0
 
 
-def test_a_late_label_counts_when_it_is_there() -> None:
+def test_a_label_that_came_in_time_counts_however_late_somebody_closes() -> None:
     requests = [drawn(0, at_ms=0)]
     assert made(requests, labelled("cat")).evidence == 1
 
@@ -118,23 +147,25 @@ def test_a_tie_is_no_label() -> None:
 
 
 def test_the_alarm_comes_by_the_labels_of_its_promise_and_begins_anew() -> None:
-    terms = Terms((Promise("error", 0.1), Promise("false_positive_rate", 0.1)), 24 * HOUR_MS, 1000.0)
+    promises = (PromiseTold("error", 0.1), PromiseTold("false_positive_rate", 0.1))
+    rules = audited.rules(WITHIN_MS, promises=promises, labels_to_false_alarm=1000.0)
     requests = [drawn(n) for n in range(60)]
-    found = made(requests, labelled(*["dog"] * 60), terms)
+    found = made(requests, labelled(*["dog"] * 60), rules)
     error, other = found.alarms
     detector = Detector(0.1, 1000.0)
     log_r, first = detector.fresh(), 0
     while not detector.alarms(log_r := detector.after(log_r, wrong=True)):
         first += 1
-    assert error.raised == tuple(f"requests-0-{n}" for n in range(first, 60, first + 1))
+    raised = range(first, 60, first + 1)
+    assert (error.raised, error.last) == (len(raised), f"requests-0-{raised[-1]}")
     assert error.level < 1
-    assert (other.raised, other.level) == ((), -math.inf)
-    assert made(requests, labelled(*["cat"] * 60), terms).alarms[0].raised == ()
+    assert (other.raised, other.level) == (0, 0.0)
+    assert made(requests, labelled(*["cat"] * 60), rules).alarms[0].raised == 0
 
 
 def test_outstanding_labels_never_raise_it() -> None:
     found = made([drawn(n) for n in range(100)], {})
-    assert found.alarms[0].raised == ()
+    assert found.alarms[0].raised == 0
     assert found.outstanding == 100
 
 
@@ -198,11 +229,11 @@ def test_a_vote_against_the_promise_waits_for_a_second_person(request_: Drawn, a
     ballot.take(label("ann", against, second_look=True))
     assert judged(request_, ballot, exact) is None
     found = made([request_], {"requests-0-0": ballot})
-    assert (found.outstanding, found.seen_once, found.disputed) == (1, 1, 0)
+    assert (found.outstanding, found.disputed) == (1, 1)
     ballot.take(label("bob", other, second_look=True))
     assert judged(request_, ballot, exact) is None, "two who differ"
     found = made([request_], {"requests-0-0": ballot})
-    assert (found.outstanding, found.seen_once, found.disputed) == (1, 0, 1)
+    assert (found.outstanding, found.disputed) == (1, 1)
     ballot.take(label("eve", against, second_look=True))
     decided = judged(request_, ballot, exact)
     assert decided is not None
@@ -228,5 +259,5 @@ def test_a_lone_vote_counts_when_nobody_looked_in_time() -> None:
 def test_a_request_that_was_drawn_for_both_answers_alone_wants_no_label_and_takes_none() -> None:
     requests = [drawn(0), drawn(1, label=False), drawn(2)]
     found = made(requests, labelled("cat", "dog", None))
-    assert (found.drawn, found.labelled, found.outstanding) == (2, 1, 1)
+    assert (found.drawn, found.wanted, found.labelled, found.outstanding) == (3, 2, 1, 1)
     assert (found.error.wrong, found.error.labels) == (0, 1)
