@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 # `manual.py` says the same in words, at the end of every `--help`
 #: what was asked for is done
@@ -25,3 +26,13 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON, for scripts.")]
+
+
+def _finite(_: object, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+
+
+Switch = Annotated[bool, Parameter(negative="")]
+Finite = Annotated[float, Parameter(validator=_finite)]
+NotNegative = Annotated[float, Parameter(validator=(validators.Number(gte=0), _finite))]

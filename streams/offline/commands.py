@@ -12,24 +12,19 @@ from cyclopts import Parameter, validators
 
 from ...agents.supervision.thresholds import write_thresholds
 from ...schemas.errors import ConfigurationError
-from ..console.options import DONE, FAILED
+from ..console.options import DONE, FAILED, Finite, NotNegative, Switch
 from ..console.output import check_outputs, tell, working, writing
 from ..settings.file import load_settings
 from .recordings.options import RecordingOptions
 from .recordings.pairs import Recorded
+from .target_options import TargetOptions
 
 if TYPE_CHECKING:
     from .rules import Rule
 
 
-def _finite(_: object, value: float | None) -> None:
-    if value is not None and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-
-
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
-Finite = Annotated[float, Parameter(validator=_finite)]
-NotNegative = Annotated[float, Parameter(validator=(validators.Number(gte=0), _finite))]
+_USUAL = TargetOptions()
 
 
 def curve(
@@ -39,7 +34,7 @@ def curve(
     price: NotNegative = 0.0,
     local_ms: NotNegative = 0.0,
     remote_ms: NotNegative = 0.0,
-    arbitration: Annotated[bool, Parameter(negative="")] = False,
+    arbitration: Switch = False,
     plot: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -80,21 +75,9 @@ def curve(
 def calibrate(
     recorded: RecordingOptions,
     *,
-    remote_fraction: float | None = None,
-    cost: Finite | None = None,
-    remote_even: Annotated[bool, Parameter(negative="")] = False,
-    local_threshold: Finite | None = None,
-    false_positive_rate: float | None = None,
-    max_error: float | None = None,
-    method: Literal["paper", "clopper-pearson", "ltt"] | None = None,
-    delta: float = 0.1,
+    targets: TargetOptions = _USUAL,
     price: NotNegative = 0.0,
-    joint: Annotated[bool, Parameter(negative="")] = False,
-    arbitration: Annotated[bool, Parameter(negative="")] = False,
-    learned: bool = True,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     out: Path | None = None,
-    version: str = "",
     local_score: str = "max_softmax",
     remote_score: str = "max_softmax",
     local_model: str = "",
@@ -108,36 +91,10 @@ def calibrate(
 
     Parameters
     ----------
-    remote_fraction
-        Share of the inputs that should go to the remote model, 0..1.
-    cost
-        What 1,000 inputs should cost, with --price.
-    remote_even
-        As few remote calls as make the system as right as the remote model alone.
-    local_threshold
-        The first threshold itself.
-    false_positive_rate
-        Share of the right answers that may be rejected at most, 0..1.
-    max_error
-        Share of the trusted answers that may be wrong at most, 0..1.
-    method
-        Rule of the second threshold: clopper-pearson by default, ltt with --max-error; paper promises nothing.
-    delta
-        Probability that the promise fails.
     price
         What one remote call costs.
-    joint
-        Judge the remote answer by both scores and by whether the answers agree, where that proves better.
-    arbitration
-        Take the likelier of the two answers once the remote has answered, where that proves better.
-    learned
-        Try the learned local score, where the recording holds class probabilities or token scores.
-    seed
-        Seed of the split into parts.
     out
         File for the thresholds, which `[thresholds] file` of a worker's configuration names.
-    version
-        Name that every record carries; made of date and digest by default.
     local_score
         Name of the local score, as the worker's configuration has it.
     remote_score
@@ -150,27 +107,13 @@ def calibrate(
     from . import calibrate as thresholds_for
     from .fitting import fit_recording
 
-    options = thresholds_for.CalibrationOptions(
-        remote_fraction=remote_fraction,
-        cost=cost,
-        remote_even=remote_even,
-        local_threshold=local_threshold,
-        false_positive_rate=false_positive_rate,
-        max_error=max_error,
-        method=method,
-        delta=delta,
-        price=price,
-        joint=joint,
-        arbitration=arbitration,
-        learned=learned,
-    )
-    options.targets()  # its faults come before minutes of reading
+    options = targets.at(price)
     check_outputs({"--out": out}, recorded.files)
-    names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, version)
+    names = thresholds_for.Names(local_score, remote_score, local_model, remote_model, targets.version)
     with working("reading") as status:
         read = recorded.read()
         status.update("  calibrating")
-        made = fit_recording(read, options, names, seed, datetime.now(UTC).isoformat(timespec="seconds"))
+        made = fit_recording(read, options, names, targets.seed, datetime.now(UTC).isoformat(timespec="seconds"))
     thresholds = made.thresholds
     tables = [] if thresholds is None else [thresholds_for.as_table(made.made, options)]
     notes = [*thresholds_for.notes(made.made, options), *made.notes(), *_from(read)]

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from ...schemas.errors import ConfigurationError
-from ..console.options import DONE, FAILED, Config, Json
+from ..console.options import DONE, FAILED, Config, Json, NotNegative, Switch
 from ..console.output import check_outputs, tell
+from ..offline.target_options import TargetOptions
 from ..settings.file import load_configuration
 
 if TYPE_CHECKING:
     from ..settings.file import Configuration
     from .run import Order
     from .summary import Summary
-
-
-def _finite(_: object, value: float | None) -> None:
-    if value is not None and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-
-
-_Switch = Annotated[bool, Parameter(negative="")]
-_Amount = Annotated[float | None, Parameter(validator=(validators.Number(gte=0), _finite))]
-_Finite = Annotated[float | None, Parameter(validator=_finite)]
 
 
 @Parameter(name="*")
@@ -54,9 +44,9 @@ class InputOptions:
     labels: Path | None = None
     truth_column: str | None = None
     id_column: str | None = None
-    as_text: _Switch = False
-    yes: _Switch = False
-    most_cost: _Amount = None
+    as_text: Switch = False
+    yes: Switch = False
+    most_cost: NotNegative | None = None
 
     def read(self, labelled: Path | None, config: Path | None) -> dict[str, Path | None]:
         """The files that are read, by what names them."""
@@ -78,7 +68,7 @@ class InputOptions:
         )
 
 
-_USUAL = InputOptions()
+_USUAL, _ANY = InputOptions(), TargetOptions()
 
 
 def record(
@@ -88,7 +78,7 @@ def record(
     config: Config = None,
     out: Path,
     inputs: InputOptions = _USUAL,
-    local_only: _Switch = False,
+    local_only: Switch = False,
     json: Json = False,
 ) -> int:
     """Ask both models about every labelled input, and keep what they say: what thresholds are made from.
@@ -122,20 +112,8 @@ def fit(
     out: Path = Path("thresholds.json"),
     report: Path = Path("report.html"),
     inputs: InputOptions = _USUAL,
-    remote_fraction: float | None = None,
-    cost: _Finite = None,
-    remote_even: _Switch = False,
-    local_threshold: _Finite = None,
-    false_positive_rate: float | None = None,
-    max_error: float | None = None,
-    method: Literal["paper", "clopper-pearson", "ltt"] | None = None,
-    delta: float = 0.1,
-    price: _Amount = None,
-    joint: _Switch = False,
-    arbitration: _Switch = False,
-    learned: bool = True,
-    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
-    version: str = "",
+    targets: TargetOptions = _ANY,
+    price: NotNegative | None = None,
     json: Json = False,
 ) -> int:
     """From a labelled file to both thresholds: record both models, choose the score, calibrate, and write a report.
@@ -156,34 +134,8 @@ def fit(
         File for the thresholds.
     report
         File for the report, which a browser shows.
-    remote_fraction
-        Share of the inputs that should go to the remote model, 0..1.
-    cost
-        What 1,000 inputs should cost.
-    remote_even
-        As few remote calls as make the system as right as the remote model alone.
-    local_threshold
-        The first threshold itself.
-    false_positive_rate
-        Share of the right answers that may be rejected at most, 0..1.
-    max_error
-        Share of the trusted answers that may be wrong at most, 0..1.
-    method
-        Rule of the second threshold: clopper-pearson by default, ltt with --max-error; paper promises nothing.
-    delta
-        Probability that the promise fails.
     price
         What one remote call costs; price_per_call of the configuration by default.
-    joint
-        Judge the remote answer by both scores and by whether the answers agree, where that proves better.
-    arbitration
-        Take the likelier of the two answers once the remote has answered, where that proves better.
-    learned
-        Try the learned local score, where the models tell enough for one.
-    seed
-        Seed of the split into parts.
-    version
-        Name that every record carries; made of date and digest by default.
     """
     if labelled is None and recording is None:
         raise ConfigurationError(["name a labelled file, or a --recording"])
@@ -193,26 +145,11 @@ def fit(
     read = {**inputs.read(labelled, config), "--recording": recording}
     check_outputs({"--pairs": kept, "--out": out, "--report": report}, read)
     configuration = load_configuration(config, calibrated=False)
-    from ..offline.calibrate import CalibrationOptions
     from .fit import Wanted, make_fit
     from .run import labelled_inputs
 
-    no_first = remote_fraction is None and cost is None and local_threshold is None
-    options = CalibrationOptions(
-        remote_fraction=remote_fraction,
-        cost=cost,
-        remote_even=remote_even or no_first,
-        local_threshold=local_threshold,
-        false_positive_rate=0.05 if false_positive_rate is None and max_error is None else false_positive_rate,
-        max_error=max_error,
-        method=method,
-        delta=delta,
-        price=configuration.settings.remote.price_per_call if price is None else price,
-        joint=joint,
-        arbitration=arbitration,
-        learned=learned,
-    )
-    options.targets()  # its faults come before anything is paid
+    usual_price = configuration.settings.remote.price_per_call
+    options = targets.at(usual_price if price is None else price, usual=True)
     told: tuple[str, ...] = ()
     document = {}
     if recording is None and labelled is not None:
@@ -223,7 +160,7 @@ def fit(
             return FAILED
     path = recording or pairs
     known = None if labelled is None else labelled_inputs(configuration.settings, inputs.order(labelled, path))
-    fitted = make_fit(configuration, path, known, Wanted(options, seed, version, out, report))
+    fitted = make_fit(configuration, path, known, Wanted(options, targets.seed, targets.version, out, report))
     tell({**fitted.as_json(), **document}, fitted.tables(), [*told, *fitted.lines(config)], as_json=json)
     return DONE if fitted.fit.thresholds is not None else FAILED
 
