@@ -182,6 +182,9 @@ def check(
 ) -> int:
     """Print every fault of the configuration, or ok. With --connect, try what it names, too.
 
+    Functions of yours that it names are looked for: their modules are imported, which runs what stands there. No model
+    is loaded without --connect.
+
     Parameters
     ----------
     connect
@@ -191,7 +194,7 @@ def check(
     sample
         File with the value of a request, or with one on each line (.jsonl): also say what the models would get of it.
     """
-    from .commands.check import run_check
+    from .commands.check import look_at_own, run_check
     from .commands.check_sample import look_at_sample
     from .commands.check_waits import look_at_retention, look_at_shadows, look_at_waits
     from .commands.findings import as_document
@@ -210,7 +213,8 @@ def check(
     if connect:
         return run_check(configuration, sampled, pay=pay, as_json=json)
     settings = configuration.settings
-    found = [look_at_waits(settings), look_at_retention(settings), *look_at_shadows(settings), *sampled]
+    found = [look_at_waits(settings), look_at_retention(settings), *look_at_shadows(settings)]
+    found += [*look_at_own(settings), *sampled]
     wrong = any(finding.level == "fault" for finding in found)
     notes = [finding.as_line() for finding in found if finding.level != "ok" or finding.about in ("topics", "sample")]
     tell(as_document(found), (), notes if wrong else (*notes, "ok"), as_json=json)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from ...schemas.errors import ConfigurationError
-from ..importing import own_object
+from ..importing import own_callable
 from .drawn import Matches
 
 
@@ -19,12 +18,7 @@ def matching(way: str, named: str = "[audit] matches") -> Matches:
         return exact
     if way == "normalised":
         return normalised
-    try:
-        made = own_object(way)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError([f"{named}: {way} cannot be found: {error}"]) from error
-    if not callable(made):
-        raise ConfigurationError([f"{named}: {way} cannot be called"])
+    made = own_callable(way, named)
     return lambda prediction, truth: bool(made(prediction, truth))
 
 

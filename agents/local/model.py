@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..answers import (
     unfit,
     unreadable,
 )
-from ..importing import own_module
+from ..importing import own_callable
 from ..supervision.learned.deferral import DeferralModel, length_of
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
@@ -156,17 +155,7 @@ def _load_callable(spec: str) -> ModelCall:
     if not (module_name and colon and attribute):
         kinds = f'"module:callable", a folder, nor a file of {", ".join(SUFFIXES)}'
         raise ConfigurationError([f"{spec!r} is neither {kinds}"])
-    try:
-        module = own_module(module_name)
-    except ImportError as error:
-        raise ConfigurationError([f"cannot import {module_name!r} of {spec!r}: {error}"]) from error
-    try:
-        factory = reduce(getattr, attribute.split("."), module)
-    except AttributeError as error:
-        raise ConfigurationError([f"{module_name!r} has no {attribute!r}"]) from error
-    if not callable(factory):
-        raise ConfigurationError([f"{spec!r} is not callable"])
-    return _callable_of(factory(), spec)
+    return _callable_of(own_callable(spec, "[local] model")(), spec)
 
 
 def _callable_of(made: object, spec: str) -> ModelCall:

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from ...agents.auditing.matching import matching
+from ...agents.importing import own_callable
 from ...agents.remote.endpoint import shown_address
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..console.options import DONE, FAILED
 from ..console.output import tell, working
+from ..settings.own_functions import named_functions
 from .findings import Finding, Level, as_document, fault, note, ok
 
 if TYPE_CHECKING:
     from ..settings.file import Configuration
     from ..settings.tables import Settings
 
+#: what a function of the user's own is about, by the table that names it
+_ABOUT = {"local": "model", "request": "model", "remote": "remote", "audit": "audit"}
 _STYLES: dict[Level, str] = {"ok": "green", "note": "yellow", "fault": "bold red"}
 
 
@@ -87,34 +90,44 @@ async def look(
     yield look_at_waits(configuration.settings)
     for finding in look_at_shadows(configuration.settings):
         yield finding
+    own = await asyncio.to_thread(look_at_own, configuration.settings)
     looks: tuple[tuple[str, Callable[[], AsyncIterator[Finding]]], ...] = (
         ("broker", lambda: look_at_broker(configuration)),
         ("topics", lambda: look_at_topics(configuration)),
         ("registry", lambda: look_at_registry(configuration.settings)),
         ("model", lambda: look_at_model(configuration, on_hang)),
         ("remote", lambda: look_at_remote(configuration.settings, pay=pay)),
-        ("audit", lambda: look_at_matching(configuration.settings)),
     )
     for about, looked in looks:
+        if lacking := [finding for finding in own if (finding.about, finding.level) == (about, "fault")]:
+            for finding in lacking:  # it could only be told again
+                yield finding
+            continue
         doing(about)
         try:
             async for finding in looked():
                 yield finding
         except Exception as error:  # noqa: BLE001  # whatever it is, the other checks go on
             yield fault(about, f"could not be looked at: {type(error).__name__}: {error}")
+    for finding in own:
+        if finding.about == "audit":
+            yield finding
 
 
-async def look_at_matching(settings: Settings) -> AsyncIterator[Finding]:
-    """Whether what says that an answer is right can be had, where there is an audit."""
-    if not settings.audit.share:
-        return
+def look_at_own(settings: Settings) -> list[Finding]:
+    """Whether each function of the user's own is there. Its module is imported for that; nothing of it is called."""
+    return [_own(setting, name) for setting, name in named_functions(settings).items()]
+
+
+def _own(setting: str, name: str) -> Finding:
+    about = _ABOUT[setting.partition("]")[0].lstrip("[")]
     try:
-        await asyncio.to_thread(matching, settings.audit.matches)
+        own_callable(name, setting)
     except ConfigurationError as error:
-        for line in error.faults:
-            yield fault("audit", line)
-        return
-    yield ok("audit", f"an answer is right by [audit] matches = {settings.audit.matches!r}")
+        return fault(about, error.faults[0])
+    except Exception as error:  # noqa: BLE001  # a module may raise anything, and the others are told as well
+        return fault(about, f"{setting}: {name!r} cannot be imported: {type(error).__name__}: {error}")
+    return ok(about, f"{setting}: {name} is there")
 
 
 async def look_at_model(configuration: Configuration, on_hang: Callable[[], None]) -> AsyncIterator[Finding]:

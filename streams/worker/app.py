@@ -35,6 +35,7 @@ from ..kafka.metadata import pace_metadata
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
+from ..settings.own_functions import look_for_own
 from ..telemetry.logs import SERVICES, configure, tell_in_time
 from ..telemetry.monitor import Monitor
 from ..telemetry.observation import Observation
@@ -195,6 +196,7 @@ def create_app(
     Raises `ConfigurationError` and `BrokerUnreachable`.
     """
     settings = configuration.settings
+    look_for_own(settings, agents)
     flow = list(steps(settings, agents).values())
     facts = _run(until_answered(configuration, flow))
     retention = Retention(configuration, facts.kept)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -21,6 +23,12 @@ SENDING = (
     + '[remote.generic_json]\nbody = {x = "{after.text}"}\nprediction = "y"\n'
 )
 EVENT = '{"after": {"id": 17, "text": "arrived broken"}, "source": {"table": "reviews"}}'
+
+
+@pytest.fixture(autouse=True)
+def my_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that the configurations name can be imported."""
+    monkeypatch.setitem(sys.modules, "my_model", SimpleNamespace(load=dict))
 
 
 @pytest.fixture

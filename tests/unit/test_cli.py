@@ -27,6 +27,12 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def my_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that the configuration names can be imported."""
+    monkeypatch.setitem(sys.modules, "my_model", SimpleNamespace(load=dict))
+
+
+@pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
@@ -125,6 +131,7 @@ def test_no_agents_are_a_fault(config: Path, started: list[tuple[Any, Sequence[s
     assert not started
 
 
+@pytest.mark.usefixtures("my_model")
 def test_check_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--config", str(config)]) == 0
     assumed, last = capsys.readouterr().out.splitlines()
@@ -134,6 +141,7 @@ def test_check_says_ok(config: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert last == "ok"
 
 
+@pytest.mark.usefixtures("my_model")
 def test_check_says_where_a_partition_may_stand_still_too_long(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,12 +182,17 @@ def test_topics_prints_a_line_each(
     }
 
 
+@pytest.mark.usefixtures("my_model")
 def test_check_as_json(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--json", "--config", str(config)]) == 0
     text = "a partition stands still for at most 44 s when a worker is replaced"
     told = json.loads(capsys.readouterr().out)
     assert told["findings"][0] == {"about": "stream", "level": "ok", "text": text}
-    assert (told["ok"], told["faults"], [one["about"] for one in told["findings"]]) == (True, [], ["stream", "topics"])
+    assert (told["ok"], told["faults"], [one["about"] for one in told["findings"]]) == (
+        True,
+        [],
+        ["stream", "topics", "model"],
+    )
     config.write_text(SMALLEST.replace("0.9", "9").replace("0.5", "5"))
     assert cli.run(["check", "--json", "--config", str(config)]) == 2
     document = json.loads(capsys.readouterr().out)

@@ -15,8 +15,8 @@ def test_it_is_made_with_the_options() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "match"),
     [
-        ("no_such_module:Protocol", {}, r"^\[remote\] protocol: no_such_module:Protocol cannot be found"),
-        ("bisupervised.agents.remote.protocols.tei:Nothing", {}, "cannot be found"),
+        ("no_such_module:Protocol", {}, r"^\[remote\] protocol: 'no_such_module:Protocol' cannot be imported"),
+        ("bisupervised.agents.remote.protocols.tei:Nothing", {}, "cannot be imported: .* has no attribute 'Nothing'"),
         (OURS, {"colour": "red"}, r"^\[remote\.options\]: .* does not take them: .*'colour'"),
         ("builtins:dict", {}, "it lacks build, estimate, raise_for, read"),
     ],

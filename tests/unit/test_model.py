@@ -193,7 +193,7 @@ def test_scores_that_are_none_are_none() -> None:
         ("short_pairs", "samples", "1 answers to 2 inputs"),
         ("words", "samples", "must be a list of answers, not str"),
         ("no_pairs", "samples", "must be a list of answers, not float"),
-        ("nothing_like_it", "logits", "has no 'nothing_like_it'"),
+        ("nothing_like_it", "logits", "has no attribute 'nothing_like_it'"),
     ],
 )
 def test_an_answer_that_is_none_is_a_model_error(name: str, output: str, match: str) -> None:
@@ -226,9 +226,9 @@ def test_what_the_model_raises_passes_through() -> None:
         ("their_model", "neither"),
         (":load", "neither"),
         ("their_model:", "neither"),
-        ("no_such_module:load", "cannot import 'no_such_module'"),
-        ("their_model:missing", "has no 'missing'"),
-        ("their_model:number", "is not callable"),
+        ("no_such_module:load", "cannot be imported: No module named 'no_such_module'"),
+        ("their_model:missing", "cannot be imported: module 'their_model' has no attribute 'missing'"),
+        ("their_model:number", "cannot be called"),
         ("their_model:nothing", "returned a NoneType"),
         ("missing.pt2", "there is no model file"),
         ("missing.ts", "there is no model file"),

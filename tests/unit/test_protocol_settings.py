@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -428,6 +430,7 @@ def test_check_does_not_print_the_key(
     path = tmp_path / "bisupervised.toml"
     path.write_text(CHAT + more)
     monkeypatch.setenv(VARIABLE, KEY)
+    monkeypatch.setitem(sys.modules, "my_model", SimpleNamespace(load=dict))
     assert cli.run(["check", "--config", str(path)]) == (2 if more else 0)
     printed = capsys.readouterr()
     assert KEY not in printed.out + printed.err

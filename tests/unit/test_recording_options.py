@@ -63,5 +63,5 @@ def test_an_answer_is_right_where_the_audit_takes_it_for_right(
 
 
 def test_what_compares_answers_must_be_there(free_text: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigurationError, match="--matches: nowhere:at_all cannot be found"):
+    with pytest.raises(ConfigurationError, match="--matches: 'nowhere:at_all' cannot be imported"):
         parsed(*free_text, "--matches", "nowhere:at_all").read()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....schemas.errors import ConfigurationError
-from ...importing import own_object
+from ...importing import own_callable
 from ..protocol import RemoteProtocol
 
 _NEEDED = ("build", "estimate", "raise_for", "read")
@@ -18,10 +18,7 @@ def load_protocol(spec: str, options: Mapping[str, Any]) -> RemoteProtocol:
     Raises `ConfigurationError` where it cannot be found, does not take these options, or lacks a part of
     `RemoteProtocol`. What the user's own code raises passes through, with its own traceback.
     """
-    try:
-        made = own_object(spec)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError([f"[remote] protocol: {spec} cannot be found: {error}"]) from error
+    made = own_callable(spec, "[remote] protocol")
     try:
         protocol: RemoteProtocol = made(**options)
     except TypeError as error:
