@@ -21,6 +21,7 @@ from ...schemas.budget import NOTHING, Amount
 from ...schemas.errors import BudgetSpent, RateLimited, RecordError, Rejected, RemoteFailure
 from .gating.news import News
 from .gating.permit import Permit
+from .gating.turn import Turn, wait_in
 from .limiting.breaker import Breaker, BreakerPolicy
 from .limiting.limits import Limits, LimitsPolicy
 from .limiting.suspects import Suspect, Suspects, Verdict
@@ -55,17 +56,6 @@ def _tell_verdict(told: asyncio.Future[Verdict], verdict: Verdict | BaseExceptio
         told.set_result(verdict)
 
 
-class _Turn:
-    """A call that waits."""
-
-    __slots__ = ("cost", "guess", "permit")
-
-    def __init__(self, guess: int, cost: Amount, permit: asyncio.Future[Permit]) -> None:
-        self.guess = guess
-        self.cost = cost
-        self.permit = permit
-
-
 class Gate:
     """Lets calls through one by one. `waits`: while the circuit is open they wait; else they are sent away."""
 
@@ -98,7 +88,7 @@ class Gate:
         self.busy_at = -math.inf  #: on the clock: when somebody last waited here, or every place was taken
         self._news = News(policy)
         self._clock = clock
-        self._queue: deque[_Turn] = deque()
+        self._queue: deque[Turn] = deque()
         self._leaving = False
         self._spent = False  # as it was told last
         self._timer: asyncio.TimerHandle | None = None
@@ -161,14 +151,7 @@ class Gate:
 
         Raises `CircuitOpen`, `BudgetSpent`, and `CancelledError` where the partitions go before it is its turn.
         """
-        turn = _Turn(guess, cost, asyncio.get_running_loop().create_future())
-        self._queue.append(turn)
-        self._pump()
-        try:
-            return await turn.permit
-        except asyncio.CancelledError:
-            self._withdraw(turn)
-            raise
+        return await wait_in(self._queue, Turn(guess, cost), self._pump)
 
     async def hold(self, permit: Permit, times: int, *, itself: bool = False, answered: bool = False) -> Verdict:
         """Wait for the verdict over an input that was refused, for the `times`th time, by the call of this permit.
@@ -225,13 +208,6 @@ class Gate:
 
     def _tell_held(self) -> None:
         self.on_held(self.held)
-
-    def _withdraw(self, turn: _Turn) -> None:
-        if turn in self._queue:
-            self._queue.remove(turn)
-            self._pump()
-        elif not turn.permit.cancelled() and turn.permit.exception() is None:
-            turn.permit.result().give_back()  # it had its turn in the very moment in which it was cancelled
 
     def takes_beside(self, calls: int) -> None:
         """So many calls are under way now that nobody waits for: they take places, too."""
@@ -347,7 +323,7 @@ class Gate:
         """The log has said something: see whose turn it is."""
         self._pump()
 
-    def _let_in(self, turn: _Turn, tokens: float, now: float) -> None:
+    def _let_in(self, turn: Turn, tokens: float, now: float) -> None:
         if turn.permit.done():  # cancelled, and not yet withdrawn
             return
         self.limits.take(tokens, now)

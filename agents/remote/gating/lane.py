@@ -26,6 +26,7 @@ from ..retry import tells_of_remote
 from ..spending.funds import Funds
 from ..spending.purse import Reserved
 from .permit import Permit
+from .turn import Turn, wait_in
 
 #: of the calls that may be under way at once, so many are these at most; one may always be
 _SHARE = 0.25
@@ -57,18 +58,6 @@ class Host(Protocol):
     def takes_beside(self, calls: int) -> None: ...
 
 
-class _Turn:
-    """A call that waits, and the task that makes it."""
-
-    __slots__ = ("cost", "guess", "permit", "task")
-
-    def __init__(self, guess: int, cost: Amount, permit: asyncio.Future[Permit]) -> None:
-        self.guess = guess
-        self.cost = cost
-        self.permit = permit
-        self.task = asyncio.current_task()
-
-
 class Lane:
     """Where these calls wait. To their permits it is the gate."""
 
@@ -92,7 +81,7 @@ class Lane:
         self._host = host
         self._funds = funds
         self._clock = clock
-        self._queue: deque[_Turn] = deque()
+        self._queue: deque[Turn] = deque()
         self._out: dict[Permit, asyncio.Task[Any] | None] = {}  # the oldest first
         self._given_way: set[Permit] = set()  # of these: cancelled, and not gone yet
         self._timer: asyncio.TimerHandle | None = None
@@ -111,14 +100,7 @@ class Lane:
         """
         if self.leaving:
             raise asyncio.CancelledError
-        turn = _Turn(guess, cost, asyncio.get_running_loop().create_future())
-        self._queue.append(turn)
-        self._pump()
-        try:
-            return await turn.permit
-        except asyncio.CancelledError:
-            self._withdraw(turn)
-            raise
+        return await wait_in(self._queue, Turn(guess, cost), self._pump)
 
     async def hold(self, permit: Permit, times: int, *, itself: bool = False, answered: bool = False) -> Verdict:
         """What is refused ends: nobody waits to learn who is to blame."""
@@ -229,7 +211,7 @@ class Lane:
             return False
         return self._host.under_way + out + min(1, most - 1) < most
 
-    def _let_in(self, turn: _Turn, tokens: float, now: float) -> None:
+    def _let_in(self, turn: Turn, tokens: float, now: float) -> None:
         self._host.limits.take_beside(tokens, now)
         funds = self._funds
         reserved = None if funds is None else funds.purse.reserve(turn.cost, funds.now())
@@ -246,12 +228,6 @@ class Lane:
             self._funds.on_need()
         return means
 
-    def _withdraw(self, turn: _Turn) -> None:
-        if turn in self._queue:
-            self._queue.remove(turn)
-        elif turn.permit.done() and not turn.permit.cancelled() and turn.permit.exception() is None:
-            turn.permit.result().give_back()  # it had its turn in the very moment in which it was cancelled
-
     def _pump_in(self, wait_s: float) -> None:
         if not math.isinf(wait_s):  # else an outcome or a share comes first
             self._timer = asyncio.get_running_loop().call_later(max(wait_s, _SHORTEST_S), self._pump)
@@ -267,6 +243,6 @@ class Lane:
         return told if self._funds is None else told | {"budget": self._funds.purse.statistics()}
 
 
-def _send_away(turn: _Turn, why: str) -> None:
+def _send_away(turn: Turn, why: str) -> None:
     if not turn.permit.done():
         turn.permit.set_exception(BudgetSpent(why))
