@@ -83,8 +83,8 @@ bench-thresholds: setup  ## the curve and both thresholds on a million rows, aga
 bench-learned: setup  ## what a learned score costs an event, in build/learned.json
 	$(ALONE) $(BIN)/python -m benchmarks.learned
 
-conformance: setup  ## our protocols against servers of others, which are installed below build/
-	$(BIN)/python tests/conformance/conformance.py
+conformance: setup  ## our protocols against servers of others, which are installed below build/: SERVERS=apicurio
+	$(BIN)/python tests/conformance/conformance.py $(SERVERS)
 
 bench: setup  ## how fast it is, beside other libraries: build/bench.json and the tables of BENCHMARKS.md
 	$(BIN)/python scripts/peers.py

@@ -12,7 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `support`
 
 from bisupervised.agents.remote.agent import Remote
 from bisupervised.agents.remote.asking import Bill, RemoteAnswer
@@ -32,7 +35,20 @@ from bisupervised.streams.worker.protocols import make_protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from software import BUILD, HUGGING_FACE, LITELLM, LLAMA, MASTER_KEY, MLSERVER, NotConforming, Software, running
+from software import (
+    APICURIO,
+    BUILD,
+    HUGGING_FACE,
+    LITELLM,
+    LLAMA,
+    MASTER_KEY,
+    MLSERVER,
+    REGISTRY_PATH,
+    NotConforming,
+    Software,
+    running,
+)
+from support.registry_cases import CASES, Case
 
 REPORT = BUILD.parent / "conformance.json"
 LABELS = ["negative", "positive"]
@@ -455,6 +471,16 @@ async def beyond_context(url: str) -> str:
     raise AssertionError("answered")
 
 
+def _of_registry(case: Case) -> None:
+    @check(APICURIO, case.__name__.replace("_", " "))
+    async def asked(url: str) -> str:
+        return await case(url + REGISTRY_PATH)
+
+
+for each_case in CASES:
+    _of_registry(each_case)
+
+
 async def run(software: Software, url: str) -> list[Outcome]:
     """Every check of this software."""
     return [await _outcome(owner, name, made(url)) for owner, name, made in _CHECKS if owner is software]
@@ -470,8 +496,10 @@ async def _outcome(software: Software, name: str, seeing: Awaitable[str]) -> Out
 
 
 def main() -> int:
+    """All of them, or those that are named."""
     outcomes: list[Outcome] = []
-    for software in (MLSERVER, HUGGING_FACE, LITELLM, LLAMA):
+    everything = (MLSERVER, HUGGING_FACE, LITELLM, LLAMA, APICURIO)
+    for software in [each for each in everything if each.name in sys.argv[1:] or not sys.argv[1:]]:
         try:
             with running(software) as url:
                 outcomes += asyncio.run(run(software, url))

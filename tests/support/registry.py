@@ -26,6 +26,7 @@ class FakeRegistry:
     asked: list[str] = field(default_factory=list)
     failing: web.Response | None = None  #: what it answers to everything, while it is down
     authorization: str = ""  #: what it wants to be shown; '' for nothing
+    strict: set[str] = field(default_factory=set)  #: subjects whose later schemas must read what earlier ones wrote
 
     def register(self, subject: str, schema: str, kind: str = "AVRO", references: list[Any] | None = None) -> int:
         """The id of a schema under a subject; the same where it is there already."""
@@ -49,6 +50,7 @@ class FakeRegistry:
 
         app = web.Application(middlewares=[guard])
         app.router.add_get("/schemas/types", self._types)
+        app.router.add_put("/config/{subject}", self._configure)
         app.router.add_get("/schemas/ids/{id}", self._by_id)
         app.router.add_post("/subjects/{subject}/versions", self._post)
         app.router.add_post("/subjects/{subject}", self._look_up)
@@ -74,11 +76,27 @@ class FakeRegistry:
         return _missing(40403, "Schema") if found is None else _answer(found)
 
     async def _post(self, request: web.Request) -> web.Response:
-        document = await request.json()
+        subject, document = request.match_info["subject"], await request.json()
         kind = document.get("schemaType") or "AVRO"
-        return _answer(
-            {"id": self.register(request.match_info["subject"], document["schema"], kind, document.get("references"))}
-        )
+        if kind == "AVRO" and not _is_json(document["schema"]):
+            return _answer({"error_code": 42201, "message": "Invalid schema"}, 422)
+        if subject in self.strict and not self._reads_earlier(subject, document["schema"]):
+            return _answer({"error_code": 409, "message": "Schema being registered is incompatible"}, 409)
+        return _answer({"id": self.register(subject, document["schema"], kind, document.get("references"))})
+
+    async def _configure(self, request: web.Request) -> web.Response:
+        document = await request.json()
+        if document["compatibility"] == "BACKWARD":
+            self.strict.add(request.match_info["subject"])
+        return _answer(document)
+
+    def _reads_earlier(self, subject: str, schema: str) -> bool:
+        """Whether each field that is new to the last version has a default."""
+        versions = self.subjects.get(subject)
+        if not versions:
+            return True
+        earlier = {one["name"] for one in orjson.loads(self.schemas[versions[-1]]["schema"])["fields"]}
+        return all("default" in one for one in orjson.loads(schema)["fields"] if one["name"] not in earlier)
 
     async def _look_up(self, request: web.Request) -> web.Response:
         subject, document = request.match_info["subject"], await request.json()
@@ -97,6 +115,14 @@ class FakeRegistry:
             return _missing(40402, f"Version {version}")
         identity = versions[version - 1]
         return _answer({"subject": subject, "version": version, "id": identity, **self.schemas[identity]})
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _answer(document: Any, status: int = 200) -> web.Response:

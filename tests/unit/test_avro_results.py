@@ -15,7 +15,7 @@ from bisupervised.agents.events.registry import Registry, RegistryUnavailable
 from bisupervised.agents.events.results import ResultReader, ResultWriter
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas import avroschema
-from bisupervised.schemas.avro import FILE, ResultEncoder, decode_avro, head_of, is_avro, result_schema
+from bisupervised.schemas.avro import FILE, ResultEncoder, decode_avro, head_of, is_avro, prepare, result_schema
 from bisupervised.schemas.codec import decode_result, encode_result
 from bisupervised.schemas.errors import BiSupervisedError
 from bisupervised.schemas.records import Result, Source, Verdict
@@ -28,6 +28,12 @@ ANSWERS = [
     "a", "", "ä\x00", 1, -(2**63), 2**63 - 1, 2**63, 2**70, 0.25, True, False, None, float("nan"), float("inf"),
     [1, "x", None], [], {}, {"json": "x"}, {"a": {"b": [1.5]}}, (1, 2),
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prepared() -> None:
+    """A worker reads the schema of results before its event loop runs."""
+    prepare()
 
 
 def ours() -> Any:
