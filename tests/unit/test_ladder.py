@@ -89,3 +89,15 @@ def test_a_local_model_that_errs_least_needs_no_other_rung() -> None:
 def test_no_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match="no ladder"):
         ladder(drawn(0, 0), drawn(5, 0), None)
+
+
+def test_where_many_pairs_have_no_error_the_strictest_of_them_is_the_last() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random((2, 400))
+    easy = Recording(Side(scores[0], scores[0] > 0.4), Side(scores[1], scores[1] > 0.2))
+    rungs = ladder(easy, easy, None)
+    assert rungs[-1].error == rungs[-2].error == 0.0
+    assert rungs[-1].remote_fraction == pytest.approx(1.0, abs=0.01), "everything goes to the remote"
+    assert rungs[-1].acceptance == pytest.approx(0.5, abs=0.02), "and half of it is still answered"
+    assert rungs[-2].remote_fraction is not None
+    assert rungs[-2].remote_fraction < 0.5

@@ -33,15 +33,18 @@ Pair = tuple[float, float]  #: first and second threshold
 def ladder(pilot: Recording, fresh: Recording, certified: Pair | None) -> tuple[Rung, ...]:
     """The rungs, chosen on `pilot`, with what they are expected to do, measured on `fresh`.
 
-    The laxest trusts every local answer; the strictest has the lowest error of all that answer half of the inputs; the
-    levels between have the same ratio. Raises `ValueError` for no inputs.
+    The laxest trusts every local answer; the last ones have the lowest error of all that answer half of the inputs; the
+    levels between have the same ratio. Where many pairs have that lowest error, the cheapest of them is followed by the
+    strictest: few inputs cannot tell them apart, but the strictest keeps more of a promise when inputs change. Raises
+    `ValueError` for no inputs.
     """
     if not len(pilot) or not len(fresh):
         raise ValueError("no inputs: there is no ladder")
     grid = _Grid.over(pilot)
-    levels = _levels(grid, RUNGS - 1).tolist()
+    levels = _levels(grid, RUNGS - 2).tolist()
     # from strict to lax: a pair that is the cheapest for several levels keeps the laxest
-    pairs = {grid.cheapest(level): level for level in reversed(levels)}
+    pairs = {grid.strictest(levels[-1]): levels[-1]} if len(levels) > 1 else {}
+    pairs |= {grid.cheapest(level): level for level in reversed(levels)}
     if certified is not None:
         pairs[certified] = _error(pilot, certified) or 0.0
     ordered = sorted(pairs, key=lambda pair: (-pairs[pair], pair))
@@ -98,6 +101,18 @@ class _Grid:
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)
         return float(self.local[row]), float(self.remote[column])
 
+    def strictest(self, level: float) -> Pair:
+        """The pair with at most this error that asks most, and then trusts least, of those that answer half.
+
+        The cheapest one where none answers half.
+        """
+        with np.errstate(invalid="ignore"):
+            fit = np.argwhere((self.error <= level) & (self.acceptance >= _FEWEST_ANSWERED))
+        if not len(fit):
+            return self.cheapest(level)
+        row, column = fit[-1]  # in the order of rows, then columns: the highest thresholds are last
+        return float(self.local[row]), float(self.remote[column])
+
 
 def _quantiles(scores: Floats) -> Floats:
     ordered = np.sort(scores)
@@ -122,6 +137,9 @@ def _levels(grid: _Grid, count: int) -> Floats:
     if strict >= lax:
         return np.array([lax])
     # a level below the lowest error has no pair: the ends are the very numbers of the grid
-    levels = np.geomspace(lax, strict, count) if strict > 0.0 else np.linspace(lax, strict, count)
+    if strict > 0.0:
+        levels = np.geomspace(lax, strict, count)
+    else:  # no ratio leads to nothing: the last but one is the lowest error above it
+        levels = np.append(np.geomspace(lax, answering[answering > 0.0].min(initial=lax), count - 1), strict)
     levels[0], levels[-1] = lax, strict
     return np.asarray(levels, dtype=np.float64)
