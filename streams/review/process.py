@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..console.output import counted, progress_console, working
 from ..events.making import request_format
 from ..settings.tables import Settings
+from ..web.listening import listening
 from ..web.security import AccessPolicy
 from .desk import Asked, Desk
 from .feed import Feed, keep_ms
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 
 #: seconds between two looks at the file of reviewers
 _LOOK_S = 2.0
-#: seconds that requests under way may take when it is stopped
-_GRACE_S = 2.0
 
 
 class PortTaken(BiSupervisedError):
@@ -123,16 +122,12 @@ def asked(settings: Settings, reviewers: Reviewers) -> Asked:
 
 @asynccontextmanager
 async def _listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE_S)
-    await runner.setup()
-    try:
+    async with AsyncExitStack() as until:
         try:
-            await web.TCPSite(runner, host, port).start()
+            url = await until.enter_async_context(listening(app, host, port))
         except OSError as error:
             raise PortTaken(f"port {port} of {host}: {error.strerror}; set [review] port, or say --port") from error
-        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+        yield url
 
 
 def _tell(settings: Settings, reviewers: Reviewers, waiting: int, url: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.agents.supervision.thresholds import Rung, Target, signed, write_thresholds
 from bisupervised.schemas.audits import Audit, audit_record
 from bisupervised.schemas.closings import (
@@ -24,21 +27,25 @@ from bisupervised.schemas.codec import encode_facts, encode_result
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Result, Source, Verdict
 from bisupervised.schemas.versions import encode_version
 from bisupervised.streams.demo.digits import Digits, ModelFiles
+from bisupervised.streams.demo.drift import page as page_module
 from bisupervised.streams.demo.drift import run
-from bisupervised.streams.demo.drift.heard import Ended, Heard, Wanted
+from bisupervised.streams.demo.drift.heard import Ended, Heard, Notice, Wanted
+from bisupervised.streams.demo.drift.live import document
+from bisupervised.streams.demo.drift.page import Page, read_static
 from bisupervised.streams.demo.drift.pictures import PHASES, Course, Phase, course, worsened
 from bisupervised.streams.demo.drift.playing import DELAY_S, RATE, WRONG_DELAY_S, Labeller, Played, Stage, takers
-from bisupervised.streams.demo.drift.report import Way, as_table, draw, figures
+from bisupervised.streams.demo.drift.report import Reference, Way, as_table, draw, figures
 from bisupervised.streams.demo.drift.systems import KINDS, Around, toml_of
 from bisupervised.streams.demo.errors import DemoError
 from bisupervised.streams.settings.file import load_settings
 from msgspec.structs import replace
 from rich.console import Console
+from support.drift import NAMES, SCENE, TRUE, made_stage
 from support.records import Record
 from support.thresholds import thresholds
 from support.versions import chosen
 
-NAMES = ("before", "worse", "well again")
+STATIC = read_static()
 
 
 def test_pictures_get_worse_and_their_labels_stay() -> None:
@@ -149,7 +156,9 @@ def test_what_is_wanted_of_the_labeller_is_what_was_answered() -> None:
 
 def test_a_way_is_what_became_of_every_request() -> None:
     said: list[str] = []
-    heard = Heard("tightened", said.append, rungs={"made": 3}, alarms_ms=[25], shadows=2, shadows_cost=1.0)
+    heard = Heard(
+        "tightened", said.append, rungs={"made": 3}, notices=[Notice(25, "alarm", "")], shadows=2, shadows_cost=1.0
+    )
     entry = chosen([], 4, "tighten", why="doubt")
     heard.takes()["thresholds"](Record(encode_version(entry)))
     assert said == ["tightens to rung 4: doubt"]
@@ -192,7 +201,7 @@ def test_the_table_and_the_picture_are_of_all_ways(tmp_path: Path) -> None:
     made = [made_way("fixed", 0.3), made_way("told", 0.3, (450,)), made_way("tightened", 0.1, (450,))]
     ways, phase = [way for way, _ in made], made[0][1]
     console = Console(width=80, record=True)
-    console.print(as_table([figures(way, phase, NAMES) for way in ways], 0.1))
+    console.print(as_table([figures(way, Reference(phase, NAMES, 0.1, TRUE)) for way in ways], 0.1))
     text = console.export_text()
     assert "tightened" in text
     assert "150 requests" in text
@@ -204,11 +213,11 @@ def test_the_table_and_the_picture_are_of_all_ways(tmp_path: Path) -> None:
 def test_the_figures_are_those_by_hand() -> None:
     yes = np.array([True, True, False, True])
     way = Way("one", yes, yes & [True, False, False, True], ~yes, np.ones(4, dtype=np.intp), (0, 2), 3, 2, 3.0)
-    found = figures(way, np.array([0, 0, 1, 2]), NAMES)
-    assert [(one.error, one.calls, one.rejected) for one in found.phases] == [
-        (0.5, 0.0, 0.0),
-        (None, 1.0, 1.0),
-        (1.0, 0.0, 0.0),
+    found = figures(way, Reference(np.array([0, 0, 1, 2]), NAMES, 0.1, TRUE))
+    assert [(one.error, one.above, one.calls, one.rejected) for one in found.phases] == [
+        (0.5, 0.0, 0.0, 0.0),
+        (None, 1.0, 1.0, 1.0),
+        (1.0, 0.0, 0.0, 0.0),
     ]
     assert found.noticed_after == 0, "the alarm before the drift is none of it"
     assert (found.alarms, found.cost) == (2, 3.0)
@@ -245,3 +254,46 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(run, "_NEEDED", {"no_such_module": "no-such-package"})
     with pytest.raises(DemoError, match="needs no-such-package"):
         run.run_drift(tmp_path, seed=0)
+
+
+def test_the_page_is_told_of_all_systems_up_to_the_same_request() -> None:
+    stage = made_stage(700)
+    del stage.played[1].heard.ended[650]
+    told = document(stage, SCENE, 12.34)
+    assert (told["ended"], told["sent"], told["requests"], told["seconds"]) == (650, 700, 1200, 12.3)
+    assert [(one["begin"], one["end"]) for one in told["phases"]] == [(0, 300), (300, 900), (900, 1200)]
+    assert [len(one["error"]) for one in told["systems"]] == [26, 26, 26]
+    fixed, told_, tightened = told["systems"]
+    assert [one["phase"] for one in fixed["phases"]] == ["before", "worse"], "no phase that has not begun"
+    assert fixed["error_now"] == pytest.approx(0.2)
+    assert tightened["rung"][:17] == [2] * 17
+    assert tightened["rung_now"] == 3
+    assert [one["kind"] for one in tightened["notices"]] == ["alarm", "tighten"]
+    assert [one["at"] for one in told_["notices"]] == [400, 600]
+    assert (tightened["noticed_after"], fixed["noticed_after"]) == (120, None)
+
+
+def test_the_page_is_told_before_anything_has_ended() -> None:
+    told = document(made_stage(0), SCENE, 0.0)
+    assert [(one["error"], one["error_now"], one["phases"]) for one in told["systems"]] == [([], None, ())] * 3
+
+
+async def test_the_page_serves_this_machine_alone() -> None:
+    page = Page(lambda: document(made_stage(700), SCENE, 1.0), STATIC)
+    async with TestClient(TestServer(page.application())) as client:
+        for path in STATIC:
+            assert (await client.get(path)).status == 200
+        told = await (await client.get("/api/drift")).json()
+        assert told["ended"] == 700
+        assert (await client.get("/api/drift", headers={"Host": "elsewhere.example"})).status == 421
+        assert (await client.get("/api/drift", headers={"Origin": "http://elsewhere.example"})).status == 403
+        assert (await client.post("/api/drift")).status == 405
+
+
+async def test_an_open_page_sees_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "_OPEN_S", 0.3)
+    page = Page(lambda: {"finished": True}, STATIC)
+    async with aiohttp.ClientSession() as session, page.listening() as url:
+        assert await (await session.get(f"{url}api/drift")).json() == {"finished": True}
+        ended_at = time.monotonic()
+    assert time.monotonic() - ended_at >= 0.3

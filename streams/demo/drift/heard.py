@@ -37,6 +37,15 @@ class Wanted:
     prediction: Any  #: what was answered; None where there was no answer
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people would be told."""
+
+    at_ms: int  #: by the broker's clock
+    kind: str  #: "alarm", or why another version of the thresholds is in force
+    text: str
+
+
 @dataclass(slots=True)
 class Heard:
     """Takes the records of one pipeline. `say` is told what people would be."""
@@ -46,11 +55,24 @@ class Heard:
     ended: dict[int, Ended] = field(default_factory=dict)  #: by number of the request
     again: int = 0  #: outcomes beyond the first of their request
     wanted: list[Wanted] = field(default_factory=list)  #: not labelled yet
-    alarms_ms: list[int] = field(default_factory=list)  #: when closings said that the promise is broken
+    notices: list[Notice] = field(default_factory=list)
     rungs: dict[str, int] = field(default_factory=dict)  #: by version, counted from 1
     shadows: int = 0  #: answers of the remote about trusted requests
     shadows_cost: float = 0.0
     _raised: dict[str, int] = field(default_factory=dict)
+    _in_order: int = 0
+
+    @property
+    def ended_in_order(self) -> int:
+        """So many of the first requests have ended."""
+        while self._in_order in self.ended:
+            self._in_order += 1
+        return self._in_order
+
+    @property
+    def alarms_ms(self) -> list[int]:
+        """When closings said that the promise is broken."""
+        return [notice.at_ms for notice in self.notices if notice.kind == "alarm"]
 
     def takes(self) -> dict[str, Callable[[Any], None]]:
         """By kind of topic, what takes its records."""
@@ -88,9 +110,7 @@ class Heard:
     def _closing(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         closing = decode_closing(record.value)
         if self._says_alarm(closing):
-            self.alarms_ms.append(record.timestamp)
-            if len(self.alarms_ms) == 1:
-                self.say("the labels say that the promise is broken")
+            self._notice(record, "alarm", "the labels say that the promise is broken")
 
     def _says_alarm(self, closing: Closing) -> bool:
         """A closing raised an alarm about what is in force: labels of a former version come later than the next one."""
@@ -105,12 +125,19 @@ class Heard:
     def _version(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         entry = decode_version(record.value)
         self.rungs[entry.version] = entry.rung
-        self.say(f"{entry.reason}s to rung {entry.rung}: {entry.why}")
+        self._notice(record, entry.reason, f"{entry.reason}s to rung {entry.rung}: {entry.why}")
+
+    def _notice(self, record: Any, kind: str, text: str) -> None:  # noqa: ANN401  # aiokafka has no types
+        """An alarm that stays is said once."""
+        known = kind == "alarm" and bool(self.alarms_ms)
+        self.notices.append(Notice(record.timestamp, kind, text))
+        if not known:
+            self.say(text)
 
     def way(self, truth: Sequence[str], sent_ms: Sequence[float], labels: int) -> Way:
-        """What became of all requests. One without an outcome counts as not answered.
+        """What became of the first requests. One without an outcome counts as not answered.
 
-        `truth`, `sent_ms`: of every request, its right answer and when it was sent.
+        `truth`: their right answers. `sent_ms`: when each request was sent.
         """
         lost = Ended("", "", None, 0.0)
         every = [self.ended.get(number, lost) for number in range(len(truth))]
@@ -122,7 +149,7 @@ class Heard:
             ),
             called=_marks(one.answered_by != "local" for one in every),
             rung=self._rung_of_each(every),
-            alarms=tuple(max(0, bisect_right(sent_ms, ms) - 1) for ms in self.alarms_ms),
+            alarms=tuple(sent_until(sent_ms, ms) for ms in self.alarms_ms),
             labels=labels,
             shadows=self.shadows,
             cost=sum(one.cost for one in every) + self.shadows_cost,
@@ -130,6 +157,11 @@ class Heard:
 
     def _rung_of_each(self, every: Sequence[Ended]) -> NDArray[np.intp]:
         return np.array([self.rungs.get(one.version, 0) for one in every], dtype=np.intp)
+
+
+def sent_until(sent_ms: Sequence[float], at_ms: float) -> int:
+    """The last request that was sent by then; the first one before that."""
+    return max(0, bisect_right(sent_ms, at_ms) - 1)
 
 
 def _first_version(local: Verdict | None, thresholds: str) -> str:

@@ -21,12 +21,16 @@ from ....agents.supervision.thresholds import Line, Part, Target, Thresholds, si
 from ..digits import Digits, ModelFiles, predict_both
 from ..errors import DemoError
 
+Floats = NDArray[np.float64]
+
 #: error among the trusted answers that is promised, and the probability that the calibration fails to keep it
 PROMISE, DELTA = 0.08, 0.1
 #: share of the requests that the first threshold defers at the start
 _DEFERRED = 0.2
 #: labelled pictures that the thresholds are made from: each held-out digit several times, under noise of its own
 _LABELLED = 4_000
+#: pictures that tell the true error of a rung
+_MANY = 20_000
 _SCORE = "max_softmax"
 _SIDE = 8
 
@@ -114,6 +118,18 @@ def calibrated(models: ModelFiles, part: Digits, phase: Phase, seed: int) -> Thr
             rungs=ladder(pilot, fresh, pair),
         )
     )
+
+
+def true_errors(models: ModelFiles, part: Digits, phases: tuple[Phase, ...], made: Thresholds, seed: int) -> Floats:
+    """(phases, rungs), error among the trusted of each rung in each phase, over many pictures of this part."""
+    rng = np.random.default_rng([seed, 2])
+    return np.array([_errors(models, worsened(part, _MANY, one.noise, one.shifted, rng), made) for one in phases])
+
+
+def _errors(models: ModelFiles, pictures: Digits, made: Thresholds) -> list[float]:
+    answers = predict_both(models, pictures)
+    rungs = [(Supervisor("", rung.local), Supervisor("", rung.remote)) for rung in made.rungs]
+    return [evaluate(answers, *rung).error or 0.0 for rung in rungs]
 
 
 def _rates(part: Recording, pair: tuple[float, float]) -> Part:

@@ -7,6 +7,7 @@ import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -78,6 +79,11 @@ class Stage:
         return min(len(one.heard.ended) for one in self.played)
 
     @property
+    def ended_in_order(self) -> int:
+        """So many of the first requests have ended in every pipeline."""
+        return min(one.heard.ended_in_order for one in self.played)
+
+    @property
     def finished(self) -> bool:
         """Everything has come out."""
         return len(self.sent_ms) == self.ended == len(self.course)
@@ -88,31 +94,35 @@ class Stage:
         return range(begin_, max(begin_, min(int(seconds * RATE), self.ended + _AHEAD, len(self.course))))
 
 
-async def play(
-    pipelines: Mapping[str, Pipeline], course: Course, say: Callable[[str, str], object]
-) -> tuple[Stage, float]:
-    """Send every request to every pipeline. Returns what came of it, and the seconds that it took.
-
-    `say` hears what happens in which pipeline. Raises `BrokerUnreachable`.
-    """
+def make_stage(
+    pipelines: Mapping[str, Pipeline], course: Course, start: Mapping[str, int], say: Callable[[str, str], object]
+) -> Stage:
+    """Before the first request. `start`: the rung of the version that is in force. `say` hears what happens where."""
     truth = [LABELS[label] for label in course.pictures.labels.tolist()]
-    played = [
-        Played(pipeline.settings, Heard(name, lambda text, name=name: say(name, text)), Labeller(truth))  # type: ignore[misc]  # mypy sees no default
-        for name, pipeline in pipelines.items()
-    ]
-    stage = Stage(played, course)
-    settings = played[0].settings  # they share a broker
-    takes = takers(played)
+    return Stage(
+        [
+            Played(pipeline.settings, Heard(name, partial(say, name), rungs=dict(start)), Labeller(truth))
+            for name, pipeline in pipelines.items()
+        ],
+        course,
+    )
+
+
+async def play(stage: Stage, running: Sequence[Callable[[], object]]) -> None:
+    """Send every request to every pipeline, until all has come out. `running`: None while a worker is alive.
+
+    Raises `BrokerUnreachable`.
+    """
+    settings = stage.played[0].settings  # they share a broker
+    takes = takers(stage.played)
     producer = AIOKafkaProducer(**connection(settings.kafka).options(), enable_idempotence=True, linger_ms=5)
-    began = time.monotonic()
     async with producer, reader(settings, [TopicPartition(topic, 0) for topic in takes]) as consumer:
         reading = begin(_read(consumer, takes), "reading what comes out")
         try:
-            await _send(stage, producer, reading, [one.worker.poll for one in pipelines.values()])
+            await _send(stage, producer, reading, running)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-    return stage, time.monotonic() - began
 
 
 def takers(played: Sequence[Played]) -> dict[str, Callable[[Any], None]]:
@@ -135,12 +145,12 @@ async def _read(consumer: AIOKafkaConsumer, takes: Mapping[str, Callable[[Any], 
 
 
 async def _send(
-    stage: Stage, producer: AIOKafkaProducer, reading: asyncio.Task[None], ended: Sequence[Callable[[], object]]
+    stage: Stage, producer: AIOKafkaProducer, reading: asyncio.Task[None], running: Sequence[Callable[[], object]]
 ) -> None:
     """Until everything has come out, or nothing comes any more."""
     began = moved = time.monotonic()
     out = 0
-    while not stage.finished and not reading.done() and all(poll() is None for poll in ended):
+    while not stage.finished and not reading.done() and all(poll() is None for poll in running):
         now = time.monotonic()
         for number in stage.next_ones(now - began):
             await _send_one(stage, producer, number)

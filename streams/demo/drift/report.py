@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 #: requests that a point of the picture is the mean of
-_WINDOW = 300
+WINDOW = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,28 @@ class Way:
     def error_over_time(self) -> NDArray[np.float64]:
         """(n,), of the trusted ones among the last requests."""
         trusted, wrong = (np.cumsum(np.concatenate([[0], marks])) for marks in (self.trusted, self.wrong))
-        begin = np.maximum(np.arange(1, len(trusted)) - _WINDOW, 0)
+        begin = np.maximum(np.arange(1, len(trusted)) - WINDOW, 0)
         counted = np.maximum(trusted[1:] - trusted[begin], 1)
         return np.asarray((wrong[1:] - wrong[begin]) / counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a way is measured by."""
+
+    phase: NDArray[np.intp]  #: (n,), of each request
+    names: tuple[str, ...]  #: of the phases
+    promise: float  #: error among the trusted answers, 0..1
+    true_error: NDArray[np.float64]  #: (phases, rungs), of each rung in each phase, from many more pictures
+
+    def until(self, count: int) -> Reference:
+        """The same of the first requests."""
+        return replace(self, phase=self.phase[:count])
+
+    def too_hard(self) -> list[str]:
+        """The phases in which no rung keeps the promise."""
+        lowest = self.true_error.min(axis=1)
+        return [name for name, error in zip(self.names, lowest, strict=True) if error > self.promise]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,7 @@ class PhaseFigures:
 
     phase: str
     error: float | None  #: share of wrong ones among the trusted answers
+    above: float | None  #: share of the requests that a rung judged whose true error is above the promise
     calls: float  #: share of the requests that the remote was asked about, shadows apart
     rejected: float  #: share of the requests without an answer
 
@@ -60,13 +80,14 @@ class WayFigures:
     cost: float  #: of all remote calls, shadows among them
 
 
-def figures(way: Way, phase: NDArray[np.intp], names: Sequence[str]) -> WayFigures:
-    """The figures of a way. The drift is every phase between the first and the last."""
+def figures(way: Way, reference: Reference) -> WayFigures:
+    """The figures of a way, of the phases that have begun. The drift is every phase between the first and the last."""
+    phase, last = reference.phase, len(reference.names) - 1
     begin = int(np.searchsorted(phase, 1))
-    noticed = [alarm - begin for alarm in way.alarms if alarm >= begin and phase[alarm] < len(names) - 1]
+    noticed = [alarm - begin for alarm in way.alarms if begin <= alarm < len(phase) and phase[alarm] < last]
     return WayFigures(
         way.name,
-        tuple(_of_phase(name, way, phase == number) for number, name in enumerate(names)),
+        tuple(_of_phase(way, reference, number) for number in np.unique(phase).tolist()),
         noticed_after=noticed[0] if noticed else None,
         alarms=len(way.alarms),
         labels=way.labels,
@@ -75,10 +96,17 @@ def figures(way: Way, phase: NDArray[np.intp], names: Sequence[str]) -> WayFigur
     )
 
 
-def _of_phase(name: str, way: Way, which: NDArray[np.bool_]) -> PhaseFigures:
-    trusted = int(way.trusted[which].sum())
-    error = int(way.wrong[which].sum()) / trusted if trusted else None
-    return PhaseFigures(name, error, float(way.called[which].mean()), float((~way.trusted[which]).mean()))
+def _of_phase(way: Way, reference: Reference, number: int) -> PhaseFigures:
+    which = reference.phase == number
+    trusted, judged = int(way.trusted[which].sum()), way.rung[which & (way.rung > 0)]
+    above = reference.true_error[number, judged - 1] > reference.promise
+    return PhaseFigures(
+        reference.names[number],
+        error=int(way.wrong[which].sum()) / trusted if trusted else None,
+        above=float(above.mean()) if len(judged) else None,
+        calls=float(way.called[which].mean()),
+        rejected=float((~way.trusted[which]).mean()),
+    )
 
 
 def as_table(found: Sequence[WayFigures], promise: float) -> Table:
@@ -89,6 +117,7 @@ def as_table(found: Sequence[WayFigures], promise: float) -> Table:
         table.add_column(one.name, justify="right")
     tells: dict[str, Callable[[PhaseFigures], str]] = {
         "wrong": lambda phase: _share(phase.error, promise),
+        "time above it": lambda phase: "-" if phase.above is None else f"{phase.above:.0%}",
         "asked the remote": lambda phase: f"{phase.calls:.0%}",
         "rejected": lambda phase: f"{phase.rejected:.0%}",
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -20,9 +21,11 @@ from ...sandbox.processes import end, start_broker, start_server
 from ..digits import FEATURES, LABELS, ModelFiles, load_split, make_models
 from ..errors import DemoError
 from ..pipeline import PRICE, Pipeline, run_interruptible
-from .pictures import DELTA, PHASES, PROMISE, Course, calibrated, course
-from .playing import DELAY_S, RATE, WRONG_DELAY_S, Stage, play
-from .report import Way, as_table, draw, figures
+from .live import Scene, document
+from .page import Page, read_static
+from .pictures import DELTA, PHASES, PROMISE, Course, calibrated, course, true_errors
+from .playing import DELAY_S, RATE, WRONG_DELAY_S, Stage, make_stage, play
+from .report import Reference, Way, as_table, draw, figures
 from .systems import KINDS, ONE_THREAD, SHARE, Around, start_system
 
 #: median of a remote call
@@ -64,14 +67,14 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     console.print("[bold]3[/] Three pipelines beside each other")
     around = Around(servers, url, models, folder / "thresholds.json")
     pipelines = {kind.name: start_system(kind, around, folder, processes) for kind in KINDS}
-    for name, pipeline in pipelines.items():
-        console.print(f"  {name:<10} its page, while it runs: {pipeline.page}")
     requests = course(split.calibration, PHASES, seed)
     _announce(requests, console)
-    stage, seconds = _played(pipelines, requests, console)
+    true_error = true_errors(models, split.calibration, PHASES, made, seed)
+    reference = Reference(requests.phase, requests.names, PROMISE, true_error)
+    stage, seconds = _played(pipelines, requests, made, reference, console)
     for pipeline in pipelines.values():
         end(pipeline.worker)
-    return _report(out, stage, start, seed, seconds, console)
+    return _report(out, stage, reference, seed, seconds, console)
 
 
 def _start(made: Thresholds) -> int:
@@ -97,29 +100,45 @@ def _announce(requests: Course, console: Console) -> None:
     console.print(f"  {audits}; {labels}", soft_wrap=True)
 
 
-def _played(pipelines: dict[str, Pipeline], requests: Course, console: Console) -> tuple[Stage, float]:
+def _played(
+    pipelines: dict[str, Pipeline], requests: Course, made: Thresholds, reference: Reference, console: Console
+) -> tuple[Stage, float]:
     began = time.monotonic()
 
     def say(name: str, text: str) -> None:
         console.print(f"  {time.monotonic() - began:5.1f} s  {name}: {text}", markup=False, soft_wrap=True)
 
-    return run_coroutine(play(pipelines, requests, say))
+    stage = make_stage(pipelines, requests, {made.version: _start(made)}, say)
+    says = {kind.name: kind.says for kind in KINDS}
+    scene = Scene(reference, says, {name: pipeline.page for name, pipeline in pipelines.items()})
+    page = Page(lambda: document(stage, scene, time.monotonic() - began), read_static())
+    run_coroutine(_watched(stage, page, [pipeline.worker.poll for pipeline in pipelines.values()], console))
+    return stage, time.monotonic() - began
 
 
-def _report(out: Path, stage: Stage, start: int, seed: int, seconds: float, console: Console) -> int:
-    ways = [_way(stage, number, start) for number in range(len(stage.played))]
+async def _watched(stage: Stage, page: Page, running: Sequence[Callable[[], object]], console: Console) -> None:
+    async with page.listening() as url:
+        console.print(f"  the picture, while it runs: {url}", markup=False)
+        await play(stage, running)
+
+
+def _report(out: Path, stage: Stage, reference: Reference, seed: int, seconds: float, console: Console) -> int:
+    ways = [_way(stage, number) for number in range(len(stage.played))]
     requests = stage.course
-    found = [figures(way, requests.phase, requests.names) for way in ways]
+    found = [figures(way, reference) for way in ways]
     document = {
         "seed": seed,
         "promise": PROMISE,
         "share": SHARE,
         "seconds": round(seconds, 1),
+        "true_error": reference.true_error.round(4).tolist(),
         "ways": [asdict(one) for one in found],
     }
     (out / "drift.json").write_text(json.dumps(document, indent=2) + "\n")
     draw(out / "drift.png", ways, requests.phase, requests.names, PROMISE)
     console.print(as_table(found, PROMISE))
+    for name in reference.too_hard():
+        console.print(f"No rung keeps the promise when pictures are {name}: the strictest ones come nearest.")
     lost = sum(len(requests) - len(one.heard.ended) for one in stage.played)
     again = sum(one.heard.again for one in stage.played)
     sound = f"{lost:,} requests lost, {again:,} outcomes doubled" if lost or again else "every request has one outcome"
@@ -130,8 +149,7 @@ def _report(out: Path, stage: Stage, start: int, seed: int, seconds: float, cons
     return 1 if lost or again else 0
 
 
-def _way(stage: Stage, number: int, start: int) -> Way:
+def _way(stage: Stage, number: int) -> Way:
     one = stage.played[number]
-    one.heard.rungs["calibrated"] = start
     truth = [LABELS[label] for label in stage.course.pictures.labels.tolist()]
     return one.heard.way(truth, stage.sent_ms, one.labeller.given)

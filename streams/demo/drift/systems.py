@@ -38,6 +38,7 @@ class Kind:
     """What a pipeline does about a promise that may be broken."""
 
     name: str
+    says: str  #: what it does, in a sentence
     audited: bool = False
     tightens: bool = False
 
@@ -54,7 +55,16 @@ close_every_s = {_CLOSE_EVERY_S}
 {tightens}"""
 
 
-KINDS = (Kind("fixed"), Kind("told", audited=True), Kind("tightened", audited=True, tightens=True))
+KINDS = (
+    Kind("fixed", "The thresholds stay as they were calibrated, and nobody labels anything."),
+    Kind("told", "People label audited requests. An alarm says so, and changes nothing.", audited=True),
+    Kind(
+        "tightened",
+        "On an alarm it takes stricter thresholds by itself, and laxer ones when labels allow it.",
+        audited=True,
+        tightens=True,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
