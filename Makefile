@@ -74,7 +74,7 @@ trust: setup  ## does the promised rate hold? calibrates on thousands of samples
 fit-check: setup  ## is the chosen score never worse, and the learned one harmless? fills docs/scores.md
 	$(ALONE) $(BIN)/python -m scripts.fit_check
 
-audit-trust: setup  ## does the audit notice, and cry wolf no more than it says? fills docs/audit.md and docs/ladder.md
+audit-trust: setup  ## does the audit notice, and cry wolf no more than it says? fills docs/audit.md, ladder.md and versions.md
 	$(BIN)/python -m scripts.audit_trust
 
 bench-thresholds: setup  ## the curve and both thresholds on a million rows, against a loop over candidates

@@ -49,6 +49,7 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     shadow_share: float = 0.0  #: of all requests that both models are to answer, 0..1; 0: none for that alone
     label: bool = True  #: a label is wanted: it is of `share`, and not only of `shadow_share`
     shadow: Shadow | None = None  #: what became of asking the remote all the same; None where that was not wanted
+    extra: bool = False  #: its label is wanted for [audit] alarm_share alone: `share` would not have drawn it
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 
 
@@ -115,6 +116,7 @@ def _scored(verdict: Verdict | None) -> Verdict | None:
 
 def facts_of_result(result: Result, known: Facts) -> Facts:
     """What is known about a request whose answer is this result; `known`: what was known before."""
+    by_local = result.answered_by == "local"
     verdict = Verdict(
         prediction=result.prediction,
         score=result.score,
@@ -126,8 +128,8 @@ def facts_of_result(result: Result, known: Facts) -> Facts:
         cost=result.cost,
         repeated=result.repeated,
         cached=result.cached,
+        thresholds=result.local.thresholds if by_local and result.local is not None else "",
     )
-    by_local = result.answered_by == "local"
     return msgspec.structs.replace(
         known,
         id=result.id,
@@ -144,6 +146,13 @@ def judged_by(facts: Facts) -> str:
     """
     local = facts.local.thresholds if facts.local is not None else ""
     return facts.thresholds if local in ("", facts.thresholds) else f"{local}, then {facts.thresholds}"
+
+
+def judged_first(about: Facts | Result) -> str:
+    """The version of the thresholds that judged the local answer, which decides by which share its request is drawn: so
+    what becomes of it later changes nothing about that. '' where none judged it.
+    """
+    return (about.local.thresholds if about.local is not None else "") or about.thresholds
 
 
 # replays

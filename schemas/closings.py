@@ -112,7 +112,18 @@ class LadderTold(msgspec.Struct, frozen=True, omit_defaults=True):
     calls: float | None = None  #: share of the requests that this rung asks the remote about
     cheaper_calls: float | None = None  #: the same of that one
     open_from: dict[str, int] = {}  #: by partition of `audits`, the first request that waits
+    raised: bool = False  #: more requests are drawn by the version in force
+    raised_ms: int = 0  #: when that last began, milliseconds since epoch; 0 for never
+    raised_labels: int = 0  #: labels that were wanted since for that alone
     state: dict[str, Any] | None = None  #: all that the ladder knows, where the closing is whole
+
+
+class AlarmShareTold(msgspec.Struct, frozen=True):
+    """How many more requests are drawn after an alarm, and for how long."""
+
+    share: float  #: of all requests, 0..1
+    within_ms: int  #: for so long at most
+    labels: int  #: so many more labels are wanted in that time; a few seconds' worth may come on top
 
 
 class TermsTold(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,6 +137,7 @@ class TermsTold(msgspec.Struct, frozen=True, omit_defaults=True):
     thresholds: tuple[str, ...] = ()  #: versions of the thresholds that make the promises
     promises: tuple[PromiseTold, ...] = ()  #: what these promise
     ladder: LadderTerms | None = None  #: the rungs of the thresholds file, where both answers of requests are audited
+    alarm_share: AlarmShareTold | None = None  #: where more requests are drawn after an alarm
 
 
 class Taken(msgspec.Struct, frozen=True):

@@ -1,13 +1,15 @@
 """`make audit-trust`: check what the audit promises, on thousands of streams of the recorded predictions.
 
-The recorded case studies are played as streams of labelled requests through the functions that the audit uses. Five
+The recorded case studies are played as streams of labelled requests through the functions that the audit uses. Six
 things are checked: the interval misses in at most 5 % of the streams at any time; false alarms come at most once for
 so many labels as was asked for, on average, even where the true rate is the promised one; a jump from 9.9 % to
 18.7 % at a promise of 11 % is noticed after 150 to 210 labels (median); feedback that comes back rather for wrong
-answers, and later for them, does not move the estimate (`audit_feedback.py`); and the ladder holds the true error below
-the promise but for the time that it takes to notice (`audit_ladder.py`).
+answers, and later for them, does not move the estimate (`audit_feedback.py`); the ladder holds the true error below
+the promise but for the time that it takes to notice (`audit_ladder.py`); and a share that rises after alarms changes
+nothing about intervals and alarms (`audit_share.py`).
 
-Writes build/audit-trust.json and the tables of docs/audit.md and docs/ladder.md. Exits 1 where a promise is broken.
+Writes build/audit-trust.json and the tables of docs/audit.md, docs/ladder.md and docs/versions.md. Exits 1 where a
+promise is broken.
 """
 
 from __future__ import annotations
@@ -29,14 +31,16 @@ from bisupervised.streams.offline.replicate import load_case, present
 from rich.console import Console
 from rich.progress import track
 
-from scripts import audit_feedback, audit_ladder
+from scripts import audit_feedback, audit_ladder, audit_share
 from scripts.audit_feedback import Heard, heard
 from scripts.audit_ladder import Climbed, climbs, together
+from scripts.audit_share import Raised, raises
 from scripts.trust import DATA, fill
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "audit.md"
 LADDER_PAGE = ROOT / "docs" / "ladder.md"
+VERSIONS_PAGE = ROOT / "docs" / "versions.md"
 ALPHA, LABELS_TO_FALSE_ALARM = 0.05, 10_000.0
 #: the jump of the design, and between which numbers of labels the median must lie
 JUMP, NOTICED_AFTER = ("imdb", 0.099, 0.187, 0.11), (150, 210)
@@ -146,26 +150,29 @@ def main() -> int:
     played = list(track(plays(populations, runs, seed), "playing", console=console))
     heeded = [heard(*case, runs, seed) for case in track(populations.items(), "complaining", console=console)]
     ways = climbed(populations, arguments.ladder_runs, seed, console)
+    raised = raises(arguments.share_runs, seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     made = {
         "streams": [asdict(one) for one in played],
         "feedback": [asdict(one) for one in heeded],
         "ladder": [asdict(way) for way in ways],
+        "alarm_share": asdict(raised),
     }
     arguments.out.write_text(json.dumps(made, indent=2) + "\n")
     fill(arguments.page, as_markdown(played), "audit-trust")
     fill(arguments.page, audit_feedback.as_markdown(heeded), "audit-feedback")
     fill(arguments.ladder_page, audit_ladder.as_markdown(ways), "audit-ladder")
-    return _told(played, heeded, ways)
+    fill(arguments.versions_page, audit_share.as_markdown(raised), "audit-share")
+    return _told(played, heeded, ways, raised)
 
 
-def _told(played: list[Played], heeded: list[Heard], ways: list[Climbed]) -> int:
+def _told(played: list[Played], heeded: list[Heard], ways: list[Climbed], raised: Raised) -> int:
     broken = [f"{one.case}, {one.what}: {fault}" for one in played for fault in one.faults()]
     broken += [f"{one.case}: {fault}" for one in heeded for fault in one.faults()]
     broken += [f"{way.thresholds}: {fault}" for way in ways for fault in way.faults()]
-    streams = (
-        sum(one.runs for one in played) + sum(one.streams for one in heeded) + sum(way.streams for way in ways[:1])
-    )
+    broken += [f"a share that rises after alarms: {fault}" for fault in raised.faults()]
+    counts = (sum(one.runs for one in played), sum(one.streams for one in heeded), sum(way.streams for way in ways[:1]))
+    streams = sum(counts) + raised.streams
     for line in broken or [f"{streams:,} streams: every promise is kept"]:
         Console(soft_wrap=True).print(line)
     return 1 if broken else 0
@@ -176,12 +183,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with the recorded predictions")
     parser.add_argument("--runs", type=int, default=2000, help="streams of each case")
     parser.add_argument("--ladder-runs", type=int, default=600, help="streams with the ladder")
+    parser.add_argument("--share-runs", type=int, default=200, help="streams with a share that rises after alarms")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "audit-trust.json")
     parser.add_argument("--page", type=Path, default=PAGE, help="page whose tables about the audit are filled")
     parser.add_argument(
         "--ladder-page", type=Path, default=LADDER_PAGE, help="page whose table of the ladder is filled"
     )
+    parser.add_argument("--versions-page", type=Path, default=VERSIONS_PAGE, help="page with that about the share")
     return parser.parse_args()
 
 

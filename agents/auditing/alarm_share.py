@@ -1,38 +1,39 @@
-"""How many requests are audited: more of them for a while after an alarm, so that evidence comes sooner.
+"""More requests are audited for a while after an alarm, so that evidence comes sooner: for how long, and how many.
 
-All requests are drawn with the same probability at any time, so the evidence stays unbiased: a request counts once,
-whatever the share was when it came.
+The share is part of a version of the thresholds, so all requests that one version judged were drawn with the same
+probability. Its rates are plain proportions, and its interval and its alarm are what they would be without this. The
+ladder's evidence is of all versions: whichever share drew a request, it was drawn without a look at its answers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmShare:
-    """The share of requests that is audited. Raises `ValueError` for shares or numbers that cannot be."""
+    """A raise begins with the version that an alarm chose. Raises `ValueError` for limits that cannot be."""
 
-    usual: float  #: of all requests, 0..1, above 0
-    alarm: float  #: after an alarm; not below the usual one
-    requests: int = 2_000  #: audited requests after an alarm until the share falls again
-    budget: float = 5_000.0  #: audits that alarms may cost besides the usual ones; then the share falls at once
+    within_ms: int  #: it lasts so long at most; in that time no other one begins
+    labels: int  #: so many labels are wanted for it in that time, at most
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.usual <= self.alarm <= 1.0:
-            raise ValueError(f"shares are 0 < usual <= alarm <= 1, and not {self.usual:g} and {self.alarm:g}")
-        if self.requests < 0 or self.budget < 0.0:
-            raise ValueError("neither requests nor a budget are below 0")
+        if self.within_ms < 1 or self.labels < 1:
+            raise ValueError("a raised share lasts a millisecond and a label at least")
 
-    def at(self, since_alarm: int | None, spent: float) -> float:
-        """The share now. `since_alarm`: audited requests since the last alarm; `spent`: of the budget."""
-        if since_alarm is None or since_alarm >= self.requests or spent >= self.budget:
-            return self.usual
-        return self.alarm
+    def begun_ms(self, raising_ms: Iterable[int]) -> int:
+        """When the last raise began; 0 for never. `raising_ms`: of each version that raises, when it was chosen."""
+        begun_ms = 0
+        for at_ms in raising_ms:
+            if not begun_ms or at_ms >= begun_ms + self.within_ms:
+                begun_ms = at_ms
+        return begun_ms
 
-    def cost(self, share: float) -> float:
-        """What an audited request that was drawn with this share takes from the budget: 0..1 of an audit.
+    def is_over(self, begun_ms: int, spent: int, at_ms: float) -> bool:
+        """Its time has passed, or its labels are spent. `spent`: labels that were wanted for it since it began."""
+        return at_ms >= begun_ms + self.within_ms or spent >= self.labels
 
-        Of those that a higher share draws, the usual one would have drawn some as well.
-        """
-        return 0.0 if share <= self.usual else 1.0 - self.usual / share
+    def may_rise(self, begun_ms: int, spent: int, at_ms: int) -> bool:
+        """An alarm raises the share now: no raise has begun within its time, or its labels are not spent."""
+        return not begun_ms or at_ms >= begun_ms + self.within_ms or spent < self.labels

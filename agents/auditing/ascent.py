@@ -68,6 +68,8 @@ class Chosen:
     versions: frozenset[str]  #: of this ladder: what these judged is evidence
     taken: int = 0  #: the offset of the next record there
     pinned: bool = False  #: a person pins the rung
+    raised: bool = False  #: more requests are drawn by it, until the auditor chooses otherwise
+    raised_ms: int = 0  #: when that last began, milliseconds since epoch; 0 for never
 
 
 class Ascent:

@@ -121,6 +121,7 @@ def report(*, config: Config = None, json: Json = False) -> int:
         notes.append(f"{counted(made.now.unknown_classes, 'vote')} for a label that there is not: they are no evidence")
     terms = made.now.terms.ladder if made.now.terms is not None else None
     notes += live.notes_on_ladder(made.now.ladder, 0 if terms is None else len(terms.rungs))
+    notes += live.notes_on_share(made.now.ladder, None if made.now.terms is None else made.now.terms.alarm_share)
     tell(live.as_json(made), tables, [*notes, *live.notes_on_closings(made)], as_json=json)
     return FAILED if made.differing else DONE
 

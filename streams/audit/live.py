@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...schemas.closings import LadderTold, Share, VersionTold
+from ...schemas.closings import AlarmShareTold, LadderTold, Share, VersionTold
 from .recomputing import Recomputed
 from .topics import AuditRecord
 
@@ -133,6 +133,15 @@ def notes_on_ladder(told: LadderTold | None, rungs: int) -> list[str]:
             f"{told.cheaper_calls:.1%} of the requests, and rung {told.rung} about {told.calls:.1%}"
         )
     return said
+
+
+def notes_on_share(told: LadderTold | None, share: AlarmShareTold | None) -> list[str]:
+    """How many more requests are drawn since an alarm; nothing where none are."""
+    if told is None or share is None or not told.raised:
+        return []
+    spent = f"{told.raised_labels:,} of {share.labels:,} labels were wanted for that"
+    until = _date(told.raised_ms + share.within_ms)
+    return [f"since an alarm {share.share:.2%} of the requests are drawn, until {until} at the latest; {spent}"]
 
 
 def notes_on_closings(made: Recomputed) -> list[str]:

@@ -85,7 +85,7 @@ async def _recompute(
         ledger.take_label(record)
     versions = 0 if log is None else await log.to_end()
     entries = [] if log is None else await log.up_to(versions)
-    chosen = chosen_of(entries, versions, settings.name, rules.terms.ladder)
+    chosen = chosen_of(entries, versions, settings.name, rules)
     ledger.close(feed.taken, max(ledger.at_ms, written_ms, round(clock() * 1000)), rules, chosen)
     now = ledger.closing(1 if found.last is None else found.last.number + 1, whole=True)
     return Recomputed(now, found.closings, found.first, found.last, tuple(found.differing))

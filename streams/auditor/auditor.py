@@ -171,9 +171,17 @@ class Auditor:
     def _is_due(self) -> bool:
         waited_s = self._clock() - self._closed_at
         every_s = self._policy.close_every_s
-        if self._feed.waiting_labels or self._feed.waiting >= _MOST:
+        if self._feed.waiting_labels or self._feed.waiting >= _MOST or self._raise_ends(waited_s):
             return waited_s >= every_s
         return waited_s >= every_s * _SLOWER and (self._feed.waiting > 0 or self._is_late(waited_s))
+
+    def _raise_ends(self, waited_s: float) -> bool:
+        """More requests are drawn than before the alarm, and that may have to end: before more labels are wanted."""
+        ledger = self._known
+        if ledger.ascending is None:
+            return False
+        more = self._feed.waiting - self._feed.waiting_labels
+        return ledger.ascending.raise_ends(ledger.rules.alarm_share, more, self._written_ms + waited_s * 1000)
 
     def _is_late(self, waited_s: float) -> bool:
         """A request may be late by now."""
@@ -193,7 +201,7 @@ class Auditor:
         versions = 0 if self._versions is None else await self._versions.to_end()
         entries = [] if self._versions is None else await self._versions.up_to(versions)
         rules = self._rules()
-        ledger.close(taken, at_ms, rules, chosen_of(entries, versions, self._policy.pipeline, rules.terms.ladder))
+        ledger.close(taken, at_ms, rules, chosen_of(entries, versions, self._policy.pipeline, rules))
         await self._append(whole=(self._number + 1) % _WHOLE_EVERY == 0, chosen=entry_of(ledger, entries))
 
     async def _time(self) -> int | None:
@@ -241,6 +249,10 @@ class Auditor:
                     log.error(text, alarm.promise.kind, alarm.promise.value, one.version, extra=facts)
 
     def _tell_ladder(self, told: LadderTold | None) -> None:
+        if told is not None and told.chose and not told.says:
+            facts = {"action": "share_falls", "thresholds": told.chose, "labels": told.raised_labels}
+            text = "chose version %s: as many requests are drawn as before the alarm; %d labels were wanted beside those"
+            log.info(text, told.chose, told.raised_labels, extra=facts)
         if told is None or not told.says:
             return
         facts = {"action": "ladder_says", "says": told.says, "rung": told.to, "thresholds": told.chose}

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 
 from ...agents.auditing.ascent import Chosen
 from ...agents.auditing.ladder import Tighten
-from ...agents.auditing.ledger.ledger import Ledger
+from ...agents.auditing.ledger.ledger import Ledger, Rules
 from ...agents.supervision.thresholds import Rung
 from ...agents.terms import Ladder
 from ...schemas.closings import LadderTerms
-from ...schemas.versions import ThresholdsEntry
+from ...schemas.versions import Reason, ThresholdsEntry
 from ..versions.entries import next_entry
 from ..versions.fold import Standing, fold, unfit
 
 #: who chooses, in what it writes
 AUDITOR = "auditor"
+#: why the same rung is chosen again
+_FALLS = "the time after the alarm is over, or its labels are spent: as many requests are drawn as before it"
 
 
-def chosen_of(
-    entries: Sequence[ThresholdsEntry], taken: int, pipeline: str, terms: LadderTerms | None
-) -> Chosen | None:
+def chosen_of(entries: Sequence[ThresholdsEntry], taken: int, pipeline: str, rules: Rules) -> Chosen | None:
     """Which version is in force after these entries, which end before `taken`, and what was judged by its ladder."""
+    terms, share = rules.terms.ladder, rules.alarm_share
     if terms is None:
         return None
     ladder, standing = _standing(entries, pipeline, terms)
     own = {entry.version for entry in standing.chain if not unfit(entry, ladder)}
     pins = {f"{terms.version}-pin-{rung}" for rung in range(1, len(terms.rungs) + 1)}
-    return Chosen(standing.version, standing.rung, frozenset({terms.version, *own, *pins}), taken, standing.pinned)
+    return Chosen(
+        standing.version,
+        standing.rung,
+        frozenset({terms.version, *own, *pins}),
+        taken,
+        standing.pinned,
+        raised=_raises(standing.entry, ladder, terms),
+        raised_ms=0 if share is None else share.begun_ms(one.at_ms for one in standing.chain if one.raised),
+    )
+
+
+def _raises(entry: ThresholdsEntry | None, ladder: Ladder, terms: LadderTerms) -> bool:
+    """More requests are drawn by what is in force, and it is for us to say until when."""
+    return entry is not None and entry.raised and terms.tightens and not unfit(entry, ladder)
 
 
 def entry_of(ledger: Ledger, entries: Sequence[ThresholdsEntry]) -> ThresholdsEntry | None:
@@ -37,23 +52,18 @@ def entry_of(ledger: Ledger, entries: Sequence[ThresholdsEntry]) -> ThresholdsEn
     `entries`: those that the closing has taken in.
     """
     ascending = ledger.ascending
-    decision = None if ascending is None else ascending.decision
-    if ascending is None or decision is None or not ascending.terms.tightens:
+    if ascending is None or not ascending.terms.tightens:
         return None
     ladder, standing = _standing(entries, ledger.pipeline, ascending.terms)
     if standing.pinned or (standing.entry is not None and unfit(standing.entry, ladder)):
         return None
-    return next_entry(
-        standing,
-        ledger.pipeline,
-        ladder,
-        decision.to + 1,
-        "tighten" if isinstance(decision, Tighten) else "loosen",
-        by=AUDITOR,
-        at_ms=ledger.at_ms,
-        why=decision.why,
-        evidence=asdict(decision.evidence),
-    )
+    make = partial(next_entry, standing, ledger.pipeline, ladder, by=AUDITOR, at_ms=ledger.at_ms)
+    decision = ascending.decision
+    if decision is not None:
+        reason: Reason = "tighten" if isinstance(decision, Tighten) else "loosen"
+        evidence = asdict(decision.evidence)
+        return make(decision.to + 1, reason, why=decision.why, evidence=evidence, raised=ascending.raises)
+    return make(standing.rung, "set", why=_FALLS) if ascending.falls else None
 
 
 def _standing(entries: Sequence[ThresholdsEntry], pipeline: str, terms: LadderTerms) -> tuple[Ladder, Standing]:

@@ -11,7 +11,7 @@ from ...agents.auditing.ledger.ledger import Rules
 from ...agents.auditing.matching import matching
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.thresholds import Target, Thresholds, read_thresholds
-from ...schemas.closings import LadderTerms, PromiseTold, TermsTold
+from ...schemas.closings import AlarmShareTold, LadderTerms, PromiseTold, TermsTold
 from ...schemas.errors import ConfigurationError
 from ..settings.terms import error_promised, ladder_of
 
@@ -46,8 +46,16 @@ def rules_of(settings: Settings, thresholds: Thresholds | None) -> Rules:
         thresholds=tuple(version for version in versions if version),
         promises=() if thresholds is None else promises_of(thresholds),
         ladder=None if thresholds is None else _ladder_terms(settings, thresholds),
+        alarm_share=_alarm_share(settings),
     )
     return Rules(terms, matching(audit.matches))
+
+
+def _alarm_share(settings: Settings) -> AlarmShareTold | None:
+    audit = settings.audit
+    if not audit.alarm_share:
+        return None
+    return AlarmShareTold(audit.alarm_share, round(audit.alarm_hours * _MS_PER_HOUR), audit.alarm_labels)
 
 
 def _ladder_terms(settings: Settings, thresholds: Thresholds) -> LadderTerms | None:

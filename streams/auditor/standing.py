@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import KafkaError
 
-from ...schemas.closings import Closing, Share, VersionTold
+from ...schemas.closings import AlarmShareTold, Closing, Share, VersionTold
 from .trust import Appended, Reader
 
 if TYPE_CHECKING:
@@ -45,12 +45,15 @@ class Standing:
     written_ms: int = 0  #: when that was written
     versions: dict[str, VersionTold] = field(default_factory=dict)  #: as they stood then
     newest: str = ""  #: the version that was told of last
+    alarm_share: AlarmShareTold | None = None  #: how many more requests are drawn after an alarm
     history: deque[Point] = field(default_factory=lambda: deque(maxlen=_POINTS))
 
     def take(self, one: Appended) -> None:
         """Another closing was written."""
         closing = one.closing
         self.closing, self.written_ms = closing, one.written_ms
+        if closing.terms is not None:
+            self.alarm_share = closing.terms.alarm_share
         for told in closing.versions:
             before = self.versions.get(told.version)
             self.versions[told.version] = told
@@ -75,6 +78,7 @@ class Standing:
             "newest": self.newest,
             "unknown_sources": 0 if closing is None else closing.unknown_sources,
             "unknown_classes": 0 if closing is None else closing.unknown_classes,
+            "raised": self._raised(),
             "versions": [_version(told) for told in self.versions.values()],
             "history": [
                 (point.at_ms, point.share.value, point.share.lower, point.share.upper)
@@ -82,6 +86,14 @@ class Standing:
                 if point.version == self.newest
             ],
         }
+
+    def _raised(self) -> dict[str, Any] | None:
+        """How many requests are drawn after an alarm, until when, and what that has cost; None while none more are."""
+        told, share = None if self.closing is None else self.closing.ladder, self.alarm_share
+        if told is None or share is None or not told.raised:
+            return None
+        until_ms = told.raised_ms + share.within_ms
+        return {"share": share.share, "until_ms": until_ms, "labels": told.raised_labels, "most": share.labels}
 
 
 def promised_share(told: VersionTold) -> Share:

@@ -107,7 +107,7 @@ def fold(
     for record in labels:
         ledger.take_label(record)
     taken = 0 if closing.ladder is None else closing.ladder.taken
-    chosen = chosen_of(entries, taken, ledger.pipeline, rules.terms.ladder)
+    chosen = chosen_of(entries, taken, ledger.pipeline, rules)
     ledger.close(closing.taken, closing.at_ms, rules, chosen)
     entry = entry_of(ledger, entries)
     if ledger.ascending is not None:

@@ -42,6 +42,12 @@ def look_at_shadows(settings: Settings) -> Iterator[Finding]:
         f"{audit.shadow_share:.3g} of all inputs leave for the remote, also those that the local model answers and is "
     )
     yield note("remote", f"{text}trusted on: [audit] shadow_share says so; {parts}")
+    if audit.alarm_share:
+        shares = f"{audit.alarm_share:.3g} of the requests in place of {audit.share:.3g}"
+        most = f"{audit.alarm_hours:g} hours or {audit.alarm_labels:,} more labels at most"
+        yield note(
+            "audit", f"after an alarm {shares} are labelled, and as many inputs leave for the remote: for {most}"
+        )
 
 
 def look_at_retention(settings: Settings) -> Finding:

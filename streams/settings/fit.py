@@ -359,6 +359,21 @@ def _versions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     if tightens and (settings.remote.supervisor == JOINT or settings.remote.arbitration):
         text = "an audited request does not tell what it would have said at another rung"
         faults.append(f'[audit] on_alarm: "tighten" works without the joint supervisor and arbitration alone: {text}')
+    return faults + _alarm_share(settings, faulty)
+
+
+def _alarm_share(settings: Settings, faulty: frozenset[Place]) -> list[str]:
+    """The share of audits is part of a version, and only who tightens makes versions."""
+    audit, keys = settings.audit, {("audit", key) for key in ("alarm_share", "share", "on_alarm")}
+    if not audit.alarm_share or keys & faulty:
+        return []
+    faults = []
+    if audit.on_alarm != "tighten":
+        text = "the share rises with the stricter version of the thresholds that an alarm chooses"
+        faults.append(f'[audit] alarm_share: needs [audit] on_alarm = "tighten": {text}')
+    if audit.alarm_share <= audit.share:
+        got = f"(got {audit.alarm_share:g} and {audit.share:g})"
+        faults.append(f"[audit] alarm_share: must be 0 or above share, which it replaces for a while {got}")
     return faults
 
 

@@ -133,6 +133,9 @@ def _audit(sheet: Sheet, told: Mapping[str, Any]) -> None:
     sheet.put(m.AUDIT_FAILS, bool(told["failure"]))
     if told["written_ms"] is not None:
         sheet.put(m.AUDIT_CLOSED, told["written_ms"] / 1000.0)
+    raised = told["raised"]
+    sheet.put(m.AUDIT_RAISED, raised is not None)
+    sheet.put(m.AUDIT_RAISED_LABELS, None if raised is None else raised["labels"])
     for version in told["versions"]:
         _audited(sheet, version["version"], version)
 

@@ -89,6 +89,16 @@ AUDIT_LABELS = Metric(
     "Drawn requests by the `state` of their label: wanted (all), labelled, outstanding, late.",
     ("version", "state"),
 )
+AUDIT_RAISED = Metric(
+    "bisupervised_audit_raised",
+    "gauge",
+    "1 while more requests are drawn since an alarm (`[audit] alarm_share`); else 0.",
+)
+AUDIT_RAISED_LABELS = Metric(
+    "bisupervised_audit_raised_labels",
+    "gauge",
+    "Labels that are wanted for that alone, since it began; only while it lasts.",
+)
 AUDIT_CLOSED = Metric(
     "bisupervised_audit_closed_timestamp_seconds", "gauge", "When the auditor wrote last, seconds since epoch."
 )

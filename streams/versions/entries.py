@@ -21,6 +21,7 @@ def next_entry(
     at_ms: int,
     why: str = "",
     evidence: Mapping[str, Any] | None = None,
+    raised: bool = False,
 ) -> ThresholdsEntry:
     """The entry that chooses this rung, counted from 1, if nobody is quicker. A pure function of what it is given.
 
@@ -44,5 +45,6 @@ def next_entry(
         at_ms=at_ms,
         why=why,
         evidence=dict(evidence or {}),
+        raised=raised,
     )
     return named(entry, standing.number)

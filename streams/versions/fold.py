@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...agents.terms import Ladder
-from ...schemas.versions import ThresholdsEntry
+from ...schemas.versions import ThresholdsEntry, is_raised
 
 #: what a pin lets through
 _UNPINS = ("pin", "unpin")
 
-#: void: another entry was quicker, or a rung is pinned; damaged: its pair is no rung of the file
+#: void: another entry was quicker, or a rung is pinned; damaged: its pair is no rung of the file, or its name is wrong
 Fate = Literal["in force", "former", "void", "damaged", "of another file"]
 
 
@@ -100,8 +100,12 @@ def _chain(entries: Iterable[ThresholdsEntry], start: str) -> list[ThresholdsEnt
 
 
 def _sound(entry: ThresholdsEntry, ladder: Ladder) -> bool:
-    """It is of this file, and its pair is the rung that it names: to the bit, for both came from the file."""
+    """It is of this file, its pair is the rung that it names, to the bit, for both came from the file; and its name
+    says by which share it draws.
+    """
     if entry.ladder != ladder.digest or not 1 <= entry.rung <= len(ladder.rungs):
+        return False
+    if entry.raised != is_raised(entry.version):
         return False
     rung = ladder.rungs[entry.rung - 1]
     return (entry.local, entry.remote) == (rung.local, rung.remote) and entry.version != ladder.version

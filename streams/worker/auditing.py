@@ -12,9 +12,18 @@ from typing import Literal
 import msgspec
 
 from ...agents.auditing.draw import Draw
-from ...schemas.audits import Audit, Ended, audit_record, audit_without_value, facts_of_result, is_marked
+from ...schemas.audits import (
+    Audit,
+    Ended,
+    audit_record,
+    audit_without_value,
+    facts_of_result,
+    is_marked,
+    judged_first,
+)
 from ...schemas.codec import replayed
 from ...schemas.records import Facts, Incoming, Outgoing, Result
+from ...schemas.versions import is_raised
 from ..plane.window.slots import Slot
 
 #: where a request ends
@@ -25,13 +34,22 @@ class Auditing:
     """The `Companions` of one step."""
 
     def __init__(
-        self, draw: Draw, secret: bytes, pipeline: str, facts: Callable[[Incoming], Facts], *, reads_requests: bool
+        self,
+        draw: Draw,
+        secret: bytes,
+        pipeline: str,
+        facts: Callable[[Incoming], Facts],
+        *,
+        reads_requests: bool,
+        raised: Draw | None = None,
     ) -> None:
         """`facts`: what is known about a record of the step's topic; `reads_requests`: these are the requests.
 
-        With a `shadow_share` of the draw, trusted local answers go into `shadows`.
+        With a `shadow_share` of the draw, trusted local answers go into `shadows`. `raised`: the draw of versions of the
+        thresholds by which more requests are drawn; it has every one that `draw` has.
         """
-        self._draw = draw
+        self._usual = draw
+        self._raised = raised
         self._secret = secret
         self._pipeline = pipeline
         self._facts = facts
@@ -41,7 +59,8 @@ class Auditing:
         """The requests that end here and are audited."""
         audited = self._audited
         if self._reads_requests:
-            slots, audited = self._hit(slots, first, end), self._in_first_life
+            slots = self._hit(slots, first, end)
+            audited = self._in_first_life if self._raised is None else self._audited
         return [slot for slot in slots if slot.outcome is not None and slot.outcome.to in _ENDS and audited(slot)]
 
     def _hit(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
@@ -50,15 +69,20 @@ class Auditing:
             return ()
         source = self._facts(slots[0].record)
         topic = source.topic_id or source.source.topic
-        hits = self._draw.drawn(topic, source.source.partition, first, end - 1)
+        hits = (self._raised or self._usual).drawn(topic, source.source.partition, first, end - 1)
         return [slot for slot in slots if slot.offset in hits] if hits else ()
 
     def _audited(self, slot: Slot) -> bool:
         """Its request is drawn, and lives for the first time."""
         facts = self._facts(slot.record)
         place = facts.source
-        hits = self._draw.drawn(facts.topic_id or place.topic, place.partition, place.offset, place.offset)
+        draw = self._draw(_judged_first(slot.outcome))
+        hits = draw.drawn(facts.topic_id or place.topic, place.partition, place.offset, place.offset)
         return place.offset in hits and self._in_first_life(slot)
+
+    def _draw(self, version: str) -> Draw:
+        """By which the requests are drawn that this version of the thresholds judged first."""
+        return self._usual if self._raised is None or not is_raised(version) else self._raised
 
     def _in_first_life(self, slot: Slot) -> bool:
         """It is no replay: that was drawn, or not, in its first life."""
@@ -74,7 +98,7 @@ class Auditing:
         if told[0].value_omitted is not None:
             return audit_without_value(*told, "the request was too large to carry")
         _, audit = told
-        shadowed = self._draw.shadow_share and audit.ended == "trusted" and self._reads_requests
+        shadowed = audit.shadow_share and audit.ended == "trusted" and self._reads_requests
         return audit_record(record, *told, to="shadows" if shadowed else "audits")
 
     def refused(self, record: Incoming, outcome: Outgoing, detail: str) -> Outgoing | None:
@@ -95,12 +119,20 @@ class Auditing:
         return facts, self._audit("rejected" if rejected else "failed", facts)
 
     def _audit(self, ended: Ended, facts: Facts, answered_by: Literal["local", "remote"] | None = None) -> Audit:
-        draw, place = self._draw, facts.source
+        draw, place = self._draw(judged_first(facts)), facts.source
+        request = (facts.topic_id or place.topic, place.partition, place.offset)
+        label = draw.wants_label(*request)
         return Audit(
             self._pipeline,
             ended,
             draw.share,
             answered_by=answered_by,
             shadow_share=draw.shadow_share,
-            label=draw.wants_label(facts.topic_id or place.topic, place.partition, place.offset),
+            label=label,
+            extra=label and draw is not self._usual and not self._usual.wants_label(*request),
         )
+
+
+def _judged_first(outcome: Outgoing | None) -> str:
+    about = None if outcome is None else outcome.about
+    return "" if about is None else judged_first(about)

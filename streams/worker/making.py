@@ -162,8 +162,11 @@ def make_auditing(settings: Settings, step: Step) -> Callable[[Callable[[Incomin
     audit, word = settings.audit, secret(settings.audit, "secret")
     if not audit.on or word is None or step.agent == "shadow":
         return None
-    draw, key = Draw(audit.share, word.encode(), settings.name, audit.shadow_share), word.encode()
-    return partial(Auditing, draw, key, settings.name, reads_requests=step.agent == "local")
+    key = word.encode()
+    draw, raised = Draw(audit.share, key, settings.name, audit.shadow_share), None
+    if audit.alarm_share:
+        raised = Draw(audit.alarm_share, key, settings.name, max(audit.alarm_share, audit.shadow_share))
+    return partial(Auditing, draw, key, settings.name, reads_requests=step.agent == "local", raised=raised)
 
 
 # the agents

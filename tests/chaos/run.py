@@ -29,7 +29,7 @@ from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console
 from rich.table import Table
 from rig import OneBroker, running
-from tightening import DEMANDS, examined, ladder_file, settled
+from tightening import DEMANDS, examined, ladder_file, lowered, settled
 from watch import AbortedRecords, Watch
 
 #: about how long one fault of any kind takes with its recovery, to spread the inputs over a phase, seconds
@@ -87,6 +87,7 @@ async def versions_at_the_end(rig: OneBroker, watch: Watch) -> dict[str, Any]:
     """Let the last labels be taken in, ask once more, and look at what judged, and at what the topics say."""
     await watch.labeller.all_said(_DRAIN_S)
     await settled(rig.settings, _DRAIN_S)
+    await lowered(rig.config(0), _DRAIN_S + rig.settings.audit.alarm_hours * 3600)
     before, at_once = set(watch.inputs), asyncio.Event()
     at_once.set()
     await watch.produce(_PROBES, _PROBES_PER_SECOND, at_once)

@@ -26,7 +26,7 @@ from bisupervised.streams.settings.broker import connection
 from bisupervised.streams.settings.file import load_configuration
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.versions.appending import read_versions
-from bisupervised.streams.versions.fold import fold
+from bisupervised.streams.versions.fold import Standing, fold
 
 #: name of the thresholds file's own version
 START = "made"
@@ -145,6 +145,7 @@ class Judgements:
     #: by partition and by how long the local model's batch took, to the last bit: offset and version
     batches: dict[tuple[int, float], list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))
     version_of: dict[tuple[int, int], str] = field(default_factory=dict)  #: by place, the one that judged last
+    first_of: dict[tuple[int, int], str] = field(default_factory=dict)  #: by place, the one that judged first
 
     def add(self, record: Any) -> None:  # aiokafka's ConsumerRecord has no types
         """One record of results or fallback."""
@@ -160,7 +161,9 @@ class Judgements:
             self._add(facts.source, facts.thresholds, facts.local, _second(facts))
 
     def _add(self, source: Source, version: str, local: Verdict | None, second: float | None) -> None:
-        self.version_of[source.partition, source.offset] = version
+        place = source.partition, source.offset
+        self.version_of[place] = version
+        self.first_of[place] = (local.thresholds if local is not None else "") or version
         if second is not None:
             self.found[Judgement("remote", version, second)] += 1
         if local is not None:
@@ -204,6 +207,22 @@ async def settled(settings: Settings, timeout_s: float) -> None:
         await feed.close()
 
 
+async def lowered(config: Path, timeout_s: float) -> None:
+    """Wait until no alarm raises the share of audits any more: no label is needed for that. Raises `TimeoutError`."""
+    deadline = time.monotonic() + timeout_s
+    while (entry := (await _standing(config)).entry) is not None and entry.raised:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"version {entry.version} still raises the share of audits")
+        await asyncio.sleep(1.0)
+
+
+async def _standing(config: Path) -> Standing:
+    configuration = load_configuration(config)
+    assert configuration.terms.ladder is not None
+    settings = configuration.settings
+    return fold(await read_versions(settings), settings.name, configuration.terms.ladder)
+
+
 async def _closings(settings: Settings) -> list[Closing]:
     reader = Reader(connection(settings.kafka), settings.topics.trust, settings.name)
     await reader.start()
@@ -221,7 +240,7 @@ async def examined(
     configuration = load_configuration(config)
     settings, ladder = configuration.settings, configuration.terms.ladder
     assert ladder is not None
-    standing = fold(await read_versions(settings), settings.name, ladder)
+    standing = await _standing(config)
     closings, again = await _closings(settings), await recompute(settings)
     rungs = {ladder.version: ladder.start} | {entry.version: entry.rung for entry in standing.chain}
     chose = [one.ladder.chose for one in closings if one.ladder is not None and one.ladder.chose]
@@ -232,6 +251,7 @@ async def examined(
         "chosen": len(standing.chain),
         "tightened": sum(entry.reason == "tighten" for entry in standing.chain),
         "loosened": sum(entry.reason == "loosen" for entry in standing.chain),
+        "raised": sum(entry.raised for entry in standing.chain),
         "judged_by": len({one.version for one in judgements.found}),
         "batches": len(judgements.batches),
         "closings": len(closings),

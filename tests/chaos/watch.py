@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from bisupervised.agents.auditing.draw import Draw
 from bisupervised.schemas.audits import AUDIT_HEADER, decode_audit
 from bisupervised.schemas.codec import decode_facts, decode_result, header
+from bisupervised.schemas.versions import is_raised
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.waits import waits
 from rig import PARTITIONS, SECRET, Rig
@@ -79,11 +80,17 @@ class Audits:
         self.shadows[(facts.reason or "answered") if audit.shadow else ""] += 1
         self.topic_id, self.last_at = facts.topic_id, time.monotonic()
 
-    def drawn(self, settings: Settings, inputs: Iterable[Place]) -> set[Place]:
-        """Those of these requests that are drawn."""
+    def drawn(self, settings: Settings, inputs: Iterable[Place], judged_first: Mapping[Place, str]) -> set[Place]:
+        """Those of these requests that are drawn: by a higher share where the version that judged first says so."""
         audit = settings.audit
-        draw = Draw(audit.share, SECRET.encode(), settings.name, audit.shadow_share)
-        return {(p, offset) for p, offset in inputs if offset in draw.drawn(self.topic_id, p, offset, offset)}
+        usual = Draw(audit.share, SECRET.encode(), settings.name, audit.shadow_share)
+        raised = Draw(audit.alarm_share, SECRET.encode(), settings.name, audit.alarm_share)
+
+        def is_drawn(place: Place) -> bool:
+            draw = raised if is_raised(judged_first.get(place, "")) else usual
+            return place[1] in draw.drawn(self.topic_id, *place, place[1])
+
+        return set(filter(is_drawn, inputs))
 
 
 class Watch:
@@ -198,7 +205,8 @@ class Watch:
 
     def audited(self) -> dict[str, int]:
         """How many requests were drawn; how many of these have no audit; audits beyond the first, and of others."""
-        drawn, seen = self.audits.drawn(self._rig.settings, self.inputs), self.audits.seen
+        drawn = self.audits.drawn(self._rig.settings, self.inputs, self.judgements.first_of)
+        seen = self.audits.seen
         return {
             "drawn": len(drawn),
             "unaudited": len(drawn - seen.keys()),

@@ -8,8 +8,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from bisupervised.agents.auditing.draw import Draw
+from bisupervised.schemas.audits import AUDIT_HEADER, decode_audit
 from bisupervised.schemas.closings import Closing, decode_closing
-from bisupervised.schemas.codec import decode_facts
+from bisupervised.schemas.codec import decode_facts, header
+from bisupervised.schemas.versions import is_raised
 from bisupervised.streams.cli import run
 from support.pipeline import Outcome, Pipeline, Sent, Setup, Worker, check_exactly_once, request, wait_until
 from support.versions import PAIRS, laddered_file
@@ -141,3 +144,76 @@ def check(pipeline: Pipeline, sent: list[Sent], outcomes: list[Outcome], capsys:
     assert run(["audit", "report", "--json", "--config", str(pipeline.config)]) == 0
     report = json.loads(capsys.readouterr().out)["closings"]
     assert (report["agree"], report["differing"], report["last"]) == (True, [], len(found))
+
+
+@pytest.mark.long(15)
+def test_after_an_alarm_more_are_drawn_by_the_version_that_it_chose_until_its_labels_are_spent(
+    setup: Setup, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The version that judged first says by which share a request was drawn, and who reckons again finds the same."""
+    (tmp_path / "secret").write_text("only the fleet knows\n")
+    _, pipeline = setup(
+        local={"threshold": None},
+        remote={"threshold": None},
+        thresholds={"file": str(laddered_file(tmp_path, promise=0.1)), "version": None},
+        audit={
+            "share": 0.3,
+            "shadow_share": 0.3,
+            "alarm_share": 0.8,
+            "alarm_labels": 20,
+            "on_alarm": "tighten",
+            "secret_file": str(tmp_path / "secret"),
+            "close_every_s": 0.3,
+            "labels_to_false_alarm": 100.0,
+        },
+    )
+    known: set[str] = set()
+    worker = pipeline.worker()
+    sent = pipeline.send([request(n, local=0.75, remote=0.75) for n in range(120)])
+    pipeline.wait_for_outcomes(sent)
+
+    def tightened() -> bool:
+        label(pipeline, known, wrong=True)
+        return bool(chosen(pipeline))
+
+    wait_until(tightened, "a stricter version", explain=worker.tail)
+    worker.wait_for("version_taken")
+    for kind in ({"local": 0.95}, {"local": 0.75, "remote": 0.95}, {"local": 0.75, "remote": 0.75}):
+        sent += pipeline.send([request(n, **kind) for n in range(40)])  # type: ignore[arg-type]  # floats all
+    worker.wait_for("share_falls")
+    worker.wait_for("version_taken", 2)
+    sent += pipeline.send([request(n, local=0.95) for n in range(60)])
+    outcomes = pipeline.settle(sent)
+    check_exactly_once(sent, outcomes)
+    raised, falls = chosen(pipeline)
+    assert (is_raised(raised), is_raised(falls)) == (True, False)
+    check_drawn(pipeline, outcomes, {"made": 0.3, raised: 0.8, falls: 0.3})
+    capsys.readouterr()
+    assert run(["audit", "history", "--json", "--config", str(pipeline.config)]) == 0
+    told = [(one["rung"], one["reason"]) for one in json.loads(capsys.readouterr().out)["versions"]]
+    assert told == [(4, "tighten"), (4, "set")]
+    assert run(["audit", "report", "--json", "--config", str(pipeline.config)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["closings"]["agree"], report["closings"]["differing"]) == (True, [])
+
+
+def check_drawn(pipeline: Pipeline, outcomes: list[Outcome], shares: dict[str, float]) -> None:
+    """Each request is drawn by the share of the version that judged it first, whoever answered it, and no other is."""
+    audits = {}
+    for record in pipeline.records("audits"):
+        facts, audit = decode_facts(record), decode_audit(header(record.headers, AUDIT_HEADER) or b"")
+        audits[facts.source.partition, facts.source.offset] = (facts, audit)
+    topic_id = next(iter(audits.values()))[0].topic_id
+    draws = {share: Draw(share, b"only the fleet knows", pipeline.name, share) for share in shares.values()}
+    seen = set()
+    for outcome in outcomes:
+        version = judged(outcome)["local"][0]
+        seen.add(version)
+        partition, offset = outcome.place
+        hit = offset in draws[shares[version]].drawn(topic_id, partition, offset, offset)
+        assert hit == (outcome.place in audits), outcome
+        if hit:
+            _, audit = audits[outcome.place]
+            usual = offset in draws[0.3].drawn(topic_id, partition, offset, offset)
+            assert (audit.share, audit.extra) == (shares[version], not usual)
+    assert seen == shares.keys()

@@ -40,6 +40,7 @@ AUDIT: dict[str, Any] = {
     "newest": "t1",
     "unknown_sources": 2,
     "unknown_classes": 0,
+    "raised": {"share": 0.05, "until_ms": 1_700_000_500_000, "labels": 120, "most": 1000},
     "versions": [
         {
             "version": "t1",

@@ -355,15 +355,21 @@ def test_the_pairs_of_a_thresholds_file() -> None:
 # the share after an alarm
 
 
-def test_the_share_rises_after_an_alarm_for_a_while_and_within_its_budget() -> None:
-    share = AlarmShare(0.01, 0.05, requests=100, budget=10.0)
-    assert [share.at(since, 0.0) for since in (None, 0, 99, 100)] == [0.01, 0.05, 0.05, 0.01]
-    assert share.at(0, 10.0) == 0.01
-    assert share.cost(0.05) == pytest.approx(0.8)
-    assert share.cost(0.01) == share.cost(0.005) == 0.0
+def test_a_raise_lasts_for_its_time_or_its_labels_and_no_other_begins_meanwhile() -> None:
+    share = AlarmShare(1000, 10)
+    assert [share.begun_ms(times) for times in ([], [500], [500, 1499], [500, 1500], [500, 1499, 1600])] == [
+        0,
+        500,
+        500,
+        1500,
+        1600,
+    ]
+    assert [share.is_over(500, *now) for now in ((9, 1499), (10, 501), (0, 1500))] == [False, True, True]
+    assert [share.may_rise(500, *now) for now in ((9, 501), (10, 501), (10, 1500))] == [True, False, True]
+    assert share.may_rise(0, 0, 1)
 
 
-@pytest.mark.parametrize(("usual", "alarm"), [(0.0, 0.1), (0.2, 0.1), (0.5, 1.1)])
-def test_shares_that_cannot_be_are_refused(usual: float, alarm: float) -> None:
-    with pytest.raises(ValueError, match="shares are"):
-        AlarmShare(usual, alarm)
+@pytest.mark.parametrize(("within_ms", "labels"), [(0, 1), (1, 0)])
+def test_limits_that_cannot_be_are_refused(within_ms: int, labels: int) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        AlarmShare(within_ms, labels)

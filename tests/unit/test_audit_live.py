@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from bisupervised.schemas.closings import LadderTold
-from bisupervised.streams.audit.live import notes_on_ladder
+from bisupervised.schemas.closings import AlarmShareTold, LadderTold
+from bisupervised.streams.audit.live import notes_on_ladder, notes_on_share
 
 
 def test_it_says_which_rung_judges_and_whether_a_cheaper_one_keeps_the_promise() -> None:
@@ -16,3 +16,12 @@ def test_it_says_which_rung_judges_and_whether_a_cheaper_one_keeps_the_promise()
 def test_where_no_cheaper_one_is_known_nothing_is_said_of_it() -> None:
     (standing,) = notes_on_ladder(LadderTold("made", 3, pinned=True), 4)
     assert "rung 3 of 4, pinned;" in standing
+
+
+def test_it_says_that_more_are_drawn_since_an_alarm_until_when_and_what_that_wants() -> None:
+    share = AlarmShareTold(0.05, 3_600_000, 1000)
+    raised = LadderTold("4-rung-4-raised-0123456789", 4, raised=True, raised_ms=1_700_000_000_000, raised_labels=120)
+    (said,) = notes_on_share(raised, share)
+    assert "5.00% of the requests are drawn, until 2023-11-14 23:13:20 UTC at the latest; 120 of 1,000 labels" in said
+    assert notes_on_share(LadderTold("made", 3, raised_ms=1, raised_labels=120), share) == []
+    assert notes_on_share(raised, None) == notes_on_share(None, share) == []

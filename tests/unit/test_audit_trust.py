@@ -9,9 +9,10 @@ import pytest
 from bisupervised.agents.supervision.recording import Recording, Side
 from support.samples import drawn
 
-from scripts import audit_feedback, audit_ladder
+from scripts import audit_feedback, audit_ladder, audit_share
 from scripts.audit_feedback import Heard, heard
 from scripts.audit_ladder import Climbed, climbs, together
+from scripts.audit_share import Raised, raises
 
 
 def sample() -> Recording:
@@ -59,3 +60,22 @@ def test_too_long_above_the_promise_is_a_fault() -> None:
     figures = (0.0, 0.2, 0.021, 0.0)
     told = Climbed("the ladder", 500, figures, figures, figures, figures).faults()
     assert told == ["2.1% of the time second half is above"]
+
+
+def test_a_share_that_rises_after_alarms_changes_nothing_about_intervals_and_alarms() -> None:
+    found = raises(4, seed=1)
+    assert found.faults() == []
+    assert found.raised > 0
+    assert found.labels[1] > 0
+    assert found.most > 0
+    assert "| 4 |" in audit_share.as_markdown(found)
+
+
+def test_what_a_raised_share_breaks_is_a_fault() -> None:
+    good = Raised(10, 100, 20, 5, 10, [1000, 1000], [100, 100], 100)
+    assert good.faults() == []
+    assert "misses for 6.0%" in replace(good, missed=6).faults()[0]
+    assert "1.10 false alarms" in replace(good, alarms=11).faults()[0]
+    assert "with the raised share 150 of 1,000" in replace(good, wrong=[100, 150]).faults()[0]
+    assert "with the raised share 0 of 0" in replace(good, labels=[1000, 0], wrong=[100, 0], alarms=5).faults()[0]
+    assert "wanted 126 labels more" in replace(good, most=126).faults()[0]

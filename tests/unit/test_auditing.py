@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 from bisupervised.agents.auditing.draw import Draw
-from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit, is_marked, replay_mark
+from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit, is_marked, judged_by, replay_mark
 from bisupervised.schemas.codec import decode_facts, facts_of, fall_back, forward, header, publish, without_value
 from bisupervised.schemas.records import REPLAY_HEADER, Facts, Incoming, Outgoing, Replayed, Result, Source, Verdict
 from bisupervised.streams.flow import request_facts
@@ -110,11 +110,13 @@ def test_a_trusted_remote_answer_has_both_verdicts() -> None:
 
 
 def test_an_arbitrated_answer_is_the_local_one() -> None:
-    facts, audit = judged(lambda record: publish(record, result(remote=REMOTE, arbitrated=True)))
+    doubted = msgspec.structs.replace(LOCAL, thresholds="v0")
+    facts, audit = judged(lambda record: publish(record, result(local=doubted, remote=REMOTE, arbitrated=True)))
     assert audit.answered_by == "local"
     assert facts.remote == REMOTE
     assert facts.local is not None
     assert facts.local.prediction == "cat"
+    assert judged_by(facts) == "v0, then v1"
 
 
 def test_an_answer_without_trust_is_outside_the_promise() -> None:
@@ -192,6 +194,71 @@ def test_further_on_the_source_is_what_is_drawn() -> None:
     ]
     expected = [p for p, offset in enumerate(sources) if offset in draw.drawn("id", 1, 40, 89)]
     assert positions(auditing(draw, local=False), slots(records)) == expected
+
+
+# the share after an alarm
+
+RAISED = "4-rung-4-raised-0123456789"
+USUAL_DRAW, RAISED_DRAW = Draw(0.2, SECRET, "shop", 0.3), Draw(0.6, SECRET, "shop", 0.6)
+
+
+def raising(*, local: bool) -> Auditing:
+    def known(record: Incoming) -> Facts:
+        return msgspec.structs.replace(request_facts(record), topic_id="id")
+
+    known_by = known if local else facts_of
+    return Auditing(USUAL_DRAW, SECRET, "shop", known_by, reads_requests=local, raised=RAISED_DRAW)
+
+
+@pytest.mark.parametrize(("version", "draw"), [(RAISED, RAISED_DRAW), ("3-rung-4-0123456789", USUAL_DRAW)])
+def test_the_version_that_judged_first_says_how_many_are_drawn_however_a_request_ends(version: str, draw: Draw) -> None:
+    """So neither outcome is drawn more often than the other: of two versions the second one changes nothing."""
+    offsets = range(40, 140)
+    hits = draw.drawn("id", 1, 40, 139)
+    expected = [p for p, offset in enumerate(offsets) if offset in hits]
+    requests_ = [request(offset) for offset in offsets]
+
+    def at_once(record: Record) -> Outgoing:
+        return publish(record, result(source=Source("requests", 1, record.offset), thresholds=version))
+
+    trusted = slots(requests_, at_once)
+    assert [trusted.index(slot) for slot in raising(local=True).drawn(trusted, 40, 140)] == expected
+    doubted = msgspec.structs.replace(LOCAL, thresholds=version)
+
+    def later(record: Record) -> Outgoing:
+        facts = facts_of(record)
+        return publish(record, result("remote", source=facts.source, local=doubted, thresholds="another"))
+
+    answers = [
+        Record(REQUEST, place, "answers", 1, headers=list(forward(one, "answers", facts).headers))
+        for place, one in enumerate(requests_)
+        for facts in [Facts(Source("requests", 1, one.offset), local=LOCAL, topic_id="id", thresholds=version)]
+    ]
+    judged_twice = slots(answers, later)
+    assert [judged_twice.index(slot) for slot in raising(local=False).drawn(judged_twice, 0, 100)] == expected
+    rejected = slots(
+        answers, lambda record: fall_back(record, facts_of(record), "low_confidence", "low", "remote_supervisor")
+    )
+    assert [rejected.index(slot) for slot in raising(local=False).drawn(rejected, 0, 100)] == expected
+
+
+def test_a_record_says_the_share_and_whether_its_label_is_wanted_for_that_alone() -> None:
+    of = raising(local=True)
+    found = []
+    for offset in range(200):
+        record = request(offset)
+        made = result(source=Source("requests", 1, offset), thresholds=RAISED)
+        (slot,) = slots([record], lambda record, made=made: publish(record, made))  # type: ignore[misc]  # a default binds it
+        if of.drawn([slot], offset, offset + 1):
+            assert slot.outcome is not None
+            found.append((offset, told(of.of(record, slot.outcome))[1]))
+    assert {(audit.share, audit.shadow_share, audit.label) for _, audit in found} == {(0.6, 0.6, True)}
+    wanted_anyway = {offset for offset, _ in found if USUAL_DRAW.wants_label("id", 1, offset)}
+    assert {offset for offset, audit in found if not audit.extra} == wanted_anyway
+    record = request()
+    (slot,) = slots([record])
+    assert slot.outcome is not None
+    assert not told(of.of(record, slot.outcome))[1].extra, "another version draws as ever"
 
 
 def replay(secret: bytes | None, value: bytes = REQUEST) -> Record:

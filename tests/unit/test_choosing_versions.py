@@ -10,9 +10,16 @@ import msgspec
 import pytest
 from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules, resumed
 from bisupervised.schemas.audits import Audit, audit_record
-from bisupervised.schemas.closings import Closing, LadderTerms, Taken, decode_closing, encode_closing
+from bisupervised.schemas.closings import (
+    AlarmShareTold,
+    Closing,
+    LadderTerms,
+    Taken,
+    decode_closing,
+    encode_closing,
+)
 from bisupervised.schemas.records import Facts, Source, Verdict
-from bisupervised.schemas.versions import Reason, ThresholdsEntry
+from bisupervised.schemas.versions import Reason, ThresholdsEntry, is_raised
 from bisupervised.streams.auditor.choosing import chosen_of, entry_of
 from bisupervised.streams.auditor.taking_over import fold
 from support.audited import PIPELINE, label, rules
@@ -44,6 +51,12 @@ def made_for(ladder: LadderTerms, labels_to_false_alarm: float = 100.0) -> Rules
 RULES = made_for(TERMS)
 
 
+def raising(within_ms: int = 10_000, labels: int = 30) -> Rules:
+    """By default for long, and for few labels."""
+    share = AlarmShareTold(0.5, within_ms, labels)
+    return Rules(msgspec.structs.replace(RULES.terms, alarm_share=share), RULES.matches)
+
+
 @dataclass
 class World:
     """Three topics, and an auditor that lives through all of it."""
@@ -62,19 +75,21 @@ class World:
 
     @property
     def standing(self) -> Any:
-        return chosen_of(self.versions, len(self.versions), PIPELINE, TERMS)
+        return chosen_of(self.versions, len(self.versions), PIPELINE, self.rules)
 
     def ends(self, *, wrong: bool, local: float = 0.75, remote: float = 0.75, vote: bool = True) -> None:
         """A request ends, judged by the version in force, and somebody labels it."""
         number = len(self.audits)
         self.now_ms += 1
+        version = self.standing.version
         facts = Facts(
             Source("requests", 0, number),
             local=Verdict("cat", local),
             remote=Verdict("cat", remote),
-            thresholds=self.standing.version,
+            thresholds=version,
         )
-        made = audit_record(Record(b"1"), facts, Audit(PIPELINE, "trusted", 1.0, "remote", shadow_share=1.0))
+        audit = Audit(PIPELINE, "trusted", 1.0, "remote", shadow_share=1.0, extra=is_raised(version))
+        made = audit_record(Record(b"1"), facts, audit)
         self.audits.append(Record(made.value, number, "audits", headers=list(made.headers), timestamp=self.now_ms))
         if vote:
             truth = "dog" if wrong else "cat"
@@ -87,7 +102,7 @@ class World:
         for record in self.labels[self.read.labels :]:
             self.ledger.take_label(record)
         self.read, entries = taken, list(self.versions)
-        self.ledger.close(taken, self.now_ms, self.rules, chosen_of(entries, len(entries), PIPELINE, TERMS))
+        self.ledger.close(taken, self.now_ms, self.rules, chosen_of(entries, len(entries), PIPELINE, self.rules))
         entry = entry_of(self.ledger, entries)
         assert self.ledger.ascending is not None
         self.ledger.ascending.chose = "" if entry is None else entry.version
@@ -101,8 +116,20 @@ class World:
         closing = self.ledger.closing(number, whole=number % 7 == 1)
         self.closings.append(decode_closing(encode_closing(closing)))
 
+    def takes_over(self) -> None:
+        """Another auditor goes on: from the last whole closing, and with a closing that repeats what is known."""
+        begin = max(number for number, one in enumerate(self.closings) if one.whole)
+        self.ledger, digests = self._again(begin)
+        assert digests == [one.digest for one in self.closings[begin:]]
+        assert self.ledger.ascending is not None
+        self.ledger.ascending.quiet()
+        self._append()
+
     def again(self, begin: int) -> list[str]:
         """The digests of all closings from a whole one on, by somebody who only reads the topics."""
+        return self._again(begin)[1]
+
+    def _again(self, begin: int) -> tuple[Ledger, list[str]]:
         first = self.closings[begin]
         terms = next(one.terms for one in self.closings if one.terms is not None)
         told = Rules(terms, self.rules.matches)
@@ -117,7 +144,7 @@ class World:
             made = fold(ledger, (records, votes, self.versions[: closing.ladder.taken]), closing, told)
             found.append(made.digest)
             taken = closing.taken
-        return found
+        return ledger, found
 
 
 def test_many_wrong_answers_choose_a_stricter_rung_once() -> None:
@@ -189,16 +216,121 @@ def test_enough_right_answers_loosen() -> None:
     assert first.evidence["calls_there"] < first.evidence["calls_here"]
 
 
+# the share of audits after an alarm
+
+
+def alarmed(rules: Rules) -> tuple[World, ThresholdsEntry]:
+    """After the first alarm."""
+    world = World(rules)
+    for _ in range(20):
+        world.ends(wrong=True)
+    entry = world.close()
+    assert entry is not None
+    return world, entry
+
+
+def test_an_alarm_raises_the_share_with_the_version_that_it_chooses() -> None:
+    world, entry = alarmed(raising())
+    assert (entry.rung, entry.reason, entry.raised, is_raised(entry.version)) == (4, "tighten", True, True)
+    assert not alarmed(RULES)[1].raised
+    world.close()
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.raised, told.raised_ms, told.raised_labels) == (True, entry.at_ms, 0)
+
+
+def test_it_falls_once_its_labels_are_spent_and_the_rung_stays() -> None:
+    world, raised = alarmed(raising(labels=30))
+    for _ in range(29):
+        world.ends(wrong=False)
+    assert world.close() is None
+    world.ends(wrong=False, vote=False)
+    falls = world.close()
+    assert falls is not None
+    assert (falls.rung, falls.reason, falls.by, falls.previous) == (raised.rung, "set", "auditor", raised.version)
+    assert not falls.raised
+    assert world.close() is None, "it falls once"
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert (told.version, told.raised, told.raised_labels) == (falls.version, False, 30)
+
+
+def test_it_falls_when_its_time_is_over_though_nobody_labels() -> None:
+    world, raised = alarmed(raising(within_ms=500))
+    world.ends(wrong=False, vote=False)
+    assert world.close() is None
+    world.now_ms = raised.at_ms + 499
+    assert world.close() is None
+    world.now_ms += 1
+    falls = world.close()
+    assert falls is not None
+    assert not falls.raised
+
+
+def test_another_alarm_within_its_time_wants_no_labels_beyond_its_budget() -> None:
+    rules = made_for(msgspec.structs.replace(TERMS, start=1))
+    share = AlarmShareTold(0.5, 5_000, 10)
+    world = World(Rules(msgspec.structs.replace(rules.terms, alarm_share=share), rules.matches))
+
+    def alarm(local: float) -> tuple[int, str, bool]:
+        """By what the rung trusts that judges, and the next one would not."""
+        for _ in range(20):
+            world.ends(wrong=True, local=local, remote=0.2)
+        entry = world.close()
+        assert entry is not None
+        return entry.rung, entry.reason, entry.raised
+
+    assert alarm(0.6) == (2, "tighten", True)
+    first_ms = world.versions[0].at_ms
+    assert alarm(0.75) == (3, "tighten", False), "its labels are spent"
+    world.now_ms = first_ms + 5_000
+    assert alarm(0.85) == (4, "tighten", True), "a new time has begun"
+
+
+def test_a_person_who_sets_a_rung_ends_it() -> None:
+    world, _ = alarmed(raising())
+    world.versions.append(chosen(world.versions, 4, at_ms=world.now_ms))
+    assert world.close() is None
+    told = world.closings[-1].ladder
+    assert told is not None
+    assert not told.raised
+
+
+def test_to_loosen_leaves_it_until_it_is_over() -> None:
+    rules = made_for(TERMS, 10_000.0)
+    share = AlarmShareTold(0.5, 1_000_000, 10_000)
+    world, raised = alarmed(Rules(msgspec.structs.replace(rules.terms, alarm_share=share), rules.matches))
+    entries = []
+    for number in range(1200):
+        world.ends(wrong=False, local=0.6 if number % 2 else 0.95)
+        if number % 100 == 99:
+            entries.append(world.close())
+    loosened = [entry for entry in entries if entry is not None]
+    assert loosened
+    assert {(entry.reason, entry.raised) for entry in loosened} == {("loosen", True)}
+    assert raised.version != loosened[-1].version
+
+
+def test_a_version_whose_name_and_share_differ_never_takes_effect() -> None:
+    world, raised = alarmed(raising())
+    forged = msgspec.structs.replace(raised, raised=False)
+    world.versions[-1:] = [forged]
+    assert world.standing.version == "made"
+
+
 @pytest.mark.parametrize("seed", range(4))
-def test_whoever_reckons_again_finds_the_same_choices(seed: int) -> None:
-    """With votes that come late or never, and a person who sets, pins and unpins rungs meanwhile."""
-    chance = random.Random(seed)
-    world = World()
+@pytest.mark.parametrize("rules", [RULES, raising(3000, 40)], ids=["one share", "a raised share"])
+def test_whoever_reckons_again_finds_the_same_choices(seed: int, rules: Rules) -> None:
+    """With votes that come late or never, a person who sets, pins and unpins rungs, and auditors that take over."""
+    chance, taking_over = random.Random(seed), random.Random(seed)
+    world = World(rules)
     for step in range(60):
         for _ in range(chance.randrange(12)):
             wrong = chance.random() < (0.8 if 15 <= step < 45 else 0.02)
             world.ends(wrong=wrong, local=chance.random(), remote=chance.random(), vote=chance.random() < 0.9)
         world.now_ms += chance.choice((1, 100, 700))
+        if taking_over.random() < 0.1:
+            world.takes_over()
         if chance.random() < 0.05:
             reason: Reason = chance.choice(("set", "pin", "unpin"))
             world.versions.append(chosen(world.versions, chance.randrange(1, 5), reason, at_ms=world.now_ms))

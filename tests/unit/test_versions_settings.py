@@ -7,8 +7,11 @@ from typing import Literal
 
 import msgspec
 import pytest
+from bisupervised.agents.auditing.alarm_share import AlarmShare
 from bisupervised.agents.supervision.thresholds import Target, Thresholds, signed, write_thresholds
+from bisupervised.schemas.closings import AlarmShareTold
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.auditor.rules import rules_of
 from bisupervised.streams.commands import asyncapi
 from bisupervised.streams.commands.acls import choosing_acls, worker_acls
 from bisupervised.streams.flow import steps, topic_configs, topics_of
@@ -107,6 +110,28 @@ def test_who_tightens_by_itself_needs_labels_shadows_and_a_promised_error(tmp_pa
     assert len(told(error, "share = 0.1\nshadow_share = 0.1", "at_least_once")) > 0
     both = "on_alarm = 'tighten'\nshare = 0.1\nshadow_share = 0.1"
     assert load(configured(tmp_path, error, audit=both)).settings.follows
+
+
+def test_a_share_that_rises_after_an_alarm_is_part_of_the_version_that_it_chooses(tmp_path: Path) -> None:
+    error, base = promising("error"), "share = 0.1\nshadow_share = 0.1\nalarm_share = "
+    tightens = f"on_alarm = 'tighten'\n{base}"
+    assert load(configured(tmp_path, error, audit=f"{tightens}0.3")).settings.audit.alarm_labels == 1000
+    (fault,) = faults(configured(tmp_path, error, audit=f"{base}0.3"))
+    assert fault.startswith('[audit] alarm_share: needs [audit] on_alarm = "tighten": the share rises with')
+    (fault,) = faults(configured(tmp_path, error, audit=f"{tightens}0.1"))
+    text = "must be 0 or above share, which it replaces for a while (got 0.1 and 0.1)"
+    assert fault == f"[audit] alarm_share: {text}"
+    assert len(faults(configured(tmp_path, error, audit=f"{tightens}2\nalarm_hours = 0\nalarm_labels = 0"))) == 3
+
+
+def test_the_auditor_reckons_by_what_the_settings_say_of_it(tmp_path: Path) -> None:
+    made = promising("error")
+    audit = "on_alarm = 'tighten'\nshare = 0.1\nshadow_share = 0.1\nalarm_share = 0.3\nalarm_hours = 0.5"
+    rules = rules_of(load(configured(tmp_path, made, audit=audit)).settings, made)
+    assert rules.terms.alarm_share == AlarmShareTold(0.3, 1_800_000, 1000)
+    assert rules.alarm_share == AlarmShare(1_800_000, 1000)
+    without = load(configured(tmp_path, made, audit="share = 0.1")).settings
+    assert rules_of(without, made).alarm_share is None
 
 
 def test_a_file_whose_own_pair_is_no_rung(tmp_path: Path) -> None:

@@ -21,9 +21,10 @@ from ....schemas.closings import Closing, Taken, TermsTold, VersionTold
 from ....schemas.codec import decode_facts, header
 from ....schemas.errors import InvalidRequest
 from ....schemas.records import Facts, Incoming, Verdict
+from ..alarm_share import AlarmShare
 from ..ascent import Chosen, Climber, climber_of
 from ..drawn import Drawn, Matches, Rights, judged
-from .ascending import Ascending
+from .ascending import Ascending, Moment
 from .memory import Memory, Request, Vote
 from .tally import Tally
 
@@ -36,6 +37,12 @@ class Rules:
 
     terms: TermsTold
     matches: Matches
+
+    @property
+    def alarm_share(self) -> AlarmShare | None:
+        """For how long more requests are drawn after an alarm; None where they never are."""
+        told = self.terms.alarm_share
+        return None if told is None else AlarmShare(told.within_ms, told.labels)
 
     def is_class(self, truth: Any) -> bool:  # noqa: ANN401  # any JSON value
         """There is such a label, or any may be right."""
@@ -60,6 +67,7 @@ class Ledger:
         self.ascending = _ascending(rules)  #: the ladder, where there is one
         self._new: list[Request] = []  # taken in since the last closing
         self._climbers: list[Climber] = []  # the same, for the ladder
+        self._extra = 0  # labels that were wanted since for a raised share alone
         self._touched: dict[str, None] = {}  # sources about which something was said since
 
     def __repr__(self) -> str:
@@ -89,6 +97,7 @@ class Ledger:
         drawn = drawn_of(audit, facts, record.timestamp)
         climber = climber_of(audit, facts, drawn, (record.partition, record.offset))
         self._climbers += [] if climber is None else [climber]
+        self._extra += audit.extra
         request = Request(
             source=drawn.source,
             partition=record.partition,
@@ -141,6 +150,7 @@ class Ledger:
         """Close at this time: all records before `taken` are in. `chosen`: which version is in force by now."""
         if rules.terms != self.rules.terms:
             self._change(rules)
+        later = at_ms > self.at_ms
         self.rules, self.taken, self.at_ms = rules, taken, at_ms
         terms = rules.terms
         for request in self._new:
@@ -152,7 +162,7 @@ class Ledger:
         self._judge_touched()
         for tally in self._tallies.values():
             tally.settle(self._judge_late, at_ms, terms.label_within_ms)
-        self._climb(chosen)
+        self._climb(chosen, later=later)
         before_ms = at_ms - terms.label_within_ms
         for vote in self._memory.forget_votes(before_ms):
             self._touched[vote.source] = None
@@ -160,15 +170,17 @@ class Ledger:
         self._judge_touched()
         self._memory.forget_requests(before_ms)
 
-    def _climb(self, chosen: Chosen | None) -> None:
+    def _climb(self, chosen: Chosen | None, *, later: bool) -> None:
         """The ladder takes in what is decided, of all versions together."""
         climbers, self._climbers = self._climbers, []
+        extra, self._extra = self._extra, 0
         if self.ascending is None:
             return
         for climber in climbers:
             self.ascending.ascent.add(climber)
-        self.ascending.settle(chosen, self._judge_climber, self._is_gone, self.at_ms, self.rules.terms.label_within_ms)
-        self.changed = self.changed or self.ascending.decision is not None
+        now = Moment(self.at_ms, self.rules.terms.label_within_ms, self.rules.alarm_share, extra, later)
+        self.ascending.settle(chosen, self._judge_climber, self._is_gone, now)
+        self.changed = self.changed or self.ascending.decision is not None or self.ascending.falls
 
     def _judge_climber(self, climber: Climber, late: bool) -> Rights | None:  # noqa: FBT001  # as the ascent calls it
         request = self._memory.requests[climber.drawn.source]
@@ -282,6 +294,7 @@ class Ledger:
 
     def _resume_climbing(self, closing: Closing) -> None:
         climbers, self._climbers = self._climbers, []
+        self._extra = 0
         ladder, told = self.rules.terms.ladder, closing.ladder
         if ladder is None or told is None:
             return

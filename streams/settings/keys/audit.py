@@ -74,6 +74,18 @@ class AuditSettings(Table):
         description="what an alarm does: tell says so; tighten also takes a stricter rung of [thresholds] file, and "
         "loosens again on evidence",
     )
+    alarm_share: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0,
+        description="share of the requests that is audited for a while after an alarm that tightens: above `share`, "
+        "and shadowed as well; 0 for no more than `share`",
+    )
+    alarm_hours: Seconds = Field(
+        default=24.0, description="hours after an alarm for which the share is so high, at most"
+    )
+    alarm_labels: Annotated[WholeNumber, Field(ge=1)] = Field(
+        default=1000,
+        description="labels that this may ask for in that time, beside those of `share`; then the share falls at once",
+    )
     close_every_s: Seconds = Field(
         default=5.0,
         description="seconds between two closings of the auditor, at least; without new labels, twelve times as many",

@@ -53,6 +53,7 @@ function showHint(told, version, { foreign, ago, count }) {
   if (version) parts.push("Thresholds ", foreign(version.version), ". ");
   const alarm = version?.alarms[0];
   if (alarm?.raised) parts.push(`The alarm was raised ${alarm.raised === 1 ? "once" : `${count(alarm.raised)} times`}, last by the label of `, foreign(alarm.last), ". ");
+  if (told.raised) parts.push(`Since an alarm ${percent(told.raised.share)} of the requests are drawn: ${count(told.raised.labels)} of ${count(told.raised.most)} labels that this may want. `);
   if (told.number !== null) parts.push(`Closing ${count(told.number)}, ${ago(told.written_ms)}, by `, foreign(told.by), ". ");
   if (version?.labels.labelled && version.labels.outstanding) parts.push("Labels count in the order of the requests: those after a request that waits for its label count later. ");
   if (told.unknown_sources) parts.push(`${count(told.unknown_sources)} labels are about requests of which none is waited for. `);
