@@ -10,7 +10,7 @@ import numpy as np
 
 from ..schemas.codec import EncodeResult, decode_facts, encode_result, facts_of, fall_back, publish, requested_ms
 from ..schemas.errors import InvalidRequest
-from ..schemas.records import Facts, Incoming, Outgoing, Result, Verdict
+from ..schemas.records import Facts, Incoming, Judged, Outgoing, Result, Verdict
 from .supervision.arbitration import JOINT, arbitrate, estimate
 from .supervision.joint import JointModel
 from .supervision.supervisor import Supervisor
@@ -21,6 +21,10 @@ class _Taken(NamedTuple):
 
     local: bool  #: it is the local one, for it is likelier right
     score: float | None  #: what is compared with the threshold; None where there is nothing to compare
+
+
+def _judged(taken: _Taken) -> Judged:
+    return Judged(taken.score, taken.local)
 
 
 class RemoteSupervisor:
@@ -65,6 +69,10 @@ class RemoteSupervisor:
         except InvalidRequest as error:
             return fall_back(record, facts_of(record), error.reason, str(error), "remote_supervisor")
         taken = self._take(facts.local, verdict)
+        outcome = self._outcome(record, facts, verdict, taken)
+        return outcome if self._joint is None else msgspec.structs.replace(outcome, judged=_judged(taken))
+
+    def _outcome(self, record: Incoming, facts: Facts, verdict: Verdict, taken: _Taken) -> Outgoing:
         if not self._supervisor.trusts(taken.score):
             return self._reject(record, facts, verdict, taken)
         if taken.local and facts.local is not None:
@@ -72,15 +80,18 @@ class RemoteSupervisor:
             return publish(record, result, self._encode)
         return publish(record, self._result(record, facts, verdict, taken.score), self._encode)
 
-    def judged(self, local: Verdict | None, remote: Verdict) -> Verdict:
-        """A remote verdict with what this supervisor thinks of it, where the local one was to be doubted."""
+    def judged(self, local: Verdict | None, remote: Verdict) -> tuple[Verdict, Judged | None]:
+        """A remote verdict with what this supervisor thinks of it, where the local one was to be doubted; and what it
+        compared, with a joint model.
+        """
         supervisor, taken = self._supervisor, self._take(local, remote)
-        return msgspec.structs.replace(
+        verdict = msgspec.structs.replace(
             remote,
             threshold=supervisor.threshold,
             supervisor=supervisor.name,
             trusted=supervisor.trusts(taken.score),
         )
+        return verdict, None if self._joint is None else _judged(taken)
 
     def _read(self, record: Incoming) -> tuple[Facts, Verdict]:
         facts = decode_facts(record)

@@ -119,9 +119,9 @@ class Shadow:
         about = outcome.about if isinstance(outcome.about, Facts) else one.facts
         if outcome.to != "answers" or about.remote is None:
             return missing_shadow(one, about.reason or "remote_error", about.detail or "", about.remote)
-        judged = self.judge.judged(one.facts.local, about.remote)
-        facts = msgspec.structs.replace(one.facts, remote=judged, detail=about.detail, agent="shadow")
-        return audit_record(one.record, facts, msgspec.structs.replace(one.audit, shadow="answered"))
+        verdict, judged = self.judge.judged(one.facts.local, about.remote)
+        facts = msgspec.structs.replace(one.facts, remote=verdict, detail=about.detail, agent="shadow")
+        return audit_record(one.record, facts, msgspec.structs.replace(one.audit, shadow="answered", judged=judged))
 
 
 def read_shadow(record: Incoming) -> Shadowed:

@@ -18,7 +18,7 @@ import msgspec
 
 from .codec import DETAIL_CHARS, encode_facts, requested_ms
 from .decoding import MOST_LEVELS, decoded, lies_deep
-from .records import FACTS_HEADER, Facts, Incoming, Outgoing, Replayed, Result, Source, Verdict
+from .records import FACTS_HEADER, Facts, Incoming, Judged, Outgoing, Replayed, Result, Source, Verdict
 
 #: header on a record of `audits`: how its request ended (`Audit`)
 AUDIT_HEADER = "bisupervised-audit"
@@ -50,6 +50,7 @@ class Audit(msgspec.Struct, frozen=True, omit_defaults=True):
     label: bool = True  #: a label is wanted: it is of `share`, and not only of `shadow_share`
     shadow: Shadow | None = None  #: what became of asking the remote all the same; None where that was not wanted
     extra: bool = False  #: its label is wanted for [audit] alarm_share alone: `share` would not have drawn it
+    judged: Judged | None = None  #: what the second supervisor compared, where there is a joint model
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 
 

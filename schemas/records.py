@@ -131,6 +131,13 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     cached: bool = False  #: the remote answer is that to an equal input: nothing was paid for it
 
 
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """What the second supervisor compared, with a joint model: maybe neither the remote's score nor its answer's."""
+
+    score: float | None  #: compared with the threshold; None where there was nothing to compare
+    local: bool = False  #: of the local answer, which arbitration takes for the likelier one
+
+
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """One record to send: the single outcome of one incoming record."""
 
@@ -140,6 +147,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     headers: Headers
     timestamp: int  #: of the request, milliseconds since epoch; what is too old for its topic is sent with that of now
     about: Facts | Result | None = None  #: what is encoded in it, for those who count; not sent
+    judged: Judged | None = None  #: what the second supervisor compared, with a joint model; not sent
 
 
 class Replayed(msgspec.Struct, frozen=True):

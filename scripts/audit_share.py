@@ -188,5 +188,5 @@ def as_markdown(made: Raised) -> str:
         f"false alarms per {LABELS_TO_FALSE_ALARM:g} labels": f"{made.per_false_alarm:.2f}",
         "labels that a raise wanted at most": f"{made.most} of {LABELS}",
     }
-    rows = (figures, ["---"] * len(figures), figures.values())
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    head, row = (f"| {' | '.join(cells)} |" for cells in (figures, figures.values()))
+    return f"{head}\n{'|---' * len(figures)}|\n{row}"

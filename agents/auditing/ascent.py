@@ -15,6 +15,7 @@ from typing import Any
 
 from ...schemas.audits import Audit
 from ...schemas.records import Facts, Verdict
+from ..supervision.arbitration import JOINT
 from .drawn import Drawn, Rights
 from .ladder import Ladder, Loosen, State, Tighten
 from .rungs import Seen, at_rungs
@@ -29,7 +30,8 @@ class Climber:
     offset: int
     versions: tuple[str, ...]  #: of the thresholds that judged it: one, or two where they changed on the way
     local_score: float | None  #: None where there was none
-    remote_score: float | None  #: None where it is not known; -inf where there was none
+    remote_score: float | None  #: what the second supervisor compares; None where it is not known; -inf for nothing
+    takes_local: bool = False  #: of the local answer, which arbitration takes once the remote was asked
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -48,15 +50,19 @@ def climber_of(audit: Audit, facts: Facts, drawn: Drawn, place: tuple[int, int])
         offset=place[1],
         versions=tuple(dict.fromkeys(version for version in (doubted, facts.thresholds) if version)),
         local_score=None if facts.local is None else facts.local.score,
-        remote_score=_remote_score(facts.remote),
+        remote_score=_second_score(audit, facts.remote),
+        takes_local=audit.judged is not None and audit.judged.local,
     )
 
 
-def _remote_score(verdict: Verdict | None) -> float | None:
-    """A call that failed says nothing of the answer; an answer without a score is trusted by no rung."""
-    if verdict is None or verdict.prediction is None:
+def _second_score(audit: Audit, verdict: Verdict | None) -> float | None:
+    """A call that failed says nothing of the answer; an answer without a score is trusted by no rung. The joint score
+    stands in no verdict: where the audit does not say it, it is not known.
+    """
+    if verdict is None or verdict.prediction is None or (audit.judged is None and verdict.supervisor == JOINT):
         return None
-    return -math.inf if verdict.score is None else verdict.score
+    score = verdict.score if audit.judged is None else audit.judged.score
+    return -math.inf if score is None else score
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,8 @@ def _order(climber: Climber) -> tuple[int, int, int]:
 
 def _seen(one: Climber, rights: Rights | None) -> Seen:
     local, remote = rights or (None, None)
-    return Seen.one(one.local_score, one.remote_score, local_right=local, remote_right=remote)
+    taken = local if one.takes_local else remote
+    return Seen.one(one.local_score, one.remote_score, local_right=local, remote_right=taken)
 
 
 def restored(ladder: Ladder, document: Mapping[str, Any]) -> Ascent:

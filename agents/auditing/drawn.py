@@ -32,7 +32,7 @@ class Drawn:
     ended: Ended
     local: tuple[Any] | None  #: the local model's answer; None where there is none
     remote: tuple[Any] | None  #: the remote's; None where it was not asked, or did not answer
-    answered_by: Literal["local", "remote"] | None  #: whose answer was trusted
+    answered_by: Literal["local", "remote"] | None  #: whose answer was trusted, or rejected where arbitration took it
     missing: bool = False  #: the answers are not here: the record was too large
     label: bool = True  #: a label is wanted; else it was drawn for both answers alone, and a label is no evidence
     doubtful: bool | None = None  #: the local answer was not trusted; None where there is none

@@ -250,9 +250,7 @@ class Auditor:
 
     def _tell_ladder(self, told: LadderTold | None) -> None:
         if told is not None and told.chose and not told.says:
-            facts = {"action": "share_falls", "thresholds": told.chose, "labels": told.raised_labels}
-            text = "chose version %s: as many requests are drawn as before the alarm; %d labels were wanted beside those"
-            log.info(text, told.chose, told.raised_labels, extra=facts)
+            _tell_share(told)
         if told is None or not told.says:
             return
         facts = {"action": "ladder_says", "says": told.says, "rung": told.to, "thresholds": told.chose}
@@ -261,6 +259,12 @@ class Auditor:
             return
         pinned = "; a person pins the rung, and nothing was changed" if told.pinned else "; nothing was changed"
         log.warning("the ladder says %s, to rung %d: %s%s", told.says, told.to, told.why, pinned, extra=facts)
+
+
+def _tell_share(told: LadderTold) -> None:
+    facts = {"action": "share_falls", "thresholds": told.chose, "labels": told.raised_labels}
+    text = "chose version %s: as many requests are drawn as before the alarm; it has cost %d labels more"
+    log.info(text, told.chose, told.raised_labels, extra=facts)
 
 
 async def _breathing(records: Sequence[Any], take: Callable[[Any], None]) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from ...agents.auditing.ledger.ledger import Rules
 from ...agents.auditing.matching import matching
-from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.thresholds import Target, Thresholds, read_thresholds
 from ...schemas.closings import AlarmShareTold, LadderTerms, PromiseTold, TermsTold
 from ...schemas.errors import ConfigurationError
@@ -60,9 +59,9 @@ def _alarm_share(settings: Settings) -> AlarmShareTold | None:
 
 def _ladder_terms(settings: Settings, thresholds: Thresholds) -> LadderTerms | None:
     """The ladder, where evidence for other rungs can be had: both answers of audited requests, and their scores."""
-    audit, remote = settings.audit, settings.remote
+    audit = settings.audit
     ladder, promised = ladder_of(settings, thresholds), error_promised(thresholds)
-    unknown = audit.shadow_share < audit.share or remote.supervisor == JOINT or remote.arbitration
+    unknown = audit.shadow_share < audit.share
     if ladder is None or promised is None or unknown or settings.thresholds.pin:
         return None
     return LadderTerms(

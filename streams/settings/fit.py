@@ -356,9 +356,6 @@ def _versions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
     if tightens and audit.share and not audit.shadow_share and ("audit", "shadow_share") not in faulty:
         text = "what stricter thresholds would have done is not known without the remote's answer"
         faults.append(f'[audit] on_alarm: "tighten" needs [audit] shadow_share, at least {audit.share:g}: {text}')
-    if tightens and (settings.remote.supervisor == JOINT or settings.remote.arbitration):
-        text = "an audited request does not tell what it would have said at another rung"
-        faults.append(f'[audit] on_alarm: "tighten" works without the joint supervisor and arbitration alone: {text}')
     return faults + _alarm_share(settings, faulty)
 
 

@@ -22,7 +22,7 @@ from ...schemas.audits import (
     judged_first,
 )
 from ...schemas.codec import replayed
-from ...schemas.records import Facts, Incoming, Outgoing, Result
+from ...schemas.records import Facts, Incoming, Judged, Outgoing, Result
 from ...schemas.versions import is_raised
 from ..plane.window.slots import Slot
 
@@ -45,8 +45,8 @@ class Auditing:
     ) -> None:
         """`facts`: what is known about a record of the step's topic; `reads_requests`: these are the requests.
 
-        With a `shadow_share` of the draw, trusted local answers go into `shadows`. `raised`: the draw of versions of the
-        thresholds by which more requests are drawn; it has every one that `draw` has.
+        With a `shadow_share` of the draw, trusted local answers go into `shadows`. `raised`: the draw where the version
+        of the thresholds says that more requests are drawn; it has every one that `draw` has.
         """
         self._usual = draw
         self._raised = raised
@@ -110,15 +110,22 @@ class Auditing:
         about = outcome.about
         if isinstance(about, Result):
             facts = facts_of_result(about, self._facts(record))
-            return facts, self._audit("trusted" if about.trusted else "accepted", facts, about.answered_by)
+            ended: Ended = "trusted" if about.trusted else "accepted"
+            return facts, self._audit(ended, facts, about.answered_by, outcome.judged)
         if about is None:
             return None
         rejected = about.reason in ("low_confidence", "no_confidence")
         known = self._facts(record)
         facts = msgspec.structs.replace(about, topic_id=about.topic_id or known.topic_id)
-        return facts, self._audit("rejected" if rejected else "failed", facts)
+        return facts, self._audit("rejected" if rejected else "failed", facts, judged=outcome.judged)
 
-    def _audit(self, ended: Ended, facts: Facts, answered_by: Literal["local", "remote"] | None = None) -> Audit:
+    def _audit(
+        self,
+        ended: Ended,
+        facts: Facts,
+        answered_by: Literal["local", "remote"] | None = None,
+        judged: Judged | None = None,
+    ) -> Audit:
         draw, place = self._draw(judged_first(facts)), facts.source
         request = (facts.topic_id or place.topic, place.partition, place.offset)
         label = draw.wants_label(*request)
@@ -130,6 +137,7 @@ class Auditing:
             shadow_share=draw.shadow_share,
             label=label,
             extra=label and draw is not self._usual and not self._usual.wants_label(*request),
+            judged=judged,
         )
 
 

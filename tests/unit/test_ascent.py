@@ -12,8 +12,15 @@ from bisupervised.agents.auditing.ascent import Ascent, Climber, climber_of, res
 from bisupervised.agents.auditing.drawn import Drawn, Rights
 from bisupervised.agents.auditing.ladder import Ladder, Loosen, State, Terms, Tighten
 from bisupervised.agents.auditing.rungs import Seen, at_rungs
+from bisupervised.agents.remote_supervisor import RemoteSupervisor
+from bisupervised.agents.supervision.arbitration import estimate_recording, judged
+from bisupervised.agents.supervision.joint import fit_joint
+from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.audits import Audit
-from bisupervised.schemas.records import Facts, Source, Verdict
+from bisupervised.schemas.codec import encode_facts
+from bisupervised.schemas.records import FACTS_HEADER, Facts, Judged, Source, Verdict
+from support.records import Record
+from support.two_models import two_models
 
 PAIRS = ((0.3, 0.2), (0.5, 0.4), (0.7, 0.6), (0.8, 0.7))
 LADDER = Ladder(PAIRS, 0.1, Terms(labels_to_false_alarm=400.0, delta=0.2, epoch=200))
@@ -150,6 +157,69 @@ def test_what_a_record_of_audits_says(remote: Verdict | None, score: float | Non
     assert found is not None
     assert (found.local_score, found.remote_score, found.versions) == (0.6, score, ("made",))
     assert found.order == (70, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("judged", "score", "takes_local"),
+    [
+        (Judged(0.4), 0.4, False),
+        (Judged(0.6, local=True), 0.6, True),
+        (Judged(None), -math.inf, False),  # the local model gave no score: no rung trusts the remote's answer
+        (None, None, False),  # of a worker that said no joint score
+    ],
+)
+def test_the_joint_score_is_what_the_audit_says(judged: Judged | None, score: float | None, takes_local: bool) -> None:
+    facts = Facts(
+        Source("requests", 0, 7), local=LOCAL, remote=Verdict("dog", 0.9, supervisor="joint"), thresholds="made"
+    )
+    found = climber_of(Audit("shop", "rejected", 0.1, judged=judged), facts, drawn(7), (1, 3))
+    assert found is not None
+    assert (found.remote_score, found.takes_local) == (score, takes_local)
+
+
+@pytest.mark.parametrize(("name", "arbitration"), [("joint", False), ("joint", True), ("max_softmax", True)])
+def test_with_a_joint_model_every_rung_sees_what_it_would_have_decided(name: str, arbitration: bool) -> None:
+    """Whatever judged: the evidence is that of the recording as the second supervisor sees it, to the last bit."""
+    model, recorded = fit_joint(two_models(600, seed=1)), two_models(300)
+    seen = judged(recorded, estimate_recording(model, recorded), joint=name == "joint", arbitration=arbitration)
+    quantiles = (0.1, 0.3, 0.5, 0.7)
+    pairs = tuple(
+        (float(np.quantile(recorded.local.scores, share)), float(np.quantile(seen.remote.scores, share)))
+        for share in quantiles
+    )
+    ladder = Ladder(pairs, 0.2, LADDER.terms)
+    ascent, expected = Ascent(ladder, ladder.start(1)), ladder.start(1)
+    supervisor = RemoteSupervisor(
+        Supervisor(name, pairs[1][1]), thresholds_version="made", joint=model, arbitration=arbitration
+    )
+    rights: dict[str, Rights] = {}
+    for n in range(len(recorded)):
+        local, remote = (
+            Verdict(int(side.predictions[n]), float(side.scores[n]))  # type: ignore[index]  # they are known
+            for side in (recorded.local, recorded.remote)
+        )
+        verdict, said = supervisor.judged(local, remote)
+        facts = Facts(Source("requests", 0, n), local=local, remote=verdict, thresholds="made")
+        (outcome,) = supervisor.judge([Record(b"1", n, "answers", headers=forwarded(facts))])
+        assert outcome.judged == said, "a shadow says what an answer says that is waited for"
+        found = climber_of(Audit("shop", "rejected", 1.0, judged=said), facts, drawn(n), (0, n))
+        assert found is not None
+        ascent.add(found)
+        right = bool(recorded.local.correct[n]), bool(recorded.remote.correct[n])
+        rights[f"requests-0-{n}"] = right
+        at = Seen.one(
+            local.score,
+            float(seen.remote.scores[n]),
+            local_right=right[0],
+            remote_right=bool(seen.remote.correct[n]),
+        )
+        expected, _ = ladder.after(expected, at_rungs(pairs, at))
+    climb(ascent, rights, rung=1)
+    assert same(ascent.state, expected)
+
+
+def forwarded(facts: Facts) -> list[tuple[str, bytes]]:
+    return [(FACTS_HEADER, encode_facts(facts))]
 
 
 def test_who_says_nothing_of_the_ladder() -> None:

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from bisupervised.schemas import jsonschema
 from bisupervised.schemas.closings import (
+    AlarmShareTold,
     AlarmTold,
     Closing,
     LadderTerms,
@@ -22,7 +23,7 @@ from bisupervised.schemas.closings import (
 )
 from bisupervised.schemas.codec import encode_facts, encode_result, fall_back, header
 from bisupervised.schemas.errors import REASONS, Reason
-from bisupervised.schemas.records import FACTS_HEADER, VERSION, Facts, Result, Source, Verdict
+from bisupervised.schemas.records import FACTS_HEADER, VERSION, Facts, Judged, Result, Source, Verdict
 from jsonschema import Draft202012Validator, ValidationError
 from support.records import Record
 
@@ -122,8 +123,10 @@ def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
     schema, version = jsonschema.schema(name), VERSION if name in ("facts", "result") else 1
     assert (schema["$id"], schema["version"]) == (f"urn:bisupervised:{name}:v{version}", version)
     inner: list[type[msgspec.Struct]] = [Source, Verdict] if name in ("facts", "result") else []
+    if name == "audit":
+        inner = [Judged]
     if name == "closing":
-        inner = [Taken, VersionTold, TermsTold, AlarmTold, PromiseTold, Share, LadderTerms, LadderTold]
+        inner = [Taken, Share, VersionTold, TermsTold, AlarmTold, AlarmShareTold, PromiseTold, LadderTerms, LadderTold]
     assert schema["$defs"].keys() == {kind.__name__ for kind in inner}
     described_by = [(jsonschema.DOCUMENTS[name], schema), *((kind, schema["$defs"][kind.__name__]) for kind in inner)]
     for kind, described in described_by:

@@ -364,7 +364,7 @@ def drawn_of(audit: Audit, facts: Facts, at_ms: int) -> Drawn:
         ended=audit.ended,
         local=_said(facts.local),
         remote=_said(facts.remote),
-        answered_by=audit.answered_by,
+        answered_by="local" if audit.judged is not None and audit.judged.local else audit.answered_by,
         missing=bool(audit.missing),
         label=audit.label,
         doubtful=None if facts.local is None else not facts.local.trusted,
