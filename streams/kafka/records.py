@@ -1,7 +1,7 @@
 """Records as consumers give them: with what the product reads of them, whatever their headers are called, and however
 large the batch is that they come in.
 
-The client makes an object twice as dear of each. Measured on 300-byte records: 0.7 µs instead of 1.3. It cannot read a
+The client makes an object twice as dear of each, one at a time. Here they are made in pieces. It cannot read a
 header whose name is not UTF-8. Of a batch that unpacks to too much it would give none, again and again: here each of
 its records comes as `Oversized`.
 """
@@ -9,8 +9,10 @@ its records comes as `Oversized`.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import TopicPartition
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 #: version of a record batch from which on records have headers
 _MAGIC = 2
 _BATCHES = (DefaultRecordBatch, _DefaultRecordBatchPy)
+#: records that are unpacked at once
+_PIECE = 500
 
 
 class Fetched(msgspec.Struct, frozen=True, gc=False):
@@ -45,8 +49,15 @@ class Oversized(Fetched, frozen=True, gc=False):
     detail: str  #: why, for people
 
 
-class _Packed:
-    """A compressed batch, as the client reads one."""
+class _Piece(NamedTuple):
+    """Some neighbouring records of a batch."""
+
+    records: list[Fetched]  #: at least one
+    offset: int  #: of the last one
+
+
+class _Pieces:
+    """A batch, as the client reads one: with pieces where the client expects records."""
 
     def __init__(self, batch: Any, tp: TopicPartition) -> None:  # noqa: ANN401  # a compiled class
         self._batch = batch
@@ -55,13 +66,20 @@ class _Packed:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # as above
         return getattr(self._batch, name)
 
-    def __iter__(self) -> Iterator[Any]:
-        if not isinstance(self._batch, _BATCHES):
-            return self._of_old()
+    def __iter__(self) -> Iterator[_Piece]:
+        topic, number = self._tp
         try:
-            return iter(self._batch)
+            records = chain(iter(self._batch)) if isinstance(self._batch, _BATCHES) else self._of_old()
         except BatchTooLarge as error:
-            return self._places(str(error))
+            places = self._places(str(error))
+            while unread := list(islice(places, _PIECE)):
+                yield _Piece(unread, unread[-1].offset)
+            return
+        while piece := [
+            Fetched(topic, number, record.offset, record.timestamp, record.key, record.value, record.headers)
+            for record in islice(records, _PIECE)
+        ]:
+            yield _Piece(piece, piece[-1].offset)
 
     def _of_old(self) -> Iterator[Any]:
         """Before Kafka 0.11. Such a batch hides which records it holds."""
@@ -70,7 +88,7 @@ class _Packed:
         except BatchTooLarge as error:
             raise BatchTooLarge(error.most, self._tp) from error
 
-    def _places(self, detail: str) -> Iterator[Oversized]:
+    def _places(self, detail: str) -> Iterator[Fetched]:
         """One by one, for there may be millions. Where a topic was compacted, some of these records are no more."""
         batch, (topic, number) = self._batch, self._tp
         first, end, timestamp = batch.base_offset, batch.next_offset, batch.max_timestamp
@@ -81,7 +99,7 @@ class _Packed:
 
 
 class _Batches:
-    """The batches of a fetch; those that are compressed are `_Packed`."""
+    """The batches of a fetch, in pieces. Only the client itself reads those that end transactions."""
 
     def __init__(self, records: Any, tp: TopicPartition) -> None:  # noqa: ANN401  # aiokafka's MemoryRecords
         self._records = records
@@ -92,31 +110,63 @@ class _Batches:
 
     def next_batch(self) -> Any:  # noqa: ANN401  # a compiled class
         batch = self._records.next_batch()
-        if isinstance(batch, _BATCHES) and (batch.compression_type == 0 or batch.is_control_batch):
-            return batch
-        return _Packed(batch, self._tp)
+        return batch if batch.is_control_batch else _Pieces(batch, self._tp)
 
 
 class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
     def __init__(self, tp: TopicPartition, records: Any, *arguments: Any) -> None:  # noqa: ANN401  # as above
         super().__init__(tp, _Batches(records, tp), *arguments)
+        self._left: list[Fetched] = []  # unpacked, and not given yet
+        self._end: int = self.next_fetch_offset  # where what is unpacked ends
+        self.exhausted = False  #: there are no more
 
     def __iter__(self) -> Iterator[Fetched]:
-        records: Iterator[Fetched] = self._records_iterator
-        return records
+        while given := self.take(1):
+            yield given[0]
 
-    def _consumer_record(self, tp: TopicPartition, record: Any) -> Fetched:  # noqa: ANN401  # a compiled class
-        if type(record) is Oversized:
-            return record
-        return Fetched(
-            tp.topic, tp.partition, record.offset, record.timestamp, record.key, record.value, record.headers
-        )
+    def __next__(self) -> Fetched:
+        return next(iter(self))
+
+    def take(self, most: int) -> list[Fetched]:
+        """The next records; fewer than `most` where there are no more."""
+        found = self._left
+        self.next_fetch_offset = self._end  # as the client's own loop knows it
+        while len(found) < most and not self.exhausted:
+            piece: list[Fetched] | None = next(self._records_iterator, None)
+            self._end = self.next_fetch_offset
+            self.exhausted = piece is None
+            found = found + (piece or [])  # not in place: it may be what is left
+        given, self._left = found[:most], found[most:]
+        self.next_fetch_offset = given[-1].offset + 1 if self._left else self._end
+        return given
+
+    def _consumer_record(self, tp: TopicPartition, record: _Piece) -> list[Fetched]:
+        """What the client's own loop yields: here the records of a piece."""
+        if record.records[0].offset >= self.next_fetch_offset:
+            return record.records
+        return [each for each in record.records if each.offset >= self.next_fetch_offset]
+
+
+class _Result(fetcher.FetchResult):  # type: ignore[misc]  # as above
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        """As the client's own, which takes record by record."""
+        records: Any = self._partition_records  # type: ignore[has-type]  # as above
+        if not isinstance(records, _Records):
+            return super().getall(max_records)  # type: ignore[no-any-return]  # as above
+        if not self.check_assignment(self._topic_partition):
+            return []
+        given = records.take(sys.maxsize if max_records is None else max_records)
+        self._update_position()
+        if records.exhausted:
+            self._partition_records = None
+        return given
 
 
 def fetch_lean(most: int) -> None:
     """From now on, every consumer of this process gives `Fetched`, and unpacks no batch to more than `most` bytes."""
     bound_batches(most)
     fetcher.PartitionRecords = _Records  # the client has no option for which record it makes
+    fetcher.FetchResult = _Result
 
 
 class _Forgiving(bytes):
