@@ -1,9 +1,13 @@
-"""The order of keys: outcomes of one key leave in the order of their offsets, whenever they are answered."""
+"""The order of keys: outcomes of one key leave in the order of their offsets, whenever they are answered.
+
+While records are answered in the order in which they were handed out, this needs no look at keys: a window makes a
+`KeyOrder` of what is unanswered when that ends.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .slots import ANSWERED, Slot
 
@@ -14,8 +18,14 @@ class KeyOrder:
     def __init__(self) -> None:
         self._followers: dict[bytes, deque[Slot] | None] = {}
 
-    def add(self, slot: Slot, key: bytes) -> None:
-        """A record was fetched. It leads, or it waits for those of its key before it."""
+    def add_all(self, slots: Iterable[Slot]) -> None:
+        """Records that are not answered, in the order of their offsets. Each leads, or waits for those before it."""
+        for slot in slots:
+            key = slot.record.key
+            if key is not None:
+                self._add(slot, key)
+
+    def _add(self, slot: Slot, key: bytes) -> None:
         if key not in self._followers:
             self._followers[key] = None  # most keys come once in a while: no queue is made for them
             return

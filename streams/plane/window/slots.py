@@ -21,7 +21,7 @@ class Slot(msgspec.Struct, gc=False):  # refers to nothing that refers back, and
     offset: int
     size: int  #: bytes, roughly
     called: bool  #: a call may have been made for it
-    leads: bool  #: no record of its key before it waits for its outcome
+    leads: bool = True  #: no record of its key before it waits for its outcome, as far as that is known
     state: int = PENDING
     tries: int = 0
     outcome: Outgoing | None = None

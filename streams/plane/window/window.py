@@ -68,7 +68,8 @@ class Window:
         self._suspects: deque[list[Slot]] = deque()
         self._suspects_due = 0.0
         self._ready: list[Slot] = []
-        self._keys = KeyOrder() if policy.ordering == "key" else None
+        self._turns: deque[int] | None = deque()  # first offsets of runs that are held; None: no more answered in turn
+        self._keys: KeyOrder | None = None  # only where they are not, and keys have an order
         self._restored = set(start.done)  # done, and not fetched yet
         self._held = 0
         self._finished = 0  # slots still in the deque that are SENT or DONE
@@ -90,27 +91,40 @@ class Window:
 
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
-        fresh: list[Slot] = []
-        keys, inherited = self._keys, self._write_ahead.inherited
-        for record in records:
-            offset, key = record.offset, record.key
-            if offset < self.position:
-                continue
-            size = len(record.value or b"") + len(key or b"") + _RECORD_BYTES
-            slot = Slot(record, offset, size, offset < inherited, True)
-            self._slots.append(slot)
-            self.position = offset + 1
-            if offset in self._restored:
-                self._restored.discard(offset)
-                self._forget(slot)
-                self._finished += 1
-                continue
-            fresh.append(slot)
-            if key is not None and keys is not None:
-                keys.add(slot, key)
+        position, inherited = self.position, self._write_ahead.inherited
+        fresh = [
+            Slot(
+                record,
+                record.offset,
+                len(record.value or b"") + len(record.key or b"") + _RECORD_BYTES,
+                record.offset < inherited,
+            )
+            for record in records
+            if record.offset >= position
+        ]
+        if not fresh:
+            return
+        self._slots.extend(fresh)
+        self.position = fresh[-1].offset + 1
+        if self._restored:
+            fresh = self._unmarked(fresh)
         self._pending.extend(fresh)
         self.unfinished += len(fresh)
         self.bytes += sum([slot.size for slot in fresh])
+        if self._keys is not None:
+            self._keys.add_all(fresh)
+
+    def _unmarked(self, slots: Iterable[Slot]) -> list[Slot]:
+        """Those that are not done. What is done is fetched now, and so no more to be remembered apart."""
+        fresh: list[Slot] = []
+        for slot in slots:
+            if slot.offset in self._restored:
+                self._restored.discard(slot.offset)
+                self._forget(slot)
+                self._finished += 1
+            else:
+                fresh.append(slot)
+        return fresh
 
     def advance(self, position: int) -> None:
         """The consumer has read up to `position`; what lies between was no record."""
@@ -119,10 +133,18 @@ class Window:
     @property
     def watermark(self) -> int:
         """The first offset whose record has no outcome that has been sent; all below may be committed."""
-        for slot in self._slots:
+        below = self._finished_below
+        return self._slots[below].offset if below < len(self._slots) else self.position
+
+    @property
+    def _finished_below(self) -> int:
+        """Slots before the first one that is not finished."""
+        if not self._finished:
+            return 0
+        for below, slot in enumerate(self._slots):
             if slot.state < SENT:
-                return slot.offset
-        return self.position
+                return below
+        return len(self._slots)
 
     @property
     def span(self) -> int:
@@ -216,6 +238,8 @@ class Window:
         for slot in slots:
             slot.state = HELD
         self._held += len(slots)
+        if self._turns is not None:
+            self._turns.append(slots[0].offset)
         return Lease(self, slots)
 
     def _next_run(self, limit: int, now: float) -> list[Slot]:
@@ -254,6 +278,12 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
+        if self._is_their_turn(slots):
+            for slot, outcome in zip(slots, outcomes, strict=True):
+                slot.outcome = outcome
+                slot.state = ANSWERED
+            self._ready.extend(slots)
+            return
         ready, keys = self._ready, self._keys
         for slot, outcome in zip(slots, outcomes, strict=True):
             slot.outcome = outcome
@@ -264,11 +294,29 @@ class Window:
                 if key is not None and keys is not None:
                     ready.extend(keys.behind(key))
 
+    def _is_their_turn(self, slots: Sequence[Slot]) -> bool:
+        """All that was fetched before these is answered: so each of them leads its key, and no key is looked up."""
+        if self._turns is not None and self._turns and self._turns[0] == slots[0].offset:
+            self._turns.popleft()
+            return True
+        self._out_of_turn()
+        return False
+
+    def _out_of_turn(self) -> None:
+        """From now on, outcomes wait for those of their key before."""
+        if self._turns is None:
+            return
+        self._turns = None
+        if self._policy.ordering == "key":
+            self._keys = KeyOrder()
+            self._keys.add_all(slot for slot in self._slots if slot.state < ANSWERED)
+
     def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
         self._held -= len(slots)
         for slot in slots:
             slot.state = PENDING
+        self._out_of_turn()
         if not failed:
             self._suspects.appendleft(slots)
             return
@@ -297,7 +345,9 @@ class Window:
     def plan(self, limit: int | None = None) -> Plan:
         """What the next transaction sends (the first `limit` outcomes that are ready) and commits."""
         horizon = self.watermark + SPAN
-        fitting = [slot for slot in self._ready if slot.offset < horizon]
+        fitting = self._ready
+        if self.position > horizon:
+            fitting = [slot for slot in fitting if slot.offset < horizon]
         slots = fitting if limit is None else fitting[:limit]
         for slot in slots:
             slot.state = SENT
@@ -331,13 +381,13 @@ class Window:
 
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
-        offset = self.watermark
-        return Progress(offset, self._marks(offset), phase or self._phase_after(0), self.topic_id, self._born)
+        below = self._finished_below
+        offset = self._slots[below].offset if below < len(self._slots) else self.position
+        marks = self._marks(offset) if below < self._finished or self._restored else frozenset[int]()
+        return Progress(offset, marks, phase or self._phase_after(0), self.topic_id, self._born)
 
     def _marks(self, offset: int) -> frozenset[int]:
-        below = sum(1 for _ in takewhile(lambda slot: slot.state >= SENT, self._slots))
-        if below == self._finished and not self._restored:
-            return frozenset()
+        """Offsets from this one on that are done."""
         marks = {slot.offset for slot in self._slots if slot.state >= SENT and slot.offset > offset}
         marks.update(place for place in self._restored if place >= offset)
         return frozenset(marks)
@@ -350,9 +400,10 @@ class Window:
             slot.state = DONE
         self.bytes -= sum([slot.size for slot in plan.slots])
         self.unfinished -= len(plan.slots)
-        while self._slots and self._slots[0].state == DONE:
-            self._slots.popleft()
-            self._finished -= 1
+        kept, slots = len(self._slots), self._slots
+        while slots and slots[0].state == DONE:
+            slots.popleft()
+        self._finished -= kept - len(slots)
         if self._finished:  # a slow record may keep thousands in the window, uncounted: not with their bytes
             for slot in plan.slots:
                 self._forget(slot)
