@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import orjson
@@ -177,6 +177,44 @@ def decode_request(record: Incoming, shape: RequestFormat) -> Request:
     return Request(document, model_input, _identity(record, identity, shape), _deadline(record, in_value, shape))
 
 
+class Requests(NamedTuple):
+    """Some records of `requests`, parsed."""
+
+    parsed: list[Request]  #: of those that can be, in their order
+    faults: dict[int, InvalidRequest]  #: of the others, by their position among all
+
+
+def decode_requests(records: Iterable[Incoming], shape: RequestFormat) -> Requests:
+    """`decode_request` of each. What it finds in most records is read here at once: this runs per event."""
+    parsed: list[Request] = []
+    faults: dict[int, InvalidRequest] = {}
+    plainly = shape.input != "" and not shape.special
+    for place, record in enumerate(records):
+        request = _plain(record, shape) if plainly and not record.headers else None
+        if request is None:
+            try:
+                request = decode_request(record, shape)
+            except InvalidRequest as error:
+                faults[place] = error
+                continue
+        parsed.append(request)
+    return Requests(parsed, faults)
+
+
+def _plain(record: Incoming, shape: RequestFormat) -> Request | None:
+    """A request without a deadline; None where a closer look is needed."""
+    try:
+        document = orjson.loads(record.value)  # type: ignore[arg-type]  # None is no JSON either
+    except orjson.JSONDecodeError:
+        return None
+    if type(document) is not dict or shape.input not in document or shape.deadline_ms in document:
+        return None
+    identity = document.get(shape.id) if shape.id else None
+    if identity is not None and type(identity) not in _ID_TYPES:
+        return None
+    return Request(document, document[shape.input], identity, None)
+
+
 def _json(value: bytes) -> Any:  # noqa: ANN401  # any JSON value
     try:
         return json_of(value)
@@ -336,9 +374,20 @@ def decode_result(value: bytes) -> Result:
     return result
 
 
+#: from a result to the value of its record; it raises `TypeError`, `ValueError` or `OverflowError` where there is none
+EncodeResult = Callable[[Result], bytes]
+
+
 def encode_result(result: Result) -> bytes:
     """The value of a record of `results`."""
     return _encoder.encode(result)
+
+
+def encode_results(results: Sequence[Result], encode: EncodeResult = encode_result) -> list[bytes]:
+    """The value of each. Raises what `encode` raises for any of them."""
+    if encode is encode_result:
+        return _encoder.encode_lines(results).split(b"\n")[:-1]  # in one call: no document holds a line's end
+    return [encode(result) for result in results]
 
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
@@ -379,14 +428,27 @@ def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
     return [] if document is None or len(document) > _REPLAY_BYTES else [(REPLAY_HEADER, document)]
 
 
-#: from a result to the value of its record; it raises `TypeError`, `ValueError` or `OverflowError` where there is none
-EncodeResult = Callable[[Result], bytes]
-
-
 def publish(record: Incoming, result: Result, encode: EncodeResult = encode_result) -> Outgoing:
     """A record of `results`: the original key, trace context and replay header, a value of our own."""
-    carried = [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else ()
-    return Outgoing("results", record.key, encode(result), carried, result.requested_ms or record.timestamp, result)
+    [published] = publish_all((record,), (result,), encode)
+    return published
+
+
+def publish_all(
+    records: Iterable[Incoming], results: Sequence[Result], encode: EncodeResult = encode_result
+) -> list[Outgoing]:
+    """`publish` for each record and its result."""
+    return [
+        Outgoing(
+            "results",
+            record.key,
+            value,
+            [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else (),
+            result.requested_ms or record.timestamp,
+            result,
+        )
+        for record, result, value in zip(records, results, encode_results(results, encode), strict=True)
+    ]
 
 
 def _traced(headers: Headers) -> Headers:

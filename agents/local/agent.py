@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -16,16 +18,16 @@ from ...schemas.codec import (
     EncodeResult,
     Request,
     RequestFormat,
-    decode_request,
+    decode_requests,
     encode_result,
     fall_back,
     forward,
-    publish,
+    publish_all,
     request_ms,
     source_of,
 )
 from ...schemas.errors import InvalidRequest, ModelError
-from ...schemas.records import Facts, Incoming, Outgoing, Result, Verdict
+from ...schemas.records import VERSION, Facts, Incoming, Outgoing, Result, Source, Verdict
 from ..answers import Answer
 from ..histogram import Histogram
 from ..supervision.learned.deferral import DeferralModel
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 #: bounds of the histogram of a batch's prediction, seconds
 PREDICT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: raised for an answer that cannot be written down
+_UNWRITABLE = (TypeError, ValueError, OverflowError)
 
 
 class Hung(ModelError):
@@ -149,23 +153,28 @@ class Local:
         """
         if self._format.reader is not None:
             await self._format.ready(records)
-        parsed = [self._parse(record) for record in records]
-        inputs = [item.input for item in parsed if isinstance(item, Request)]
-        if not inputs:
-            return [item for item in parsed if isinstance(item, Outgoing)]
+        requests, faults = decode_requests(records, self._format)
+        if not faults:
+            return await self._answered(records, requests)
+        readable = [record for place, record in enumerate(records) if place not in faults]
+        outcomes = iter(await self._answered(readable, requests) if readable else ())
+        return [
+            self._unreadable(record, faults[place]) if place in faults else next(outcomes)
+            for place, record in enumerate(records)
+        ]
+
+    async def _answered(self, records: Sequence[Incoming], requests: Sequence[Request]) -> list[Outgoing]:
+        """One outcome per record; what was parsed of each comes beside it."""
+        inputs = [request.input for request in requests]
         started, judge, waited_s = self._clock(), self._judge, self._waited_s
-        answers = iter(await self.answers(inputs, judge.learned))
+        answers = await self.answers(inputs, judge.learned)
         if self._judge.learned == judge.learned:
             judge = self._judge
         took_s = self._clock() - started
         if self._waited_s == waited_s:  # a server's outage says nothing of what an input takes
             self.durations.observe(took_s)
             self.appetite.took(len(inputs), took_s)
-        latency_ms = took_s * 1000.0
-        return [
-            item if isinstance(item, Outgoing) else self._outcome(record, item, next(answers), judge, latency_ms)
-            for record, item in zip(records, parsed, strict=True)
-        ]
+        return self._outcomes(records, requests, answers, judge, took_s * 1000.0)
 
     @property
     def _waited_s(self) -> float:
@@ -180,11 +189,8 @@ class Local:
         if isinstance(self._model, Server):
             await self._model.close()
 
-    def _parse(self, record: Incoming) -> Request | Outgoing:
-        try:
-            return decode_request(record, self._format)
-        except InvalidRequest as error:
-            return fall_back(record, self._facts(record), error.reason, str(error), "local")
+    def _unreadable(self, record: Incoming, error: InvalidRequest) -> Outgoing:
+        return fall_back(record, self._facts(record), error.reason, str(error), "local")
 
     def _facts(self, record: Incoming) -> Facts:
         topic_id = self._topic_ids.get(record.partition, "")
@@ -241,36 +247,84 @@ class Local:
         self._on_hang()
         raise Hung(text)
 
+    def _outcomes(
+        self,
+        records: Sequence[Incoming],
+        requests: Sequence[Request],
+        answers: Sequence[Answer | Exception],
+        judge: _Judge,
+        latency_ms: float,
+    ) -> list[Outgoing]:
+        told = [answer for answer in answers if isinstance(answer, Answer)]
+        if len(told) == len(answers):
+            with suppress(*_UNWRITABLE):  # by one of them: which one is found when each is written alone
+                return self._judged(records, requests, told, judge, latency_ms)
+        each = zip(records, requests, answers, strict=True)
+        return [self._outcome(record, request, answer, judge, latency_ms) for record, request, answer in each]
+
     def _outcome(
         self, record: Incoming, request: Request, answer: Answer | Exception, judge: _Judge, latency_ms: float
     ) -> Outgoing:
         try:
             if not isinstance(answer, Exception):
-                return self._judged(record, request, answer, judge, latency_ms)
-        except (TypeError, ValueError, OverflowError) as error:  # an answer that cannot be written down
+                [outcome] = self._judged([record], [request], [answer], judge, latency_ms)
+                return outcome
+        except _UNWRITABLE as error:
             answer = error
         facts = msgspec.structs.replace(self._facts(record), id=request.id, deadline_ms=request.deadline_ms)
         return fall_back(record, facts, "model_error", f"the local model fails on this input: {answer!r}", "local")
 
-    def _judged(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Outgoing:
-        # one of these runs per event: plain construction only, no copies of frozen values
-        supervisor = judge.supervisor
-        if not supervisor.trusts(answer.score):
-            return forward(record, "doubtful", self._doubt(record, request, answer, judge, latency_ms))
-        result = Result(
-            source_of(record),
-            answer.prediction,
-            "local",
-            answer.score,
-            supervisor.threshold,
-            id=request.id,
-            supervisor=supervisor.name,
-            model=self._model.name,
-            thresholds=judge.thresholds,
-            requested_ms=request_ms(record),
-            latency_ms=latency_ms,
-        )
-        return publish(record, result, self._encode)
+    def _judged(
+        self,
+        records: Sequence[Incoming],
+        requests: Sequence[Request],
+        answers: Sequence[Answer],
+        judge: _Judge,
+        latency_ms: float,
+    ) -> list[Outgoing]:
+        """Raises one of `_UNWRITABLE` for any answer that cannot be written down."""
+        trusts = judge.supervisor.trusts
+        trusted = [trusts(answer.score) for answer in answers]
+        sure = list(compress(records, trusted))
+        results = self._results(sure, compress(requests, trusted), compress(answers, trusted), judge, latency_ms)
+        published = iter(publish_all(sure, results, self._encode))
+        return [
+            next(published)
+            if is_trusted
+            else forward(record, "doubtful", self._doubt(record, request, answer, judge, latency_ms))
+            for record, request, answer, is_trusted in zip(records, requests, answers, trusted, strict=True)
+        ]
+
+    def _results(
+        self,
+        records: Iterable[Incoming],
+        requests: Iterable[Request],
+        answers: Iterable[Answer],
+        judge: _Judge,
+        latency_ms: float,
+    ) -> list[Result]:
+        # one of these is made per event: by position, for names take half as long again
+        supervisor, model, thresholds = judge.supervisor, self._model.name, judge.thresholds
+        name, threshold = supervisor.name, supervisor.threshold
+        return [
+            Result(
+                Source(record.topic, record.partition, record.offset),
+                answer.prediction,
+                "local",
+                answer.score,  # type: ignore[arg-type]  # one that is trusted is no None
+                threshold,
+                VERSION,
+                True,
+                request.id,
+                None,
+                name,
+                model,
+                thresholds,
+                request_ms(record) if record.headers else record.timestamp,
+                latency_ms,
+            )
+            for record, request, answer in zip(records, requests, answers, strict=True)
+        ]
 
     def _doubt(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Facts:
         verdict = Verdict(
