@@ -40,12 +40,15 @@ class Stamps:
     now_ms: int
     own_ms: Mapping[str, int]  #: by topic, milliseconds for which a record bears its own; a topic not named: any
 
-    def of(self, topic: str, own_ms: int) -> int:
-        """The timestamp of a record whose own this is."""
+    def of(self, topic: str, owns_ms: list[int]) -> list[int]:
+        """The timestamps of records whose own these are; at least one."""
         borne = self.own_ms.get(topic)
-        if borne is None or self.now_ms - borne <= own_ms <= self.now_ms:
-            return own_ms
-        return self.now_ms
+        if borne is None:
+            return owns_ms
+        first, now = self.now_ms - borne, self.now_ms
+        if first <= min(owns_ms) and max(owns_ms) <= now:
+            return owns_ms
+        return [own if first <= own <= now else now for own in owns_ms]
 
 
 #: every record bears its own
@@ -61,16 +64,27 @@ class RecordBatch:
     batch: Any  # aiokafka's BatchBuilder, which has no types
     indexes: list[int]
 
-    def add(self, record: Sendable, index: int, timestamp: int) -> bool:
-        """False when it is full; the first one always fits."""
-        # what the batch's own `append` does around this takes twice as long, for each record
-        place, headers = len(self.indexes), list(record.headers)
-        added = self.batch._builder.append(place, timestamp, record.key, record.value, headers)  # noqa: SLF001
-        if added is None:
-            return False
-        self.batch._relative_offset = place + 1  # noqa: SLF001  # how many there are in it
-        self.indexes.append(index)
-        return True
+    @classmethod
+    def of_first(
+        cls,
+        batch: Any,  # noqa: ANN401  # as above
+        place: Place,
+        records: Sequence[Sendable],
+        indexes: list[int],
+        stamps: list[int],
+    ) -> RecordBatch:
+        """Filled with the first of these records, as many as fit; one always does."""
+        # what the batch's own `append` does around the builder's takes twice as long, for each record
+        append, count = batch._builder.append, 0  # noqa: SLF001
+        for index, timestamp in zip(indexes, stamps, strict=True):
+            record = records[index]
+            headers = record.headers
+            headers = headers if type(headers) is list else [*headers]
+            if append(count, timestamp, record.key, record.value, headers) is None:
+                break
+            count += 1
+        batch._relative_offset = count  # noqa: SLF001  # how many there are in it
+        return cls(*place, batch, indexes[:count])
 
 
 def fill(
@@ -86,21 +100,29 @@ def fill(
 
     `limits`: bytes of the largest batch that each topic takes. Raises `RecordsRefused` naming the records over it.
     """
-    unfilled: dict[Place, RecordBatch] = {}
+    indexes_by_place: dict[Place, list[int]] = {}
+    for index, place in enumerate(places):
+        indexes_by_place.setdefault(place, []).append(index)
     batches: list[RecordBatch] = []
-    culprits: dict[int, Refusal] = {}
-    for index, (record, place) in enumerate(zip(records, places, strict=True)):
-        topic, partition = place
-        timestamp = stamps.of(topic, record.timestamp)
-        batch = None if alone else unfilled.get(place)
-        if batch is not None and batch.add(record, index, timestamp):
-            continue
-        batch = RecordBatch(topic, partition, create(), [])
-        batch.add(record, index, timestamp)
-        unfilled[place] = batch
-        batches.append(batch)
-        if batch.batch.size() > limits[topic]:
-            culprits[index] = Refusal(_TOO_LARGE, f"{batch.batch.size()} bytes, and {topic} takes {limits[topic]}")
+    for place, indexes in indexes_by_place.items():
+        timestamps = stamps.of(place[0], [records[index].timestamp for index in indexes])
+        begin = 0
+        while begin < len(indexes):
+            end = begin + 1 if alone else None
+            batch = RecordBatch.of_first(create(), place, records, indexes[begin:end], timestamps[begin:end])
+            batches.append(batch)
+            begin += len(batch.indexes)
+    culprits = _too_large(batches, limits)
     if culprits:
         raise RecordsRefused(culprits)
     return batches
+
+
+def _too_large(batches: Iterable[RecordBatch], limits: Mapping[str, int]) -> dict[int, Refusal]:
+    """Records that alone are larger than their topic takes."""
+    sizes = {batch.indexes[0]: (batch.batch.size(), batch.topic) for batch in batches}
+    return {
+        index: Refusal(_TOO_LARGE, f"{size} bytes, and {topic} takes {limits[topic]}")
+        for index, (size, topic) in sizes.items()
+        if size > limits[topic]
+    }

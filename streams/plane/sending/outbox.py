@@ -86,8 +86,7 @@ class Outbox(ABC):
     def _places(self, outcomes: Sequence[Outgoing]) -> list[Place]:
         if self._routing is None:
             raise Lost("it is not known how many partitions the topics have")
-        topics, partition, number = self._router.topics, self._routing.partition, self._source.partition
-        return [(topics[outcome.to], partition(outcome, number)) for outcome in outcomes]
+        return self._routing.places(outcomes, self._router.topics, self._source.partition)
 
 
 class ExactlyOnce(Outbox):

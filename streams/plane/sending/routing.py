@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -13,6 +13,7 @@ from aiokafka import TopicPartition
 from aiokafka.partitioner import murmur2
 
 from ....schemas.records import Outgoing, Route
+from ...kafka.batches import Place
 from ...kafka.producer import DEFAULT_MESSAGE_BYTES
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,16 @@ class Routing:
         if outcome.key is None:
             return source_partition % count
         return hash_of_key(outcome.key) % count
+
+    def places(self, outcomes: Iterable[Outgoing], topics: Mapping[Route, str], source_partition: int) -> list[Place]:
+        """Topic and partition of each."""
+        kept: dict[Route, Place] = {
+            route: (topic, source_partition) for route, topic in topics.items() if self.outputs[route] == self.source
+        }
+        return [
+            kept.get(outcome.to) or (topics[outcome.to], self.partition(outcome, source_partition))
+            for outcome in outcomes
+        ]
 
     def numbers(self, route: Route, source_partition: int) -> set[int]:
         """Every partition of a route that an outcome of this input partition can go to."""
