@@ -151,8 +151,11 @@ class Remote:
 
     async def _ask_all(self, asking: Asking) -> Outcomes:
         """Each is asked, in as few calls as the remote lets us."""
+        groups = cut(asking.questions, _size_of, self._shape_of, self._batch)
+        if len(groups) == 1:
+            return await self._ask(asking)
         outcomes: Outcomes = {}
-        for group in cut(asking.questions, _size_of, self._shape_of, self._batch):
+        for group in groups:
             outcomes |= await self._ask(asking.part(group))
         return outcomes
 

@@ -6,8 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import random as uniform
 from typing import Any, TypeVar
@@ -181,9 +180,10 @@ class RemoteClient:
             asked.bill,
             asked.trace,
         )
+        if call.samples == 1:
+            return await self._tries(inquiry)
         keys = sample_keys(inquiry.key, call.samples)
-        replies = [await self._tries(replace(inquiry, key=key)) for key in keys]
-        return replies[0] if len(replies) == 1 else agreed(replies)
+        return agreed([await self._tries(replace(inquiry, key=key)) for key in keys])
 
     def most(self, inputs: Sequence[Any]) -> Amount:
         """What one call about these can cost, if it is not made again; several calls where an answer takes samples.
@@ -277,7 +277,7 @@ class RemoteClient:
             return None
         if trial.refusals and permit.opened == trial.opened:
             self._retrials.acquitted()
-        self._known.answered(alone(inquiry), len(inquiry.call.body))
+        self._known.answered(inquiry, len(inquiry.call.body))
         self._door.knows = True
         return reply
 
@@ -299,7 +299,7 @@ class RemoteClient:
         """Ask it, whatever comes of it: the gate hears."""
         self._probes += 1
         permit.asks_known = True
-        inquiry = replace(known, key=f"{known.key}~probe-{self._probes}", bill=Bill())  # answered anew, from no cache
+        inquiry = replace(alone(known), key=f"{known.key}~probe-{self._probes}")  # answered anew, from no cache
         try:
             with permit, self.meter.call(), UNTRACED.call() as span:
                 await self._call(permit, span, inquiry, self._policy.timeout_s)
@@ -379,8 +379,10 @@ class RemoteClient:
         if left_s <= 0:
             waiting.close()
             raise OutOfTime(f"the time for all tries is over{why and ': ' + why}")
+        if math.isinf(left_s):
+            return await waiting
         try:
-            async with asyncio.timeout(None if math.isinf(left_s) else left_s):
+            async with asyncio.timeout(left_s):
                 return await waiting
         except TimeoutError as error:
             raise OutOfTime(f"the time was over before it was this call's turn{why and ': ' + why}") from error
@@ -391,22 +393,21 @@ class RemoteClient:
         permit.asked = shown_address(url)
         response = await self._transport.post(url, inquiry.call.body, headers, timeout_s, method=inquiry.call.method)
         permit.heard(response.headers, response.status)
-        async with self._in_turn(response):
+        if len(response.body) < _LARGE_BYTES:
             reply = self._read(response, permit, inquiry)
+        else:
+            reply = await self._read_large(response, permit, inquiry)
         permit.used(reply.usage)
         self.meter.used(reply.usage)
         span.answered(reply.model, *(reply.usage[:2] if reply.usage is not None else (None, None)))
         return reply
 
-    @asynccontextmanager
-    async def _in_turn(self, response: Response) -> AsyncIterator[None]:
+    async def _read_large(self, response: Response, permit: Permit, inquiry: Inquiry) -> Reply:
         """No two large answers are read in a row: the event loop has its other work between, and before what comes."""
-        if len(response.body) < _LARGE_BYTES:
-            yield
-            return
         async with self._reading_large:
-            yield
+            reply = self._read(response, permit, inquiry)
             await asyncio.sleep(0)
+            return reply
 
     def _read(self, response: Response, permit: Permit, inquiry: Inquiry) -> Reply:
         self._raise_for(response, inquiry.form)

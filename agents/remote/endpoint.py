@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -30,6 +31,7 @@ def endpoint(protocol: str, model: str, url: str) -> Endpoint:
     return Endpoint(operation, provider, model, parts.hostname or "", port)
 
 
+@lru_cache(maxsize=64)  # a remote has few addresses, and each call shows one
 def shown_address(url: str) -> str:
     """A whole address as people may read it: no user, and no values of its query, which may be secrets."""
     try:
