@@ -26,7 +26,7 @@ class Supply(Protocol):
 
     @property
     def alone(self) -> bool:
-        """The next batch must hold records of this partition only."""
+        """The next batch must hold records of this partition only; so it is of one that is armed, or wants to be."""
 
     @property
     def armed(self) -> bool:
@@ -80,12 +80,20 @@ class HandingOut:
 
     def provided(self, most: int) -> bool:
         """The next two batches are there."""
-        return sum(supply.pending for supply in self._rotation if supply.taking) >= 2 * most
+        missing = 2 * most
+        for supply in self._rotation:
+            if supply.taking:
+                missing -= supply.pending
+                if missing <= 0:
+                    return True
+        return missing <= 0
 
     def next(self, most: int, now: float) -> Next:
         """The next batch, of at most so many records."""
         self._rotation.rotate(-1)  # another one first each time
         taking = [supply for supply in self._rotation if supply.taking]
+        if not any(supply.alone for supply in taking):  # as it nearly always is: nobody is armed, or wants to be
+            return self._plain(taking, most, now, None)
         armed = next((supply for supply in taking if supply.armed), None)
         if armed is not None:
             return Next(self._try(armed, most, now))
@@ -116,7 +124,11 @@ class HandingOut:
 
     def _plain(self, plain: list[Supply], most: int, now: float, arm: Supply | None) -> Next:
         """A batch of several partitions is due when it is full, or when its first record has waited long enough."""
-        pending = sum(supply.available(most) for supply in plain)
+        pending = 0
+        for supply in plain:
+            pending += supply.available(most)
+            if pending >= most:
+                break
         if not pending:
             self._waiting_since = None
             return Next((), arm)

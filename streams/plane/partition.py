@@ -223,6 +223,8 @@ class Partition:
 
     def wake_if_ready(self) -> None:
         """Answers have come, or records: see whether there is something to commit."""
+        if self._wake.is_set():
+            return
         window = self._window
         if window.ready or window.wants_write_ahead or self._releasing:
             self._wake.set()

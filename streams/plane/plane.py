@@ -200,7 +200,7 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 break
             self.counters.batches += 1
             self._inbox.offer(Batch(following.leases, self._clock, self.pump))
-        for partition in self._owned.values():
+        for partition in self._owned.partitions:
             partition.wake_if_ready()
         self._fetching.relieve()
         if not self._wanted.is_set() and not self._provided:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
+@cache  # each reading of the metrics asks, and it is looked up in files
 def release() -> str:
     """The version of the installed package."""
     try:

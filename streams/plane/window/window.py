@@ -154,7 +154,7 @@ class Window:
     @property
     def pending(self) -> int:
         """Records that no agent holds."""
-        return len(self._pending) + sum(len(run) for run in self._suspects)
+        return len(self._pending) + (sum(map(len, self._suspects)) if self._suspects else 0)
 
     @property
     def held(self) -> int:
@@ -210,8 +210,12 @@ class Window:
         """Records that no agent holds and that may be handed out by what is committed; no more than `most` count."""
         if not self._write_ahead.told:
             return self.pending
-        allowed = takewhile(lambda slot: self._write_ahead.allows(slot.offset), islice(self._pending, most))
-        return sum(1 for _ in allowed) + sum(len(run) for run in self._suspects)
+        allowed, allows = 0, self._write_ahead.allows
+        for slot in islice(self._pending, most):
+            if not allows(slot.offset):
+                break
+            allowed += 1
+        return allowed + (sum(map(len, self._suspects)) if self._suspects else 0)
 
     @property
     def wants_write_ahead(self) -> bool:
