@@ -36,8 +36,9 @@ def chat(**options: Any) -> dict[str, Any]:
     return {"protocol": "openai_chat", "supervisor": "token_mean", "openai_chat": {"prompt": "{input}", **options}}
 
 
-NAMES = ["open_inference", "openai_chat", "tei", "generic_json"]
-SPOKEN: list[dict[str, Any]] = [{"protocol": "open_inference"}, chat(), TEI, GENERIC]
+NAMES = ["open_inference", "openai_chat", "tei", "anthropic_messages", "generic_json"]
+MESSAGES: dict[str, Any] = {"protocol": "anthropic_messages", "anthropic_messages": {"version": "2024-01-01"}}
+SPOKEN: list[dict[str, Any]] = [{"protocol": "open_inference"}, chat(), TEI, MESSAGES, GENERIC]
 
 
 def settings_of(url: str, **remote: Any) -> Settings:
@@ -123,7 +124,7 @@ def test_a_url_that_no_path_can_be_added_to_is_refused(ending: str) -> None:
     assert "?" not in ending or SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize("remote", SPOKEN[:3], ids=NAMES[:3])
+@pytest.mark.parametrize("remote", SPOKEN[:4], ids=NAMES[:4])
 @pytest.mark.parametrize(
     "everything",
     [PAGE, answered({}), answered({"status": "ok"}), answered([]), Response(200, {}, b"ok"), Response(204, {}, b"")],
@@ -162,11 +163,26 @@ async def test_models_that_are_listed_at_the_usual_address_only() -> None:
         assert f"{url}/v1/models lists models" in told
 
 
-@pytest.mark.parametrize(
-    "remote", [{"protocol": "open_inference"}, chat(), TEI, GENERIC], ids=lambda one: one["protocol"]
-)
+async def test_a_model_that_is_asked_for_by_its_name_may_be_an_alias() -> None:
+    asked: list[Asked] = []
+
+    def handle(one: Asked) -> Response:
+        asked.append(one)
+        return on({"/v1/models/big": answered({"type": "model", "id": "big-20260101"})})(one)
+
+    async with serve(handle) as url:
+        lines = await looked(url, **MESSAGES)
+        missing = await looked(url, **MESSAGES | {"model": "small"})
+    assert lines[1] == ("ok", "has the model 'big'")
+    assert asked[0].headers["anthropic-version"] == "2024-01-01"
+    assert faults(missing) == [], "a gateway may not know this address"
+    assert any("/v1/models/small was answered with status 404" in text for level, text in missing if level == "note")
+
+
+@pytest.mark.parametrize("remote", SPOKEN, ids=NAMES)
 async def test_what_is_right_has_no_fault(remote: dict[str, Any]) -> None:
     paths = {**MODELS, **DESCRIBED, "/info": answered({"model_id": "m", "model_type": {"classifier": {}}})}
+    paths["/v1/models/big"] = answered({"type": "model", "id": "big-1"})
     async with serve(on(paths)) as url:
         assert faults(await looked(f"{url}/", **remote)) == []
 
