@@ -228,7 +228,7 @@ def _own(raised: list[Exception] | None, error: Exception) -> None:
 
 
 async def _as_large_as(body: Upload) -> AsyncIterator[bytes]:
-    """Its chunks. Raises `ValueError` where they are not of its size: aiohttp would cut off the rest, or wait for it."""
+    """Its chunks. Raises `ValueError` where they are of another size: aiohttp would cut off the rest, or wait."""
     left = body.size
     async for chunk in body.chunks():
         left -= len(chunk)

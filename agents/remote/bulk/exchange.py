@@ -153,7 +153,7 @@ async def split(chunks: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes 
         if len(begun) > most:
             begun, dropped = bytearray(), True
     if dropped or begun.strip():
-        yield None if dropped else bytes(begun)
+        yield None if dropped else bytes(begun).strip()
 
 
 UNREADABLE = LineResult("", None, "unreadable", "the line cannot be read")
