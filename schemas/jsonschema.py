@@ -17,6 +17,7 @@ import orjson
 
 from . import records
 from .audits import Audit, Label
+from .bulk import BulkEntry
 from .closings import Closing
 from .records import Facts, Result
 from .versions import ThresholdsEntry
@@ -29,6 +30,7 @@ DOCUMENTS: dict[str, type[msgspec.Struct]] = {
     "audit": Audit,
     "label": Label,
     "closing": Closing,
+    "batch": BulkEntry,
     "thresholds_entry": ThresholdsEntry,
 }
 

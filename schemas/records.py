@@ -28,7 +28,7 @@ REPLAY_HEADER = "bisupervised-replay"
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 #: where an outgoing record goes: a role, which the settings map to a topic name
-Route = Literal["results", "doubtful", "answers", "fallback", "audits", "shadows"]
+Route = Literal["results", "doubtful", "answers", "fallback", "audits", "shadows", "batched"]
 Headers = Sequence[tuple[str, bytes]]
 
 #: what a reason looks like; not an enumeration, for a reader takes one that a later worker has added

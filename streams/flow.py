@@ -4,6 +4,7 @@
                        └─▶ doubtful ─▶ remote ─▶ answers ─▶ remote_supervisor ─▶ results
     what cannot be answered, at any of the three ─▶ fallback
     trusted, and drawn for the remote, too: shadows ─▶ shadow ─▶ audits
+    doubtful, and can wait: batched ─▶ bulk ─▶ answers, when the provider has answered a batch of them
 
     requests           the user's events
     doubtful, answers  internal: what waits for the remote, and what it said and nobody has judged yet
@@ -11,6 +12,8 @@
     budget             internal, where money or calls are limited: written and read by every remote agent
     audits             where there is an audit: a drawn request and how it ended, written with its outcome
     shadows            internal, where trusted answers are audited by the remote: written with its outcome
+    batched            internal, where the remote is asked in batches: what waits for one, or for its answers
+    batches            internal, likewise: the log of the batches, each partition of the same one of `batched`
     labels             where there is an audit: what people say is right; no worker writes it
     thresholds         where versions of the thresholds are followed: read by who judges, written by who chooses
     trust              where there is an audit: whether the promise is still true; one worker of the fleet writes it
@@ -45,8 +48,9 @@ if TYPE_CHECKING:
 AgentName = Literal["local", "remote", "remote_supervisor"]
 #: in the order records meet them
 AGENTS: tuple[AgentName, ...] = get_args(AgentName)
-#: nobody chooses the last one: it runs beside the remote agent, and asks the remote when that leaves room
-StepName = Literal[AgentName, "shadow"]
+#: nobody chooses the last two: they run beside the remote agent. `shadow` asks the remote when that leaves room, `bulk`
+#: asks it in batches
+StepName = Literal[AgentName, "shadow", "bulk"]
 
 #: answers judged at once; judging is arithmetic
 _JUDGED_AT_ONCE = 1000
@@ -58,6 +62,7 @@ _BUDGET_HOURS = 40 * 24
 #: the remote's answers to trusted inputs that are fetched at once: the backlog stays in Kafka
 _SHADOWS_AT_ONCE = 32
 _AFTER_SHADOWS: tuple[StepName, ...] = ("shadow",)
+_AFTER_BATCHES: tuple[StepName, ...] = ("bulk", "remote_supervisor")
 
 
 # the steps
@@ -90,6 +95,29 @@ def steps(settings: Settings, agents: Collection[AgentName] = AGENTS) -> dict[St
     return flow | ({"shadow": _shadow(settings)} if audit.shadow_share and "remote" in agents else {})
 
 
+def batch_step(settings: Settings, agents: Collection[AgentName] = AGENTS) -> Step | None:
+    """The place in the flow of who asks in batches, where a worker with these agents does; no data plane runs it."""
+    if not settings.remote.batches or "remote" not in agents:
+        return None
+    made = Step(
+        agent="bulk",
+        topic=settings.topics.batched,
+        routes=(*_asked(settings), "batched"),
+        batch_records=settings.batch.records,
+        batch_wait_s=settings.batch.age_s,
+        runs_user_code=False,
+        facts=facts_of,
+        unreadable=_of_another_version,
+        wrote=_wrote(settings, _AFTER_BATCHES),
+    )
+    return _audited(made, shadows=False) if settings.audit.on else made
+
+
+def _asked(settings: Settings) -> tuple[Route, ...]:
+    """Where inputs go that the remote was asked about, or could not be."""
+    return ("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback")
+
+
 def _audited(step: Step, *, shadows: bool) -> Step:
     """The same, where requests that end here may be audited. `shadows`: those trusted first by the remote, too."""
     further: tuple[Route, ...] = ("audits", "shadows") if shadows and step.agent == "local" else ("audits",)
@@ -114,7 +142,7 @@ def _remote(settings: Settings) -> Step:
     return Step(
         agent="remote",
         topic=settings.topics.doubtful,
-        routes=("answers", "fallback", "results") if accepts_local(settings) else ("answers", "fallback"),
+        routes=(*_asked(settings), *(("batched",) if settings.remote.batches else ())),
         batch_records=settings.remote.batch_size,
         batch_wait_s=settings.remote.batch_wait_ms / 1000,
         runs_user_code=False,
@@ -161,7 +189,8 @@ def _wrote(settings: Settings, agents: Collection[StepName]) -> Callable[[Incomi
             source, writer = (_of_result if record.topic == topics.results else _of_facts)(record)
         except (msgspec.DecodeError, InvalidRequest):
             return False  # somebody else's record
-        forwarder = {topics.doubtful: "local", topics.answers: "remote"}.get(record.topic, writer)
+        forwarders = {topics.doubtful: "local", topics.answers: "remote", topics.batched: "remote"}
+        forwarder = forwarders.get(record.topic, writer)
         return source.topic == topics.requests and forwarder in agents
 
     return wrote
@@ -230,7 +259,8 @@ def group_of(settings: Settings, agent: StepName) -> str:
 
 def read_by(settings: Settings, step: Step) -> list[str]:
     """The topics that a worker cannot do without reading."""
-    return [step.topic, *([settings.topics.thresholds] if judges(settings, step.agent) else [])]
+    log = [settings.topics.batches] if step.agent == "bulk" else []
+    return [step.topic, *log, *([settings.topics.thresholds] if judges(settings, step.agent) else [])]
 
 
 def auditor_group(settings: Settings) -> str:
@@ -247,12 +277,13 @@ def single_partition(settings: Settings) -> frozenset[str]:
 def topics_of(settings: Settings, step: Step) -> list[str]:
     """The topics a step reads and writes."""
     budget = [settings.topics.budget] if step.agent == "remote" and settings.budget.limited else []
-    return [*read_by(settings, step), *budget, *(settings.topics.name_of(route) for route in step.routes)]
+    log = [settings.topics.batches] if step.agent == "bulk" else []
+    return [*read_by(settings, step), *budget, *log, *(settings.topics.name_of(route) for route in step.routes)]
 
 
 def judges(settings: Settings, agent: StepName) -> bool:
     """This agent judges by thresholds, whose versions are followed."""
-    return settings.follows and agent != "remote"
+    return settings.follows and agent not in ("remote", "bulk")
 
 
 def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
@@ -279,6 +310,8 @@ def topic_configs(settings: Settings) -> dict[str, dict[str, str]]:
         configs |= dict.fromkeys((topics.audits, topics.labels, topics.trust), internal | kept)
     if settings.audit.shadow_share:
         configs[topics.shadows] = internal
+    if settings.remote.batches:
+        configs |= dict.fromkeys((topics.batched, topics.batches), internal)
     if settings.follows:
         # keys are versions, each written once: compaction keeps all of them, and none is ever too old
         configs[topics.thresholds] = waiting | {"cleanup.policy": "compact", "retention.ms": "-1"}

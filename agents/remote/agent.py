@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import msgspec
+
 from ...schemas.budget import Amount
 from ...schemas.codec import (
     EncodeResult,
@@ -16,6 +18,7 @@ from ...schemas.codec import (
     encode_result,
     facts_of,
     fall_back,
+    forward,
 )
 from ...schemas.errors import Reason, RecordError, Rejected, Timeout
 from ...schemas.records import Incoming, Outgoing
@@ -23,7 +26,7 @@ from ..batches import Calls
 from ..clock import wall_ms
 from ..tracing import Tracing
 from .asking import Asking, Bill, Question, RemoteAnswer
-from .batching import BatchPolicy, Shaped, cut
+from .batching import BatchPolicy, Deferral, Shaped, cut
 from .client import RemoteClient
 from .endpoint import Endpoint
 from .gate import Gate
@@ -60,13 +63,15 @@ class Remote:
         hear: Callable[[Incoming, RemoteAnswer], object] | None = None,
         now_ms: Callable[[], float] = wall_ms,
         encode: EncodeResult = encode_result,
+        batches: Deferral | None = None,
     ) -> None:
         """`accepts_local`: where no call was made, for the remote is down (`remote_error`) or the budget is spent
         (`budget`), the local answer becomes a result that is not trusted. `reuse`: answers to equal inputs are not
         paid twice. `hear` is told of every answer, with the details that no record carries. `encode` makes the value of
-        a result.
+        a result. `batches`: which inputs are not asked as they come.
         """
         self._client = client
+        self._batches = batches
         self._shaped = client.protocol if isinstance(client.protocol, Shaped) else None  # asked once: it is slow
         self._batch = batch or BatchPolicy()
         self._accepts_local = accepts_local
@@ -142,6 +147,8 @@ class Remote:
             request = decode_request(record, self._format)
             if facts.deadline_ms is not None and facts.deadline_ms <= self._now_ms():
                 raise Timeout("the deadline passed before the remote was asked")
+            if self._batches is not None and self._batches.defers(facts.deadline_ms, self._now_ms()):
+                return forward(record, "batched", msgspec.structs.replace(facts, agent="remote"))
             sent = outbound(request, self._send)
         except RecordError as error:
             return fall_back(record, facts_of(record), error.reason, str(error), "remote")

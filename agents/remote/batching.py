@@ -48,3 +48,16 @@ def cut(
         group.append(item)
         open_groups[shape] = group, held + size
     return groups
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """Which inputs go into the provider's batches, and are not asked as they come."""
+
+    beyond_s: float | None = None  #: those whose deadline is further away; None: all
+
+    def defers(self, deadline_ms: float | None, now_ms: float) -> bool:
+        """Whether an input with this deadline does; None for none."""
+        if self.beyond_s is None:
+            return True
+        return deadline_ms is not None and deadline_ms - now_ms > self.beyond_s * 1000.0

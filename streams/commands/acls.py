@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE
-from ..flow import AGENTS, AgentName, auditor_group, group_of, judges, parse_agents, steps, topic_configs
+from ..flow import AGENTS, AgentName, auditor_group, batch_step, group_of, judges, parse_agents, steps, topic_configs
 from ..settings.file import load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Acl(NamedTuple):
 def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> list[Acl]:
     """What a worker with these agents needs, and nothing else."""
     found = []
-    for step in steps(settings, agents).values():
+    batching = batch_step(settings, agents)
+    for step in [*steps(settings, agents).values(), *([batching] if batching else [])]:
         group = group_of(settings, step.agent)
         found.append(Acl("topic", step.topic, ("Read", "Describe")))
         found += [
@@ -44,6 +45,8 @@ def worker_acls(settings: Settings, agents: Sequence[AgentName] = AGENTS) -> lis
             Acl("topic", settings.topics.name_of(route), ("Write", "Describe", "DescribeConfigs"))
             for route in step.routes
         ]
+        if step.agent == "bulk":
+            found.append(Acl("topic", settings.topics.batches, ("Read", "Write", "Describe", "DescribeConfigs")))
         if step.agent == "remote" and settings.budget.limited:
             found.append(Acl("topic", settings.topics.budget, ("Read", "Write", "Describe", "DescribeConfigs")))
         if judges(settings, step.agent):

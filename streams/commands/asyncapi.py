@@ -17,12 +17,13 @@ import orjson
 from ...schemas import jsonschema
 from ...schemas.audits import AUDIT_HEADER, Audit, Label
 from ...schemas.avro import result_schema
+from ...schemas.bulk import BulkEntry
 from ...schemas.closings import Closing
 from ...schemas.errors import REASONS
 from ...schemas.field_paths import Steps, steps_of
 from ...schemas.records import FACTS_HEADER, REASON_HEADER, REASON_PATTERN, VERSION, Facts, Result
 from ...schemas.versions import ThresholdsEntry
-from ..flow import group_of, single_partition, steps, topic_configs
+from ..flow import batch_step, group_of, single_partition, steps, topic_configs
 from ..settings.keys.local import LocalSettings
 from ..settings.keys.remote import RemoteSettings
 from ..settings.tables import Settings
@@ -85,6 +86,7 @@ _PAYLOADS = {
     "shadows": "AnyBytes",
     "labels": "Label",
     "trust": "Closing",
+    "batches": "BulkEntry",
     "thresholds": "ThresholdsEntry",
 }
 #: the same of the topic of versions, where they are followed
@@ -102,11 +104,25 @@ _SHADOWED = {
         "outcome. The remote is still to be asked about it; then it is written to `audits`.",
     ),
 }
+#: the same of the topics of batches
+_BATCHED = {
+    "batched": (
+        "waiting",
+        "A request that waits for a batch of the provider, or for the answers of one, as it came. What batches it was "
+        "in before without an answer is in the facts.",
+    ),
+    "batches": (
+        "batch",
+        "What a batch is now: which offsets of the same partition of `batched` it holds, its name at the provider, and "
+        "what became of it. The last word about each counts; an entry that is `whole` tells all that are not over.",
+    ),
+}
 _DOES = {
     "local": "answers with the local model",
     "remote": "asks the remote model",
     "remote_supervisor": "judges remote answers",
     "shadow": "asks the remote model about trusted answers when it has nothing else to do",
+    "bulk": "asks the remote model in batches",
 }
 
 
@@ -118,7 +134,8 @@ def defaults() -> Settings:
 
 def document(settings: Settings) -> dict[str, Any]:
     """The document for these settings."""
-    flow = steps(settings).values()
+    batching = batch_step(settings)
+    flow = [*steps(settings).values(), *([batching] if batching else [])]
     return {
         "asyncapi": ASYNCAPI,
         "info": _info(settings),
@@ -128,6 +145,7 @@ def document(settings: Settings) -> dict[str, Any]:
         "operations": {
             **{name: operation for step in flow for name, operation in _operations(settings, step)},
             **_auditor_operations(settings),
+            **_log_operations(settings),
         },
         "components": {
             "messages": {name: _message(settings, role) for role, (name, _) in _messages(settings).items()},
@@ -142,6 +160,7 @@ def _messages(settings: Settings) -> dict[str, tuple[str, str]]:
         **_MESSAGES,
         **(_AUDITED if audit.on else {}),
         **(_SHADOWED if audit.shadow_share else {}),
+        **(_BATCHED if settings.remote.batches else {}),
         **(_VERSIONS if settings.follows else {}),
     }
 
@@ -221,6 +240,21 @@ def _auditor_operations(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _log_operations(settings: Settings) -> dict[str, Any]:
+    """The log of the batches, which is read where a partition is taken over."""
+    if not settings.remote.batches:
+        return {}
+    return {
+        f"bulk_{verb}_batches": {
+            "action": action,
+            "channel": {"$ref": "#/channels/batches"},
+            "summary": "The owner of the batches of a partition, one in the fleet.",
+            "messages": [{"$ref": "#/channels/batches/messages/batch"}],
+        }
+        for action, verb in (("receive", "reads"), ("send", "writes"))
+    }
+
+
 def _operation(settings: Settings, step: Step, action: str, role: str) -> dict[str, Any]:
     name, _ = _messages(settings)[role]
     return {
@@ -253,6 +287,8 @@ def _avro() -> dict[str, Any]:
 
 
 def _key(role: str) -> dict[str, Any]:
+    if role == "batches":
+        return {"type": "string", "description": "The pipeline's name."}
     if role == "thresholds":
         return {"type": "string", "description": "The version, as in the value."}
     return {
@@ -263,7 +299,7 @@ def _key(role: str) -> dict[str, Any]:
 
 def _headers(settings: Settings, role: str) -> dict[str, Any]:
     """Headers of a message. Those of the user travel with the request, to everywhere but `results`."""
-    if role in ("labels", "trust", "thresholds"):
+    if role in ("labels", "trust", "thresholds", "batches"):
         return {"type": "object", "properties": {}, "additionalProperties": True}
     described = {name: _header(text) for name, text in jsonschema.headers().items()}
     facts, reason = described.pop(FACTS_HEADER), described.pop(REASON_HEADER)
@@ -316,6 +352,7 @@ def _schemas(settings: Settings) -> dict[str, Any]:
     held = [struct for text in jsonschema.headers().values() if (struct := jsonschema.struct_in(text)) is not None]
     audit: list[type[msgspec.Struct]] = [Audit, Label, Closing] if settings.audit.on else []
     audit += [ThresholdsEntry] if settings.follows else []
+    audit += [BulkEntry] if settings.remote.batches else []
     return {
         **jsonschema.components(_REF, list(dict.fromkeys([Facts, *held, Result, *audit]))),
         "Request": _request(settings),

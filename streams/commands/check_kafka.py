@@ -17,6 +17,7 @@ from ..kafka.asking import TOO_OLD, capabilities, who_answers
 from ..kafka.client import client_of
 from ..kafka.errors import BrokerUnreachable
 from ..settings.fit import PERIOD_HOURS
+from ..settings.fit_batch import KEPT_HOURS
 from ..topics.admin import admin_client, configured
 from ..topics.creating import create_command
 from ..topics.keeping import read_keeping, untimely
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ..settings.file import Configuration
     from ..settings.tables import Settings
 
+#: internal topics whose records are read once
+_UNREAD = ("doubtful", "answers", "shadows", "batched", "batches")
 _ROLES = ("requests", "doubtful", "answers", "results", "fallback")
 _MS_PER_HOUR = 3_600_000
 
@@ -125,8 +128,9 @@ def roles_of(settings: Settings) -> tuple[str, ...]:
     budget = ("budget",) if settings.budget.limited else ()
     audit = ("audits", "labels", "trust") if settings.audit.on else ()
     shadows = ("shadows",) if settings.audit.shadow_share else ()
+    batches = ("batched", "batches") if settings.remote.batches else ()
     versions = ("thresholds",) if settings.follows else ()
-    return (*_ROLES, *budget, *audit, *shadows, *versions)
+    return (*_ROLES, *budget, *audit, *shadows, *batches, *versions)
 
 
 async def _describe(admin: Any, names: Mapping[str, str]) -> dict[str, _Topic]:  # noqa: ANN401  # aiokafka has no types
@@ -147,7 +151,7 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if topic.replicas < insync:
         text = f"{topic.name}: {counted(topic.replicas, 'replica')}, and min.insync.replicas = {insync}: "
         yield fault("topics", text + "nothing can be written to it")
-    if topic.role in ("doubtful", "answers", "shadows") and "compact" in topic.configs.get("cleanup.policy", ""):
+    if topic.role in _UNREAD and "compact" in topic.configs.get("cleanup.policy", ""):
         text = f"{topic.name}: cleanup.policy = compact would drop records that are not yet read; "
         yield fault("topics", text + "set it to delete")
     if topic.role in ("results", "fallback") and "compact" in topic.configs.get("cleanup.policy", ""):
@@ -161,6 +165,8 @@ def _faults(topic: _Topic, settings: Settings) -> Iterator[Finding]:
         yield from _forgetting(topic, settings)
     if topic.role == "shadows":
         yield from _unasked(topic, settings)
+    if topic.role in ("batched", "batches"):
+        yield from _unanswered(topic, settings)
     if topic.role in ("audits", "labels", "trust"):
         yield from _unaudited(topic, settings)
     if topic.role == "thresholds":
@@ -205,6 +211,20 @@ def _unasked(topic: _Topic, settings: Settings) -> Iterator[Finding]:
     if 0 <= kept_ms <= round(waits * _MS_PER_HOUR):
         text = f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, and the remote is asked about them "
         yield fault("topics", f"{text}within {waits:g}, says [audit] shadow_within_hours: lower that, or keep longer")
+
+
+def _unanswered(topic: _Topic, settings: Settings) -> Iterator[Finding]:
+    """What is in a batch is read again when it ends, and its log until then."""
+    kept_ms = topic.number("retention.ms", -1)
+    if 0 <= kept_ms <= KEPT_HOURS * _MS_PER_HOUR:
+        text = (
+            f"{topic.name}: keeps records for {kept_ms / _MS_PER_HOUR:g} hours, and a batch needs them for more than "
+        )
+        yield fault("topics", f"{text}{KEPT_HOURS}: raise its retention.ms")
+    partitions = settings.topics.partitions
+    if topic.role == "batches" and topic.partitions < partitions:
+        text = f"{topic.name}: {counted(topic.partitions, 'partition')}, and each of {partitions} of "
+        yield fault("topics", f"{text}{settings.topics.batched} needs the one of its number: add some")
 
 
 def _unaudited(topic: _Topic, settings: Settings) -> Iterator[Finding]:

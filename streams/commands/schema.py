@@ -16,7 +16,9 @@ from .asyncapi import defaults, rendered
 
 
 def schema(
-    document: Literal["asyncapi", "facts", "result", "result-avro", "audit", "label", "closing", "thresholds_entry"],
+    document: Literal[
+        "asyncapi", "facts", "result", "result-avro", "audit", "label", "closing", "thresholds_entry", "batch"
+    ],
     *,
     config: Annotated[
         Path | None,
@@ -32,9 +34,9 @@ def schema(
     ----------
     document
         asyncapi: topics, records, headers, and who reads and writes what (AsyncAPI 3); facts, audit: the JSON Schema of
-        the header `bisupervised`, of `bisupervised-audit`; result, label, closing, thresholds_entry: that of the value
-        of a record in `results`, `labels`, `trust`, `thresholds`; result-avro: the Avro schema of a result, as a worker
-        registers it.
+        the header `bisupervised`, of `bisupervised-audit`; result, label, closing, thresholds_entry, batch: that of the
+        value of a record in `results`, `labels`, `trust`, `thresholds`, `batches`; result-avro: the Avro schema of a
+        result, as a worker registers it.
     """
     if document == "asyncapi":
         text = rendered(defaults() if config is None else load_settings(config))

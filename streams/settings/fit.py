@@ -16,6 +16,7 @@ from ...agents.local.model import is_folder
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
 from .broker import encryption_faults
+from .fit_batch import unfit_for_batches
 from .keys.events import FIELDLESS, OF_REGISTRY
 from .keys.local import LocalSettings
 from .keys.protocols import bounds_answers
@@ -44,6 +45,8 @@ _TOPIC_ROLES = (
     "shadows",
     "trust",
     "thresholds",
+    "batched",
+    "batches",
 )
 
 
@@ -107,6 +110,7 @@ def contradictions(settings: Settings, faulty: frozenset[Place]) -> list[str]:
         + _versions(settings, faulty)
         + _shared_header(settings)
         + _reaching(settings, faulty)
+        + unfit_for_batches(settings, faulty)
     )
 
 

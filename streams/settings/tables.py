@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .keys.audit import AuditSettings, ThresholdsSettings
+from .keys.batch import BatchSettings
 from .keys.events import RegistrySettings, RequestSettings, ResultsSettings
 from .keys.kafka import KafkaSettings, StreamSettings, TopicsSettings
 from .keys.local import LocalSettings
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     results: ResultsSettings = Field(default=ResultsSettings(), description="how the value of a result is written")
     local: LocalSettings = Field(description="the small model that answers first")
     remote: RemoteSettings = Field(description="the large model behind a network")
+    batch: BatchSettings = Field(default=BatchSettings(), description="how the remote is asked in batches")
     budget: BudgetSettings = Field(default=BudgetSettings(), description="the most that the remote may cost")
     audit: AuditSettings = Field(default=AuditSettings(), description="whether the promise is still true")
     review: ReviewSettings = Field(default=ReviewSettings(), description="the page on which people label")

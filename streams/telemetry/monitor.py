@@ -36,6 +36,7 @@ class WorkerView(NamedTuple):
     refusals: int = 0  #: connections that the broker refused
     thresholds: Mapping[str, Any] = {}  #: which version judges, and why; empty where nobody says
     audit: Mapping[str, Any] = {}  #: whether the promise is still true; empty without an audit
+    batches: Mapping[str, Any] = {}  #: those that the remote is asked in; empty where it is in none
 
     @property
     def unit_cost(self) -> float:
@@ -83,6 +84,7 @@ class Monitor:
         renewal: Renewal | None = None,
         thresholds: Callable[[], Mapping[str, Any]] = dict,
         audit: Callable[[], Mapping[str, Any]] = dict,
+        batches: Callable[[float], Mapping[str, Any]] = lambda _: {},
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], float] = wall_ms,
     ) -> None:
@@ -91,6 +93,7 @@ class Monitor:
         self._renewal = renewal
         self._thresholds = thresholds
         self._audit = audit
+        self._batches = batches
         self._clock = clock
         self._now_ms = now_ms
         self._started_ms = now_ms()
@@ -146,6 +149,7 @@ class Monitor:
             refusals,
             thresholds=self._thresholds(),
             audit=self._audit(),
+            batches=self._batches(self._now_ms()),
         )
 
     @property

@@ -56,7 +56,7 @@ def own_times(settings: Settings, kept: Mapping[str, Keeping]) -> dict[str, int]
     go by it.
     """
     topics = settings.topics
-    waits = {topics.doubtful, topics.answers, topics.fallback, topics.shadows}
+    waits = {topics.doubtful, topics.answers, topics.fallback, topics.shadows, topics.batched}
     return {name: 0 if name in waits else kept[name].own_ms for name in kept}
 
 

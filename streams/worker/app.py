@@ -27,8 +27,9 @@ from ...agents.terms import Terms
 from ...schemas.codec import encode_result
 from ..auditor.making import AuditService, make_audit
 from ..auditor.standing import Standing as AuditStanding
+from ..bulk.standing import BulkStanding
 from ..events.making import make_result_writer
-from ..flow import AGENTS, AgentName, Step, judges, steps
+from ..flow import AGENTS, AgentName, Step, batch_step, judges, steps
 from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import hear_left_errors, notice_broken_connections
 from ..kafka.metadata import pace_metadata
@@ -43,6 +44,7 @@ from ..telemetry.running_step import RunningStep
 from ..versions.following import Follower
 from ..versions.in_force import InForce
 from ..web.site import Site, make_site
+from .batches import BatchParts, BatchService, make_batches
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agents, make_auditing, make_router, plane_policy
@@ -198,7 +200,8 @@ def create_app(
     settings = configuration.settings
     look_for_own(settings, agents)
     flow = list(steps(settings, agents).values())
-    facts = _run(until_answered(configuration, flow))
+    batching = batch_step(settings, agents)
+    facts = _run(until_answered(configuration, [*flow, *([batching] if batching else [])]))
     retention = Retention(configuration, facts.kept)
     retention.tell()
     writer = make_result_writer(settings) if any("results" in step.routes for step in flow) else None
@@ -213,13 +216,14 @@ def create_app(
     working = [step.agent for step in running]
     follows = any(judges(settings, agent) for agent in made)
     in_force = InForce(settings.name, configuration.terms, lambda terms: _adopt(working, terms), follows=follows)
-    audit = AuditStanding()
+    audit, batches = AuditStanding(), BulkStanding()
     app.telemetry = Monitor(
         running,
         price_per_call=settings.remote.price_per_call,
         renewal=configuration.connection.renewal,
         thresholds=in_force.statistics,
         audit=audit.told,
+        batches=batches.told,
     )
     follower = Follower(configuration.connection, settings.topics.thresholds, in_force) if follows else None
     site = make_site(settings, agents, app.telemetry)
@@ -231,6 +235,9 @@ def create_app(
             super().__init__(running, app.telemetry, site, pulse, retention, follower, writer, **kwargs)
 
     _audit_in(app, configuration, audit)
+    if batching is not None:
+        encode = writer or encode_result
+        _batches_in(app, make_batches(configuration, batching, facts, retention.own_ms, batches, encode))
     if source is not None:
         _reload_from(app, Reloader(source, configuration, working, in_force=in_force))
     return app
@@ -252,6 +259,15 @@ def _audit_in(app: faust.App, configuration: Configuration, standing: AuditStand
     class _AuditService(AuditService):
         def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
             super().__init__(membership, following, **kwargs)
+
+
+def _batches_in(app: faust.App, parts: BatchParts) -> None:
+    """Any worker that asks the remote may own batches."""
+
+    @app.service
+    class _Batches(BatchService):
+        def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401  # for mode's Service
+            super().__init__(parts, **kwargs)
 
 
 def _reload_from(app: faust.App, reloader: Reloader) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from ...agents.remote.spending.advances import Advances
 from ...agents.remote.spending.purse import Purse
 from ...agents.tasks import begin, persistently
 from ...schemas.budget import BudgetEntry, decode_entry, encode_entry
@@ -58,7 +59,7 @@ class BudgetTopic:
         connection: Connection,
         topic: str,
         name: str,
-        purse: Purse,
+        purse: Purse | Advances,
         on_read: Callable[[], None],
         *,
         now: Callable[[], float] = time.time,

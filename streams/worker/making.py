@@ -32,7 +32,7 @@ from ...agents.local.model import Model, ModelPolicy, load_model
 from ...agents.local.serving.server import Server, ServerPolicy
 from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
-from ...agents.remote.batching import BatchPolicy
+from ...agents.remote.batching import BatchPolicy, Deferral
 from ...agents.remote.client import ClientPolicy, RemoteClient
 from ...agents.remote.credentials import Authorized, Signed
 from ...agents.remote.endpoint import Endpoint, endpoint
@@ -181,8 +181,9 @@ def make_agents(
     """The agents of these steps, as `make_agent` makes them. That of shadows asks by the gate of the remote one."""
     made: dict[StepName, Agent] = {}
     for step in flow:
-        if step.agent != "shadow":
-            made[step.agent] = make_agent(configuration, step.agent, on_hang, encode)
+        if step.agent == "shadow" or step.agent == "bulk":  # mypy does not see it in a tuple
+            continue
+        made[step.agent] = make_agent(configuration, step.agent, on_hang, encode)
     remote = made.get("remote")
     if isinstance(remote, RemoteAgent) and any(step.agent == "shadow" for step in flow):
         made["shadow"] = _shadow_agent(configuration, remote.remote)
@@ -298,7 +299,7 @@ def make_remote(
             make_transport(remote),
             make_protocol(remote, detailed=hear is not None),
             client_policy(remote, settings.name),
-            gate=_gate(settings, terms, clock, funds or _funds(settings, _budgets(settings)[0])),
+            gate=_gate(settings, terms, clock, funds or _funds(settings, budgets(settings)[0])),
             probe=_probe(remote.probe),
             endpoint=_endpoint(remote),
             clock=clock,
@@ -316,12 +317,13 @@ def make_remote(
         tracing=tracing,
         hear=hear,
         encode=encode,
+        batches=Deferral(remote.batch_beyond_s) if remote.batches else None,
     )
 
 
 def _shadow_agent(configuration: Configuration, remote: Remote) -> ShadowAgent:
     settings, gate = configuration.settings, remote.gate
-    funds = _funds(settings, _budgets(settings)[1])
+    funds = _funds(settings, budgets(settings)[1])
     lane = Lane(gate, gate.breaker.policy, funds)
     judge = _remote_supervisor(configuration.terms)
     shadow = Shadow(remote.beside(lane), judge, lane, settings.name, settings.audit.shadow_within_hours)
@@ -414,7 +416,7 @@ def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:
     return Reuse(AnswerCache(policy), client.protocol)
 
 
-def _budgets(settings: Settings) -> tuple[Amount, Amount]:
+def budgets(settings: Settings) -> tuple[Amount, Amount]:
     """What calls that somebody waits for may cost in a period, and what shadows may beside."""
     budget, audit = settings.budget, settings.audit
     whole = Amount(round(budget.money * NANO), budget.calls)

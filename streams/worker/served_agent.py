@@ -12,8 +12,8 @@ from ...schemas.records import Facts, Incoming, Outgoing
 from ..flow import Step
 from ..plane.ports import Inbox, Substitute
 from ..plane.sending.companions import Companions
+from ..plane.sending.substitute import FallbackSubstitute
 from ..telemetry.observation import Observation
-from .substitute import FallbackSubstitute
 
 
 class ServedAgent:

@@ -470,7 +470,7 @@ class Pipeline:
     def _tables(self) -> dict[str, dict[str, Any]]:
         roles = (
             *("requests", "doubtful", "answers", "results", "fallback"),
-            *("budget", "audits", "labels", "shadows", "trust", "thresholds"),
+            *("budget", "audits", "labels", "shadows", "trust", "thresholds", "batched", "batches"),
         )
         # kept for a century: the timestamps of some tests are of long ago, and Kafka looks every five minutes
         kept = {"partitions": self.partitions, "retention_hours": 876_000}

@@ -7,6 +7,7 @@ import msgspec
 import orjson
 import pytest
 from bisupervised.schemas import jsonschema
+from bisupervised.schemas.bulk import BatchCounts, BatchTold
 from bisupervised.schemas.closings import (
     AlarmShareTold,
     AlarmTold,
@@ -127,6 +128,8 @@ def test_a_schema_names_itself_and_describes_every_field(name: str) -> None:
         inner = [Judged]
     if name == "closing":
         inner = [Taken, Share, VersionTold, TermsTold, AlarmTold, AlarmShareTold, PromiseTold, LadderTerms, LadderTold]
+    if name == "batch":
+        inner = [BatchTold, BatchCounts]
     assert schema["$defs"].keys() == {kind.__name__ for kind in inner}
     described_by = [(jsonschema.DOCUMENTS[name], schema), *((kind, schema["$defs"][kind.__name__]) for kind in inner)]
     for kind, described in described_by:

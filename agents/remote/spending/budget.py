@@ -108,6 +108,14 @@ class Ledger:
             returns.add(entry.return_id)
         return known
 
+    def held(self, period: str, lease: str) -> Amount | None:
+        """What of a lease was granted and not given back; None where nobody asked for it in this period."""
+        return self._leases.get(period, {}).get(lease)
+
+    def returned(self, period: str, return_id: str) -> bool:
+        """A return of this id was applied."""
+        return return_id in self._returns.get(period, ())
+
     def taken(self, period: str) -> Amount:
         """Granted in this period, less what was given back."""
         return self._taken.get(period, NOTHING)

@@ -30,6 +30,8 @@ _TOPICS = (
     "thresholds",
     "shadows",
     "budget",
+    "batched",
+    "batches",
 )
 
 

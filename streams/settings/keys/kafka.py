@@ -111,6 +111,13 @@ class TopicsSettings(Table):
         description="internal topic: trusted answers about which the remote is asked as well, where there is a "
         "shadow_share",
     )
+    batched: Topic = Field(
+        default="batched",
+        description="internal topic: inputs that wait for a batch or for its answers, where [remote] mode says so",
+    )
+    batches: Topic = Field(
+        default="batches", description="internal topic: the log of these batches, partition by partition"
+    )
     partitions: Count = Field(
         default=4, description="partitions of each topic: the most workers that can share the work"
     )
@@ -132,6 +139,7 @@ class TopicsSettings(Table):
             "fallback": self.fallback,
             "audits": self.audits,
             "shadows": self.shadows,
+            "batched": self.batched,
         }[route]
 
 

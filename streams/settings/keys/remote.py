@@ -23,8 +23,10 @@ from .values import (
     WholeNumber,
     field_path,
     optional_callable,
+    optional_duration,
     optional_url,
     parsed_threshold,
+    seconds_of,
 )
 
 _SentField = Annotated[Name, AfterValidator(field_path)]
@@ -37,6 +39,16 @@ def _price_of_prompts(data: dict[str, Any]) -> float:
 class RemoteSettings(Certificates, Server):
     """The large model behind a network, and its supervisor."""
 
+    mode: Literal["direct", "batch", "both"] = Field(
+        default="direct",
+        description="direct: inputs are asked as they come; batch: in the batches of [batch], answered within hours; "
+        "both: in batches where batch_if_deadline_beyond says so",
+    )
+    batch_if_deadline_beyond: Annotated[str, AfterValidator(optional_duration)] = Field(
+        default="",
+        description="with mode = both: inputs whose deadline is further away go into batches, all others are asked as "
+        "they come, those without a deadline, too; a number and s, m, h or d, such as 6h",
+    )
     send: tuple[_SentField, ...] = Field(
         default=(),
         description="fields of the request that may leave, and no others, dots as in [request]; [] sends the model's "
@@ -159,6 +171,16 @@ class RemoteSettings(Certificates, Server):
         description="bytes of a response that are read before it is refused; parsing the worst of JSON holds up the "
         "worker for about 50 ms a MiB",
     )
+
+    @property
+    def batches(self) -> bool:
+        """Inputs may go into batches."""
+        return self.mode != "direct"
+
+    @property
+    def batch_beyond_s(self) -> float | None:
+        """How far away a deadline must be for a batch, seconds; None where every input goes into one."""
+        return seconds_of(self.batch_if_deadline_beyond) if self.mode == "both" else None
 
     @property
     def own_score(self) -> str:

@@ -60,6 +60,24 @@ def parsed_threshold(value: Any, parse: ValidatorFunctionWrapHandler, *, free: b
     raise ValueError("must be a finite number" if free else "must be between 0 and 1")
 
 
+#: seconds of each unit of a span of time
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhd])")
+
+
+def optional_duration(text: str) -> str:
+    """A span of time such as 6h or 90m, or nothing."""
+    if text and _DURATION.fullmatch(text.strip()) is None:
+        raise ValueError("must be a number and s, m, h or d, such as 6h")
+    return text.strip()
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a span of time; 0 of none."""
+    found = _DURATION.fullmatch(text)
+    return 0.0 if found is None else float(found[1]) * _UNITS[found[2]]
+
+
 # names, addresses, shapes
 
 

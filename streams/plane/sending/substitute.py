@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from ...schemas.codec import fall_back, without_value
-from ...schemas.records import Facts, Incoming, Outgoing
+from ....schemas.codec import fall_back, without_value
+from ....schemas.records import Facts, Incoming, Outgoing
 
 #: bytes of the longest key that a record without its value still carries
 _KEY_BYTES = 1024

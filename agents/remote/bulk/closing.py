@@ -1,0 +1,79 @@
+"""When a batch is full. No I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePolicy:
+    """How much goes into one batch. What is 0 is no bound."""
+
+    records: int = 10_000
+    bytes: int = 50_000_000  #: as the provider counts them
+    tokens: int = 0
+    money: int = 0  #: billionths of the currency's unit that it can cost at most
+    age_s: float = 300.0  #: seconds from its first input on
+    excluded: int = 2_000  #: inputs that have their outcome when it is closed
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A batch that is being filled: a range of offsets, and what of it is to be asked about."""
+
+    first: int
+    began: float  #: when its first input was read, on any monotonic clock
+    end: int = field(init=False)  #: offset after the last one that was read
+    records: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    most: int = 0  #: what it can cost at most
+    excluded: list[int] = field(default_factory=list)  #: offsets that are not asked about
+
+    def __post_init__(self) -> None:
+        self.end = self.first
+
+    def has_room(self, size: int, tokens: int, most: int, policy: ClosePolicy) -> bool:
+        """Whether an input of this size goes into it, too. The first one always does."""
+        return not self.records or (
+            self.records < policy.records
+            and self.bytes + size <= policy.bytes
+            and (not policy.tokens or self.tokens + tokens <= policy.tokens)
+            and (not policy.money or self.most + most <= policy.money)
+        )
+
+    def add(self, offset: int, size: int, tokens: int, most: int) -> None:
+        """An input that is asked about."""
+        self.end = offset + 1
+        self.records += 1
+        self.bytes += size
+        self.tokens += tokens
+        self.most += most
+
+    def leave_out(self, offset: int) -> None:
+        """An input that has its outcome already."""
+        self.end = offset + 1
+        self.excluded.append(offset)
+
+    def is_due(self, now: float, policy: ClosePolicy) -> bool:
+        """Whether it is to be closed, though there is room."""
+        if not self.records and not self.excluded:
+            return False
+        full = self.records >= policy.records or len(self.excluded) >= policy.excluded
+        return full or now - self.began >= policy.age_s
+
+
+def ranges(offsets: list[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending offsets as ranges: each from, and before."""
+    found: list[tuple[int, int]] = []
+    for offset in offsets:
+        if found and found[-1][1] == offset:
+            found[-1] = (found[-1][0], offset + 1)
+        else:
+            found.append((offset, offset + 1))
+    return tuple(found)
+
+
+def holds(parts: tuple[tuple[int, int], ...], offset: int) -> bool:
+    """Whether an offset is in one of the ranges."""
+    return any(first <= offset < end for first, end in parts)

@@ -1,0 +1,435 @@
+"""The life of one batch, from when it is closed until every input has its outcome.
+
+    closed ─▶ creating ─▶ running ─▶ settling ─▶ ended
+      ▲          │           │
+      └──────────┴───────────┘  the provider did not take it, or has done nothing
+
+Each step is in the log before the next one begins, so another owner goes on from any of them. Between `creating` and
+`running` nobody knows whether the provider has it: whoever goes on waits until the former owner cannot be creating it
+any more, and looks for it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Sequence
+from random import random as uniform
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from ...agents.remote.bulk.closing import holds
+from ...agents.remote.bulk.inputs import Prepared, Settled
+from ...agents.remote.bulk.provider import TOKEN_LIMIT, BulkOrder, BulkStatus, TooLate, Unsure
+from ...agents.remote.retry import CallRefused, Terminal
+from ...agents.remote.spending.advances import Advance
+from ...schemas.budget import NOTHING, Amount
+from ...schemas.bulk import BatchCounts, BatchTold
+from ...schemas.errors import RemoteError, RemoteFailure
+from ...schemas.records import Incoming
+from .spool import Results, Spool
+from .writer import Leaving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiokafka import TopicPartition
+
+    from ...agents.remote.bulk.provider import LineResult
+    from .policy import BulkPolicy, Means
+    from .reading import PartitionReader
+
+log = logging.getLogger(__name__)
+
+#: records whose outcomes leave in one transaction, at most, and bytes of their values
+_CHUNK, _CHUNK_BYTES = 500, 4 * 1024 * 1024
+#: seconds between two looks whether money or room is there
+_LOOK_S = 0.5
+#: seconds between two words about a batch of another interface
+_ELSEWHERE_S = 600.0
+#: milliseconds after which the provider has deleted what it had of a batch, beyond what it says
+_SLACK_MS = 3_600_000
+
+
+class OwnerPort(Protocol):
+    """The owner, as a batch sees it."""
+
+    policy: BulkPolicy
+    means: Means
+    topic_id: str
+    place: TopicPartition  #: of `batched`
+
+    @property
+    def known(self) -> list[str]: ...
+    async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = ()) -> None: ...
+    def reader(self) -> PartitionReader: ...
+
+
+class Life:
+    """Takes one batch to its end."""
+
+    def __init__(self, owner: OwnerPort, batch: BatchTold, spool: Spool | None, *, taken_over: bool) -> None:
+        """`spool`: its lines, where they are at hand; `taken_over`: it is not known what became of its last step."""
+        self.batch = batch
+        self._owner = owner
+        self._policy = owner.policy
+        self._means = owner.means
+        self._spool = spool
+        self._taken_over = taken_over
+        self._began = owner.means.clock()
+        self._failures = 0  # in a row, of the provider
+        self._refusals = 0  # of this batch
+        self._created_here = 0  # times that it was created, and maybe failed afterwards
+        self._others_before: int | None = None  # batches that were created when this one was refused first
+        if batch.state == "running":
+            self._means.queue.taken(batch.id, batch.tokens)
+
+    def __repr__(self) -> str:
+        return f"<Life of {self.batch.id}, {self.batch.state}>"
+
+    async def run(self) -> None:
+        """Until it has ended. Raises what the broker makes fail, and `OSError`."""
+        try:
+            await self._own_interface()
+            while self.batch.state != "ended":
+                match self.batch.state:
+                    case "closed":
+                        await self._create()
+                    case "creating":
+                        await self._find()
+                    case "running":
+                        await self._poll()
+                    case _:
+                        await self._settle()
+        finally:
+            self._means.queue.left(self.batch.id)
+            if self._means.advances is not None:
+                self._means.advances.drop(self._lease_name)
+            if self._spool is not None:
+                self._spool.close()
+
+    async def _own_interface(self) -> None:
+        """What another interface was asked waits until the settings name that again."""
+        while self.batch.state != "closed" and self.batch.interface != self._policy.interface:
+            text = "batch %s is at %s, and [batch] interface is %s: it waits until that is named again"
+            facts = {"action": "batch_elsewhere", "batch": self.batch.id}
+            log.error(text, self.batch.id, self.batch.interface, self._policy.interface, extra=facts)
+            await asyncio.sleep(_ELSEWHERE_S)
+
+    async def _become(self, leaving: Sequence[Leaving] = (), **changes: object) -> None:
+        """Say in the log how it is now."""
+        batch = msgspec.structs.replace(self.batch, **changes)
+        await self._owner.tell(batch, leaving=leaving)
+        self.batch = batch
+
+    # creating
+
+    async def _create(self) -> None:
+        spool = await self._lines()
+        await self._await_room()
+        advance = await self._advance()
+        if advance is None and self._means.advances is not None:
+            await self._give_up("budget", "the budget of this period does not pay for its batch")
+            return
+        money = advance or Advance("", "", NOTHING)
+        await self._become(
+            state="creating",
+            interface=self._policy.interface,
+            tries=self.batch.tries + 1,
+            creating_ms=round(self._means.now_ms()),
+            found=False,
+            lease=money.id,
+            period=money.period,
+            leased_money=money.amount.money,
+            leased_calls=money.amount.calls,
+        )
+        self._taken_over, self._began = False, self._means.clock()
+        try:
+            status = await self._means.provider.create(self._order(), spool, self._guard)
+        except Unsure as error:
+            self._began = self._means.clock()
+            self._say("is looked for: it may have been created", error)
+        except RemoteFailure as error:
+            await self._refused(error)
+        else:
+            await self._created(status)
+
+    def _guard(self) -> None:
+        if self._means.clock() - self._began > self._means.provider.create_within_s:
+            raise TooLate(f"batch {self.batch.id} is not created: we have stood still")
+
+    def _order(self) -> BulkOrder:
+        batch = self.batch
+        name = f"{batch.id}.{batch.tries}"
+        return BulkOrder(name, batch.records, batch.bytes, batch.creating_ms, self._means.inputs.path)
+
+    async def _lines(self) -> Spool:
+        """Its lines, made anew where they are not at hand."""
+        if self._spool is None:
+            spool = Spool(self._policy.folder)
+            try:
+                async for records in self._records(self.batch.first):
+                    prepared = [self._means.inputs.prepare(one, self._owner.topic_id, late=True) for one in records]
+                    await spool.add([one.line for one in prepared if isinstance(one, Prepared)])
+            except BaseException:
+                spool.close()
+                raise
+            self._spool = spool
+        return self._spool
+
+    async def _await_room(self) -> None:
+        told = False
+        while not self._means.queue.fits(self.batch.tokens):
+            if not told:
+                text = "batch %s waits: the provider has %d tokens of ours, and takes %d"
+                facts = {"action": "batch_waits", "batch": self.batch.id}
+                queue = self._means.queue
+                log.info(text, self.batch.id, queue.waiting, queue.limit, extra=facts)
+                told = True
+            await asyncio.sleep(_LOOK_S)
+
+    @property
+    def _lease_name(self) -> str:
+        """What may have been paid and was not found stays paid: the next try needs money of its own."""
+        return f"{self.batch.id}.{self.batch.unsure}"
+
+    async def _advance(self) -> Advance | None:
+        """Money for it; None where there is no budget, or it does not pay for this."""
+        advances = self._means.advances
+        if advances is None:
+            return None
+        cost = Amount(self.batch.most, self.batch.records)
+        while True:
+            found = advances.want(self._lease_name, cost, self._means.now_s())
+            if isinstance(found, Advance):
+                return found
+            if found == "never" or (found == "spent" and not self._policy.waits_for_budget):
+                advances.drop(self._lease_name)
+                return None
+            self._means.need()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _created(self, status: BulkStatus, *, found: bool = False) -> None:
+        self._means.queue.taken(self.batch.id, self.batch.tokens)
+        self._means.standing.created += 1
+        self._created_here += 1
+        self._failures = 0
+        facts = {"action": "batch_created", "batch": self.batch.id, "provider_id": status.id, "found": found}
+        text = "batch %s of %d inputs is %s at the provider"
+        log.info(text, self.batch.id, self.batch.records, status.id, extra=facts)
+        await self._become(
+            state="running",
+            provider_id=status.id,
+            created_ms=status.created_ms,
+            expires_ms=status.expires_ms,
+            found=found and not self._means.provider.names_batches,
+            why="",
+        )
+
+    async def _refused(self, error: Exception, code: str = "") -> None:
+        """The provider has not created it, or has done nothing. It waits, unless it is to blame itself."""
+        why = str(error)
+        if code == TOKEN_LIMIT or TOKEN_LIMIT in why:
+            self._means.queue.refused(self.batch.id, self.batch.tokens)
+        elif isinstance(error, CallRefused) and not isinstance(error, Terminal):
+            self._refusals += 1
+            others = self._others_were_taken()
+            if others and self._refusals >= self._policy.refusals:
+                await self._give_up("remote_error", f"the provider refuses its batch: {why}")
+                return
+        self._say("waits: the provider has not taken it", error)
+        await self._become(state="closed", provider_id="", found=False, why=why[:500])
+        await self._pause(error)
+
+    def _others_were_taken(self) -> bool:
+        """Others, since the provider began to refuse this one."""
+        others = self._means.standing.created - self._created_here
+        if self._others_before is None:
+            self._others_before = others
+        return others > self._others_before
+
+    async def _find(self) -> None:
+        """It may have been created, by a former owner or by us."""
+        provider, batch = self._means.provider, self.batch
+        # a former owner may have stood still for as long as our guard allows, and be creating it since
+        over_s = provider.create_within_s + self._policy.call_timeout_s
+        over_s = over_s if self._taken_over else self._policy.pace.first_s
+        await asyncio.sleep(max(0.0, self._began + over_s - self._means.clock()))
+        self._taken_over, self._began = False, -math.inf
+        try:
+            found = await provider.find(self._order(), {*self._owner.known, *batch.others})
+        except RemoteFailure as error:
+            self._say("is looked for at the provider, which does not answer", error)
+            await self._pause(error)
+            return
+        if found:
+            await self._created(found[0], found=True)
+            return
+        if provider.names_batches:
+            await self._become(state="closed", why="it was not created")
+            return
+        self._means.standing.unsure += 1
+        text = "batch %s was looked for and not found: if it was created all the same, it is paid twice"
+        log.warning(text, batch.id, extra={"action": "batch_unsure", "batch": batch.id})
+        await self._become(state="closed", unsure=batch.unsure + 1, lease="", why="it was not found")
+
+    # running
+
+    async def _poll(self) -> None:
+        now_ms = self._means.now_ms()
+        await asyncio.sleep(self._policy.pace.poll_s(max(0.0, now_ms - self.batch.created_ms) / 1000.0))
+        try:
+            status = await self._means.provider.poll(self.batch.provider_id)
+        except RemoteFailure as error:
+            if isinstance(error, CallRefused) and self._is_gone():
+                await self._become(state="settling", why=f"the provider knows nothing of it any more: {error}")
+                return
+            self._say("is not told of by the provider", error)
+            await self._pause(error)
+            return
+        self._failures = 0
+        if status.state == "ended":
+            await self._become(state="settling")
+        elif status.state == "failed":
+            self._means.queue.left(self.batch.id)
+            failed = CallRefused(f"{status.code}: {status.error}", may_be_input=True)
+            await self._refused(failed, status.code)
+
+    def _is_gone(self) -> bool:
+        provider, created_ms = self._means.provider, self.batch.created_ms
+        kept_ms = (provider.window_s + provider.kept_s) * 1000
+        return self._means.now_ms() > created_ms + kept_ms + _SLACK_MS
+
+    # settling
+
+    async def _give_up(self, reason: str, why: str) -> None:
+        self._say("falls back", RemoteError(why))
+        await self._become(state="settling", reason=reason, why=why[:500])
+
+    async def _settle(self) -> None:
+        self._means.queue.left(self.batch.id)
+        status: BulkStatus | None = None
+        results: Results | None = None
+        if not self.batch.reason and not self._is_gone():
+            results = Results(self._owner.place.partition, self.batch.first, self.batch.end, self._policy.folder)
+        try:
+            if results is not None:
+                status = await self._fetched(results)
+                if status is None:
+                    return
+            await self._leave(results)
+        finally:
+            if results is not None:
+                results.close()
+        await self._end(status)
+
+    async def _fetched(self, results: Results) -> BulkStatus | None:
+        """Its results, on disk. None where it is to be tried again, or was not this batch."""
+        provider = self._means.provider
+        try:
+            status = await provider.poll(self.batch.provider_id)
+            await results.take(provider.results(status))
+        except RemoteFailure as error:
+            self._say("has ended, and its results cannot be had", error)
+            await self._pause(error)
+            return None
+        self._failures = 0
+        if self.batch.found and results.foreign and not results.ours:
+            text = "batch %s is not %s at the provider, which was taken for it"
+            log.warning(text, self.batch.id, self.batch.provider_id, extra={"action": "batch_other"})
+            others = (*self.batch.others, self.batch.provider_id)
+            await self._become(state="creating", provider_id="", found=False, others=others)
+            return None
+        self._means.standing.foreign += results.foreign
+        return status
+
+    async def _leave(self, results: Results | None) -> None:
+        """The outcome of every input that has none yet."""
+        first = max(self.batch.first, self.batch.settled_to)
+        async for records in self._records(first):
+            for chunk in _chunks(records):
+                found = {} if results is None else await results.of([record.offset for record in chunk])
+                settled = [self._settled(record, found) for record in chunk]
+                await self._leaves(chunk, settled)
+
+    def _settled(self, record: Incoming, found: dict[int, LineResult]) -> Settled:
+        inputs, batch = self._means.inputs, self.batch
+        if batch.reason:
+            return inputs.give_up(record, batch.reason, batch.why)
+        result = found.get(record.offset)
+        if result is not None and result.custom_id != inputs.name_of(record, self._owner.topic_id):
+            self._means.standing.foreign += 1
+            result = None
+        return inputs.settle(record, result, self._means.now_ms() - batch.closed_ms)
+
+    async def _leaves(self, records: Sequence[Incoming], settled: Sequence[Settled]) -> None:
+        counts = BatchCounts()
+        for one in settled:
+            counts = counts.plus(one.counts)
+        leaving = [Leaving(record, one.outgoing) for record, one in zip(records, settled, strict=True)]
+        to = records[-1].offset + 1
+        await self._become(leaving, state="settling", settled_to=to, counts=self.batch.counts.plus(counts))
+        self._means.standing.settled(counts)
+
+    async def _end(self, status: BulkStatus | None) -> None:
+        """Give the rest of the money back, then say that it is over."""
+        batch, advances = self.batch, self._means.advances
+        if advances is not None and batch.lease:
+            advance = Advance(batch.lease, batch.period, Amount(batch.leased_money, batch.leased_calls))
+            advances.settle(advance, Amount(batch.counts.cost, batch.counts.calls))
+            while not advances.settled(advance):
+                self._means.need()
+                await asyncio.sleep(_LOOK_S)
+        await self._become(state="ended", ended_ms=round(self._means.now_ms()))
+        self._means.standing.ended[batch.reason or "answered"] += 1
+        counts = batch.counts
+        facts = {"action": "batch_ended", "batch": batch.id, "counts": msgspec.structs.asdict(counts)}
+        text = "batch %s is over: %d answered, %d fell back, %d go into another"
+        log.info(text, batch.id, counts.answered, counts.fallen, counts.again, extra=facts)
+        if status is not None:
+            await self._forget(status)
+
+    async def _forget(self, status: BulkStatus) -> None:
+        try:
+            await self._means.provider.forget(status)
+        except RemoteFailure as error:
+            self._say("is over, and the provider does not forget it", error)
+
+    # helpers
+
+    async def _records(self, first: int) -> AsyncIterator[list[Incoming]]:
+        """Its records from this offset on that are asked about."""
+        batch, reader = self.batch, self._owner.reader()
+        try:
+            await reader.start()
+            async for records in reader.between(first, batch.end):
+                kept = [record for record in records if not holds(batch.excluded, record.offset)]
+                await self._means.inputs.ready(kept)
+                if kept:
+                    yield kept
+        finally:
+            await reader.close()
+
+    def _say(self, what: str, error: BaseException) -> None:
+        facts = {"action": "batch_trouble", "batch": self.batch.id, "failures": self._failures}
+        log.warning("batch %s %s: %s", self.batch.id, what, error, extra=facts)
+
+    async def _pause(self, error: BaseException) -> None:
+        wish = error.retry_after_s if isinstance(error, RemoteFailure) else None
+        await asyncio.sleep(self._policy.pace.again_s(self._failures, wish, uniform()))
+        self._failures += 1
+
+
+def _chunks(records: Sequence[Incoming]) -> list[list[Incoming]]:
+    found: list[list[Incoming]] = []
+    size = 0
+    for record in records:
+        bytes_of = len(record.value or b"")
+        if not found or len(found[-1]) >= _CHUNK or size + bytes_of > _CHUNK_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(record)
+        size += bytes_of
+    return found

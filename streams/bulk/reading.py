@@ -1,0 +1,118 @@
+"""The topics `batched` and `batches`, read by offsets, of one partition."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from ...agents.remote.bulk.fold import BulkLedger
+from ...schemas.bulk import BulkEntry, decode_bulk
+from ..kafka.consumer import check_client
+
+if TYPE_CHECKING:
+    from ..kafka.connection import Connection
+
+#: milliseconds that one look waits for records
+_LOOK_MS = 500
+#: offsets that are looked back at first, for the last entry that stands for itself; each entry takes two
+_BACK = 500
+
+
+class PartitionReader:
+    """Committed records of one partition, in their order."""
+
+    def __init__(self, connection: Connection, place: TopicPartition) -> None:
+        self._place = place
+        self._consumer: Any = AIOKafkaConsumer(  # aiokafka has no types
+            **connection.options(),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+        )
+
+    async def start(self) -> None:
+        """Raises `KafkaError`."""
+        await self._consumer.start()
+        self._consumer.assign([self._place])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        with suppress(KafkaError):
+            await self._consumer.stop()
+
+    async def bounds(self) -> tuple[int, int]:
+        """Where it begins and ends, as far as it is committed. Raises `KafkaError`."""
+        begins = await self._consumer.beginning_offsets([self._place])
+        ends = await self._consumer.end_offsets([self._place])
+        return begins[self._place], ends[self._place]
+
+    def seek(self, offset: int) -> None:
+        """Go on from there."""
+        self._consumer.seek(self._place, offset)
+
+    async def news(self) -> list[Any]:
+        """What has come since; nothing where nothing comes for a moment. Raises `KafkaError`."""
+        check_client(self._consumer)
+        fetched = await self._consumer.getmany(self._place, timeout_ms=_LOOK_MS)
+        return list(fetched.get(self._place, ()))
+
+    async def between(self, first: int, end: int) -> AsyncIterator[list[Any]]:
+        """The records from `first` on and before `end`, which must be there. Raises `KafkaError`."""
+        self.seek(first)
+        while await self._consumer.position(self._place) < end:
+            records = [record for record in await self.news() if record.offset < end]
+            if records:
+                yield records
+
+
+class Unreadable(KafkaError):  # type: ignore[misc]  # aiokafka has no types
+    """The last entry is of another version: only a newer worker may go on from it."""
+
+    retriable = False
+
+
+async def read_ledger(
+    connection: Connection, place: TopicPartition, pipeline: str, topic_id: str, *, all_of_it: bool = False
+) -> BulkLedger:
+    """What a partition of the log says now. Whoever is to go on from it has ended every transaction of others before.
+
+    `all_of_it`: also about batches that ended long ago. Raises `KafkaError`, and `Unreadable` where somebody newer has
+    written since.
+    """
+    reader = PartitionReader(connection, place)
+    ledger = BulkLedger(topic_id)
+    try:
+        await reader.start()
+        begin, end = await reader.bounds()
+        back = end - begin if all_of_it else _BACK
+        while True:
+            first = max(begin, end - back)
+            found = [entry async for entry in _entries(reader, first, end, pipeline)]
+            whole = [number for number, entry in enumerate(found) if entry.whole]
+            if whole or first <= begin:
+                break
+            back *= 4
+        for entry in found if all_of_it else found[whole[-1] if whole else 0 :]:
+            ledger.take(entry)
+    finally:
+        await reader.close()
+    return ledger
+
+
+async def _entries(reader: PartitionReader, first: int, end: int, pipeline: str) -> AsyncIterator[BulkEntry]:
+    async for records in reader.between(first, end):
+        for record in records:
+            if record.key == pipeline.encode():
+                yield _decoded(record.value or b"")
+
+
+def _decoded(value: bytes) -> BulkEntry:
+    try:
+        return decode_bulk(value)
+    except msgspec.DecodeError as error:
+        raise Unreadable(f"an entry cannot be read: {error}") from error
