@@ -29,10 +29,7 @@ from ..supervision.learned.deferral import DeferralModel, length_of
 from ..supervision.scores import SCORES
 from .dropout import ModelCall, sampled
 from .features import as_array, feature_table, parted
-from .formats.hugging_face import load_folder
-from .formats.loaded import Loaded, Placing
-from .formats.onnx_files import ONNX, load_onnx
-from .formats.torch_files import EXPORTED, TORCHSCRIPT, load_torch_file
+from .formats.loaded import EXPORTED, ONNX, TORCHSCRIPT, Loaded, Placing
 
 #: endings of the files that are models
 SUFFIXES = EXPORTED + TORCHSCRIPT + ONNX
@@ -117,12 +114,19 @@ def load_model(policy: ModelPolicy) -> Model:
 
 
 def _loaded(policy: ModelPolicy) -> Loaded:
+    """Each reader is imported only by who needs it: a callable's worker starts without any."""
     path = Path(policy.model)
     if policy.model.endswith(EXPORTED + TORCHSCRIPT):
+        from .formats.torch_files import load_torch_file
+
         return load_torch_file(path, policy.placing)
     if policy.model.endswith(ONNX):
+        from .formats.onnx_files import load_onnx
+
         return load_onnx(path, policy.placing, features=policy.features)
     if is_folder(policy.model):
+        from .formats.hugging_face import load_folder
+
         return load_folder(path, policy.placing)
     call = _load_callable(policy.model)
     version, labels = getattr(call, "version", ""), getattr(call, "labels", ())

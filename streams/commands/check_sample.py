@@ -19,7 +19,8 @@ from ...agents.remote.sending import outbound
 from ...schemas.codec import Request, RequestFormat, decode_request
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ...schemas.records import Headers
-from ..events.making import make_registry, request_format
+from ..events.making import request_format
+from ..events.registry import make_registry
 from ..settings.keys.events import OF_REGISTRY
 from .findings import Finding, fault, ok
 

@@ -1,36 +1,15 @@
-"""What reads the bytes of requests, as the settings want it."""
+"""What reads the bytes of requests, and what writes results, as the settings want it."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ...agents.events.reading import (
-    Kind,
-    PlainReader,
-    RegistryReader,
-    as_bytes,
-    as_framed_json,
-    as_text,
-    by_callable,
-)
-from ...agents.events.registry import Registry
-from ...agents.events.results import ResultWriter
-from ...agents.importing import own_callable
-from ...agents.remote.credentials import Authorized
-from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.codec import EventReader, RequestFormat
 from ..settings.keys.events import FIELDLESS, RequestSettings
-from ..settings.secret import one_word, secret
 
 if TYPE_CHECKING:
-    from ..settings.keys.events import RegistrySettings
+    from ...agents.events.results import ResultWriter
     from ..settings.tables import Settings
-
-_KINDS: dict[str, Kind] = {"avro": "AVRO", "protobuf": "PROTOBUF"}
-_PLAIN = {"json_registry": as_framed_json, "text": as_text, "bytes": as_bytes}
 
 
 def request_format(settings: Settings) -> RequestFormat:
@@ -56,43 +35,21 @@ def as_rows(request: RequestSettings) -> RequestSettings:
     return request.model_copy(update={"format": "json"})
 
 
-def make_registry(registry: RegistrySettings) -> Registry:
-    """What asks the registry of the settings."""
-
-    @asynccontextmanager
-    async def connect() -> AsyncIterator[Transport]:
-        transport = _authorized(registry, AiohttpTransport(connections=1))
-        try:
-            yield transport
-        finally:
-            await transport.close()
-
-    return Registry(registry.url, connect, registry.timeout_s)
-
-
 def make_result_writer(settings: Settings) -> ResultWriter | None:
     """What writes results in Avro; None where they are JSON."""
     results = settings.results
     if results.format == "json":
         return None
+    from ...agents.events.results import ResultWriter  # here, as below: who has JSON only starts without it
+    from .registry import make_registry
+
     subject = f"{settings.topics.results}-value"
     return ResultWriter(make_registry(settings.registry), subject, register=results.register_schema)
 
 
-def _authorized(registry: RegistrySettings, inner: Transport) -> Transport:
-    """The same, with user and password or a token. They are read for each connection: they may be others by now."""
-    if registry.username:
-        password = secret(registry, "password") or ""
-        shown = b64encode(f"{registry.username}:{password}".encode()).decode()
-        return Authorized(inner, shown, scheme="Basic")
-    token = one_word(registry, "password")
-    return inner if token is None else Authorized(inner, token)
-
-
 def _reader(settings: Settings) -> EventReader | None:
-    name = settings.request.format
-    if name == "json":
+    if settings.request.format == "json":
         return None
-    if name in _KINDS:
-        return RegistryReader(_KINDS[name], make_registry(settings.registry))
-    return PlainReader(_PLAIN[name] if name in _PLAIN else by_callable(own_callable(name, "[request] format"), name))
+    from .registry import make_reader
+
+    return make_reader(settings)

@@ -10,7 +10,7 @@ from ...agents.events.registry import RegistryUnavailable
 from ...agents.events.results import ResultReader
 from ...schemas.avro import is_avro
 from ...schemas.errors import BiSupervisedError
-from .making import make_registry
+from .registry import make_registry
 
 if TYPE_CHECKING:
     from ..settings.tables import Settings

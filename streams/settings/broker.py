@@ -6,19 +6,21 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...agents.importing import own_callable
 from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
 from ..kafka.sender import OutboxPolicy
-from ..logins.sources import client_credentials, own_provider, token_file
-from ..logins.tokens import Tokens
 from .keys.certificates import CERTIFICATES, Certificates
 from .keys.kafka import KafkaSettings
 from .keys.remote import RemoteSettings
 from .secret import secret
 from .tables import Settings
+
+if TYPE_CHECKING:
+    from ..logins.tokens import Tokens
 
 #: how the keys begin that `read_connection` judges together; where one is faulty alone, that is all that is told
 SECURITY = ("security_", "sasl_", "ssl_")
@@ -199,6 +201,10 @@ def _provider_faults(name: str) -> list[str]:
 
 def _tokens(kafka: KafkaSettings) -> Tokens:
     """What gives connections a token."""
+    # here: who logs in otherwise, or not at all, starts without it
+    from ..logins.sources import client_credentials, own_provider, token_file
+    from ..logins.tokens import Tokens
+
     if kafka.sasl_oauth_token_file:
         return Tokens(token_file(Path(kafka.sasl_oauth_token_file)), kafka.sasl_oauth_extensions, keep=False)
     if kafka.sasl_oauth_provider:

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import faust
 import uvloop
@@ -19,13 +19,11 @@ from faust.app import BootStrategy
 from mode import Service
 
 from ...agents.agents import Agent
-from ...agents.events.results import ResultWriter
 from ...agents.heap import settle_heap, without_collecting
 from ...agents.shadow import ShadowSubstitute
 from ...agents.tasks import begin, persistently
 from ...agents.terms import Terms
 from ...schemas.codec import encode_result
-from ..auditor.making import AuditService, make_audit
 from ..auditor.standing import Standing as AuditStanding
 from ..bulk.standing import BulkStanding
 from ..events.making import make_result_writer
@@ -54,6 +52,9 @@ from .reload import Reloader, Reloading
 from .restarts import AgentRestarts
 from .retention import Retention
 from .served_agent import ServedAgent
+
+if TYPE_CHECKING:
+    from ...agents.events.results import ResultWriter
 
 T = TypeVar("T")
 
@@ -250,6 +251,10 @@ def _adopt(agents: Sequence[Agent], terms: Terms) -> None:
 
 def _audit_in(app: faust.App, configuration: Configuration, standing: AuditStanding) -> None:
     """One worker of the fleet is the auditor, where there is an audit; any may be."""
+    if not configuration.settings.audit.share:
+        return
+    from ..auditor.making import AuditService, make_audit  # here: a worker without an audit starts without it
+
     made = make_audit(configuration, standing)
     if made is None:
         return

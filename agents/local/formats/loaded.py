@@ -11,6 +11,8 @@ from typing import Any
 
 from ....schemas.errors import ConfigurationError
 
+#: endings of files, by what reads them; here, so that who only wants the endings loads no reader
+EXPORTED, TORCHSCRIPT, ONNX = (".pt2",), (".pt", ".ts"), (".onnx",)
 #: what the second output of a model is called
 FEATURES = "features"
 #: bytes of a file that are hashed at once

@@ -18,7 +18,6 @@ from .folders import CONFIG, TOKENIZER, FolderConfig, config_of, in_index_order,
 from .loaded import FEATURES, Loaded, Placing, digest, first_line, optional
 from .texts import all_in_order, cut_by_length, encoded_by_kind, longest_of
 
-ONNX = (".onnx",)
 _CUDA, _COREML, _CPU = "CUDAExecutionProvider", "CoreMLExecutionProvider", "CPUExecutionProvider"
 #: tokens of a piece, padding included
 _TOKENS = 4096

@@ -19,10 +19,8 @@ import numpy as np
 
 from ....schemas.errors import ConfigurationError
 from .devices import overlapped, sent_to, torch_device, use_threads
-from .loaded import Loaded, Placing, digest, first_line, optional
+from .loaded import EXPORTED, Loaded, Placing, digest, first_line, optional
 
-EXPORTED = (".pt2",)
-TORCHSCRIPT = (".pt", ".ts")
 _ENFORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 # parts of an export archive that torch would unpickle in full, or load as a shared library
 _CODE = re.compile(r"/data/(aotinductor/|constants/(custom|opaque)_obj)")
