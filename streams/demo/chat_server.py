@@ -21,6 +21,7 @@ import orjson
 from aiohttp import web
 from cyclopts import App
 
+from ..sandbox.bulk_server import BulkServer, ServedBatch
 from ..sandbox.model_server import CallMeter, Latency, Limit, TokenBucket, print_line, until_stopped
 from .questions import words
 
@@ -72,18 +73,35 @@ class ChatService:
             headers = {"retry-after-ms": f"{wait_s * 1000:.0f}", "x-ratelimit-remaining-requests": "0"}
             return _error(429, "Rate limit reached for requests", "rate_limit_exceeded", headers)
         try:
-            document = orjson.loads(await request.read())
-            text, wants = str(document["messages"][-1]["content"]), document.get("logprobs") is True
+            answer = answered(orjson.loads(await request.read()))
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
             self.meter.invalid += 1
             return _error(400, "The body is no chat", None, {})
         await asyncio.sleep(self.latency.draw_s(self.chance))
         self.meter.calls += 1
         self.meter.inputs += 1
-        return _json(_document(completion(text), text, logprobs=wants))
+        return _json(answer)
 
     async def bill(self, _: web.Request) -> web.Response:
         return _json(self.meter.snapshot())
+
+
+def answered(document: dict[str, Any]) -> dict[str, Any]:
+    """The completion of a chat. Raises `LookupError`, `TypeError` or `AttributeError` where it is none."""
+    text, wants = str(document["messages"][-1]["content"]), document.get("logprobs") is True
+    return _document(completion(text), text, logprobs=wants)
+
+
+class ChatBatches(BulkServer):
+    """The same model behind a batch interface: slower, and cheaper."""
+
+    def __init__(self, service: ChatService, takes_s: float) -> None:
+        super().__init__(lambda body: (200, answered(body)), takes_s=takes_s)
+        self._meter = service.meter
+
+    def ended(self, batch: ServedBatch) -> None:
+        self._meter.batches += 1
+        self._meter.batched += len(batch.answers)
 
 
 def _document(tokens: list[tuple[str, float]], text: str, *, logprobs: bool) -> dict[str, Any]:
@@ -108,10 +126,11 @@ def _json(document: object, *, status: int = 200, headers: dict[str, str] | None
     return web.Response(body=orjson.dumps(document), status=status, headers=headers, content_type="application/json")
 
 
-def make_chat_app(service: ChatService) -> web.Application:
-    """The web application: chat completions and the bill."""
+def make_chat_app(service: ChatService, batch_s: float = 0.0) -> web.Application:
+    """The web application: chat completions, batches of them that take `batch_s` seconds, and the bill."""
     app = web.Application()
     app.add_routes([web.post("/v1/chat/completions", service.complete), web.get("/meter", service.bill)])
+    ChatBatches(service, batch_s).add_routes(app)
     return app
 
 
@@ -128,12 +147,13 @@ def run_server(
     burst: int = 10,
     price: float = 0.0,
     seed: int | None = None,
+    batch_s: float = 0.0,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     service = ChatService(
         Limit(limit, burst), Latency(latency_ms / 1000, latency_spread), CallMeter(price), random.Random(seed)
     )
-    asyncio.run(until_stopped(make_chat_app(service), port, print_line))
+    asyncio.run(until_stopped(make_chat_app(service, batch_s), port, print_line))
     return 0
 
 

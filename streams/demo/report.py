@@ -46,6 +46,9 @@ class DemoReport:
     share_saved: float | None  #: saved / cost_remote_only, 0..1; None where everything is free
     seconds: float  #: from the first event produced to the last outcome read
     throughput: float  #: inputs per second
+    remote_batches: int = 0  #: batches that the remote answered, by its own meter
+    remote_batched: int = 0  #: inputs in them, which were paid, likewise
+    cost_direct: float = 0.0  #: of the same inputs, had each been asked at once
 
     @property
     def sound(self) -> bool:
@@ -89,6 +92,9 @@ def make_report(truth: Mapping[str, str], run: EndToEndRun, baselines: Baselines
         share_saved=1 - meter.cost / cost_remote_only if cost_remote_only else None,
         seconds=round(run.seconds, 3),
         throughput=round(len(truth) / run.seconds, 1) if run.seconds else 0.0,
+        remote_batches=meter.batches,
+        remote_batched=meter.batched,
+        cost_direct=round((meter.calls + meter.batched) * price, 6),
     )
 
 
@@ -147,12 +153,25 @@ def _money(report: DemoReport) -> Rows:
     agrees = abs(report.cost - report.cost_in_records) < 1e-6
     by_records = "the records say the same" if agrees else f"the records say {report.cost_in_records:,.2f}"
     refused = f"{report.remote_calls_refused:,} more refused, tried again"
+    asked = [("Remote calls paid", f"{report.remote_calls:,}", refused)]
+    if report.remote_batched:
+        batches = "batch" if report.remote_batches == 1 else "batches"
+        asked = [("Inputs paid in batches", f"{report.remote_batched:,}", f"in {report.remote_batches:,} {batches}")]
     return [
-        ("Remote calls paid", f"{report.remote_calls:,}", refused),
+        *asked,
         ("Cost, by the remote's meter", f"{report.cost:,.2f}", by_records),
+        *_direct(report),
         ("Cost, had the remote answered all", f"{report.cost_remote_only:,.2f}", ""),
         ("Money saved", f"{report.saved:,.2f}", _percent(report.share_saved)),
     ]
+
+
+def _direct(report: DemoReport) -> Rows:
+    """The bill of direct calls beside that of batches."""
+    if not report.remote_batched:
+        return []
+    share = _percent(report.cost / report.cost_direct if report.cost_direct else None)
+    return [("Cost, had they been asked at once", f"{report.cost_direct:,.2f}", f"batches cost {share} of it")]
 
 
 def _promise(report: DemoReport) -> Rows:

@@ -39,12 +39,15 @@ _SHOWN = 6
 SCORE = "token_mean"
 
 
-def run_questions(out: Path, *, seed: int) -> int:
-    """Run the demo and write `questions.json` below `out`. Returns 1 where an event was lost or duplicated."""
-    return run_interruptible(lambda console, processes: _run(out, seed, console, processes))
+def run_questions(out: Path, *, seed: int, batches: bool = False) -> int:
+    """Run the demo and write `questions.json` below `out`. Returns 1 where an event was lost or duplicated.
+
+    `batches`: the remote is asked in batches.
+    """
+    return run_interruptible(lambda console, processes: _run(out, seed, console, processes, batches=batches))
 
 
-def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
+def _run(out: Path, seed: int, console: Console, processes: ExitStack, *, batches: bool) -> int:
     """The whole story, in order."""
     folder = out / "questions"
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,8 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     servers = start_broker(processes, console)
     url = start_server(_server_options(seed), folder, processes, module="bisupervised.streams.demo.chat_server")
     model = {MODEL_VARIABLE: str(weights.resolve())}
-    pipeline = start_pipeline(folder, _toml(servers, url, thresholds), processes, model)
+    toml = _toml(servers, url, thresholds, batches=batches)
+    pipeline = start_pipeline(folder, toml, processes, model)
     console.print(f"  the worker's page, while it runs: {pipeline.page}")
     console.print(f"[bold]3[/] {len(split.held_out):,} questions in, results and fallback out")
     report, outcomes = run_workload(_workload(split.held_out, weights), pipeline, url, console)
@@ -92,11 +96,27 @@ def _workload(questions: Sequence[NumberQuestion], weights: Path) -> Workload:
 
 
 def _server_options(seed: int) -> dict[str, object]:
-    return {"--latency-ms": LATENCY_MS, "--limit": CALLS_PER_SECOND, "--price": PRICE, "--seed": seed}
+    limits: dict[str, object] = {"--latency-ms": LATENCY_MS, "--limit": CALLS_PER_SECOND, "--price": PRICE}
+    return limits | {"--seed": seed, "--batch-s": _BATCH_S}
 
 
-def _toml(servers: str, url: str, thresholds: ThresholdPair) -> str:
+#: what makes batches of the same configuration
+_BATCHES = """
+[stream]
+ordering = "none"               # the answers of a batch come later than others of the same key
+
+[batch]
+records = 250
+age_s = 2.0                     # minutes, where a provider takes hours
+poll_first_s = 0.5
+poll_most_s = 1.0
+price_share = 0.5               # of the price above
+"""
+
+
+def _toml(servers: str, url: str, thresholds: ThresholdPair, *, batches: bool) -> str:
     """The configuration, as a user would write it. JSON's strings are TOML's too."""
+    mode = "batch" if batches else "direct"
     return f"""\
 # The example's configuration, made anew by each run.
 name = "questions"
@@ -121,13 +141,18 @@ in_flight = {IN_FLIGHT}
 requests_per_minute = {60 * CALLS_PER_SECOND}
 limit_window_s = 1  # how the server counts: so many calls a second
 price_per_call = {PRICE}
+mode = "{mode}"
 
 [remote.openai_chat]
 system = "Answer with the number in words, and nothing else."
 prompt = "{{input}}"
 temperature = 0
 max_tokens = 16
-"""
+{_BATCHES if batches else ""}"""
+
+
+#: seconds that the scripted model takes for a batch; a provider takes minutes or hours
+_BATCH_S = 3.0
 
 
 def _some(questions: Sequence[NumberQuestion], outcomes: Sequence[Outcome]) -> Table:

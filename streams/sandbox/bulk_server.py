@@ -89,6 +89,9 @@ class BulkServer:
     async def after(self, request: web.Request) -> None:
         """What a request asks for has been done, and it is not told yet."""
 
+    def ended(self, batch: ServedBatch) -> None:
+        """A batch has ended, and is paid."""
+
     def lines_out(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """The lines of results as they are sent."""
         return lines
@@ -167,6 +170,7 @@ class BulkServer:
                 custom_id, body = batch.requests[position]
                 batch.answers[position] = self.answer(body)
                 self.paid[custom_id] += 1
+        self.ended(batch)
 
     def _cancelled(self, request: web.Request) -> ServedBatch:
         batch = self._batch(request)

@@ -134,4 +134,5 @@ async def _read_meter(url: str) -> MeterReading:
     """The bill of a `model_server`, or of another server with the same meter."""
     async with ClientSession() as session, session.get(f"{url}/meter") as response:
         meter: dict[str, float] = await response.json()
-    return MeterReading(int(meter["calls"]), int(meter["refused"]), meter["cost"])
+    batches, batched = int(meter.get("batches", 0)), int(meter.get("batched", 0))
+    return MeterReading(int(meter["calls"]), int(meter["refused"]), meter["cost"], batches, batched)

@@ -87,6 +87,9 @@ class CallMeter:
     refused: int = 0  #: calls answered 429
     invalid: int = 0  #: calls answered 400, 404 or 413
     failed: int = 0  #: calls answered 500
+    batches: int = 0  #: batches that have ended
+    batched: int = 0  #: inputs answered in them
+    batch_share: float = 0.5  #: what an input in a batch costs, as a share of a call
 
     def snapshot(self) -> dict[str, float]:
         return {
@@ -95,7 +98,9 @@ class CallMeter:
             "refused": self.refused,
             "invalid": self.invalid,
             "failed": self.failed,
-            "cost": self.calls * self.price,
+            "batches": self.batches,
+            "batched": self.batched,
+            "cost": (self.calls + self.batched * self.batch_share) * self.price,
         }
 
 

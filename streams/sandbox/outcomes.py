@@ -67,11 +67,19 @@ class MeterReading:
 
     calls: int  #: calls answered, which are paid
     refused: int  #: calls answered 429, which are free
-    cost: float  #: what the calls cost
+    cost: float  #: what the calls and the batches cost
+    batches: int = 0  #: batches that have ended
+    batched: int = 0  #: inputs answered in them, which are paid
 
     def since(self, earlier: MeterReading) -> MeterReading:
         """What came after an earlier reading: a server may have answered others before."""
-        return MeterReading(self.calls - earlier.calls, self.refused - earlier.refused, self.cost - earlier.cost)
+        return MeterReading(
+            self.calls - earlier.calls,
+            self.refused - earlier.refused,
+            self.cost - earlier.cost,
+            self.batches - earlier.batches,
+            self.batched - earlier.batched,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ from bisupervised.agents.remote.protocol import Usage
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import RateLimited
-from bisupervised.streams.demo.chat_server import WRONG, ChatService, completion, likelihood, make_chat_app
+from bisupervised.streams.demo import run_questions
+from bisupervised.streams.demo.chat_server import (
+    WRONG,
+    ChatBatches,
+    ChatService,
+    completion,
+    likelihood,
+    make_chat_app,
+)
 from bisupervised.streams.demo.questions import (
     MODEL_VARIABLE,
     NumberQuestion,
@@ -22,7 +30,9 @@ from bisupervised.streams.demo.questions import (
     train,
     words,
 )
+from bisupervised.streams.demo.thresholds import ThresholdPair
 from bisupervised.streams.sandbox.model_server import CallMeter, Limit
+from bisupervised.streams.settings.file import load_settings
 
 
 @pytest.mark.parametrize(
@@ -118,3 +128,26 @@ async def test_a_limit_a_price_and_bad_bodies() -> None:
     bill = service.meter.snapshot()
     assert (bill["calls"], bill["refused"], bill["invalid"], bill["cost"]) == (1, 1, 1, 0.5)
     assert orjson.loads(bad.body)["error"]["message"] == "The body is no chat"
+
+
+def test_an_input_in_a_batch_costs_half_of_a_call() -> None:
+    service = ChatService(meter=CallMeter(0.5))
+    batches = ChatBatches(service, 0.0)
+    asked = [(f"b0-{number}", orjson.loads(ASKS.build([f"Spell out {number}."]).body)) for number in range(3)]
+    batch = batches.begin(asked, "batch_")
+    batches.end_if_due(batch)
+    assert [status for status, _ in batch.answers.values()] == [200, 200, 200]
+    reply = ASKS.read(Response(200, {}, orjson.dumps(batch.answers[2][1])), 1)
+    assert reply.answers[0].prediction == likelihood(completion("Spell out 2."))[0]
+    bill = service.meter.snapshot()
+    assert (bill["batches"], bill["batched"], bill["calls"], bill["cost"]) == (1, 3, 0, 0.75)
+
+
+@pytest.mark.parametrize(("batches", "mode"), [(False, "direct"), (True, "batch")])
+def test_its_configuration_is_right(tmp_path: Path, batches: bool, mode: str) -> None:
+    pair = ThresholdPair(0.9, 0.8)
+    file = tmp_path / "questions.toml"
+    file.write_text(run_questions._toml("127.0.0.1:9", "http://127.0.0.1:8", pair, batches=batches))
+    settings = load_settings(file, {})
+    assert settings.remote.mode == mode
+    assert settings.remote.batches == batches

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -52,6 +52,18 @@ def test_the_bill_is_the_meters() -> None:
     assert made.share_saved == 0.25
     assert "the records say 1.00" in shown(made)
     assert "the records say the same" in shown(report())
+
+
+def test_the_bill_of_batches_stands_beside_that_of_direct_calls() -> None:
+    meter = MeterReading(calls=0, refused=0, cost=0.5, batches=1, batched=2)
+    cheaper = [outcome if not outcome.cost else replace(outcome, cost=0.25) for outcome in GOOD]
+    made = make_report(TRUTH, EndToEndRun(cheaper, 2.0, meter), Baselines(0.75, 1.0), 0.5)
+    assert (made.remote_batches, made.remote_batched, made.cost, made.cost_direct) == (1, 2, 0.5, 1.0)
+    assert (made.cost_in_records, made.saved) == (0.5, 1.5)
+    text = shown(made)
+    for words in ("Inputs paid in batches", "in 1 batch", "asked at once", "1.00", "50.0% of it", "say the same"):
+        assert words in text
+    assert "batches" not in shown(report())
 
 
 def test_a_lost_event() -> None:
