@@ -89,6 +89,17 @@ for _name, _purpose in _FALLBACK.items():
     _end = PAGES["fallback"].as_markdown()
     fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose, help_epilogue=_end)
 
+batches = App(name="batches", help="The batches that the remote is asked in.", **page_of("batches"))
+app.command(batches)
+_BATCHES = {
+    "list": "List the batches under way, and the last ones that are over.",
+    "show": "Show everything about one batch.",
+    "cancel": "Ask the provider to answer no more of a batch.",
+}
+for _name, _purpose in _BATCHES.items():
+    _end = PAGES["batches"].as_markdown()
+    batches.command(f"{__package__}.batches.commands:batches_{_name}", name=_name, help=_purpose, help_epilogue=_end)
+
 audit = App(name="audit", help="Is the promise still true?", **page_of("audit"))
 app.command(audit)
 _AUDIT = {
@@ -281,6 +292,7 @@ def demo(
     seed: int = 0,
     example: Literal["digits", "questions", "issues", "drift"] = "digits",
     data: Path | None = None,
+    mode: Literal["direct", "batch"] = "direct",
 ) -> int:
     """Run the whole job on an example: broker, remote model, worker, and a report at the end.
 
@@ -298,7 +310,11 @@ def demo(
         get worse for a while, through three pipelines: fixed thresholds, audited ones, and ones that tighten.
     data
         With issues: the folder that holds issues_train.csv, and issues_test.csv where there is one.
+    mode
+        With questions: batch asks the remote in batches, for half the price, and shows both bills.
     """
+    if mode == "batch" and example != "questions":
+        raise ConfigurationError(["--mode batch: only goes with --example questions"])
     if example == "issues":
         from .demo.run_issues import run_issues
 
@@ -308,7 +324,7 @@ def demo(
     if example == "questions":
         from .demo.run_questions import run_questions
 
-        return run_questions(out, seed=seed)
+        return run_questions(out, seed=seed, batches=mode == "batch")
     if example == "drift":
         from .demo.drift.run import run_drift
 

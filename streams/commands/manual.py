@@ -46,6 +46,7 @@ PAGES: dict[str, Page] = {
         examples=(
             "bisupervised demo",
             "bisupervised demo --example questions --out /tmp/demo",
+            "bisupervised demo --example questions --mode batch",
             "bisupervised demo --example issues --data ./issues",
         ),
     ),
@@ -194,6 +195,18 @@ PAGES: dict[str, Page] = {
         examples=(
             "bisupervised fallback list --reason low_confidence --config my.toml",
             "bisupervised fallback replay again --reason low_confidence --dry-run --config my.toml",
+        ),
+    ),
+    "batches": Page(
+        REST,
+        "the log of the batches, the topic `batches`; `cancel` asks the provider, with the key of `[remote]`",
+        "nothing; after `cancel`, the worker sees at its next look that the batch has ended",
+        "0 done; 1 there is no such batch, or it cannot be cancelled; 2 the settings are wrong, or nothing is asked in "
+        "batches; 130 interrupted",
+        (
+            "bisupervised batches list --config my.toml",
+            "bisupervised batches show batch_abc123 --config my.toml",
+            "bisupervised batches cancel batch_abc123 --config my.toml",
         ),
     ),
     "audit": Page(
