@@ -19,11 +19,12 @@ from ...agents.events.reading import (
     as_text,
     by_callable,
 )
-from ...agents.events.registry import Registry
+from ...agents.events.registry import Registry, RegistryUnavailable
 from ...agents.importing import own_callable
 from ...agents.remote.credentials import Authorized
-from ...agents.remote.transport import AiohttpTransport, Transport
+from ...agents.remote.transport import Transport
 from ...schemas.codec import EventReader
+from ..settings.reaching import connected
 from ..settings.secret import one_word, secret
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def make_registry(registry: RegistrySettings) -> Registry:
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Transport]:
-        transport = _authorized(registry, AiohttpTransport(connections=1))
         try:
-            yield transport
-        finally:
-            await transport.close()
+            async with connected(registry, registry.url, "registry") as transport:
+                yield _authorized(registry, transport)
+        except ValueError as error:  # a file of the settings that cannot be read any more
+            raise RegistryUnavailable(f"cannot be asked: {error}") from error
 
     return Registry(registry.url, connect, registry.timeout_s)
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...agents.importing import own_callable
-from ...agents.remote.transport import AiohttpTransport, Transport
 from ...schemas.errors import ConfigurationError
 from ..kafka.connection import Connection, Credentials, Mechanism, Renewal
 from ..kafka.sender import OutboxPolicy
-from .keys.certificates import CERTIFICATES, Certificates
-from .keys.kafka import KafkaSettings
-from .keys.remote import RemoteSettings
+from .keys.certificates import CERTIFICATES
+from .keys.kafka import KafkaSettings, TokenEndpointSettings
+from .reaching import connected, encryption_of, reaching_faults, unreadable
 from .secret import secret
 from .tables import Settings
 
@@ -34,9 +32,11 @@ _OAUTH = (
     "sasl_oauth_token_file",
     "sasl_oauth_provider",
     "sasl_oauth_extensions",
+    "sasl_oauth_endpoint",
 )
 #: the setting, for messages
 _PROVIDER = "[kafka] sasl_oauth_provider"
+_ENDPOINT = "kafka.sasl_oauth_endpoint"
 #: what a running worker reads again for each connection
 _FILES = ("sasl_password_file", *(key for key in CERTIFICATES if key.endswith("_file")))
 
@@ -172,8 +172,10 @@ def _token_faults(kafka: KafkaSettings) -> list[str]:
     if len(given) != 1:
         got = f" (got {', '.join(given)})" if given else ""
         return [f"[kafka] sasl_mechanism: OAUTHBEARER needs one of {', '.join(sources)}{got}"]
+    if kafka.sasl_oauth_endpoint is not None and not kafka.sasl_oauth_url:
+        return [f"[{_ENDPOINT}]: has no use without [kafka] sasl_oauth_url"]
     if kafka.sasl_oauth_token_file:
-        unread = _unreadable(kafka.sasl_oauth_token_file)
+        unread = unreadable(kafka.sasl_oauth_token_file)
         return [f"[kafka] sasl_oauth_token_file: cannot be read: {unread}"] if unread else []
     if kafka.sasl_oauth_provider:
         return _provider_faults(kafka.sasl_oauth_provider)
@@ -188,7 +190,8 @@ def _token_faults(kafka: KafkaSettings) -> list[str]:
             )
     except ValueError as error:
         faults.append(f"[kafka] sasl_oauth_client_secret_file: {error}")
-    return faults
+    endpoint = kafka.sasl_oauth_endpoint
+    return faults + (reaching_faults(endpoint, _ENDPOINT, kafka.sasl_oauth_url) if endpoint else [])
 
 
 def _provider_faults(name: str) -> list[str]:
@@ -210,95 +213,18 @@ def _tokens(kafka: KafkaSettings) -> Tokens:
     if kafka.sasl_oauth_provider:
         call = own_callable(kafka.sasl_oauth_provider, _PROVIDER)
         return Tokens(own_provider(call, kafka.sasl_oauth_provider), kafka.sasl_oauth_extensions)
+    endpoint = kafka.sasl_oauth_endpoint or TokenEndpointSettings()
     fetch = client_credentials(
         kafka.sasl_oauth_url,
         kafka.sasl_oauth_client_id,
         lambda: secret(kafka, "sasl_oauth_client_secret") or "",
         kafka.sasl_oauth_scope,
-        _connect,
+        partial(connected, endpoint, kafka.sasl_oauth_url, _ENDPOINT),
         timeout_s=kafka.request_timeout_s,
     )
     return Tokens(fetch, kafka.sasl_oauth_extensions)
 
 
-@asynccontextmanager
-async def _connect() -> AsyncIterator[Transport]:
-    """For one question: tokens are fetched too seldom to keep a connection."""
-    transport = AiohttpTransport(connections=1)
-    try:
-        yield transport
-    finally:
-        await transport.close()
-
-
 def _encryption(kafka: KafkaSettings) -> tuple[ssl.SSLContext | None, list[str]]:
     """How to encrypt, and what is wrong with it; None where it is not wanted, or not possible."""
-    return _encryption_of(kafka, "kafka") if _encrypted(kafka) else (None, [])
-
-
-def encryption_of_remote(remote: RemoteSettings) -> ssl.SSLContext | None:
-    """How calls are encrypted; None for the usual way. Raises `ConfigurationError`."""
-    if not any(getattr(remote, key) for key in CERTIFICATES):
-        return None
-    context, faults = _encryption_of(remote, "remote")
-    if faults:
-        raise ConfigurationError(faults)
-    return context
-
-
-def encryption_faults(remote: RemoteSettings) -> list[str]:
-    """What is wrong with how calls are to be encrypted, and with their proxy."""
-    given = [key for key in CERTIFICATES if getattr(remote, key)]
-    faults = []
-    if remote.proxy and remote.proxy_of_environment:
-        faults.append("[remote] proxy_of_environment: has no use beside proxy, which says where calls go")
-    if remote.url.startswith("http:"):
-        return faults + [f"[remote] {key}: has no effect with an http:// url" for key in given]
-    return faults + (_encryption_of(remote, "remote")[1] if given else [])
-
-
-def _encryption_of(table: Certificates, name: str) -> tuple[ssl.SSLContext | None, list[str]]:
-    faults = [
-        f"[{name}] {key}: cannot be read: {fault}"
-        for key in ("ssl_ca_file", "ssl_certificate_file", "ssl_key_file")
-        if (fault := _unreadable(getattr(table, key)))
-    ]
-    if table.ssl_key_file and not table.ssl_certificate_file:
-        faults.append(f"[{name}] ssl_certificate_file: is missing: the certificate that belongs to ssl_key_file")
-    if faults:
-        return None, faults
-    try:
-        return _ssl_context(table), []
-    except ValueError as error:
-        return None, [f"[{name}] {error}"]
-
-
-def _unreadable(path: str) -> str:
-    try:
-        if path:
-            Path(path).read_bytes()
-    except OSError as error:
-        return error.strerror or "no such file"
-    return ""
-
-
-def _ssl_context(table: Certificates) -> ssl.SSLContext:
-    """Certificates and host names are always checked. Raises `ValueError` that names the key, and no secret."""
-    try:
-        context = ssl.create_default_context(cafile=table.ssl_ca_file or None)
-    except (ssl.SSLError, OSError):
-        raise ValueError("ssl_ca_file: holds no certificate in PEM form") from None
-    if not table.ssl_certificate_file:
-        return context
-    try:
-        password = secret(table, "ssl_key_password")
-    except ValueError as error:
-        raise ValueError(f"ssl_key_password_file: {error}") from None
-    try:
-        # a callable, for without one OpenSSL would ask for the password at the terminal
-        context.load_cert_chain(table.ssl_certificate_file, table.ssl_key_file or None, lambda: password or "")
-    except (ssl.SSLError, OSError):
-        raise ValueError(
-            "ssl_key_file: does not open with that password, or does not belong to ssl_certificate_file"
-        ) from None
-    return context
+    return encryption_of(kafka, "kafka") if _encrypted(kafka) else (None, [])

@@ -15,12 +15,13 @@ from ...agents.answers import unfit
 from ...agents.local.model import is_folder
 from ...agents.supervision.arbitration import JOINT
 from ...agents.supervision.learned.deferral import LEARNED
-from .broker import encryption_faults
 from .fit_batch import unfit_for_batches
+from .keys.certificates import REACHED
 from .keys.events import FIELDLESS, OF_REGISTRY
 from .keys.local import LocalSettings
 from .keys.protocols import bounds_answers
 from .place import Place
+from .reaching import reaching_faults
 from .secret import variable
 from .tables import Settings
 
@@ -379,9 +380,15 @@ def _alarm_share(settings: Settings, faulty: frozenset[Place]) -> list[str]:
 
 
 def _reaching(settings: Settings, faulty: frozenset[Place]) -> list[str]:
-    """How the remote is reached, and who we are to it."""
+    """How the remote and the registry are reached, and who we are to them."""
     remote = settings.remote
-    faults = [] if ("remote", "url") in faulty else encryption_faults(remote)
+    faults = [] if ("remote", "url") in faulty else reaching_faults(remote, "remote", remote.url)
+    registry = settings.registry
+    if registry.url and ("registry", "url") not in faulty:
+        faults += reaching_faults(registry, "registry", registry.url)
+    elif not registry.url:
+        given = [key for key in REACHED if getattr(registry, key)]
+        faults += [f"[registry] {key}: has no use without url" for key in given]
     if remote.credentials and (remote.api_key is not None or remote.api_key_file):
         faults.append("[remote] credentials: has no use beside a key: take one of the two")
     return faults

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from ...agents.remote.protocols.generic_json import INPUTS
 from ...agents.remote.protocols.templates import names_in, parse, parse_json
 from ...agents.supervision.scores import fitting
+from .keys.certificates import REACHED
 from .keys.local import LocalSettings
 from .keys.protocol_options import AnthropicOptions, ChatOptions, GenericOptions
 from .keys.protocols import AGREEMENT, PROTOCOLS, SELF_REPORTED, TABLES, asks_singly, usual_output
 from .keys.remote import RemoteSettings
 from .keys.server import OF_SERVERS
 from .place import Place
+from .reaching import reaching_faults
 from .tables import Settings
 
 #: keys of [remote] that mean something to one protocol only, and to which
@@ -51,6 +53,7 @@ def _unfit_locally(local: LocalSettings, faulty: frozenset[Place]) -> list[str]:
         faults += [f"[local] output: {text}"] * (not usual) + [f"[local] temperature: {text}"] * (
             local.temperature != 1
         )
+    faults += reaching_faults(local, "local", local.url)
     found = _unfit(local.as_remote(), frozenset())
     return faults + [each.replace("[remote", "[local").replace("batch_size", "call_inputs") for each in found]
 
@@ -58,7 +61,7 @@ def _unfit_locally(local: LocalSettings, faulty: frozenset[Place]) -> list[str]:
 def _given_in_vain(local: LocalSettings) -> list[str]:
     """Keys of a server, and no server."""
     fields = LocalSettings.model_fields
-    keys = [key for key in (*OF_SERVERS, "in_flight", "timeout_s") if key not in ("protocol", "model")]
+    keys = [key for key in (*OF_SERVERS, *REACHED, "in_flight", "timeout_s") if key not in ("protocol", "model")]
     return [key for key in keys if getattr(local, key) != fields[key].get_default(call_default_factory=False)]
 
 

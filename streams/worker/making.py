@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks the latter
 
 import orjson
 
@@ -46,7 +44,7 @@ from ...agents.remote.spending.budget import BudgetPolicy
 from ...agents.remote.spending.funds import Funds
 from ...agents.remote.spending.price import Price
 from ...agents.remote.spending.purse import Purse
-from ...agents.remote.transport import AiohttpTransport, Transport
+from ...agents.remote.transport import Transport
 from ...agents.remote_supervisor import RemoteSupervisor
 from ...agents.shadow import Shadow, ShadowAgent
 from ...agents.terms import Terms
@@ -63,10 +61,11 @@ from ..plane.policy import PlanePolicy
 from ..plane.sending.routing import Router
 from ..plane.window.caution import CautionPolicy
 from ..plane.window.window import WindowPolicy
-from ..settings.broker import encryption_of_remote, outbox_policy
+from ..settings.broker import outbox_policy
 from ..settings.file import Configuration
 from ..settings.keys.local import LocalSettings
 from ..settings.keys.remote import RemoteSettings
+from ..settings.reaching import transport_to
 from ..settings.secret import one_word, secret
 from ..settings.tables import Settings
 from ..telemetry.tracing import make_tracing
@@ -262,7 +261,7 @@ def make_server(local: LocalSettings, *, detailed: bool) -> Server:
         detailed=detailed,
         headers=local.headers,
     )
-    return Server(make_transport(asked), make_protocol(asked, detailed=detailed), policy)
+    return Server(make_transport(asked, "local"), make_protocol(asked, detailed=detailed), policy)
 
 
 def _model_policy(local: LocalSettings, *, detailed: bool) -> ModelPolicy:
@@ -357,30 +356,18 @@ def _endpoint(remote: RemoteSettings) -> Endpoint:
     return endpoint(remote.protocol, remote.model, remote.url)
 
 
-def make_transport(remote: RemoteSettings) -> Transport:
-    """What carries calls to the remote, with the key where there is one, which is read now."""
+def make_transport(remote: RemoteSettings, table: str = "remote") -> Transport:
+    """What carries calls to the remote, with the key where there is one, which is read now. `table`: that says so."""
     key = one_word(remote, "api_key")
     # no bound of its own: `in_flight` bounds the calls, and can change while it runs
-    transport = AiohttpTransport(
-        connections=0,
-        max_response_bytes=remote.max_response_bytes,
-        tls=encryption_of_remote(remote),
-        proxy=remote.proxy or (_proxy_of_environment(remote.url) if remote.proxy_of_environment else ""),
-    )
+    most = remote.max_response_bytes
+    transport = transport_to(remote, remote.url, table, connections=0, max_response_bytes=most)
     if remote.credentials:
         return Signed(transport, own_callable(remote.credentials, "[remote] credentials"), remote.credentials)
     if key is None:
         return transport
     header, scheme = remote.api_key_header, remote.api_key_scheme
     return Authorized(transport, key, header=header, scheme=scheme, read=lambda: one_word(remote, "api_key"))
-
-
-def _proxy_of_environment(url: str) -> str:
-    """What HTTPS_PROXY or HTTP_PROXY names for this address; '' for none, and where NO_PROXY names it."""
-    parts = urlsplit(url)
-    if proxy_bypass_environment(parts.hostname or ""):
-        return ""
-    return getproxies_environment().get(parts.scheme, "")
 
 
 def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:

@@ -13,12 +13,19 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import web
+from bisupervised.agents.events.registry import Registry, RegistryUnavailable
 from bisupervised.agents.remote.credentials import Signed
 from bisupervised.agents.remote.transport import Response, ScriptedTransport
 from bisupervised.schemas.errors import ConfigurationError, RemoteError
+from bisupervised.streams.events.registry import make_registry
+from bisupervised.streams.logins.tokens import NoToken, Tokens
+from bisupervised.streams.settings.broker import read_connection
 from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.keys.events import RegistrySettings
+from bisupervised.streams.settings.keys.kafka import KafkaSettings, TokenEndpointSettings
 from bisupervised.streams.settings.keys.remote import RemoteSettings
 from bisupervised.streams.worker.making import make_transport
+from pydantic import SecretStr
 from support.configurations import SMALLEST
 
 SIGNATURE = "canary-signature-of-a-call"
@@ -93,6 +100,135 @@ async def test_a_server_with_an_authority_of_its_own(authority: tuple[ssl.SSLCon
                 await _asked(remote(**keys))
     finally:
         await runner.cleanup()
+
+
+async def _serve_others(context: ssl.SSLContext | None = None) -> tuple[web.AppRunner, int]:
+    """A registry and a token endpoint, under one address."""
+    app = web.Application()
+    app.router.add_get("/schemas/types", _kinds)
+    app.router.add_post("/token", _token)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    return runner, runner.addresses[0][1]
+
+
+async def _kinds(_: web.Request) -> web.Response:
+    return web.json_response(["AVRO"])
+
+
+async def _token(_: web.Request) -> web.Response:
+    return web.json_response({"access_token": "a-token", "expires_in": 60})
+
+
+def registry(**keys: Any) -> Registry:
+    return make_registry(RegistrySettings(timeout_s=5.0, **keys))
+
+
+def tokens(url: str, endpoint: dict[str, str] | None) -> Tokens:
+    table = None if endpoint is None else TokenEndpointSettings.model_validate(endpoint)
+    kafka = KafkaSettings(
+        security_protocol="SASL_SSL",
+        sasl_mechanism="OAUTHBEARER",
+        sasl_oauth_url=url,
+        sasl_oauth_client_id="worker",
+        sasl_oauth_client_secret=SecretStr("canary-secret"),
+        sasl_oauth_endpoint=table,
+    )
+    made, faults = read_connection(kafka)
+    assert faults == []
+    assert made is not None
+    found = made.tokens
+    assert isinstance(found, Tokens)
+    return found
+
+
+async def test_a_registry_and_a_token_endpoint_with_an_authority_of_their_own(
+    authority: tuple[ssl.SSLContext, Path],
+) -> None:
+    context, folder = authority
+    runner, port = await _serve_others(context)
+    url = f"https://127.0.0.1:{port}"
+    whole = {"ssl_ca_file": str(folder / "ca.pem"), "ssl_certificate_file": str(folder / "client.pem")}
+    try:
+        assert await registry(url=url, **whole).kinds() == ["AVRO"]
+        assert await (await asyncio.to_thread(tokens, f"{url}/token", whole)).token() == "a-token"
+        with pytest.raises(RegistryUnavailable):
+            await registry(url=url, ssl_ca_file=whole["ssl_ca_file"]).kinds()
+        with pytest.raises(NoToken, match="the token endpoint cannot be asked"):
+            await (await asyncio.to_thread(tokens, f"{url}/token", None)).token()
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_registry_and_a_token_endpoint_behind_a_proxy() -> None:
+    runner, port = await _serve_others()
+    proxy = f"http://127.0.0.1:{port}"
+    try:
+        assert await registry(url="http://registry.example", proxy=proxy).kinds() == ["AVRO"]
+        made = await asyncio.to_thread(tokens, "http://tokens.example/token", {"proxy": proxy})
+        assert await made.token() == "a-token"
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_certificate_that_is_gone_is_told_as_an_outage(authority: tuple[ssl.SSLContext, Path]) -> None:
+    """Records wait, and the next question reads the files again."""
+    _, folder = authority
+    reaching = {"url": "https://127.0.0.1:1", "ssl_ca_file": str(folder / "gone.pem")}
+    with pytest.raises(RegistryUnavailable, match=r"cannot be asked: \[registry\] ssl_ca_file: cannot be read"):
+        await registry(**reaching).kinds()
+
+
+async def test_a_local_server_is_reached_as_its_table_says(authority: tuple[ssl.SSLContext, Path]) -> None:
+    context, folder = authority
+    runner, port = await _serve(context)
+    table = (
+        f'[local]\nprotocol = "tei"\nurl = "https://127.0.0.1:{port}"\nthreshold = 0.5\nlabels = ["a", "b"]\n'
+        f'ssl_ca_file = "{folder / "ca.pem"}"\nssl_certificate_file = "{folder / "client.pem"}"\n'
+    )
+    await asyncio.to_thread((folder / "my.toml").write_text, table + SMALLEST[SMALLEST.index("[remote]") :])
+    try:
+        local = (await asyncio.to_thread(load_settings, folder / "my.toml", {})).local
+        assert "worker@example.org" in await _asked(local.as_remote())
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ('[registry]\nssl_ca_file = "/none"\n', "[registry] ssl_ca_file: has no use without url"),
+        (
+            '[request]\nformat = "avro"\n[registry]\nurl = "https://a"\nssl_ca_file = "/none"\n',
+            "[registry] ssl_ca_file: cannot be read",
+        ),
+        (
+            '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "OAUTHBEARER"\nsasl_oauth_token_file = "TOKEN"\n'
+            '[kafka.sasl_oauth_endpoint]\nproxy = "http://a"\n',
+            "[kafka.sasl_oauth_endpoint]: has no use without [kafka] sasl_oauth_url",
+        ),
+        (
+            '[kafka]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "OAUTHBEARER"\nsasl_oauth_url = "https://a"\n'
+            'sasl_oauth_client_id = "a"\nsasl_oauth_client_secret_file = "TOKEN"\n'
+            '[kafka.sasl_oauth_endpoint]\nssl_certificate_file = "TOKEN"\n',
+            "[kafka.sasl_oauth_endpoint] ssl_key_file: does not open with that password",
+        ),
+    ],
+)
+def test_what_is_wrong_with_other_tables_is_told(tmp_path: Path, table: str, fault: str) -> None:
+    (tmp_path / "token").write_text("a-token")
+    (tmp_path / "my.toml").write_text(table.replace("TOKEN", str(tmp_path / "token")) + SMALLEST)
+    with pytest.raises(ConfigurationError) as told:
+        load_settings(tmp_path / "my.toml", {})
+    assert [line[: len(fault)] for line in told.value.faults] == [fault]
+
+
+def test_a_local_model_without_a_server_is_reached_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(SMALLEST.replace("[local]\n", '[local]\nproxy = "http://a"\n'))
+    with pytest.raises(ConfigurationError) as told:
+        load_settings(tmp_path / "my.toml", {})
+    assert told.value.faults == ("[local] proxy: has no use without protocol",)
 
 
 @pytest.mark.parametrize(

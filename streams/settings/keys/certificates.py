@@ -1,10 +1,13 @@
-"""Keys about certificates, which several tables have: everything that is reached over TLS is trusted alike."""
+"""Keys about certificates and proxies, which several tables have: everything is reached alike, and trusted alike."""
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
 
 from .table import Table
+from .values import optional_url
 
 
 class Certificates(Table):
@@ -23,5 +26,16 @@ class Certificates(Table):
     ssl_key_password_file: str = Field(default="", description="file that holds the password of that key")
 
 
+class Reached(Certificates):
+    """How a server is reached over HTTP."""
+
+    proxy: Annotated[str, AfterValidator(optional_url)] = Field(
+        default="", description="proxy that calls go through, such as http://proxy.example:3128; '' for none"
+    )
+    proxy_of_environment: bool = Field(
+        default=False, description="true takes the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name"
+    )
+
+
 #: the names of these keys
-CERTIFICATES = tuple(Certificates.model_fields)
+CERTIFICATES, REACHED = tuple(Certificates.model_fields), tuple(Reached.model_fields)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
+from .certificates import Reached
 from .table import Table
 from .values import MODULE_CALLABLE, FieldPath, Seconds, optional_url
 
@@ -57,8 +58,8 @@ class RequestSettings(Table):
     )
 
 
-class RegistrySettings(Table):
-    """The schema registry of events in Avro and Protobuf, and of results in Avro."""
+class _Registry(Table):
+    """Where the registry is, and who we are to it."""
 
     url: Annotated[str, AfterValidator(optional_url)] = Field(
         default="",
@@ -68,6 +69,10 @@ class RegistrySettings(Table):
     password: SecretStr | None = Field(default=None, description="its password or token, from the environment only")
     password_file: str = Field(default="", description="file that holds its password or token; '' for none")
     timeout_s: Seconds = Field(default=10.0, description="seconds to wait for one answer of the registry")
+
+
+class RegistrySettings(Reached, _Registry):
+    """The schema registry of events in Avro and Protobuf, and of results in Avro."""
 
 
 class ResultsSettings(Table):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from ...kafka.connection import Mechanism, SecurityProtocol
-from .certificates import Certificates
+from .certificates import Certificates, Reached
 from .table import Table
 from .values import Count, NotNegative, Seconds, Topic, optional_callable, optional_url, servers, upper
 
@@ -59,9 +59,16 @@ class _Brokers(Table):
     )
 
 
+class TokenEndpointSettings(Reached):
+    """How the token endpoint of [kafka] sasl_oauth_url is reached."""
+
+
 class KafkaSettings(Certificates, _Brokers):
     """How to reach the broker, and how long it may take."""
 
+    sasl_oauth_endpoint: TokenEndpointSettings | None = Field(
+        default=None, description="how the token endpoint is reached: its authority, a certificate to show, a proxy"
+    )
     session_timeout_s: Seconds = Field(
         default=10.0,
         description="seconds without a heartbeat after which the broker gives a worker's partitions away",

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from ....agents.answers import Output, scores_for
 from ....agents.supervision.learned.deferral import LEARNED
 from ....agents.supervision.scores import SCORES
+from .certificates import REACHED, Reached
 from .protocols import PROTOCOLS, needs_model, own_scores, usual_batch_size, usual_output, usual_score
 from .remote import RemoteSettings
 from .server import Server, protocol_name
@@ -31,7 +32,7 @@ def _local_protocol(name: str) -> str:
     return protocol_name(name) if name else name
 
 
-class LocalSettings(Server):
+class LocalSettings(Reached, Server):
     """The small model that answers first, and its supervisor."""
 
     url: Annotated[str, AfterValidator(optional_url)] = Field(
@@ -150,7 +151,7 @@ class LocalSettings(Server):
 
     def as_remote(self) -> RemoteSettings:
         """The server as `[remote]` would have it: all that a protocol and a transport are made of."""
-        shared = (*Server.model_fields, "labels", "temperature")
+        shared = (*Server.model_fields, *REACHED, "labels", "temperature")
         given = {key: getattr(self, key) for key in shared if key in self.model_fields_set}
         if self.protocol == "open_inference" and self.output in ("logits", "probabilities", "scored"):
             given["output"] = self.output

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from ....agents.remote.spending.budget import Per
 from ....agents.supervision.arbitration import JOINT
-from .certificates import Certificates
+from .certificates import Reached
 from .protocols import needs_model, own_scores, usual_batch_size, usual_score
 from .server import Server
 from .table import Table
@@ -24,7 +24,6 @@ from .values import (
     field_path,
     optional_callable,
     optional_duration,
-    optional_url,
     parsed_threshold,
     seconds_of,
 )
@@ -36,7 +35,7 @@ def _price_of_prompts(data: dict[str, Any]) -> float:
     return float(data.get("price_per_million_prompt_tokens", 0.0))  # missing where it is faulty itself
 
 
-class RemoteSettings(Certificates, Server):
+class RemoteSettings(Reached, Server):
     """The large model behind a network, and its supervisor."""
 
     mode: Literal["direct", "batch", "both"] = Field(
@@ -81,12 +80,6 @@ class RemoteSettings(Certificates, Server):
         default="",
         description="module:callable of yours that signs each call, in place of a key: given method, address, headers "
         "and body, it returns the headers to add; '' for none",
-    )
-    proxy: Annotated[str, AfterValidator(optional_url)] = Field(
-        default="", description="proxy that calls go through, such as http://proxy.example:3128; '' for none"
-    )
-    proxy_of_environment: bool = Field(
-        default=False, description="true takes the proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name"
     )
     batch_size: Count = Field(
         default_factory=usual_batch_size,
