@@ -209,34 +209,17 @@ class Signed:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
-        added = await self._signature(method, url, headers, body)
-        response = await self._inner.post(url, body, {**headers, **added}, timeout_s, method=method)
-        return _without(response, added)
-
-    async def upload(
-        self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
-    ) -> Response:
-        """The function sees no body: nobody holds it."""
-        added = await self._signature("POST", url, headers, b"")
-        response = await _streaming(self._inner).upload(url, body, {**headers, **added}, silence_s, within_s)
-        return _without(response, added)
-
-    @asynccontextmanager
-    async def download(
-        self, url: str, headers: Mapping[str, str], silence_s: float, within_s: float
-    ) -> AsyncIterator[Download]:
-        added = await self._signature("GET", url, headers, b"")
-        inner = _streaming(self._inner)
-        async with inner.download(url, {**headers, **added}, silence_s, within_s) as download:
-            for value in [] if download.succeeded else added.values():
-                download = _cleaned_download(download, _Key(value)) if len(value) >= _UNMISTAKABLE else download
-            yield download
-
-    async def _signature(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:
         try:
-            return dict(await asyncio.to_thread(self._sign, method, url, dict(headers), body))
+            added = dict(await asyncio.to_thread(self._sign, method, url, dict(headers), body))
         except Exception as error:  # it is the user's own code
             raise RemoteError(f"{self._name} cannot sign the call: {type(error).__name__}: {error}") from error
+        response = await self._inner.post(url, body, {**headers, **added}, timeout_s, method=method)
+        if response.succeeded:
+            return response
+        for value in added.values():
+            if len(value) >= _UNMISTAKABLE:
+                response = _cleaned(response, _Key(value))
+        return response
 
     async def close(self) -> None:
         await self._inner.close()
@@ -246,14 +229,6 @@ def _streaming(inner: Transport) -> StreamingTransport:
     if not isinstance(inner, StreamingTransport):
         raise TypeError(f"{inner!r} streams no bodies")
     return inner
-
-
-def _without(response: Response, added: Mapping[str, str]) -> Response:
-    """The response, an error without what was added to the call."""
-    for value in [] if response.succeeded else added.values():
-        if len(value) >= _UNMISTAKABLE:
-            response = _cleaned(response, _Key(value))
-    return response
 
 
 def _cleaned(response: Response, key: _Key) -> Response:

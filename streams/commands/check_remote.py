@@ -18,6 +18,7 @@ from ..worker.making import make_transport
 from ..worker.protocols import make_protocol
 from .findings import Finding, fault, note, ok
 from .remote_address import called_path, why_doubled
+from .remote_batches import look_at_batches
 from .remote_connection import PATIENCE_S, host_of, speaks_tls, why_unreachable
 from .remote_question import ask_once
 from .remote_tensors import described
@@ -58,6 +59,8 @@ async def look_at_remote(settings: Settings, *, pay: bool) -> AsyncIterator[Find
     try:
         async for finding in _probed(transport, remote, next(iter(settings.local.warm_up), None)):
             yield finding
+        if remote.batches and protocol is not None:
+            yield await look_at_batches(settings, protocol, _patience_s(remote))
         if pay and protocol is not None:
             yield await ask_once(transport, protocol, settings)
     finally:

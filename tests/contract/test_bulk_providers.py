@@ -22,7 +22,7 @@ from bisupervised.agents.remote.bulk.provider import (
     TooLate,
     Unsure,
 )
-from bisupervised.agents.remote.credentials import Authorized, Signed
+from bisupervised.agents.remote.credentials import Authorized
 from bisupervised.agents.remote.retry import CallRefused, NotConnected, Terminal
 from bisupervised.agents.remote.transport import AiohttpTransport, StreamingTransport
 from bisupervised.schemas.errors import RateLimited, RemoteError, RemoteFailure, Timeout
@@ -334,17 +334,6 @@ async def test_a_key_that_was_replaced_is_read_again_for_files_too(rig: Rig) -> 
     with pytest.raises(Terminal):
         await told(provider, status)  # there is no other key now
     assert len(await told(provider, status)) == 3
-    await provider.close()
-
-
-async def test_a_function_of_the_users_own_signs_files_too(rig: Rig) -> None:
-    def sign(method: str, url: str, headers: object, body: bytes) -> dict[str, str]:
-        return {"authorization": f"signed {method} {len(body)}"}
-
-    provider = rig.other(Signed(AiohttpTransport(connections=0), sign, "sign"))
-    status = await created(provider, lines_of(3))
-    assert len(await told(provider, status)) == 3
-    assert {headers["authorization"].split()[0] for headers in rig.server.headers} == {"signed"}
     await provider.close()
 
 

@@ -41,10 +41,12 @@ MESSAGES: dict[str, Any] = {"protocol": "anthropic_messages", "anthropic_message
 SPOKEN: list[dict[str, Any]] = [{"protocol": "open_inference"}, chat(), TEI, MESSAGES, GENERIC]
 
 
-def settings_of(url: str, **remote: Any) -> Settings:
-    tables = {
+def settings_of(url: str, batch: str = "", **remote: Any) -> Settings:
+    batches = {"stream": {"ordering": "none"}, "batch": {"interface": batch}} if batch else {}
+    tables: dict[str, Any] = {
         "local": {"model": "support.models:steady", "threshold": 0.5, "warm_up": ["is it bad?"]},
         "remote": {"url": url, "model": "big", "threshold": 0.5, **remote},
+        **batches,
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "settings.toml"
@@ -177,6 +179,28 @@ async def test_a_model_that_is_asked_for_by_its_name_may_be_an_alias() -> None:
     assert asked[0].headers["anthropic-version"] == "2024-01-01"
     assert faults(missing) == [], "a gateway may not know this address"
     assert any("/v1/models/small was answered with status 404" in text for level, text in missing if level == "note")
+
+
+BATCHED: list[tuple[dict[str, Any], str, Any]] = [
+    (chat(), "openai_batch", {"object": "list", "data": [], "has_more": False}),
+    (MESSAGES, "anthropic_batch", {"data": [], "has_more": False, "first_id": None, "last_id": None}),
+]
+
+
+@pytest.mark.parametrize(("remote", "interface", "batches"), BATCHED, ids=[each[1] for each in BATCHED])
+async def test_a_batch_interface_is_asked_for_its_batches(remote: dict[str, Any], interface: str, batches: Any) -> None:
+    path = "/v1/batches" if interface == "openai_batch" else "/v1/messages/batches"
+    here = {**MODELS, "/v1/models/big": answered({"id": "big"}), path: answered(batches)}
+    asked = remote | {"mode": "batch"}
+    async with serve(on(here)) as url:
+        assert ("ok", f"has the batch interface {interface}") in await looked(url, batch=interface, **asked)
+        del here[path]
+        [told] = faults(await looked(url, batch=interface, **asked))
+        assert told.startswith("does not list its batches: the remote answered 404")
+        assert interface in told
+        here[path] = PAGE
+        [told] = faults(await looked(url, batch=interface, **asked))
+        assert "cannot be read" in told
 
 
 @pytest.mark.parametrize("remote", SPOKEN, ids=NAMES)
