@@ -10,8 +10,9 @@ from contextlib import contextmanager
 def settle_heap() -> None:
     """What is there before the first record lives as long as the worker: Python need not go through it again, which
     would hold up the event loop for as long as there are modules and models.
+
+    Nor need it now, for that takes 0.3 s with torch. What is garbage by now stays: a fortieth of the objects, 7 MB.
     """
-    gc.collect()
     gc.freeze()
 
 

@@ -7,6 +7,7 @@ Each command imports what it needs when it runs: `--help` is instant, and nobody
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -157,6 +158,7 @@ def worker(
         Begin where committed offsets have expired or were deleted, as [stream] start says. Without it such partitions
         stop. What the topics hold may be answered, and paid, again: use it for one start.
     """
+    gc.disable()  # what is made until the first record stays; from then on the worker collects by itself
     chosen, faults = parse_agents(agents)
     configuration = _configuration(config, faults)
     from .settings.file import ConfigurationFile
