@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 HUNG_EXIT = 70
 #: seconds between two looks at what is waited for
 _LOOK_S = 0.5
+#: seconds for which the event loop runs on when all has ended, for what connections have left to do
+_LAST_TURNS_S = 0.05
 #: session timeouts that the event loop may stand still: after one of them the broker gives its partitions away
 _STILL = 2.0
 
@@ -83,6 +85,15 @@ class _App(faust.App):
 
     def _create_directories(self) -> None:
         return
+
+
+class _Worker(faust.Worker):
+    """Faust's, but for the second that it sleeps when all has ended: whoever replaces workers waits for each."""
+
+    logger = SERVICES
+
+    async def _sentinel_task(self) -> None:
+        await asyncio.sleep(_LAST_TURNS_S)
 
 
 class Planes(Service):
@@ -332,7 +343,7 @@ def run_worker(
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     hear_left_errors(loop)
-    worker = faust.Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
+    worker = _Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it writes terminal codes even into a log file
     try:
         worker.execute_from_commandline()

@@ -19,7 +19,7 @@ from bisupervised.streams.worker.restarts import AgentRestarts
 from mode import Service
 from support.configurations import configuration_of
 from support.logs import logging_as_it_was, written
-from support.virtual_time import VirtualTimeLoop
+from support.virtual_time import VirtualTimeLoop, on_virtual_time
 
 SETTINGS: dict[str, Any] = {
     "local": {"model": "module:callable", "threshold": 0.5},
@@ -113,3 +113,14 @@ def test_every_service_of_the_worker_logs_as_a_library() -> None:
     ours = [kind for kind in all_of(Service) if kind.__module__.startswith("bisupervised.")]
     assert {kind.__name__ for kind in ours} >= {"_App", "Planes", "Reloading", "AgentRestarts"}
     assert {kind.logger.name for kind in ours} == {"faust.services"}
+
+
+@on_virtual_time
+async def test_a_worker_that_has_stopped_ends_without_the_second_that_fausts_own_sleeps() -> None:
+    took: list[float] = []
+    nobody: Any = None  # it asks nothing of the worker
+    for kind in (faust.Worker, module._Worker):
+        began = asyncio.get_running_loop().time()
+        await kind._sentinel_task(nobody)
+        took.append(asyncio.get_running_loop().time() - began)
+    assert took == pytest.approx([1.0, 0.05])
