@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -172,7 +174,15 @@ def _become(asked: dict[str, Any], output: int) -> None:
     runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)
 
 
-if __name__ == "__main__":
+def _prepare() -> None:
+    """Do once what each forked process would do: import, learn which file each module is of, and clear up the heap."""
     for name in _IMPORTED:
         importlib.import_module(name)
+    inspect.getmodule(inspect.currentframe())  # Faust asks for each agent, and the first answer looks at every module
+    gc.collect()
+    gc.freeze()  # nobody looks through it again: a page that a collection touches is copied
+
+
+if __name__ == "__main__":
+    _prepare()
     _serve(socket.socket(fileno=int(sys.argv[1])))
