@@ -6,14 +6,18 @@ The client is the worker's own, over HTTP; only its waits between tries are shor
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import sys
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `support`
 
@@ -29,6 +33,8 @@ from bisupervised.schemas.errors import InvalidAnswer, RateLimited, RecordError,
 from bisupervised.schemas.records import FACTS_HEADER, Facts, Source
 from bisupervised.streams.commands.check_remote import look_at_remote
 from bisupervised.streams.commands.findings import Finding
+from bisupervised.streams.logins.sources import own_provider
+from bisupervised.streams.logins.tokens import Tokens
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.worker.protocols import make_protocol
@@ -37,6 +43,8 @@ from rich.markup import escape
 from rich.table import Table
 from software import (
     APICURIO,
+    AWS_KEY,
+    AWS_SECRET,
     BUILD,
     HUGGING_FACE,
     LITELLM,
@@ -44,6 +52,7 @@ from software import (
     MASTER_KEY,
     MLSERVER,
     REGISTRY_PATH,
+    SIGNERS,
     NotConforming,
     Software,
     running,
@@ -471,6 +480,49 @@ async def beyond_context(url: str) -> str:
     raise AssertionError("answered")
 
 
+@check(SIGNERS, "MSK with IAM: a token that is kept until it ends")
+async def msk_token(url: str) -> str:
+    text, ends = await _asked(f"{url}/token")
+    made = Tokens(own_provider(lambda: (text, ends), "msk_iam:token"))
+    expect(await made.token(), text)
+    presigned = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    asked = parse_qs(urlsplit(presigned).query)
+    expect(asked["Action"], ["kafka-cluster:Connect"])
+    expect(asked["X-Amz-Credential"][0].split("/")[0::2], [AWS_KEY, "eu-west-1", "aws4_request"])
+    expect(800 < ends / 1000 - time.time() < 901, True)
+    return f"{urlsplit(presigned).hostname}, {ends / 1000 - time.time():.0f} s left"
+
+
+@check(SIGNERS, "Bedrock: the signature is Amazon's algorithm's")
+async def bedrock_signature(url: str) -> str:
+    path, body = "/model/small/invoke", b'{"a": 1}'
+    headers = await _asked(url + path, body)
+    expect(set(headers) - {"Authorization", "X-Amz-Date", "X-Amz-Security-Token"}, set())
+    day = headers["X-Amz-Date"][:8]
+    scope = f"{day}/eu-west-1/bedrock/aws4_request"
+    host = "bedrock-runtime.eu-west-1.amazonaws.com"
+    signed = f"content-type:application/json\nhost:{host}\nx-amz-date:{headers['X-Amz-Date']}\n"
+    names = "content-type;host;x-amz-date"
+    canonical = "\n".join(("POST", path, "", signed, names, hashlib.sha256(body).hexdigest()))
+    hashed = hashlib.sha256(canonical.encode()).hexdigest()
+    key = f"AWS4{AWS_SECRET}".encode()
+    for part in (day, "eu-west-1", "bedrock", "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    told = "\n".join(("AWS4-HMAC-SHA256", headers["X-Amz-Date"], scope, hashed))
+    wanted = hmac.digest(key, told.encode(), "sha256").hex()
+    expect(headers["Authorization"].endswith(f"SignedHeaders={names}, Signature={wanted}"), True)
+    return str(headers["Authorization"])[:80]
+
+
+async def _asked(url: str, body: bytes = b"") -> Any:
+    transport = AiohttpTransport(connections=1)
+    try:
+        response = await transport.post(url, body, {}, 30.0, method="POST" if body else "GET")
+    finally:
+        await transport.close()
+    return json.loads(response.body)
+
+
 def _of_registry(case: Case) -> None:
     @check(APICURIO, case.__name__.replace("_", " "))
     async def asked(url: str) -> str:
@@ -498,7 +550,7 @@ async def _outcome(software: Software, name: str, seeing: Awaitable[str]) -> Out
 def main() -> int:
     """All of them, or those that are named."""
     outcomes: list[Outcome] = []
-    everything = (MLSERVER, HUGGING_FACE, LITELLM, LLAMA, APICURIO)
+    everything = (MLSERVER, HUGGING_FACE, LITELLM, LLAMA, APICURIO, SIGNERS)
     for software in [each for each in everything if each.name in sys.argv[1:] or not sys.argv[1:]]:
         try:
             with running(software) as url:

@@ -21,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[1] / "build" / "conformance"
 #: what LiteLLM's proxy lets in
 MASTER_KEY = "sk-conformance-0123456789"
+#: a key of Amazon's that opens nothing
+AWS_KEY, AWS_SECRET = "AKIACONFORMANCE00000", "conformance-0123456789"
 #: where Apicurio speaks as Confluent's registry does
 REGISTRY_PATH = "/apis/ccompat/v7"
 _READY_S = 120.0
@@ -202,6 +204,10 @@ def _configure_litellm(folder: Path, ports: list[int]) -> list[str]:
     return ["--config", "config.yaml", "--host", "127.0.0.1", "--port", str(ports[0]), "--telemetry", "False"]
 
 
+def _configure_signers(folder: Path, ports: list[int]) -> list[str]:
+    return [str(HERE / "aws_signers.py"), str(ports[0]), str(HERE.parents[1] / "examples" / "logins")]
+
+
 def _configure_apicurio(folder: Path, ports: list[int]) -> list[str]:
     """In memory, with an address for its operators as well."""
     http, management, _ = ports
@@ -260,4 +266,19 @@ APICURIO = Software(
     {},
     program="java",
     archive="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
+)
+#: Amazon's own packages, with a key that opens nothing: signing asks nobody
+SIGNERS = Software(
+    "aws-signers",
+    "aws-msk-iam-sasl-signer-python==1.0.2",
+    ("botocore==1.44.8",),
+    "/ready",
+    _configure_signers,
+    {
+        "AWS_ACCESS_KEY_ID": AWS_KEY,
+        "AWS_SECRET_ACCESS_KEY": AWS_SECRET,
+        "AWS_REGION": "eu-west-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    },
+    program="python",
 )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import orjson
 import pytest
 from bisupervised.agents.auditing.matching import matching
@@ -16,7 +17,7 @@ from bisupervised.streams.record.fit import recorded
 from bisupervised.streams.record.run import PAIRS
 from support import far_end
 from support.far_end import Asked
-from support.recorder import Ledger, Office, sample, serving
+from support.recorder import MODEL, Ledger, Office, sample, serving
 from support.remotes import answered
 
 
@@ -49,6 +50,25 @@ def test_a_row_holds_all_that_both_models_say(office: Office) -> None:
     assert first["remote_latency_s"] > 0.0 < first["local_latency_s"]  # type: ignore[operator]
     assert (second["remote_prediction"], second["remote_error"], second["local_error"]) == ("negative", None, None)
     assert ledger.texts == {next(iter(ledger.keys)): ["a good one?", "a bad one"]}, "and no right answer"
+
+
+def test_features_of_the_local_model_are_written_and_read(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    office.program = MODEL.replace(
+        "return np.stack([1 - glad, glad], axis=1)",
+        "rows = np.stack([1 - glad, glad], axis=1)\n"
+        "        return {'probabilities': rows, 'features': [[len(text), 1 / 3] for text in inputs]}",
+    )
+    office.local = "features = true"
+    labelled = office.labelled("7,a good one?,positive", "8,a bad one,positive")
+    with serving(Ledger()) as office.url:
+        assert record(office, labelled, "--yes") == 0
+        assert [row["local_features"] for row in office.rows()] == [[11.0, 0.33333334], [9.0, 0.33333334]]
+        features = read_recording(office.out, office.out, where=PAIRS).evidence.features
+        assert features is not None
+        assert features.tolist() == np.array([[11, 1 / 3], [9, 1 / 3]], np.float32).tolist()
+        office.local = ""
+        assert record(office, labelled, "--yes") == 2
+    assert "other settings: local.features" in capsys.readouterr().err
 
 
 def test_the_commands_over_recordings_read_it(office: Office) -> None:

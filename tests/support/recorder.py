@@ -32,12 +32,13 @@ class Small:
 """
 
 
-def configuration(url: str, model: str, remote: str = "") -> str:
+def configuration(url: str, model: str, remote: str = "", local: str = "") -> str:
     """Without thresholds: a recording needs none."""
     return f"""
 [local]
 model = "{model}:Small"
 output = "probabilities"
+{local}
 [remote]
 url = "{url}"
 model = "large"
@@ -59,13 +60,15 @@ class Office:
     remote: str = ""  #: lines of [remote]
     model: str = "recorded_model"
     url: str = "http://127.0.0.1:1"
+    local: str = ""  #: lines of [local]
+    program: str = MODEL  #: of the local model
 
     @property
     def config(self) -> Path:
         """Written anew each time."""
-        (self.folder / f"{self.model}.py").write_text(MODEL)
+        (self.folder / f"{self.model}.py").write_text(self.program)
         path = self.folder / "my.toml"
-        path.write_text(configuration(self.url, self.model, self.remote))
+        path.write_text(configuration(self.url, self.model, self.remote, self.local))
         return path
 
     @property
