@@ -11,25 +11,31 @@ from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
-from urllib.parse import quote
 
 import msgspec
 
-from ....schemas.errors import RemoteError, RemoteFailure
 from ..protocol import brief, complaint_in
 from ..transport import Response, StreamingTransport, Upload
-from .exchange import JSON, UNREADABLE, BulkPolicy, Exchange, creating
+from .exchange import (
+    CHUNK_BYTES,
+    JSON,
+    PAGE,
+    SKEW_S,
+    UNREADABLE,
+    BulkPolicy,
+    Exchange,
+    Page,
+    cancelled,
+    count,
+    creating,
+    newest,
+    quoted,
+)
 from .provider import BulkOrder, BulkStatus, Line, LineResult, Lines
 
 _PATH = "/v1/messages/batches"
 #: the interface's version where the settings name none
 _VERSION = {"anthropic-version": "2023-06-01"}
-#: seconds by which the provider's clock may differ from ours
-_SKEW_S = 3600.0
-#: batches of one page of a list, and the most pages that are looked through
-_PAGE, _MOST_PAGES = 100, 200
-#: bytes of lines that are sent at once
-_CHUNK_BYTES = 64 * 1024
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 #: what counts the requests of a batch that are not answered any more
 _UNANSWERED = ("errored", "canceled", "expired")
@@ -107,7 +113,7 @@ class AnthropicBatch:
             async for line in lines():
                 begun += comma + _encoded(line)
                 comma = b","
-                if len(begun) >= _CHUNK_BYTES:
+                if len(begun) >= CHUNK_BYTES:
                     guard()
                     yield bytes(begun)
                     begun.clear()
@@ -121,41 +127,28 @@ class AnthropicBatch:
 
     async def find(self, order: BulkOrder, known: Collection[str]) -> list[BulkStatus]:
         """Of the right size and time, the nearest in time first."""
-        oldest_ms = order.begun_ms - int(_SKEW_S * 1000)
-        youngest_ms = order.begun_ms + int((self.create_within_s + _SKEW_S) * 1000)
+        oldest_ms = order.begun_ms - int(SKEW_S * 1000)
+        youngest_ms = order.begun_ms + int((self.create_within_s + SKEW_S) * 1000)
         candidates = [
             status
-            async for status in self._listed(oldest_ms)
+            async for status in newest(self._page, oldest_ms)
             if status.id not in known and status.total == order.lines and oldest_ms <= status.created_ms <= youngest_ms
         ]
         return sorted(candidates, key=lambda status: abs(status.created_ms - order.begun_ms))
 
-    async def _listed(self, oldest_ms: int) -> AsyncIterator[BulkStatus]:
-        """The newest batches, back to one that is older than this."""
-        after = ""
-        for _ in range(_MOST_PAGES):
-            page = await self._exchange.ask(f"{_PATH}?limit={_PAGE}{after}", _page)
-            found = [_status(each) for each in page.data]
-            for status in found:
-                yield status
-            times = [status.created_ms for status in found]
-            newest_first = times == sorted(times, reverse=True)
-            if not found or not page.has_more or (newest_first and times[-1] < oldest_ms):
-                return
-            after = f"&after_id={_quoted(found[-1].id)}"
-        raise RemoteError(f"there are more than {_PAGE * _MOST_PAGES} batches to look through")
+    async def _page(self, after: str) -> Page:
+        query = f"?limit={PAGE}" + (f"&after_id={quoted(after)}" if after else "")
+        page = await self._exchange.ask(_PATH + query, _page)
+        return [_status(each) for each in page.data], page.has_more
 
     async def poll(self, bulk_id: str) -> BulkStatus:
         return _status(await self._exchange.ask(_at(bulk_id), _batch))
 
     async def cancel(self, bulk_id: str) -> BulkStatus:
-        try:
-            return _status(await self._exchange.tell(f"{_at(bulk_id)}/cancel", {}, _batch, {}))
-        except RemoteFailure:
-            status = await self.poll(bulk_id)  # one that has ended cannot be cancelled any more
-            if status.state == "running" and not status.cancelling:
-                raise
-            return status
+        return await cancelled(self._cancel(bulk_id), lambda: self.poll(bulk_id))
+
+    async def _cancel(self, bulk_id: str) -> BulkStatus:
+        return _status(await self._exchange.tell(f"{_at(bulk_id)}/cancel", {}, _batch, {}))
 
     async def results(self, status: BulkStatus) -> AsyncIterator[LineResult]:
         # not at the address that the batch names: it could lead the key elsewhere
@@ -170,12 +163,7 @@ class AnthropicBatch:
 
 
 def _at(bulk_id: str) -> str:
-    return f"{_PATH}/{_quoted(bulk_id)}"
-
-
-def _quoted(given: str) -> str:
-    """An id of the provider's as a part of a path, whatever is in it."""
-    return quote(given, safe="")
+    return f"{_PATH}/{quoted(bulk_id)}"
 
 
 def _encoded(line: Line) -> bytes:
@@ -184,8 +172,8 @@ def _encoded(line: Line) -> bytes:
 
 def _status(batch: _Batch) -> BulkStatus:
     counts: Mapping[str, Any] = batch.request_counts if isinstance(batch.request_counts, dict) else {}
-    completed = _count(counts.get("succeeded"))
-    failed = sum(_count(counts.get(name)) for name in _UNANSWERED)
+    completed = count(counts.get("succeeded"))
+    failed = sum(count(counts.get(name)) for name in _UNANSWERED)
     return BulkStatus(
         id=batch.id,
         state="ended" if batch.processing_status == "ended" else "running",
@@ -193,13 +181,9 @@ def _status(batch: _Batch) -> BulkStatus:
         expires_ms=_ms(batch.expires_at),
         completed=completed,
         failed=failed,
-        total=completed + failed + _count(counts.get("processing")),
+        total=completed + failed + count(counts.get("processing")),
         cancelling=batch.processing_status == "canceling" or batch.cancel_initiated_at is not None,
     )
-
-
-def _count(value: Any) -> int:  # noqa: ANN401  # any JSON value
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _ms(written: Any) -> int | None:  # noqa: ANN401  # any JSON value

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import orjson
@@ -14,13 +15,23 @@ from ....schemas.errors import RateLimited, RemoteError, RemoteFailure
 from ..protocol import complaint_in, raise_for_status
 from ..retry import CallRefused, NotAnAnswer, NotConnected
 from ..transport import Download, Response, StreamingTransport, Upload
-from .provider import LineResult, TooLate, Unsure
+from .provider import BulkStatus, LineResult, TooLate, Unsure
 
 T = TypeVar("T")
 
 #: bytes of an error's body that are read of a download
 _ERROR_BYTES = 64 * 1024
+#: seconds by which a provider's clock may differ from ours
+SKEW_S = 3600.0
+#: batches of one page of a list, and the most pages that are looked through
+PAGE, _MOST_PAGES = 100, 200
+#: bytes of lines that are sent at once
+CHUNK_BYTES = 64 * 1024
 JSON = {"content-type": "application/json"}
+
+
+#: some batches, and whether there are more
+Page = tuple[list[BulkStatus], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,44 @@ def _read(response: Response, decoder: msgspec.json.Decoder[T]) -> T:
 
 def _raise_for(response: Response) -> None:
     raise_for_status(response, *complaint_in(response.body))
+
+
+async def newest(fetch: Callable[[str], Awaitable[Page]], since_ms: int) -> AsyncIterator[BulkStatus]:
+    """A provider's batches, back to one that was created before then. `fetch` gives the page after a batch, '' for the
+    first one. Raises `RemoteError` where there are too many to look through.
+    """
+    after = ""
+    for _ in range(_MOST_PAGES):
+        found, more = await fetch(after)
+        for status in found:
+            yield status
+        times = [status.created_ms for status in found]
+        newest_first = times == sorted(times, reverse=True)  # as all do, and none promises
+        if not found or not more or (newest_first and times[-1] < since_ms):
+            return
+        after = found[-1].id
+    raise RemoteError(f"there are more than {PAGE * _MOST_PAGES} batches to look through")
+
+
+async def cancelled(asking: Awaitable[BulkStatus], poll: Callable[[], Awaitable[BulkStatus]]) -> BulkStatus:
+    """What is asked, or how it is where it cannot be cancelled any more: it has ended, or somebody was quicker."""
+    try:
+        return await asking
+    except RemoteFailure:
+        status = await poll()
+        if status.state == "running" and not status.cancelling:
+            raise
+        return status
+
+
+def quoted(given: str) -> str:
+    """An id of a provider's as a part of a path, whatever is in it."""
+    return quote(given, safe="")
+
+
+def count(value: Any) -> int:  # noqa: ANN401  # any JSON value
+    """A number that is told; 0 for anything else."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 async def _beginning(download: Download) -> bytes:

@@ -14,11 +14,24 @@ from uuid import uuid4
 
 import msgspec
 
-from ....schemas.errors import RemoteError, RemoteFailure, Timeout
+from ....schemas.errors import RemoteFailure, Timeout
 from ..protocol import brief
 from ..retry import CallRefused
 from ..transport import Response, StreamingTransport, Upload
-from .exchange import UNREADABLE, BulkPolicy, Exchange, creating
+from .exchange import (
+    CHUNK_BYTES,
+    PAGE,
+    SKEW_S,
+    UNREADABLE,
+    BulkPolicy,
+    Exchange,
+    Page,
+    cancelled,
+    count,
+    creating,
+    newest,
+    quoted,
+)
 from .provider import BulkOrder, BulkState, BulkStatus, Line, LineResult, Lines, Unsure
 
 #: the name of a batch among its metadata
@@ -36,12 +49,6 @@ _UNPROCESSED = ("pending", "running", "notRunning")
 _FILE_WAITS_S = (1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 #: seconds after its end in which a batch that has answers may not name their file yet
 _FILE_DELAY_S = 900.0
-#: seconds by which the provider's clock may differ from ours
-_SKEW_S = 3600.0
-#: batches of one page of a list, and the most pages that are looked through
-_PAGE, _MOST_PAGES = 100, 200
-#: bytes of lines that are sent at once
-_CHUNK_BYTES = 64 * 1024
 _DEPLOYMENT = re.compile(r"(?P<root>.*)/deployments/[^/]+(?P<endpoint>/.+)")
 _VERSIONED = re.compile(r"(?P<root>.*/v\d+[a-z0-9]*)(?P<rest>/.+)")
 #: the hosts on which the endpoint of a batch has no version before it
@@ -200,7 +207,7 @@ class OpenAIBatch:
             begun = bytearray(head)
             async for line in lines():
                 begun += self._line(line)
-                if len(begun) >= _CHUNK_BYTES:
+                if len(begun) >= CHUNK_BYTES:
                     yield bytes(begun)
                     begun.clear()
             yield bytes(begun) + tail
@@ -215,7 +222,7 @@ class OpenAIBatch:
             if file.status not in _UNPROCESSED:
                 break
             await self._sleep(wait_s)
-            file = await self._exchange.ask(self._at(f"/files/{_quoted(file.id)}"), _file)
+            file = await self._exchange.ask(self._at(f"/files/{quoted(file.id)}"), _file)
         if file.status in ("error", "failed"):
             raise CallRefused(
                 f"the file of the batch cannot be processed: {brief(file.status_details or '')}", may_be_input=True
@@ -223,40 +230,32 @@ class OpenAIBatch:
         return file.id
 
     async def _delete(self, file: str) -> None:
-        await self._exchange.ask(self._at(f"/files/{_quoted(file)}"), _anything, method="DELETE")
+        await self._exchange.ask(self._at(f"/files/{quoted(file)}"), _anything, method="DELETE")
 
     async def find(self, order: BulkOrder, known: Collection[str]) -> list[BulkStatus]:
-        oldest = order.begun_ms / 1000 - _SKEW_S
-        after = ""
-        for _ in range(_MOST_PAGES):
-            page = await self._exchange.ask(self._at("/batches", limit=str(_PAGE), after=after), _page)
-            found = [each for each in page.data if _name_of(each) == order.name and each.id not in known]
-            if found:
-                return [self._status(each) for each in found]
-            times = [_count(each.created_at) for each in page.data]
-            newest_first = times == sorted(times, reverse=True)
-            if not page.data or not page.has_more or (newest_first and times[-1] < oldest):
-                return []
-            after = page.data[-1].id
-        raise RemoteError(f"the batch is not among the latest {_PAGE * _MOST_PAGES}, and there are more")
+        since_ms = order.begun_ms - int(SKEW_S * 1000)
+        async for status in newest(self._page, since_ms):
+            if status.name == order.name and status.id not in known:
+                return [status]
+        return []
+
+    async def _page(self, after: str) -> Page:
+        page = await self._exchange.ask(self._at("/batches", limit=str(PAGE), after=after), _page)
+        return [self._status(each) for each in page.data], page.has_more
 
     async def poll(self, bulk_id: str) -> BulkStatus:
-        return self._status(await self._exchange.ask(self._at(f"/batches/{_quoted(bulk_id)}"), _batch))
+        return self._status(await self._exchange.ask(self._at(f"/batches/{quoted(bulk_id)}"), _batch))
 
     async def cancel(self, bulk_id: str) -> BulkStatus:
-        try:
-            asked = self._at(f"/batches/{_quoted(bulk_id)}/cancel")
-            return self._status(await self._exchange.tell(asked, {}, _batch, {}))
-        except RemoteFailure:
-            status = await self.poll(bulk_id)  # one that has ended cannot be cancelled any more
-            if status.state == "running" and not status.cancelling:
-                raise
-            return status
+        return await cancelled(self._cancel(bulk_id), lambda: self.poll(bulk_id))
+
+    async def _cancel(self, bulk_id: str) -> BulkStatus:
+        return self._status(await self._exchange.tell(self._at(f"/batches/{quoted(bulk_id)}/cancel"), {}, _batch, {}))
 
     async def results(self, status: BulkStatus) -> AsyncIterator[LineResult]:
         for name in _FILES:
             if file := status.handle.get(name):
-                async for line in self._exchange.lines(self._at(f"/files/{_quoted(file)}/content")):
+                async for line in self._exchange.lines(self._at(f"/files/{quoted(file)}/content")):
                     yield UNREADABLE if line is None else _result_of(line)
 
     async def forget(self, status: BulkStatus) -> None:
@@ -280,17 +279,18 @@ class OpenAIBatch:
     def _status(self, batch: _Batch) -> BulkStatus:
         files = {name: getattr(batch, name) for name in ("input_file_id", *_FILES)}
         counts = batch.request_counts if isinstance(batch.request_counts, dict) else {}
-        total, completed, failed = (_count(counts.get(name)) for name in ("total", "completed", "failed"))
+        total, completed, failed = (count(counts.get(name)) for name in ("total", "completed", "failed"))
         code, error = _first_error(batch.errors)
         return BulkStatus(
             id=batch.id,
             state=self._state(batch, completed),
-            created_ms=_count(batch.created_at) * 1000,
+            created_ms=count(batch.created_at) * 1000,
             expires_ms=batch.expires_at * 1000 if isinstance(batch.expires_at, int) else None,
             completed=completed,
             failed=failed,
             total=total,
             handle={name: file for name, file in files.items() if file},
+            name=_name_of(batch),
             cancelling=batch.status.lower() in ("cancelling", "cancelled"),
             code=code,
             error=error,
@@ -326,17 +326,9 @@ def _form(boundary: str, name: str, value: bytes, filename: str = "") -> bytes:
     return head.encode() + value + (b"" if filename else b"\r\n")
 
 
-def _name_of(batch: _Batch) -> Any:  # noqa: ANN401  # any JSON value
-    return batch.metadata.get(_NAME) if isinstance(batch.metadata, dict) else None
-
-
-def _quoted(given: str) -> str:
-    """An id of the provider's as a part of a path, whatever is in it."""
-    return quote(given, safe="")
-
-
-def _count(value: Any) -> int:  # noqa: ANN401  # any JSON value
-    return value if isinstance(value, int) and value > 0 else 0
+def _name_of(batch: _Batch) -> str:
+    name = batch.metadata.get(_NAME) if isinstance(batch.metadata, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _first_error(errors: Any) -> tuple[str, str]:  # noqa: ANN401  # any JSON value

@@ -67,6 +67,7 @@ class BulkStatus:
     failed: int = 0  #: requests without an answer: failed, expired, cancelled
     total: int = 0  #: requests in it, as far as the provider has counted them
     handle: Mapping[str, str] = field(default_factory=dict)  #: what `results` and `forget` need
+    name: str = ""  #: our own, where the provider keeps it
     cancelling: bool = False  #: somebody has asked to cancel it, or has cancelled it
     code: str = ""  #: of a batch that failed: the provider's name of why, such as `TOKEN_LIMIT`
     error: str = ""  #: the same in words
