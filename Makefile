@@ -57,6 +57,7 @@ wheel-test: setup  ## the tests marked `wheel`, against the built wheel
 chaos: FAULTS ?= 120
 chaos: setup  ## kill, stop and restart everything: INPUTS=300000 FAULTS=120
 	$(BIN)/python tests/chaos/run.py --inputs $(INPUTS) --faults $(FAULTS)
+	$(BIN)/python tests/chaos/run.py --inputs 12000 --faults 8 --workers 3 --audit --tighten --out build/chaos-tighten.json
 
 chaos-cluster: FAULTS ?= 48
 chaos-cluster: setup  ## the same on three nodes, which fail one by one: FAULTS=48; puts its table into docs/chaos.md

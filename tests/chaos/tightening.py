@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka import AIOKafkaProducer
 from bisupervised.agents.supervision.thresholds import Line, Part, Rung, Target, Thresholds, signed, write_thresholds
+from bisupervised.agents.terms import Ladder
 from bisupervised.schemas.closings import Closing
 from bisupervised.schemas.codec import decode_facts, decode_result
 from bisupervised.schemas.records import Facts, Source, Verdict
@@ -31,8 +33,8 @@ from bisupervised.streams.versions.fold import Standing, fold
 #: name of the thresholds file's own version
 START = "made"
 #: from lax to strict; both models are sure of an input by 0.5 to 1, evenly
-_RUNGS = ((0.52, 0.56), (0.54, 0.62), (0.56, 0.68), (0.58, 0.74), (0.6, 0.8))
-_STARTS_AT = 2  #: counted from 1
+RUNGS = ((0.52, 0.56), (0.54, 0.62), (0.56, 0.68), (0.58, 0.74), (0.6, 0.8))
+STARTS_AT = 2  #: counted from 1
 _PROMISE = 0.1
 #: of so many drawn requests one after the other, those with low scores are wrong; of the next ones none is
 _BAD, _GOOD = 150, 600
@@ -60,10 +62,10 @@ def ladder_file(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "thresholds.json"
     rungs = tuple(
-        Rung(*pair, 1 - pair[1], 1 - pair[1], 2 * pair[0] - 1, 0.9, certified=number == _STARTS_AT)
-        for number, pair in enumerate(_RUNGS, start=1)
+        Rung(*pair, 1 - pair[1], 1 - pair[1], 2 * pair[0] - 1, 0.9, certified=number == STARTS_AT)
+        for number, pair in enumerate(RUNGS, start=1)
     )
-    local, remote = _RUNGS[_STARTS_AT - 1]
+    local, remote = RUNGS[STARTS_AT - 1]
     made = Thresholds(
         version=START,
         local=Line(local, "max_softmax"),
@@ -233,19 +235,37 @@ async def _closings(settings: Settings) -> list[Closing]:
         await reader.close()
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the topics say at the end."""
+
+    standing: Standing
+    ladder: Ladder
+    closings: list[Closing]
+    differing: int  #: closings that are found otherwise when all is reckoned again
+    recomputed: str | None  #: version that is in force then
+
+
 async def examined(
     config: Path, judgements: Judgements, probes: set[tuple[int, int]], labelled: Labeller
 ) -> dict[str, Any]:
-    """What became of versions: figures, and what `DEMANDS` names. `probes`: requests that came after everything."""
+    """What became of versions. `probes`: requests that came after everything."""
     configuration = load_configuration(config)
     settings, ladder = configuration.settings, configuration.terms.ladder
     assert ladder is not None
     standing = await _standing(config)
     closings, again = await _closings(settings), await recompute(settings)
+    recomputed = None if again.now.ladder is None else again.now.ladder.version
+    told = Told(standing, ladder, closings, len(again.differing), recomputed)
+    return figures(told, judgements, probes) | {"unlabelled": labelled.unacknowledged}
+
+
+def figures(told: Told, judgements: Judgements, probes: Collection[tuple[int, int]]) -> dict[str, Any]:
+    """What became of versions, and what `DEMANDS` names."""
+    standing, ladder, closings = told.standing, told.ladder, told.closings
     rungs = {ladder.version: ladder.start} | {entry.version: entry.rung for entry in standing.chain}
     chose = [one.ladder.chose for one in closings if one.ladder is not None and one.ladder.chose]
     last = [judgements.version_of.get(place) for place in probes]
-    recomputed = None if again.now.ladder is None else again.now.ladder.version
     return {
         "in_force": standing.version,
         "chosen": len(standing.chain),
@@ -261,13 +281,12 @@ async def examined(
         "other_thresholds": sum(
             count
             for one, count in judgements.found.items()
-            if one.version in rungs and one.threshold != _RUNGS[rungs[one.version] - 1][one.which == "remote"]
+            if one.version in rungs and one.threshold != RUNGS[rungs[one.version] - 1][one.which == "remote"]
         ),
         "void": sum(fate == "void" for _, fate in standing.fates),
         "chosen_twice": int(chose != [entry.version for entry in standing.chain]),
         "closings_missing": int([one.number for one in closings] != list(range(1, len(closings) + 1))),
-        "closings_differing": len(again.differing),
-        "last_not_in_force": sum(version != standing.version for version in last),
-        "recomputed_otherwise": int(recomputed != standing.version),
-        "unlabelled": labelled.unacknowledged,
+        "closings_differing": told.differing,
+        "last_not_in_force": sum(version != standing.version for version in last) + (not last),
+        "recomputed_otherwise": int(told.recomputed != standing.version),
     }
