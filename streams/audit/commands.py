@@ -119,6 +119,9 @@ def report(*, config: Config = None, json: Json = False) -> int:
         notes.append(f"{counted(made.now.unknown_sources, 'vote')} {text}")
     if made.now.unknown_classes:
         notes.append(f"{counted(made.now.unknown_classes, 'vote')} for a label that there is not: they are no evidence")
+    if made.unread:
+        text = f"{settings.topics.labels} has {made.unread + 1} partitions, and only labels in partition 0 count"
+        notes.append(f"{text}: write them there, or make the topic anew with one")
     terms = made.now.terms.ladder if made.now.terms is not None else None
     notes += live.notes_on_ladder(made.now.ladder, 0 if terms is None else len(terms.rungs))
     notes += live.notes_on_share(made.now.ladder, None if made.now.terms is None else made.now.terms.alarm_share)

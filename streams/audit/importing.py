@@ -74,7 +74,9 @@ async def _write(settings: Settings, labels: list[Label]) -> None:
         async with producer:
             for begin in range(0, len(labels), _WINDOW):
                 chunk = labels[begin : begin + _WINDOW]
-                acks = [await producer.send(topic, encode_label(one), one.source.encode()) for one in chunk]
+                acks = [
+                    await producer.send(topic, encode_label(one), one.source.encode(), partition=0) for one in chunk
+                ]
                 await asyncio.gather(*acks)
                 written += len(chunk)
     except (KafkaError, TimeoutError) as error:

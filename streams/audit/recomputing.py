@@ -13,7 +13,7 @@ from ...schemas.closings import Closing, Taken
 from ..auditor.choosing import chosen_of
 from ..auditor.feed import Feed
 from ..auditor.rules import rules_of
-from ..auditor.taking_over import Recomputing, TopicsShorter, lost_before
+from ..auditor.taking_over import Recomputing, TopicsShorter, begins_anew, lost_before
 from ..auditor.trust import Reader
 from ..settings.broker import connection
 from ..settings.tables import Settings
@@ -33,6 +33,7 @@ class Recomputed:
     first: Closing | None  #: from which on; None where there is none
     last: Closing | None  #: up to which
     differing: tuple[str, ...]  #: what was found otherwise than a closing says
+    unread: int = 0  #: partitions of `labels` beyond the first, whose labels do not count
 
     @property
     def from_the_beginning(self) -> bool:
@@ -88,7 +89,7 @@ async def _recompute(
     chosen = chosen_of(entries, versions, settings.name, rules)
     ledger.close(feed.taken, max(ledger.at_ms, written_ms, round(clock() * 1000)), rules, chosen)
     now = ledger.closing(1 if found.last is None else found.last.number + 1, whole=True)
-    return Recomputed(now, found.closings, found.first, found.last, tuple(found.differing))
+    return Recomputed(now, found.closings, found.first, found.last, tuple(found.differing), await feed.unread())
 
 
 async def _taken(
@@ -97,6 +98,8 @@ async def _taken(
     """With this closing reckoned again, or skipped where its records are not there, as after a retention."""
     if found.first is None and (not closing.whole or lost_before(closing, begins)):
         return found
+    if found.first is not None and begins_anew(closing):  # what was taken in before is there no more, says the auditor
+        found = Recomputing(feed, log)
     try:
         await found.take(closing)
     except TopicsShorter:  # the topics were made anew since, and what follows begins anew as well

@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 
 from ...agents.auditing.ledger.ledger import Ledger, Rules
 from ...schemas.closings import LadderTold, VersionTold
+from ...schemas.errors import BiSupervisedError
 from ...schemas.versions import ThresholdsEntry
 from ..versions.log import VersionsLog
 from .choosing import chosen_of, entry_of
@@ -63,6 +64,10 @@ class AuditorPolicy:
     thresholds: str = ""  #: topic of versions; '' where nobody follows them
 
 
+class TopicGone(BiSupervisedError):
+    """A topic is not there any more, as far as the client knows. Whoever begins again asks the broker."""
+
+
 class Again(Exception):
     """It is to be begun again, and nothing failed."""
 
@@ -102,6 +107,7 @@ class Auditor:
         try:
             await self._trust.start()
             await self._feed.start()
+            await self._tell_unread()
             if self._versions is not None:
                 await self._versions.start()
             await self._take_over()
@@ -114,6 +120,14 @@ class Auditor:
                 with suppress(KafkaError):
                     await self._versions.close()
             await self._trust.close()
+
+    async def _tell_unread(self) -> None:
+        if unread := await self._feed.unread():
+            text = (
+                "%s has %d partitions, and only labels in partition 0 count: write them there, or make the topic anew"
+            )
+            topic = self._policy.labels
+            log.warning(text, topic, unread + 1, extra={"action": "labels_unread", "topic": topic, "unread": unread})
 
     # taking over
 
@@ -161,12 +175,19 @@ class Auditor:
                 await self._feed.look()
             else:
                 await asyncio.sleep(0)
+            self._check_topics()
             if self._is_due():
                 await self._close()
             if self._clock() - looked_at >= _GROWN_S:
                 looked_at = self._clock()
                 if await self._feed.grown():
                     raise Again("audits has more partitions")
+
+    def _check_topics(self) -> None:
+        """Raises `TopicGone`: a client says nothing of it, and waits for ever."""
+        gone = [*self._feed.gone, *self._trust.gone, *(self._versions.gone if self._versions is not None else ())]
+        if gone:
+            raise TopicGone(f"the topic {', '.join(gone)} is not there any more: was it deleted?")
 
     def _is_due(self) -> bool:
         waited_s = self._clock() - self._closed_at

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ...schemas.closings import Taken
-from ..kafka.client import client_of, partitions_for
+from ..kafka.client import client_of, is_gone, partitions_for
 from ..kafka.consumer import check_client
 
 if TYPE_CHECKING:
@@ -62,6 +62,16 @@ class Feed:
         """`audits` has more partitions than are read."""
         numbers = await partitions_for(client_of(self._consumer), self._audits)
         return len(numbers) >= len(self.places)
+
+    @property
+    def gone(self) -> list[str]:
+        """Topics that are not there any more: a client reads on for ever, and nothing comes."""
+        client = client_of(self._consumer)
+        return [topic for topic in (self._audits, self._labels.topic) if is_gone(client, topic)]
+
+    async def unread(self) -> int:
+        """Partitions of `labels` that nobody reads: it needs one, for the order of its records."""
+        return len(await partitions_for(client_of(self._consumer), self._labels.topic)) - 1
 
     async def begins(self) -> Taken:
         """Where both begin."""

@@ -115,6 +115,11 @@ def fold(
     return ledger.closing(closing.number, whole=closing.whole)
 
 
+def begins_anew(closing: Closing) -> bool:
+    """It knows nothing, and says why: the topics, or the closings before it, were lost."""
+    return closing.whole and bool(closing.why) and closing.taken == closing.since and not closing.versions
+
+
 def reaches_beyond(closing: Closing, ends: Taken) -> list[str]:
     """What it has taken in and the topics do not hold."""
     said = [

@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from ...schemas.closings import Closing, decode_closing, encode_closing
 from ...schemas.versions import ThresholdsEntry, encode_version
+from ..kafka.client import client_of, is_gone
 from ..kafka.consumer import check_client
 from ..kafka.producer import put_away, transactional_producer
 
@@ -64,6 +65,11 @@ class Reader:
     async def close(self) -> None:
         """Close the connections."""
         await self._consumer.stop()
+
+    @property
+    def gone(self) -> list[str]:
+        """The topic, where it is not there any more: a client reads on for ever, and nothing comes."""
+        return [self._place.topic] if is_gone(client_of(self._consumer), self._place.topic) else []
 
     async def from_last_whole(self) -> list[Appended]:
         """The last closing that stands for itself, and those after it; empty where there is none.

@@ -208,3 +208,8 @@ async def partitions_for(client: AIOKafkaClient, topic: str) -> set[int]:
     """The numbers of a topic's partitions, waited for. Raises `KafkaError`."""
     numbers: set[int] = await client._wait_on_metadata(topic)  # noqa: SLF001  # only producers have it as a public call
     return numbers
+
+
+def is_gone(client: AIOKafkaClient, topic: str) -> bool:
+    """The broker that was asked last does not know the topic. One that has just started may say so for a moment."""
+    return client.cluster.partitions_for_topic(topic) is None

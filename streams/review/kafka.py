@@ -75,7 +75,7 @@ class Labels:
             producer = await self._begin()
             async with asyncio.timeout(self._settings.kafka.request_timeout_s):
                 found = await producer.send_and_wait(
-                    self._settings.topics.labels, encode_label(label), label.source.encode()
+                    self._settings.topics.labels, encode_label(label), label.source.encode(), partition=0
                 )
         except (KafkaError, OSError, TimeoutError) as error:
             await self.stop()

@@ -9,6 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ...schemas.versions import ThresholdsEntry, decode_version
+from ..kafka.client import client_of, is_gone
 from ..kafka.connection import Connection
 from ..kafka.consumer import check_client
 
@@ -43,6 +44,11 @@ class VersionsLog:
     async def close(self) -> None:
         """Close the connections."""
         await self._consumer.stop()
+
+    @property
+    def gone(self) -> list[str]:
+        """The topic, where it is not there any more: whoever asked where it ends would wait for ever."""
+        return [self._place.topic] if is_gone(client_of(self._consumer), self._place.topic) else []
 
     async def to_end(self) -> int:
         """Read all that is there. Returns the offset of the next record. Raises `KafkaError`."""

@@ -169,6 +169,30 @@ def test_a_budget_that_may_not_be_written_for_a_while_goes_on_afterwards(asking:
     assert {outcome.kind for outcome in outcomes} == {"remote"}
 
 
+def test_who_may_not_write_trust_answers_all_the_same_and_says_what_to_grant(asking: Secured, tmp_path: Path) -> None:
+    """Requests are answered and audited; nobody says whether the promise is true until the right is there."""
+    (tmp_path / "secret").write_text("only the fleet knows")
+    audit = {"share": 1.0, "secret_file": str(tmp_path / "secret"), "close_every_s": 0.3}
+    servers = asking.broker.bootstrap_servers
+    with Remote() as remote, Pipeline(servers, tmp_path, remote.url, {"budget": BUDGET, "audit": audit}, 1) as pipeline:
+        come_in_as_user(pipeline, asking, audit=audit)
+        trust = pipeline.topic("trust")
+        needed = printed(pipeline)
+        missing = [one for one in needed if one.name == trust and one.operation == "Write"]
+        assert len(missing) == 1
+        grant(servers, [one for one in needed if one not in missing])
+        sent = pipeline.send([request(n, local=0.95) for n in range(12)])
+        worker = pipeline.worker()
+        pipeline.wait_for_outcomes(sent)
+        assert len(pipeline.records("audits")) == 12
+        worker.wait_for("audit_failed")
+        assert f"does not allow Write on the topic '{trust}'" in worker.log.read_text()
+        assert worker.running
+        grant(servers, missing)
+        wait_until(lambda: bool(pipeline.records("trust")), "a closing", explain=worker.tail)
+        check_exactly_once(sent, pipeline.settle(sent))
+
+
 @pytest.mark.long(40)
 def test_each_that_is_missing_is_named_until_none_is(pipeline: Pipeline) -> None:
     """A worker asks for one after the other, by name. In the end everything has been answered exactly once."""

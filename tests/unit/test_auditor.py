@@ -11,10 +11,10 @@ from bisupervised.agents.auditing.detector import Detector
 from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules
 from bisupervised.agents.auditing.ledger.watch import Watch
 from bisupervised.agents.supervision.thresholds import Target, signed, write_thresholds
-from bisupervised.schemas.closings import Closing, PromiseTold, Taken
+from bisupervised.schemas.closings import Closing, PromiseTold, Taken, VersionTold
 from bisupervised.streams.auditor.rules import current_rules
 from bisupervised.streams.auditor.standing import Standing
-from bisupervised.streams.auditor.taking_over import Recomputing, TopicsShorter, fold, lost_before
+from bisupervised.streams.auditor.taking_over import Recomputing, TopicsShorter, begins_anew, fold, lost_before
 from bisupervised.streams.auditor.trust import Appended
 from bisupervised.streams.settings.file import load_settings
 from support.audited import PIPELINE, audit, label, rules
@@ -115,6 +115,18 @@ async def test_topics_that_were_made_anew_are_too_short(topics: Topics) -> None:
     del topics.records[0][5:]
     with pytest.raises(TopicsShorter, match="audits 0 ends at 5, and 6 are taken in"):
         await again(made, topics)
+
+
+def test_a_closing_that_begins_anew_knows_nothing_and_says_why() -> None:
+    made = Closing(7, PIPELINE, 0, BEGIN, BEGIN, "", whole=True, why="the topics do not hold what was taken in")
+    assert begins_anew(made)
+    for changed in (
+        {"why": ""},
+        {"whole": False},
+        {"taken": Taken({"0": 5}, 0)},
+        {"versions": (VersionTold("t1"),)},
+    ):
+        assert not begins_anew(msgspec.structs.replace(made, **changed))
 
 
 def test_the_alarm_in_plain_floats_is_the_detector() -> None:
