@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from bisupervised.agents.local.formats.devices import overlapped, sent_to, torch_device
+from bisupervised.agents.local.formats.devices import SMALL, overlapped, sent_to, torch_device, usual_threads
 from bisupervised.schemas.errors import ConfigurationError
 
 
@@ -82,3 +82,9 @@ def test_only_what_is_pinned_travels_while_others_compute(device: str, journey: 
     tensor = FakeTensor([])
     sent_to(tensor, SimpleNamespace(type=device))
     assert tensor.journey == journey
+
+
+@pytest.mark.parametrize(("weights", "threads"), [(SMALL - 1, 1), (SMALL, 0)])
+def test_threads_share_large_work_alone(weights: int, threads: int) -> None:
+    parameters = [SimpleNamespace(numel=lambda: weights - 10), SimpleNamespace(numel=lambda: 10)]
+    assert usual_threads(SimpleNamespace(parameters=lambda: parameters)) == threads

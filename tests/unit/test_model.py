@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bisupervised.agents.answers import Answer
+from bisupervised.agents.local.formats.loaded import Placing
 from bisupervised.agents.local.model import ModelPolicy, load_model
 from bisupervised.schemas.errors import ConfigurationError, ModelError
 
@@ -292,6 +293,18 @@ def test_a_torch_file_answers_batches_of_any_size(files: dict[str, Path], name: 
     found = model.predict(inputs)
     assert [answer.prediction for answer in found] == ["a", "b", "a"][: len(inputs)]
     assert found[0].score == pytest.approx(1 / (1 + np.exp(-4.0)))
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(0, 1), (2, 2)])
+def test_a_small_torch_file_is_computed_by_one_thread(files: dict[str, Path], asked: int, taken: int) -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        load_model(ModelPolicy(str(files["free.pt2"]), placing=Placing(threads=asked)))
+        assert torch.get_num_threads() == taken
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_torch_file_takes_whole_numbers(files: dict[str, Path]) -> None:

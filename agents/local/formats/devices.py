@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 from ....schemas.errors import ConfigurationError
 
+#: weights of a module; one with fewer is computed by one thread
+SMALL = 100_000
+
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|mps")
 
 Part = TypeVar("Part")
@@ -67,3 +70,13 @@ def use_threads(torch: Any, threads: int) -> None:  # noqa: ANN401  # torch is o
     """Let torch compute in so many threads of this process; 0 leaves it as it is."""
     if threads:
         torch.set_num_threads(threads)
+
+
+def usual_threads(module: Any) -> int:  # noqa: ANN401  # torch is optional
+    """One thread for a small module; 0, which leaves it to torch, for any other.
+
+    Threads that share a small piece of work wait for each other longer than they compute, and wait busily: where other
+    processes have the cores, a batch took a hundred times as long.
+    """
+    weights = sum(parameter.numel() for parameter in module.parameters())
+    return 1 if weights < SMALL else 0

@@ -37,7 +37,7 @@ class Placing:
 
     device: str = "cpu"  #: "auto", "cpu", "cuda", "cuda:1", "mps"
     dtype: str = "auto"  #: "auto", "float32", "float16", "bfloat16"
-    threads: int = 0  #: of the processor; 0 leaves it to the library
+    threads: int = 0  #: of the processor; 0: one for a small torch file, else what the library takes
 
 
 def optional(module: str, wanted_by: str, extra: str) -> Any:  # noqa: ANN401  # optional modules are not typed here

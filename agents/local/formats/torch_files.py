@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ....schemas.errors import ConfigurationError
-from .devices import overlapped, sent_to, torch_device, use_threads
+from .devices import overlapped, sent_to, torch_device, use_threads, usual_threads
 from .loaded import EXPORTED, Loaded, Placing, digest, first_line, optional
 
 _ENFORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -34,7 +34,6 @@ def load_torch_file(path: Path, placing: Placing) -> Loaded:
         raise ConfigurationError([f"there is no model file {str(path)!r}"])
     torch = optional("torch", str(path), "torch")  # here, for it takes seconds: who needs no torch must not pay
     device = torch_device(torch, placing.device)
-    use_threads(torch, placing.threads)
     load = _load_exported if path.suffix in EXPORTED else _load_torchscript
     try:
         with _nothing_unpickled():
@@ -44,6 +43,7 @@ def load_torch_file(path: Path, placing: Placing) -> Loaded:
     except Exception as error:  # torch raises anything from RuntimeError to zipfile's and json's
         kind = "a torch.export" if path.suffix in EXPORTED else "a TorchScript"
         raise ConfigurationError([f"{str(path)!r} is not {kind} file: {first_line(error)}"]) from error
+    use_threads(torch, placing.threads or usual_threads(module))
     return Loaded(_on_tensors(torch, module, dtype, device), path.stem, digest([path]))
 
 

@@ -26,7 +26,7 @@ from .page import Page, read_static
 from .pictures import DELTA, PHASES, PROMISE, Course, calibrated, course, true_errors
 from .playing import DELAY_S, RATE, WRONG_DELAY_S, Stage, make_stage, play
 from .report import Reference, Way, as_table, draw, figures
-from .systems import KINDS, ONE_THREAD, SHARE, Around, start_system
+from .systems import KINDS, SHARE, Around, start_system
 
 #: median of a remote call
 _LATENCY_MS = 5.0
@@ -63,7 +63,7 @@ def _run(out: Path, seed: int, console: Console, processes: ExitStack) -> int:
     console.print(f"  {len(made.rungs)} rungs, begun at rung {start}: at most {PROMISE:.0%} wrong, delta {DELTA:g}")
     console.print("[bold]2[/] Kafka, and the remote model behind HTTP")
     servers = start_broker(processes, console)
-    url = start_server(_server_options(models, seed), folder, processes, ONE_THREAD)
+    url = start_server(_server_options(models, seed), folder, processes)
     console.print("[bold]3[/] Three pipelines beside each other")
     around = Around(servers, url, models, folder / "thresholds.json")
     pipelines = {kind.name: start_system(kind, around, folder, processes) for kind in KINDS}

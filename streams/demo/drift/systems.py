@@ -16,8 +16,6 @@ SHARE = 1.0
 #: seconds between two closings of an auditor, at least
 _CLOSE_EVERY_S = 0.5
 _IN_FLIGHT = 64
-#: for processes with a small model: several threads of each would wait for each other where two cores are busy
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _TOPICS = (
     "requests",
     "doubtful",
@@ -86,7 +84,7 @@ def start_system(kind: Kind, around: Around, folder: Path, processes: ExitStack)
     secret = own / "audit.key"
     secret.touch(0o600)
     secret.write_text(os.urandom(16).hex())
-    return start_pipeline(own, toml_of(kind, around, secret), processes, ONE_THREAD)
+    return start_pipeline(own, toml_of(kind, around, secret), processes)
 
 
 def toml_of(kind: Kind, around: Around, secret: Path) -> str:

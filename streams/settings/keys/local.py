@@ -67,7 +67,9 @@ class LocalSettings(Reached, Server):
         description="type in which a folder computes; auto: on a GPU as its weights are stored, else float32",
     )
     threads: WholeNumber = Field(
-        default=0, description="threads of the processor for a folder or a file; 0 leaves it to the library"
+        default=0,
+        description="threads of the processor for a folder or a file; 0: one for a torch file of fewer than 100,000 "
+        "weights, else what the library takes",
     )
     labels: tuple[str, ...] = Field(
         default=(),
