@@ -95,7 +95,7 @@ def test_nobody_runs_ahead_of_what_came_out() -> None:
     made = Course(Digits(np.ones((1000, 64), np.float32), np.ones(1000, np.intp)), np.zeros(1000, np.intp), ("a",))
     stage = Stage([Played(load_settings_of_nothing(), heard, Labeller([]))], made)
     assert stage.next_ones(1.0) == range(int(RATE))
-    assert len(stage.next_ones(1000.0)) == 200
+    assert len(stage.next_ones(1000.0)) == 250
     heard.ended = {number: Ended("", "local", 1, 0.0) for number in range(990)}
     stage.sent_ms = [0.0] * 990
     assert stage.next_ones(1000.0) == range(990, 1000)
@@ -120,11 +120,13 @@ def test_an_alarm_is_heard_once_and_so_is_each_tightening() -> None:
     said: list[str] = []
     heard = Heard("told", said.append)
     take = heard.takes()["trust"]
-    tightened = LadderTold("made", 3, says="tighten", to=4)
-    values = [closing(1, told(0)), closing(2, told(1)), closing(3, told(1)), closing(4, ladder=tightened)]
-    for number, value in enumerate(values):
+    tightened = LadderTold("made", 3, requests=10, says="tighten", to=4)
+    gathered = closing(4, ladder=LadderTold("made", 3, requests=400))
+    trial = closing(6, ladder=LadderTold("made", 4, requests=2500, says="tighten", to=5))
+    values = [closing(1, told(0)), closing(2, told(1)), closing(3, told(1)), gathered, closing(5, ladder=tightened)]
+    for number, value in enumerate([*values, trial]):
         take(Record(value, timestamp=1000 + number))
-    assert heard.alarms_ms == [1001, 1003]
+    assert heard.alarms_ms == [1001, 1004], "a trial that fails is no alarm"
     assert len(said) == 1
 
 

@@ -61,6 +61,7 @@ class Heard:
     shadows_cost: float = 0.0
     _raised: dict[str, int] = field(default_factory=dict)
     _in_order: int = 0
+    _evidence: int = 0  # requests that the ladder had taken in by its last closing
 
     @property
     def ended_in_order(self) -> int:
@@ -114,13 +115,20 @@ class Heard:
 
     def _says_alarm(self, closing: Closing) -> bool:
         """A closing raised an alarm about what is in force: labels of a former version come later than the next one."""
-        ladder, raised = closing.ladder, False
+        ladder, raised = closing.ladder, self._begins_anew(closing)
         for told in closing.versions:
             count = sum(alarm.raised for alarm in told.alarms)
             in_force = ladder is None or told.version == ladder.version
             raised = raised or (in_force and count > self._raised.get(told.version, 0))
             self._raised[told.version] = count
-        return raised or (ladder is not None and ladder.says == "tighten")
+        return raised
+
+    def _begins_anew(self, closing: Closing) -> bool:
+        """The ladder tightens for an alarm: evidence begins anew. It also does where a trial has failed."""
+        if closing.ladder is None:
+            return False
+        before, self._evidence = self._evidence, closing.ladder.requests
+        return closing.ladder.says == "tighten" and self._evidence < before
 
     def _version(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
         entry = decode_version(record.value)

@@ -51,9 +51,9 @@ class Phase:
 
 PHASES = (
     Phase("as calibrated", 2_000, 0.05, 0.0),
-    Phase("a little worse", 2_400, 0.22, 0.0),
-    Phase("much worse", 2_400, 0.26, 0.06),
-    Phase("well again", 3_200, 0.05, 0.0),
+    Phase("a little worse", 3_000, 0.22, 0.0),
+    Phase("much worse", 3_000, 0.26, 0.06),
+    Phase("well again", 3_500, 0.05, 0.0),
 )
 
 

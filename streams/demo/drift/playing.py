@@ -26,7 +26,7 @@ from .pictures import Course
 #: seconds until a right answer is labelled, and a wrong one, of which people are less sure
 DELAY_S, WRONG_DELAY_S = 0.5, 1.5
 #: requests a second; where an outcome is so many behind, the next ones wait
-RATE, _AHEAD = 80.0, 200
+RATE, _AHEAD = 105.0, 250
 _STALLED_S = 60.0  # without any outcome: what is missing by then is lost
 _TICK_S = 0.05
 
