@@ -76,6 +76,7 @@ class Chosen:
     pinned: bool = False  #: a person pins the rung
     raised: bool = False  #: more requests are drawn by it, until the auditor chooses otherwise
     raised_ms: int = 0  #: when that last began, milliseconds since epoch; 0 for never
+    by_labels: bool = False  #: evidence chose the version, and neither a person nor the thresholds file
 
 
 class Ascent:
@@ -102,14 +103,16 @@ class Ascent:
         *,
         rung: int,
         versions: Collection[str],
+        by_labels: bool = False,
         gone: Callable[[Climber], bool] = lambda _: False,
     ) -> Tighten | Loosen | None:
         """Take in what is decided at `at_ms`; labels are due `within_ms`. Returns the first decision, if there is one.
 
-        `judge`: what the votes say, told whether it is late. `rung`: in force, from 0. `versions`: those of this
-        ladder, whose requests are evidence. `gone`: whether a request counts no more, for its topic was made anew.
+        `judge`: what the votes say, told whether it is late. `rung`: in force, from 0; `by_labels`: evidence chose it.
+        `versions`: those of this ladder, whose requests are evidence. `gone`: whether a request counts no more, for its
+        topic was made anew.
         """
-        self.state = self.ladder.moved(self.state, rung)
+        self.state = self.ladder.moved(self.state, rung, by_labels=by_labels)
         decided: Tighten | Loosen | None = None
         while (one := self._next()) is not None:
             if gone(one):

@@ -11,9 +11,12 @@ The rungs are pairs of thresholds from lax to strict. Every audited request tell
 
 **Tighten** where the current rung raises the alarm: to the laxest stricter rung whose own evidence against the promise
 is below the square root of the alarm's; then evidence begins anew. **Loosen** to a rung that both epochs have
-certified, with all stricter ones, and only where it saves 5 %. What is promised: in an epoch without a change, the
-error of a certified rung exceeds the promise with probability delta at most. No rule can hold a promise at every
-moment while the inputs change at will.
+certified, with all stricter ones, and only where it saves 5 %. A rung that labels chose is **on trial**: its own labels
+must certify it again, at least once in 2,000 of them, or the next stricter one follows. Else a rung just above the
+promise would stay, for no alarm tells it from one that keeps the promise. Missing labels fail no trial.
+
+What is promised: in an epoch without a change, the error of a certified rung exceeds the promise with probability delta
+at most. No rule can hold a promise at every moment while the inputs change at will.
 
 What is unknown is no evidence against the promise: a remote model that is down for an hour raises no alarm. But it is
 taken for wrong where rungs are certified, so that what nobody labelled, or no shadow saw, never loosens anything. A
@@ -58,6 +61,7 @@ class Terms:
     labels_to_false_alarm: float = 10_000.0  #: on average, at least, while a rung keeps the promise
     delta: float = 0.1  #: probability that a rung is certified in an epoch although its error exceeds the promise
     epoch: int = 1_000  #: audited requests after which a certificate is void
+    trial: int = 2_000  #: labels in which a rung that labels chose must be certified by its own
     saving: float = 0.05  #: share of the cost that a laxer rung must save, 0..1
     rejection: float = 10.0  #: what a rejected input costs, in remote calls
 
@@ -68,6 +72,8 @@ class Terms:
             raise ValueError(f"delta lies between 0 and 1, and {self.delta:g} does not")
         if self.epoch < _EPOCHS:
             raise ValueError(f"an epoch has at least {_EPOCHS} requests (got {self.epoch})")
+        if self.trial < 1:
+            raise ValueError(f"a trial has at least one label (got {self.trial})")
         if not (0.0 <= self.saving < 1.0 and self.rejection >= 0.0):
             raise ValueError("a saving lies between 0 and 1, and a rejected input costs nothing or more")
 
@@ -84,6 +90,9 @@ class State:
     seen: Counts  #: (..., 2), requests taken in since each epoch began
     calls: Counts  #: (..., 2, rungs), of those, how many the rung asks the remote about
     rejected: Counts  #: (..., 2, rungs), and how many it rejects
+    on_trial: Marks  #: (...), labels chose the rung that judges, and no calibration or person
+    proof: Floats  #: (..., bets), what each bet for the promise has become at that rung, since it was certified so
+    unproven: Counts  #: (...), its labels since then
 
     def document(self) -> dict[str, Any]:
         """Plain numbers, which JSON holds to the bit."""
@@ -92,7 +101,8 @@ class State:
     @classmethod
     def restored(cls, document: Mapping[str, Any]) -> State:
         """The state that made the document. Raises `KeyError` or `ValueError` where none did."""
-        kinds: dict[str, type] = {"against": np.float64, "below": np.float64, "certified": np.bool_}
+        kinds: dict[str, type] = dict.fromkeys(("against", "below", "proof"), np.float64)
+        kinds |= dict.fromkeys(("certified", "on_trial"), np.bool_)
         return cls(**{name: np.array(document[name], dtype=kinds.get(name, np.int64)) for name in cls.__slots__})
 
 
@@ -119,11 +129,12 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Tighten:
-    """The promise is in doubt at the current rung."""
+    """The promise is in doubt at the current rung, or its trial has failed."""
 
     to: int  #: rung, from 0
     why: str
     evidence: Evidence
+    alarm: bool = True  #: that rung raised the alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +188,26 @@ class Ladder:
             seen=np.zeros((*shape, _EPOCHS), dtype=np.int64),
             calls=np.zeros((*shape, *each), dtype=np.int64),
             rejected=np.zeros((*shape, *each), dtype=np.int64),
+            on_trial=np.zeros(shape, dtype=bool),
+            proof=np.ones((*shape, len(ODDS_BELOW))),
+            unproven=np.zeros(shape, dtype=np.int64),
         )
 
-    def moved(self, state: State, to: int | Counts) -> State:
-        """The same evidence with another rung in force. Raises `ValueError` for one that the ladder does not have."""
+    def moved(self, state: State, to: int | Counts, *, by_labels: bool = True) -> State:
+        """The same evidence with another rung in force. Raises `ValueError` for one that the ladder does not have.
+
+        `by_labels`: a decision of this ladder chose it, so it is on trial. A person's choice is not.
+        """
         self._check(to)
-        return replace(state, rung=np.broadcast_to(np.asarray(to, dtype=np.int64), state.rung.shape))
+        rung = np.broadcast_to(np.asarray(to, dtype=np.int64), state.rung.shape)
+        other = rung != state.rung
+        return replace(
+            state,
+            rung=rung,
+            on_trial=np.where(other, by_labels, state.on_trial),
+            proof=np.where(other[..., None], 1.0, state.proof),
+            unproven=np.where(other, 0, state.unproven),
+        )
 
     def after(self, state: State, at: AtRungs) -> tuple[State, Decision]:
         """One more request of one stream, and what to do about it."""
@@ -195,6 +220,11 @@ class Ladder:
         if alarm:
             why = f"{promised} is promised, and the labels of {evidence.requests:,} requests say otherwise"
             return step.state, Tighten(to, why, evidence)
+        if to > here:
+            why = (
+                f"{promised} is promised, and the last {int(step.state.unproven):,} labels do not show that this holds"
+            )
+            return step.state, Tighten(to, why, evidence, alarm=False)
         why = f"{promised} holds at a cheaper rung as well, say the labels of {evidence.in_epoch:,} requests"
         return step.state, Loosen(to, why, evidence)
 
@@ -204,7 +234,10 @@ class Ladder:
         against = _mean(made.against)
         alarm = _of_current(against, made.rung) >= self.terms.labels_to_false_alarm
         doubted = against >= math.sqrt(self.terms.labels_to_false_alarm)
-        to = np.where(alarm, self._stricter(made.rung, doubted), self._laxer(made, doubted))
+        laxer, stricter = self._laxer(made, doubted), self._stricter(made.rung, doubted)
+        failed = made.on_trial & (made.unproven >= self.terms.trial) & (laxer == made.rung)
+        next_one = np.minimum(made.rung + 1, len(self.rungs) - 1)
+        to = np.where(alarm, stricter, np.where(failed, next_one, laxer))
         return Step(self._anew(made, alarm), alarm, to)
 
     def against(self, state: State) -> float:
@@ -222,7 +255,8 @@ class Ladder:
 
     def _taken_in(self, state: State, at: AtRungs) -> State:
         """The evidence with one more request."""
-        begun = self._epochs_begun(state)
+        begun, began = self._epochs_begun(state), self._epochs_began(state)
+        proof, unproven = self._tried(state, at)
         up, down = _bets(self.promise, ODDS), _bets(self.promise, ODDS_BELOW)
         grown = (1.0 + state.against) * np.where(at.wrong[..., None], *up)
         most = len(ODDS) * self.terms.labels_to_false_alarm  # of one bet, which makes the mean enough
@@ -233,14 +267,38 @@ class Ladder:
             taken=state.taken + 1,
             against=np.where(at.counts[..., None], np.minimum(grown, most), state.against),
             below=below,
-            certified=begun.certified | (_mean(below) >= _EPOCHS / self.terms.delta),
+            certified=begun.certified | (began[..., None] & (_mean(below) >= self._enough)),
             seen=begun.seen + 1,
             calls=begun.calls + at.deferred[..., None, :],
             rejected=begun.rejected + at.rejected[..., None, :],
+            on_trial=state.on_trial,
+            proof=proof,
+            unproven=unproven,
         )
 
+    @property
+    def _enough(self) -> float:
+        """The mean of bets for the promise that is a certificate."""
+        return _EPOCHS / self.terms.delta
+
+    def _tried(self, state: State, at: AtRungs) -> tuple[Floats, Counts]:
+        """Proof and labels without it of the rung that judges. A certificate begins both anew."""
+        counts, wrong = _of_current(at.counts, state.rung), _of_current(at.wrong, state.rung)
+        won = state.proof * np.where(wrong[..., None], *_bets(self.promise, ODDS_BELOW))
+        proof = np.where(counts[..., None], won, state.proof)
+        proven = _mean(proof) >= self._enough
+        return np.where(proven[..., None], 1.0, proof), np.where(proven, 0, state.unproven + counts)
+
+    def _epochs_began(self, state: State) -> Marks:
+        """(..., 2), those that have begun: the second one does half an epoch after evidence began anew.
+
+        Before that it would be the first one over again, and one lucky epoch would loosen.
+        """
+        half = self.terms.epoch // _EPOCHS
+        return np.asarray(state.taken[..., None] >= half * np.arange(_EPOCHS))
+
     def _epochs_begun(self, state: State) -> State:
-        """The epochs that are over begin again. Both do where evidence began anew."""
+        """The epochs that are over begin again. All counts do where evidence began anew."""
         half = self.terms.epoch // _EPOCHS
         anew = (state.taken % self.terms.epoch)[..., None] == half * np.arange(_EPOCHS)
         anew |= state.taken[..., None] == 0
@@ -345,7 +403,7 @@ def _mean(bets: Floats) -> Floats:
     return np.asarray(total / bets.shape[-1])
 
 
-def _of_current(each: Floats, rung: Counts) -> Floats:
+def _of_current(each: NDArray[Any], rung: Counts) -> NDArray[Any]:
     return np.asarray(np.take_along_axis(each, rung[..., None], axis=-1)[..., 0])
 
 

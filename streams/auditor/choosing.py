@@ -36,6 +36,7 @@ def chosen_of(entries: Sequence[ThresholdsEntry], taken: int, pipeline: str, rul
         frozenset({terms.version, *own, *pins}),
         taken,
         standing.pinned,
+        by_labels=standing.entry is not None and standing.entry.reason in ("tighten", "loosen"),
         raised=_raises(standing.entry, ladder, terms),
         raised_ms=0 if share is None else share.begun_ms(one.at_ms for one in standing.chain if one.raised),
     )

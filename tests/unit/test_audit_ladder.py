@@ -18,7 +18,7 @@ from bisupervised.agents.supervision.thresholds import Rung
 from support.samples import drawn
 
 PAIRS = ((0.3, 0.2), (0.5, 0.4), (0.7, 0.6), (0.8, 0.7))
-QUICK = Terms(labels_to_false_alarm=400.0, delta=0.2, epoch=200)
+QUICK = Terms(labels_to_false_alarm=400.0, delta=0.2, epoch=200, trial=150)
 
 
 def random_requests(count: int, seed: int, right: float = 0.98) -> Seen:
@@ -49,11 +49,24 @@ class ByHand:
     against: list[list[float]] = field(default_factory=list)
     epochs: list[dict[str, list[float]]] = field(default_factory=list)
     alarms: int = 0
+    failed: int = 0
+    on_trial: bool = False
+    proof: list[float] = field(default_factory=lambda: [1.0] * len(ODDS_BELOW))
+    unproven: int = 0
 
     def anew(self) -> None:
         self.taken = 0
+        self.try_anew(on_trial=False)
         self.against = [[0.0] * len(ODDS) for _ in range(self.rungs)]
         self.epochs = [self.epoch(), self.epoch()]
+
+    def try_anew(self, *, on_trial: bool) -> None:
+        self.on_trial, self.unproven, self.proof = on_trial, 0, [1.0] * len(ODDS_BELOW)
+
+    def move(self, to: int) -> None:
+        if to != self.rung:
+            self.rung = to
+            self.try_anew(on_trial=True)
 
     def epoch(self) -> dict[str, list[float]]:
         fresh: dict[str, list[float]] = {f"bet {number}": [1.0] * self.rungs for number in range(len(ODDS_BELOW))}
@@ -69,7 +82,9 @@ class ByHand:
         for number, epoch in enumerate(self.epochs):
             if self.taken % self.terms.epoch == number * (self.terms.epoch // 2):
                 epoch.update(self.epoch())
+        began = [self.taken >= number * (self.terms.epoch // 2) for number in range(len(self.epochs))]
         self.taken += 1
+        self.try_rung(request)
         for rung in range(self.rungs):
             marks = {name: bool(getattr(request, name)[rung]) for name in AtRungs.__slots__}
             if marks["counts"]:
@@ -77,17 +92,26 @@ class ByHand:
                     min((1.0 + r) * self.likelihood(ratio, wrong=marks["wrong"]), 5 * self.terms.labels_to_false_alarm)
                     for r, ratio in zip(self.against[rung], ODDS, strict=True)
                 ]
-            for epoch in self.epochs:
+            for epoch, has_begun in zip(self.epochs, began, strict=True):
                 bad = marks["wrong"] or marks["unknown"]
                 total = 0.0
                 for number, ratio in enumerate(ODDS_BELOW):
                     if marks["counts"] or marks["unknown"]:
                         epoch[f"bet {number}"][rung] *= self.likelihood(ratio, wrong=bad)
                     total += epoch[f"bet {number}"][rung]
-                if total / len(ODDS_BELOW) >= 2.0 / self.terms.delta:
+                if has_begun and total / len(ODDS_BELOW) >= 2.0 / self.terms.delta:
                     epoch["certified"][rung] = 1.0
                 epoch["cost"][rung] += marks["deferred"] + self.terms.rejection * marks["rejected"]
         return self.choice()
+
+    def try_rung(self, request: AtRungs) -> None:
+        if request.counts[self.rung]:
+            wrong = bool(request.wrong[self.rung])
+            self.unproven += 1
+            bets = zip(self.proof, ODDS_BELOW, strict=True)
+            self.proof = [bet * self.likelihood(ratio, wrong=wrong) for bet, ratio in bets]
+        if sum(self.proof) / len(ODDS_BELOW) >= 2.0 / self.terms.delta:
+            self.try_anew(on_trial=self.on_trial)
 
     def choice(self) -> int:
         against = [sum(bets) / len(bets) for bets in self.against]
@@ -98,7 +122,12 @@ class ByHand:
             fit = [rung for rung in range(self.rung + 1, self.rungs) if against[rung] < limit]
             return fit[0] if fit else self.rungs - 1
         fit = [rung for rung in range(self.rung) if self.cheaper(rung) and against[rung] < limit]
-        return min(fit, key=lambda rung: (self.cost(rung), -rung)) if fit else self.rung
+        if fit:
+            return min(fit, key=lambda rung: (self.cost(rung), -rung))
+        if not self.on_trial or self.unproven < self.terms.trial:
+            return self.rung
+        self.failed += 1
+        return min(self.rung + 1, self.rungs - 1)
 
     def cheaper(self, rung: int) -> bool:
         return all(
@@ -126,8 +155,10 @@ def test_it_is_the_one_by_hand_to_the_last_bit(seed: int) -> None:
             if not isinstance(decision, Stay):
                 state = ladder.moved(state, decision.to)
                 moves.add(type(decision))
-            hand.rung = hand.take(request)
+            hand.move(hand.take(request))
             assert int(state.rung) == hand.rung
+            assert (bool(state.on_trial), int(state.unproven)) == (hand.on_trial, hand.unproven)
+            assert state.proof.tolist() == hand.proof
             assert state.against.tolist() == hand.against
             assert state.below[0].T.tolist() == [hand.epochs[0][f"bet {bet}"] for bet in range(len(ODDS_BELOW))]
     assert hand.alarms
@@ -233,6 +264,64 @@ def test_a_stricter_rung_without_a_certificate_ends_the_row(fault: str) -> None:
     assert not moved, "a fifth of the strictest one's answers are wrong, or may be"
     assert state.certified[:, :3].all(), "though the others are certified"
     assert ladder.cheapest(state) is None
+
+
+def test_one_lucky_beginning_loosens_nothing() -> None:
+    ladder = Ladder(PAIRS, 0.2)
+    state = ladder.start(3)
+    for _ in range(500):
+        state, decision = ladder.after(state, at(**CHEAPER))
+        assert decision == Stay()
+    assert state.certified.tolist() == [[True] * 4, [False] * 4], "the second epoch begins half an epoch later"
+    assert isinstance(until_it_moves(ladder, state, at(**CHEAPER), most=100), Loosen)
+
+
+# a rung that labels chose
+
+
+def at_the_promise(ladder: Ladder, state: State, labels: int) -> list[Tighten | Loosen]:
+    """One answer in ten is wrong at the two laxest rungs."""
+    found = []
+    for number in range(labels):
+        state, decision = ladder.after(state, at(counts="xxxx", wrong="xx.." if number % 10 == 9 else "...."))
+        found += [decision] if isinstance(decision, Tighten | Loosen) else []
+    return found
+
+
+def test_a_rung_that_labels_chose_and_do_not_certify_is_left() -> None:
+    ladder = Ladder(PAIRS, 0.1, Terms(saving=0.99))
+    chosen = ladder.moved(ladder.start(3), 0)
+    assert at_the_promise(ladder, chosen, 1_999) == []
+    [found] = at_the_promise(ladder, chosen, 2_000)
+    assert isinstance(found, Tighten)
+    assert found.to == 1, "the next one"
+    assert not found.alarm
+    assert found.evidence.against_here < 10_000
+    assert "the last 2,000 labels do not show that this holds" in found.why
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_a_calibration_or_a_person_chose_is_on_no_trial(moved: bool) -> None:
+    ladder = Ladder(PAIRS, 0.1, Terms(saving=0.99))
+    state = ladder.moved(ladder.start(2), 0, by_labels=False) if moved else ladder.start(0)
+    assert at_the_promise(ladder, state, 2_500) == []
+
+
+def test_a_certificate_begins_the_trial_anew() -> None:
+    ladder = Ladder(PAIRS, 0.1, Terms(saving=0.99, trial=400))
+    state = ladder.moved(ladder.start(3), 0)
+    for number in range(2_000):
+        state, decision = ladder.after(state, at(counts="xxxx", wrong="xx.." if number % 50 == 49 else "...."))
+        assert decision == Stay()
+    assert int(state.unproven) < 200
+
+
+def test_missing_labels_fail_no_trial() -> None:
+    ladder = Ladder(PAIRS, 0.1, Terms(trial=100))
+    state = ladder.moved(ladder.start(3), 1)
+    for _ in range(1_000):
+        state, decision = ladder.after(state, at(unknown="xxxx"))
+        assert decision == Stay()
 
 
 def test_a_small_saving_is_told_and_no_reason_to_move() -> None:

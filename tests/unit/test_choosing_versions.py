@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from bisupervised.agents.auditing.alarm_share import AlarmShare
+from bisupervised.agents.auditing.ladder import Evidence, Tighten
+from bisupervised.agents.auditing.ledger.ascending import Moment
 from bisupervised.agents.auditing.ledger.ledger import Ledger, Rules, resumed
 from bisupervised.schemas.audits import Audit, audit_record
 from bisupervised.schemas.closings import (
@@ -207,7 +210,7 @@ def test_labels_that_are_waited_for_raise_nothing_and_loosen_nothing() -> None:
 def test_enough_right_answers_loosen() -> None:
     world = World(made_for(TERMS, 10_000.0))
     entries = []
-    for number in range(600):
+    for number in range(700):
         world.ends(wrong=False, local=0.6 if number % 2 else 0.95)
         if number % 100 == 99:
             entries.append(world.close())
@@ -237,6 +240,23 @@ def test_an_alarm_raises_the_share_with_the_version_that_it_chooses() -> None:
     told = world.closings[-1].ladder
     assert told is not None
     assert (told.raised, told.raised_ms, told.raised_labels) == (True, entry.at_ms, 0)
+
+
+@pytest.mark.parametrize("alarm", [True, False])
+def test_a_failed_trial_raises_nothing(alarm: bool) -> None:
+    ascending = World(raising()).ledger.ascending
+    assert ascending is not None
+    nothing = Evidence(2_000, 500, 1.0, 1.0, None, None, None, None)
+    ascending.decision = Tighten(1, "", nothing, alarm=alarm)
+    ascending._decide_share(Moment(1_000, 1_000, AlarmShare(1_000, 100)))
+    assert ascending.raises == alarm
+
+
+@pytest.mark.parametrize(("reason", "by_labels"), [("tighten", True), ("loosen", True), ("set", False), ("pin", False)])
+def test_it_is_known_whether_labels_chose_the_version(reason: Reason, by_labels: bool) -> None:
+    found = chosen_of([chosen([], 2, reason)], 1, PIPELINE, RULES)
+    assert found is not None
+    assert (found.rung, found.by_labels) == (2, by_labels)
 
 
 def test_it_falls_once_its_labels_are_spent_and_the_rung_stays() -> None:

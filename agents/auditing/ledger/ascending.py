@@ -74,7 +74,13 @@ class Ascending:
         self._spent = now.extra + (self._spent if self.chosen.raised_ms == former.raised_ms else 0)
         self.chose = ""
         self.decision = self.ascent.settle(
-            judge, now.at_ms, now.within_ms, rung=self.chosen.rung - 1, versions=self.chosen.versions, gone=gone
+            judge,
+            now.at_ms,
+            now.within_ms,
+            rung=self.chosen.rung - 1,
+            versions=self.chosen.versions,
+            by_labels=self.chosen.by_labels,
+            gone=gone,
         )
         self._decide_share(now)
         if self.decision is None:
@@ -87,7 +93,7 @@ class Ascending:
         """A closing that only repeats another one bears its time, and decides nothing."""
         share, raised, begun = now.alarm_share, self.chosen.raised, (self.chosen.raised_ms, self._spent, now.at_ms)
         over = share is None or share.is_over(*begun)
-        if isinstance(self.decision, Tighten):
+        if isinstance(self.decision, Tighten) and self.decision.alarm:
             self.raises = share is not None and share.may_rise(*begun)
         else:
             self.raises = self.decision is not None and raised and not over
