@@ -165,3 +165,45 @@ async def test_other_limits_hold_from_the_next_call_on() -> None:
     requests = made._remote.gate.limits.requests
     assert requests is not None
     assert requests.per_minute == 600.0
+
+
+@on_virtual_time
+async def test_while_it_runs_it_takes_batches_past_its_stream_within_the_limit() -> None:
+    made, transport = agent(echo, LimitsPolicy(in_flight=2))
+    mine, heard = [Batch(number) for number in range(3)], list[bool | None]()
+    made.hear_of_room(lambda: heard.append(made.room))
+    made.owns(2, 2)
+    assert (made.room, made.offer(mine[0]), heard) == (None, False, [None]), "it does not run yet"
+    ends = asyncio.Event()
+
+    async def stream() -> AsyncIterator[Any]:
+        await ends.wait()
+        yield mine[2]
+
+    running = asyncio.create_task(made.run(stream()))
+    await asyncio.sleep(0.0)
+    assert heard[1:] == [True], "who hands out hears that it runs"
+    assert [made.offer(batch) for batch in mine] == [True, True, False]
+    await asyncio.sleep(1.0)
+    assert (len(transport.sent), [batch.ended for batch in mine]) == (2, ["answers", "answers", ""])
+    ends.set()
+    await running
+    assert (made.room, made.offer(mine[2])) == (None, False), "it runs no more"
+
+
+@on_virtual_time
+async def test_it_has_no_room_without_partitions_and_says_when_it_has() -> None:
+    made, _ = agent(echo, LimitsPolicy(in_flight=2))
+    made.owns(0, 4)
+    heard = list[bool | None]()
+    made.hear_of_room(lambda: heard.append(made.room))
+
+    async def forever() -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield Batch()
+
+    running = asyncio.create_task(made.run(forever()))
+    await asyncio.sleep(0.0)
+    made.owns(4, 4)
+    assert heard == [False, True]
+    running.cancel()

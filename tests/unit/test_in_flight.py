@@ -190,3 +190,65 @@ async def test_what_nobody_wants_any_more_is_cancelled_and_the_rest_goes_on(capl
     assert [line.__dict__["action"] for line in caplog.records] == ["calls_cancelled"]
     answers.go.set()
     await turns(lambda: kept.diary == ["resolved"])
+
+
+async def test_what_is_offered_begins_at_once_where_there_is_room() -> None:
+    answers = Answers()
+    calls, leases = InFlight(answers, 1), [Lease(), Lease()]
+    assert (calls.room, calls.offer(leases[0])) == (True, True)
+    assert (calls.room, calls.offer(leases[1])) == (False, False)
+    assert (len(calls), leases[1].diary) == (1, [])
+    answers.go.set()
+    await turns(lambda: calls.room)
+    assert leases[0].diary == ["resolved"]
+
+
+async def test_what_is_offered_overtakes_nobody_who_waits() -> None:
+    answers = Answers()
+    calls, first, waits, offered = InFlight(answers, 1), Lease(), Lease(), Lease()
+    await calls.submit(first)
+    waiting = asyncio.create_task(calls.submit(waits))
+    await turns(lambda: answers.begun == 1)
+    calls.resize(2)
+    assert not calls.offer(offered), "it is the other one's room"
+    await waiting
+    assert not calls.room
+    answers.go.set()
+    await turns(lambda: calls.offer(offered))
+
+
+async def test_what_is_closed_takes_no_offer() -> None:
+    calls = InFlight(Answers(), 1)
+    await calls.close(0.0)
+    assert (calls.room, calls.offer(Lease())) == (False, False)
+
+
+async def test_room_that_no_batch_tells_of_is_told() -> None:
+    async def answer(batch: Batch) -> list[Outgoing]:
+        raise ZeroDivisionError
+
+    told = list[int]()
+    calls, failing, cancelled = InFlight(answer, 1), Lease(), Lease()
+    calls.on_room = lambda: told.append(len(calls))
+    calls.resize(2)
+    assert told == [0]
+    calls.offer(failing)
+    await turns(lambda: told == [0, 0])
+    calls.offer(cancelled)
+    [task] = calls._tasks.values()
+    task.cancel()
+    await turns(lambda: told == [0, 0, 0])
+    assert (failing.diary, cancelled.diary) == (["failed: ZeroDivisionError"], ["released"])
+
+
+async def test_room_beside_a_batch_that_waited_is_told_when_that_has_begun() -> None:
+    answers, told = Answers(), list[bool]()
+    calls, first, waits = InFlight(answers, 1), Lease(), Lease()
+    await calls.submit(first)
+    waiting = asyncio.create_task(calls.submit(waits))
+    await turns(lambda: answers.begun == 1)
+    calls.on_room = lambda: told.append(calls.room)
+    calls.resize(3)
+    await waiting
+    assert told == [False, True]
+    await calls.close(0.0)
