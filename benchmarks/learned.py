@@ -39,24 +39,30 @@ class Cost:
     batch: int
     plain_us: float  #: read with max-softmax
     learned_us: float  #: read with a learned score that knows the length of the input
+    features: int = 0  #: of the model itself, that the learned score reads as well
 
 
-def fitted(classes: int, seed: int = 0) -> DeferralModel:
-    """A learned score for so many classes."""
+def fitted(classes: int, features: int = 0, seed: int = 0) -> DeferralModel:
+    """A learned score for so many classes, and so many features of the model."""
     chance = np.random.default_rng(seed)
     table = probabilities(chance.normal(0, 3, (2000, classes)), logits=True)
     right = chance.random(2000) < table.max(axis=1)
     recording = Recording(Side(table.max(axis=1), right), Side(chance.random(2000), chance.random(2000) < 0.9))
-    return fit_deferral(recording, Evidence({}, table, (), chance.integers(1, 500, 2000).astype(np.float64)), 0)
+    lengths = chance.integers(1, 500, 2000).astype(np.float64)
+    besides = chance.normal(size=(2000, features)).astype(np.float32) if features else None
+    return fit_deferral(recording, Evidence({}, table, (), lengths, besides), 0)
 
 
-def measure(classes: int, batch: int) -> Cost:
+def measure(classes: int, batch: int, features: int = 0) -> Cost:
     """Both ways to read a batch."""
-    outputs: NDArray[np.float64] = np.random.default_rng(1).normal(0, 3, (batch, classes))
-    model = Model(lambda _: outputs, "m", "logits", ClassReading(logits=True))
-    inputs, learned = [_TEXT] * batch, fitted(classes)
+    chance = np.random.default_rng(1)
+    outputs: NDArray[np.float64] = chance.normal(0, 3, (batch, classes))
+    besides = chance.normal(size=(batch, features)).astype(np.float32)
+    reading = ClassReading(logits=True)
+    model = Model(lambda _: outputs, "m", "logits", reading, featured=lambda _: (outputs, besides))
+    inputs, learned = [_TEXT] * batch, fitted(classes, features)
     plain = _least(lambda: model.predict(inputs))
-    return Cost(classes, batch, plain / batch, _least(lambda: model.predict(inputs, learned)) / batch)
+    return Cost(classes, batch, plain / batch, _least(lambda: model.predict(inputs, learned)) / batch, features)
 
 
 def _least(call: Callable[[], object]) -> float:
@@ -75,15 +81,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/learned.json"))
     arguments = parser.parse_args()
     costs = [measure(classes, batch) for classes in (2, 10, 1000) for batch in (1, 64, 1000)]
+    costs += [measure(10, batch, 384) for batch in (1, 64, 1000)]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps([asdict(cost) for cost in costs], indent=2) + "\n")
     table = Table(title="A learned score, µs an event", title_justify="left")
-    for name in ("classes", "batch", "max-softmax", "learned", "more"):
+    for name in ("classes", "features", "batch", "max-softmax", "learned", "more"):
         table.add_column(name, justify="right")
     for cost in costs:
         more = cost.learned_us - cost.plain_us
         table.add_row(
-            f"{cost.classes:,}", f"{cost.batch:,}", f"{cost.plain_us:.1f}", f"{cost.learned_us:.1f}", f"{more:.1f}"
+            *(f"{number:,}" for number in (cost.classes, cost.features, cost.batch)),
+            *(f"{us:.1f}" for us in (cost.plain_us, cost.learned_us, more)),
         )
     Console().print(table)
 

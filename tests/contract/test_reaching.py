@@ -224,6 +224,15 @@ def test_what_is_wrong_with_other_tables_is_told(tmp_path: Path, table: str, fau
     assert [line[: len(fault)] for line in told.value.faults] == [fault]
 
 
+def test_the_example_lacks_nothing_but_its_files() -> None:
+    with pytest.raises(ConfigurationError) as told:
+        load_settings(Path(__file__).parents[2] / "examples" / "logins" / "proxy.toml", {})
+    assert [line.partition(": cannot be read")[0] for line in told.value.faults] == [
+        "[remote] ssl_ca_file",
+        "[remote] api_key_file",
+    ]
+
+
 def test_a_local_model_without_a_server_is_reached_by_nobody(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text(SMALLEST.replace("[local]\n", '[local]\nproxy = "http://a"\n'))
     with pytest.raises(ConfigurationError) as told:

@@ -67,6 +67,20 @@ def test_a_cloud_event(name: str, record: Record) -> None:
     assert (found.input, found.id, found.deadline_ms) == ("arrived broken", "A234-1234-1234", None)
 
 
+def test_events_of_plain_text() -> None:
+    found = read(Record(b"arrived broken", headers=[("review-id", b"r-1")]), settings_of("text"))
+    assert (found.input, found.id) == ("arrived broken", "r-1")
+
+
+def test_events_of_a_format_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    settings = settings_of("own_format")
+    found = read(Record(b"17;late;arrived; broken"), settings)
+    assert (found.input, found.id) == ("arrived; broken", 17)
+    with pytest.raises(InvalidRequest, match="own_format:read cannot read the value: ValueError"):
+        read(Record(b"no number"), settings)
+
+
 def test_a_change_event_and_what_leaves_of_it() -> None:
     settings = settings_of("debezium")
     found = read(Record(CHANGE.encode()), settings)

@@ -24,7 +24,7 @@ from bisupervised.agents.supervision.choosing.projection import MOST, Projection
 from bisupervised.agents.supervision.class_scores import probabilities
 from bisupervised.agents.supervision.learned.deferral import MOST_FEATURES, DeferralModel, Features, FeatureWeights
 from bisupervised.agents.supervision.recording import Recording
-from bisupervised.agents.supervision.thresholds import read_thresholds
+from bisupervised.agents.supervision.thresholds import read_thresholds, signed, write_thresholds
 from bisupervised.schemas.codec import decode_facts, decode_result
 from bisupervised.schemas.errors import ConfigurationError, ModelError
 from bisupervised.schemas.records import Outgoing
@@ -37,6 +37,7 @@ from bisupervised.streams.worker.making import make_agent
 from support.featured_models import LABELS, WIDE, drawn, layers, write_onnx
 from support.model_folders import picture_folder, text_folder
 from support.records import Record, request
+from support.thresholds import thresholds
 
 
 def featured(name: str = "paired", **policy: Any) -> Model:
@@ -366,6 +367,18 @@ def test_a_worker_scores_by_features_as_it_is_scored_offline(
     asyncio.run(agent.close())
     with pytest.raises(ConfigurationError, match=r"\[local\] features: must be true: .* and 16 features"):
         load_configuration(configured(tmp_path, spec, ""), {})
+
+
+def test_features_that_were_changed_by_hand_are_noticed(tmp_path: Path) -> None:
+    recording, evidence = known(600, 0)
+    made = signed(msgspec.structs.replace(thresholds(), learned=fit_deferral(recording, evidence, 0)))
+    write_thresholds(tmp_path / "t.json", made)
+    assert read_thresholds(tmp_path / "t.json") == made
+    document = json.loads((tmp_path / "t.json").read_text())
+    document["learned"]["features"]["local"][3] += 0.5
+    (tmp_path / "t.json").write_text(json.dumps(document))
+    with pytest.raises(ConfigurationError, match="its digest does not fit"):
+        read_thresholds(tmp_path / "t.json")
 
 
 def test_where_nobody_reads_them_they_are_not_computed(tmp_path: Path) -> None:
