@@ -87,7 +87,7 @@ bench-learned: setup  ## what a learned score costs an event, in build/learned.j
 conformance: setup  ## our protocols against servers of others, which are installed below build/: SERVERS=apicurio
 	$(BIN)/python tests/conformance/conformance.py $(SERVERS)
 
-bench: setup  ## how fast it is, beside other libraries: build/bench.json and the tables of BENCHMARKS.md
+bench: setup  ## how fast it is, beside other libraries: build/bench.json, and the tables of BENCHMARKS.md and docs/benchmark-figures.md
 	$(BIN)/python scripts/peers.py
 	$(BIN)/python -m benchmarks.bench
 

@@ -1,7 +1,8 @@
 """`make bench`: run every benchmark, one after the other, on one embedded broker.
 
-Writes all figures to `build/bench.json`, and the tables of `BENCHMARKS.md`. Exits 1 where a target is missed, and names
-it. `--only contest` runs one benchmark. `--smoke` takes seconds and checks no target. Neither changes the page.
+Writes all figures to `build/bench.json`, all tables to `docs/benchmark-figures.md`, and the goals and the contest to
+`BENCHMARKS.md`. Exits 1 where a target is missed, and names it. `--only contest` runs one benchmark. `--smoke` takes
+seconds and checks no target. Neither changes a page.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from typing import Any, Protocol, cast
 from rich.console import Console
 from rich.table import Table
 
+from . import goals
 from .command import write
 from .machine import machine, versions
 from .process import ROOT
 from .service import in_service
 
 #: modules of this package, in the order in which they run
-BENCHMARKS = ("contest", "model", "latency", "whole", "memory", "idle", "partitions")
-PAGE = ROOT / "BENCHMARKS.md"
+BENCHMARKS = ("contest", "model", "latency", "whole", "memory", "idle", "partitions", "draw")
+PAGE, FIGURES = ROOT / "BENCHMARKS.md", ROOT / "docs" / "benchmark-figures.md"
+#: the benchmark whose table stands on the first page
+_FIRST = "contest"
 #: figures that are repeated at the top of `build/bench.json`
 HEADLINES = (
     "local_path_vs_bare",
@@ -97,11 +101,12 @@ def figures(told: Sequence[Measured], only: str | None = None, *, smoke: bool = 
     }
     for each in told:
         found |= {name: each.figures[name] for name in HEADLINES if name in each.figures}
-    return found | {each.name: each.figures for each in told}
+    found |= {each.name: each.figures for each in told}
+    return found | {"goals": {row.goal.name: row.value for row in goals.reached(found)}}
 
 
 def as_markdown(told: Sequence[Measured], found: dict[str, Any]) -> str:
-    """The text between the marks of the page."""
+    """The text between the marks of a page: the goals, and the table of each of these benchmarks."""
     here = found["machine"]
     libraries = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     parts = [
@@ -109,8 +114,10 @@ def as_markdown(told: Sequence[Measured], found: dict[str, Any]) -> str:
         f"runs, the broker included; {here['memory_gb']:g} GB, {here['system']}. {libraries}.",
         _verdict(found),
     ]
-    for each in told:
-        parts += [f"### {each.table.title or each.name}", markdown(each.table)]
+    rows = goals.reached(found)
+    tables = [*([goals.as_table(rows)] if rows else []), *(each.table for each in told)]
+    for table in tables:
+        parts += [f"### {table.title}", markdown(table)]
     return "\n\n".join(parts)
 
 
@@ -153,16 +160,21 @@ def main() -> int:
     parser.add_argument("--only", choices=BENCHMARKS, help="run this one alone")
     parser.add_argument("--smoke", action="store_true", help="run in seconds, and check no target")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench.json")
-    parser.add_argument("--page", type=Path, help="page to write the tables to; BENCHMARKS.md where all benchmarks ran")
+    parser.add_argument(
+        "--page", type=Path, help="page to write all tables to; docs/benchmark-figures.md where all ran"
+    )
     asked = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it retries, and logs each try
     say = Console()
     told = run([asked.only] if asked.only else BENCHMARKS, say, smoke=asked.smoke)
     found = figures(told, asked.only, smoke=asked.smoke)
     write(asked.out, found)
-    page = asked.page or (None if asked.only or asked.smoke else PAGE)
-    if page is not None:
-        fill(page, as_markdown(told, found))
+    whole = not (asked.only or asked.smoke)
+    if whole:
+        fill(PAGE, as_markdown([each for each in told if each.name == _FIRST], found))
+    if whole or asked.page:
+        fill(asked.page or FIGURES, as_markdown(told, found))
+    say.print(goals.as_table(goals.reached(found)))
     if found["missed"]:
         say.print(f"missed: {', '.join(found['missed'])}")
     return int(bool(found["missed"]))

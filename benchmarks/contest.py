@@ -85,7 +85,7 @@ class Sizes:
     """How large a run is."""
 
     records: int = 400_000  #: of a candidate with share 1
-    rounds: int = 3
+    rounds: int = 5
 
 
 SMOKE = Sizes(4000, 1)

@@ -1,17 +1,17 @@
-"""`python -m benchmarks.draw`: what an audit costs the local path, an event: the draw itself, and the records it makes.
+"""`python -m benchmarks.draw`: what an audit costs the local path, an event: the draw itself, and the records of it.
 
-Transactions of trusted local answers pass through the companions of the agent `local`, as a worker makes them. The
-event's whole path is what `make bench` measured; with `--path-us` it is another. No broker is needed.
+Transactions of trusted local answers pass through the companions of the agent `local`, as a worker makes them. There is
+no broker. What an event costs without an audit, the contest says.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import msgspec
 from bisupervised.agents.auditing.draw import Draw
@@ -21,11 +21,43 @@ from bisupervised.streams.flow import request_facts
 from bisupervised.streams.plane.sending.companions import Accompanying
 from bisupervised.streams.plane.window.slots import Slot
 from bisupervised.streams.worker.auditing import Auditing
+from rich.console import Console
+from rich.table import Table
 
-#: µs of CPU time that an event takes on its way through the local agent, at best (docs/performance-notes.md)
-PATH_US = 8.8
-EVENTS, TRANSACTION, WINDOW = 200_000, 1_000, 10_000
+from .command import command_without_broker
+from .spread import Spread, spread
+
+TRANSACTION, WINDOW = 1_000, 10_000
 SECRET = b"a benchmark's"
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large a run is."""
+
+    shares: tuple[tuple[float, float], ...] = ((0.01, 0.0), (0.01, 0.05), (0.05, 0.05))  #: `share` and `shadow_share`
+    events: int = 200_000
+    runs: int = 9
+
+
+SMOKE = Sizes(((0.01, 0.0),), 10_000, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an audit adds to the CPU time of an event."""
+
+    share: float
+    shadow_share: float
+    draw_ns: Spread
+    records_ns: Spread  #: made for those that are drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is written to `build/draw.json`."""
+
+    audit_costs: tuple[Cost, ...]
 
 
 @dataclass(frozen=True)
@@ -41,10 +73,10 @@ class Event:
     headers: Headers = ()
 
 
-def slots() -> list[Slot]:
+def slots(events: int) -> list[Slot]:
     """Trusted answers that are ready to leave."""
     made = []
-    for offset in range(EVENTS):
+    for offset in range(events):
         event = Event(offset)
         result = Result(Source("requests", 0, offset), 1, "local", 0.9, 0.8, thresholds="v1", model="small@1")
         made.append(Slot(event, offset, 300, called=False, leads=True, outcome=publish(event, result)))
@@ -63,10 +95,6 @@ class NoRecords(Auditing):
         return None
 
 
-#: what is measured: the draw alone, and with its records
-KINDS = (NoRecords, Auditing)
-
-
 def companions(kind: type[Auditing], share: float, shadow_share: float) -> Accompanying:
     """Those of the agent `local`."""
     draw = Draw(share, SECRET, "bench", shadow_share)
@@ -76,31 +104,51 @@ def companions(kind: type[Auditing], share: float, shadow_share: float) -> Accom
 def passing(accompanying: Accompanying, given: Sequence[Slot]) -> float:
     """Seconds of CPU time until all have passed, in transactions."""
     began = time.process_time()
-    for first in range(0, EVENTS, TRANSACTION):
-        accompanying.of(given[first : first + TRANSACTION], first, min(first + WINDOW, EVENTS))
+    for first in range(0, len(given), TRANSACTION):
+        accompanying.of(given[first : first + TRANSACTION], first, min(first + WINDOW, len(given)))
     return time.process_time() - began
 
 
-def measured(make: Callable[[], Accompanying], given: Sequence[Slot], runs: int) -> float:
-    """ns of an event beyond those without an audit, the median of so many runs."""
+def measured(make: Callable[[], Accompanying], given: Sequence[Slot], runs: int) -> list[float]:
+    """ns of an event beyond those without an audit, run by run."""
     nothing = Accompanying(None)
-    found = [passing(make(), given) - passing(nothing, given) for _ in range(runs)]
-    return statistics.median(found) / EVENTS * 1e9
+    return [(passing(make(), given) - passing(nothing, given)) / len(given) * 1e9 for _ in range(runs)]
 
 
-def main() -> None:
-    """Print a row for each share."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--path-us", type=float, default=PATH_US, help="µs of an event's whole path")
-    parser.add_argument("--runs", type=int, default=9)
-    arguments = parser.parse_args()
-    given = slots()
-    print(f"an event of the local path: {arguments.path_us:g} µs")
-    for shares in ((0.01, 0.0), (0.01, 0.05), (0.05, 0.05)):
-        draw, both = (measured(partial(companions, kind, *shares), given, arguments.runs) for kind in KINDS)
-        told = [f"{ns:5.0f} ns, {ns / arguments.path_us / 10:.2f} %" for ns in (draw, both - draw)]
-        print(f"share {shares[0]:g}, shadow_share {shares[1]:g}: the draw {told[0]}; its records {told[1]}")
+def cost(shares: tuple[float, float], given: Sequence[Slot], runs: int) -> Cost:
+    """The cost of these shares."""
+    drawn, both = (measured(partial(companions, kind, *shares), given, runs) for kind in (NoRecords, Auditing))
+    return Cost(*shares, spread(drawn), spread([whole - draw for whole, draw in zip(both, drawn, strict=True)]))
+
+
+def measure(_servers: str, sizes: Sizes, _folder: Path, say: Console) -> Report:
+    """Measure one pair of shares after the other."""
+    say.print(f"{sizes.events:,} answers, {sizes.runs} times …")
+    given = slots(sizes.events)
+    return Report(tuple(cost(shares, given, sizes.runs) for shares in sizes.shares))
+
+
+def as_table(report: Report) -> Table:
+    """The report as a table."""
+    table = Table("share", "shadow_share", "the draw, ns", "its records, ns", title="An audit, CPU time an event")
+    for each in report.audit_costs:
+        table.add_row(f"{each.share:g}", f"{each.shadow_share:g}", str(each.draw_ns), str(each.records_ns))
+    return table
+
+
+def faults(_report: Report) -> list[str]:
+    """None: the goal compares these figures with those of the contest."""
+    return []
+
+
+def main() -> int:
+    """Returns 0: there is no target."""
+
+    def alone(sizes: Sizes, say: Console) -> Report:
+        return measure("", sizes, Path(), say)
+
+    return command_without_broker("draw", __doc__, (Sizes(), SMOKE), alone, as_table, faults)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

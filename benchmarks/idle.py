@@ -38,7 +38,7 @@ class Sizes:
     """How large a run is."""
 
     shape: Shape = MINILM
-    runs: int = 3
+    runs: int = 5
     settle_s: float = 8.0  #: seconds after the first result in which the last positions are committed
     watched_s: float = 20.0  #: seconds of idleness
 

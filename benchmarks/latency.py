@@ -45,7 +45,7 @@ class Sizes:
     per_s: float = 500.0  #: events
     seconds: float = 20.0  #: a run
     warm_up_s: float = 3.0  #: seconds at the beginning of a run that do not count
-    rounds: int = 3
+    rounds: int = 5
 
 
 SMOKE = Sizes(seconds=2.0, warm_up_s=0.5, rounds=1)

@@ -45,7 +45,7 @@ class Sizes:
     """How large a run is."""
 
     in_flight: tuple[int, ...] = (16, 64, 256)  #: calls at once
-    rounds: int = 3  #: runs for each number of calls in flight
+    rounds: int = 5  #: runs for each number of calls in flight
     latency_s: float = 0.05  #: seconds that the server takes for a call
     seconds: float = 30.0  #: length of a run that reaches the most events a second
     most_events: int = 60_000  #: most events of a run, for runs that the CPU limits

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 from support.benchmarks import smoke
 
-from benchmarks.bench import PAGE, Measured, as_markdown, figures, fill, markdown
+from benchmarks.bench import FIGURES, PAGE, Measured, as_markdown, figures, fill, markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,9 +57,10 @@ def test_what_was_missed_is_told_and_where_it_was_measured() -> None:
     assert str(ROOT) not in page
 
 
-def test_the_page_has_a_place_for_the_tables(tmp_path: Path) -> None:
-    page = tmp_path / "BENCHMARKS.md"
-    page.write_text(PAGE.read_text())
+@pytest.mark.parametrize("filled", [PAGE, FIGURES], ids=lambda page: page.name)
+def test_each_page_has_a_place_for_the_tables(filled: Path, tmp_path: Path) -> None:
+    page = tmp_path / filled.name
+    page.write_text(filled.read_text())
     fill(page, "new tables")
     assert "<!-- bench -->\nnew tables\n<!-- end of bench -->" in page.read_text()
     with pytest.raises(SystemExit, match="no place for the tables"):
