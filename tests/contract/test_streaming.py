@@ -149,9 +149,17 @@ async def test_a_body_is_sent_in_pieces_with_its_length(transport: AiohttpTransp
 
 @pytest.mark.parametrize("size", [9, 11])
 async def test_a_body_of_another_size_is_not_sent_whole(transport: AiohttpTransport, size: int) -> None:
-    async with served(receives) as url:
+    whole: list[bytes] = []
+
+    async def keeps(request: web.Request) -> web.StreamResponse:
+        whole.append(await request.read())
+        return web.Response()
+
+    async with served(keeps) as url:
         with pytest.raises(ValueError, match=f"not of {size} bytes"):
-            await transport.upload(url, upload_of(b"x" * 5, b"x" * 5, size=size), {}, 5.0, 5.0)
+            await transport.upload(url, upload_of(b"x" * 5, b"x" * 5, size=size, pause_s=0.01), {}, 5.0, 5.0)
+        await asyncio.sleep(0.05)  # a server that has got all of it says so by now
+    assert whole == []
 
 
 async def test_an_upload_may_take_long_as_long_as_something_moves(transport: AiohttpTransport) -> None:
