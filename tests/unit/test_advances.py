@@ -69,6 +69,15 @@ def test_a_batch_is_granted_its_cost_and_the_rest_goes_back_once() -> None:
     assert log.taken == 25, "a second owner gives nothing back again"
 
 
+def test_a_batch_asks_once_however_much_there_is() -> None:
+    advances = Advances(POLICY)
+    log = Log(advances)
+    advances.want("a", Amount(10, 0), NOW)
+    log.settle(advances)
+    assert [entry.id for entry in log.entries] == ["a#0"]
+    assert granted(advances, "a", 10).id == "a#0"
+
+
 def test_another_owner_finds_the_lease_of_a_batch_and_takes_no_other() -> None:
     first = Advances(POLICY)
     log = Log(first)

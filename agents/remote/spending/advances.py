@@ -115,7 +115,7 @@ class Advances:
         if not self.known:
             return None
         for name, wanted in self._wanted.items():
-            if wanted.entry is None and self._left.covers(wanted.amount):
+            if wanted.entry is None and self._found(name, wanted.amount) is None and self._left.covers(wanted.amount):
                 lease = _lease_id(name, self._asked_before(name))
                 limit = self.policy.limit
                 wanted.entry = BudgetEntry("lease", lease, self.period, wanted.amount, limit, self._worker)
