@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _LOOK_MS = 500
 #: offsets that are looked back at first, for the last entry that stands for itself; each entry takes two
 _BACK = 500
+#: seconds that a connection may take to open, and to close: a broker that is gone may let a client wait for ever
+_START_S, _FAREWELL_S = 30.0, 5.0
 
 
 class PartitionReader:
@@ -36,14 +39,16 @@ class PartitionReader:
         )
 
     async def start(self) -> None:
-        """Raises `KafkaError`."""
-        await self._consumer.start()
+        """Raises `KafkaError` and `TimeoutError`."""
+        async with asyncio.timeout(_START_S):
+            await self._consumer.start()
         self._consumer.assign([self._place])
 
     async def close(self) -> None:
         """Close the connections."""
-        with suppress(KafkaError):
-            await self._consumer.stop()
+        with suppress(Exception):  # it is thrown away, whatever a broken one raises on its way out, or waits for
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._consumer.stop()
 
     async def bounds(self) -> tuple[int, int]:
         """Where it begins and ends, as far as it is committed. Raises `KafkaError`."""
@@ -85,7 +90,7 @@ async def read_ledger(
     written since.
     """
     reader = PartitionReader(connection, place)
-    ledger = BulkLedger(topic_id)
+    ledger = BulkLedger(topic_id, None) if all_of_it else BulkLedger(topic_id)
     try:
         await reader.start()
         begin, end = await reader.bounds()

@@ -53,6 +53,36 @@ model = "large"
 batch_size = 4
 backoff_first_s = 0.1
 """
+#: in place of the part from [remote] on, where the remote is asked in batches. The money does not pay for all inputs
+_BATCHES = """
+ordering = "none"
+[local]
+model = "model:load"
+output = "probabilities"
+threshold = 1.0
+batch_size = 64
+[remote]
+url = "http://127.0.0.1:{remote}"
+protocol = "openai_chat"
+model = "large"
+threshold = 0.0
+mode = "batch"
+price_per_call = 1.0
+[batch]
+records = 200
+age_s = 0.5
+poll_first_s = 0.2
+poll_most_s = 1.0
+call_timeout_s = 2.0
+transfer_timeout_s = 4.0
+price_share = {share}
+[budget]
+money = {money}
+per = "month"
+when_spent = "fallback"
+"""
+#: what a batch costs there, as a share of what a call does
+BATCH_SHARE = 0.5
 #: with which requests are drawn for an audit, where there is one
 SECRET = "only the fleet knows"
 _AUDIT = """
@@ -93,8 +123,12 @@ class Rig:
         slots: int = 1,
         audit: bool = False,
         ladder: Path | None = None,
+        batches_money: float = 0.0,
     ) -> None:
+        """`batches_money`: the remote is asked in batches, for so much money in all; 0 for direct calls."""
         self.folder = folder
+        self.batches_money = batches_money
+        self.remote_port = 0
         self.audit = audit  #: requests are drawn, and trusted ones are asked about at the remote, too
         self.ladder = ladder  #: thresholds file of a fleet that tightens by itself
         self.traps = folder / "traps"
@@ -121,10 +155,13 @@ class Rig:
         self.brokers.start()
         self.well = True
         port = free_port()
-        self._remote = subprocess.Popen([sys.executable, str(HERE / "remote.py"), str(port)])
+        self.remote_port = port
+        program = HERE / ("batch_remote.py" if self.batches_money else "remote.py")
+        path = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        self._remote = subprocess.Popen([sys.executable, str(program), str(port)], env=path)
         for slot in range(self.slots):
             self.config(slot).write_text(
-                _CONFIG.format(
+                self._config().format(
                     servers=self.servers_of(slot),
                     session=SESSION_TIMEOUT_S,
                     partitions=PARTITIONS,
@@ -133,6 +170,8 @@ class Rig:
                     delivery=self._delivery,
                     remote=port,
                     threshold="" if self.ladder else "threshold = 0.6",
+                    money=self.batches_money,
+                    share=BATCH_SHARE,
                 )
                 + self._audit()
             )
@@ -140,6 +179,9 @@ class Rig:
         asyncio.run(create_topics(self.settings))
         for _ in range(workers):
             self.add_worker()
+
+    def _config(self) -> str:
+        return _CONFIG.partition("[local]")[0] + _BATCHES if self.batches_money else _CONFIG
 
     def _audit(self) -> str:
         if not self.audit:
@@ -233,9 +275,17 @@ class Rig:
 class OneBroker(Rig):
     """With one broker, which is killed and comes back."""
 
-    def __init__(self, folder: Path, delivery: str, *, audit: bool = False, ladder: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        delivery: str,
+        *,
+        audit: bool = False,
+        ladder: Path | None = None,
+        batches_money: float = 0.0,
+    ) -> None:
         self.broker = Broker(folder / "kafka")
-        super().__init__(folder, delivery, self.broker, audit=audit, ladder=ladder)
+        super().__init__(folder, delivery, self.broker, audit=audit, ladder=ladder, batches_money=batches_money)
 
     async def restart_broker(self, after_s: float = 0.0) -> None:
         """Kill it, and start it again on the same data."""

@@ -24,11 +24,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+from aiokafka import TopicPartition
+from bisupervised.schemas.bulk import BatchTold
+from bisupervised.streams.bulk.reading import read_ledger
 from bisupervised.streams.console.signals import interrupted_by
+from bisupervised.streams.flow import group_of
+from bisupervised.streams.plane.sending.coordinator import Coordinator
+from bisupervised.streams.settings.broker import connection
+from bisupervised.streams.settings.tables import Settings
 from faults import FAULTS, LEAVE_OPEN
 from rich.console import Console
 from rich.table import Table
-from rig import OneBroker, running
+from rig import BATCH_SHARE, PARTITIONS, OneBroker, running
 from tightening import DEMANDS, examined, ladder_file, lowered, settled
 from watch import AbortedRecords, Watch
 
@@ -38,6 +46,12 @@ _FAULT_S = 13.0
 _DRAIN_S = 90.0
 #: what an audit must have none of
 _AUDIT_DEMANDS = ("unaudited", "audited_twice", "audited_undrawn")
+#: what batches must have none of
+_BATCH_DEMANDS = ("not_ended", "paid_twice_uncounted", "over_budget")
+#: faults that batches are tried with, unless others are named
+_BATCH_KINDS = ("kill", "kill_in_transaction", "kill_broker")
+#: share of the money that all inputs would cost in batches
+_BATCH_MONEY = 0.9
 #: requests after everything else, which must be judged by the version in force then, and how many of them a second
 _PROBES, _PROBES_PER_SECOND = 200, 50.0
 
@@ -96,10 +110,50 @@ async def versions_at_the_end(rig: OneBroker, watch: Watch) -> dict[str, Any]:
     return await examined(rig.config(0), watch.judgements, watch.inputs - before, watch.labeller)
 
 
+async def batches_at_the_end(rig: OneBroker) -> dict[str, Any]:
+    """The provider's bill, and what the log of the batches says."""
+    rig.revive()
+    told: dict[str, Any] = {}
+    deadline = time.monotonic() + _DRAIN_S
+    batches = await last_words(rig.settings)
+    while any(batch.state != "ended" for batch in batches) and time.monotonic() < deadline:
+        await asyncio.sleep(1.0)
+        batches = await last_words(rig.settings)
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{rig.remote_port}/told") as response:
+        told = await response.json()
+    unsure = sum(batch.unsure for batch in batches)
+    paid = told["answered"] * BATCH_SHARE
+    return {
+        "batches": len(batches),
+        "not_ended": sum(batch.state != "ended" for batch in batches),
+        "created": told["created"],
+        "creations_tried": sum(batch.tries for batch in batches),
+        "inputs_answered": told["answered"],
+        "paid_twice": told["twice"],
+        "paid_twice_uncounted": told["twice"] if told["twice"] and not unsure else 0,
+        "money": rig.batches_money,
+        "paid": paid,
+        "over_budget": max(0.0, paid - rig.batches_money),
+    }
+
+
+async def last_words(settings: Settings) -> list[BatchTold]:
+    """The last word about each batch."""
+    found: list[BatchTold] = []
+    for number in range(PARTITIONS):
+        place = TopicPartition(settings.topics.batches, number)
+        coordinator = Coordinator(connection(settings.kafka), group_of(settings, "bulk"))
+        topic_id = await coordinator.topic_id(settings.topics.batched)
+        await coordinator.close()
+        ledger = await read_ledger(connection(settings.kafka), place, settings.name, topic_id, all_of_it=True)
+        found += [*ledger.open.values(), *ledger.ended]
+    return found
+
+
 async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[Phase], Watch, dict[str, Any], float]:
     """All phases, one after the other. Returns what became of versions, too; nothing where nobody tightens."""
     watch = Watch(rig)
-    aborted = AbortedRecords(rig.broker.bootstrap_servers)
+    aborted = AbortedRecords(rig.broker.bootstrap_servers, ("batched", "batches") if rig.batches_money else ())
     following = asyncio.create_task(watch.follow())
     labelling = asyncio.create_task(watch.labeller.run()) if rig.ladder else None
     started = time.monotonic()
@@ -117,6 +171,8 @@ async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[P
         rig.revive()
         await watch.all_audited(_DRAIN_S)
     versions = await versions_at_the_end(rig, watch) if rig.ladder else {}
+    if rig.batches_money:
+        versions |= {"batches": await batches_at_the_end(rig)}
     for task in (following, labelling):
         if task is not None:
             task.cancel()
@@ -153,13 +209,15 @@ def summary(
 
 def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[str]:
     """Which promises were not kept."""
-    demands = ["lost", "stuck", "out_of_order"]
+    demands = ["lost", "stuck", *(() if "batches" in figures.get("versions", {}) else ("out_of_order",))]
     if delivery == "exactly_once":
         demands += ["duplicated"]
     faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
     audit = figures.get("audit", {})
     faults += [f"{audit[name]} {name}" for name in _AUDIT_DEMANDS if audit.get(name)]
     versions = figures.get("versions", {})
+    batches = versions.get("batches", {})
+    faults += [f"batches: {batches[name]} {name}" for name in _BATCH_DEMANDS if batches.get(name)]
     faults += [f"versions: {versions[name]} {name}" for name in DEMANDS if versions.get(name)]
     faults += ["versions: none was chosen"] * (versions.get("chosen") == 0)
     if demand_aborts and delivery == "exactly_once":
@@ -199,12 +257,16 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--delivery", choices=("exactly_once", "at_least_once"), default="exactly_once")
     parser.add_argument("--audit", action="store_true", help="draw requests for an audit, and ask about shadows")
     parser.add_argument("--tighten", action="store_true", help="with --audit: label what is drawn; the fleet tightens")
+    parser.add_argument("--batches", action="store_true", help="ask the remote in batches, with a budget for most")
     parser.add_argument("--seed", type=int, default=None, help="seed of what is random here")
     parser.add_argument("--out", type=Path, default=Path("build/chaos.json"), help="file for the figures")
     parser.add_argument("--logs", type=Path, default=None, help="keep the processes' logs in this new folder")
     arguments = parser.parse_args(argv)
     if arguments.tighten and not arguments.audit:
         parser.error("--tighten needs --audit: without an audit nobody knows when to tighten")
+    if arguments.batches and (arguments.audit or arguments.delivery != "exactly_once"):
+        parser.error("--batches goes without --audit, and exactly once")
+    arguments.kinds = arguments.kinds or (list(_BATCH_KINDS) if arguments.batches else None)
     return arguments
 
 
@@ -223,6 +285,7 @@ def main() -> int:
                 arguments.delivery,
                 audit=arguments.audit,
                 ladder=ladder_file(folder) if arguments.tighten else None,
+                batches_money=arguments.inputs * BATCH_SHARE * _BATCH_MONEY if arguments.batches else 0.0,
             ),
             arguments.workers,
         ) as rig,

@@ -22,6 +22,8 @@ from rig import PARTITIONS, SECRET, Rig
 from tightening import Judgements, Labeller
 
 KEYS = 200
+#: seconds that batches may hold everything up, at most
+_BATCHES_S = 60.0
 
 Place = tuple[int, int]  # partition and offset of a request
 
@@ -104,7 +106,11 @@ class Watch:
         self.inputs: set[Place] = set()
         self.ends = dict.fromkeys(range(PARTITIONS), -1)  # highest offset produced
         self.stuck = 0
-        self.stuck_s = waits(rig.settings).longest[1]  #: so long a partition with a backlog may have no outcome
+        #: a batch takes seconds here, and whoever takes over one that is being created waits until that is over
+        patience_s = _BATCHES_S if rig.batches_money else 0.0
+        self.stuck_s = (
+            waits(rig.settings).longest[1] + patience_s
+        )  #: so long a partition with a backlog may have no outcome
         self._pause_s = 0.0
         self._rig = rig
         self._servers = rig.brokers.bootstrap_servers
@@ -248,8 +254,9 @@ class AbortedRecords:
 
     TOPICS = ("doubtful", "answers", "results", "fallback")
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, servers: str, further: tuple[str, ...] = ()) -> None:
         self._servers = servers
+        self._topics = (*self.TOPICS, *further)
         self._before = 0
 
     async def since_last(self) -> int:
@@ -263,7 +270,7 @@ class AbortedRecords:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, isolation_level=level)
         await consumer.start()
         try:
-            places = [TopicPartition(topic, p) for topic in self.TOPICS for p in range(PARTITIONS)]
+            places = [TopicPartition(topic, p) for topic in self._topics for p in range(PARTITIONS)]
             consumer.assign(places)
             await consumer.seek_to_beginning()
             ends = await consumer.end_offsets(places)

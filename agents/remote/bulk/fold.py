@@ -13,10 +13,12 @@ _REMEMBERED = 50
 class BulkLedger:
     """Takes the entries of one partition, in their order. Whoever has taken the same ones knows the same."""
 
-    def __init__(self, topic_id: str) -> None:
-        """`topic_id`: of the topic `batched` that there is now. Entries about another one tell nothing about it."""
+    def __init__(self, topic_id: str, remembered: int | None = _REMEMBERED) -> None:
+        """`topic_id`: of the topic `batched` that there is now. Entries about another one tell nothing about it.
+        `remembered`: batches that are over, at most; None for all.
+        """
         self.open: dict[str, BatchTold] = {}  #: by id, those that are not over
-        self.ended: deque[BatchTold] = deque(maxlen=_REMEMBERED)  #: those that are, the last ones
+        self.ended: deque[BatchTold] = deque(maxlen=remembered)  #: those that are, the last ones
         self.next: int | None = None  #: offset of `batched` before which all is in a batch; None before any
         self.queue_tokens = 0  #: as `BulkEntry` says
         self._topic_id = topic_id
