@@ -26,6 +26,19 @@ __all__ = ["CONTENT_TYPE", "render"]
 
 #: states of the breaker; the gauge of the present one is 1
 BREAKER_STATES = ("closed", "open", "probing", "stopped")
+#: states of a batch at a provider that is not over
+BATCH_STATES = ("closed", "creating", "running", "settling")
+#: what else is told of batches
+_BATCHES = {
+    m.PROVIDER_BATCH_INPUTS: "records",
+    m.PROVIDER_BATCH_OLDEST: "oldest_s",
+    m.PROVIDER_BATCHES_LATE: "late",
+    m.PROVIDER_BATCHES_CREATED: "created",
+    m.PROVIDER_BATCHES_UNSURE: "unsure",
+    m.PROVIDER_BATCH_FOREIGN: "foreign",
+    m.PROVIDER_BATCH_COST: "cost",
+    m.PROVIDER_BATCH_SAVED: "saved",
+}
 #: counters of `DataPlane.statistics`
 _PLANE = {
     m.FETCHED: "fetched",
@@ -67,6 +80,7 @@ class _Once(Collector):
         _worker(sheet, self._view)
         _thresholds(sheet, self._view.thresholds)
         _audit(sheet, self._view.audit)
+        _batches(sheet, self._view.batches)
         for step in self._view.steps:
             _outcomes(sheet, step)
             _plane(sheet, step)
@@ -138,6 +152,20 @@ def _audit(sheet: Sheet, told: Mapping[str, Any]) -> None:
     sheet.put(m.AUDIT_RAISED_LABELS, None if raised is None else raised["labels"])
     for version in told["versions"]:
         _audited(sheet, version["version"], version)
+
+
+def _batches(sheet: Sheet, told: Mapping[str, Any]) -> None:
+    if not told:
+        return
+    for state in BATCH_STATES:
+        sheet.put(m.PROVIDER_BATCHES, told["states"].get(state, 0), state)
+    for how, count in told["ended"].items():
+        sheet.put(m.PROVIDER_BATCHES_ENDED, count, how)
+    for outcome, key in (("answered", "answered"), ("fallback", "fallen"), ("again", "again")):
+        sheet.put(m.PROVIDER_BATCH_OUTCOMES, told[key], outcome)
+    for metric, key in _BATCHES.items():
+        sheet.put(metric, told[key])
+    sheet.put(m.PROVIDER_BATCHES_FAIL, bool(told["failure"]))
 
 
 def _audited(sheet: Sheet, version: str, told: Mapping[str, Any]) -> None:

@@ -367,6 +367,59 @@ SHADOW_BUDGET_USED = Metric(
     ("unit",),
 )
 
+# batches: inputs that the remote is asked about in a batch interface of the provider
+
+PROVIDER_BATCHES = Metric(
+    "bisupervised_provider_batches",
+    "gauge",
+    "Batches of this worker's partitions that are not over, by `state`: closed (waits for its turn), creating, running "
+    "(the provider has it), settling (its answers go out).",
+    ("state",),
+)
+PROVIDER_BATCH_INPUTS = Metric("bisupervised_provider_batch_inputs", "gauge", "Inputs in these batches.")
+PROVIDER_BATCH_OLDEST = Metric(
+    "bisupervised_provider_batch_oldest_seconds", "gauge", "Age of the oldest of these batches, since it was closed."
+)
+PROVIDER_BATCHES_LATE = Metric(
+    "bisupervised_provider_batches_late", "gauge", "How many of them are older than `[batch] late_hours`."
+)
+PROVIDER_BATCHES_FAIL = Metric(
+    "bisupervised_provider_batches_fail",
+    "gauge",
+    "1 while this worker cannot go on with the batches of a partition that it owns; batches at the provider go on.",
+)
+PROVIDER_BATCHES_CREATED = Metric(
+    "bisupervised_provider_batches_created_total", "counter", "Batches that the provider has taken from this worker."
+)
+PROVIDER_BATCHES_ENDED = Metric(
+    "bisupervised_provider_batches_ended_total",
+    "counter",
+    "Batches of which every input has its outcome, by `how`: answered, or the reason for which all of them fell back.",
+    ("how",),
+)
+PROVIDER_BATCHES_UNSURE = Metric(
+    "bisupervised_provider_batches_unsure_total",
+    "counter",
+    "Batches that were created once more though they may have been created before: each may be paid twice.",
+)
+PROVIDER_BATCH_OUTCOMES = Metric(
+    "bisupervised_provider_batch_outcomes_total",
+    "counter",
+    "Inputs of batches by `outcome`: answered, fallback, or again (into another batch).",
+    ("outcome",),
+)
+PROVIDER_BATCH_FOREIGN = Metric(
+    "bisupervised_provider_batch_foreign_results_total", "counter", "Results of batches that are of nothing we asked."
+)
+PROVIDER_BATCH_COST = Metric(
+    "bisupervised_provider_batch_cost_total", "counter", "Cost of the batches, in the currency of the settings."
+)
+PROVIDER_BATCH_SAVED = Metric(
+    "bisupervised_provider_batch_saved_total",
+    "counter",
+    "What direct calls about the same inputs would have cost more, in the currency of the settings.",
+)
+
 # the worker
 
 BUILD = Metric("bisupervised_build_info", "gauge", "1, with the versions as labels.", ("version", "python"))

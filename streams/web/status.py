@@ -50,11 +50,19 @@ def status(
         "audit": view.audit or None,
         "remote": next((step.told for step in view.steps if step.agent == "remote"), None),
         "shadows": next((_shadows(step) for step in view.steps if step.agent == "shadow"), None),
+        "batches": _batches(view),
         "chart": history.chart(),
         "latency": history.percentiles(),
         "partitions": [_partition(step, standing, view.now_ms) for step in view.steps for standing in step.standings],
         "fallbacks": [_fallback(record, pictures) for record in last_fallbacks(view)],
     }
+
+
+def _batches(view: WorkerView) -> dict[str, Any] | None:
+    """The batches that the remote is asked in, and what they have cost and saved."""
+    if not view.batches:
+        return None
+    return dict(view.batches) | {name: _amount(view.batches[name]) for name in ("cost", "saved")}
 
 
 def _shadows(step: StepView) -> dict[str, Any]:

@@ -45,7 +45,9 @@ class Watch:
             self.health.answered(agent, at)
         self.health.refused(self._monitor.refusal)
         self.health.missing(self._monitor.missing)
-        self.health.troubled([step.measured.get("trouble", "") for step in self.view.steps])
+        failing = self.view.batches.get("failure", "")
+        batches = f"the batches cannot go on: {failing}" if failing else ""
+        self.health.troubled([*(step.measured.get("trouble", "") for step in self.view.steps), batches])
         # shadows wait for as long as others need the remote: nothing is wrong with a worker for that
         awaited = [step for step in self.view.steps if step.agent != "shadow"]
         self.health.seen([standing for step in awaited for standing in step.standings], now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from bisupervised.agents.histogram import Histogram
 from bisupervised.agents.remote.endpoint import endpoint
 from bisupervised.agents.remote.gate import Gate
@@ -11,6 +12,9 @@ from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.limiting.limits import LimitsPolicy
 from bisupervised.agents.remote.meter import Meter
 from bisupervised.agents.remote.protocol import Usage
+from bisupervised.schemas.budget import NANO
+from bisupervised.schemas.bulk import BatchCounts, BatchTold
+from bisupervised.streams.bulk.standing import BulkStanding
 from bisupervised.streams.plane.standing import End, Standing
 from bisupervised.streams.telemetry.ageing import Ageing
 from bisupervised.streams.telemetry.monitor import WorkerView
@@ -131,6 +135,20 @@ def shadow_step() -> StepView:
     return found._replace(ends={("shadows", 0): End(13, 13)})
 
 
+def batches() -> dict[str, Any]:
+    """Two batches under way, one of them late, and one that is over."""
+    standing = BulkStanding(enabled=True, late_s=3600.0, created=3, unsure=1, foreign=2)
+    old = BatchTold("shop/0/0-40/x", 0, 41, "running", "openai_batch", records=40, provider_id="batch_1")
+    new = BatchTold("shop/0/41-50/x", 41, 50, "closed", "openai_batch", records=9, why="it waits")
+    standing.open[0] = {
+        old.id: msgspec.structs.replace(old, closed_ms=round(NOW_MS) - 7_200_000),
+        new.id: msgspec.structs.replace(new, closed_ms=round(NOW_MS) - 1_000),
+    }
+    standing.ended["answered"] = 1
+    standing.settled(BatchCounts(answered=7, fallen=2, again=1, cost=3 * NANO, direct_cost=6 * NANO))
+    return standing.told(NOW_MS)
+
+
 def worker(*steps: StepView, price: float = 0.0) -> WorkerView:
     """A worker with these steps."""
     return WorkerView(list(steps), NOW_MS, REQUESTED_MS - 1000.0, 0.25, price)
@@ -144,4 +162,4 @@ def whole_worker() -> WorkerView:
     local = step("local", answered(), answered(), doubted(), measured=measured)
     judge = step("remote_supervisor", answered("remote"), answered("remote", trusted=False), fallen())
     steps = (local, remote_step(), judge, shadow_step())
-    return worker(*steps)._replace(thresholds=THRESHOLDS, audit=AUDIT)
+    return worker(*steps)._replace(thresholds=THRESHOLDS, audit=AUDIT, batches=batches())

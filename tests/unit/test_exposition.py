@@ -40,6 +40,21 @@ def test_every_metric_is_shown_and_every_shown_one_is_documented_with_its_type_l
     assert shown == {one.name: (one.kind, set(one.labels), one.help) for one in metrics.METRICS}
 
 
+def test_batches_are_told_by_their_state_age_and_bill() -> None:
+    view = whole_worker()
+    states = {
+        state: value(view, "bisupervised_provider_batches", state=state) for state in ("closed", "running", "settling")
+    }
+    assert states == {"closed": 1, "running": 1, "settling": 0}
+    assert value(view, "bisupervised_provider_batch_inputs") == 49
+    assert value(view, "bisupervised_provider_batch_oldest_seconds") == 7200
+    assert value(view, "bisupervised_provider_batches_late") == 1
+    assert value(view, "bisupervised_provider_batch_cost_total") == 3
+    assert value(view, "bisupervised_provider_batch_saved_total") == 3
+    assert value(view, "bisupervised_provider_batch_outcomes_total", outcome="fallback") == 2
+    assert value(view, "bisupervised_provider_batches_unsure_total") == 1
+
+
 def test_shadows_are_counted_apart() -> None:
     view = whole_worker()
     assert value(view, "bisupervised_shadows_total", reason="") == 2

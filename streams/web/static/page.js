@@ -100,7 +100,7 @@ function show(status) {
   showFlowTable(status);
   showChart(status.chart);
   showLatency(status.latency);
-  showRemote(status.remote, money, status.shadows);
+  showRemote(status.remote, money, status.shadows, status.batches);
   showPartitions(status.partitions);
   showFallbacks(status, counts);
 }
@@ -212,7 +212,23 @@ function shadowMeters(shadows) {
   return meters;
 }
 
-function showRemote(remote, money, shadows) {
+/** Inputs that wait hours for half the price: how many, for how long by now, and what that has saved. */
+function batchMeters(batches) {
+  if (!batches) return [];
+  const { batches: open, records, oldest_s: oldest, late, cost, saved, answered, fallen, again, failure } = batches;
+  const meters = [["Batches under way", null, null, `${count(open.length)}, with ${count(records)} inputs`]];
+  if (open.length) meters.push(["Batches: the oldest one", null, null, compact(oldest)]);
+  if (late) meters.push(["Batches: late", null, null, count(late)]);
+  if (answered || fallen || again) {
+    meters.push(["Batches: inputs answered", null, null, `${count(answered)}, ${count(fallen)} fell back, ${count(again)} asked again`]);
+    meters.push(["Batches: cost and saved", null, null, `${amount(cost)}, ${amount(saved)} less than direct calls`]);
+  }
+  const waiting = open.find((batch) => batch.why);
+  if (failure || waiting) meters.push(["Batches: what holds them up", null, null, seen(failure || waiting.why)]);
+  return meters;
+}
+
+function showRemote(remote, money, shadows, batches) {
   $("remote").hidden = !remote;
   $("no-remote").hidden = Boolean(remote);
   const [word, tone] = breakerTag(remote);
@@ -232,7 +248,7 @@ function showRemote(remote, money, shadows) {
     if (most) meters.push([`Pace of ${name}, this worker`, pace, most, `${count(pace)} of the fleet's ${count(most)} a minute`]);
   }
   meters.push(["Share of the fleet's limits", limits.share, 1, share(limits.share, 1)], ...budgetMeters(remote.budget));
-  meters.push(...doubtMeters(remote), ...shadowMeters(shadows));
+  meters.push(...doubtMeters(remote), ...batchMeters(batches), ...shadowMeters(shadows));
   if (remote.breaker.opened) meters.push(["Breaker opened", null, null, `${count(remote.breaker.opened)} times`]);
   showMeters(meters);
 }
