@@ -116,7 +116,7 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                 began = clock()
                 try:
                     await self._make(number).run()
-                except _FAILURES as error:
+                except Exception as error:  # noqa: BLE001  # whatever it is, nobody else owns the partition
                     why = denial(error, reads=self._policy.batched) or error
                     self._standing.failures[number] = str(why) or repr(why)
                     text = "the batches of %s-%d have failed, and are taken over again: %r"

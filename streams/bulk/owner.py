@@ -59,6 +59,7 @@ class Owner:
         self._entries = 0  # since one that stands for itself
         self._living: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Owner of {self.place.topic}-{self.place.partition}, {len(self._ledger.open)} batches>"
@@ -105,10 +106,18 @@ class Owner:
 
     async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = ()) -> None:
         """Say how these batches are now, in one transaction with what leaves."""
+        async with self._telling:  # an entry tells of all batches what the one before it has left
+            entry = self._entry(batches)
+            await self._writer.commit([*leaving, *self._companions(leaving)], entry)
+            self._ledger.take(entry)
+        self.means.standing.open[self.place.partition] = dict(self._ledger.open)
+        self._room.set()
+
+    def _entry(self, batches: tuple[BatchTold, ...]) -> BulkEntry:
         open_now = {**self._ledger.open, **{batch.id: batch for batch in batches}}
-        whole = self._entries == 0 or self._entries % _WHOLE_EVERY == 0
+        whole = self._entries % _WHOLE_EVERY == 0
         self._entries += 1
-        entry = BulkEntry(
+        return BulkEntry(
             self.policy.pipeline,
             self.topic_id,
             max(self._ledger.next or 0, *(batch.end for batch in batches)),
@@ -117,10 +126,6 @@ class Owner:
             queue_tokens=self.means.queue.limit,
             by=self.policy.by,
         )
-        await self._writer.commit([*leaving, *self._companions(leaving)], entry)
-        self._ledger.take(entry)
-        self.means.standing.open[self.place.partition] = dict(self._ledger.open)
-        self._room.set()
 
     def _companions(self, leaving: Sequence[Leaving]) -> list[Leaving]:
         companions = self.means.companions

@@ -5,7 +5,6 @@ Whoever opens it last is the owner: the broker takes nothing more from who opene
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -67,7 +66,6 @@ class BulkWriter:
             source.topic,
             router.own_ms,
         )
-        self._one_at_a_time = asyncio.Lock()
 
     async def open(self) -> None:
         """From now on nobody else writes for this partition. Raises `Lost` and `NotAllowed`."""
@@ -98,20 +96,19 @@ class BulkWriter:
 
     async def commit(self, leaving: Sequence[Leaving], entry: BulkEntry) -> None:
         """One transaction. What the broker refuses leaves as the fallback record that says so, or not at all where it
-        is a companion. Raises `Lost` and `NotAllowed`: then it is not known whether it went through.
+        is a companion. Raises `Lost` and `NotAllowed`: then it is not known whether it went through. One at a time.
         """
-        async with self._one_at_a_time:
-            alone = False
-            for _ in range(_TRIES):
-                try:
-                    await self._transact(leaving, entry, alone=alone)
-                except RecordsRefused as refused:
-                    alone = alone or not refused.culprits
-                    leaving = _instead(leaving, refused)
-                    await self._sender.open()
-                else:
-                    return
-            raise Lost("the broker refuses records again and again")
+        alone = False
+        for _ in range(_TRIES):
+            try:
+                await self._transact(leaving, entry, alone=alone)
+            except RecordsRefused as refused:
+                alone = alone or not refused.culprits
+                leaving = _instead(leaving, refused)
+                await self._sender.open()
+            else:
+                return
+        raise Lost("the broker refuses records again and again")
 
     async def _transact(self, leaving: Sequence[Leaving], entry: BulkEntry, *, alone: bool) -> None:
         if self._routing is None:

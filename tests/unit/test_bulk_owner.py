@@ -1,0 +1,58 @@
+"""What the owner of a partition says in its log."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+import pytest
+from bisupervised.agents.remote.bulk.fold import BulkLedger
+from bisupervised.agents.remote.bulk.queue import TokenQueue
+from bisupervised.schemas.bulk import BatchTold, BulkEntry
+from bisupervised.streams.bulk.owner import Owner
+from bisupervised.streams.bulk.policy import BulkPolicy, Means
+from bisupervised.streams.bulk.standing import BulkStanding
+from bisupervised.streams.kafka.sender import OutboxPolicy
+from bisupervised.streams.plane.sending.routing import Router
+
+
+class SlowLog:
+    """A log that takes a while for each entry."""
+
+    def __init__(self) -> None:
+        self.entries: list[BulkEntry] = []
+
+    async def commit(self, _leaving: Any, entry: BulkEntry) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.entries.append(entry)
+
+
+def owner() -> tuple[Owner, SlowLog]:
+    nowhere = cast("Any", None)
+    outbox = OutboxPolicy(nowhere, "shop-bulk", 10.0, 10.0, 60.0)
+    policy = BulkPolicy(nowhere, outbox, "shop", "batched", "batches", 1_000_000, "openai_batch", "us")
+    means = Means(nowhere, nowhere, TokenQueue(), BulkStanding())
+    made, log = Owner(policy, means, 0, Router({}, "batched")), SlowLog()
+    made._writer = cast("Any", log)
+    return made, log
+
+
+def batch(first: int, **changes: Any) -> BatchTold:
+    return msgspec.structs.replace(BatchTold(f"b{first}", first, first + 10, "running", "openai_batch"), **changes)
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_is_over_stays_over_whatever_is_said_beside_it() -> None:
+    """Every entry that tells of all batches is said while others are on their way."""
+    made, log = owner()
+    for first in range(0, 3000, 20):
+        await made.tell(batch(first))
+        await asyncio.gather(made.tell(batch(first, state="ended")), made.tell(batch(first + 10, state="settling")))
+        await made.tell(batch(first + 10, state="ended"))
+    ledger = BulkLedger("")
+    for entry in log.entries:
+        ledger.take(entry)
+    assert ledger.open == {}
+    assert sum(entry.whole for entry in log.entries) > 5
