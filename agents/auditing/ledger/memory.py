@@ -43,7 +43,7 @@ class Vote:
     offset: int  #: in `labels`
     at_ms: int  #: when it was written, by the broker's clock
     label: Label
-    counts: bool = True  #: it is for a label that there is
+    counts: bool  #: it is for a label that there is
     known: bool = False  #: its request was drawn
 
 
