@@ -20,6 +20,8 @@ from support.dealing import Dealing
 TESTS = Path(__file__).parent
 SORTS = ("unit", "contract", "property", "integration", "chaos", "packaging")
 ONE_BROKER = pytest.StashKey[Broker]()
+#: a member may be missed sooner than an ordinary broker allows: tests wait until dead ones are
+PROPERTIES = {"group.min.session.timeout.ms": "1000"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +44,7 @@ def pytest_configure_node(node: Any) -> None:  # of pytest-xdist, which has no t
         return
     if ONE_BROKER not in config.stash:
         use_archive()
-        broker = Broker()
+        broker = Broker(properties=PROPERTIES)
         broker.start()
         config.add_cleanup(broker.stop)
         config.stash[ONE_BROKER] = broker
@@ -97,5 +99,5 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     if shared is not None:
         yield Broker(port=shared)
         return
-    with Broker() as running:
+    with Broker(properties=PROPERTIES) as running:
         yield running

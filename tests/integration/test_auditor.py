@@ -43,6 +43,7 @@ def audited(folder: Path) -> dict[str, dict[str, Any]]:
     secret.write_text("only the fleet knows\n")
     audit = {"share": 0.5, "secret_file": str(secret), "close_every_s": 0.3, "labels_to_false_alarm": 100.0}
     return {
+        "kafka": {"session_timeout_s": 3.0},  # a killed worker is missed soon
         "audit": audit,
         "thresholds": {"file": promised(folder), "version": None},
         "local": {"threshold": None},

@@ -8,8 +8,8 @@ import time
 import pytest
 from support.pipeline import HUNG, Setup, check_exactly_once, request
 
-#: the broker's least; after two of them the worker ends
-SESSION_S = 6.0
+#: after two of them the worker ends
+SESSION_S = 3.0
 
 
 @pytest.mark.long(20)

@@ -77,6 +77,7 @@ def test_a_fleet_tightens_once_though_its_auditor_freezes_and_dies(
 ) -> None:
     (tmp_path / "secret").write_text("only the fleet knows\n")
     _, pipeline = setup(
+        kafka={"session_timeout_s": 3.0},  # who is frozen or killed is missed soon
         local={"threshold": None},
         remote={"threshold": None},
         thresholds={"file": str(laddered_file(tmp_path, promise=0.1)), "version": None},
