@@ -3,7 +3,7 @@
 PYTHON ?= python3
 INPUTS ?= 300000
 #: tests on a broker at once: they wait as much as they compute, so more than there are cores
-AT_ONCE ?= 4
+AT_ONCE ?= 5
 
 BIN := .venv/bin
 #: several processes at once need no threads for their arithmetic: they would wait for each other
