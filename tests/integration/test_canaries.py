@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pipeline import TESTS, Pipeline, Remote, check_exactly_once, mixed
+from support.pipeline import Pipeline, Remote, check_exactly_once, mixed, run_command
 from support.secured import PASSWORD, USER, Secured
 
 CANARIES = {
@@ -23,20 +20,6 @@ CANARIES = {
 }
 WRONG = {"BISUPERVISED_KAFKA__SASL_PASSWORD": "canary-that-is-wrong"}
 ROLES = ("requests", "doubtful", "answers", "results", "fallback")
-
-
-def command(env: dict[str, str], *arguments: str) -> str:
-    """All that a command says, whatever its status."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BISUPERVISED_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "bisupervised.streams.cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-        env=inherited | env | {"PYTHONPATH": str(TESTS)},
-    )
-    return done.stdout + done.stderr
 
 
 def served(url: str, token: str = "") -> str:
@@ -86,6 +69,10 @@ def test_no_secret_is_shown_anywhere(secured: Secured, tmp_path: Path) -> None:
         assert worker.wait() == 0
         check_exactly_once([*sent, *more], pipeline.outcomes())
         config = ("--config", str(pipeline.config))
+
+        def command(env: dict[str, str], *words: str) -> str:
+            return run_command(words, tmp_path, env)[1]
+
         said = {
             "log": worker.log.read_text(),
             "records": str([(r.key, r.value, r.headers) for role in ROLES for r in pipeline.records(role)]),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.pipeline import Pipeline, Remote, check_exactly_once, check_kinds, mixed
+from support.pipeline import Pipeline, Remote, check_exactly_once, check_kinds, mixed, run_command
 from support.secured import KEY_PASSWORD, PASSWORD, USER, Secured
 
 CANARIES = (PASSWORD, KEY_PASSWORD, "a-wrong-canary")
@@ -59,12 +57,11 @@ def told_by_topics_create(kafka: dict[str, str], folder: Path) -> str:
     remote = ["[remote]", 'url = "http://127.0.0.1:1"', 'model = "big"', "threshold = 0.5"]
     config = folder / "config.toml"
     config.write_text("\n".join(["[kafka]", "request_timeout_s = 10", *lines, *local, *remote]))
-    command = [sys.executable, "-m", "bisupervised.streams.cli", "topics", "create", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert [canary for canary in CANARIES if canary in done.stdout + done.stderr] == []
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    status, told = run_command(["topics", "create", "--config", str(config)], folder)
+    assert status == 1, told
+    assert [canary for canary in CANARIES if canary in told] == []
+    assert "Traceback" not in told
+    return told
 
 
 def wrong(secured: Secured, way: str, **keys: str) -> dict[str, str]:

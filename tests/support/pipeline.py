@@ -279,6 +279,14 @@ class Worker:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+def run_command(words: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """The exit status of a command of ours, and all that it says. What it says is kept in the folder as well."""
+    log = folder / f"command-{uuid4().hex[:8]}.log"
+    with Worker(["bisupervised.streams.cli", *words], log, env or {}) as process:
+        status = process.wait(90.0)
+    return status, log.read_text()
+
+
 def _start(command: Sequence[str], output: int, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", *command]
     return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env)
