@@ -12,9 +12,11 @@ from bisupervised.schemas.codec import (
     RequestFormat,
     decode_facts,
     decode_request,
+    decode_requests,
     decode_result,
     encode_facts,
     encode_result,
+    encode_results,
     facts_of,
     fall_back,
     foreign_version,
@@ -32,6 +34,7 @@ from bisupervised.schemas.records import (
     REPLAY_HEADER,
     VERSION,
     Facts,
+    Headers,
     Outgoing,
     Replayed,
     Result,
@@ -421,3 +424,54 @@ def test_what_is_no_result_is_not_read_as_one(value: bytes) -> None:
 
 def test_a_source_is_readable() -> None:
     assert str(SOURCE) == f"requests-3-{2**40}"
+
+
+#: what is parsed at once, what needs a closer look, and what cannot be parsed
+MIXED = (
+    b'{"input": 1, "id": "a"}',
+    b'{"input": null}',
+    b'{"input": 1, "id": 12345678901234567890123}',
+    b'{"input": 1, "id": true}',
+    b'{"input": 1, "id": [1]}',
+    b'{"input": 1, "deadline_ms": 17}',
+    b'{"input": 1, "deadline_ms": "soon"}',
+    b'\xef\xbb\xbf{"input": 1}',
+    b'{"other": 1}',
+    b"[1, 2]",
+    b"1",
+    b"no json",
+    b"",
+    None,
+)
+
+
+def alone(record: Record, shape: RequestFormat) -> Any:
+    """What is read of one record, or why it cannot be."""
+    try:
+        return decode_request(record, shape)
+    except InvalidRequest as error:
+        return str(error)
+
+
+SHAPES = RequestFormat(), RequestFormat(input="", id=""), RequestFormat(id_header="me"), RequestFormat(input="a.b")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("headers", [(), (("me", b"x"), ("bisupervised-deadline-ms", b"18"))])
+def test_many_requests_are_read_as_each_is_alone(shape: RequestFormat, headers: Headers) -> None:
+    records = [Record(value, headers=headers) for value in MIXED]
+    requests, faults = decode_requests(records, shape)
+    parsed = iter(requests)
+    together = [str(faults[place]) if place in faults else next(parsed) for place in range(len(records))]
+    assert together == [alone(record, shape) for record in records]
+    assert list(parsed) == []
+
+
+def test_many_results_are_written_as_each_is_alone() -> None:
+    written = ["a line\nand another\r\n", "\u2028\u0085", "}", {"a": ["\n"]}, 0.1, None]
+    results = [Result(Source("requests", 0, 1), prediction, "local", 0.9, 0.8) for prediction in written]
+    assert encode_results(results) == [encode_result(result) for result in results]
+    assert encode_results([]) == []
+    assert encode_results(results[:2], lambda result: repr(result.prediction).encode()) == [
+        repr(prediction).encode() for prediction in written[:2]
+    ]

@@ -24,9 +24,9 @@ RECORDS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
 @pytest.fixture
 def client_class() -> Iterator[Any]:
     """The client's own, put back afterwards: the process is shared."""
-    before = fetcher.PartitionRecords
-    yield before
-    fetcher.PartitionRecords = before
+    before = fetcher.PartitionRecords, fetcher.FetchResult
+    yield before[0]
+    fetcher.PartitionRecords, fetcher.FetchResult = before
 
 
 def fetch(offset: int = 0, isolation: int = 0) -> Any:
@@ -62,3 +62,50 @@ def test_it_goes_on_where_the_last_look_ended(client_class: Any) -> None:
 def test_it_is_no_work_for_the_garbage_collector(client_class: Any) -> None:
     fetch_lean(1 << 20)
     assert not any(gc.is_tracked(record) for record in fetch())
+
+
+class Assignment:
+    """What a client knows of a partition that is assigned."""
+
+    active, paused, position = True, False, 0
+
+    def state_value(self, _tp: TopicPartition) -> Assignment:
+        return self
+
+    def consumed_to(self, offset: int) -> None:
+        self.position = offset
+
+
+def fetched_by_parts(batches: list[int], most: int) -> tuple[list[list[int]], list[int]]:
+    """The offsets that each look gives, and the position after it. `batches`: how many records each holds."""
+    whole, first = bytearray(), 0
+    for count in batches:
+        builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 20)
+        for number in range(count):
+            builder.append(number, 1_700_000_000_000, None, b"value", [])
+        batch = builder.build()
+        batch[:8] = first.to_bytes(8)
+        whole += batch
+        first += count
+    records = fetcher.PartitionRecords(TP, MemoryRecords(bytes(whole)), [], 0, None, None, True, 0)
+    assignment = Assignment()
+    result = fetcher.FetchResult(TP, assignment=assignment, partition_records=records, backoff=0)
+    looks, positions = list[list[int]](), list[int]()
+    while result.has_more():
+        looks.append([record.offset for record in result.getall(most)])
+        positions.append(assignment.position)
+    return looks, positions
+
+
+@pytest.mark.parametrize(
+    ("batches", "most"), [([1200], 2000), ([1200], 700), ([3, 1, 501, 7], 4), ([500, 500], 500), ([1], 1)]
+)
+def test_by_parts_each_record_comes_once_and_the_position_is_where_the_look_ended(
+    client_class: Any, batches: list[int], most: int
+) -> None:
+    theirs = fetched_by_parts(batches, most)
+    fetch_lean(1 << 20)
+    looks, positions = fetched_by_parts(batches, most)
+    assert (looks, positions) == theirs
+    assert [offset for look in looks for offset in look] == list(range(sum(batches)))
+    assert all(len(look) <= most for look in looks)

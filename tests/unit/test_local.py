@@ -258,3 +258,14 @@ async def test_it_learns_how_much_it_can_answer_in_good_time(make: Make) -> None
     local = make(ticks=iter([0.0, 4.0]))
     await local.decide([request(0.75, offset=n) for n in range(16)])
     assert local.appetite.inputs == 4
+
+
+async def test_an_answer_that_cannot_be_written_falls_back_and_its_neighbours_do_not(make: Make) -> None:
+    """All results of a batch are written in one go: which of them fails is found record by record."""
+
+    def call(inputs: list[Any]) -> list[tuple[Any, Any]]:
+        return [("\ud800" if said == 2 else said, 0.9) for said in inputs]
+
+    outcomes = await make(call).decide([request(1), request(2), request(3)])
+    assert [outcome.to for outcome in outcomes] == ["results", "fallback", "results"]
+    assert dict(outcomes[1].headers)[REASON_HEADER] == b"model_error"
