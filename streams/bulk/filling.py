@@ -63,7 +63,7 @@ class Filler:
                     if not gathered.has_room(line, prepared.tokens, prepared.most, policy.close):
                         await spool.add(lines)
                         return self._done(gathered, leaving, spool)
-                    gathered.add(record.offset, line, prepared.tokens, prepared.most)
+                    gathered.add(record.offset, line, prepared.tokens, prepared.most, prepared.deadline_ms)
                     lines.append(prepared.line)
                 await spool.add(lines)
                 self._forget(gathered.end)

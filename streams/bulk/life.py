@@ -16,17 +16,18 @@ import logging
 import math
 from collections.abc import Sequence
 from random import random as uniform
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from ...agents.remote.bulk.closing import holds
+from ...agents.remote.bulk.closing import Gathered, earlier, holds, joined
 from ...agents.remote.bulk.inputs import Prepared, Settled
 from ...agents.remote.bulk.provider import TOKEN_LIMIT, BulkOrder, BulkStatus, TooLate, Unsure
 from ...agents.remote.retry import CallRefused, Terminal
 from ...agents.remote.spending.advances import Advance
 from ...schemas.budget import NOTHING, Amount
 from ...schemas.bulk import BatchCounts, BatchTold
+from ...schemas.codec import facts_of
 from ...schemas.errors import RemoteError, RemoteFailure
 from ...schemas.records import Incoming
 from .spool import Results, Spool
@@ -81,6 +82,8 @@ class Life:
         self._began = owner.means.clock()
         self._failures = 0  # in a row, of the provider
         self._refusals = 0  # of this batch
+        self._told_waits = False
+        self._looked_at = -math.inf  # when deadlines were looked at last
         self._created_here = 0  # times that it was created, and maybe failed afterwards
         self._others_before: int | None = None  # batches that were created when this one was refused first
         if batch.state == "running":
@@ -127,13 +130,23 @@ class Life:
     # creating
 
     async def _create(self) -> None:
+        """One try, or one look whether there may be one."""
+        await self._time_out()
+        if not self.batch.records:
+            await self._give_up("timeout", "the deadlines of all its inputs have passed")
+            return
         spool = await self._lines()
-        await self._await_room()
-        advance = await self._advance()
-        if advance is None and self._means.advances is not None:
+        if not self._has_room():
+            await asyncio.sleep(_LOOK_S)
+            return
+        advance = self._advance()
+        if advance == "soon":
+            await asyncio.sleep(_LOOK_S)
+            return
+        if advance == "no":
             await self._give_up("budget", "the budget of this period does not pay for its batch")
             return
-        money = advance or Advance("", "", NOTHING)
+        money = advance
         await self._become(
             state="creating",
             interface=self._policy.interface,
@@ -168,48 +181,90 @@ class Life:
     async def _lines(self) -> Spool:
         """Its lines, made anew where they are not at hand."""
         if self._spool is None:
-            spool = Spool(self._policy.folder)
+            spool, line_size = Spool(self._policy.folder), self._means.provider.line_size
+            held = Gathered(self.batch.first, 0.0)
             try:
                 async for records in self._records(self.batch.first):
-                    prepared = [self._means.inputs.prepare(one, self._owner.topic_id, late=True) for one in records]
-                    await spool.add([one.line for one in prepared if isinstance(one, Prepared)])
+                    prepared = [
+                        (one, self._means.inputs.prepare(one, self._owner.topic_id, late=True)) for one in records
+                    ]
+                    lines = [(one, found) for one, found in prepared if isinstance(found, Prepared)]
+                    for one, found in lines:
+                        held.add(one.offset, line_size(found.line), found.tokens, found.most)
+                    await spool.add([found.line for _, found in lines])
             except BaseException:
                 spool.close()
                 raise
             self._spool = spool
+            # as the settings have it now: another prompt makes other lines
+            self.batch = msgspec.structs.replace(
+                self.batch, records=held.records, bytes=held.bytes, tokens=held.tokens, most=held.most
+            )
         return self._spool
 
-    async def _await_room(self) -> None:
-        told = False
-        while not self._means.queue.fits(self.batch.tokens):
-            if not told:
-                text = "batch %s waits: the provider has %d tokens of ours, and takes %d"
-                facts = {"action": "batch_waits", "batch": self.batch.id}
-                queue = self._means.queue
-                log.info(text, self.batch.id, queue.waiting, queue.limit, extra=facts)
-                told = True
-            await asyncio.sleep(_LOOK_S)
+    def _has_room(self) -> bool:
+        """The provider takes its tokens beside what it has of ours."""
+        queue = self._means.queue
+        if queue.fits(self.batch.tokens):
+            return True
+        if not self._told_waits:
+            text = "batch %s waits: the provider has %d tokens of ours, and takes %d"
+            facts = {"action": "batch_waits", "batch": self.batch.id}
+            log.info(text, self.batch.id, queue.waiting, queue.limit, extra=facts)
+            self._told_waits = True
+        return False
 
     @property
     def _lease_name(self) -> str:
         """What may have been paid and was not found stays paid: the next try needs money of its own."""
         return f"{self.batch.id}.{self.batch.unsure}"
 
-    async def _advance(self) -> Advance | None:
-        """Money for it; None where there is no budget, or it does not pay for this."""
+    def _advance(self) -> Advance | Literal["soon", "no"]:
+        """Money for it, of nothing where there is no budget; `soon` where it may come, and `no` where it will not."""
         advances = self._means.advances
         if advances is None:
-            return None
-        cost = Amount(self.batch.most, self.batch.records)
-        while True:
-            found = advances.want(self._lease_name, cost, self._means.now_s())
-            if isinstance(found, Advance):
-                return found
-            if found == "never" or (found == "spent" and not self._policy.waits_for_budget):
-                advances.drop(self._lease_name)
-                return None
-            self._means.need()
-            await asyncio.sleep(_LOOK_S)
+            return Advance("", "", NOTHING)
+        found = advances.want(self._lease_name, Amount(self.batch.most, self.batch.records), self._means.now_s())
+        if isinstance(found, Advance):
+            return found
+        if found == "never" or (found == "spent" and not self._policy.waits_for_budget):
+            advances.drop(self._lease_name)
+            return "no"
+        self._means.need()
+        return "soon"
+
+    async def _time_out(self) -> None:
+        """Those whose deadline has passed fall back now, whether the provider has them or not."""
+        batch, now_ms = self.batch, self._means.now_ms()
+        since_s = self._means.clock() - self._looked_at
+        if batch.deadline_ms is None or batch.deadline_ms > now_ms or since_s < self._policy.pace.most_s:
+            return
+        self._looked_at = self._means.clock()
+        asked = batch.state != "closed"
+        deadline_ms: int | None = None
+        async for records in self._records(batch.first):
+            for chunk in _chunks(records):
+                deadlines = [(record, facts_of(record).deadline_ms) for record in chunk]
+                passed = [record for record, at_ms in deadlines if at_ms is not None and at_ms <= now_ms]
+                for _, at_ms in deadlines:
+                    deadline_ms = earlier(deadline_ms, None if at_ms is None or at_ms <= now_ms else at_ms)
+                if passed:
+                    await self._leave_late(passed, asked=asked)
+        await self._become(deadline_ms=deadline_ms)
+        if not asked and self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    async def _leave_late(self, records: Sequence[Incoming], *, asked: bool) -> None:
+        settled = [self._means.inputs.time_out(record, asked=asked) for record in records]
+        leaving = [Leaving(record, one.outgoing) for record, one in zip(records, settled, strict=True)]
+        counts = BatchCounts(fallen=len(records))
+        offsets = [record.offset for record in records]
+        batch = self.batch
+        where = {"late": joined(batch.late, offsets)} if asked else {"excluded": joined(batch.excluded, offsets)}
+        left = batch.records if asked else batch.records - len(records)
+        await self._become(leaving, counts=batch.counts.plus(counts), records=left, **where)
+        self._means.standing.settled(counts)
 
     async def _created(self, status: BulkStatus, *, found: bool = False) -> None:
         self._means.queue.taken(self.batch.id, self.batch.tokens)
@@ -280,6 +335,7 @@ class Life:
     async def _poll(self) -> None:
         now_ms = self._means.now_ms()
         await asyncio.sleep(self._policy.pace.poll_s(max(0.0, now_ms - self.batch.created_ms) / 1000.0))
+        await self._time_out()
         try:
             status = await self._means.provider.poll(self.batch.provider_id)
         except RemoteFailure as error:
@@ -348,7 +404,7 @@ class Life:
     async def _leave(self, results: Results | None) -> None:
         """The outcome of every input that has none yet."""
         first = max(self.batch.first, self.batch.settled_to)
-        async for records in self._records(first):
+        async for records in self._records(first, late=True):
             for chunk in _chunks(records):
                 found = {} if results is None else await results.of([record.offset for record in chunk])
                 settled = [self._settled(record, found) for record in chunk]
@@ -365,10 +421,15 @@ class Life:
         return inputs.settle(record, result, self._means.now_ms() - batch.closed_ms)
 
     async def _leaves(self, records: Sequence[Incoming], settled: Sequence[Settled]) -> None:
-        counts = BatchCounts()
-        for one in settled:
+        """Those that had their outcome when their deadline passed have cost what they have, and no more."""
+        counts, leaving, late = BatchCounts(), [], self.batch.late
+        for record, one in zip(records, settled, strict=True):
+            if holds(late, record.offset):
+                told = one.counts
+                counts = counts.plus(BatchCounts(calls=told.calls, cost=told.cost, direct_cost=told.direct_cost))
+                continue
             counts = counts.plus(one.counts)
-        leaving = [Leaving(record, one.outgoing) for record, one in zip(records, settled, strict=True)]
+            leaving.append(Leaving(record, one.outgoing))
         to = records[-1].offset + 1
         await self._become(leaving, state="settling", settled_to=to, counts=self.batch.counts.plus(counts))
         self._means.standing.settled(counts)
@@ -399,13 +460,14 @@ class Life:
 
     # helpers
 
-    async def _records(self, first: int) -> AsyncIterator[list[Incoming]]:
-        """Its records from this offset on that are asked about."""
+    async def _records(self, first: int, *, late: bool = False) -> AsyncIterator[list[Incoming]]:
+        """Its records from this offset on that have no outcome; `late`: and those that had it for their deadline."""
         batch, reader = self.batch, self._owner.reader()
+        left_out = batch.excluded if late else (*batch.excluded, *batch.late)
         try:
             await reader.start()
             async for records in reader.between(first, batch.end):
-                kept = [record for record in records if not holds(batch.excluded, record.offset)]
+                kept = [record for record in records if not holds(left_out, record.offset)]
                 await self._means.inputs.ready(kept)
                 if kept:
                     yield kept

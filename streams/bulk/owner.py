@@ -187,6 +187,7 @@ class Owner:
             tokens=gathered.tokens,
             most=gathered.most,
             excluded=ranges(gathered.excluded),
+            deadline_ms=gathered.deadline_ms,
             closed_ms=round(self.means.now_ms()),
         )
         await self.tell(batch, leaving=leaving)

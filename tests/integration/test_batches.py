@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 
 import pytest
 from aiohttp import web
+from bisupervised.schemas.budget import NANO
 from bisupervised.schemas.codec import decode_facts
 from support.batching import entries, last_words, overrides, provider
 from support.bulk_server import Faults, LyingBulkServer
@@ -135,6 +137,30 @@ def test_what_has_expired_or_is_missing_goes_into_another_batch_and_what_is_refu
     assert 30 < again < 100
     assert server.paid_twice == []
     assert server.paid.total() == kinds["remote"] + kinds["refused"]
+
+
+def test_an_input_falls_back_when_its_deadline_passes_though_its_batch_takes_longer(
+    setup: Setup, server: LyingBulkServer
+) -> None:
+    """A third may wait for five seconds, and the provider takes until somebody lets it end."""
+    server.takes_s = 3600.0
+    with provider(server) as url:
+        _, pipeline = setup(partitions=1, **overrides(url))
+        worker = pipeline.ready_worker()
+        soon_ms = round(time.time() * 1000) + 5_000
+        hurried = pipeline.send([request(number, deadline_ms=soon_ms) for number in range(10)])
+        patient = pipeline.send([request(number) for number in range(20)])
+        wait_until(lambda: server.created > 0, "the batch", explain=worker.tail)
+        early = pipeline.wait_for_outcomes(hurried)
+        assert {(outcome.place, outcome.kind) for outcome in early} == {(one.place, "timeout") for one in hurried}
+        for batch in server.batches.values():
+            batch.ends = 0.0
+        outcomes = pipeline.settle(hurried + patient)
+    check_exactly_once(hurried + patient, outcomes)
+    assert Counter(outcome.kind for outcome in outcomes) == {"timeout": 10, "remote": 20}
+    counts = [batch.counts for batch in last_words(pipeline).values()]
+    assert sum(one.calls for one in counts) == server.paid.total() == 30
+    assert sum(one.cost for one in counts) == 30 * NANO // 4
 
 
 def test_no_more_is_spent_than_the_budget_allows(setup: Setup, server: LyingBulkServer) -> None:

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 import pytest
-from bisupervised.agents.remote.bulk.closing import ClosePolicy, Gathered, holds, ranges
+from bisupervised.agents.remote.bulk.closing import ClosePolicy, Gathered, earlier, holds, joined, ranges
 from bisupervised.agents.remote.bulk.fold import BulkLedger
 from bisupervised.agents.remote.bulk.identity import Place, batch_id, place_in
 from bisupervised.agents.remote.bulk.pace import PacePolicy
@@ -67,6 +67,15 @@ def test_offsets_are_told_as_ranges() -> None:
     found = ranges([1, 2, 3, 7, 9, 10])
     assert found == ((1, 4), (7, 8), (9, 11))
     assert [offset for offset in range(12) if holds(found, offset)] == [1, 2, 3, 7, 9, 10]
+
+
+def test_ranges_grow_and_the_earliest_deadline_is_known() -> None:
+    assert joined(((1, 4), (7, 8)), [4, 9, 2]) == ((1, 5), (7, 8), (9, 10))
+    assert [earlier(*pair) for pair in ((None, None), (3, None), (None, 4), (5, 4))] == [None, 3, 4, 4]
+    gathered = Gathered(0, 0.0)
+    for offset, deadline_ms in enumerate((None, 9, 7, None, 8)):
+        gathered.add(offset, 1, 1, 1, deadline_ms)
+    assert gathered.deadline_ms == 7
 
 
 def test_the_last_word_about_a_batch_counts() -> None:

@@ -151,3 +151,12 @@ def test_without_money_it_falls_back_or_takes_the_local_answer() -> None:
     assert (given_up.to, facts.reason, facts.remote) == ("fallback", "budget", None)
     accepted = inputs(accepts_local=frozenset({"budget"})).give_up(batched(), "budget", "spent").outgoing
     assert accepted.to == "results"
+
+
+@pytest.mark.parametrize(("asked", "calls"), [(True, 1), (False, 0)])
+def test_an_input_whose_deadline_passes_under_way_times_out_and_says_whether_it_was_asked(
+    calls: int, *, asked: bool
+) -> None:
+    outgoing = inputs().time_out(batched(deadline_ms=NOW_MS), asked=asked).outgoing
+    facts = facts_in(outgoing)
+    assert (outgoing.to, facts.reason, facts.remote.calls if facts.remote else 0) == ("fallback", "timeout", calls)

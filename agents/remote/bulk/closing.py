@@ -28,6 +28,7 @@ class Gathered:
     bytes: int = 0
     tokens: int = 0
     most: int = 0  #: what it can cost at most
+    deadline_ms: int | None = None  #: the earliest deadline
     excluded: list[int] = field(default_factory=list)  #: offsets that are not asked about
 
     def __post_init__(self) -> None:
@@ -42,9 +43,10 @@ class Gathered:
             and (not policy.money or self.most + most <= policy.money)
         )
 
-    def add(self, offset: int, size: int, tokens: int, most: int) -> None:
+    def add(self, offset: int, size: int, tokens: int, most: int, deadline_ms: int | None = None) -> None:
         """An input that is asked about."""
         self.end = offset + 1
+        self.deadline_ms = earlier(self.deadline_ms, deadline_ms)
         self.records += 1
         self.bytes += size
         self.tokens += tokens
@@ -61,6 +63,18 @@ class Gathered:
             return False
         full = self.records >= policy.records or len(self.excluded) >= policy.excluded
         return full or now - self.began >= policy.age_s
+
+
+def earlier(deadline_ms: int | None, other_ms: int | None) -> int | None:
+    """The earlier one of two deadlines, either of which there may not be."""
+    if deadline_ms is None or other_ms is None:
+        return other_ms if deadline_ms is None else deadline_ms
+    return min(deadline_ms, other_ms)
+
+
+def joined(parts: tuple[tuple[int, int], ...], offsets: list[int]) -> tuple[tuple[int, int], ...]:
+    """These ranges and these offsets, as ranges."""
+    return ranges(sorted({*(offset for first, end in parts for offset in range(first, end)), *offsets}))
 
 
 def ranges(offsets: list[int]) -> tuple[tuple[int, int], ...]:

@@ -63,6 +63,7 @@ class Prepared(NamedTuple):
     line: Line
     tokens: int  #: that it will take, roughly
     most: int  #: billionths of the currency's unit that it can cost
+    deadline_ms: int | None = None  #: after which nobody waits for its answer
 
 
 class Settled(NamedTuple):
@@ -120,7 +121,7 @@ class BulkInputs:
         name = custom_id(self.policy.pipeline, topic_id, Place(record.partition, record.offset), facts)
         tokens = self._protocol.estimate([asked.question.input])
         self.path = asked.call.path
-        return Prepared(Line(name, asked.call.body), tokens, self._cheaper(asked.most))
+        return Prepared(Line(name, asked.call.body), tokens, self._cheaper(asked.most), facts.deadline_ms)
 
     def _asked(self, record: Incoming, facts: Facts) -> _Asked:
         request = decode_request(record, self._format)
@@ -166,6 +167,12 @@ class BulkInputs:
         facts = facts_of(record)
         error = BudgetSpent(why) if reason == BudgetSpent.reason else RemoteError(why)
         return self._failed(Question(0, record, facts, None), error, _bill_of(facts), 0)
+
+    def time_out(self, record: Incoming, *, asked: bool) -> Settled:
+        """What becomes of a record whose deadline has passed. `asked`: it is in a batch that the provider has."""
+        facts = facts_of(record)
+        error = Timeout("the deadline passed before its batch was answered")
+        return self._failed(Question(0, record, facts, None), error, _bill_of(facts, further=int(asked)), 0)
 
     # reading
 
