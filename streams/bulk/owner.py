@@ -46,6 +46,10 @@ class Recreated(BiSupervisedError):
     """The topic does not begin where the next batch does: it has lost records, or was made anew."""
 
 
+class BatchGivenUp(BiSupervisedError):
+    """A client that a batch waited for was cancelled, and the batch with it."""
+
+
 class Owner:
     """One that owns a partition, until it fails or is cancelled."""
 
@@ -65,7 +69,7 @@ class Owner:
         return f"<Owner of {self.place.topic}-{self.place.partition}, {len(self._ledger.open)} batches>"
 
     async def run(self) -> None:
-        """Own it. Raises `OutboxError`, `NotAllowed`, `KafkaError`, `OSError` and `Recreated`."""
+        """Own it. Raises `OutboxError`, `NotAllowed`, `KafkaError`, `OSError`, `Recreated` and `BatchGivenUp`."""
         partition = self.place.partition
         filling = None
         try:
@@ -77,6 +81,8 @@ class Owner:
                 ended, _ = await asyncio.wait({filling, *self._living}, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
                     self._living.discard(task)
+                    if task.cancelled():  # by whom it waited for: raised here, it would end us without a word
+                        raise BatchGivenUp(f"{task.get_name()} was cancelled from within")
                     task.result()
         finally:
             await _end([*self._living, *([filling] if filling else [])])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ...agents.remote.bulk.fold import BulkLedger
+from ...agents.tasks import begin
 from ...schemas.bulk import BulkEntry, decode_bulk
 from ..kafka.consumer import check_client
 
@@ -24,6 +24,10 @@ _LOOK_MS = 500
 _BACK = 500
 #: seconds that a connection may take to open, and to close: a broker that is gone may let a client wait for ever
 _START_S, _FAREWELL_S = 30.0, 5.0
+
+
+def _thrown_away(_error: BaseException) -> None:
+    """Whatever a broken client raises on its way out, nobody needs it any more."""
 
 
 class PartitionReader:
@@ -45,10 +49,15 @@ class PartitionReader:
         self._consumer.assign([self._place])
 
     async def close(self) -> None:
-        """Close the connections."""
-        with suppress(Exception):  # it is thrown away, whatever a broken one raises on its way out, or waits for
-            async with asyncio.timeout(_FAREWELL_S):
-                await self._consumer.stop()
+        """Close the connections, or leave them to themselves where that does not end.
+
+        In a task of its own: a client that is stopped the moment it has started raises `CancelledError`, which in ours
+        would end the owner without a word.
+        """
+        stopping = begin(self._consumer.stop(), "closing a reader", _thrown_away)
+        _, late = await asyncio.wait([stopping], timeout=_FAREWELL_S)
+        for task in late:
+            task.cancel()
 
     async def bounds(self) -> tuple[int, int]:
         """Where it begins and ends, as far as it is committed. Raises `KafkaError`."""

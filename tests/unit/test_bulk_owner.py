@@ -10,8 +10,10 @@ import pytest
 from bisupervised.agents.remote.bulk.fold import BulkLedger
 from bisupervised.agents.remote.bulk.queue import TokenQueue
 from bisupervised.schemas.bulk import BatchTold, BulkEntry
-from bisupervised.streams.bulk.owner import Owner
+from bisupervised.streams.bulk.life import Life
+from bisupervised.streams.bulk.owner import BatchGivenUp, Owner
 from bisupervised.streams.bulk.policy import BulkPolicy, Means
+from bisupervised.streams.bulk.reading import PartitionReader
 from bisupervised.streams.bulk.standing import BulkStanding
 from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.sending.routing import Router
@@ -56,3 +58,35 @@ async def test_a_batch_that_is_over_stays_over_whatever_is_said_beside_it() -> N
         ledger.take(entry)
     assert ledger.open == {}
     assert sum(entry.whole for entry in log.entries) > 5
+
+
+class StoppedAtOnce:
+    """A client that is stopped before its tasks have begun: awaiting them raises what cancelled them."""
+
+    async def stop(self) -> None:
+        raise asyncio.CancelledError
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_is_stopped_at_once_cancels_nobody_else() -> None:
+    reader = PartitionReader.__new__(PartitionReader)
+    reader._consumer = StoppedAtOnce()
+    await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_is_cancelled_from_within_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: Any) -> None:
+        return
+
+    async def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    made, log = owner()
+    monkeypatch.setattr(made, "_take_over", nothing)
+    monkeypatch.setattr(made, "_fill", asyncio.Event().wait)
+    monkeypatch.setattr(Life, "run", cancelled)
+    log.close = nothing  # type: ignore[attr-defined]  # as the real one has it
+    made._ledger.open["b0"] = batch(0)
+    with pytest.raises(BatchGivenUp, match="b0"):
+        await made.run()
