@@ -232,6 +232,8 @@ def test_it_says_whether_the_promise_is_still_true(shown: Shown) -> None:
     assert shown.text("audit-interval") == "95 % sure: 5.0 % to 12.0 %, by 100 labels"
     assert shown.run("return document.querySelectorAll('#audit-chart path').length") == 2
     assert "those after a request that waits for its label count later" in shown.text("audit-hint")
+    raised = "Since an alarm 5.0 % of the requests are drawn: 120 of 1,000 labels that this may want."
+    assert raised in shown.text("audit-hint")
     assert poor_contrast(shown.browser) == []
     for promise, word in ((0.13, "yes, as far as labels tell"), (0.04, "in doubt, no alarm yet")):
         shown.open()
