@@ -7,7 +7,7 @@ Faust restarts it, and the records are delivered again.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -75,19 +75,6 @@ class Agent(ABC):
     def appetite(self) -> int | None:
         """Records of the next batch, at most; None where the settings alone say."""
         return None
-
-    @property
-    def room(self) -> bool | None:
-        """`offer` takes a batch now; None where batches come through `run` alone."""
-        return None
-
-    def offer(self, batch: Batch) -> bool:
-        """Take the batch past `run` and answer True, or leave it and answer False."""
-        return False
-
-    def hear_of_room(self, listener: Callable[[], None]) -> None:
-        """`listener` is called when there may be room that no batch has told of by its end."""
-        return
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot; empty where there is nothing to tell."""
@@ -180,7 +167,6 @@ class RemoteAgent(Agent):
         self._budget = budget
         self._ask = (tracing or Tracing()).step("ask", remote.answer)
         self._calls = InFlight(self._answer, remote.gate.limits.in_flight)
-        self._running = False
         remote.gate.on_held = self._make_room
 
     @property
@@ -189,27 +175,9 @@ class RemoteAgent(Agent):
         return self._remote
 
     async def run(self, batches: AsyncIterable[Batch]) -> None:
-        """Submit and go on: the lease of a batch outlives the loop body. Once it runs, most come by `offer`."""
-        self._running = True
-        try:
-            self._calls.on_room()
-            async for batch in batches:
-                await self._calls.submit(batch)
-        finally:
-            self._running = False
-
-    @property
-    def room(self) -> bool | None:
-        """A call may begin; None while it does not run."""
-        return self._calls.room if self._running else None
-
-    def offer(self, batch: Batch) -> bool:
-        """Begin the call at once. Through the stream, a call takes a third more CPU time."""
-        return self._running and self._calls.offer(batch)
-
-    def hear_of_room(self, listener: Callable[[], None]) -> None:
-        """Other limits, or a call that ended without an outcome."""
-        self._calls.on_room = listener
+        """Submit and go on: the lease of a batch outlives the loop body."""
+        async for batch in batches:
+            await self._calls.submit(batch)
 
     async def _answer(self, batch: Batch) -> list[Outgoing]:
         return await self._ask(batch.records, batch)

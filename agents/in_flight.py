@@ -25,10 +25,8 @@ class InFlight:
         self._answer = answer
         self._limit = limit
         self._room = asyncio.Event()  # set when there may be room again
-        self._waiting = 0  # batches that wait for room
         self._tasks: dict[Batch, asyncio.Task[list[Outgoing]]] = {}
         self._closing = False
-        self.on_room: Callable[[], None] = _nothing  #: called when there may be room and no batch has said so
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -36,22 +34,8 @@ class InFlight:
     def __repr__(self) -> str:
         return f"<InFlight {len(self)} of {self._limit}{', closing' if self._closing else ''}>"
 
-    @property
-    def room(self) -> bool:
-        """`offer` would say yes."""
-        return len(self._tasks) < self._limit and not self._waiting and not self._closing
-
-    def offer(self, batch: Batch) -> bool:
-        """Start and answer True where there is room and nobody waits for it; else leave the batch and answer False."""
-        if not self.room:
-            return False
-        self._start(batch)
-        return True
-
     async def submit(self, batch: Batch) -> None:
         """Wait for room, then start. Cancelled while waiting, closed, or not wanted any more, it releases the batch."""
-        waited = not self.room
-        self._waiting += 1
         try:
             while len(self._tasks) >= self._limit and batch.wanted and not self._closing:
                 self._room.clear()
@@ -59,20 +43,15 @@ class InFlight:
         except BaseException:
             batch.release()
             raise
-        finally:
-            self._waiting -= 1
         if self._closing or not batch.wanted:
             batch.release()
             return
         self._start(batch)
-        if waited:
-            self.on_room()  # while it waited, none was offered
 
     def resize(self, limit: int) -> None:
         """Another bound. What is under way beyond it ends as it would have."""
         self._limit = limit
         self._room.set()
-        self.on_room()
 
     def drop_unwanted(self) -> None:
         """Cancel what nobody waits for any more: a call for a former owner would be paid for nothing."""
@@ -111,15 +90,9 @@ class InFlight:
         self._room.set()
         if task.cancelled():
             batch.release()
-            self.on_room()
             return
         try:
             with batch:
                 batch.resolve(task.result())
         except Exception:  # a callback has nobody to raise to; the batch counts the failed try
             log.exception("a batch failed", extra={"action": "batch_failed"})
-            self.on_room()
-
-
-def _nothing() -> None:
-    return

@@ -43,7 +43,7 @@ from ..versions.following import Follower
 from ..versions.in_force import InForce
 from ..web.site import Site, make_site
 from .batches import BatchParts, BatchService, make_batches
-from .channel import BatchChannel, DirectInbox
+from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agents, make_auditing, make_router, plane_policy
 from .preflight import TopicFacts, until_answered
@@ -310,9 +310,7 @@ def _running_step(
     policy = plane_policy(configuration, step, begin_anew=begin_anew)
     clients = KafkaClients(policy, make_router(settings, step, facts, retention.own_ms))
     substitute = ShadowSubstitute(settings.name) if step.agent == "shadow" else None
-    served = ServedAgent(
-        agent, DirectInbox(channel, agent), step, observation, make_auditing(settings, step), substitute
-    )
+    served = ServedAgent(agent, channel, step, observation, make_auditing(settings, step), substitute)
     plane = DataPlane(policy, served, clients)
     actor = app.agent(channel, name=step.agent, supervisor_strategy=AgentRestarts)(agent.run)
     return RunningStep(

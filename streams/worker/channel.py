@@ -14,7 +14,6 @@ from typing import Any
 
 import faust
 
-from ...agents.agents import Agent
 from ..plane.window.batch import Batch
 
 
@@ -71,39 +70,6 @@ class BatchChannel(faust.Channel[Batch]):
 
     def _throw(self, exc: BaseException) -> None:
         """Nothing: Faust throws here to wake an agent that stops, and would hit its successor. It is cancelled."""
-
-
-class DirectInbox:
-    """The inbox of an agent that takes batches itself while it runs, and by its channel before.
-
-    It takes what it has room for and no more, so that nothing waits in the channel, or overtakes what does.
-    """
-
-    def __init__(self, channel: BatchChannel, agent: Agent) -> None:
-        self._channel = channel
-        self._agent = agent
-
-    @property
-    def on_taken(self) -> Callable[[], None]:
-        """Called when the agent may take another batch, and no batch tells by its end."""
-        return self._channel.on_taken
-
-    @on_taken.setter
-    def on_taken(self, callback: Callable[[], None]) -> None:
-        self._channel.on_taken = callback
-        self._agent.hear_of_room(callback)
-
-    @property
-    def full(self) -> bool:
-        """True when `offer` would say no."""
-        return self._channel.full or self._agent.room is False
-
-    def offer(self, batch: Batch) -> bool:
-        """Hand the batch over and answer True, or leave it and answer False."""
-        if self._channel.full:
-            return False
-        room = self._agent.room
-        return self._channel.offer(batch) if room is None else room and self._agent.offer(batch)
 
 
 def _nothing() -> None:

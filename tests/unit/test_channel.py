@@ -8,11 +8,10 @@ from typing import Any
 
 import faust
 import pytest
-from bisupervised.agents.agents import Agent
 from bisupervised.streams.plane.window.batch import Batch
 from bisupervised.streams.plane.window.window import Window
 from bisupervised.streams.worker.app import _App, _Boot
-from bisupervised.streams.worker.channel import BatchChannel, DirectInbox
+from bisupervised.streams.worker.channel import BatchChannel
 from bisupervised.streams.worker.restarts import AgentRestarts
 from support.virtual_time import VirtualTimeLoop
 from support.windows import answers, log, make_window, window_policy
@@ -279,53 +278,3 @@ def test_stop_ends_an_agent_in_the_middle_of_a_batch_and_gives_it_back(loop: Vir
 
     live(loop, hanging, scenario)
     assert (window.held, window.pending, window.faults) == (0, 1, 0)
-
-
-class Direct(Agent):
-    """Takes batches itself, as many as it is told to."""
-
-    def __init__(self) -> None:
-        self.places: int | None = None
-        self.taken: list[Batch] = []
-        self.tell: Callable[[], None] = lambda: None
-
-    async def run(self, batches: AsyncIterable[Batch]) -> None: ...  # type: ignore[override]  # the window's
-
-    @property
-    def room(self) -> bool | None:
-        return None if self.places is None else len(self.taken) < self.places
-
-    def offer(self, batch: Batch) -> bool:  # type: ignore[override]  # as above
-        assert self.room
-        self.taken.append(batch)
-        return True
-
-    def hear_of_room(self, listener: Callable[[], None]) -> None:
-        self.tell = listener
-
-
-def test_before_an_agent_runs_its_batches_wait_in_the_channel(channel: BatchChannel) -> None:
-    agent = Direct()
-    inbox = DirectInbox(channel, agent)
-    assert (inbox.full, inbox.offer(one_batch()), inbox.full, agent.taken) == (False, True, True, [])
-    agent.places = 1
-    assert (inbox.full, inbox.offer(one_batch())) == (True, False), "what waits in the channel comes first"
-
-
-def test_an_agent_that_runs_gets_its_batches_at_once_and_nothing_waits_in_the_channel(channel: BatchChannel) -> None:
-    agent, batch = Direct(), one_batch()
-    inbox = DirectInbox(channel, agent)
-    agent.places = 1
-    assert (inbox.full, inbox.offer(batch), inbox.full, agent.taken) == (False, True, True, [batch])
-    assert not inbox.offer(one_batch())
-    assert (agent.taken, channel.full) == ([batch], False)
-
-
-def test_who_hands_out_hears_of_room_from_both(channel: BatchChannel) -> None:
-    agent, heard = Direct(), list[str]()
-    inbox = DirectInbox(channel, agent)
-    inbox.on_taken = lambda: heard.append("room")
-    agent.tell()
-    channel.on_taken()
-    assert heard == ["room", "room"]
-    assert inbox.on_taken is channel.on_taken
