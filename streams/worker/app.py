@@ -42,7 +42,6 @@ from ..telemetry.running_step import RunningStep
 from ..versions.following import Follower
 from ..versions.in_force import InForce
 from ..web.site import Site, make_site
-from .batches import BatchParts, BatchService, make_batches
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agents, make_auditing, make_router, plane_policy
@@ -55,6 +54,7 @@ from .served_agent import ServedAgent
 
 if TYPE_CHECKING:
     from ...agents.events.results import ResultWriter
+    from .batches import BatchParts
 
 T = TypeVar("T")
 
@@ -248,6 +248,8 @@ def create_app(
 
     _audit_in(app, configuration, audit)
     if batching is not None:
+        from .batches import make_batches  # here: a worker without batches starts without them
+
         encode = writer or encode_result
         _batches_in(app, make_batches(configuration, batching, facts, retention.own_ms, batches, encode))
     if source is not None:
@@ -279,6 +281,7 @@ def _audit_in(app: faust.App, configuration: Configuration, standing: AuditStand
 
 def _batches_in(app: faust.App, parts: BatchParts) -> None:
     """Any worker that asks the remote may own batches."""
+    from .batches import BatchService
 
     @app.service
     class _Batches(BatchService):

@@ -17,6 +17,7 @@ OPTIONAL = (
 OURS = (
     *("agents.local.formats.hugging_face", "agents.local.formats.onnx_files", "agents.local.formats.torch_files"),
     *("agents.events", "streams.logins.sources", "streams.auditor.auditor", "streams.providers"),
+    *("agents.remote.bulk", "streams.worker.batches"),
 )
 
 
