@@ -72,6 +72,21 @@ def test_events_of_plain_text() -> None:
     assert (found.input, found.id) == ("arrived broken", "r-1")
 
 
+def test_events_with_a_registrys_bytes_before_their_json() -> None:
+    found = read(
+        Record(b'\x00\x00\x00\x00\x07{"id": 7, "review": {"text": "arrived broken"}}'), settings_of("json_registry")
+    )
+    assert (found.input, found.id) == ("arrived broken", 7)
+
+
+def test_events_of_any_bytes_leave_as_base64() -> None:
+    settings = settings_of("image_bytes")
+    found = read(Record(b"\x89PNG\xff", headers=[("picture-id", b"p-1")]), settings)
+    assert (found.input, found.id) == (b"\x89PNG\xff", "p-1")
+    body = make_protocol(settings.remote).build([outbound(found, settings.remote.send)]).body
+    assert body == b'{"image":"iVBOR/8="}'
+
+
 def test_events_of_a_format_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     settings = settings_of("own_format")
