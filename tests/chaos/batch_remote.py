@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from aiohttp import web
-from support.bulk_server import Faults, LyingBulkServer, chat_answer
+from support.bulk_server import Faults, LyingBulkServer
 
 #: seconds that a batch takes, at most
 _TAKES_S = 4.0
@@ -23,12 +23,14 @@ class Provider(LyingBulkServer):
 
     def __init__(self) -> None:
         faults = Faults(errored=0.01, expired=0.05, missing=0.01, duplicated=0.02, foreign=1, shuffled=True)
-        super().__init__(self._counted, faults=faults)
+        super().__init__(faults=faults)
         self.answered: Counter[str] = Counter()
 
-    def _counted(self, body: dict[str, Any]) -> tuple[int, Any]:
-        self.answered[str(body["messages"][-1]["content"])] += 1
-        return chat_answer(body)
+    def _answered(self, body: dict[str, Any]) -> tuple[int, Any]:
+        """No provider bills a request that it refuses."""
+        status, document = super()._answered(body)
+        self.answered[str(body["messages"][-1]["content"])] += status < 400
+        return status, document
 
     async def before(self, request: web.Request) -> None:
         """Now and then a connection is lost, before or after what was asked is done."""
