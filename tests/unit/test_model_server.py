@@ -149,7 +149,7 @@ async def test_a_wrong_call_costs_nothing(client_of: Callable[..., Any], body: A
     assert response.status == 400
     assert why in (await response.json())["error"]
     assert await meter(client) == {
-        "calls": 0, "inputs": 0, "refused": 0, "invalid": 1, "failed": 0, "cost": 0,
+        "calls": 0, "inputs": 0, "refused": 0, "invalid": 1, "failed": 0, "cost": 0, "batches": 0, "batched": 0,
     }  # fmt: skip
 
 
