@@ -172,7 +172,7 @@ async def torment(rig: OneBroker, arguments: argparse.Namespace) -> tuple[list[P
         await watch.all_audited(_DRAIN_S)
     versions = await versions_at_the_end(rig, watch) if rig.ladder else {}
     if rig.batches_money:
-        versions |= {"batches": await batches_at_the_end(rig)}
+        versions |= {"provider_batches": await batches_at_the_end(rig)}
     for task in (following, labelling):
         if task is not None:
             task.cancel()
@@ -209,14 +209,14 @@ def summary(
 
 def broken(figures: dict[str, Any], delivery: str, demand_aborts: bool) -> list[str]:
     """Which promises were not kept."""
-    demands = ["lost", "stuck", *(() if "batches" in figures.get("versions", {}) else ("out_of_order",))]
+    demands = ["lost", "stuck", *(() if "provider_batches" in figures.get("versions", {}) else ("out_of_order",))]
     if delivery == "exactly_once":
         demands += ["duplicated"]
     faults = [f"{figures[name]} {name}" for name in demands if figures[name]]
     audit = figures.get("audit", {})
     faults += [f"{audit[name]} {name}" for name in _AUDIT_DEMANDS if audit.get(name)]
     versions = figures.get("versions", {})
-    batches = versions.get("batches", {})
+    batches = versions.get("provider_batches", {})
     faults += [f"batches: {batches[name]} {name}" for name in _BATCH_DEMANDS if batches.get(name)]
     faults += [f"versions: {versions[name]} {name}" for name in DEMANDS if versions.get(name)]
     faults += ["versions: none was chosen"] * (versions.get("chosen") == 0)

@@ -18,6 +18,7 @@ from bisupervised.streams.versions.entries import next_entry
 from bisupervised.streams.versions.fold import fold
 
 sys.path.append(str(Path(__file__).parent))  # the scripts of this folder find each other so
+from run import broken
 from tightening import DEMANDS, RUNGS, STARTS_AT, Judgements, Told, figures
 
 LADDER = Ladder("file", "made", STARTS_AT, tuple(Rung(*pair, 0.1, None, None, None) for pair in RUNGS), "", "")
@@ -114,3 +115,9 @@ def test_a_version_that_only_the_first_verdict_names_is_one_too() -> None:
     record.value = encode_result(msgspec.structs.replace(result, local=first))
     found = looked_at([*GOOD, record])
     assert {fault for fault in DEMANDS if found.get(fault)} == set()
+
+
+def test_a_fleet_that_tightens_is_judged_as_every_other() -> None:
+    """Its count of batches was once taken for that of a provider's: the run ended with a traceback."""
+    run = {"lost": 0, "stuck": 0, "out_of_order": 1, "duplicated": 0, "versions": looked_at(GOOD)}
+    assert broken(run, "exactly_once", demand_aborts=False) == ["1 out_of_order"]
