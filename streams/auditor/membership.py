@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from ...agents.auditing.ledger.ledger import Rules
 from ...agents.tasks import begin
 from ...schemas.errors import BiSupervisedError, ConfigurationError
-from ..kafka.consumer import check_client, leave_group
+from ..kafka.consumer import check_client, member_of, part_from
 from ..kafka.errors import denial
 from .auditor import Again, Auditor, AuditorPolicy
 from .standing import Standing
@@ -31,8 +30,6 @@ _FAILURES = (KafkaError, OSError, TimeoutError, BiSupervisedError, Configuration
 #: seconds until what failed begins again: the first of them, doubled each time, and the last
 _AGAIN_FIRST_S, _AGAIN_MOST_S = 2.0, 60.0
 _LOOK_MS = 500
-#: seconds that leaving may take
-_FAREWELL_S = 5.0
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -85,14 +82,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def _be_a_member(self) -> None:
         """Until it fails."""
         await self.topics_there()
-        self._consumer = AIOKafkaConsumer(
-            **self._policy.connection.options(),
-            group_id=self._policy.transactional_id,
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            session_timeout_ms=int(self._session_timeout_s * 1000),
-            heartbeat_interval_ms=int(min(self._session_timeout_s / 3, 1.0) * 1000),
-        )
+        self._consumer = member_of(self._policy.connection, self._policy.transactional_id, self._session_timeout_s)
         try:
             await self._consumer.start()
             self._consumer.subscribe([self._place.topic], listener=self)
@@ -103,7 +93,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                     await self._auditing
         finally:
             await self._end_auditing()
-            await self._leave()
+            consumer, self._consumer = self._consumer, None
+            await part_from(consumer)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """We are the auditor, or are not."""
@@ -122,10 +113,3 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-
-    async def _leave(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        with suppress(Exception):  # it is thrown away, whatever a broken one raises on its way out
-            async with asyncio.timeout(_FAREWELL_S):
-                await leave_group(consumer)
-                await consumer.stop()

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
 from ...agents.tasks import begin
 from ...schemas.errors import BiSupervisedError
-from ..kafka.consumer import check_client, leave_group
+from ..kafka.consumer import check_client, member_of, part_from
 from ..kafka.errors import denial
 from .owner import Owner
 
@@ -35,8 +34,6 @@ _AGAIN_FIRST_S, _AGAIN_MOST_S = 1.0, 60.0
 #: seconds that an owner must have worked for the next failure to count as the first
 _WORKED_S = 120.0
 _LOOK_MS = 500
-#: seconds that leaving may take
-_FAREWELL_S = 5.0
 
 
 class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
@@ -68,15 +65,8 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
             wait_s = min(2 * wait_s, _AGAIN_MOST_S)
 
     async def _be_a_member(self) -> None:
-        session_s = self._policy.session_timeout_s
-        self._consumer = AIOKafkaConsumer(
-            **self._policy.connection.options(),
-            group_id=self._policy.outbox.group,
-            enable_auto_commit=False,
-            auto_offset_reset="latest",
-            session_timeout_ms=int(session_s * 1000),
-            heartbeat_interval_ms=int(min(session_s / 3, 1.0) * 1000),
-        )
+        policy = self._policy
+        self._consumer = member_of(policy.connection, policy.outbox.group, policy.session_timeout_s)
         try:
             await self._consumer.start()
             self._consumer.subscribe([self._policy.batched], listener=self)
@@ -87,7 +77,8 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
             self._own(set())
             if self._leaving:
                 await asyncio.wait(self._leaving)
-            await self._leave()
+            consumer, self._consumer = self._consumer, None
+            await part_from(consumer)
 
     async def on_partitions_revoked(self, _revoked: Collection[TopicPartition]) -> None:
         """Nothing: most come back, and whoever gets another one fences us."""
@@ -126,10 +117,3 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                 wait_s = min(2 * wait_s, _AGAIN_MOST_S)
         finally:
             self._standing.failures.pop(number, None)
-
-    async def _leave(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        with suppress(Exception):  # it is thrown away, whatever a broken one raises on its way out
-            async with asyncio.timeout(_FAREWELL_S):
-                await leave_group(consumer)
-                await consumer.stop()

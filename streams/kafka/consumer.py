@@ -1,16 +1,19 @@
 """What a consumer has no call for: how its next fetch waits, whether it still fetches, metadata, leaving at once, and
 which leaders to believe.
 
-And how its group gives partitions out: as the client does by itself, and words of former owners with them.
+And how its group gives partitions out: as the client does by itself, and words of former owners with them. Some only
+want to hear which partitions are theirs: `member_of`, `part_from`.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
@@ -20,7 +23,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from aiokafka import AIOKafkaConsumer
+    from .connection import Connection
 
 #: seconds for which a leader may say that it has no record at an offset before that is believed: one of a cluster in
 #: which two nodes had died and copies were made anew was seen to say so of records that it had a moment later
@@ -31,6 +34,8 @@ ASK_AGAIN_S = 0.5
 _OURS = b"bisupervised 1 "
 #: bytes that one member says or is told: the broker keeps those of all members in one record, of a megabyte at most
 _MOST_BYTES = 4096
+#: seconds that parting from a group may take
+_FAREWELL_S = 5.0
 
 
 class Doubts:
@@ -141,3 +146,28 @@ async def leave_group(consumer: AIOKafkaConsumer) -> None:
     if ours is not None and ours.coordinator_id is not None and ours.member_id:
         request = LeaveGroupRequest(ours.group_id, ours.member_id)
         await consumer._client.send(ours.coordinator_id, request, group=ConnectionGroup.DEFAULT)  # noqa: SLF001  # as above
+
+
+def heartbeat_s(session_timeout_s: float) -> float:
+    """Seconds between two heartbeats: so long it may take until a member hears of a rebalance."""
+    return min(session_timeout_s / 3, 1.0)
+
+
+def member_of(connection: Connection, group: str, session_timeout_s: float) -> AIOKafkaConsumer:
+    """A member of this group that reads nothing and commits nothing, not started. It is to pause what it is given."""
+    return AIOKafkaConsumer(
+        **connection.options(),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="latest",
+        session_timeout_ms=int(session_timeout_s * 1000),
+        heartbeat_interval_ms=int(heartbeat_s(session_timeout_s) * 1000),
+    )
+
+
+async def part_from(consumer: AIOKafkaConsumer) -> None:
+    """Leave the group and close the connections, for whom it is thrown away: a broken one may raise anything here."""
+    with suppress(Exception):
+        async with asyncio.timeout(_FAREWELL_S):
+            await leave_group(consumer)
+            await consumer.stop()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ..kafka.client import client_of
-from ..kafka.consumer import Dealing
+from ..kafka.consumer import Dealing, heartbeat_s
 from ..kafka.records import fetch_lean
 from ..kafka.requests import high_watermarks
 from .policy import PlanePolicy
@@ -17,11 +17,6 @@ from .sending.routing import Router
 
 #: milliseconds that a fetch may wait at the broker for records
 FETCH_WAIT_MS = 500
-
-
-def heartbeat_s(session_timeout_s: float) -> float:
-    """Seconds between two heartbeats: so long it may take until a member hears of a rebalance."""
-    return min(session_timeout_s / 3, 1.0)
 
 
 class KafkaClients:

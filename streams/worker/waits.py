@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..plane.clients import heartbeat_s
+from ..kafka.consumer import heartbeat_s
 from ..plane.ownership import CLOSING_S, LAST_FLUSH_S
 from ..plane.partition import REOPEN_S
 from ..plane.plane import LEAVING_S, SAYING_S

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from bisupervised.streams.commands.check_waits import look_at_waits
-from bisupervised.streams.plane.clients import heartbeat_s
+from bisupervised.streams.kafka.consumer import heartbeat_s
 from bisupervised.streams.plane.ownership import CLOSING_S, LAST_FLUSH_S
 from bisupervised.streams.plane.partition import REOPEN_S
 from bisupervised.streams.plane.plane import LEAVING_S, SAYING_S
