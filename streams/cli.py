@@ -24,7 +24,7 @@ from .flow import AGENTS, parse_agents
 from .telemetry.release import release
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .settings.file import Configuration
 
@@ -79,6 +79,14 @@ _TOOLS = {
 for _name, _purpose in _TOOLS.items():
     app.command(f"{__package__}.tools.commands:{_name}", name=_name, help=_purpose, **page_of(_name))
 
+
+def _add(group: App, page: str, function: str, purposes: Mapping[str, str]) -> None:
+    """Commands of a group, each with what it is for; `function`: where it stands, with its name for `{}`."""
+    for name, purpose in purposes.items():
+        target, end = f"{__package__}.{function.format(name)}", PAGES[page].as_markdown()
+        group.command(target, name=name, help=purpose, help_epilogue=end)
+
+
 fallback = App(name="fallback", help="List, show and replay what could not be answered.", **page_of("fallback"))
 app.command(fallback)
 _FALLBACK = {
@@ -86,9 +94,7 @@ _FALLBACK = {
     "show": "Show everything about one fallback record.",
     "replay": "Send fallback records through the pipeline again, exactly once.",
 }
-for _name, _purpose in _FALLBACK.items():
-    _end = PAGES["fallback"].as_markdown()
-    fallback.command(f"{__package__}.tools.commands:fallback_{_name}", name=_name, help=_purpose, help_epilogue=_end)
+_add(fallback, "fallback", "tools.commands:fallback_{}", _FALLBACK)
 
 batches = App(name="batches", help="The batches that the remote is asked in.", **page_of("batches"))
 app.command(batches)
@@ -97,9 +103,7 @@ _BATCHES = {
     "show": "Show everything about one batch.",
     "cancel": "Ask the provider to answer no more of a batch.",
 }
-for _name, _purpose in _BATCHES.items():
-    _end = PAGES["batches"].as_markdown()
-    batches.command(f"{__package__}.batches.commands:batches_{_name}", name=_name, help=_purpose, help_epilogue=_end)
+_add(batches, "batches", "batches.commands:batches_{}", _BATCHES)
 
 audit = App(name="audit", help="Is the promise still true?", **page_of("audit"))
 app.command(audit)
@@ -108,9 +112,7 @@ _AUDIT = {
     "wanted": "List the drawn requests that wait for a label.",
     "simulate": "Say how soon an audit would notice that the promise is broken, and how often it would cry wolf.",
 }
-for _name, _purpose in _AUDIT.items():
-    _end = PAGES["audit"].as_markdown()
-    audit.command(f"{__package__}.audit.commands:{_name}", name=_name, help=_purpose, help_epilogue=_end)
+_add(audit, "audit", "audit.commands:{}", _AUDIT)
 _VERSIONS = {
     "history": ("history", "List the versions of the thresholds that were chosen: who, when, why."),
     "set": ("set_version", "Put a rung in force, or the rung of a former version."),
