@@ -21,8 +21,10 @@ from bisupervised.agents.supervision.recording import Recording
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.audits import Audit, Label, audit_record, encode_label
 from bisupervised.schemas.closings import Share, Taken, TermsTold
-from bisupervised.schemas.records import Facts, Headers, Source, Verdict
+from bisupervised.schemas.records import Facts, Source, Verdict
 from numpy.typing import NDArray
+
+from scripts.logged import Logged
 
 _REQUESTS, _SHARE, _DAYS = 8_000, 0.05, 10
 _REPORTED = {"wrong": 0.3, "right": 0.05}
@@ -34,19 +36,6 @@ _SIGMAS = 4.0
 _TRUTH = 1  #: the right answer to every request; 0 is a wrong one
 _PIPELINE = "bisupervised"
 _RULES = Rules(TermsTold(7 * _MS_PER_DAY, 10_000.0, _ALPHA, "exact", thresholds=("medians",)), exact)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """A record as a broker hands it out."""
-
-    topic: str
-    offset: int
-    timestamp: int
-    value: bytes | None
-    headers: Headers = ()
-    partition: int = 0
-    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,7 @@ class _Population:
         """Share of wrong ones among the trusted."""
         return float(self.wrong[~self.rejected].mean())
 
-    def ended(self, number: int, row: int, at_ms: int, offset: int) -> _Record:
+    def ended(self, number: int, row: int, at_ms: int, offset: int) -> Logged:
         """The record of a request that is like this row, and ended at this time."""
         local, rejected, right = bool(self.by_local[row]), bool(self.rejected[row]), not self.wrong[row]
         answer = Verdict(_TRUTH if right else 1 - _TRUTH, 1.0, trusted=not rejected)
@@ -109,8 +98,8 @@ class _Population:
         )
         by: Literal["local", "remote"] = "local" if local else "remote"
         said = Audit(_PIPELINE, "rejected" if rejected else "trusted", _SHARE, None if rejected else by)
-        made = audit_record(_Record("requests", number, at_ms, b"1"), facts, said)
-        return _Record("audits", offset, at_ms, made.value, made.headers)
+        made = audit_record(Logged("requests", number, at_ms, b"1"), facts, said)
+        return Logged("audits", offset, at_ms, made.value, made.headers)
 
 
 def heard(case: str, recording: Recording, streams: int, seed: int) -> Heard:
@@ -155,12 +144,12 @@ def _stream(population: _Population, rng: np.random.Generator) -> tuple[float, .
     return error.value or 0.0, error.lower, error.upper, error.labels, *map(float, others)
 
 
-def _label(number: int, at_ms: int, offset: int) -> _Record:
+def _label(number: int, at_ms: int, offset: int) -> Logged:
     """A vote about a request, drawn or not."""
-    return _Record("labels", offset, at_ms, encode_label(Label(f"requests-0-{number}", _TRUTH, "somebody")))
+    return Logged("labels", offset, at_ms, encode_label(Label(f"requests-0-{number}", _TRUTH, "somebody")))
 
 
-def _said(audits: list[_Record], labels: list[_Record]) -> Share:
+def _said(audits: list[Logged], labels: list[Logged]) -> Share:
     """The error among trusted answers, after a closing at the end of each day."""
     ledger = Ledger(_PIPELINE, _RULES, Taken({"0": 0}, 0))
     for day in range(1, _DAYS + 1):
@@ -175,7 +164,7 @@ def _said(audits: list[_Record], labels: list[_Record]) -> Share:
     return told.error
 
 
-def _until(records: list[_Record], day: int) -> int:
+def _until(records: list[Logged], day: int) -> int:
     """How many records there were when this day ended."""
     return bisect_right(records, day * _MS_PER_DAY, key=lambda record: record.timestamp)
 

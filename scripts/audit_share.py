@@ -18,11 +18,13 @@ from bisupervised.agents.supervision.thresholds import Rung
 from bisupervised.agents.terms import Ladder
 from bisupervised.schemas.audits import Audit, Label, audit_record, encode_label
 from bisupervised.schemas.closings import AlarmShareTold, LadderTerms, PromiseTold, Taken, TermsTold
-from bisupervised.schemas.records import Facts, Headers, Source, Verdict
+from bisupervised.schemas.records import Facts, Source, Verdict
 from bisupervised.schemas.versions import ThresholdsEntry, is_raised
 from bisupervised.streams.auditor.choosing import chosen_of, entry_of
 from bisupervised.streams.versions.entries import next_entry
 from bisupervised.streams.versions.fold import fold
+
+from scripts.logged import Logged
 
 _PIPELINE, _TOPIC, _SECRET = "audited", "requests", b"only the fleet knows"
 PROMISE, ALPHA, LABELS_TO_FALSE_ALARM = 0.1, 0.05, 200.0
@@ -77,19 +79,6 @@ class Raised:
     def per_false_alarm(self) -> float:
         """False alarms per so many labels as are asked for between two."""
         return self.alarms * LABELS_TO_FALSE_ALARM / max(1, sum(self.labels))
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """As a broker hands it out."""
-
-    topic: str
-    offset: int
-    timestamp: int
-    value: bytes | None
-    headers: Headers = ()
-    partition: int = 0
-    key: bytes | None = None
 
 
 def raises(streams: int, seed: int) -> Raised:
@@ -149,10 +138,10 @@ class _Stream:
         facts = Facts(Source(_TOPIC, 0, offset), local=said, remote=said, thresholds=self._in_force)
         extra = raised and not self._draws[0].wants_label(_TOPIC, 0, offset)
         audit = Audit(_PIPELINE, "trusted", draw.share, "local", shadow_share=draw.share, extra=extra)
-        made = audit_record(_Record(_TOPIC, offset, offset, b"1"), facts, audit)
-        self._ledger.take_audit(_Record("audits", self._audits, offset + 1, made.value, made.headers))
+        made = audit_record(Logged(_TOPIC, offset, offset, b"1"), facts, audit)
+        self._ledger.take_audit(Logged("audits", self._audits, offset + 1, made.value, made.headers))
         vote = encode_label(Label(str(facts.source), 0, "ann"))
-        self._ledger.take_label(_Record("labels", self._labels, offset + 1, vote))
+        self._ledger.take_label(Logged("labels", self._labels, offset + 1, vote))
         self._audits, self._labels = self._audits + 1, self._labels + 1
 
     def _close(self, offset: int, found: Raised) -> None:
