@@ -44,6 +44,12 @@ def label(pipeline: Pipeline, known: set[str], *, wrong: bool) -> None:
     pipeline.send(votes, "labels")
 
 
+def places(pipeline: Pipeline, role: str) -> set[tuple[int, int]]:
+    """Of the requests that the records of a topic are about."""
+    sources = [decode_facts(record).source for record in pipeline.records(role)]
+    return {(source.partition, source.offset) for source in sources}
+
+
 def judged(outcome: Outcome) -> dict[str, tuple[str, float | None]]:
     """Version and threshold of each supervisor that judged."""
     result, facts = outcome.result, outcome.facts
@@ -184,6 +190,9 @@ def test_after_an_alarm_more_are_drawn_by_the_version_that_it_chose_until_its_la
     worker.wait_for("share_falls")
     worker.wait_for("version_taken", 2)
     sent += pipeline.send([request(n, local=0.95) for n in range(60)])
+    pipeline.wait_for_outcomes(sent)
+    # what is drawn for both models has its audit when the remote has answered, which no outcome waits for
+    wait_until(lambda: places(pipeline, "shadows") <= places(pipeline, "audits"), "the shadows", explain=worker.tail)
     outcomes = pipeline.settle(sent)
     check_exactly_once(sent, outcomes)
     raised, falls = chosen(pipeline)
