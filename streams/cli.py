@@ -7,7 +7,6 @@ Each command imports what it needs when it runs: `--help` is instant, and nobody
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 
+from ..agents.heap import without_collecting
 from ..schemas.errors import BiSupervisedError, ConfigurationError
 from .commands.manual import OPTIONS, OVERVIEW, PAGES, page_of
 from .console.options import DONE, FAILED, INTERRUPTED, MISUSED, Config, Json
@@ -160,13 +160,13 @@ def worker(
         Begin where committed offsets have expired or were deleted, as [stream] start says. Without it such partitions
         stop. What the topics hold may be answered, and paid, again: use it for one start.
     """
-    gc.disable()  # what is made until the first record stays; from then on the worker collects by itself
-    chosen, faults = parse_agents(agents)
-    configuration = _configuration(config, faults)
-    from .settings.file import ConfigurationFile
-    from .worker.app import run_worker
+    with without_collecting():  # what is made until the first record stays; then the worker collects by itself
+        chosen, faults = parse_agents(agents)
+        configuration = _configuration(config, faults)
+        from .settings.file import ConfigurationFile
+        from .worker.app import run_worker
 
-    return run_worker(configuration, chosen, ConfigurationFile(config), begin_anew=begin_anew)
+        return run_worker(configuration, chosen, ConfigurationFile(config), begin_anew=begin_anew)
 
 
 def create(*, config: Config = None, json: Json = False) -> int:

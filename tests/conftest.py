@@ -5,7 +5,10 @@ With `--one-broker`, the processes of pytest-xdist share a broker, which is star
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,25 @@ def no_blocking(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx():
         yield
+
+
+@pytest.fixture(autouse=True)
+def process_as_found() -> Iterator[None]:
+    """What a test leaves changed in its process, the test fails by, not one that happens to follow."""
+    before = _of_the_process()
+    yield
+    assert _of_the_process() == before
+
+
+def _of_the_process() -> dict[str, object]:
+    return {
+        "Python collects garbage": gc.isenabled(),
+        "folder": Path.cwd(),
+        "environment": {name: value for name, value in os.environ.items() if name.startswith("BISUPERVISED_")},
+        "handler of SIGTERM": signal.getsignal(signal.SIGTERM),
+        "handler of SIGINT": signal.getsignal(signal.SIGINT),
+        "log level": logging.getLogger().level,
+    }
 
 
 @pytest.fixture(scope="session")

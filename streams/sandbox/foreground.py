@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
-from ..console.signals import interrupted_by
+from ..console.signals import interruptible
 from .broker import Broker, StartFailed
 from .cluster import COPIES, IN_SYNC, BrokerCluster, refuse_other_nodes
 from .kafka_jars import BrokerError, KafkaRelease
@@ -18,32 +18,34 @@ _LOOK_S = 0.2
 
 def run_broker(port: int, data: Path | None, nodes: int = 1) -> int:
     """Run until Ctrl-C or SIGTERM. Returns the exit code."""
-    broker: Broker | BrokerCluster | None = None
+    end = "its topics and records are deleted" if data is None else f"its data stay in {data}"
     try:
-        with interrupted_by(signal.SIGINT, signal.SIGTERM):
-            if data is not None:
-                refuse_other_nodes(data, nodes)
-            broker = Broker(data, port) if nodes == 1 else BrokerCluster(nodes, data, port)
-            broker.start(print)
-            version = KafkaRelease.shipped().version
-            where = f"{broker.bootstrap_servers}, data in {broker.data_dir}"
-            print(f"Kafka {version} listens on {where} (Ctrl-C stops it)", flush=True)
-            members = broker.nodes if isinstance(broker, BrokerCluster) else (broker,)
-            if len(members) > 1:
-                _introduce(members)
-            if data is None:
-                print("topics and records are deleted when it stops; --data FOLDER keeps them", flush=True)
-            _watch(members)
+        return interruptible(
+            lambda started: _run(started, port, data, nodes),
+            lambda: print(f"stopping the broker; {end}", flush=True),
+        )
     except KeyboardInterrupt:
-        end = "its topics and records are deleted" if data is None else f"its data stay in {data}"
-        print(f"stopping the broker; {end}", flush=True)
         return 0
     except BrokerError as error:
         print(error, file=sys.stderr)
         return 1
-    finally:
-        if broker is not None:
-            broker.stop()
+
+
+def _run(started: ExitStack, port: int, data: Path | None, nodes: int) -> NoReturn:
+    if data is not None:
+        refuse_other_nodes(data, nodes)
+    broker = Broker(data, port) if nodes == 1 else BrokerCluster(nodes, data, port)
+    started.callback(broker.stop)
+    broker.start(print)
+    version = KafkaRelease.shipped().version
+    where = f"{broker.bootstrap_servers}, data in {broker.data_dir}"
+    print(f"Kafka {version} listens on {where} (Ctrl-C stops it)", flush=True)
+    members = broker.nodes if isinstance(broker, BrokerCluster) else (broker,)
+    if len(members) > 1:
+        _introduce(members)
+    if data is None:
+        print("topics and records are deleted when it stops; --data FOLDER keeps them", flush=True)
+    _watch(members)
 
 
 def _introduce(nodes: tuple[Broker, ...]) -> None:

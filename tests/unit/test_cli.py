@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -87,6 +88,11 @@ def test_worker_runs_all_agents(config: Path, started: list[tuple[Any, Sequence[
     ((settings, agents),) = started
     assert settings.local.model == "my_model:load"
     assert agents == ("local", "remote", "remote_supervisor")
+
+
+def test_after_a_worker_python_collects_garbage_as_before(config: Path, started: list[Any]) -> None:
+    cli.run(["worker", "--config", str(config)])
+    assert gc.isenabled()
 
 
 def test_worker_runs_some_agents(config: Path, started: list[tuple[Any, Sequence[str]]]) -> None:
