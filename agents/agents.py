@@ -127,11 +127,13 @@ class LocalAgent(Agent):
 
     def measurements(self) -> dict[str, Any]:
         """`predict`: the seconds that the model took for a batch, as `Buckets`; `trouble`: why it answers none;
-        `schema_wait`: records that wait for a schema, and for how many seconds, or None.
+        `no_use`: why an answer to an input to warm up with is of none; `schema_wait`: records that wait for a schema,
+        and for how many seconds, or None.
         """
         return {
             "predict": self._local.durations.snapshot(),
             "trouble": self._local.trouble,
+            "no_use": self._local.no_use,
             "schema_wait": self._local.schema_wait,
         }
 

@@ -130,6 +130,11 @@ class Local:
         return (self._model.trouble if isinstance(self._model, Server) else "") or self._format.trouble
 
     @property
+    def no_use(self) -> str:
+        """Why a server's answer to an input to warm up with is of no use; '' where none is."""
+        return self._model.no_use if isinstance(self._model, Server) else ""
+
+    @property
     def schema_wait(self) -> tuple[int, float] | None:
         """Records that wait for a schema, and for how many seconds already; None where requests have no schemas."""
         return None if self._format.reader is None else self._format.reader.wait()

@@ -152,10 +152,13 @@ async def look_at_model(configuration: Configuration, on_hang: Callable[[], None
         return
     try:
         await agent.warm_up()
-        if trouble := agent.measurements().get("trouble"):
+        measured = agent.measurements()
+        if trouble := measured.get("trouble"):
             yield fault("model", trouble)
             return
         yield ok("model", f"answers the inputs of [local] warm_up, {len(inputs)} in all")
+        if why := measured.get("no_use"):
+            yield note("model", f"with an answer of no use, so the remote would be asked: {why}")
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the other checks go on
         yield fault("model", f"fails on the inputs of [local] warm_up: {type(error).__name__}: {error}")
     finally:

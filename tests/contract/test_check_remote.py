@@ -15,10 +15,11 @@ import trustme
 from bisupervised.agents.remote.endpoint import shown_address
 from bisupervised.agents.remote.transport import Response
 from bisupervised.schemas.errors import ConfigurationError
+from bisupervised.streams.commands.check import look_at_model
 from bisupervised.streams.commands.check_remote import look_at_remote
 from bisupervised.streams.commands.remote_address import repeated
 from bisupervised.streams.settings.example import toml
-from bisupervised.streams.settings.file import load_settings
+from bisupervised.streams.settings.file import load_configuration, load_settings
 from bisupervised.streams.settings.tables import Settings
 from support.far_end import Asked, serve
 from support.remotes import answered, chat_completion, choice
@@ -308,3 +309,19 @@ async def test_a_question_that_is_refused_says_where_it_was_asked() -> None:
     assert told.startswith("1 call made, no answer: remote_error: ")
     assert "no such model" in told
     assert told.endswith(f"(asked: {url}/v1/chat/completions)")
+
+
+# the local model, where it is a server
+
+
+async def test_a_local_server_that_answers_with_nothing_of_use_is_well_and_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    served = chat(prompt="{input}") | {"model": "small", "threshold": 0.5, "labels": ["yes", "no"], "warm_up": ["hm"]}
+    reply = answered(chat_completion(choice("I cannot tell", [-0.1])))
+    async with serve(on({**MODELS, "/v1/chat/completions": reply})) as url:
+        tables = {"local": served | {"url": url}, "remote": {"url": url, "model": "big", "threshold": 0.5}}
+        await asyncio.to_thread(path.write_text, "\n".join(f"{name} = {toml(keys)}" for name, keys in tables.items()))
+        configuration = await asyncio.to_thread(load_configuration, path, {})
+        found = [(one.level, one.text) async for one in look_at_model(configuration, lambda: None)]
+    assert [level for level, _ in found] == ["ok", "ok", "note"]
+    assert "'I cannot tell' is none of the 2 labels" in found[-1][1]

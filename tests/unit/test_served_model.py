@@ -151,14 +151,46 @@ async def test_the_first_input_of_all_is_not_given_up_where_nothing_else_is_know
 
 @on_virtual_time
 async def test_an_answer_of_no_use_is_doubtful() -> None:
-    def act(sent: Sent) -> ScriptStep:
-        return answered(chat_completion(choice("I cannot tell", [-0.1])))
-
-    protocol = OpenAIChat("small", prompt=parse("{input}"), labels=("no", "yes"))
-    server = Server(ScriptedTransport(act), protocol, ServerPolicy("http://h", "small", inputs=1))
-    [said] = await server.answers(["good"])
+    [said] = await chatting("I cannot tell").answers(["good"])
     assert isinstance(said, Answer)
     assert (said.prediction, said.score) == (None, None)
+
+
+def chatting(content: str) -> Server:
+    """A chat model that says the same to all."""
+
+    def act(sent: Sent) -> ScriptStep:
+        return answered(chat_completion(choice(content, [-0.1])))
+
+    protocol = OpenAIChat("small", prompt=parse("{input}"), labels=("no", "yes"))
+    return Server(ScriptedTransport(act), protocol, ServerPolicy("http://h", "small", inputs=1))
+
+
+@pytest.mark.parametrize(("content", "no_use"), [("yes", ""), ("I cannot tell", "is none of the 2 labels")])
+def test_a_server_whose_answer_to_warm_up_is_of_no_use_is_not_away(content: str, no_use: str) -> None:
+    @on_virtual_time
+    async def scenario() -> None:
+        server = chatting(content)
+        await server.warm_up(["good", "bad"])
+        assert server.trouble == ""
+        assert no_use in server.no_use
+        assert bool(server.no_use) == bool(no_use)
+        await server.close()
+
+    scenario()
+
+
+@on_virtual_time
+async def test_an_answer_of_no_use_shows_that_a_server_is_back() -> None:
+    scene = Scene(failing(3, DOWN, then=lambda _: answered([[{"label": "maybe", "score": 0.9}]])))
+    await scene.server.warm_up(["good"])
+    assert scene.server.trouble
+    await asyncio.sleep(120)
+    assert scene.server.trouble == ""
+    sent = len(scene.transport.sent)
+    await asyncio.sleep(120)
+    assert len(scene.transport.sent) == sent, "nobody asks on"
+    await scene.server.close()
 
 
 @on_virtual_time

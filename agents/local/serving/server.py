@@ -79,6 +79,7 @@ class Server:
         self._down_since = 0.0
         self.trouble = ""  #: why it does not answer; '' where it does
         self.waited_s = 0.0  #: seconds in which it did not
+        self.no_use = ""  #: why an answer to those to warm up with is of no use; '' where none is
 
     def __repr__(self) -> str:
         return f"<Server {shown_address(self.policy.url)} {self.trouble or 'well'}>"
@@ -116,10 +117,11 @@ class Server:
 
     async def warm_up(self, inputs: Sequence[Any]) -> None:
         """Ask these once. Where that fails, `trouble` says why, and the first is asked until it is answered."""
-        self._known = [_sendable(given) for given in inputs[:1]]
+        asked = [_sendable(given) for given in inputs]
+        self._known = asked[:1]
         try:
-            for given in inputs:
-                await self._call([_sendable(given)])
+            heard = [await self._heard([given]) for given in asked]
+            self.no_use = next(filter(None, heard), "")
         except RecordError as error:
             self._is_down(error)
             self._watch()
@@ -181,10 +183,21 @@ class Server:
         if not self._known or self._known[0] == given:
             return False
         try:
-            await self._call(self._known)
-        except RecordError as error:
-            return is_useless(error)
+            await self._heard(self._known)
+        except RecordError:
+            return False
         return True
+
+    async def _heard(self, inputs: list[Any]) -> str:
+        """Ask for any answer. Returns why it is of no use; '' where it is of some. Raises a `RecordError` for none."""
+        try:
+            await self._call(inputs)
+        except RecordError as error:
+            if not is_useless(error):
+                raise
+            self._is_well()
+            return str(error)
+        return ""
 
     async def _call(self, inputs: list[Any]) -> list[Answer]:
         """One answer per input. Raises a `RecordError`."""
@@ -224,7 +237,7 @@ class Server:
     async def _until_well(self) -> None:
         for tried in range(1, 1 << 62):
             try:
-                await self._call(self._known)
+                await self._heard(self._known)
             except RecordError as error:
                 await asyncio.sleep(wait_s(self.policy.retry, tried, self._random(), error))
             else:
