@@ -50,6 +50,14 @@ class Reviewers:
 
 def read_reviewers(path: Path) -> Reviewers:
     """Raises `ConfigurationError` with every fault of the file, and no word of what it holds but names."""
+    digests = _digests(path)
+    if not digests:
+        raise ConfigurationError([f"{path}: names nobody. {_make(path)}"])
+    return Reviewers(digests)
+
+
+def _digests(path: Path) -> dict[str, bytes]:
+    """Likewise; it may name nobody."""
     try:
         text = text_of(path.read_bytes())
     except OSError as error:
@@ -68,11 +76,9 @@ def read_reviewers(path: Path) -> Reviewers:
             faults.append(f"{path}, line {number}: {found[1]} stands there twice: delete the line that is old")
         else:
             digests[found[1]] = bytes.fromhex(found[2])
-    if not digests and not faults:
-        faults.append(f"{path}: names nobody. {_make(path)}")
     if faults:
         raise ConfigurationError(faults)
-    return Reviewers(digests)
+    return digests
 
 
 def add_reviewer(path: Path, name: str) -> str:
@@ -84,8 +90,7 @@ def add_reviewer(path: Path, name: str) -> str:
         raise ConfigurationError(
             [f"{name!r}: a name is 1 to 64 letters, digits and . _ @ + -, a letter or digit first"]
         )
-    known = read_reviewers(path).names if path.exists() and path.read_bytes().strip() else []
-    if name in known:
+    if path.exists() and name in _digests(path):
         raise ConfigurationError([f"{path}: {name} is there: delete the line first to give a new token"])
     token = new_token()
     try:
@@ -96,11 +101,12 @@ def add_reviewer(path: Path, name: str) -> str:
 
 
 def _append(path: Path, line: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "a", encoding="utf-8") as file:
-        if file.tell() == 0:
-            file.write(_HEAD)
-        file.write(line)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(handle, "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        before = _HEAD if size == 0 else "" if file.read() == b"\n" else "\n"  # editors may leave the last line open
+        file.write((before + line).encode())
 
 
 def _digest(token: str) -> bytes:

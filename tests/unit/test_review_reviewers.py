@@ -45,6 +45,22 @@ def test_nobody_is_added_twice(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_who_lost_the_link_gets_another_one_though_nobody_else_is_there(path: Path) -> None:
+    lost = add_reviewer(path, "ann")
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("ann")))
+    token = add_reviewer(path, "ann")
+    found = read_reviewers(path)
+    assert (found.who(lost), found.who(token)) == (None, "ann")
+
+
+def test_a_file_whose_last_line_an_editor_left_open_takes_one_more(path: Path) -> None:
+    ann = add_reviewer(path, "ann")
+    path.write_text(path.read_text().rstrip())
+    bob = add_reviewer(path, "bob")
+    found = read_reviewers(path)
+    assert (found.who(ann), found.who(bob)) == ("ann", "bob")
+
+
 def test_every_fault_of_the_file_is_told_and_nothing_that_may_be_a_token(path: Path) -> None:
     line = f"ann sha256:{'0' * 64}\n"
     path.write_text(f"# who\n\n{line}bob my-secret-token\n{line}x y sha256:{'0' * 64}\n")
