@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,8 @@ from ..settings.file import load_settings
 
 if TYPE_CHECKING:
     from ..settings.tables import Settings
+
+_MS_PER_HOUR = 3_600_000
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
@@ -135,7 +138,7 @@ def wanted(
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 100,
     json: Json = False,
 ) -> int:
-    """List the drawn requests that wait for a label, the oldest first, without what the models said.
+    """List the drawn requests whose label would still count, the oldest first, without what the models said.
 
     Parameters
     ----------
@@ -144,18 +147,28 @@ def wanted(
     json
         Print a JSON object a line.
     """
+    from ..events.documents import documents_of
+    from ..events.making import request_format
     from . import live
     from .topics import read_topics
     from .topics import wanted as without_label
 
     settings = audited(load_settings(config))
-    matches = matching(settings.audit.matches)
+    matches, reader = matching(settings.audit.matches), request_format(settings).reader
     with working("reading the topics"):
         topics = run_coroutine(read_topics(settings))
-    waiting = without_label(topics.in_order, topics.ballots, matches)
-    for record in waiting[:limit]:
-        live.print_wanted(record, as_json=json)
-    progress_console().print(f"{counted(len(waiting), 'request')} without a label", markup=False)
+        within_ms = settings.audit.label_within_hours * _MS_PER_HOUR
+        waiting, late = without_label(topics.in_order, topics.ballots, matches, time.time() * 1000 - within_ms)
+        shown = waiting[:limit]
+        requests = run_coroutine(documents_of([record.value or b"" for record in shown], reader))
+    for record, request in zip(shown, requests, strict=True):
+        live.print_wanted(record, request, as_json=json)
+    console = progress_console()
+    console.print(f"{counted(len(waiting), 'request')} without a label", markup=False)
+    if late:
+        hours = settings.audit.label_within_hours
+        told = f"{counted(late, 'other')} got none within {hours:g} hours: one would come too late"
+        console.print(told, markup=False)
     return DONE
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from ...schemas.audits import MOST_LABEL_BYTES, Label, encode_label, place_of
 from ...schemas.errors import BiSupervisedError
+from ..auditor.rules import rules_of
 from ..console.options import DONE
 from ..console.output import counted, tell
 from ..console.signals import run_coroutine
@@ -42,6 +45,7 @@ def run_import(settings: Settings, path: Path, columns: tuple[str, str | None], 
             f"{path}: a request is named as topic-partition-offset, like requests-0-17, and these are not: "
             f"{_named(wrong)}"
         )
+    _check_classes(path, found.truths, settings)
     labels = [Label(source, truth, by) for source, truth in found.truths.items()]
     large = [label.source for label in labels if len(encode_label(label)) > MOST_LABEL_BYTES]
     if large:
@@ -57,6 +61,17 @@ def run_import(settings: Settings, path: Path, columns: tuple[str, str | None], 
         as_json=as_json,
     )
     return DONE
+
+
+def _check_classes(path: Path, truths: Mapping[str, Any], settings: Settings) -> None:
+    """Raises `RecordingError` for answers that an auditor would count as none."""
+    rules = rules_of(settings, None)
+    strange = [f"{truth} ({source})" for source, truth in truths.items() if not rules.is_class(truth)]
+    if strange:
+        raise RecordingError(
+            f"{path}: a label is one of {', '.join(rules.terms.classes)}, and these are not: {_named(strange)}; where "
+            "none of these may be right, name what people say then in [review] classes"
+        )
 
 
 def _named(sources: list[str]) -> str:

@@ -166,31 +166,32 @@ def _date(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def print_wanted(record: AuditRecord, *, as_json: bool) -> None:
-    """A line to standard output."""
-    document = wanted_document(record)
+def print_wanted(record: AuditRecord, request: Any, *, as_json: bool) -> None:  # noqa: ANN401  # it may hold anything
+    """A line to standard output. `request`: the document, or the bytes that are none."""
+    document = wanted_document(record, request)
     console = Console(soft_wrap=True, highlight=False)
     if as_json:
-        console.out(orjson.dumps(document).decode(), highlight=False)
+        console.out(_as_json(document), highlight=False)
         return
     identity = "" if document["id"] is None else f"  id {document['id']}"
-    text = orjson.dumps(document["request"]).decode()
+    text = _as_json(document["request"])
     shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
     console.print(Text(f"{document['source']}{identity}  {shown}"))
 
 
-def wanted_document(record: AuditRecord) -> dict[str, Any]:
+def wanted_document(record: AuditRecord, request: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
     """A request that waits for a label, without what the models said: that would sway who labels it."""
     return {
         "source": record.drawn.source,
         "id": record.facts.id,
         "requested_ms": record.facts.requested_ms,
-        "request": _request(record.value),
+        "request": request,
     }
 
 
-def _request(value: bytes | None) -> Any:  # noqa: ANN401  # any JSON value
-    try:
-        return orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return (value or b"").decode("utf-8", errors="backslashreplace")
+def _as_json(value: Any) -> str:  # noqa: ANN401  # as above
+    return orjson.dumps(value, default=_as_text, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _as_text(value: Any) -> str:  # noqa: ANN401  # what is no JSON
+    return value.decode("utf-8", errors="backslashreplace") if isinstance(value, bytes) else str(value)

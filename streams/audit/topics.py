@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, judged_b
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import InvalidRequest
 from ...schemas.records import Facts
+from ..auditor.rules import rules_of
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, read_to_the_end, reader
 
@@ -34,6 +35,7 @@ class AuditTopics:
     """What both topics held when they were read."""
 
     pipeline: str
+    is_class: Callable[[Any], bool] = lambda _: True  #: there is such a label: a vote for another is none
     requests: dict[str, tuple[tuple[int, int, int], AuditRecord]] = field(default_factory=dict)  # by source
     ballots: dict[str, Ballot] = field(default_factory=dict)  #: by source
 
@@ -52,13 +54,13 @@ class AuditTopics:
             self.requests[found.drawn.source] = (order, found)
 
     def take_label(self, record: Any) -> None:  # noqa: ANN401  # aiokafka has no types
-        """Take a record of `labels`: the last vote of a person counts. What is no label is passed over."""
+        """Take a record of `labels`: the last vote of a person counts. Passed over: what an auditor counts as none."""
         try:
             label = decode_label(record.value or b"")
         except msgspec.DecodeError:
             return
         place = place_of(label.source)
-        if place is None or not label.by:
+        if place is None or not label.by or not (label.withdrawn or self.is_class(label.truth)):
             return
         self.ballots.setdefault(str(place), Ballot()).take(label)
 
@@ -72,14 +74,20 @@ class AuditTopics:
 async def read_topics(settings: Settings) -> AuditTopics:
     """Read both to where they end now. Raises `BrokerUnreachable` and `TopicMissing`."""
     topics = settings.topics
-    found = AuditTopics(settings.name)
+    found = AuditTopics(settings.name, rules_of(settings, None).is_class)
     places = [place for topic in (topics.audits, topics.labels) for place in await partitions_of(settings, topic)]
     async with reader(settings, places) as consumer:
         await read_to_the_end(consumer, places, {topics.audits: found.take_audit, topics.labels: found.take_label})
     return found
 
 
-def wanted(records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches) -> list[AuditRecord]:
-    """The drawn requests whose label is wanted and not decided yet, in their order."""
+def wanted(
+    records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches, after_ms: float
+) -> tuple[list[AuditRecord], int]:
+    """The drawn requests whose label is wanted and not decided yet, in their order; and how many of them are older than
+    that, so that no label counts any more.
+    """
     drawn = ((record, record.drawn) for record in records if record.drawn.label and not record.drawn.missing)
-    return [record for record, one in drawn if judged(one, ballots.get(one.source), matches) is None]
+    undecided = [record for record, one in drawn if judged(one, ballots.get(one.source), matches) is None]
+    in_time = [record for record in undecided if record.drawn.at_ms > after_ms]
+    return in_time, len(undecided) - len(in_time)

@@ -34,20 +34,29 @@ def promises_of(thresholds: Thresholds) -> tuple[PromiseTold, ...]:
 
 def rules_of(settings: Settings, thresholds: Thresholds | None) -> Rules:
     """The rules. Raises `ConfigurationError` where what compares answers cannot be had."""
-    audit, labels = settings.audit, settings.local.labels
+    audit = settings.audit
     versions = () if thresholds is None else tuple(dict.fromkeys((thresholds.version, settings.thresholds.version)))
     terms = TermsTold(
         label_within_ms=round(audit.label_within_hours * _MS_PER_HOUR),
         labels_to_false_alarm=audit.labels_to_false_alarm,
         alpha=_ALPHA,
         matches=audit.matches,
-        classes=tuple(dict.fromkeys((*labels, *settings.remote.labels))) if labels else (),
+        classes=_classes(settings),
         thresholds=tuple(version for version in versions if version),
         promises=() if thresholds is None else promises_of(thresholds),
         ladder=None if thresholds is None else _ladder_terms(settings, thresholds),
         alarm_share=_alarm_share(settings),
     )
     return Rules(terms, matching(audit.matches))
+
+
+def _classes(settings: Settings) -> tuple[str, ...]:
+    """What a label may say; empty where anything may be right.
+
+    Reviewers may be offered more than the models answer, such as "none of these": it says that an answer is wrong.
+    """
+    local, remote, offered = settings.local.labels, settings.remote.labels, settings.review.classes
+    return tuple(dict.fromkeys((*local, *remote, *offered))) if local else ()
 
 
 def _alarm_share(settings: Settings) -> AlarmShareTold | None:

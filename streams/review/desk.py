@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -10,15 +9,13 @@ from typing import Any, Protocol
 
 from ...schemas.audits import Label
 from ...schemas.codec import EventReader
-from ...schemas.encodings import json_of
-from ...schemas.errors import BiSupervisedError, InvalidRequest
+from ...schemas.errors import BiSupervisedError
+from ..events.documents import SchemaAway, document_of
 from ..web.pictures import Picture
 from .kafka import NotReached
 from .queue import Item, Place, Queue
 from .showing import Shape, Shown, show
 
-#: seconds to wait for a schema registry
-_SCHEMA_S = 10.0
 #: characters of an answer in words, at most
 MOST_ANSWER = 10_000
 
@@ -142,18 +139,11 @@ class Desk:
         return self._shown[who][1]
 
     async def _read(self, value: bytes) -> Any:  # noqa: ANN401  # a request may hold anything
-        """The document; the bytes themselves where they are none. Raises `NotReached` while a schema is missing."""
-        reader = self._asked.reader
+        """Raises `NotReached` while a schema is missing."""
         try:
-            if reader is None:
-                return json_of(value)
-            async with asyncio.timeout(_SCHEMA_S):
-                await reader.ready([value])
-            return reader.read(value)
-        except TimeoutError as error:
-            raise NotReached("the schema of the input cannot be fetched: the registry does not answer") from error
-        except (ValueError, InvalidRequest):
-            return value
+            return await document_of(value, self._asked.reader)
+        except SchemaAway as error:
+            raise NotReached(str(error)) from error
 
     def _document(self, who: str, item: Item | None, shown: Shown | None, former: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
         task = None

@@ -16,6 +16,7 @@ from ...agents.auditing.ledger.ledger import drawn_of
 from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, place_of
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import BiSupervisedError, InvalidRequest
+from ..auditor.rules import rules_of
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, reader
 from .queue import Item, Place, Queue
@@ -43,6 +44,7 @@ class Feed:
             topics.labels: self._label,
         }
         self._keep_ms = keep_ms(settings, fallback=fallback)
+        self._is_class = rules_of(settings, None).is_class  # an auditor counts no vote for another label
 
     def __repr__(self) -> str:
         return f"<Feed of {', '.join(self._takes)}{'' if self.loaded.is_set() else ', loading'}>"
@@ -111,7 +113,7 @@ class Feed:
         except msgspec.DecodeError:
             return
         place = place_of(label.source)
-        if place is not None and label.by:
+        if place is not None and label.by and (label.withdrawn or self._is_class(label.truth)):
             known = msgspec.structs.replace(label, source=str(place))
             self._queue.vote(known, record.offset, record.timestamp)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from bisupervised.schemas.errors import InvalidRequest
-from bisupervised.streams.review import desk
+from bisupervised.streams.events import documents
 from bisupervised.streams.review.desk import MOST_ANSWER
 from bisupervised.streams.review.security import COOKIE
 from bisupervised.streams.web.pictures import _png
@@ -327,7 +327,7 @@ async def test_what_says_to_be_a_picture_and_is_none_stays_text() -> None:
 
 
 async def test_events_that_are_no_json_are_read_as_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "_SCHEMA_S", 0.0)
+    monkeypatch.setattr(documents, "_SCHEMA_S", 0.0)
 
     class Reader:
         known, waits_for = False, ""

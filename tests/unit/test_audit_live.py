@@ -1,7 +1,91 @@
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from bisupervised.agents.auditing.matching import exact
 from bisupervised.schemas.closings import AlarmShareTold, LadderTold
+from bisupervised.streams.audit import topics
 from bisupervised.streams.audit.live import notes_on_ladder, notes_on_share
+from bisupervised.streams.audit.topics import AuditTopics
+from bisupervised.streams.cli import run
+from bisupervised.streams.events import documents
+from bisupervised.streams.settings.tables import Settings
+from support.audited import PIPELINE, audit, label
+from support.configurations import SMALLEST
+from support.records import Record
+from support.registry import FakeRegistry, framed
+from support.threaded import served
+
+AUDITED = f'name = "{PIPELINE}"\n{SMALLEST}[audit]\nshare = 0.5\n'
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, *values: bytes, hours_ago: float = 0) -> None:
+    """Requests of these values were drawn, as the commands will find them."""
+    at_ms = round((time.time() - hours_ago * 3600) * 1000)
+
+    async def read(settings: Settings) -> AuditTopics:
+        found = AuditTopics(settings.name)
+        for number, value in enumerate(values):
+            headers = list(audit(number, at_ms).headers)
+            found.take_audit(Record(value, number, "audits", 0, headers=headers, timestamp=at_ms))
+        return found
+
+    monkeypatch.setattr(topics, "read_topics", read)
+    monkeypatch.setenv("BISUPERVISED_AUDIT__SECRET", "a secret")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(b'{"input": 1}', {"input": 1}), (b"\xff\x01", "\\xff\x01"), (b"", "")],
+)
+def test_what_is_wanted_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: bytes, shown: object
+) -> None:
+    drawn(monkeypatch, value)
+    (tmp_path / "my.toml").write_text(AUDITED)
+    assert run(["audit", "wanted", "--json", "--config", str(tmp_path / "my.toml")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["source"], told["request"]) == ("requests-0-0", shown)
+
+
+def test_what_is_too_old_for_a_label_to_count_is_not_wanted_and_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my.toml").write_text(AUDITED + "label_within_hours = 2\n")
+    for hours, wanted, told in ((1, 2, "2 requests without a label\n"), (3, 0, "2 others got none within 2 hours")):
+        drawn(monkeypatch, b"{}", b"{}", hours_ago=hours)
+        assert run(["audit", "wanted", "--config", str(tmp_path / "my.toml")]) == 0
+        said = capsys.readouterr()
+        assert len(said.out.splitlines()) == wanted
+        assert told in said.err
+
+
+def test_a_vote_for_a_label_that_there_is_not_leaves_the_request_wanted() -> None:
+    found = AuditTopics(PIPELINE, lambda truth: truth in ("cat", "dog"))
+    found.take_audit(audit(0, 1))
+    for truth, waiting in (("cta", 1), ("dog", 0), ("cta", 0)):
+        found.take_label(label(0, 2, "requests-0-0", truth))
+        assert len(topics.wanted(found.in_order, found.ballots, exact, 0)[0]) == waiting
+
+
+def test_events_that_are_no_json_are_shown_as_the_settings_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, config = FakeRegistry(), tmp_path / "my.toml"
+    identity = registry.register("v", '{"type": "record", "name": "R", "fields": [{"name": "text", "type": "string"}]}')
+    drawn(monkeypatch, framed(identity, b"\x04hi"))
+    monkeypatch.setattr(documents, "_SCHEMA_S", 0.3)
+    with served(registry.app) as url:
+        config.write_text(f'{AUDITED}[request]\nformat = "avro"\ninput = "text"\n[registry]\nurl = "{url}"\n')
+        assert run(["audit", "wanted", "--config", str(config)]) == 0
+        assert 'requests-0-0  {"text":"hi"}' in capsys.readouterr().out
+        registry.failing = web.Response(status=500)
+        assert run(["audit", "wanted", "--config", str(config)]) == 1
+        assert "schema 1: the registry answers 500" in capsys.readouterr().err
 
 
 def test_it_says_which_rung_judges_and_whether_a_cheaper_one_keeps_the_promise() -> None:

@@ -186,14 +186,16 @@ def test_the_promises_follow_the_thresholds_file(tmp_path: Path, caplog: pytest.
         [audit]
         share = 0.1
         label_within_hours = 2
+        [review]
+        classes = ["cat", "dog", "neither"]
         """
     )
     settings = load_settings(tmp_path / "my.toml", {"BISUPERVISED_AUDIT__SECRET": "x"})
     rules_now = current_rules(settings)
     terms = rules_now().terms
     assert (terms.promises, terms.label_within_ms) == ((PromiseTold("error", 0.1),), 7_200_000)
-    assert terms.classes == ("cat", "dog")
-    assert rules_now().is_class("cat")
+    assert terms.classes == ("cat", "dog", "neither")
+    assert rules_now().is_class("neither")
     assert not rules_now().is_class("cow")
     written(file, 0.25)
     assert rules_now().terms.promises == (PromiseTold("error", 0.25),)

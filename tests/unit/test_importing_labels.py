@@ -13,6 +13,7 @@ CONFIGURATION = """
 [local]
 model = "my_model:load"
 threshold = 0.5
+{labels}
 [remote]
 url = "http://127.0.0.1"
 model = "large"
@@ -20,10 +21,10 @@ threshold = 0.5
 """
 
 
-def importing(folder: Path, *rows: str) -> None:
+def importing(folder: Path, *rows: str, labels: str = "") -> None:
     file = folder / "labels.csv"
     file.write_text("\n".join(("source,truth", *rows)) + "\n")
-    (folder / "shop.toml").write_text(CONFIGURATION)
+    (folder / "shop.toml").write_text(CONFIGURATION.format(labels=labels))
     run_import(load_settings(folder / "shop.toml", {}), file, ("source", "truth"), "ann", as_json=False)
 
 
@@ -40,3 +41,8 @@ def test_only_the_first_of_many_are_named(tmp_path: Path) -> None:
 def test_a_label_too_large_to_be_read_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"these are larger: 'requests-0-2'$"):
         importing(tmp_path, "requests-0-1,cat", f"requests-0-2,{'x' * 70_000}")
+
+
+def test_answers_that_there_are_not_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"one of cat, dog, and these are not: 'cta \(requests-0-2\)'; "):
+        importing(tmp_path, "requests-0-1,cat", "requests-0-2,cta", labels='labels = ["cat", "dog"]')

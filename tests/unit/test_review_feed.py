@@ -46,6 +46,16 @@ def written(outgoing: Outgoing) -> Record:
     return Record(outgoing.value, outgoing.headers, topic="audits", offset=3)
 
 
+LABELLED = Settings.model_validate(
+    {
+        **SETTINGS.model_dump(exclude_unset=True),
+        "local": {"model": "a:b", "threshold": 0.5, "labels": ["cat", "dog"]},
+        "audit": {"share": 0.1, "secret": "s"},
+        "review": {"classes": ["cat", "dog", "neither"]},
+    }
+)
+
+
 def fed(*records: Record, fallback: bool = False) -> Queue:
     queue = Queue(Policy(KEEP_MS, LEASE_S), exact)
     feed = Feed(SETTINGS, queue, fallback=fallback)
@@ -112,3 +122,12 @@ def test_labels_that_are_none_are_passed_over() -> None:
     assert len(queue) == 1
     take(label(source="requests-0-07"))
     assert len(queue) == 0, "the same request, written otherwise"
+
+
+def test_a_label_that_there_is_not_decides_nothing() -> None:
+    queue = fed(written(audit_record(Record(), FACTS, AUDIT)))
+    take = Feed(LABELLED, queue, fallback=False)._takes["labels"]
+    take(label(truth="cta"))
+    assert len(queue) == 1
+    take(label(truth="neither", second_look=False))
+    assert len(queue) == 0

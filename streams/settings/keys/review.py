@@ -26,8 +26,8 @@ class ReviewSettings(Table):
     question: Name = Field(default="What is the right answer?", description="what people are asked about each input")
     classes: tuple[Name, ...] = Field(
         default=(),
-        description="what may be answered, each with a key; [] takes the labels of [local] or of [remote], and any "
-        "words where there are none",
+        description="what may be answered, each with a key, and what labels may say besides those of [local] and "
+        "[remote]; [] takes the labels of [local] or of [remote], and any words where there are none",
     )
     second_look: bool = Field(
         default=True,
