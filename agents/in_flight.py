@@ -9,6 +9,7 @@ from functools import partial
 
 from ..schemas.records import Outgoing
 from .batches import Batch
+from .tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,7 @@ class InFlight:
         if not late:
             return
         log.warning("gave up calls under way", extra={"action": "in_flight_abandoned", "batches": len(late)})
-        for task in late:
-            task.cancel()
-        await asyncio.wait(late)
+        await end(late)
 
     def _start(self, batch: Batch) -> None:
         task = asyncio.ensure_future(self._run(batch))

@@ -1,6 +1,8 @@
 """Tasks: none of ours ends without somebody hearing of it.
 
     begin          a task whose failure is told to who began it, or to the log
+    end            cancels tasks, and waits until they have ended
+    Rests          how long what has failed rests before it begins again
     persistently   for ever: what fails is told to the log, and begins again
 
 `tests/packaging/test_tasks.py` finds tasks that were begun otherwise.
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +22,10 @@ log = logging.getLogger(__name__)
 
 #: seconds until what has failed begins again
 AGAIN_S = 1.0
+#: seconds of work after which a failure has nothing to do with the one before
+WORKED_S = 10.0
+#: seconds after which a task that is cancelled, and has not ended, has missed it: it puts away its clients in less
+MISSED_S = 15.0
 
 
 def begin(
@@ -40,6 +46,33 @@ def _ended(failed: Callable[[BaseException], object] | None, task: asyncio.Task[
         return
     facts = {"action": "task_failed", "task": task.get_name()}
     log.error("%s has failed, and has ended: %r", task.get_name(), error, exc_info=error, extra=facts)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them, and wait until all have ended. One that misses it, in some library, is cancelled again."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=MISSED_S)
+        for task in left:
+            facts = {"action": "task_cancelled_again", "task": task.get_name()}
+            log.warning("%s has not ended after %g s: it is cancelled again", task.get_name(), MISSED_S, extra=facts)
+
+
+class Rests:
+    """How long what has failed rests before it begins again: doubled each time, unless it had worked for a while."""
+
+    def __init__(self, first_s: float, most_s: float, worked_s: float = WORKED_S) -> None:
+        """`worked_s`: seconds after which a failure counts as the first."""
+        self._first_s, self._most_s, self._worked_s = first_s, most_s, worked_s
+        self._next_s = first_s
+
+    def after(self, worked_s: float) -> float:
+        """Seconds until it begins again that has worked for so long."""
+        rest_s = self._first_s if worked_s >= self._worked_s else self._next_s
+        self._next_s = min(2 * rest_s, self._most_s)
+        return rest_s
 
 
 async def persistently(body: Callable[[], Awaitable[object]], name: str, again_s: float = AGAIN_S) -> None:

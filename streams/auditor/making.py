@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from mode import Service
 
-from ...agents.tasks import begin, persistently
+from ...agents.tasks import begin, end, persistently
 from ..flow import auditor_group
 from ..settings.file import Configuration
 from ..topics.admin import admin_client, count_partitions
@@ -102,7 +102,4 @@ class AuditService(Service):
 
     async def on_stop(self) -> None:
         """Leave it, so that another worker audits at once."""
-        for task in self._begun:
-            task.cancel()
-        if self._begun:
-            await asyncio.wait(self._begun)
+        await end(self._begun)

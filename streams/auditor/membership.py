@@ -16,7 +16,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from ...agents.auditing.ledger.ledger import Rules
-from ...agents.tasks import begin
+from ...agents.tasks import Rests, begin, end
 from ...schemas.errors import BiSupervisedError, ConfigurationError
 from ..kafka.consumer import check_client, member_of, part_from
 from ..kafka.errors import denial
@@ -62,8 +62,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def run(self) -> None:
         """Be a member, and the auditor where the group says so, until cancelled."""
-        wait_s = _AGAIN_FIRST_S
+        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         while True:
+            began = clock()
             self._standing.failure = ""
             try:
                 await self._be_a_member()
@@ -76,8 +77,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 why = denial(error, reads=self._policy.audits, writes=self._policy.trust) or error
                 self._standing.failure = str(why) or repr(why)
                 log.warning("the audit has failed, and begins again: %r", why, extra={"action": "audit_failed"})
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+            await asyncio.sleep(rests.after(clock() - began))
 
     async def _be_a_member(self) -> None:
         """Until it fails."""
@@ -111,5 +111,4 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def _end_auditing(self) -> None:
         task, self._auditing = self._auditing, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await end([task])

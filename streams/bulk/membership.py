@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
-from ...agents.tasks import begin
+from ...agents.tasks import Rests, begin, end
 from ...schemas.errors import BiSupervisedError
 from ..kafka.consumer import check_client, member_of, part_from
 from ..kafka.errors import denial
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 _FAILURES = (KafkaError, OSError, TimeoutError, BiSupervisedError)
 #: seconds until what failed begins again: the first of them, doubled each time, and the last
 _AGAIN_FIRST_S, _AGAIN_MOST_S = 1.0, 60.0
-#: seconds that an owner must have worked for the next failure to count as the first
-_WORKED_S = 120.0
 _LOOK_MS = 500
 
 
@@ -53,16 +51,16 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     async def run(self) -> None:
         """Be a member until cancelled."""
-        wait_s = _AGAIN_FIRST_S
+        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         while True:
+            began = clock()
             try:
                 await self._be_a_member()
             except _FAILURES as error:
                 why = denial(error, reads=self._policy.batched, group=self._policy.outbox.group) or error
                 text = "the group of the batches is joined again: %r"
                 log.warning(text, why, extra={"action": "batches_left"})
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+            await asyncio.sleep(rests.after(clock() - began))
 
     async def _be_a_member(self) -> None:
         policy = self._policy
@@ -75,8 +73,7 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                 await self._consumer.getmany(timeout_ms=_LOOK_MS)  # nothing: all is paused
         finally:
             self._own(set())
-            if self._leaving:
-                await asyncio.wait(self._leaving)
+            await end(self._leaving)
             consumer, self._consumer = self._consumer, None
             await part_from(consumer)
 
@@ -100,8 +97,7 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     async def _be_owner(self, number: int) -> None:
         """For as long as it is ours."""
-        clock = asyncio.get_running_loop().time
-        wait_s = _AGAIN_FIRST_S
+        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         try:
             while True:
                 began = clock()
@@ -112,8 +108,6 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                     self._standing.failures[number] = str(why) or repr(why)
                     text = "the batches of %s-%d have failed, and are taken over again: %r"
                     log.warning(text, self._policy.batched, number, why, extra={"action": "batches_failed"})
-                wait_s = _AGAIN_FIRST_S if clock() - began > _WORKED_S else wait_s
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+                await asyncio.sleep(rests.after(clock() - began))
         finally:
             self._standing.failures.pop(number, None)

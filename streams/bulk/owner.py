@@ -20,7 +20,7 @@ from aiokafka import TopicPartition
 from ...agents.remote.bulk.closing import Gathered, ranges
 from ...agents.remote.bulk.fold import BulkLedger
 from ...agents.remote.bulk.identity import batch_id
-from ...agents.tasks import begin
+from ...agents.tasks import begin, end
 from ...schemas.bulk import BatchCounts, BatchTold, BulkEntry
 from ...schemas.errors import BiSupervisedError
 from ..plane.window.slots import Slot
@@ -85,7 +85,7 @@ class Owner:
                         raise BatchGivenUp(f"{task.get_name()} was cancelled from within")
                     task.result()
         finally:
-            await _end([*self._living, *([filling] if filling else [])])
+            await end([*self._living, *([filling] if filling else [])])
             self.means.standing.open.pop(partition, None)
             await self._writer.close()
 
@@ -178,7 +178,8 @@ class Owner:
         while len(self._ledger.open) >= self.policy.in_flight:
             self._room.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._room.wait(), _LOOK_S)
+                async with asyncio.timeout(_LOOK_S):
+                    await self._room.wait()
 
     async def _close(self, gathered: Gathered, leaving: list[Leaving], spool: Spool) -> None:
         """What it holds is in the log before anybody is asked."""
@@ -210,10 +211,3 @@ def _heard(_error: BaseException) -> None:
 
 def _slot(one: Leaving) -> Slot:
     return Slot(one.about, one.about.offset, 0, called=True, leads=True, outcome=one.outgoing)
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)

@@ -57,7 +57,8 @@ def look_at_sample(path: Path, settings: Settings) -> list[Finding]:
 async def _unready(shape: RequestFormat, samples: list[_Sample], patience_s: float) -> str:
     """Why their schemas are not there; '' where they are, or are known not to be."""
     try:
-        await asyncio.wait_for(shape.ready(samples), patience_s + _MORE_S)
+        async with asyncio.timeout(patience_s + _MORE_S):
+            await shape.ready(samples)
     except TimeoutError:
         return getattr(shape.reader, "waits_for", "") or f"the schema registry does not answer within {patience_s:g} s"
     return ""

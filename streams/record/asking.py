@@ -21,7 +21,7 @@ from ...agents.answers import Answer, Details
 from ...agents.local.agent import Hung, Local
 from ...agents.remote.agent import Remote
 from ...agents.remote.asking import RemoteAnswer
-from ...agents.tasks import begin
+from ...agents.tasks import begin, end
 from ...schemas.codec import encode_facts
 from ...schemas.errors import BiSupervisedError
 from ...schemas.records import FACTS_HEADER, Facts, Incoming, Outgoing, Source
@@ -149,8 +149,7 @@ class Asking:
                     await self._collect(remote, submitting)
             raise
         finally:
-            submitting.cancel()
-            await asyncio.wait((submitting,))
+            await end([submitting])
 
     async def _collect(self, remote: Remote, submitting: asyncio.Task[None]) -> None:
         """Write the units down as they end, until all that have begun have."""

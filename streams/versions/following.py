@@ -16,7 +16,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from ...agents.tasks import begin, persistently
+from ...agents.tasks import begin, end, persistently
 from ...schemas.versions import ThresholdsEntry, decode_version
 from ..kafka.connection import Connection
 from ..kafka.consumer import check_client
@@ -60,8 +60,7 @@ class Follower:
     async def close(self) -> None:
         """Read no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end([self._task])
         await self._close_consumer()
 
     async def _read(self) -> None:

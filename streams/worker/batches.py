@@ -24,7 +24,7 @@ from ...agents.remote.protocol import RemoteProtocol
 from ...agents.remote.spending.advances import Advances
 from ...agents.remote.spending.budget import BudgetPolicy
 from ...agents.remote.transport import StreamingTransport
-from ...agents.tasks import begin, persistently
+from ...agents.tasks import begin, end, persistently
 from ...schemas.budget import NANO
 from ...schemas.codec import EncodeResult
 from ...schemas.errors import ConfigurationError, InvalidRequest
@@ -193,8 +193,7 @@ class BatchService(Service):
     async def on_stop(self) -> None:
         """Leave it: another worker goes on with the batches at once."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
+            await end([self._running])
         if self._parts.money is not None:
             await self._parts.money.close()
         await self._parts.provider.close()

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 
 from ...agents.remote.spending.advances import Advances
 from ...agents.remote.spending.purse import Purse
-from ...agents.tasks import begin, persistently
+from ...agents.tasks import begin, end, persistently
 from ...schemas.budget import BudgetEntry, decode_entry, encode_entry
 from ..kafka.connection import Connection
 from ..kafka.consumer import check_client
@@ -104,10 +104,8 @@ class BudgetTopic:
 
     async def close(self) -> None:
         """Give back what is not spent, and end."""
-        for task in self._tasks:
-            task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await end(self._tasks)
             try:
                 async with asyncio.timeout(_FAREWELL_S):
                     self._unsent += self._purse.give_back(self._now(), all_of_it=True)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from bisupervised.agents.remote.bulk.fold import BulkLedger
 from bisupervised.agents.remote.bulk.queue import TokenQueue
+from bisupervised.agents.tasks import begin
 from bisupervised.schemas.bulk import BatchTold, BulkEntry
 from bisupervised.streams.bulk.life import Life
 from bisupervised.streams.bulk.owner import BatchGivenUp, Owner
@@ -17,6 +18,7 @@ from bisupervised.streams.bulk.reading import PartitionReader
 from bisupervised.streams.bulk.standing import BulkStanding
 from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.sending.routing import Router
+from support.virtual_time import on_virtual_time
 
 
 class SlowLog:
@@ -90,3 +92,21 @@ async def test_a_batch_that_is_cancelled_from_within_is_heard_of(monkeypatch: py
     made._ledger.open["b0"] = batch(0)
     with pytest.raises(BatchGivenUp, match="b0"):
         await made.run()
+
+
+@pytest.mark.parametrize("turns", range(6))
+@on_virtual_time
+async def test_what_waits_for_room_ends_when_it_is_cancelled_as_room_is_told(turns: int) -> None:
+    """`asyncio.wait_for` of Python 3.11 loses a cancellation that comes as what it waits for has come: the owner then
+    waited for ever for the filling of batches to end, and nobody owned its partition.
+    """
+    made, _ = owner()
+    made._ledger.open.update({f"b{first}": batch(first) for first in range(made.policy.in_flight)})
+    filling = begin(made._until_room(), "filling")
+    await asyncio.sleep(0.1)
+    made._room.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    filling.cancel()
+    await asyncio.wait({filling}, timeout=10)
+    assert filling.cancelled()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
-from bisupervised.agents.tasks import begin, persistently
+from bisupervised.agents.tasks import MISSED_S, WORKED_S, Rests, begin, end, persistently
 from support.virtual_time import on_virtual_time
 
 
@@ -65,3 +66,37 @@ async def test_what_is_for_ever_begins_again(caplog: pytest.LogCaptureFixture) -
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
+
+
+@on_virtual_time
+async def test_tasks_are_ended_together() -> None:
+    tasks = [begin(asyncio.sleep(10), "sleeping"), begin(asyncio.sleep(20), "sleeping longer")]
+    await end(tasks)
+    assert [task.cancelled() for task in tasks] == [True, True]
+    await end(tasks)
+    await end([])
+
+
+@on_virtual_time
+async def test_one_that_misses_it_is_cancelled_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def misses() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(1000)
+
+    task = begin(misses(), "missing it")
+    await asyncio.sleep(0)
+    began = asyncio.get_running_loop().time()
+    await end([task])
+    assert (task.cancelled(), asyncio.get_running_loop().time() - began) == (True, MISSED_S)
+    assert actions(caplog) == ["task_cancelled_again"]
+
+
+def test_what_fails_at_once_rests_longer_each_time() -> None:
+    rests = Rests(1.0, 10.0)
+    assert [rests.after(0.0) for _ in range(6)] == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_what_had_worked_for_a_while_rests_as_at_first() -> None:
+    rests = Rests(1.0, 10.0)
+    assert [rests.after(worked_s) for worked_s in (0.0, 0.0, WORKED_S, 0.0, WORKED_S)] == [1.0, 2.0, 1.0, 2.0, 1.0]
