@@ -54,6 +54,13 @@ def test_every_alert_is_seen_to_fire_in_a_case() -> None:
     assert [name for name, _ in alerts_in(RULES) if f'alertname="{name}"' not in cases] == []
 
 
+def test_the_dashboard_shows_batches_how_old_they_are_what_became_of_them_and_what_they_cost() -> None:
+    shown = set().union(*(series_in(expression) for _, expression in panels()))
+    of_batches = {name.removeprefix("bisupervised_provider_") for name in shown if "_provider_" in name}
+    wanted = {"batches", "batches_late", "batches_fail", "batch_oldest_seconds", "batch_inputs"}
+    assert of_batches >= wanted | {"batch_outcomes_total", "batch_cost_total", "batch_saved_total"}
+
+
 def test_the_dashboard_lays_no_panel_upon_another() -> None:
     places = [panel["gridPos"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
     cells = [
