@@ -23,7 +23,6 @@ from ...agents.remote.bulk.identity import batch_id
 from ...agents.tasks import begin, end
 from ...schemas.bulk import BatchCounts, BatchTold, BulkEntry
 from ...schemas.errors import BiSupervisedError
-from ..plane.window.slots import Slot
 from .filling import Filler
 from .life import Life
 from .reading import PartitionReader, read_ledger
@@ -58,7 +57,9 @@ class Owner:
         self.means = means
         self.place = TopicPartition(policy.batched, partition)
         self.topic_id = ""
-        self._writer = BulkWriter(policy.outbox, self.place, policy.batches, router, policy.batches_bytes)
+        self._writer = BulkWriter(
+            policy.outbox, self.place, policy.batches, router, policy.batches_bytes, means.companions
+        )
         self._ledger = BulkLedger("")
         self._entries = 0  # since one that stands for itself
         self._living: set[asyncio.Task[None]] = set()
@@ -114,7 +115,7 @@ class Owner:
         """Say how these batches are now, in one transaction with what leaves."""
         async with self._telling:  # an entry tells of all batches what the one before it has left
             entry = self._entry(batches)
-            await self._writer.commit([*leaving, *self._companions(leaving)], entry)
+            await self._writer.commit(leaving, entry)
             self._ledger.take(entry)
         self.means.standing.open[self.place.partition] = dict(self._ledger.open)
         self._room.set()
@@ -132,15 +133,6 @@ class Owner:
             queue_tokens=self.means.queue.limit,
             by=self.policy.by,
         )
-
-    def _companions(self, leaving: Sequence[Leaving]) -> list[Leaving]:
-        companions = self.means.companions
-        if companions is None or not leaving:
-            return []
-        slots = [_slot(one) for one in leaving]
-        drawn = companions.drawn(slots, slots[0].offset, slots[-1].offset + 1)
-        found = [(slot, companions.of(slot.record, slot.outcome)) for slot in drawn if slot.outcome is not None]
-        return [Leaving(slot.record, record, companion=True) for slot, record in found if record is not None]
 
     def reader(self) -> PartitionReader:
         """Another reader of the partition."""
@@ -207,7 +199,3 @@ class Owner:
 
 def _heard(_error: BaseException) -> None:
     """Who runs the owner looks at it."""
-
-
-def _slot(one: Leaving) -> Slot:
-    return Slot(one.about, one.about.offset, 0, called=True, leads=True, outcome=one.outgoing)

@@ -19,14 +19,16 @@ from ..kafka.batches import Sendable
 from ..kafka.errors import Lost, RecordsRefused
 from ..kafka.last_transaction import LastTransaction
 from ..kafka.sender import OutboxPolicy, TransactionalSender
+from ..plane.sending.companions import Accompanying, Companion, Companions
 from ..plane.sending.coordinator import Coordinator
 from ..plane.sending.routing import Router, Routing
 from ..plane.sending.substitute import FallbackSubstitute
+from ..plane.window.slots import Slot
 
 log = logging.getLogger(__name__)
 
-#: times that a transaction is tried whose records the broker refuses
-_TRIES = 5
+#: times that a transaction is tried whose records the broker refuses: the outcome, its companion, the smaller one
+_TRIES = 8
 #: speaks for outcomes that the broker does not take
 _instead_of = FallbackSubstitute("remote", facts_of)
 
@@ -36,7 +38,6 @@ class Leaving(NamedTuple):
 
     about: Incoming
     outgoing: Outgoing
-    companion: bool = False  #: of an outcome: where it is refused, the outcome leaves without it
 
 
 class _Entry(NamedTuple):
@@ -51,8 +52,17 @@ class _Entry(NamedTuple):
 class BulkWriter:
     """Writes for one partition of `batched`."""
 
-    def __init__(self, policy: OutboxPolicy, source: TopicPartition, to: str, router: Router, to_bytes: int) -> None:
+    def __init__(
+        self,
+        policy: OutboxPolicy,
+        source: TopicPartition,
+        to: str,
+        router: Router,
+        to_bytes: int,
+        companions: Companions | None = None,
+    ) -> None:
         """`to`: the topic of the log, which takes batches of `to_bytes`."""
+        self._companions = companions
         self._source = source
         self._log = TopicPartition(to, source.partition)
         self._router = router
@@ -95,49 +105,59 @@ class BulkWriter:
         return [*self._router.reachable(routing, self._source.partition), self._log]
 
     async def commit(self, leaving: Sequence[Leaving], entry: BulkEntry) -> None:
-        """One transaction. What the broker refuses leaves as the fallback record that says so, or not at all where it
-        is a companion. Raises `Lost` and `NotAllowed`: then it is not known whether it went through. One at a time.
+        """One transaction, with the companions of what leaves. What the broker refuses leaves as the fallback record
+        that says so; a companion as a smaller one, or not at all. Raises `Lost` and `NotAllowed`: then it is not known
+        whether it went through. One at a time.
         """
+        slots, accompanying = [_slot(one) for one in leaving], Accompanying(self._companions)
         alone = False
         for _ in range(_TRIES):
+            companions = accompanying.of(slots, slots[0].offset, slots[-1].offset + 1) if slots else []
             try:
-                await self._transact(leaving, entry, alone=alone)
+                await self._transact(slots, companions, entry, alone=alone)
             except RecordsRefused as refused:
                 alone = alone or not refused.culprits
-                leaving = _instead(leaving, refused)
+                _set_aside(slots, companions, accompanying, refused)
                 await self._sender.open()
             else:
                 return
         raise Lost("the broker refuses records again and again")
 
-    async def _transact(self, leaving: Sequence[Leaving], entry: BulkEntry, *, alone: bool) -> None:
+    async def _transact(
+        self, slots: Sequence[Slot], companions: Sequence[Companion], entry: BulkEntry, *, alone: bool
+    ) -> None:
         if self._routing is None:
             raise Lost("it is not known how many partitions the topics have")
-        topics, partition, number = self._router.topics, self._routing.partition, self._source.partition
-        records: list[Sendable] = [one.outgoing for one in leaving]
-        places = [(topics[one.outgoing.to], partition(one.outgoing, number)) for one in leaving]
-        written = _Entry(entry.pipeline.encode(), encode_bulk(entry))
+        number = self._source.partition
+        outgoing = [slot.outcome for slot in slots if slot.outcome is not None]
+        outgoing += [companion.record for companion in companions]
+        places = self._routing.places(outgoing, self._router.topics, number)
+        records: list[Sendable] = [*outgoing, _Entry(entry.pipeline.encode(), encode_bulk(entry))]
         offsets = {self._source: OffsetAndMetadata(entry.next, "")}
-        await self._sender.send([*records, written], [*places, (self._log.topic, number)], offsets, alone=alone)
+        await self._sender.send(records, [*places, (self._log.topic, number)], offsets, alone=alone)
 
 
-def _instead(leaving: Sequence[Leaving], refused: RecordsRefused) -> list[Leaving]:
-    """What leaves in place of what is refused. Raises `Lost` where it is the entry of the log."""
-    if len(leaving) in refused.culprits:
-        raise Lost(f"the topic of the batches takes no entry: {refused}") from refused
-    kept = []
-    for index, one in enumerate(leaving):
-        if index not in refused.culprits:
-            kept.append(one)
-            continue
-        place = (one.about.topic, one.about.partition, one.about.offset)
-        facts = {"action": "record_refused", "to": one.outgoing.to}
-        log.error("an outcome of %s-%d-%d is refused: %s", *place, refused.culprits[index], extra=facts)
-        if not one.companion:
-            kept.append(Leaving(one.about, _fallen(one.about, refused, index)))
-    return kept
+def _slot(one: Leaving) -> Slot:
+    return Slot(one.about, one.about.offset, 0, called=True, outcome=one.outgoing)
 
 
-def _fallen(record: Incoming, refused: RecordsRefused, index: int) -> Outgoing:
-    detail = str(refused.culprits[index])
-    return (_instead_of.too_large if refused.too_large(index) else _instead_of.refused)(record, detail)
+def _set_aside(
+    slots: Sequence[Slot], companions: Sequence[Companion], accompanying: Accompanying, refused: RecordsRefused
+) -> None:
+    """See to it that something else leaves in place of what is refused. Raises `Lost` for the entry of the log."""
+    for index, error in refused.culprits.items():
+        if index < len(slots):
+            _fall(slots[index], refused, index)
+        elif index < len(slots) + len(companions):
+            accompanying.refused(companions[index - len(slots)], error)
+        else:
+            raise Lost(f"the topic of the batches takes no entry: {refused}") from refused
+
+
+def _fall(slot: Slot, refused: RecordsRefused, index: int) -> None:
+    record, error = slot.record, refused.culprits[index]
+    to = "" if slot.outcome is None else slot.outcome.to
+    text, place = "an outcome of %s-%d-%d is refused: %s", (record.topic, record.partition, record.offset)
+    log.error(text, *place, error, extra={"action": "record_refused", "to": to})
+    made = _instead_of.too_large if refused.too_large(index) else _instead_of.refused
+    slot.outcome = made(record, f"the broker refuses the {to} record: {error}")

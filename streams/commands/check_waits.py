@@ -42,6 +42,9 @@ def look_at_shadows(settings: Settings) -> Iterator[Finding]:
         f"{audit.shadow_share:.3g} of all inputs leave for the remote, also those that the local model answers and is "
     )
     yield note("remote", f"{text}trusted on: [audit] shadow_share says so; {parts}")
+    if settings.remote.mode == "batch":
+        text = "these are asked at once and at the full price, not in batches: [remote] model must take such calls, too"
+        yield note("remote", f"[audit] shadow_share: {text}")
     if audit.alarm_share:
         shares = f"{audit.alarm_share:.3g} of the requests in place of {audit.share:.3g}"
         most = f"{audit.alarm_hours:g} hours or {audit.alarm_labels:,} more labels at most"

@@ -24,6 +24,10 @@ QUICK: Mapping[str, Any] = {
 }
 
 
+#: for `[kafka]`: a worker that is killed is missed soon
+SOON_MISSED: Mapping[str, Any] = {"session_timeout_s": 3.0}
+
+
 def overrides(url: str, batch: Mapping[str, Any] | None = None, **remote: Any) -> dict[str, Mapping[str, Any]]:
     """What `setup` is given for batches; more of [batch] and of [remote]."""
     chat = {

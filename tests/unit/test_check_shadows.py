@@ -46,6 +46,15 @@ def test_it_says_that_trusted_inputs_leave_and_what_of_them(
     assert all(part in found[0].text for part in told)
 
 
+def test_it_says_that_shadows_are_asked_at_once_where_all_others_go_into_batches(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    batches = 'protocol = "openai_chat"\nmode = "batch"\n[stream]\nordering = "none"'
+    path.write_text(TOML.format(share=0.05, send=batches))
+    _, found = look_at_shadows(load_settings(path, {"BISUPERVISED_AUDIT__SECRET": "s"}))
+    assert found.level == "note"
+    assert "asked at once and at the full price" in found.text
+
+
 def test_it_says_what_an_alarm_may_cost(tmp_path: Path) -> None:
     thresholds = tmp_path / "made.json"
     laddered_file(tmp_path, promise=0.1).rename(thresholds)
