@@ -60,6 +60,7 @@ class BatchTold(msgspec.Struct, frozen=True, omit_defaults=True):
     most: int = 0  #: what it can cost at most, billionths of the currency's unit
     excluded: tuple[tuple[int, int], ...] = ()  #: offsets that are not in it, from and before: they had their outcome
     late: tuple[tuple[int, int], ...] = ()  #: likewise, and asked about: their deadline had passed
+    gone: tuple[tuple[int, int], ...] = ()  #: likewise: their records were deleted before they had an outcome
     deadline_ms: int | None = None  #: no input without an outcome has an earlier deadline; None: none has one
     closed_ms: int = 0  #: when it was closed, milliseconds since epoch; so are the others
     tries: int = 0  #: times that the provider was asked to create it

@@ -165,6 +165,7 @@ def sheet(word: Word, now_ms: float) -> Table:
         ("state", batch.state),
         ("inputs", f"{batch.records:,}: offsets {batch.first} to {batch.end - 1} of partition {word.partition}"),
         ("left out", ", ".join(f"{first} to {end - 1}" for first, end in batch.excluded)),
+        ("gone", ", ".join(f"{first} to {end - 1}" for first, end in batch.gone)),
         ("size", f"{batch.bytes:,} bytes, about {batch.tokens:,} tokens"),
         ("interface", batch.interface),
         ("at the provider", batch.provider_id),

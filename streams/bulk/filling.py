@@ -13,6 +13,8 @@ from .spool import Spool
 from .writer import Leaving
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ...agents.remote.bulk.inputs import Prepared
     from ...agents.remote.bulk.provider import Line
     from .policy import BulkPolicy, Means
@@ -31,8 +33,19 @@ _WAITING_BYTES = 8 * 1024 * 1024
 class Filler:
     """Fills one batch after the other."""
 
-    def __init__(self, policy: BulkPolicy, means: Means, topic_id: str, reader: PartitionReader, first: int) -> None:
-        """`first`: offset from which on records are in no batch yet; `topic_id`: of the topic that they are in."""
+    def __init__(
+        self,
+        policy: BulkPolicy,
+        means: Means,
+        topic_id: str,
+        reader: PartitionReader,
+        first: int,
+        passed: Callable[[int], Awaitable[None]],
+    ) -> None:
+        """`first`: offset from which on records are in no batch yet; `topic_id`: of the topic that they are in.
+        `passed` is told the offset before which there is no record left, when none comes: transactions end there, too.
+        """
+        self._passed = passed
         self._policy = policy
         self._means = means
         self._topic_id = topic_id
@@ -49,6 +62,8 @@ class Filler:
         while True:
             if not self._records:
                 self._records = await self._read()
+                if gathered is None and not self._records:
+                    await self._pass()
             while self._records:
                 gathered = gathered or Gathered(self._next, means.clock())
                 found = await self._prepared(self._records[:_BREATH])
@@ -71,6 +86,12 @@ class Filler:
                     return self._done(gathered, leaving, spool)
             if gathered is not None and gathered.is_due(means.clock(), policy.close):
                 return self._done(gathered, leaving, spool)
+
+    async def _pass(self) -> None:
+        position = await self._reader.position()
+        if position > self._next:
+            self._next = position
+            await self._passed(position)
 
     def _done(self, gathered: Gathered, leaving: list[Leaving], spool: Spool) -> tuple[Gathered, list[Leaving], Spool]:
         self._forget(gathered.end)

@@ -28,7 +28,7 @@ from ...agents.remote.spending.advances import Advance
 from ...schemas.budget import NOTHING, Amount
 from ...schemas.bulk import BatchCounts, BatchTold
 from ...schemas.codec import facts_of
-from ...schemas.errors import RemoteError, RemoteFailure
+from ...schemas.errors import BiSupervisedError, RemoteError, RemoteFailure
 from ...schemas.records import Incoming
 from .spool import Results, Spool
 from .writer import Leaving
@@ -54,6 +54,10 @@ _ELSEWHERE_S = 600.0
 _SLACK_MS = 3_600_000
 
 
+class RecordsGone(BiSupervisedError):
+    """The topic does not hold some records of a batch any more, and they have no outcome yet."""
+
+
 class OwnerPort(Protocol):
     """The owner, as a batch sees it."""
 
@@ -65,6 +69,7 @@ class OwnerPort(Protocol):
     @property
     def known(self) -> list[str]: ...
     async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = ()) -> None: ...
+    async def stand_still(self, why: str) -> None: ...
     def reader(self) -> PartitionReader: ...
 
 
@@ -106,6 +111,8 @@ class Life:
                         await self._poll()
                     case _:
                         await self._settle()
+        except RecordsGone as error:
+            await self._owner.stand_still(str(error))
         finally:
             self._means.queue.left(self.batch.id)
             if self._means.advances is not None:
@@ -132,10 +139,10 @@ class Life:
     async def _create(self) -> None:
         """One try, or one look whether there may be one."""
         await self._time_out()
-        if not self.batch.records:
-            await self._give_up("timeout", "the deadlines of all its inputs have passed")
-            return
         spool = await self._lines()
+        if not self.batch.records:
+            await self._give_up("timeout", "none of its inputs is left: their deadlines have passed")
+            return
         if not self._has_room():
             await asyncio.sleep(_LOOK_S)
             return
@@ -184,7 +191,8 @@ class Life:
             spool, line_size = Spool(self._policy.folder), self._means.provider.line_size
             held = Gathered(self.batch.first, 0.0)
             try:
-                async for records in self._records(self.batch.first):
+                async for records in self._records():
+                    await self._means.inputs.ready(records)
                     prepared = [
                         (one, self._means.inputs.prepare(one, self._owner.topic_id, late=True)) for one in records
                     ]
@@ -242,7 +250,7 @@ class Life:
         self._looked_at = self._means.clock()
         asked = batch.state != "closed"
         deadline_ms: int | None = None
-        async for records in self._records(batch.first):
+        async for records in self._records():
             for chunk in _chunks(records):
                 deadlines = [(record, facts_of(record).deadline_ms) for record in chunk]
                 passed = [record for record, at_ms in deadlines if at_ms is not None and at_ms <= now_ms]
@@ -403,8 +411,9 @@ class Life:
 
     async def _leave(self, results: Results | None) -> None:
         """The outcome of every input that has none yet."""
-        first = max(self.batch.first, self.batch.settled_to)
-        async for records in self._records(first, late=True):
+        async for records in self._records(late=True):
+            if not self.batch.reason:
+                await self._means.inputs.ready(records)
             for chunk in _chunks(records):
                 found = {} if results is None else await results.of([record.offset for record in chunk])
                 settled = [self._settled(record, found) for record in chunk]
@@ -438,8 +447,10 @@ class Life:
         """Give the rest of the money back, then say that it is over."""
         batch, advances = self.batch, self._means.advances
         if advances is not None and batch.lease:
-            advance = Advance(batch.lease, batch.period, Amount(batch.leased_money, batch.leased_calls))
-            advances.settle(advance, Amount(batch.counts.cost, batch.counts.calls))
+            leased = Amount(batch.leased_money, batch.leased_calls)
+            advance = Advance(batch.lease, batch.period, leased)
+            # of inputs that are gone, nobody knows what they have cost
+            advances.settle(advance, leased if batch.gone else Amount(batch.counts.cost, batch.counts.calls))
             while not advances.settled(advance):
                 self._means.need()
                 await asyncio.sleep(_LOOK_S)
@@ -460,19 +471,38 @@ class Life:
 
     # helpers
 
-    async def _records(self, first: int, *, late: bool = False) -> AsyncIterator[list[Incoming]]:
-        """Its records from this offset on that have no outcome; `late`: and those that had it for their deadline."""
+    async def _records(self, *, late: bool = False) -> AsyncIterator[list[Incoming]]:
+        """Its records that have no outcome; `late`: and those that had it for their deadline. Raises `RecordsGone`."""
         batch, reader = self.batch, self._owner.reader()
         left_out = batch.excluded if late else (*batch.excluded, *batch.late)
         try:
             await reader.start()
-            async for records in reader.between(first, batch.end):
+            async for records in reader.between(await self._first(reader), batch.end):
                 kept = [record for record in records if not holds(left_out, record.offset)]
-                await self._means.inputs.ready(kept)
                 if kept:
                     yield kept
         finally:
             await reader.close()
+
+    async def _first(self, reader: PartitionReader) -> int:
+        """Offset from which on its records are read. What is gone has no outcome: a person must know."""
+        batch, place = self.batch, self._owner.place
+        begin, _ = await reader.bounds(lambda begin, _: self._gone_before(begin))
+        if gone := self._gone_before(begin):
+            text = f"offsets {gone[0]} to {gone[-1]} were deleted before the inputs there had their outcome"
+            if not self._policy.begin_anew:
+                raise RecordsGone(f"{text}; batch {batch.id} waits for them")
+            facts = {"action": "batches_begin_anew", "partition": place.partition, "batch": batch.id}
+            log.warning("%s-%d: %s; batch %s goes on without them", *place, text, batch.id, extra=facts)
+            await self._become(gone=joined(batch.gone, gone))
+        return max(batch.first, batch.settled_to, begin)
+
+    def _gone_before(self, begin: int) -> list[int]:
+        """Its offsets without an outcome that are missing where the partition begins there, unless that is said."""
+        batch = self.batch
+        known = (*batch.excluded, *batch.late, *batch.gone)
+        missing = range(max(batch.first, batch.settled_to), min(begin, batch.end))
+        return [offset for offset in missing if not holds(known, offset)]
 
     def _say(self, what: str, error: BaseException) -> None:
         facts = {"action": "batch_trouble", "batch": self.batch.id, "failures": self._failures}

@@ -23,6 +23,7 @@ from ...agents.remote.bulk.identity import batch_id
 from ...agents.tasks import begin, end
 from ...schemas.bulk import BatchCounts, BatchTold, BulkEntry
 from ...schemas.errors import BiSupervisedError
+from .beginning import Known, beginning
 from .filling import Filler
 from .life import Life
 from .reading import PartitionReader, read_ledger
@@ -39,10 +40,13 @@ log = logging.getLogger(__name__)
 _WHOLE_EVERY = 50
 #: seconds between two looks whether there is room for another batch
 _LOOK_S = 0.5
-
-
-class Recreated(BiSupervisedError):
-    """The topic does not begin where the next batch does: it has lost records, or was made anew."""
+#: seconds for which an offset that should be committed is asked for again: after a crash, a coordinator of Kafka 4.4.0
+#: was seen to say for a while that there is none
+_MISSING_S = 120.0
+#: seconds between two words about what stands still
+_SAID_AGAIN_S = 600.0
+#: what a person does about it
+_ADVICE = "Start the worker once with --begin-anew to go on with what is left (docs/batches.md)"
 
 
 class BatchGivenUp(BiSupervisedError):
@@ -70,14 +74,16 @@ class Owner:
         return f"<Owner of {self.place.topic}-{self.place.partition}, {len(self._ledger.open)} batches>"
 
     async def run(self) -> None:
-        """Own it. Raises `OutboxError`, `NotAllowed`, `KafkaError`, `OSError`, `Recreated` and `BatchGivenUp`."""
-        partition = self.place.partition
+        """Own it. Raises `OutboxError`, `NotAllowed`, `KafkaError`, `OSError` and `BatchGivenUp`."""
+        partition, reader = self.place.partition, self.reader()
         filling = None
         try:
-            await self._take_over()
+            await reader.start()
+            doubt = await self._take_over(reader)
             for batch in list(self._ledger.open.values()):
                 self._live(batch, None, taken_over=True)
-            filling = begin(self._fill(), f"filling batches of {partition}", _heard)
+            fills = self.stand_still(doubt) if doubt else self._fill(reader)
+            filling = begin(fills, f"filling batches of {partition}", _heard)
             while True:
                 ended, _ = await asyncio.wait({filling, *self._living}, return_when=asyncio.FIRST_COMPLETED)
                 for task in ended:
@@ -88,20 +94,61 @@ class Owner:
         finally:
             await end([*self._living, *([filling] if filling else [])])
             self.means.standing.open.pop(partition, None)
+            await reader.close()
             await self._writer.close()
 
-    async def _take_over(self) -> None:
+    async def _take_over(self, reader: PartitionReader) -> str:
+        """Become the owner. Returns why no batches can be filled; '' where they can."""
         await self._writer.open()
+        first, used_before = self._writer.first, self._writer.used_before
         self.topic_id = await self._writer.topic_id()
         place = TopicPartition(self.policy.batches, self.place.partition)
-        self._ledger = await read_ledger(self.policy.connection, place, self.policy.pipeline, self.topic_id)
-        committed = await self._writer.committed()
-        if self._ledger.next is None or (committed or 0) > self._ledger.next:
-            self._ledger.next = committed
+        self._ledger, logged = await read_ledger(self.policy.connection, place, self.policy.pipeline, self.topic_id)
+        committed = await self._committed(expected=used_before and self._ledger.next is None)
+        known = Known(self._ledger.next, committed, (0, 0), logged, used_before)
+        held = await reader.bounds(lambda *bounds: beginning(known._replace(held=bounds)).doubt)
+        begins, anew = beginning(known._replace(held=held)), self.policy.begin_anew
+        if begins.doubt and anew:
+            self._begin_anew(begins.doubt, begins.offset, forgets=begins.forgets)
+        if not begins.doubt or anew:
+            await self._open(begins.offset, first=first)
         self.means.queue.learned_before(self._ledger.queue_tokens)
         self.means.standing.failures.pop(self.place.partition, None)
         facts = {"action": "batches_taken_over", "partition": self.place.partition, "open": len(self._ledger.open)}
         log.info("takes over the batches of %s-%d: %d are open", *self.place, len(self._ledger.open), extra=facts)
+        return "" if anew else begins.doubt
+
+    async def _open(self, offset: int, *, first: bool) -> None:
+        """Say where it begins, where that is news."""
+        if first or self._ledger.next != offset:
+            await self.tell(filled_to=offset)
+        if first:  # by its producer it is known that this was the first commit: it makes no other
+            await self._writer.open()
+
+    async def _committed(self, *, expected: bool) -> int | None:
+        """The offset of the group; where there should be one, after some time at the latest."""
+        until = self.means.clock() + _MISSING_S
+        while True:
+            found = await self._writer.committed()
+            if found is not None or not expected or self.means.clock() > until:
+                return found
+            await asyncio.sleep(_LOOK_S)
+
+    def _begin_anew(self, doubt: str, offset: int, *, forgets: bool) -> None:
+        """As a person has said."""
+        facts = {"action": "batches_begin_anew", "partition": self.place.partition}
+        log.warning("%s-%d: %s; it begins anew at offset %d", *self.place, doubt, offset, extra=facts)
+        if forgets:
+            self._ledger.open.clear()
+
+    async def stand_still(self, why: str) -> None:
+        """Until a person says how it goes on, which the next worker hears. All else of the partition goes on."""
+        told = f"{why}. {_ADVICE}"
+        self.means.standing.failures[self.place.partition] = told
+        while True:
+            facts = {"action": "batches_stopped", "partition": self.place.partition}
+            log.error("%s-%d stands still: %s", *self.place, told, extra=facts)
+            await asyncio.sleep(_SAID_AGAIN_S)
 
     # what is said in the log
 
@@ -111,23 +158,25 @@ class Owner:
         told = [*self._ledger.open.values(), *self._ledger.ended]
         return [name for batch in told for name in (batch.provider_id, *batch.others) if name]
 
-    async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = ()) -> None:
-        """Say how these batches are now, in one transaction with what leaves."""
+    async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = (), filled_to: int | None = None) -> None:
+        """Say how these batches are now, in one transaction with what leaves. `filled_to`: all before this offset is
+        in a batch now.
+        """
         async with self._telling:  # an entry tells of all batches what the one before it has left
-            entry = self._entry(batches)
+            entry = self._entry(batches, filled_to)
             await self._writer.commit(leaving, entry)
             self._ledger.take(entry)
         self.means.standing.open[self.place.partition] = dict(self._ledger.open)
         self._room.set()
 
-    def _entry(self, batches: tuple[BatchTold, ...]) -> BulkEntry:
+    def _entry(self, batches: tuple[BatchTold, ...], filled_to: int | None) -> BulkEntry:
         open_now = {**self._ledger.open, **{batch.id: batch for batch in batches}}
         whole = self._entries % _WHOLE_EVERY == 0
         self._entries += 1
         return BulkEntry(
             self.policy.pipeline,
             self.topic_id,
-            max(self._ledger.next or 0, *(batch.end for batch in batches)),
+            (self._ledger.next or 0) if filled_to is None else filled_to,
             tuple(open_now.values()) if whole else batches,
             whole=whole,
             queue_tokens=self.means.queue.limit,
@@ -144,27 +193,15 @@ class Owner:
         life = Life(self, batch, spool, taken_over=taken_over)
         self._living.add(begin(life.run(), f"batch {batch.id}", _heard))
 
-    async def _fill(self) -> None:
-        reader = self.reader()
-        try:
-            await reader.start()
-            filler = Filler(self.policy, self.means, self.topic_id, reader, await self._first(reader))
-            while True:
-                await self._until_room()
-                await self._close(*await filler.fill())
-        finally:
-            await reader.close()
+    async def _fill(self, reader: PartitionReader) -> None:
+        filler = Filler(self.policy, self.means, self.topic_id, reader, self._ledger.next or 0, self._passed)
+        while True:
+            await self._until_room()
+            await self._close(*await filler.fill())
 
-    async def _first(self, reader: PartitionReader) -> int:
-        begin, end = await reader.bounds()
-        if self._ledger.next is None:
-            return end if self.policy.begins_at_end else begin
-        if not begin <= self._ledger.next <= end:
-            raise Recreated(
-                f"{self.place.topic}-{self.place.partition} holds offsets {begin} to {end}, and the next batch begins "
-                f"at {self._ledger.next}: records are gone, or the topic was made anew"
-            )
-        return self._ledger.next
+    async def _passed(self, offset: int) -> None:
+        """No record is left before this offset. When all is deleted that is older, nothing is missed."""
+        await self.tell(filled_to=offset)
 
     async def _until_room(self) -> None:
         while len(self._ledger.open) >= self.policy.in_flight:
@@ -189,7 +226,7 @@ class Owner:
             deadline_ms=gathered.deadline_ms,
             closed_ms=round(self.means.now_ms()),
         )
-        await self.tell(batch, leaving=leaving)
+        await self.tell(batch, leaving=leaving, filled_to=gathered.end)
         self.means.standing.settled(BatchCounts(fallen=len(leaving)))
         if batch.state == "ended":
             spool.close()

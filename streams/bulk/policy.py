@@ -41,7 +41,7 @@ class BulkPolicy:
     call_timeout_s: float = 60.0  #: seconds for the last question that creates a batch, when it is not too late for it
     folder: str = ""  #: for files; '' where the system makes such
     waits_for_budget: bool = True  #: else what cannot be paid falls back
-    begins_at_end: bool = False  #: where nothing is committed
+    begin_anew: bool = False  #: what stands still until a person says how it goes on begins anew
     refusals: int = 3  #: times that the provider may refuse a batch while it takes others, until that is its own
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from ...agents.remote.bulk.fold import BulkLedger
 from ...agents.tasks import begin
 from ...schemas.bulk import BulkEntry, decode_bulk
-from ..kafka.consumer import check_client
+from ..kafka.consumer import ASK_AGAIN_S, DOUBTED_S, check_client
 
 if TYPE_CHECKING:
     from ..kafka.connection import Connection
@@ -59,15 +59,27 @@ class PartitionReader:
         for task in late:
             task.cancel()
 
-    async def bounds(self) -> tuple[int, int]:
-        """Where it begins and ends, as far as it is committed. Raises `KafkaError`."""
-        begins = await self._consumer.beginning_offsets([self._place])
-        ends = await self._consumer.end_offsets([self._place])
-        return begins[self._place], ends[self._place]
+    async def bounds(self, doubted: Callable[[int, int], object] = lambda *_: False) -> tuple[int, int]:
+        """Where it begins and ends, as far as it is committed. What is `doubted` is asked again for a while: who leads
+        it since a moment ago may not know. Raises `KafkaError`.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + DOUBTED_S
+        while True:
+            begins = await self._consumer.beginning_offsets([self._place])
+            ends = await self._consumer.end_offsets([self._place])
+            begin, end = begins[self._place], ends[self._place]
+            if not doubted(begin, end) or clock() > until:
+                return begin, end
+            await asyncio.sleep(ASK_AGAIN_S)
 
     def seek(self, offset: int) -> None:
         """Go on from there."""
         self._consumer.seek(self._place, offset)
+
+    async def position(self) -> int:
+        """The offset that it reads next: there is no record that it has not read before it."""
+        return int(await self._consumer.position(self._place))
 
     async def news(self) -> list[Any]:
         """What has come since; nothing where nothing comes for a moment. Raises `KafkaError`."""
@@ -78,7 +90,7 @@ class PartitionReader:
     async def between(self, first: int, end: int) -> AsyncIterator[list[Any]]:
         """The records from `first` on and before `end`, which must be there. Raises `KafkaError`."""
         self.seek(first)
-        while await self._consumer.position(self._place) < end:
+        while await self.position() < end:
             records = [record for record in await self.news() if record.offset < end]
             if records:
                 yield records
@@ -92,8 +104,10 @@ class Unreadable(KafkaError):  # type: ignore[misc]  # aiokafka has no types
 
 async def read_ledger(
     connection: Connection, place: TopicPartition, pipeline: str, topic_id: str, *, all_of_it: bool = False
-) -> BulkLedger:
-    """What a partition of the log says now. Whoever is to go on from it has ended every transaction of others before.
+) -> tuple[BulkLedger, tuple[int, int]]:
+    """What a partition of the log says now, and which offsets it holds, from and before.
+
+    Whoever is to go on from it has ended every transaction of others before.
 
     `all_of_it`: also about batches that ended long ago. Raises `KafkaError`, and `Unreadable` where somebody newer has
     written since.
@@ -115,7 +129,7 @@ async def read_ledger(
             ledger.take(entry)
     finally:
         await reader.close()
-    return ledger
+    return ledger, (begin, end)
 
 
 async def _entries(reader: PartitionReader, first: int, end: int, pipeline: str) -> AsyncIterator[BulkEntry]:

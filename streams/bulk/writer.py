@@ -83,6 +83,16 @@ class BulkWriter:
         async with self._sender.watched():
             self._routing = self._router.use(await self._router.learn(self._sender.producer))
 
+    @property
+    def first(self) -> bool:
+        """Nobody committed for this partition before, that is known. Whoever commits then opens again."""
+        return self._sender.first
+
+    @property
+    def used_before(self) -> bool:
+        """Somebody did. False where it cannot be known."""
+        return self._sender.followed_another
+
     async def close(self) -> None:
         """An open transaction ends with the next owner's first."""
         await self._sender.close()

@@ -250,8 +250,9 @@ def create_app(
     if batching is not None:
         from .batches import make_batches  # here: a worker without batches starts without them
 
-        encode = writer or encode_result
-        _batches_in(app, make_batches(configuration, batching, facts, retention.own_ms, batches, encode))
+        own_ms = retention.own_ms
+        parts = make_batches(configuration, batching, facts, own_ms, batches, writer, begin_anew=begin_anew)
+        _batches_in(app, parts)
     if source is not None:
         _reload_from(app, Reloader(source, configuration, working, in_force=in_force))
     return app

@@ -26,7 +26,7 @@ from ...agents.remote.spending.budget import BudgetPolicy
 from ...agents.remote.transport import StreamingTransport
 from ...agents.tasks import begin, end, persistently
 from ...schemas.budget import NANO
-from ...schemas.codec import EncodeResult
+from ...schemas.codec import EncodeResult, encode_result
 from ...schemas.errors import ConfigurationError, InvalidRequest
 from ..bulk.membership import BulkMembership
 from ..bulk.owner import Owner
@@ -42,6 +42,7 @@ from .protocols import make_protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ...agents.events.results import ResultWriter
     from ..flow import Step
     from ..settings.file import Configuration
     from ..settings.tables import Settings
@@ -83,9 +84,13 @@ def make_batches(
     facts: TopicFacts,
     own_ms: Mapping[str, int],
     standing: BulkStanding,
-    encode: EncodeResult,
+    writer: ResultWriter | None,
+    *,
+    begin_anew: bool = False,
 ) -> BatchParts:
-    """Who asks in batches in this worker. `standing` is kept up to date. Raises `ConfigurationError`."""
+    """Who asks in batches in this worker. `standing` is kept up to date. `writer`: of results that are no JSON.
+    `begin_anew`: partitions that a person must say something about go on. Raises `ConfigurationError`.
+    """
     settings = configuration.settings
     protocol = make_protocol(settings.remote)
     provider = make_provider(settings, protocol)
@@ -93,7 +98,7 @@ def make_batches(
     advances = _advances(settings)
     means = Means(
         provider,
-        _inputs(settings, protocol, encode),
+        _inputs(settings, protocol, writer or encode_result),
         TokenQueue(),
         standing,
         advances=advances,
@@ -105,13 +110,13 @@ def make_batches(
             configuration.connection, settings.topics.budget, settings.name, advances, lambda: None, now=time.time
         )
         means.need = money.need
-    policy = _policy(configuration, facts, provider)
+    policy = _policy(configuration, facts, provider, begin_anew=begin_anew)
     router = make_router(settings, step, facts, own_ms)
     membership = BulkMembership(policy, lambda number: Owner(policy, means, number, router), standing)
-    return BatchParts(membership, provider, money)
+    return BatchParts(membership, provider, money, writer)
 
 
-def _policy(configuration: Configuration, facts: TopicFacts, provider: BulkProvider) -> BulkPolicy:
+def _policy(configuration: Configuration, facts: TopicFacts, provider: BulkProvider, *, begin_anew: bool) -> BulkPolicy:
     settings, connection = configuration.settings, configuration.connection
     batch, topics = settings.batch, settings.topics
     folder = batch.folder or tempfile.gettempdir()
@@ -139,6 +144,7 @@ def _policy(configuration: Configuration, facts: TopicFacts, provider: BulkProvi
         call_timeout_s=batch.call_timeout_s,
         folder=batch.folder,
         waits_for_budget=settings.budget.when_spent == "wait",
+        begin_anew=begin_anew,
     )
 
 
@@ -172,6 +178,13 @@ class BatchParts(NamedTuple):
     membership: BulkMembership
     provider: BulkProvider
     money: BudgetTopic | None
+    writer: ResultWriter | None = None
+
+    async def run(self) -> None:
+        """Be an owner until cancelled, once it is known how results are written."""
+        if self.writer is not None:
+            await self.writer.settle()
+        await self.membership.run()
 
 
 class BatchService(Service):
@@ -188,7 +201,7 @@ class BatchService(Service):
         """Join the group."""
         if self._parts.money is not None:
             await self._parts.money.start()
-        self._running = begin(persistently(self._parts.membership.run, "batches"), "batches")
+        self._running = begin(persistently(self._parts.run, "batches"), "batches")
 
     async def on_stop(self) -> None:
         """Leave it: another worker goes on with the batches at once."""

@@ -145,7 +145,7 @@ async def last_words(settings: Settings) -> list[BatchTold]:
         coordinator = Coordinator(connection(settings.kafka), group_of(settings, "bulk"))
         topic_id = await coordinator.topic_id(settings.topics.batched)
         await coordinator.close()
-        ledger = await read_ledger(connection(settings.kafka), place, settings.name, topic_id, all_of_it=True)
+        ledger, _ = await read_ledger(connection(settings.kafka), place, settings.name, topic_id, all_of_it=True)
         found += [*ledger.open.values(), *ledger.ended]
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from bisupervised.streams.bulk import owner, reading
 from bisupervised.streams.cli import run
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.plane.taking_over import TakingOver
@@ -28,6 +29,7 @@ def _hasten() -> None:
         return await begin(self)
 
     Connection.options = hasty  # type: ignore[method-assign]  # it has no setting
+    owner._MISSING_S = reading.DOUBTED_S = _MISSING_S  # type: ignore[attr-defined]  # as above
     TakingOver.begin = impatient  # type: ignore[method-assign]  # as above
 
 

@@ -659,11 +659,11 @@ class Pipeline:
         """Make what is missing."""
         asyncio.run(create_topics(self.settings))
 
-    def delete_groups(self) -> None:
-        """Delete the consumer groups of all agents, and so what they have committed."""
+    def delete_groups(self, *agents: str) -> None:
+        """Delete the consumer groups of these agents, or of all three, and so what they have committed."""
 
         async def delete(admin: AIOKafkaAdminClient) -> None:
-            for agent in ("local", "remote", "remote_supervisor"):
+            for agent in agents or ("local", "remote", "remote_supervisor"):
                 node = await admin.find_coordinator(self.group(agent))
                 told = await admin._client.send(node, DeleteGroupsRequest([self.group(agent)]))
                 assert [code for _, code in told.results] == [0], told

@@ -62,6 +62,16 @@ async def test_a_batch_that_is_over_stays_over_whatever_is_said_beside_it() -> N
     assert sum(entry.whole for entry in log.entries) > 5
 
 
+class Silent:
+    """A reader of a partition in which nothing is."""
+
+    async def start(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
 class StoppedAtOnce:
     """A client that is stopped before its tasks have begun: awaiting them raises what cancelled them."""
 
@@ -86,7 +96,8 @@ async def test_a_batch_that_is_cancelled_from_within_is_heard_of(monkeypatch: py
 
     made, log = owner()
     monkeypatch.setattr(made, "_take_over", nothing)
-    monkeypatch.setattr(made, "_fill", asyncio.Event().wait)
+    monkeypatch.setattr(made, "_fill", lambda _: asyncio.Event().wait())
+    monkeypatch.setattr(made, "reader", Silent)
     monkeypatch.setattr(Life, "run", cancelled)
     log.close = nothing  # type: ignore[attr-defined]  # as the real one has it
     made._ledger.open["b0"] = batch(0)

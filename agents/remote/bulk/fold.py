@@ -38,5 +38,5 @@ class BulkLedger:
                 self.ended.append(batch)
             else:
                 self.open[batch.id] = batch
-        self.next = max(self.next or 0, entry.next)
+        self.next = entry.next  # lower than before, where a person said to begin anew
         self.queue_tokens = entry.queue_tokens
