@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from bisupervised.schemas.budget import NANO
 from bisupervised.schemas.codec import decode_facts
-from support.batching import entries, last_words, overrides, provider
+from support.batching import SOON_MISSED, entries, last_words, overrides, provider
 from support.bulk_server import Faults, LyingBulkServer
 from support.pipeline import Setup, check_exactly_once, request, wait_until
 
@@ -73,7 +73,7 @@ def test_a_batch_that_was_being_created_when_its_owner_died_is_found_and_paid_on
     """It is there, and the provider has not said so yet."""
     server = SlowToTell()
     with provider(server) as url:
-        _, pipeline = setup(partitions=1, **overrides(url))
+        _, pipeline = setup(partitions=1, **overrides(url), kafka=SOON_MISSED)
         sent = pipeline.send([request(number) for number in range(30)])
         victim = pipeline.worker()
         wait_until(lambda: server.created == 1, "the batch", explain=victim.tail)
@@ -102,7 +102,7 @@ def test_owners_that_die_while_answers_go_out_lose_none_and_repeat_none(setup: S
     server.faults.cut_results = 2
     server.faults.duplicated, server.faults.foreign, server.faults.unreadable = 0.2, 3, 3
     with provider(server) as url:
-        _, pipeline = setup(**overrides(url, {"records": 300}))
+        _, pipeline = setup(**overrides(url, {"records": 300}), kafka=SOON_MISSED)
         sent = pipeline.send([request(number) for number in range(1200)])
         for _ in range(2):
             before = sum(batch.state == "settling" for entry in entries(pipeline) for batch in entry.batches)
