@@ -36,7 +36,10 @@ def with_thresholds(document: dict[str, Any]) -> tuple[dict[str, Any], Threshold
 
 
 def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
-    """The document before there are thresholds: nothing of `[thresholds]` is read, and none has to be given."""
+    """The document before there are thresholds: nothing of `[thresholds]` is read, nor what needs a file of them.
+
+    No threshold has to be given.
+    """
     remote = {key: value for key, value in _table(document, "remote").items() if key != "arbitration"}
     if remote.get("supervisor") == JOINT:  # which only a thresholds file can fit; it reads the remote's own score
         del remote["supervisor"]
@@ -44,7 +47,8 @@ def uncalibrated(document: dict[str, Any]) -> dict[str, Any]:
     local = dict(_table(document, "local"))
     if local.get("supervisor") == LEARNED and local.get("output") != "scored":
         del local["supervisor"]
-    tables = {"local": local, "remote": remote}
+    audit = {key: value for key, value in _table(document, "audit").items() if key not in ("on_alarm", "alarm_share")}
+    tables = {"local": local, "remote": remote, "audit": audit}
     known = {name: table for name, table in tables.items() if isinstance(document.get(name), dict)}
     return _filled(document | known | {"thresholds": {}}, _STAND_IN)
 

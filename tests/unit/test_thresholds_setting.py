@@ -141,3 +141,12 @@ def test_who_makes_the_thresholds_needs_none(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("[remote]", "thresholdd = 1\n[remote]"))
     with pytest.raises(ConfigurationError, match="thresholdd"):
         load_configuration(path, {}, calibrated=False)
+
+
+def test_who_makes_the_file_may_have_said_what_is_to_come_of_it(tmp_path: Path) -> None:
+    path = configured(tmp_path, thresholds="follow = true\npin = 3")
+    (tmp_path / "thresholds.json").unlink()
+    audit = 'share = 0.01\nshadow_share = 0.05\nalarm_share = 0.05\non_alarm = "tighten"\n'
+    path.write_text(f"{path.read_text()}[audit]\n{audit}")
+    settings = load_configuration(path, {"BISUPERVISED_AUDIT__SECRET": "s"}, calibrated=False).settings
+    assert settings.audit.share == 0.01
