@@ -65,15 +65,16 @@ class Desk:
         self._asked, self._queue, self._inputs, self._labels, self._clock = asked, queue, inputs, labels, clock
         self._shown: dict[str, tuple[Item, Shown]] = {}  # by person
 
-    async def next(self, who: str, former: Any = None) -> dict[str, Any]:  # noqa: ANN401  # any JSON value
+    async def next(self, who: str, taken_back: tuple[str, Any] | None = None) -> dict[str, Any]:
         """What this person looks at now, without a word of what the models said. Raises `NotReached`.
 
-        `former`: what this person said of it before taking that back.
+        `taken_back`: the input of which this person has just taken something back, and what that was.
         """
         while (item := self._queue.next(who, self._clock())) is not None:
             shown = await self._look(who, item)
             if shown is not None:
-                return self._document(who, item, shown, former)
+                source, former = taken_back or ("", None)  # somebody else may have that input now
+                return self._document(who, item, shown, former if source == item.drawn.source else None)
             self._queue.drop(item.drawn.source)
         self._shown.pop(who, None)
         return self._document(who, None, None, None)
@@ -107,7 +108,7 @@ class Desk:
         if not step.skipped:
             await self._write(Label(step.source, None, who, withdrawn=True))
         self._queue.take_back(who, step, self._clock())
-        return await self.next(who, former)
+        return await self.next(who, (step.source, former))
 
     def picture(self, who: str, name: str) -> Picture | None:
         """A picture of the input that this person looks at."""

@@ -279,6 +279,18 @@ async def test_undo_takes_the_label_back_in_the_topic() -> None:
     assert served.topics.said == said
 
 
+async def test_what_was_taken_back_is_not_said_of_another_input() -> None:
+    """Somebody else looks at that one by now."""
+    served = page(b'{"input":1}', b'{"input":2}')
+    async with asked(served) as ann, asked(served) as bob:
+        for person, name in ((ann, "ann"), (bob, "bob")):
+            assert (await person.post("login", {"token": token_of(name)}))[0] == 200
+        await ann.step("label", source="requests-0-0", truth="negative")
+        assert (await bob.step("next"))["task"]["source"] == "requests-0-0"
+        found = (await ann.step("undo"))["task"]
+        assert (found["source"], found["former"]) == ("requests-0-1", None)
+
+
 async def test_undo_that_cannot_be_written_changes_nothing() -> None:
     served = page("a", "b")
     async with asked(served) as person:
