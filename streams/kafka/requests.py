@@ -1,7 +1,8 @@
 """Requests that the client does not have, or not in a version that tells enough.
 
 - Metadata of version 10: the id of a topic (`topic_id`), and how often its leaders changed (`LeadersRequest`).
-- ListOffsets to the end of all records, where a consumer asks for the end of what is committed (`high_watermarks`).
+- ListOffsets without a consumer: where partitions begin and end (`bounds`), and where all records end, what is not
+  committed yet, too (`high_watermarks`).
 - OffsetFetch of version 7: whether a transaction may still change a committed offset (`committed_offsets`).
 - DescribeTransactions: what became of the last transaction of a transactional id (`last_transaction.py`).
 
@@ -10,8 +11,9 @@ Each request is made of parts of the client that it exports for nobody: `Request
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
@@ -230,7 +232,7 @@ class DescribeTransactionsRequest(Request[_DescribeTransactionsStruct]):  # type
         return request_struct_class([self._transactional_id], {})
 
 
-_LATEST, _NO_REPLICA, _UNCOMMITTED = -1, -1, 0  # of a request for offsets
+_LATEST, _EARLIEST, _NO_REPLICA, _UNCOMMITTED, _COMMITTED = -1, -2, -1, 0, 1  # of a request for offsets
 _UNSTABLE = 88  # UNSTABLE_OFFSET_COMMIT, which the client does not know
 
 
@@ -323,20 +325,44 @@ async def committed_offsets(
     return found
 
 
+class Bounds(NamedTuple):
+    """Where a partition begins and ends, for those who read what is committed."""
+
+    begin: int
+    end: int
+
+
+async def bounds(client: AIOKafkaClient, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+    """Where these partitions begin and end. The client has to know their topics. Raises `KafkaError`.
+
+    A consumer tells it, too, and gets to know one topic at a time for that, each after a rest of its own.
+    """
+    begins, ends = await asyncio.gather(
+        _offsets(client, places, _EARLIEST, _COMMITTED), _offsets(client, places, _LATEST, _COMMITTED)
+    )
+    return {tp: Bounds(begins[tp], ends[tp]) for tp in places}
+
+
 async def high_watermarks(client: AIOKafkaClient, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
     """Where these partitions end for those who read what is not committed, too: a consumer asks as it reads.
 
     Raises `KafkaError`.
     """
+    return await _offsets(client, places, _LATEST, _UNCOMMITTED)
+
+
+async def _offsets(
+    client: AIOKafkaClient, places: Iterable[TopicPartition], which: int, isolation: int
+) -> dict[TopicPartition, int]:
     by_leader: dict[int, dict[str, list[tuple[int, int]]]] = {}
     for tp in places:
         leader = client.cluster.leader_for_partition(tp)
         if leader is None or leader < 0:
             raise LeaderNotAvailableError(tp)
-        by_leader.setdefault(leader, {}).setdefault(tp.topic, []).append((tp.partition, _LATEST))
+        by_leader.setdefault(leader, {}).setdefault(tp.topic, []).append((tp.partition, which))
     found = {}
     for leader, topics in by_leader.items():
-        response: Any = await client.send(leader, OffsetRequest(_NO_REPLICA, _UNCOMMITTED, list(topics.items())))
+        response: Any = await client.send(leader, OffsetRequest(_NO_REPLICA, isolation, list(topics.items())))
         for topic, partitions in response.topics:
             for number, error_code, *_, offset in partitions:
                 _raise_for(error_code)

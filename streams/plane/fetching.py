@@ -111,19 +111,11 @@ class Fetching:
         with suppress(KafkaError):  # taken away this very moment
             self._consumer.pause(tp)
 
-    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
-        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
-        start = "earliest" if added else self._policy.start
-        ask = self._consumer.beginning_offsets if start == "earliest" else self._consumer.end_offsets
-        try:
-            offsets = await ask([tp])
-        except KafkaError as error:
-            raise Lost(f"the broker does not tell the {start} offset: {error!r}") from error
-        return int(offsets[tp])
-
     async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
         """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
-        return await worked_before(self._consumer, reachable, self._clients.make_reader, self._agent)
+        return await worked_before(
+            await self._clients.coordinator.bounds(reachable), self._clients.make_reader, self._agent
+        )
 
     async def topic_is_there(self) -> bool:
         """Whether the broker has the topic. It is asked where the client knows no partition of it. Raises `Lost`."""

@@ -231,10 +231,6 @@ class DataPlane(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         """What was there when the group began is passed over."""
         return self.policy.start == "latest"
 
-    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
-        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
-        return await self._fetching.first_offset(tp, added=added)
-
     async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
         """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
         return await self._fetching.worked_before(reachable)

@@ -103,9 +103,6 @@ class PlanePort(Protocol):
     def skips_backlog(self) -> bool:
         """What was there when the group began is passed over."""
 
-    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
-        """Where one begins without an offset; `added`: it was not there when the group began. Raises `Lost`."""
-
     async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
         """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
 

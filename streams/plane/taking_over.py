@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 
 from ...schemas.errors import BiSupervisedError
 from ..kafka.errors import Lost, Unsettled
+from ..kafka.requests import Bounds
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
 from .standing import name_of
@@ -46,9 +47,6 @@ class Begins(Protocol):
     @property
     def skips_backlog(self) -> bool:
         """What was there when the group began is passed over."""
-
-    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
-        """Where it begins; `added`: it was not there when the group began. Raises `Lost`."""
 
     async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
         """Outcomes of this agent are in one of these partitions, or were. Raises `Lost`."""
@@ -90,15 +88,17 @@ class TakingOver:
         Others of the group may have begun a moment ago, in this worker or another: they say how many there were.
         """
         if not self.begins.skips_backlog:  # then all begin alike, and progress reads as it did before version 2
-            return Progress(await self.begins.first_offset(self.tp, added=True))
+            return Progress((await self._bounds()).begin)
         siblings = await self.coordinator.siblings(self.tp.topic)
         if not siblings:
             there = len(await self.coordinator.partitions_for(self.tp.topic))
-            return Progress(
-                await self.begins.first_offset(self.tp, added=False), born=max(there, self.tp.partition + 1)
-            )
+            return Progress((await self._bounds()).end, born=max(there, self.tp.partition + 1))
         born = min((each.born for each in siblings.values() if each.born), default=0)
-        return Progress(await self.begins.first_offset(self.tp, added=self.tp.partition >= born), born=born)
+        begin, end = await self._bounds()
+        return Progress(begin if self.tp.partition >= born else end, born=born)
+
+    async def _bounds(self) -> Bounds:
+        return (await self.coordinator.bounds([self.tp]))[self.tp]
 
     async def again(self) -> Progress | None:
         """Open the lost producer again. Returns what is committed. Raises as `begin`.

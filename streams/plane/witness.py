@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from ...schemas.records import Incoming
 from ..kafka.errors import Lost
+from ..kafka.requests import Bounds
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 _LOOKED_AT = 1000
 #: seconds for one look
 _LOOK_S = 10.0
-_POLL_MS = 200
+#: milliseconds that a fetch waits for records: of markers, which may be all that is there, it tells nobody
+_POLL_MS = 20
 
 
 class Author(Protocol):
@@ -39,18 +41,14 @@ class Author(Protocol):
 
 
 async def worked_before(
-    consumer: Any,  # noqa: ANN401  # AIOKafkaConsumer, which has no types
-    reachable: Sequence[TopicPartition],
-    make_reader: Callable[[], Any],
-    author: Author,
+    reachable: Mapping[TopicPartition, Bounds], make_reader: Callable[[], Any], author: Author
 ) -> bool:
-    """Whether outcomes tell that this agent worked. `consumer` knows where partitions end. Raises `Lost`."""
+    """Whether outcomes in these partitions tell that this agent worked. Raises `Lost`."""
+    if any(0 < begin == end for begin, end in reachable.values()):
+        return True
+    ranges = {tp: (max(begin, end - _LOOKED_AT), end) for tp, (begin, end) in reachable.items() if end}
     try:
         async with asyncio.timeout(_LOOK_S):
-            begins, ends = await consumer.beginning_offsets(reachable), await consumer.end_offsets(reachable)
-            if any(0 < begins[tp] == ends[tp] for tp in reachable):
-                return True
-            ranges = {tp: (max(begins[tp], ends[tp] - _LOOKED_AT), ends[tp]) for tp in reachable if ends[tp]}
             for topic in sorted({tp.topic for tp in ranges}):
                 places = {tp: bounds for tp, bounds in ranges.items() if tp.topic == topic}
                 if await _tells(topic, make_reader(), places, author.wrote):
@@ -62,7 +60,7 @@ async def worked_before(
 
 async def _tells(
     topic: str,
-    reader: Any,  # noqa: ANN401  # as above
+    reader: Any,  # noqa: ANN401  # AIOKafkaConsumer, which has no types
     ranges: dict[TopicPartition, tuple[int, int]],
     wrote: Callable[[Incoming], bool],
 ) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.requests import Bounds
+from bisupervised.streams.plane.sending.coordinator import Coordinator
 from support.pipeline import AGENTS, Pipeline, Setup, Worker, check_exactly_once, mixed, request
 
 
@@ -72,3 +75,30 @@ def test_what_arrived_in_an_added_partition_is_not_skipped(setup: Setup) -> None
     pipeline.grow({"requests": 2})
     sent = pipeline.send([request(number)._replace(partition=number % 2) for number in range(20)])
     check_exactly_once(sent, pipeline.settle(sent))
+
+
+def test_where_partitions_begin_and_end_is_told_as_a_consumer_tells_it(setup: Setup) -> None:
+    """Of two topics, one of them with records that are not committed yet."""
+    _, pipeline = setup(partitions=2)
+    places = [pipeline.tp(role, number) for role in ("requests", "results") for number in range(2)]
+    ours, consumers = asyncio.run(_bounds(pipeline, places))
+    assert ours == consumers
+    assert [ours[tp].end for tp in places] == [3, 0, 0, 0]
+
+
+async def _bounds(
+    pipeline: Pipeline, places: list[TopicPartition]
+) -> tuple[dict[TopicPartition, Bounds], dict[TopicPartition, Bounds]]:
+    asked = Coordinator(Connection(pipeline.servers), pipeline.group("local"))
+    async with AIOKafkaProducer(bootstrap_servers=pipeline.servers, transactional_id=pipeline.name) as producer:
+        async with producer.transaction():
+            for _ in range(2):
+                await producer.send(pipeline.topic("requests"), b"v", partition=0)
+        await producer.begin_transaction()
+        await producer.send_and_wait(pipeline.topic("results"), b"v", partition=1)
+        options = {"bootstrap_servers": pipeline.servers, "isolation_level": "read_committed"}
+        async with AIOKafkaConsumer(**options) as consumer:
+            begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        ours = await asked.bounds(places)
+    await asked.close()
+    return ours, {tp: Bounds(begins[tp], ends[tp]) for tp in places}

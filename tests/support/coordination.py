@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aiokafka import TopicPartition
 from bisupervised.streams.kafka.last_transaction import LastTransaction, Reachable
+from bisupervised.streams.kafka.requests import Bounds
 from bisupervised.streams.plane.window.marks import Progress
 
 
@@ -21,6 +24,9 @@ class NewGroup:
 
     async def partitions_for(self, topic: str) -> set[int]:
         return {0}
+
+    async def bounds(self, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        return dict.fromkeys(places, Bounds(0, 0))
 
     async def end_again(self, last: LastTransaction, reachable: Reachable) -> None: ...
 

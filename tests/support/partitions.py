@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.errors import Lost, RecordsRefused
 from bisupervised.streams.kafka.refusals import Refusal
+from bisupervised.streams.kafka.requests import Bounds
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
 from bisupervised.streams.plane.window.acquittal import Word
@@ -116,6 +117,9 @@ class ScriptedBroker(NewGroup):
 
     async def topic_id(self, topic: str) -> str:
         return self.topic
+
+    async def bounds(self, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        return dict.fromkeys(places, Bounds(30, 40))
 
     async def close(self) -> None: ...
 
@@ -222,9 +226,6 @@ class Owner:
             heard,
         )
         self.task = asyncio.create_task(self.partition.run())
-
-    async def first_offset(self, tp: TopicPartition, *, added: bool) -> int:
-        return 40 if not added else 30
 
     async def worked_before(self, reachable: Sequence[TopicPartition]) -> bool:
         return self._worked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import TopicPartition
 from bisupervised.schemas.records import Incoming, Outgoing
 from bisupervised.streams.kafka.connection import Connection
+from bisupervised.streams.kafka.requests import Bounds
 from bisupervised.streams.kafka.sender import OutboxPolicy
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import PartitionPolicy
@@ -124,9 +125,6 @@ class FakeConsumer:
     async def position(self, tp: TopicPartition) -> int:
         return self.positions[tp]
 
-    async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return {tp: self.offsets("beginning") for tp in tps}
-
     async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
         return {tp: self.offsets("end") for tp in tps}
 
@@ -200,6 +198,7 @@ class FakeCoordinator(NewGroup):
 
     def __init__(self, brokers: dict[TopicPartition, ScriptedBroker]) -> None:
         self._brokers = brokers
+        self.offsets: Callable[[str], int] = lambda which: 0  # Raises `Lost`, where it does not say
         self.closed = False
 
     async def progress(self, tp: TopicPartition) -> Progress | None:
@@ -207,6 +206,9 @@ class FakeCoordinator(NewGroup):
 
     async def topic_id(self, topic: str) -> str:
         return TOPIC_ID
+
+    async def bounds(self, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        return dict.fromkeys(places, Bounds(self.offsets("begin"), self.offsets("end")))
 
     async def close(self) -> None:
         self.closed = True

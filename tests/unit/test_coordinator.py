@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.deadline import within
 from bisupervised.streams.kafka.errors import Lost
+from bisupervised.streams.kafka.requests import Bounds
 from bisupervised.streams.plane.sending import coordinator
 from bisupervised.streams.plane.sending.coordinator import Coordinator
 from support.virtual_time import on_virtual_time
@@ -76,6 +79,48 @@ async def test_one_question_that_fails_late_leaves_the_connection_of_the_others_
         await late
     assert await asked.partitions_for("topic") == {0, 1}
     assert [client.closed for client in clients] == [True, False]
+    await asked.close()
+
+
+class Leaders(Client):
+    """A broker that leads every partition. It notes what it is asked, and by whom it was known then."""
+
+    hang = False
+    cluster = SimpleNamespace(leader_for_partition=lambda tp: 0)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.known: set[str] = set()
+        self.asked: list[tuple[int, list[Any]]] = []
+
+    async def _wait_on_metadata(self, topic: str) -> set[int]:
+        await asyncio.sleep(1.0)
+        self.known.add(topic)
+        return {0}
+
+    async def send(self, node: int, request: Any) -> Any:
+        _, isolation, topics = request._replica_id, request._isolation_level, request._topics
+        assert {topic for topic, _ in topics} <= self.known
+        self.asked.append((isolation, topics))
+        return SimpleNamespace(
+            topics=[
+                (topic, [(number, 0, -1, 3 if which == -2 else 9) for number, which in places])
+                for topic, places in topics
+            ]
+        )
+
+
+@on_virtual_time
+async def test_where_partitions_end_is_asked_when_all_their_topics_are_known_which_takes_one_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coordinator, "AskingClient", Leaders)
+    asked, places = Coordinator(Connection("nowhere:9092"), "group"), [TopicPartition(name, 0) for name in "abc"]
+    began = asyncio.get_running_loop().time()
+    assert await asked.bounds(places) == dict.fromkeys(places, Bounds(3, 9))
+    assert asyncio.get_running_loop().time() - began == pytest.approx(1.0)
+    [leaders] = Leaders.made
+    assert [isolation for isolation, _ in leaders.asked] == [1, 1], "what is committed"  # type: ignore[attr-defined]
     await asked.close()
 
 

@@ -45,6 +45,16 @@ def test_a_client_that_asks_now_and_then_never_waits() -> None:
         pace.asks(300.0 * minute)
 
 
+def test_a_question_about_another_topic_is_a_first_one() -> None:
+    pace = Pace()
+    pace.asks(0.0, {"a"})
+    assert pace.rest_s(0.001, {"a"}) > 0.0
+    assert pace.rest_s(0.001, {"a", "b"}) == 0.0
+    pace.asks(0.001, {"a", "b"})
+    assert pace.rest_s(0.002, {"a", "b"}) > 0.0
+    assert pace.rest_s(0.002, {"a"}) > 0.0, "what was asked before is asked again"
+
+
 def test_turns_come_one_after_the_other_and_none_is_kept_for_later() -> None:
     turns = Turns()
     assert [round(turns.take_s(10.0), 2) for _ in range(3)] == [0.0, 0.04, 0.08]
@@ -86,6 +96,18 @@ class Asking:
 
     def most_in_a_second(self) -> int:
         return max(bisect_left(self.asked, since + 1.0) - index for index, since in enumerate(self.asked))
+
+
+@on_virtual_time
+async def test_a_client_that_gets_to_know_topic_after_topic_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    asking = Asking(monkeypatch)
+    client = AIOKafkaClient()
+    topics: set[str] = set()
+    for topic in "abcd":
+        topics.add(topic)  # the client keeps one set, and adds to it
+        await client._metadata_update(client.cluster, topics)
+    assert asking.asked == [asking.asked[0]] * 4
+    await client.close()
 
 
 @pytest.mark.parametrize("clients", [1, 12, 24, 100])

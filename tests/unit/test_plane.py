@@ -189,7 +189,7 @@ async def test_a_group_that_never_committed_begins_where_the_settings_say() -> N
     for start, expected in (("earliest", 3), ("latest", 9)):
         world = World(start=start)
         world.brokers[A].stored = None
-        world.consumer.offsets = {"beginning": 3, "end": 9}.__getitem__
+        world.coordinator.offsets = {"begin": 3, "end": 9}.__getitem__
         await world.own(A)
         assert world.consumer.positions[A] == expected
         await world.stop()
@@ -199,17 +199,16 @@ async def test_a_group_that_never_committed_begins_where_the_settings_say() -> N
 async def test_where_to_begin_is_asked_until_it_is_known() -> None:
     world = World()
     world.brokers[A].stored = None
-    answers_of_the_broker = iter((KafkaConnectionError("away"), 3))
+    away = [Lost("away")] * 3
 
     def offsets(which: str) -> int:
-        answer = next(answers_of_the_broker)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if away:
+            raise away.pop()
+        return {"begin": 3, "end": 9}[which]
 
-    world.consumer.offsets = offsets
+    world.coordinator.offsets = offsets
     await world.own(A)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(3.0)
     assert world.consumer.positions[A] == 3
     await world.stop()
 
@@ -1060,7 +1059,7 @@ async def test_how_partitions_stand() -> None:
 @on_virtual_time
 async def test_where_partitions_end_is_asked_of_the_broker() -> None:
     world = World()
-    world.consumer.offsets = lambda which: {"beginning": 0, "end": 9, "high": 11}[which]
+    world.consumer.offsets = lambda which: {"end": 9, "high": 11}[which]
     with pytest.raises(Lost, match="not been started"):
         await world.plane.ends()
     await world.own(A, B)

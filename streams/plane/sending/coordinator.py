@@ -1,5 +1,5 @@
-"""What the broker knows about us: the progress a group has committed, which topic it belongs to, and how the last
-transaction ended.
+"""What the broker knows about us: the progress a group has committed, which topic it belongs to, where partitions
+without any begin and end, and how the last transaction ended.
 
 The consumer's own `committed()` gives the offset without its metadata, and one that may hang in a transaction, so the
 request is made here.
@@ -8,7 +8,7 @@ request is made here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
@@ -23,7 +23,7 @@ from ...kafka.client import partitions_for
 from ...kafka.connection import Connection
 from ...kafka.errors import Lost, denial
 from ...kafka.last_transaction import LastTransaction, Reachable
-from ...kafka.requests import committed_offsets, topic_id
+from ...kafka.requests import Bounds, bounds, committed_offsets, topic_id
 from ..window.marks import MarksError, Progress, decode
 
 T = TypeVar("T")
@@ -49,6 +49,9 @@ class Coordination(Protocol):
 
     async def partitions_for(self, topic: str) -> set[int]:
         """The numbers of a topic's partitions."""
+
+    async def bounds(self, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Where these partitions begin and end."""
 
     async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
         """End this transaction again as it ended, in all that it can have reached."""
@@ -106,6 +109,10 @@ class Coordinator:
         """As `Coordination` says."""
         return await self._asked(lambda client: partitions_for(client, topic))
 
+    async def bounds(self, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """As `Coordination` says."""
+        return await self._asked(lambda client: _bounds(client, places))
+
     async def end_again(self, last: LastTransaction, reachable: Reachable) -> None:
         """As `Coordination` says."""
         await self._asked(lambda client: last.end_again(client, reachable))
@@ -144,6 +151,11 @@ class Coordinator:
                     raise
                 self._client = client
             return self._client
+
+
+async def _bounds(client: AIOKafkaClient, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+    await asyncio.gather(*(partitions_for(client, topic) for topic in {tp.topic for tp in places}))  # at once, as above
+    return await bounds(client, places)
 
 
 async def _closed(client: AIOKafkaClient) -> None:
