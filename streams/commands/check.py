@@ -158,7 +158,7 @@ async def look_at_model(configuration: Configuration, on_hang: Callable[[], None
             return
         yield ok("model", f"answers the inputs of [local] warm_up, {len(inputs)} in all")
         if why := measured.get("no_use"):
-            yield note("model", f"with an answer of no use, so the remote would be asked: {why}")
+            yield note("model", f"an answer is of no use, so the remote would be asked: {why}")
     except Exception as error:  # noqa: BLE001  # a model may raise anything, and the other checks go on
         yield fault("model", f"fails on the inputs of [local] warm_up: {type(error).__name__}: {error}")
     finally:

@@ -64,7 +64,7 @@ class Gallery:
         try:
             document = json_of(value)
         except ValueError:  # both that it is no JSON and that it is known to be something else
-            return None
+            return picture_of(value)  # with [request] format = "bytes" it may be one
         if isinstance(document, dict):
             try:
                 document = find(document, self._way)

@@ -146,3 +146,9 @@ def test_a_picture_further_in_is_found() -> None:
 
 def test_the_whole_value_may_be_the_input() -> None:
     assert Gallery("").show({"r-0-1": orjson.dumps([[0] * 4] * 4)})
+
+
+def test_a_value_of_bytes_may_be_a_picture() -> None:
+    gallery = Gallery("")
+    values = {"png": png(), "jpeg": jpeg(), "large": png(5000, 1), "avro": b"\0\0\0\0\1\x04hi"}
+    assert gallery.show(values).keys() == {"png", "jpeg"}
