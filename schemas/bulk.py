@@ -80,6 +80,7 @@ class BatchTold(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""  #: for which all that is not answered falls back, where no provider is asked any more
     why: str = ""  #: in words: what went wrong last, or why it waits
     ended_ms: int = 0  #: when the last input had its outcome
+    split: int = 0  #: batches that its inputs without an outcome are in since it ended; 0: it was not split
 
 
 class BulkEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +92,7 @@ class BulkEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     batches: tuple[BatchTold, ...] = ()  #: those that have changed; where `whole`, all that are not over
     whole: bool = False  #: it stands for itself
     queue_tokens: int = 0  #: tokens that the provider lets wait at once, as far as it was learned; 0: not known
+    batch_tokens: int = 0  #: likewise, tokens that one batch may have
     by: str = ""  #: which worker wrote it, for people
     v: int = msgspec.field(default_factory=_version)  #: version of this struct
 

@@ -39,7 +39,11 @@ def batches_list(
     """
     settings, log = _read(config)
     words, now_ms = log.latest(over), time.time() * _MS
-    told = {"batches": [document(word) for word in words], "queue_tokens": max(log.queue_tokens.values(), default=0)}
+    told = {
+        "batches": [document(word) for word in words],
+        "queue_tokens": max(log.queue_tokens.values(), default=0),
+        "batch_tokens": max(log.batch_tokens.values(), default=0),
+    }
     late_s = settings.batch.late_hours * 3600.0
     tell(told, [table(words, now_ms)] if words else [], notes(log, now_ms, late_s), as_json=json)
     return DONE

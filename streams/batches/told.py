@@ -34,6 +34,7 @@ class BatchLog:
         self.words: dict[str, Word] = {}  #: by the batch's id, the last one about each
         self.history: dict[str, list[Word]] = {}  #: all of them
         self.queue_tokens: dict[int, int] = {}  #: by partition, what its owner has learned; 0: nothing
+        self.batch_tokens: dict[int, int] = {}  #: likewise
 
     def take(self, partition: int, at_ms: int, entry: BulkEntry) -> None:
         """The next entry of a partition."""
@@ -46,6 +47,7 @@ class BatchLog:
             self.words[batch.id] = word
             self.history.setdefault(batch.id, []).append(word)
         self.queue_tokens[partition] = entry.queue_tokens
+        self.batch_tokens[partition] = entry.batch_tokens
 
     def find(self, name: str) -> Word | None:
         """The last word about the batch of this id, ours or the provider's; None where there is no such batch."""
@@ -102,7 +104,7 @@ def table(words: Sequence[Word], now_ms: float) -> Table:
         batch, counts = word.batch, word.batch.counts
         made.add_row(
             batch.id,
-            batch.state,
+            _state(batch),
             f"{batch.records:,}",
             f"{counts.answered:,}",
             f"{counts.fallen:,}",
@@ -113,6 +115,10 @@ def table(words: Sequence[Word], now_ms: float) -> Table:
             *([batch.why] if why else []),
         )
     return made
+
+
+def _state(batch: BatchTold) -> str:
+    return "split" if batch.split else batch.state
 
 
 def _age(batch: BatchTold, now_ms: float) -> str:
@@ -132,19 +138,22 @@ def notes(log: BatchLog, now_ms: float, late_s: float) -> list[str]:
     """What all batches come to, in lines."""
     words = [word.batch for word in log.words.values()]
     under_way = [batch for batch in words if batch.state != _OVER]
+    over = sum(batch.state == _OVER and not batch.split for batch in words)
     counts = sum_of([batch.counts for batch in words])
     told = [
         f"{counted(len(under_way), 'batch') if len(under_way) == 1 else f'{len(under_way):,} batches'} under way with "
-        f"{counted(sum(batch.records for batch in under_way), 'input')}; {len(words) - len(under_way):,} over",
+        f"{counted(sum(batch.records for batch in under_way), 'input')}; {over:,} over",
         f"{counts.answered:,} answered, {counts.fallen:,} fell back, {counts.again:,} went into another batch",
         f"cost {counts.cost / NANO:,.4f}; direct calls would have cost {counts.direct_cost / NANO:,.4f}",
     ]
     late = sum(now_ms - batch.closed_ms > late_s * 1000 for batch in under_way)
     unsure = sum(batch.unsure for batch in words)
     queue = max(log.queue_tokens.values(), default=0)
+    most = max(log.batch_tokens.values(), default=0)
     told += [f"{late:,} late: closed more than {span(late_s)} ago"] * bool(late)
     told += [f"{unsure:,} may have been paid twice: see docs/batches.md"] * bool(unsure)
-    return told + [f"the provider lets about {queue:,} tokens wait at once, as was learned"] * bool(queue)
+    told += [f"the provider lets about {queue:,} tokens wait at once, as was learned"] * bool(queue)
+    return told + [f"one batch holds about {most:,} tokens at most, as was learned"] * bool(most)
 
 
 def sum_of(counts: Sequence[BatchCounts]) -> BatchCounts:
@@ -162,7 +171,7 @@ def sheet(word: Word, now_ms: float) -> Table:
     made.add_column()
     made.add_column(overflow="fold")
     rows = [
-        ("state", batch.state),
+        ("state", f"split into {batch.split}: its inputs are in batches of their own" if batch.split else batch.state),
         ("inputs", f"{batch.records:,}: offsets {batch.first} to {batch.end - 1} of partition {word.partition}"),
         ("left out", ", ".join(f"{first} to {end - 1}" for first, end in batch.excluded)),
         ("gone", ", ".join(f"{first} to {end - 1}" for first, end in batch.gone)),
@@ -196,7 +205,7 @@ def story(words: Sequence[Word]) -> Table:
     for word in words:
         batch = word.batch
         settled = str(batch.settled_to or "")
-        made.add_row(at(word.at_ms), batch.state, settled, batch.provider_id, word.by, batch.why)
+        made.add_row(at(word.at_ms), _state(batch), settled, batch.provider_id, word.by, batch.why)
     return made
 
 

@@ -57,6 +57,7 @@ class Filler:
     async def fill(self) -> tuple[Gathered, list[Leaving], Spool]:
         """One that is full, or old enough."""
         means, policy = self._means, self._policy
+        close = policy.close.within(means.queue.most)
         gathered: Gathered | None = None
         spool, leaving, size = Spool(policy.folder), [], 0
         while True:
@@ -75,16 +76,16 @@ class Filler:
                         size += len(record.value or b"")
                         continue
                     line = means.provider.line_size(prepared.line)
-                    if not gathered.has_room(line, prepared.tokens, prepared.most, policy.close):
+                    if not gathered.has_room(line, prepared.tokens, prepared.most, close):
                         await spool.add(lines)
                         return self._done(gathered, leaving, spool)
                     gathered.add(record.offset, line, prepared.tokens, prepared.most, prepared.deadline_ms)
                     lines.append(prepared.line)
                 await spool.add(lines)
                 self._forget(gathered.end)
-                if size >= _WAITING_BYTES or gathered.is_due(means.clock(), policy.close):
+                if size >= _WAITING_BYTES or gathered.is_due(means.clock(), close):
                     return self._done(gathered, leaving, spool)
-            if gathered is not None and gathered.is_due(means.clock(), policy.close):
+            if gathered is not None and gathered.is_due(means.clock(), close):
                 return self._done(gathered, leaving, spool)
 
     async def _pass(self) -> None:

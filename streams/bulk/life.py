@@ -2,7 +2,9 @@
 
     closed ─▶ creating ─▶ running ─▶ settling ─▶ ended
       ▲          │           │
-      └──────────┴───────────┘  the provider did not take it, or has done nothing
+      └──────────┴───────────┴──────────┘  the provider did not take it, has done nothing, or has refused every line
+
+    closed, creating or running, and larger than the provider's whole queue ─▶ ended, its inputs in several others
 
 Each step is in the log before the next one begins, so another owner goes on from any of them. Between `creating` and
 `running` nobody knows whether the provider has it: whoever goes on waits until the former owner cannot be creating it
@@ -20,7 +22,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from ...agents.remote.bulk.closing import Gathered, earlier, holds, joined
+from ...agents.remote.bulk.closing import Gathered, Part, clipped, earlier, holds, joined, parts_of
+from ...agents.remote.bulk.gate import NO_TICKET, PROBE_INPUTS, Tally
+from ...agents.remote.bulk.identity import batch_id
 from ...agents.remote.bulk.inputs import Prepared, Settled
 from ...agents.remote.bulk.provider import TOKEN_LIMIT, BulkOrder, BulkStatus, TooLate, Unsure
 from ...agents.remote.retry import CallRefused, Terminal
@@ -50,6 +54,8 @@ _CHUNK, _CHUNK_BYTES = 500, 4 * 1024 * 1024
 _LOOK_S = 0.5
 #: seconds between two words about a batch of another interface
 _ELSEWHERE_S = 600.0
+#: names of batches at the provider that are remembered as not being this one
+_OTHERS = 50
 #: milliseconds after which the provider has deleted what it had of a batch, beyond what it says
 _SLACK_MS = 3_600_000
 
@@ -70,6 +76,7 @@ class OwnerPort(Protocol):
     def known(self) -> list[str]: ...
     async def tell(self, *batches: BatchTold, leaving: Sequence[Leaving] = ()) -> None: ...
     async def stand_still(self, why: str) -> None: ...
+    async def split(self, batch: BatchTold, parts: Sequence[BatchTold]) -> None: ...
     def reader(self) -> PartitionReader: ...
 
 
@@ -89,10 +96,12 @@ class Life:
         self._refusals = 0  # of this batch
         self._told_waits = False
         self._looked_at = -math.inf  # when deadlines were looked at last
-        self._created_here = 0  # times that it was created, and maybe failed afterwards
-        self._others_before: int | None = None  # batches that were created when this one was refused first
+        self._ticket = NO_TICKET  # of the gate, for what the provider was asked last
+        self._answers_before: int | None = None  # batches that had ended when this one was refused first
         if batch.state == "running":
             self._means.queue.taken(batch.id, batch.tokens)
+        if batch.state != "closed":
+            self._ticket = self._means.gate.joined(self._began)
 
     def __repr__(self) -> str:
         return f"<Life of {self.batch.id}, {self.batch.state}>"
@@ -115,10 +124,10 @@ class Life:
             await self._owner.stand_still(str(error))
         finally:
             self._means.queue.left(self.batch.id)
+            self._means.gate.gone(self.batch.id, self._ticket)
             if self._means.advances is not None:
                 self._means.advances.drop(self._lease_name)
-            if self._spool is not None:
-                self._spool.close()
+            self._drop_spool()
 
     async def _own_interface(self) -> None:
         """What another interface was asked waits until the settings name that again."""
@@ -139,12 +148,11 @@ class Life:
     async def _create(self) -> None:
         """One try, or one look whether there may be one."""
         await self._time_out()
+        if self.batch.records and not await self._has_its_turn():
+            return
         spool = await self._lines()
         if not self.batch.records:
             await self._give_up("timeout", "none of its inputs is left: their deadlines have passed")
-            return
-        if not self._has_room():
-            await asyncio.sleep(_LOOK_S)
             return
         advance = self._advance()
         if advance == "soon":
@@ -154,6 +162,10 @@ class Life:
             await self._give_up("budget", "the budget of this period does not pay for its batch")
             return
         money = advance
+        gate, now = self._means.gate, self._means.clock()
+        if not gate.admits(now):  # another has begun meanwhile
+            return
+        self._ticket = gate.begin(self.batch.id, now)
         await self._become(
             state="creating",
             interface=self._policy.interface,
@@ -176,6 +188,31 @@ class Life:
         else:
             await self._created(status)
 
+    async def _has_its_turn(self) -> bool:
+        """Whether it may be created; where it may not, it has waited a moment, or is over."""
+        if not await self._may_ask():
+            return False
+        if self._means.queue.too_large(self.batch.tokens) and await self._split("larger than the provider's queue"):
+            return False
+        if self._has_room():
+            return True
+        await asyncio.sleep(_LOOK_S)
+        return False
+
+    async def _may_ask(self) -> bool:
+        """Whether the provider is asked to create any, or this one to see how it is; else as `_has_its_turn`."""
+        gate, batch = self._means.gate, self.batch
+        if gate.admits(self._means.clock()):
+            if not gate.wants_small(batch.id, batch.records):
+                return True
+            if gate.may_split(batch.id):
+                return not await self._split("a few of its inputs see whether they are answered", PROBE_INPUTS)
+        elif gate.stopped and not gate.waits:
+            await self._give_up("remote_error", f"{gate.stopped}; its batch was not created")
+            return False
+        await asyncio.sleep(_LOOK_S)
+        return False
+
     def _guard(self) -> None:
         if self._means.clock() - self._began > self._means.provider.create_within_s:
             raise TooLate(f"batch {self.batch.id} is not created: we have stood still")
@@ -191,12 +228,7 @@ class Life:
             spool, line_size = Spool(self._policy.folder), self._means.provider.line_size
             held = Gathered(self.batch.first, 0.0)
             try:
-                async for records in self._records():
-                    await self._means.inputs.ready(records)
-                    prepared = [
-                        (one, self._means.inputs.prepare(one, self._owner.topic_id, late=True)) for one in records
-                    ]
-                    lines = [(one, found) for one, found in prepared if isinstance(found, Prepared)]
+                async for lines in self._prepared():
                     for one, found in lines:
                         held.add(one.offset, line_size(found.line), found.tokens, found.most)
                     await spool.add([found.line for _, found in lines])
@@ -209,6 +241,57 @@ class Life:
                 self.batch, records=held.records, bytes=held.bytes, tokens=held.tokens, most=held.most
             )
         return self._spool
+
+    async def _prepared(self) -> AsyncIterator[list[tuple[Incoming, Prepared]]]:
+        """Its inputs that can be asked, as the settings have it now."""
+        async for records in self._records():
+            await self._means.inputs.ready(records)
+            found = [(one, self._means.inputs.prepare(one, self._owner.topic_id, late=True)) for one in records]
+            yield [(one, prepared) for one, prepared in found if isinstance(prepared, Prepared)]
+
+    async def _split(self, why: str, head: int = 0) -> bool:
+        """Its inputs go into several batches, which the provider's queue takes one of at least. False where they are
+        too few. `head`: inputs in the first one, at most.
+        """
+        batch, close = self.batch, self._policy.close.within(self._means.queue.most)
+        size_of = self._means.provider.line_size
+        inputs = [
+            Part(one.offset, size_of(found.line), found.tokens, found.most, found.deadline_ms)
+            async for lines in self._prepared()
+            for one, found in lines
+        ]
+        parts = parts_of(batch.first, batch.end, inputs, close, head)
+        if len(parts) < 2:
+            return False
+        await self._give_money_back(NOTHING)
+        ended = msgspec.structs.replace(
+            batch, state="ended", provider_id="", split=len(parts), ended_ms=round(self._means.now_ms()), why=why
+        )
+        await self._owner.split(ended, [self._part(part) for part in parts])
+        self.batch = ended
+        facts = {"action": "batch_split", "batch": batch.id, "parts": len(parts)}
+        log.info("batch %s of %d inputs goes into %d: %s", batch.id, batch.records, len(parts), why, extra=facts)
+        return True
+
+    def _part(self, part: Gathered) -> BatchTold:
+        """A batch with these of its inputs. Those that have their outcome are left out."""
+        batch, place = self.batch, self._owner.place
+        late = [offset for first, end in batch.late for offset in range(first, end)]
+        return BatchTold(
+            batch_id(self._policy.pipeline, self._owner.topic_id, place.partition, part.first, part.end),
+            part.first,
+            part.end,
+            "closed",
+            self._policy.interface,
+            records=part.records,
+            bytes=part.bytes,
+            tokens=part.tokens,
+            most=part.most,
+            excluded=clipped(joined(batch.excluded, late), part.first, part.end),
+            gone=clipped(batch.gone, part.first, part.end),
+            deadline_ms=part.deadline_ms,
+            closed_ms=batch.closed_ms,
+        )
 
     def _has_room(self) -> bool:
         """The provider takes its tokens beside what it has of ours."""
@@ -259,9 +342,8 @@ class Life:
                 if passed:
                     await self._leave_late(passed, asked=asked)
         await self._become(deadline_ms=deadline_ms)
-        if not asked and self._spool is not None:
-            self._spool.close()
-            self._spool = None
+        if not asked:
+            self._drop_spool()
 
     async def _leave_late(self, records: Sequence[Incoming], *, asked: bool) -> None:
         settled = [self._means.inputs.time_out(record, asked=asked) for record in records]
@@ -277,7 +359,6 @@ class Life:
     async def _created(self, status: BulkStatus, *, found: bool = False) -> None:
         self._means.queue.taken(self.batch.id, self.batch.tokens)
         self._means.standing.created += 1
-        self._created_here += 1
         self._failures = 0
         facts = {"action": "batch_created", "batch": self.batch.id, "provider_id": status.id, "found": found}
         text = "batch %s of %d inputs is %s at the provider"
@@ -293,25 +374,84 @@ class Life:
 
     async def _refused(self, error: Exception, code: str = "") -> None:
         """The provider has not created it, or has done nothing. It waits, unless it is to blame itself."""
-        why = str(error)
+        why, gate = str(error), self._means.gate
+        paces = False  # the gate says when it may be tried again
         if code == TOKEN_LIMIT or TOKEN_LIMIT in why:
-            self._means.queue.refused(self.batch.id, self.batch.tokens)
-        elif isinstance(error, CallRefused) and not isinstance(error, Terminal):
-            self._refusals += 1
+            if await self._refused_for_queue():
+                return
+        elif isinstance(error, CallRefused):
+            gate.refused(self._ticket, error, self._means.clock())
+            paces = bool(gate.stopped)
+            self._refusals += not isinstance(error, Terminal)
             others = self._others_were_taken()
             if others and self._refusals >= self._policy.refusals:
                 await self._give_up("remote_error", f"the provider refuses its batch: {why}")
                 return
+        gate.abandoned(self._ticket)
         self._say("waits: the provider has not taken it", error)
-        await self._become(state="closed", provider_id="", found=False, why=why[:500])
-        await self._pause(error)
+        await self._close_again(why)
+        if not paces:
+            await self._pause(error)
+
+    async def _close_again(self, why: str, others: tuple[str, ...] = ()) -> None:
+        """It waits for another try. Those whose deadline has passed meanwhile are in it no more. `others`: names of
+        batches at the provider that are not it.
+        """
+        batch = self.batch
+        late = [offset for first, end in batch.late for offset in range(first, end)]
+        if late:
+            self._drop_spool()
+        await self._become(
+            state="closed",
+            provider_id="",
+            found=False,
+            why=why[:500],
+            excluded=joined(batch.excluded, late),
+            late=(),
+            records=batch.records - len(late),
+            others=others or batch.others,
+        )
+
+    def _drop_spool(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+            self._spool = None
+
+    async def _refused_for_queue(self) -> bool:
+        """Too many tokens wait at the provider. Whether that is dealt with, for nothing waits there, and the batch is
+        larger than the whole queue.
+        """
+        queue, batch, why = self._means.queue, self.batch, "larger than the provider's queue"
+        queue.left(batch.id)
+        alone = not queue.waiting and not await self._others_run()
+        queue.refused(batch.id, batch.tokens, alone=alone)
+        if not alone:
+            return False
+        if batch.records > 1:
+            return await self._split(why)
+        self._refusals += 1
+        others = self._others_were_taken()
+        since_ms = self._means.now_ms() - batch.closed_ms
+        if self._refusals < self._policy.refusals or not (others or since_ms > self._means.provider.window_s * 1000):
+            return False
+        await self._give_up("refused", f"the input is {why}: it has about {batch.tokens:,} tokens")
+        return True
+
+    async def _others_run(self) -> bool:
+        """The provider has batches that are not ours to know: of another worker, or of somebody else."""
+        provider = self._means.provider
+        try:
+            return await provider.any_running(round(self._means.now_ms() - 2 * provider.window_s * 1000))
+        except RemoteFailure as error:
+            self._say("was refused for the provider's queue, and nobody says what waits there", error)
+            return True
 
     def _others_were_taken(self) -> bool:
-        """Others, since the provider began to refuse this one."""
-        others = self._means.standing.created - self._created_here
-        if self._others_before is None:
-            self._others_before = others
-        return others > self._others_before
+        """Others were, and have ended, since the provider began to refuse this one."""
+        answers = self._means.queue.answers
+        if self._answers_before is None:
+            self._answers_before = answers
+        return answers > self._answers_before
 
     async def _find(self) -> None:
         """It may have been created, by a former owner or by us."""
@@ -355,6 +495,7 @@ class Life:
             return
         self._failures = 0
         if status.state == "ended":
+            self._means.queue.answered(self.batch.id)
             await self._become(state="settling")
         elif status.state == "failed":
             self._means.queue.left(self.batch.id)
@@ -376,25 +517,41 @@ class Life:
         self._means.queue.left(self.batch.id)
         status: BulkStatus | None = None
         results: Results | None = None
+        tally, doubted = Tally(self._means.inputs.raise_for), False
         if not self.batch.reason and not self._is_gone():
             results = Results(self._owner.place.partition, self.batch.first, self.batch.end, self._policy.folder)
         try:
             if results is not None:
-                status = await self._fetched(results)
+                status = await self._fetched(results, tally)
                 if status is None:
                     return
-            await self._leave(results)
+                weighed = self._means.gate.weigh(self._ticket, tally, self._means.clock())
+                if weighed == "settings" and not self.batch.settled_to:
+                    await self._hold(status)
+                    return
+                doubted = weighed != "own"
+            await self._leave(results, doubted=doubted)
         finally:
             if results is not None:
                 results.close()
         await self._end(status)
 
-    async def _fetched(self, results: Results) -> BulkStatus | None:
+    async def _hold(self, status: BulkStatus) -> None:
+        """Not one of its inputs was answered, nor is any other: all of them wait, and go into a batch again."""
+        batch, why = self.batch, self._means.gate.stopped
+        facts = {"action": "batch_held", "batch": batch.id, "inputs": batch.records}
+        log.warning("batch %s: its %d inputs wait: %s", batch.id, batch.records, why, extra=facts)
+        if batch.records > PROBE_INPUTS:  # a probe keeps its little: it asks again and again
+            await self._give_money_back(NOTHING)
+        await self._close_again(why, others=(*batch.others, batch.provider_id)[-_OTHERS:])
+        await self._forget(status)
+
+    async def _fetched(self, results: Results, tally: Tally) -> BulkStatus | None:
         """Its results, on disk. None where it is to be tried again, or was not this batch."""
         provider = self._means.provider
         try:
             status = await provider.poll(self.batch.provider_id)
-            await results.take(provider.results(status))
+            await results.take(self._tallied(provider.results(status), tally))
         except RemoteFailure as error:
             self._say("has ended, and its results cannot be had", error)
             await self._pause(error)
@@ -409,17 +566,23 @@ class Life:
         self._means.standing.foreign += results.foreign
         return status
 
-    async def _leave(self, results: Results | None) -> None:
+    async def _tallied(self, results: AsyncIterator[LineResult], tally: Tally) -> AsyncIterator[LineResult]:
+        most = self._means.gate.policy.failures
+        async for result in results:
+            tally.take(result, most)
+            yield result
+
+    async def _leave(self, results: Results | None, *, doubted: bool) -> None:
         """The outcome of every input that has none yet."""
         async for records in self._records(late=True):
             if not self.batch.reason:
                 await self._means.inputs.ready(records)
             for chunk in _chunks(records):
                 found = {} if results is None else await results.of([record.offset for record in chunk])
-                settled = [self._settled(record, found) for record in chunk]
+                settled = [self._settled(record, found, doubted=doubted) for record in chunk]
                 await self._leaves(chunk, settled)
 
-    def _settled(self, record: Incoming, found: dict[int, LineResult]) -> Settled:
+    def _settled(self, record: Incoming, found: dict[int, LineResult], *, doubted: bool) -> Settled:
         inputs, batch = self._means.inputs, self.batch
         if batch.reason:
             return inputs.give_up(record, batch.reason, batch.why)
@@ -427,7 +590,7 @@ class Life:
         if result is not None and result.custom_id != inputs.name_of(record, self._owner.topic_id):
             self._means.standing.foreign += 1
             result = None
-        return inputs.settle(record, result, self._means.now_ms() - batch.closed_ms)
+        return inputs.settle(record, result, self._means.now_ms() - batch.closed_ms, doubted=doubted)
 
     async def _leaves(self, records: Sequence[Incoming], settled: Sequence[Settled]) -> None:
         """Those that had their outcome when their deadline passed have cost what they have, and no more."""
@@ -445,15 +608,10 @@ class Life:
 
     async def _end(self, status: BulkStatus | None) -> None:
         """Give the rest of the money back, then say that it is over."""
-        batch, advances = self.batch, self._means.advances
-        if advances is not None and batch.lease:
-            leased = Amount(batch.leased_money, batch.leased_calls)
-            advance = Advance(batch.lease, batch.period, leased)
-            # of inputs that are gone, nobody knows what they have cost
-            advances.settle(advance, leased if batch.gone else Amount(batch.counts.cost, batch.counts.calls))
-            while not advances.settled(advance):
-                self._means.need()
-                await asyncio.sleep(_LOOK_S)
+        batch = self.batch
+        leased = Amount(batch.leased_money, batch.leased_calls)
+        # of inputs that are gone, nobody knows what they have cost
+        await self._give_money_back(leased if batch.gone else Amount(batch.counts.cost, batch.counts.calls))
         await self._become(state="ended", ended_ms=round(self._means.now_ms()))
         self._means.standing.ended[batch.reason or "answered"] += 1
         counts = batch.counts
@@ -462,6 +620,17 @@ class Life:
         log.info(text, batch.id, counts.answered, counts.fallen, counts.again, extra=facts)
         if status is not None:
             await self._forget(status)
+
+    async def _give_money_back(self, used: Amount) -> None:
+        """What it holds and has not used. It may be said again."""
+        batch, advances = self.batch, self._means.advances
+        if advances is None or not batch.lease:
+            return
+        advance = Advance(batch.lease, batch.period, Amount(batch.leased_money, batch.leased_calls))
+        advances.settle(advance, used)
+        while not advances.settled(advance):
+            self._means.need()
+            await asyncio.sleep(_LOOK_S)
 
     async def _forget(self, status: BulkStatus) -> None:
         try:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
@@ -67,6 +67,7 @@ class Owner:
         self._ledger = BulkLedger("")
         self._entries = 0  # since one that stands for itself
         self._living: set[asyncio.Task[None]] = set()
+        self._over: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()  # tasks that have ended, to be heard of
         self._room = asyncio.Event()
         self._telling = asyncio.Lock()
 
@@ -76,23 +77,21 @@ class Owner:
     async def run(self) -> None:
         """Own it. Raises `OutboxError`, `NotAllowed`, `KafkaError`, `OSError` and `BatchGivenUp`."""
         partition, reader = self.place.partition, self.reader()
-        filling = None
         try:
             await reader.start()
             doubt = await self._take_over(reader)
             for batch in list(self._ledger.open.values()):
                 self._live(batch, None, taken_over=True)
             fills = self.stand_still(doubt) if doubt else self._fill(reader)
-            filling = begin(fills, f"filling batches of {partition}", _heard)
+            self._begin(fills, f"filling batches of {partition}")
             while True:
-                ended, _ = await asyncio.wait({filling, *self._living}, return_when=asyncio.FIRST_COMPLETED)
-                for task in ended:
-                    self._living.discard(task)
-                    if task.cancelled():  # by whom it waited for: raised here, it would end us without a word
-                        raise BatchGivenUp(f"{task.get_name()} was cancelled from within")
-                    task.result()
+                task = await self._over.get()
+                self._living.discard(task)
+                if task.cancelled():  # by whom it waited for: raised here, it would end us without a word
+                    raise BatchGivenUp(f"{task.get_name()} was cancelled from within")
+                task.result()
         finally:
-            await end([*self._living, *([filling] if filling else [])])
+            await end(list(self._living))
             self.means.standing.open.pop(partition, None)
             await reader.close()
             await self._writer.close()
@@ -112,7 +111,7 @@ class Owner:
             self._begin_anew(begins.doubt, begins.offset, forgets=begins.forgets)
         if not begins.doubt or anew:
             await self._open(begins.offset, first=first)
-        self.means.queue.learned_before(self._ledger.queue_tokens)
+        self.means.queue.learned_before(self._ledger.queue_tokens, self._ledger.batch_tokens)
         self.means.standing.failures.pop(self.place.partition, None)
         facts = {"action": "batches_taken_over", "partition": self.place.partition, "open": len(self._ledger.open)}
         log.info("takes over the batches of %s-%d: %d are open", *self.place, len(self._ledger.open), extra=facts)
@@ -180,8 +179,15 @@ class Owner:
             tuple(open_now.values()) if whole else batches,
             whole=whole,
             queue_tokens=self.means.queue.limit,
+            batch_tokens=self.means.queue.most,
             by=self.policy.by,
         )
+
+    async def split(self, batch: BatchTold, parts: Sequence[BatchTold]) -> None:
+        """This batch is over, and its inputs are in these, from one moment to the next."""
+        await self.tell(batch, *parts)
+        for part in parts:
+            self._live(part, None)
 
     def reader(self) -> PartitionReader:
         """Another reader of the partition."""
@@ -190,8 +196,12 @@ class Owner:
     # filling
 
     def _live(self, batch: BatchTold, spool: Spool | None, *, taken_over: bool = False) -> None:
-        life = Life(self, batch, spool, taken_over=taken_over)
-        self._living.add(begin(life.run(), f"batch {batch.id}", _heard))
+        self._begin(Life(self, batch, spool, taken_over=taken_over).run(), f"batch {batch.id}")
+
+    def _begin(self, body: Coroutine[Any, Any, None], name: str) -> None:
+        task = begin(body, name, _heard)
+        task.add_done_callback(self._over.put_nowait)
+        self._living.add(task)
 
     async def _fill(self, reader: PartitionReader) -> None:
         filler = Filler(self.policy, self.means, self.topic_id, reader, self._ledger.next or 0, self._passed)

@@ -12,6 +12,7 @@ from ...agents.remote.bulk.closing import ClosePolicy
 from ...agents.remote.bulk.pace import PacePolicy
 
 if TYPE_CHECKING:
+    from ...agents.remote.bulk.gate import BulkGate
     from ...agents.remote.bulk.inputs import BulkInputs
     from ...agents.remote.bulk.provider import BulkProvider
     from ...agents.remote.bulk.queue import TokenQueue
@@ -47,11 +48,12 @@ class BulkPolicy:
 
 @dataclass(slots=True)
 class Means:
-    """What owners share: the provider, what is asked, the money, and the provider's queue."""
+    """What owners share: the provider, what is asked, the money, the provider's queue, and whether it may be asked."""
 
     provider: BulkProvider
     inputs: BulkInputs
     queue: TokenQueue
+    gate: BulkGate
     standing: BulkStanding
     advances: Advances | None = None
     need: Callable[[], None] = lambda: None  #: called when the advances have something to write

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ class BulkStanding:
     unsure: int = 0  #: times that a batch may be paid twice
     foreign: int = 0  #: results of nothing that was asked
     counts: BatchCounts = field(default_factory=BatchCounts)
+    stopped: Callable[[], str] = lambda: ""  #: why no batch is created, '' while they are
 
     def settled(self, counts: BatchCounts) -> None:
         """These outcomes left."""
@@ -51,6 +53,7 @@ class BulkStanding:
             "again": self.counts.again,
             "cost": self.counts.cost / NANO,
             "saved": (self.counts.direct_cost - self.counts.cost) / NANO,
+            "stopped": self.stopped(),
             "failure": next((text for text in self.failures.values() if text), ""),
         }
 

@@ -166,6 +166,7 @@ def _batches(sheet: Sheet, told: Mapping[str, Any]) -> None:
     for metric, key in _BATCHES.items():
         sheet.put(metric, told[key])
     sheet.put(m.PROVIDER_BATCHES_FAIL, bool(told["failure"]))
+    sheet.put(m.PROVIDER_STOPPED, bool(told["stopped"]))
 
 
 def _audited(sheet: Sheet, version: str, told: Mapping[str, Any]) -> None:

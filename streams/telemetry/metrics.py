@@ -388,6 +388,11 @@ PROVIDER_BATCHES_FAIL = Metric(
     "gauge",
     "1 while this worker cannot go on with the batches of a partition that it owns; batches at the provider go on.",
 )
+PROVIDER_STOPPED = Metric(
+    "bisupervised_provider_stopped",
+    "gauge",
+    "1 while the provider refuses everything that it is asked in batches: inputs wait until a small batch is answered.",
+)
 PROVIDER_BATCHES_CREATED = Metric(
     "bisupervised_provider_batches_created_total", "counter", "Batches that the provider has taken from this worker."
 )

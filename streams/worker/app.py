@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import faust
@@ -247,14 +247,16 @@ def create_app(
             super().__init__(running, app.telemetry, site, pulse, retention, follower, writer, **kwargs)
 
     _audit_in(app, configuration, audit)
+    hears: list[Callable[[], object]] = []
     if batching is not None:
         from .batches import make_batches  # here: a worker without batches starts without them
 
         own_ms = retention.own_ms
         parts = make_batches(configuration, batching, facts, own_ms, batches, writer, begin_anew=begin_anew)
+        hears.append(parts.renewed)
         _batches_in(app, parts)
     if source is not None:
-        _reload_from(app, Reloader(source, configuration, working, in_force=in_force))
+        _reload_from(app, Reloader(source, configuration, working, in_force=in_force, renewed=hears))
     return app
 
 

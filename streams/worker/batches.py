@@ -15,11 +15,13 @@ from mode import Service
 from ...agents.remote.bulk.anthropic_batch import AnthropicBatch
 from ...agents.remote.bulk.closing import ClosePolicy
 from ...agents.remote.bulk.exchange import BulkPolicy as ExchangePolicy
+from ...agents.remote.bulk.gate import BulkGate
 from ...agents.remote.bulk.inputs import BulkInputs, BulkInputsPolicy
 from ...agents.remote.bulk.openai_batch import OpenAIBatch
 from ...agents.remote.bulk.pace import PacePolicy
 from ...agents.remote.bulk.provider import BulkProvider
 from ...agents.remote.bulk.queue import TokenQueue
+from ...agents.remote.endpoint import shown_address
 from ...agents.remote.protocol import RemoteProtocol
 from ...agents.remote.spending.advances import Advances
 from ...agents.remote.spending.budget import BudgetPolicy
@@ -36,7 +38,7 @@ from ..events.making import request_format
 from ..flow import accepts_local, group_of
 from ..settings.broker import outbox_policy
 from .budget_topic import BudgetTopic
-from .making import budgets, client_policy, make_auditing, make_router, make_transport
+from .making import breaker_policy, budgets, client_policy, make_auditing, make_router, make_transport
 from .protocols import make_protocol
 
 if TYPE_CHECKING:
@@ -96,10 +98,17 @@ def make_batches(
     provider = make_provider(settings, protocol)
     standing.enabled, standing.late_s = True, settings.batch.late_hours * 3600.0
     advances = _advances(settings)
+    gate = BulkGate(
+        breaker_policy(settings.remote),
+        waits=settings.remote.while_open == "wait",
+        asked=shown_address(settings.remote.url),
+    )
+    standing.stopped = lambda: gate.stopped
     means = Means(
         provider,
         _inputs(settings, protocol, writer or encode_result),
         TokenQueue(),
+        gate,
         standing,
         advances=advances,
         companions=None if (auditing := make_auditing(settings, step)) is None else auditing(step.facts),
@@ -113,7 +122,7 @@ def make_batches(
     policy = _policy(configuration, facts, provider, begin_anew=begin_anew)
     router = make_router(settings, step, facts, own_ms)
     membership = BulkMembership(policy, lambda number: Owner(policy, means, number, router), standing)
-    return BatchParts(membership, provider, money, writer)
+    return BatchParts(membership, provider, money, gate, writer)
 
 
 def _policy(configuration: Configuration, facts: TopicFacts, provider: BulkProvider, *, begin_anew: bool) -> BulkPolicy:
@@ -178,6 +187,7 @@ class BatchParts(NamedTuple):
     membership: BulkMembership
     provider: BulkProvider
     money: BudgetTopic | None
+    gate: BulkGate
     writer: ResultWriter | None = None
 
     async def run(self) -> None:
@@ -185,6 +195,10 @@ class BatchParts(NamedTuple):
         if self.writer is not None:
             await self.writer.settle()
         await self.membership.run()
+
+    def renewed(self) -> None:
+        """Somebody may have mended what the provider refused us for."""
+        self.gate.renewed(time.monotonic())
 
 
 class BatchService(Service):

@@ -391,8 +391,12 @@ def client_policy(remote: RemoteSettings, pipeline: str = "") -> ClientPolicy:
 
 def _gate(settings: Settings, terms: Terms, clock: Callable[[], float], funds: Funds | None) -> Gate:
     remote = settings.remote
-    breaker = BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
-    return Gate(terms.limits, breaker, waits=remote.while_open == "wait", funds=funds, clock=clock)
+    return Gate(terms.limits, breaker_policy(remote), waits=remote.while_open == "wait", funds=funds, clock=clock)
+
+
+def breaker_policy(remote: RemoteSettings) -> BreakerPolicy:
+    """When the remote is not asked any more, for a while."""
+    return BreakerPolicy(remote.breaker_failures, remote.breaker_cool_down_s, remote.terminal_cool_down_s)
 
 
 def _reuse(remote: RemoteSettings, client: RemoteClient) -> Reuse | None:

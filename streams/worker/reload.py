@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,17 @@ class Reloader:
         agents: Sequence[Agent],
         look_every_s: float = LOOK_EVERY_S,
         in_force: InForce | None = None,
+        renewed: Sequence[Callable[[], object]] = (),
     ) -> None:
-        """`in_force`: knows which version judges, where that is not said by the configuration alone."""
+        """`in_force`: knows which version judges, where that is not said by the configuration alone. `renewed` hear
+        that somebody asked, as agents do.
+        """
         self.settings = running.settings  #: what runs
         self._terms = running.terms
         self._source = source
         self._agents = agents
         self._look_every_s = look_every_s
+        self._renewed = renewed
         self._in_force = in_force or InForce(running.settings.name, running.terms, follows=False)
         self._asked = asyncio.Event()
         self._refused: tuple[str, ...] = ()  # the faults of what was read last
@@ -145,6 +149,8 @@ class Reloader:
         if asked:
             for agent in self._agents:
                 await agent.renew()
+            for hear in self._renewed:
+                hear()
         try:
             new = await asyncio.to_thread(self._source.load)
             faults = self._objections(new)

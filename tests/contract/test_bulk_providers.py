@@ -117,6 +117,17 @@ async def test_it_runs_until_its_time_has_come(rig: Rig) -> None:
     assert (polled.state, polled.completed, polled.total) == ("running", 0, 3)
 
 
+async def test_it_tells_whether_any_batch_runs_whoever_made_it(rig: Rig) -> None:
+    now_ms = round(time.time() * 1000)
+    assert not await rig.provider.any_running(now_ms - 60_000)
+    status = await created(rig.provider, lines_of(3), "ended")
+    assert (await rig.provider.poll(status.id)).state == "ended"
+    assert not await rig.provider.any_running(now_ms - 60_000)
+    rig.server.takes_s = 60.0
+    await created(rig.provider, lines_of(4), "another pipeline's")
+    assert await rig.provider.any_running(now_ms - 60_000)
+
+
 async def test_results_of_every_kind_are_told_as_what_they_are(rig: Rig) -> None:
     rig.server.faults = Faults(errored=0.2, expired=0.2, missing=0.1, duplicated=0.2, shuffled=True, foreign=3)
     rig.server.faults.unreadable = 2

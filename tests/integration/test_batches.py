@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from aiohttp import web
@@ -177,6 +178,60 @@ def test_no_more_is_spent_than_the_budget_allows(setup: Setup, server: LyingBulk
     assert kinds["budget"] > 0
     assert 50 <= kinds["remote"] <= 100
     assert server.paid.total() == kinds["remote"]
+
+
+def test_a_batch_that_alone_is_larger_than_the_providers_queue_is_split_whoever_dies_meanwhile(
+    setup: Setup, server: LyingBulkServer
+) -> None:
+    """Thirty inputs are in a batch, and about a third of them fit into the queue."""
+    server.takes_s = 0.3
+    server.faults.most_tokens = 700
+    with provider(server) as url:
+        _, pipeline = setup(partitions=1, **overrides(url, {"records": 30, "age_s": 3.0}))
+        sent = pipeline.send([request(number) for number in range(60)])
+        victim = pipeline.worker()
+        wait_until(lambda: any(batch.split for batch in last_words(pipeline).values()), "a split", explain=victim.tail)
+        victim.kill()
+        pipeline.worker()
+        outcomes = pipeline.settle(sent)
+        told = last_words(pipeline)
+    check_exactly_once(sent, outcomes)
+    assert {outcome.kind for outcome in outcomes} == {"remote"}
+    assert server.paid_twice == []
+    assert {batch.state for batch in told.values()} == {"ended"}
+    assert max(entry.batch_tokens for entry in entries(pipeline)) > 0
+    asked = sorted((batch.first, batch.end) for batch in told.values() if not batch.split)
+    assert all(before[1] <= after[0] for before, after in pairwise(asked)), "no offset is in two of them"
+
+
+class Refusing(LyingBulkServer):
+    """Refuses every line for an option, until it is mended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mended = threading.Event()
+        inner = self.answer
+        said = {"error": {"message": "Unknown parameter: 'tempo'", "code": "unknown_parameter"}}
+        self.answer = lambda body: inner(body) if self.mended.is_set() else (400, said)
+
+
+def test_inputs_that_are_all_refused_for_an_option_wait_until_it_is_mended(setup: Setup) -> None:
+    """The worker says so loudly, asks a few of them now and then, and takes none of them for a bad input."""
+    server = Refusing()
+    with provider(server) as url:
+        _, pipeline = setup(partitions=1, **overrides(url, breaker_cool_down_s=0.5, terminal_cool_down_s=1.0))
+        sent = pipeline.send([request(number) for number in range(120)])
+        worker = pipeline.worker()
+        wait_until(lambda: worker.actions()["remote_probe"] > 2, "probes", explain=worker.tail)
+        assert worker.actions()["batch_held"] > 2
+        assert worker.actions()["remote_stopped"] > 0
+        assert pipeline.records("fallback") == []
+        server.mended.set()
+        outcomes = pipeline.settle(sent)
+        assert worker.actions()["breaker_closed"] == 1
+    check_exactly_once(sent, outcomes)
+    assert {outcome.kind for outcome in outcomes} == {"remote"}
+    assert len(pipeline.records("batched")) == 120, "none was asked to be asked again"
 
 
 def test_a_provider_that_takes_so_many_tokens_at_once_gets_no_more(setup: Setup, server: LyingBulkServer) -> None:

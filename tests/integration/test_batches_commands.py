@@ -24,7 +24,7 @@ def test_batches_are_listed_shown_and_cancelled(setup: Setup, capsys: pytest.Cap
     server = LyingBulkServer(takes_s=60.0)
     with provider(server) as url:
         _, pipeline = setup(**overrides(url))
-        assert said(pipeline, capsys, "list") == {"batches": [], "queue_tokens": 0}
+        assert said(pipeline, capsys, "list") == {"batches": [], "queue_tokens": 0, "batch_tokens": 0}
         sent = pipeline.send([request(number) for number in range(20)])
         pipeline.worker()
         wait_until(lambda: bool(server.batches), "a batch is created")

@@ -138,6 +138,7 @@ def shadow_step() -> StepView:
 def batches() -> dict[str, Any]:
     """Two batches under way, one of them late, and one that is over."""
     standing = BulkStanding(enabled=True, late_s=3600.0, created=3, unsure=1, foreign=2)
+    standing.stopped = lambda: "the provider refuses everything"
     old = BatchTold("shop/0/0-40/x", 0, 41, "running", "openai_batch", records=40, provider_id="batch_1")
     new = BatchTold("shop/0/41-50/x", 41, 50, "closed", "openai_batch", records=9, why="it waits")
     standing.open[0] = {

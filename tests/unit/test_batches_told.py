@@ -92,6 +92,19 @@ def test_what_all_of_them_come_to() -> None:
     assert len(notes(log_of(), 0, 1.0)) == 3
 
 
+def test_a_batch_that_was_split_is_told_as_such_and_is_not_over() -> None:
+    split = batch(1, state="ended", split=2, why="larger than the provider's queue")
+    log = log_of(entry(split, batch(2)), entry(batch(3), batch_tokens=5_000))
+    [word, *_] = log.latest(5)
+    listed, whole = shown(table([word], HOUR_MS)), shown(sheet(word, HOUR_MS), story([word]))
+    assert "split" in listed
+    assert "ended" not in listed + whole
+    assert "split into 2" in whole
+    told = notes(log, 2 * HOUR_MS, 26 * 3600.0)
+    assert told[0] == "2 batches under way with 20 inputs; 0 over"
+    assert told[-1] == "one batch holds about 5,000 tokens at most, as was learned"
+
+
 def test_a_batch_for_scripts_has_every_field_and_money_in_the_currency() -> None:
     [word] = log_of(entry(batch(1, counts=COUNTS, most=5 * NANO), by="host:1")).latest(1)
     told = document(word)

@@ -6,7 +6,17 @@ import math
 
 import msgspec
 import pytest
-from bisupervised.agents.remote.bulk.closing import ClosePolicy, Gathered, earlier, holds, joined, ranges
+from bisupervised.agents.remote.bulk.closing import (
+    ClosePolicy,
+    Gathered,
+    Part,
+    clipped,
+    earlier,
+    holds,
+    joined,
+    parts_of,
+    ranges,
+)
 from bisupervised.agents.remote.bulk.fold import BulkLedger
 from bisupervised.agents.remote.bulk.identity import Place, batch_id, place_in
 from bisupervised.agents.remote.bulk.pace import PacePolicy
@@ -125,6 +135,87 @@ def test_what_has_failed_waits_twice_as_long_each_time_or_as_the_server_wishes()
     assert pace.again_s(0, wish_s=60.0) == 60.0
 
 
+def inputs(*tokens: int, first: int = 0, step: int = 1) -> list[Part]:
+    return [Part(first + number * step, 1, taken, 1, 1000 - number) for number, taken in enumerate(tokens)]
+
+
+def test_a_batch_is_split_into_ranges_without_a_gap_that_each_have_room_in_the_queue() -> None:
+    parts = parts_of(5, 30, inputs(20, 20, 20, 90, 10, 40, first=7, step=3), ClosePolicy(tokens=50))
+    assert [(one.first, one.end) for one in parts] == [(5, 13), (13, 16), (16, 19), (19, 30)]
+    assert [one.tokens for one in parts] == [40, 20, 90, 50]
+    assert [one.records for one in parts] == [2, 1, 1, 2]
+    assert [one.deadline_ms for one in parts] == [999, 998, 997, 995]
+
+
+def test_the_first_part_may_be_a_few_and_one_that_cannot_be_split_stays_whole() -> None:
+    some = inputs(*[1] * 10)
+    assert [one.records for one in parts_of(0, 10, some, ClosePolicy(), head=3)] == [3, 7]
+    assert [(one.first, one.end) for one in parts_of(0, 10, some, ClosePolicy())] == [(0, 10)]
+    assert [(one.first, one.end, one.records) for one in parts_of(3, 9, [], ClosePolicy())] == [(3, 9, 0)]
+
+
+def test_no_batch_is_split_into_more_than_an_entry_of_the_log_can_tell() -> None:
+    parts = parts_of(0, 1000, inputs(*[9] * 1000), ClosePolicy(tokens=9))
+    assert len(parts) == 100
+    assert (parts[-1].first, parts[-1].end, parts[-1].records) == (99, 1000, 901)
+
+
+def test_ranges_are_cut_to_those_of_a_part() -> None:
+    assert clipped(((1, 4), (7, 9), (12, 13)), 3, 8) == ((3, 4), (7, 8))
+    assert clipped(((1, 4),), 4, 8) == ()
+
+
+def test_what_was_learned_bounds_a_batch_as_the_settings_do_and_the_lower_bound_counts() -> None:
+    close = ClosePolicy(tokens=50)
+    assert [close.within(tokens).tokens for tokens in (0, 40, 60)] == [50, 40, 50]
+    assert [ClosePolicy().within(tokens).tokens for tokens in (0, 40)] == [0, 40]
+
+
+def test_a_batch_that_was_split_is_over_when_its_parts_are_known() -> None:
+    ledger = BulkLedger("t")
+    ledger.take(entry(batch(0)))
+    parts = [batch(0, id="b0-4", end=4), batch(4, id="b4-10", end=10)]
+    split = BulkEntry("shop", "t", 10, (batch(0, state="ended", split=2), *parts), batch_tokens=70)
+    ledger.take(decode_bulk(encode_bulk(split)))
+    assert list(ledger.open) == ["b0-4", "b4-10"]
+    assert (ledger.next, ledger.batch_tokens) == (10, 70)
+
+
+def test_what_one_batch_may_have_is_learned_from_what_is_refused_alone() -> None:
+    queue = TokenQueue()
+    queue.refused("a", 1000)
+    assert not queue.too_large(10**9), "others waited beside it"
+    queue.refused("a", 1000, alone=True)
+    assert queue.most == 500
+    assert [queue.too_large(tokens) for tokens in (500, 501)] == [False, True]
+    queue.refused("b", 400, alone=True)
+    assert queue.most == 200
+
+
+def test_no_less_is_tried_than_what_was_answered_before_unless_that_is_refused_too() -> None:
+    queue = TokenQueue()
+    queue.taken("a", 800)
+    queue.answered("a")
+    queue.refused("b", 1000, alone=True)
+    assert queue.most == 800
+    queue.refused("c", 2000, alone=True)
+    assert queue.most == 800
+    queue.refused("d", 700, alone=True)
+    assert queue.most == 350
+
+
+def test_a_batch_at_the_limit_that_is_answered_raises_it() -> None:
+    queue = TokenQueue()
+    queue.refused("a", 1000, alone=True)
+    queue.taken("b", 480)
+    queue.answered("b")
+    assert queue.most == 500
+    queue.taken("c", 495)
+    assert queue.most == 500, "it may be refused yet"
+    queue.answered("c")
+    assert (queue.most, queue.waiting, queue.answers) == (510, 0, 2)
+
+
 def test_what_the_queue_takes_is_learned_from_what_it_refuses() -> None:
     queue = TokenQueue()
     queue.taken("a", 600)
@@ -150,5 +241,5 @@ def test_a_limit_grows_where_batches_at_the_limit_are_taken() -> None:
 def test_the_least_that_former_owners_learned_is_believed() -> None:
     queue = TokenQueue()
     for limit in (0, 700, 900, 0):
-        queue.learned_before(limit)
-    assert queue.limit == 700
+        queue.learned_before(limit, limit // 2)
+    assert (queue.limit, queue.most) == (700, 350)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from bisupervised.agents.remote.bulk.fold import BulkLedger
+from bisupervised.agents.remote.bulk.gate import BulkGate
 from bisupervised.agents.remote.bulk.queue import TokenQueue
 from bisupervised.agents.tasks import begin
 from bisupervised.schemas.bulk import BatchTold, BulkEntry
@@ -37,7 +38,7 @@ def owner() -> tuple[Owner, SlowLog]:
     nowhere = cast("Any", None)
     outbox = OutboxPolicy(nowhere, "shop-bulk", 10.0, 10.0, 60.0)
     policy = BulkPolicy(nowhere, outbox, "shop", "batched", "batches", 1_000_000, "openai_batch", "us")
-    means = Means(nowhere, nowhere, TokenQueue(), BulkStanding())
+    means = Means(nowhere, nowhere, TokenQueue(), BulkGate(), BulkStanding())
     made, log = Owner(policy, means, 0, Router({}, "batched")), SlowLog()
     made._writer = cast("Any", log)
     return made, log
@@ -70,6 +71,55 @@ class Silent:
 
     async def close(self) -> None:
         return
+
+
+@pytest.mark.asyncio
+async def test_a_batch_is_split_in_one_entry_and_its_parts_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before that entry none of the parts is known, and after it the batch is not any more."""
+    made, log = owner()
+    began: list[str] = []
+
+    async def lives(life: Life) -> None:
+        began.append(life.batch.id)
+
+    monkeypatch.setattr(Life, "run", lives)
+    await made.tell(batch(0))
+    parts = [batch(0, id="b0-4", end=4, state="closed"), batch(4, id="b4-10", end=10, state="closed")]
+    await made.split(batch(0, state="ended", split=2), parts)
+    await asyncio.gather(*made._living)
+    assert len(log.entries) == 2
+    assert {told.id: told.state for told in log.entries[-1].batches} == {
+        "b0": "ended",
+        "b0-4": "closed",
+        "b4-10": "closed",
+    }
+    assert list(made._ledger.open) == began == ["b0-4", "b4-10"]
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_fails_is_heard_of_though_it_was_closed_while_others_were_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(*_: Any) -> None:
+        return
+
+    async def fails(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    async def closes_one(*_: Any) -> None:
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        made._live(batch(0), None)
+        await asyncio.Event().wait()
+
+    made, log = owner()
+    monkeypatch.setattr(made, "_take_over", nothing)
+    monkeypatch.setattr(made, "_fill", closes_one)
+    monkeypatch.setattr(made, "reader", Silent)
+    monkeypatch.setattr(Life, "run", fails)
+    log.close = nothing  # type: ignore[attr-defined]  # as the real one has it
+    with pytest.raises(OSError, match="no space left"):
+        await asyncio.wait_for(made.run(), 5.0)
 
 
 class StoppedAtOnce:

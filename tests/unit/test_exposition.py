@@ -53,6 +53,7 @@ def test_batches_are_told_by_their_state_age_and_bill() -> None:
     assert value(view, "bisupervised_provider_batch_saved_total") == 3
     assert value(view, "bisupervised_provider_batch_outcomes_total", outcome="fallback") == 2
     assert value(view, "bisupervised_provider_batches_unsure_total") == 1
+    assert value(view, "bisupervised_provider_stopped") == 1
 
 
 def test_shadows_are_counted_apart() -> None:

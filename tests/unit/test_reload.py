@@ -122,6 +122,18 @@ def test_all_agents_are_told_the_same_at_once(path: Path) -> None:
     assert expected.limits.requests_per_minute == 6000
 
 
+def test_batches_hear_that_somebody_asked_as_agents_do(path: Path) -> None:
+    """Who asks may have mended what the provider refuses."""
+    heard: list[bool] = []
+    reloader = Reloader(
+        ConfigurationFile(path), load_configuration(path, {}), [Listener()], renewed=[lambda: heard.append(True)]
+    )
+    reload(reloader, asked=False)
+    assert heard == []
+    reload(reloader, asked=True)
+    assert heard == [True]
+
+
 def test_thresholds_wait_for_their_model_while_limits_do_not(path: Path) -> None:
     agent = Listener()
     before = load_configuration(path, {})

@@ -25,6 +25,7 @@ from .exchange import (
     BulkPolicy,
     Exchange,
     Page,
+    any_running,
     cancelled,
     count,
     creating,
@@ -140,6 +141,9 @@ class AnthropicBatch:
         query = f"?limit={PAGE}" + (f"&after_id={quoted(after)}" if after else "")
         page = await self._exchange.ask(_PATH + query, _page)
         return [_status(each) for each in page.data], page.has_more
+
+    async def any_running(self, since_ms: int) -> bool:
+        return await any_running(self._page, since_ms)
 
     async def poll(self, bulk_id: str) -> BulkStatus:
         return _status(await self._exchange.ask(_at(bulk_id), _batch))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+#: batches that one is split into at once, at most; the last may be split again
+_MOST_PARTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,10 @@ class ClosePolicy:
     money: int = 0  #: billionths of the currency's unit that it can cost at most
     age_s: float = 300.0  #: seconds from its first input on
     excluded: int = 2_000  #: inputs that have their outcome when it is closed
+
+    def within(self, tokens: int) -> ClosePolicy:
+        """The same, with no more tokens than these; 0 is no bound."""
+        return self if not tokens or 0 < self.tokens <= tokens else replace(self, tokens=tokens)
 
 
 @dataclass(slots=True)
@@ -63,6 +72,40 @@ class Gathered:
             return False
         full = self.records >= policy.records or len(self.excluded) >= policy.excluded
         return full or now - self.began >= policy.age_s
+
+
+class Part(NamedTuple):
+    """What an input takes of a batch that is to be split."""
+
+    offset: int
+    size: int
+    tokens: int
+    most: int
+    deadline_ms: int | None
+
+
+def parts_of(first: int, end: int, inputs: Iterable[Part], policy: ClosePolicy, head: int = 0) -> list[Gathered]:
+    """The range from `first` and before `end` as ranges without a gap between them, each with as many inputs as the
+    policy allows, and one at least. `head`: inputs in the first range, at most; 0 is no bound.
+    """
+    found = [Gathered(first, 0.0)]
+    for one in inputs:
+        last = found[-1]
+        full = bool(head) and len(found) == 1 and last.records >= head
+        full = full or not last.has_room(one.size, one.tokens, one.most, policy)
+        if full and len(found) < _MOST_PARTS:
+            last.end = one.offset
+            last = Gathered(one.offset, 0.0)
+            found.append(last)
+        last.add(one.offset, one.size, one.tokens, one.most, one.deadline_ms)
+    found[-1].end = end
+    return found
+
+
+def clipped(parts: tuple[tuple[int, int], ...], first: int, end: int) -> tuple[tuple[int, int], ...]:
+    """What of these ranges lies from `first` on and before `end`."""
+    cut = ((max(first, begin), min(end, until)) for begin, until in parts)
+    return tuple((begin, until) for begin, until in cut if begin < until)
 
 
 def earlier(deadline_ms: int | None, other_ms: int | None) -> int | None:

@@ -153,6 +153,14 @@ async def newest(fetch: Callable[[str], Awaitable[Page]], since_ms: int) -> Asyn
     raise RemoteError(f"there are more than {PAGE * _MOST_PAGES} batches to look through")
 
 
+async def any_running(fetch: Callable[[str], Awaitable[Page]], since_ms: int) -> bool:
+    """Whether one has not ended of the batches that were created since then."""
+    async for status in newest(fetch, since_ms):
+        if status.state == "running":
+            return True
+    return False
+
+
 async def cancelled(asking: Awaitable[BulkStatus], poll: Callable[[], Awaitable[BulkStatus]]) -> BulkStatus:
     """What is asked, or how it is where it cannot be cancelled any more: it has ended, or somebody was quicker."""
     try:

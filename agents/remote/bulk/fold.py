@@ -21,6 +21,7 @@ class BulkLedger:
         self.ended: deque[BatchTold] = deque(maxlen=remembered)  #: those that are, the last ones
         self.next: int | None = None  #: offset of `batched` before which all is in a batch; None before any
         self.queue_tokens = 0  #: as `BulkEntry` says
+        self.batch_tokens = 0  #: likewise
         self._topic_id = topic_id
 
     def __repr__(self) -> str:
@@ -40,3 +41,4 @@ class BulkLedger:
                 self.open[batch.id] = batch
         self.next = entry.next  # lower than before, where a person said to begin anew
         self.queue_tokens = entry.queue_tokens
+        self.batch_tokens = entry.batch_tokens

@@ -25,15 +25,16 @@ from ....schemas.codec import (
     fall_back,
     forward,
 )
-from ....schemas.errors import BudgetSpent, InvalidAnswer, Reason, RecordError, RemoteError, Timeout
+from ....schemas.errors import BudgetSpent, InvalidAnswer, Reason, RecordError, Refused, RemoteError, Timeout
 from ....schemas.records import Facts, Incoming, Outgoing, Verdict
 from ...clock import wall_ms
 from ..asking import Bill, Question, RemoteAnswer
 from ..outcomes import answered, unanswered
 from ..protocol import Call, RemoteProtocol, Reply, failure_in
-from ..retry import may_pass, own_of
+from ..retry import CircuitOpen, deserves_retrial, may_pass, own_of
 from ..sending import outbound
 from ..spending.price import Bounded, Price
+from ..transport import Response
 from ..usage import Bounds, believed
 from .identity import Place, custom_id
 from .provider import Line, LineResult
@@ -135,16 +136,23 @@ class BulkInputs:
         place = Place(record.partition, record.offset)
         return custom_id(self.policy.pipeline, topic_id, place, facts_of(record))
 
-    def settle(self, record: Incoming, result: LineResult | None, waited_ms: float) -> Settled:
+    def raise_for(self, response: Response) -> None:
+        """Raise what the response of a line stands for, unless it is a success."""
+        self._protocol.raise_for(response)
+
+    def settle(
+        self, record: Incoming, result: LineResult | None, waited_ms: float, *, doubted: bool = False
+    ) -> Settled:
         """What becomes of a record whose batch has ended. `result`: of its line; None where there is none.
 
-        `waited_ms`: since its batch was closed.
+        `waited_ms`: since its batch was closed. `doubted`: of its batch no line was answered, so a refusal may be no
+        fault of the input's.
         """
-        settled = self._settled(record, result, waited_ms)
+        settled = self._settled(record, result, waited_ms, doubted=doubted)
         calls = int(result is not None and result.response is not None)
         return settled._replace(counts=msgspec.structs.replace(settled.counts, calls=calls))
 
-    def _settled(self, record: Incoming, result: LineResult | None, waited_ms: float) -> Settled:
+    def _settled(self, record: Incoming, result: LineResult | None, waited_ms: float, *, doubted: bool) -> Settled:
         try:
             facts = decode_facts(record)
             asked = self._asked(record, facts)
@@ -156,7 +164,8 @@ class BulkInputs:
         except _Paid as paid:
             return self._failed(asked.question, paid.error, bill, paid.direct, again=may_pass(paid.error))
         except RecordError as error:
-            return self._failed(asked.question, error, bill, 0, again=self._may_help(error, result))
+            again = self._may_help(error, result) or (doubted and deserves_retrial(error))
+            return self._failed(asked.question, error, bill, 0, again=again)
         if asked.question.deadline_ms <= self._now_ms():
             late = Timeout("the deadline passed before its batch was answered")
             return self._failed(asked.question, late, bill, direct)
@@ -165,7 +174,8 @@ class BulkInputs:
     def give_up(self, record: Incoming, reason: str, why: str) -> Settled:
         """What becomes of a record that no provider is asked about any more."""
         facts = facts_of(record)
-        error = BudgetSpent(why) if reason == BudgetSpent.reason else RemoteError(why)
+        kinds: tuple[type[RecordError], ...] = (BudgetSpent, Refused)
+        error = next((kind for kind in kinds if kind.reason == reason), CircuitOpen)(why)
         return self._failed(Question(0, record, facts, None), error, _bill_of(facts), 0)
 
     def time_out(self, record: Incoming, *, asked: bool) -> Settled:

@@ -26,6 +26,7 @@ from .exchange import (
     BulkPolicy,
     Exchange,
     Page,
+    any_running,
     cancelled,
     count,
     creating,
@@ -242,6 +243,9 @@ class OpenAIBatch:
     async def _page(self, after: str) -> Page:
         page = await self._exchange.ask(self._at("/batches", limit=str(PAGE), after=after), _page)
         return [self._status(each) for each in page.data], page.has_more
+
+    async def any_running(self, since_ms: int) -> bool:
+        return await any_running(self._page, since_ms)
 
     async def poll(self, bulk_id: str) -> BulkStatus:
         return self._status(await self._exchange.ask(self._at(f"/batches/{quoted(bulk_id)}"), _batch))

@@ -136,6 +136,12 @@ class BulkProvider(Protocol):
         """
         ...
 
+    async def any_running(self, since_ms: int) -> bool:
+        """Whether a batch has not ended, ours or somebody else's, of those that were created since then, milliseconds
+        since the epoch.
+        """
+        ...
+
     async def poll(self, bulk_id: str) -> BulkStatus: ...
 
     def results(self, status: BulkStatus) -> AsyncIterator[LineResult]:

@@ -215,7 +215,7 @@ function shadowMeters(shadows) {
 /** Inputs that wait hours for half the price: how many, for how long by now, and what that has saved. */
 function batchMeters(batches) {
   if (!batches) return [];
-  const { batches: open, records, oldest_s: oldest, late, cost, saved, answered, fallen, again, failure } = batches;
+  const { batches: open, records, oldest_s: oldest, late, cost, saved, answered, fallen, again, failure, stopped } = batches;
   const meters = [["Batches under way", null, null, `${count(open.length)}, with ${count(records)} inputs`]];
   if (open.length) meters.push(["Batches: the oldest one", null, null, compact(oldest)]);
   if (late) meters.push(["Batches: late", null, null, count(late)]);
@@ -224,7 +224,8 @@ function batchMeters(batches) {
     meters.push(["Batches: cost and saved", null, null, `${amount(cost)}, ${amount(saved)} less than direct calls`]);
   }
   const waiting = open.find((batch) => batch.why);
-  if (failure || waiting) meters.push(["Batches: what holds them up", null, null, seen(failure || waiting.why)]);
+  const why = failure || stopped || waiting?.why;
+  if (why) meters.push(["Batches: what holds them up", null, null, seen(why)]);
   return meters;
 }
 
