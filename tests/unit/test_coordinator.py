@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import NotLeaderForPartitionError
 from bisupervised.streams.kafka.connection import Connection
 from bisupervised.streams.kafka.deadline import within
 from bisupervised.streams.kafka.errors import Lost
@@ -92,6 +93,11 @@ class Leaders(Client):
         super().__init__(**options)
         self.known: set[str] = set()
         self.asked: list[tuple[int, list[Any]]] = []
+        self.new = 0  # questions to a leader that has just begun to lead, and does not know it yet
+        self.looks = 0
+
+    async def force_metadata_update(self) -> None:
+        self.looks += 1
 
     async def _wait_on_metadata(self, topic: str) -> set[int]:
         await asyncio.sleep(1.0)
@@ -102,9 +108,10 @@ class Leaders(Client):
         _, isolation, topics = request._replica_id, request._isolation_level, request._topics
         assert {topic for topic, _ in topics} <= self.known
         self.asked.append((isolation, topics))
+        error = NotLeaderForPartitionError.errno if len(self.asked) <= self.new else 0
         return SimpleNamespace(
             topics=[
-                (topic, [(number, 0, -1, 3 if which == -2 else 9) for number, which in places])
+                (topic, [(number, error, -1, 3 if which == -2 else 9) for number, which in places])
                 for topic, places in topics
             ]
         )
@@ -121,6 +128,22 @@ async def test_where_partitions_end_is_asked_when_all_their_topics_are_known_whi
     assert asyncio.get_running_loop().time() - began == pytest.approx(1.0)
     [leaders] = Leaders.made
     assert [isolation for isolation, _ in leaders.asked] == [1, 1], "what is committed"  # type: ignore[attr-defined]
+    await asked.close()
+
+
+@on_virtual_time
+async def test_a_leader_that_has_just_begun_to_lead_is_asked_again_over_the_same_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Fresh(Leaders):
+        async def bootstrap(self) -> None:
+            self.new = 3
+
+    monkeypatch.setattr(coordinator, "AskingClient", Fresh)
+    asked, place = Coordinator(Connection("nowhere:9092"), "group"), TopicPartition("a", 0)
+    assert await asked.bounds([place]) == {place: Bounds(3, 9)}
+    [leaders] = Leaders.made
+    assert leaders.looks == 2  # type: ignore[attr-defined]
     await asked.close()
 
 

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: seconds for one question
 ANSWER_S = 10.0
+#: seconds until it is asked again who leads a partition
+_AGAIN_S = 0.1
 
 
 class Coordination(Protocol):
@@ -154,8 +156,16 @@ class Coordinator:
 
 
 async def _bounds(client: AIOKafkaClient, places: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
-    await asyncio.gather(*(partitions_for(client, topic) for topic in {tp.topic for tp in places}))  # at once, as above
-    return await bounds(client, places)
+    """Asks again where a leader has just begun to lead, or leads no more: of a topic that has just been made, too."""
+    await asyncio.gather(*(partitions_for(client, topic) for topic in {tp.topic for tp in places}))  # one question
+    while True:
+        try:
+            return await bounds(client, places)
+        except KafkaError as error:
+            if not error.invalid_metadata:
+                raise
+        await asyncio.sleep(_AGAIN_S)
+        await client.force_metadata_update()
 
 
 async def _closed(client: AIOKafkaClient) -> None:
