@@ -3,7 +3,7 @@
     u < share: a label is wanted       share <= u < shadow_share: only both models' answers       otherwise nothing
 
 The same request is drawn again after a crash, a rebalance, or in another worker, and never another one in its place.
-One hash gives the draws of a block of neighbouring offsets: an event costs a look into a set.
+One hash gives the draws of a block of neighbouring offsets: an event costs a look into a set, at most.
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ class BulkWriter:
         slots, accompanying = [_slot(one) for one in leaving], Accompanying(self._companions)
         alone = False
         for _ in range(_TRIES):
-            companions = accompanying.of(slots, slots[0].offset, slots[-1].offset + 1) if slots else []
+            span = (slots[0].offset, slots[-1].offset + 1) if slots else (0, 0)
+            companions = accompanying.of(slots, *span, in_order=False)
             try:
                 await self._transact(slots, companions, entry, alone=alone)
             except RecordsRefused as refused:

@@ -77,7 +77,9 @@ class Committing:
         self.pacing.begins(len(plan.slots), now)
         self._sent.append(plan)
         self._sent_at = now if plan.slots else self._sent_at
-        companions = self.accompanying.of(plan.slots, self.window.committed_progress.offset, self.window.position)
+        window = self.window
+        first, end = window.committed_progress.offset, window.position
+        companions = self.accompanying.of(plan.slots, first, end, in_order=window.in_order)
         try:
             committed = await self.outbox.send(_records(plan, companions), plan.progress)
         except RecordsRefused as refusal:

@@ -55,21 +55,25 @@ class Auditing:
         self._facts = facts
         self._reads_requests = reads_requests
 
-    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
+    def drawn(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> Sequence[Slot]:
         """The requests that end here and are audited."""
         audited = self._audited
         if self._reads_requests:
-            slots = self._hit(slots, first, end)
+            slots = self._hit(slots, first, end, in_order=in_order)
             audited = self._in_first_life if self._raised is None else self._audited
         return [slot for slot in slots if slot.outcome is not None and slot.outcome.to in _ENDS and audited(slot)]
 
-    def _hit(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
+    def _hit(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> Sequence[Slot]:
         """Those whose offset is drawn: nothing more is looked at of all others."""
         if not slots:
             return ()
+        if in_order:
+            first, end = slots[0].offset, slots[-1].offset + 1
         source = self._facts(slots[0].record)
         topic = source.topic_id or source.source.topic
         hits = (self._raised or self._usual).drawn(topic, source.source.partition, first, end - 1)
+        if in_order and end - first == len(slots):  # each is where its offset says: no other is looked at
+            return [slots[offset - first] for offset in sorted(hits) if first <= offset < end]
         return [slot for slot in slots if slot.offset in hits] if hits else ()
 
     def _audited(self, slot: Slot) -> bool:

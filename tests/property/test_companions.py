@@ -35,7 +35,7 @@ class Drawn:
     def __init__(self, offsets: set[int]) -> None:
         self.offsets = offsets
 
-    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
+    def drawn(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> Sequence[Slot]:
         return [slot for slot in slots if slot.offset in self.offsets]
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:

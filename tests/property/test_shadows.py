@@ -83,7 +83,7 @@ def companions(requests: Sequence[str], draw: Draw) -> list[Outgoing]:
         Slot(record, record.offset, 1, called=False, leads=True, outcome=outcome_of(record, ended))
         for record, ended in zip(records, requests, strict=True)
     ]
-    pairs = [(slot.record, slot.outcome) for slot in auditing.drawn(slots, 0, len(slots))]
+    pairs = [(slot.record, slot.outcome) for slot in auditing.drawn(slots, 0, len(slots), in_order=True)]
     made = [auditing.of(record, outcome) for record, outcome in pairs if outcome is not None]
     return [one for one in made if one is not None]
 

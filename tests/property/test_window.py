@@ -149,6 +149,8 @@ class Lives(RuleBasedStateMachine):
 
     def check(self, plan: Plan) -> None:
         """What would be committed: nothing unfinished below it, nothing done that is left out."""
+        offsets = [slot.offset for slot in plan.slots]
+        assert not self.window.in_order or offsets == sorted(offsets), "it says that they are in order"
         finished = set(self.sent) | {slot.offset for slot in plan.slots}
         known = {record.offset for record in self.records}
         below = {offset for offset in known if offset < plan.progress.offset}

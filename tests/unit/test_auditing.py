@@ -169,7 +169,7 @@ def slots(records: Sequence[Record], outcome: Callable[[Record], Outgoing] | Non
 
 
 def positions(of: Auditing, given: list[Slot]) -> list[int]:
-    return [given.index(slot) for slot in of.drawn(given, 0, 100)]
+    return [given.index(slot) for slot in of.drawn(given, 0, 100, in_order=False)]
 
 
 def test_those_are_drawn_that_the_draw_says_and_that_end_here() -> None:
@@ -222,7 +222,7 @@ def test_the_version_that_judged_first_says_how_many_are_drawn_however_a_request
         return publish(record, result(source=Source("requests", 1, record.offset), thresholds=version))
 
     trusted = slots(requests_, at_once)
-    assert [trusted.index(slot) for slot in raising(local=True).drawn(trusted, 40, 140)] == expected
+    assert [trusted.index(slot) for slot in raising(local=True).drawn(trusted, 40, 140, in_order=True)] == expected
     doubted = msgspec.structs.replace(LOCAL, thresholds=version)
 
     def later(record: Record) -> Outgoing:
@@ -235,11 +235,13 @@ def test_the_version_that_judged_first_says_how_many_are_drawn_however_a_request
         for facts in [Facts(Source("requests", 1, one.offset), local=LOCAL, topic_id="id", thresholds=version)]
     ]
     judged_twice = slots(answers, later)
-    assert [judged_twice.index(slot) for slot in raising(local=False).drawn(judged_twice, 0, 100)] == expected
+    assert [
+        judged_twice.index(slot) for slot in raising(local=False).drawn(judged_twice, 0, 100, in_order=True)
+    ] == expected
     rejected = slots(
         answers, lambda record: fall_back(record, facts_of(record), "low_confidence", "low", "remote_supervisor")
     )
-    assert [rejected.index(slot) for slot in raising(local=False).drawn(rejected, 0, 100)] == expected
+    assert [rejected.index(slot) for slot in raising(local=False).drawn(rejected, 0, 100, in_order=True)] == expected
 
 
 def test_a_record_says_the_share_and_whether_its_label_is_wanted_for_that_alone() -> None:
@@ -249,7 +251,7 @@ def test_a_record_says_the_share_and_whether_its_label_is_wanted_for_that_alone(
         record = request(offset)
         made = result(source=Source("requests", 1, offset), thresholds=RAISED)
         (slot,) = slots([record], lambda record, made=made: publish(record, made))  # type: ignore[misc]  # a default binds it
-        if of.drawn([slot], offset, offset + 1):
+        if of.drawn([slot], offset, offset + 1, in_order=True):
             assert slot.outcome is not None
             found.append((offset, told(of.of(record, slot.outcome))[1]))
     assert {(audit.share, audit.shadow_share, audit.label) for _, audit in found} == {(0.6, 0.6, True)}
@@ -279,7 +281,7 @@ def replay(secret: bytes | None, value: bytes = REQUEST) -> Record:
     ],
 )
 def test_a_replay_was_drawn_in_its_first_life_and_nobody_evades_the_draw(record: Record, drawn: bool) -> None:
-    assert bool(auditing().drawn(slots([record]), 0, 100)) == drawn
+    assert bool(auditing().drawn(slots([record]), 0, 100, in_order=True)) == drawn
 
 
 def test_a_mark_is_of_one_replay() -> None:

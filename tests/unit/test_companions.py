@@ -16,7 +16,7 @@ from support.windows import TOPIC_ID
 class EveryOther:
     """A companion for every even offset; offset 6 has none after all."""
 
-    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
+    def drawn(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> Sequence[Slot]:
         return [slot for slot in slots if slot.offset % 2 == 0]
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 class Companions(Protocol):
     """Makes them. The same record and outcome give the same companion, now and after a crash."""
 
-    def drawn(self, slots: Sequence[Slot], first: int, end: int) -> Sequence[Slot]:
-        """Those whose outcome may have one. They are of one partition, and their offsets, in any order, lie from
-        `first` on and before `end`. Called for every transaction: be quick.
+    def drawn(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> Sequence[Slot]:
+        """Those whose outcome may have one. They are of one partition, and their offsets lie from `first` on and before
+        `end`; `in_order`: each after the one before. Called for every transaction: be quick.
         """
 
     def of(self, record: Incoming, outcome: Outgoing) -> Outgoing | None:
@@ -45,11 +45,11 @@ class Accompanying:
     companions: Companions | None  #: None: nothing has one
     _refused: dict[int, str] = field(default_factory=dict)  # by offset: why the broker refuses it; '' for both sizes
 
-    def of(self, slots: Sequence[Slot], first: int, end: int) -> list[Companion]:
-        """What leaves beside the outcomes of these slots. Their offsets lie from `first` on and before `end`."""
+    def of(self, slots: Sequence[Slot], first: int, end: int, *, in_order: bool) -> list[Companion]:
+        """What leaves beside the outcomes of these slots, which are given as `Companions.drawn` says."""
         if self.companions is None:
             return []
-        drawn = self.companions.drawn(slots, first, end)
+        drawn = self.companions.drawn(slots, first, end, in_order=in_order)
         found = [(slot, self._made(self.companions, slot)) for slot in drawn]
         return [Companion(slot, record) for slot, record in found if record is not None]
 

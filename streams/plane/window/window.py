@@ -342,6 +342,11 @@ class Window:
     # sending
 
     @property
+    def in_order(self) -> bool:
+        """Outcomes became ready in the order of their offsets, so far."""
+        return self._turns is not None
+
+    @property
     def ready(self) -> int:
         """Outcomes that may be sent."""
         return len(self._ready)
