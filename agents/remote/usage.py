@@ -30,6 +30,8 @@ def believed(told: Usage | None, bounds: Bounds) -> Believed:
     """The usage within its bounds. The parts, cached and reasoning tokens, are part of what they are counted in."""
     if told is None:
         return Believed(None)
+    if _plausible(told, bounds):  # as nearly all are
+        return Believed(told)
     counts = [_count(value, most) for value, most in zip(told[:2], bounds, strict=True)]
     doubts = tuple(
         f"{name}: {str(value)[:40]}"
@@ -40,6 +42,18 @@ def believed(told: Usage | None, bounds: Bounds) -> Believed:
     cached, reasoning = _count(told.cached_tokens, prompt), _count(told.reasoning_tokens, completion)
     kept = _count(told.cache_write_tokens, prompt - (cached or 0))
     return Believed(Usage(prompt, completion, cached or 0, reasoning or 0, kept or 0), doubts)
+
+
+def _plausible(told: Usage, bounds: Bounds) -> bool:
+    """Whether all of it can be believed as it is told."""
+    if not all(type(count) is int and count >= 0 for count in told):
+        return False
+    return (
+        told.prompt_tokens <= bounds.prompt_tokens
+        and told.completion_tokens <= bounds.completion_tokens
+        and told.cached_tokens + told.cache_write_tokens <= told.prompt_tokens
+        and told.reasoning_tokens <= told.completion_tokens
+    )
 
 
 def _count(value: Any, most: int) -> int | None:  # noqa: ANN401  # whatever a remote, or a user's protocol, says

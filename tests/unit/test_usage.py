@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from bisupervised.agents.remote import usage
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
 from bisupervised.agents.remote.gate import Gate
@@ -32,6 +33,18 @@ def test_what_can_be_is_believed() -> None:
     assert believed(None, BOUNDS) == Believed(None)
     assert believed(Usage(1000, 256, 7, 8), BOUNDS) == Believed(Usage(1000, 256, 7, 8))
     assert believed(Usage(12.0, None), BOUNDS) == Believed(Usage(12, 0))  # type: ignore[arg-type]  # as JSON has it
+
+
+@pytest.mark.parametrize("prompt", [0, 999, 1000, 1001])
+@pytest.mark.parametrize("completion", [0, 256, 257])
+@pytest.mark.parametrize("parts", [(0, 0, 0), (1000, 256, 0), (999, 0, 2), (1, 257, 1)])
+def test_the_short_way_says_what_the_long_one_does(
+    prompt: int, completion: int, parts: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Usage(prompt, completion, *parts)
+    short = believed(told, BOUNDS)
+    monkeypatch.setattr(usage, "_plausible", lambda *_: False)
+    assert short == believed(told, BOUNDS)
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=repr)
