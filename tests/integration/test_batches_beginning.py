@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.request import urlopen
+
 import pytest
 from bisupervised.schemas.codec import decode_facts
 from support.batching import SOON_MISSED, last_words, overrides, provider
@@ -48,6 +50,8 @@ def test_a_batch_whose_records_are_gone_stops_alone_until_a_person_goes_on_witho
         [reason] = reasons(worker)
         assert "were deleted before the inputs there had their outcome" in reason
         assert "--begin-anew" in reason
+        with urlopen(worker.page + "metrics", timeout=10) as metrics:
+            assert "\nbisupervised_provider_batches_fail 1" in metrics.read().decode()
         others = [one for one in sent if one.place in [source[offset] for offset in sorted(source)[10:]]]
         assert places(pipeline.wait_for_outcomes(others)) == {one.place for one in others}
         assert worker.stop() == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import orjson
 import pytest
+from bisupervised.agents.events.reading import PlainReader, as_text
 from bisupervised.agents.remote.bulk.identity import Place, place_in
 from bisupervised.agents.remote.bulk.inputs import BulkInputs, BulkInputsPolicy, Prepared, Settled
 from bisupervised.agents.remote.bulk.provider import LineResult
@@ -21,6 +23,7 @@ from support.remotes import chat_completion, choice
 
 NOW_MS = 1_000_000
 DOUBT = Verdict(3, 0.4, 0.5, model="small@1")
+POLICY = BulkInputsPolicy("shop")
 
 
 def inputs(**policy: Any) -> BulkInputs:
@@ -160,3 +163,15 @@ def test_an_input_whose_deadline_passes_under_way_times_out_and_says_whether_it_
     outgoing = inputs().time_out(batched(deadline_ms=NOW_MS), asked=asked).outgoing
     facts = facts_in(outgoing)
     assert (outgoing.to, facts.reason, facts.remote.calls if facts.remote else 0) == ("fallback", "timeout", calls)
+
+
+def test_a_line_of_an_event_that_is_text_asks_the_text() -> None:
+    reader = PlainReader(as_text)
+    made = BulkInputs(OpenAIChat("large"), RequestFormat(input="", id="", deadline_ms="", reader=reader), POLICY)
+    record = dataclasses.replace(batched(), value=b"wie viel?")
+    found = made.prepare(record, "topic")
+    assert isinstance(found, Prepared)
+    assert orjson.loads(found.line.body)["messages"][-1]["content"] == "wie viel?"
+    fallen = made.prepare(dataclasses.replace(record, value=b"\xff"), "topic")
+    assert isinstance(fallen, Outgoing)
+    assert facts_in(fallen).reason == "invalid_request"
