@@ -38,6 +38,8 @@ Reason = Literal[
     "too_large",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
+#: of these, those of the remote supervisor: an answer was there, and is not trusted
+REJECTED: tuple[Reason, ...] = ("low_confidence", "no_confidence")
 
 
 class BiSupervisedError(Exception):

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from ...schemas.errors import REJECTED
 from ..sandbox.outcomes import EndToEndRun, Outcome, match
 from .rules import Expected
 
 #: mismatches that are printed, a line each
 _TOLD = 20
-#: reasons for which a supervisor rejects an answer; any other reason is a failure
-_REJECTED = ("low_confidence", "no_confidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def make_report(decisions: Expected, ids: Sequence[str], run: EndToEndRun) -> Re
     differing = {at: why for at, outcome in first.items() if (why := _difference(decisions, at, outcome))}
     by = Counter(outcome.answered_by for outcome in first.values())
     reasons = Counter(outcome.reason or "none" for outcome in first.values() if outcome.answered_by is None)
-    results, rejected = by["local"] + by["remote"], sum(reasons[reason] for reason in _REJECTED)
+    results, rejected = by["local"] + by["remote"], sum(reasons[reason] for reason in REJECTED)
     correct = sum(bool(decisions.correct[at]) for at in first.keys() - differing.keys())
     return RehearsalReport(
         inputs=len(decisions),
@@ -97,7 +96,7 @@ def _expected(decisions: Expected) -> dict[str, int]:
 def _difference(decisions: Expected, at: int, outcome: Outcome) -> str:
     """How an outcome differs; empty where it does not. Scores must be equal: both sides read the same numbers."""
     wanted = "local" if decisions.answered_by_local[at] else "remote" if decisions.by_remote[at] else "rejected"
-    got = outcome.answered_by or ("rejected" if outcome.reason in _REJECTED else f"failed with {outcome.reason}")
+    got = outcome.answered_by or ("rejected" if outcome.reason in REJECTED else f"failed with {outcome.reason}")
     pairs = {
         "decision": (wanted, got),
         "prediction": (decisions.predictions[at].item(), outcome.prediction),

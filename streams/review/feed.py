@@ -15,7 +15,7 @@ from ...agents.auditing.drawn import Drawn
 from ...agents.auditing.ledger.ledger import drawn_of
 from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, place_of
 from ...schemas.codec import decode_facts, header
-from ...schemas.errors import BiSupervisedError, InvalidRequest
+from ...schemas.errors import REJECTED, BiSupervisedError, InvalidRequest
 from ..auditor.rules import rules_of
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, reader
@@ -103,7 +103,7 @@ class Feed:
             return
         remote = None if facts.remote is None or facts.remote.prediction is None else (facts.remote.prediction,)
         # one label is enough, unless it says that the answer was right and should not have been rejected
-        ended = "rejected" if facts.reason == "low_confidence" and remote is not None else "failed"
+        ended = "rejected" if facts.reason in REJECTED and remote is not None else "failed"
         drawn = Drawn(str(facts.source), record.timestamp, ended, None, remote, None)  # type: ignore[arg-type]  # one of Ended
         self._queue.add(Item(drawn, _place(record)))
 

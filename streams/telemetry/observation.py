@@ -15,6 +15,7 @@ import numpy as np
 from ...agents.clock import wall_ms
 from ...agents.histogram import Histogram, between
 from ...schemas.budget import NANO
+from ...schemas.errors import REJECTED
 from ...schemas.records import Facts, Outgoing, Result
 
 #: fallback records that are kept
@@ -145,7 +146,7 @@ class Observation:
     def _rejected(self) -> int:
         if self.agent == "local":
             return self._routes["doubtful"]
-        return self._reasons["low_confidence"] + self._reasons["no_confidence"]
+        return sum(self._reasons[reason] for reason in REJECTED)
 
 
 def _ages_s(outcomes: Sequence[Outgoing], now_ms: float) -> np.ndarray[Any, np.dtype[np.float64]]:

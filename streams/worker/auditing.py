@@ -22,6 +22,7 @@ from ...schemas.audits import (
     judged_first,
 )
 from ...schemas.codec import replayed
+from ...schemas.errors import REJECTED
 from ...schemas.records import Facts, Incoming, Judged, Outgoing, Result
 from ...schemas.versions import is_raised
 from ..plane.window.slots import Slot
@@ -118,7 +119,7 @@ class Auditing:
             return facts, self._audit(ended, facts, about.answered_by, outcome.judged)
         if about is None:
             return None
-        rejected = about.reason in ("low_confidence", "no_confidence")
+        rejected = about.reason in REJECTED
         known = self._facts(record)
         facts = msgspec.structs.replace(about, topic_id=about.topic_id or known.topic_id)
         return facts, self._audit("rejected" if rejected else "failed", facts, judged=outcome.judged)

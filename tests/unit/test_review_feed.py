@@ -100,8 +100,9 @@ def test_a_fallback_record_waits_until_somebody_has_labelled_it() -> None:
     assert len(queue) == 0
 
 
-def test_a_rejected_answer_that_was_right_is_looked_at_again_in_the_fallback_as_well() -> None:
-    fallen = fall_back(Record(), FACTS, "low_confidence", "", "remote_supervisor")
+@pytest.mark.parametrize("reason", ["low_confidence", "no_confidence"])
+def test_a_rejected_answer_that_was_right_is_looked_at_again_in_the_fallback_as_well(reason: Any) -> None:
+    fallen = fall_back(Record(), FACTS, reason, "", "remote_supervisor")
     for truth, waits in (("cat", 0), ("dog", 1)):
         queue = fed(written(fallen), fallback=True)
         Feed(SETTINGS, queue, fallback=True)._takes["labels"](label(truth=truth))
