@@ -156,19 +156,16 @@ def wanted(
     settings = audited(load_settings(config))
     matches, reader = matching(settings.audit.matches), request_format(settings).reader
     with working("reading the topics"):
-        topics = run_coroutine(read_topics(settings))
-        within_ms = settings.audit.label_within_hours * _MS_PER_HOUR
-        waiting, late = without_label(topics.in_order, topics.ballots, matches, time.time() * 1000 - within_ms)
+        since_ms = time.time() * 1000 - settings.audit.label_within_hours * _MS_PER_HOUR
+        topics = run_coroutine(read_topics(settings, since_ms))
+        waiting = without_label(topics.in_order, topics.ballots, matches, since_ms)
         shown = waiting[:limit]
         requests = run_coroutine(documents_of([record.value or b"" for record in shown], reader))
     for record, request in zip(shown, requests, strict=True):
         live.print_wanted(record, request, as_json=json)
-    console = progress_console()
-    console.print(f"{counted(len(waiting), 'request')} without a label", markup=False)
-    if late:
-        hours = settings.audit.label_within_hours
-        told = f"{counted(late, 'other')} got none within {hours:g} hours: one would come too late"
-        console.print(told, markup=False)
+    hours = settings.audit.label_within_hours
+    told = f"{counted(len(waiting), 'request')} of the last {hours:g} hours without a label"
+    progress_console().print(told, markup=False)
     return DONE
 
 

@@ -71,23 +71,21 @@ class AuditTopics:
         return [record for _, record in sorted(judged, key=lambda pair: pair[0])]
 
 
-async def read_topics(settings: Settings) -> AuditTopics:
-    """Read both to where they end now. Raises `BrokerUnreachable` and `TopicMissing`."""
+async def read_topics(settings: Settings, since_ms: float) -> AuditTopics:
+    """Read both from this time on to where they end now. Raises `BrokerUnreachable` and `TopicMissing`."""
     topics = settings.topics
     found = AuditTopics(settings.name, rules_of(settings, None).is_class)
     places = [place for topic in (topics.audits, topics.labels) for place in await partitions_of(settings, topic)]
     async with reader(settings, places) as consumer:
-        await read_to_the_end(consumer, places, {topics.audits: found.take_audit, topics.labels: found.take_label})
+        takes = {topics.audits: found.take_audit, topics.labels: found.take_label}
+        await read_to_the_end(consumer, places, takes, since_ms=since_ms)
     return found
 
 
 def wanted(
-    records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches, after_ms: float
-) -> tuple[list[AuditRecord], int]:
-    """The drawn requests whose label is wanted and not decided yet, in their order; and how many of them are older than
-    that, so that no label counts any more.
-    """
+    records: Iterable[AuditRecord], ballots: Mapping[str, Ballot], matches: Matches, since_ms: float
+) -> list[AuditRecord]:
+    """The drawn requests whose label is wanted and not decided yet, in their order; none that ended before."""
     drawn = ((record, record.drawn) for record in records if record.drawn.label and not record.drawn.missing)
-    undecided = [record for record, one in drawn if judged(one, ballots.get(one.source), matches) is None]
-    in_time = [record for record in undecided if record.drawn.at_ms > after_ms]
-    return in_time, len(undecided) - len(in_time)
+    in_time = ((record, one) for record, one in drawn if one.at_ms > since_ms)
+    return [record for record, one in in_time if judged(one, ballots.get(one.source), matches) is None]

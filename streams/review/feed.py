@@ -18,7 +18,7 @@ from ...schemas.codec import decode_facts, header
 from ...schemas.errors import REJECTED, BiSupervisedError, InvalidRequest
 from ..auditor.rules import rules_of
 from ..settings.tables import Settings
-from ..topics.reading import partitions_of, reader
+from ..topics.reading import partitions_of, reader, seek_to_time
 from .queue import Item, Place, Queue
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Feed:
     async def _read(self) -> None:
         places = [place for topic in self._takes for place in await partitions_of(self._settings, topic)]
         async with reader(self._settings, places) as consumer:
-            await self._begin(consumer, places)
+            await seek_to_time(consumer, places, time.time() * 1000 - self._keep_ms)
             ends = await consumer.end_offsets(places)
             forgotten = time.monotonic()
             while True:
@@ -75,13 +75,6 @@ class Feed:
                 if time.monotonic() - forgotten >= _FORGET_S:
                     forgotten = time.monotonic()
                     self._queue.forget(time.time() * 1000)
-
-    async def _begin(self, consumer: AIOKafkaConsumer, places: list[TopicPartition]) -> None:
-        oldest = round(max(0.0, time.time() * 1000 - self._keep_ms))
-        ends = await consumer.end_offsets(places)  # first: what comes between the two questions is not passed over
-        offsets = await consumer.offsets_for_times(dict.fromkeys(places, oldest))
-        for place, found in offsets.items():
-            consumer.seek(place, ends[place] if found is None else found.offset)
 
     # records
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -79,12 +80,14 @@ async def read_to_the_end(
     takes: Mapping[str, Callable[[Any], object]],
     tell: Callable[[int, int], object] = lambda *_: None,
     made: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]] | None = None,
+    since_ms: float | None = None,
 ) -> None:
     """Give every record of these assigned places, from the beginning to where they end now, to what takes those of
     its topic. `tell` hears how many offsets of how many are done. `made` makes of some records what is to be taken.
+    `since_ms`: older ones are left out, as far as the broker's index of times tells.
     """
-    await consumer.seek_to_beginning(*places)
-    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    begins = await _begun(consumer, places, since_ms)
+    ends = await consumer.end_offsets(places)
     total = sum(ends[place] - begins[place] for place in places)
     read = dict.fromkeys(places, -1)  # where a leader has no record for a moment, the client begins anew
     while left := sum([max(0, ends[place] - await consumer.position(place)) for place in places]):
@@ -94,6 +97,27 @@ async def read_to_the_end(
                 if read[place] < record.offset < ends[place]:
                     takes[place.topic](record)
                     read[place] = record.offset
+
+
+async def _begun(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], since_ms: float | None
+) -> dict[TopicPartition, int]:
+    if since_ms is not None:
+        return await seek_to_time(consumer, places, since_ms)
+    await consumer.seek_to_beginning(*places)
+    return dict(await consumer.beginning_offsets(places))
+
+
+async def seek_to_time(
+    consumer: AIOKafkaConsumer, places: Collection[TopicPartition], since_ms: float
+) -> dict[TopicPartition, int]:
+    """Go on, in each place, from the first record that is no older, or from the end. Returns from where."""
+    ends = await consumer.end_offsets(places)  # first: what comes between the two questions is not passed over
+    found = await consumer.offsets_for_times(dict.fromkeys(places, ceil(max(0.0, since_ms))))
+    begins = {place: ends[place] if at is None else int(at.offset) for place, at in found.items()}
+    for place, offset in begins.items():
+        consumer.seek(place, offset)
+    return begins
 
 
 async def some_records(

@@ -54,6 +54,10 @@ class FakeConsumer:
         self.asked += 1
         return dict.fromkeys(places, 3 if self.denying else 10)
 
+    async def offsets_for_times(self, times: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        """Each record is of the millisecond that its offset says."""
+        return {place: SimpleNamespace(offset=at) if at < 10 else None for place, at in times.items()}
+
     async def getmany(self, *places: TopicPartition, timeout_ms: int, max_records: int = 2) -> dict[Any, list[Any]]:
         await asyncio.sleep(timeout_ms / 1000)
         if self.denying and not self._resets:
@@ -156,3 +160,13 @@ async def test_a_reader_that_begins_anew_meanwhile_gives_no_record_twice() -> No
 
     await read_to_the_end(consumer, [A], {"fallback": take})
     assert given == list(range(10))
+
+
+@pytest.mark.parametrize(("since_ms", "first"), [(0.0, 0), (6.5, 7), (99.0, 10), (-1.0, 0)])
+@on_virtual_time
+async def test_older_records_are_not_read(since_ms: float, first: int) -> None:
+    """Each record is of the millisecond that its offset says."""
+    consumer: Any = FakeConsumer()
+    given: list[int] = []
+    await read_to_the_end(consumer, [A], {"fallback": lambda record: given.append(record.offset)}, since_ms=since_ms)
+    assert given == list(range(first, 10))
