@@ -109,6 +109,12 @@ class Life:
     async def run(self) -> None:
         """Until it has ended. Raises what the broker makes fail, and `OSError`."""
         try:
+            await self._live()
+        except RecordsGone as error:  # it holds no place that others wait for
+            await self._owner.stand_still(str(error))
+
+    async def _live(self) -> None:
+        try:
             await self._own_interface()
             while self.batch.state != "ended":
                 match self.batch.state:
@@ -120,8 +126,6 @@ class Life:
                         await self._poll()
                     case _:
                         await self._settle()
-        except RecordsGone as error:
-            await self._owner.stand_still(str(error))
         finally:
             self._means.queue.left(self.batch.id)
             self._means.gate.gone(self.batch.id, self._ticket)

@@ -139,14 +139,15 @@ class _Log:
 
 
 class _Reader:
-    def __init__(self, records: Sequence[Record]) -> None:
+    def __init__(self, records: Sequence[Record], begins: int) -> None:
         self._records = records
+        self._begins = begins
 
     async def start(self) -> None: ...
     async def close(self) -> None: ...
 
     async def bounds(self, _doubted: object = None) -> tuple[int, int]:
-        return 0, len(self._records)
+        return self._begins, len(self._records)
 
     async def between(self, first: int, end: int) -> AsyncIterator[list[Record]]:
         yield [record for record in self._records if first <= record.offset < end]
@@ -155,9 +156,17 @@ class _Reader:
 class Partition:
     """An owner whose batches live until `over` is true."""
 
-    def __init__(self, records: Sequence[Record], provider: ToldProvider, gate: BulkGate | None = None) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        provider: ToldProvider,
+        gate: BulkGate | None = None,
+        *,
+        begin_anew: bool = False,
+    ) -> None:
         loop, nowhere = asyncio.get_running_loop(), cast("Any", None)
         self.records = records
+        self.begins = 0  #: offset of the first record that the topic still has
         self.gate = gate or BulkGate()
         self.queue = TokenQueue()
         self.log = _Log()
@@ -167,7 +176,17 @@ class Partition:
         )
         outbox = OutboxPolicy(nowhere, "shop-bulk", 10.0, 10.0, 60.0)
         policy = BulkPolicy(
-            nowhere, outbox, "shop", "batched", "batches", 1_000_000, "openai_batch", "us", pace=PACE, in_flight=100
+            nowhere,
+            outbox,
+            "shop",
+            "batched",
+            "batches",
+            1_000_000,
+            "openai_batch",
+            "us",
+            pace=PACE,
+            in_flight=100,
+            begin_anew=begin_anew,
         )
         means = Means(
             provider, self.inputs, self.queue, self.gate, BulkStanding(), clock=loop.time, now_ms=self._now_ms
@@ -175,7 +194,7 @@ class Partition:
         self.owner = Owner(policy, means, 0, Router({}, "batched"))
         self.owner._writer = cast("Any", self.log)
         self.owner._ledger = BulkLedger("")
-        self.owner.reader = lambda: cast("Any", _Reader(records))  # type: ignore[method-assign]
+        self.owner.reader = lambda: cast("Any", _Reader(records, self.begins))  # type: ignore[method-assign]
 
     @staticmethod
     def _now_ms() -> float:
@@ -193,6 +212,7 @@ class Partition:
             "openai_batch",
             records=len(lines),
             tokens=sum(line.tokens for line in lines),
+            deadline_ms=min((line.deadline_ms for line in lines if line.deadline_ms is not None), default=None),
             closed_ms=round(self._now_ms()),
         )
 
