@@ -157,8 +157,9 @@ def worker(
     Parameters
     ----------
     begin_anew
-        Begin where committed offsets have expired or were deleted, as [stream] start says. Without it such partitions
-        stop. What the topics hold may be answered, and paid, again: use it for one start.
+        Begin where committed offsets have expired or were deleted, as [stream] start says, and go on with what is left
+        of batches whose records are gone. Without it such partitions stop. What the topics hold may be answered, and
+        paid, again: use it for one start.
     """
     with without_collecting():  # what is made until the first record stays; then the worker collects by itself
         chosen, faults = parse_agents(agents)
