@@ -6,7 +6,7 @@ Nothing is downloaded, no code of the folder is run, and nothing is unpickled: w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -20,7 +20,7 @@ from ....schemas.errors import ConfigurationError
 from .devices import overlapped, sent_to, torch_device, use_threads
 from .folders import check_folder, config_of, labels_of, model_files
 from .images import picture_of
-from .loaded import Loaded, Placing, digest, first_line, optional
+from .loaded import Loaded, Placing, digesting, first_line, optional
 from .texts import all_in_order, cut_by_length, encoded_by_kind, longest_of
 
 #: tokens of a piece, padding included, and pictures: what is computed while the next is on its way
@@ -32,6 +32,11 @@ _TEXTS, _IMAGES = "ForSequenceClassification", "ForImageClassification"
 def load_folder(path: Path, placing: Placing) -> Loaded:
     """The model. Raises `ConfigurationError` for a folder that does not hold a classifier, with what it lacks."""
     check_folder(path)
+    with digesting(model_files(path)) as version:
+        return _loaded(path, placing, version)
+
+
+def _loaded(path: Path, placing: Placing, version: Callable[[], str]) -> Loaded:
     config = config_of(path)
     kind = _kind(path, config.architectures)
     labels = labels_of(path, config)
@@ -42,7 +47,7 @@ def load_folder(path: Path, placing: Placing) -> Loaded:
     module = _module(path, kind, transformers, _dtype(torch, placing.dtype, device)).to(device)
     call = _call(path, kind, transformers, _Runner(torch, module, device))
     besides = replace(call, run=replace(call.run, features=True))
-    return Loaded(call, path.resolve().name, digest(model_files(path)), labels, besides)
+    return Loaded(call, path.resolve().name, version(), labels, besides)
 
 
 def _kind(path: Path, architectures: Sequence[str]) -> str:

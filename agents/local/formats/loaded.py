@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -59,6 +61,15 @@ def digest(paths: Iterable[Path]) -> str:
         except OSError as error:
             raise ConfigurationError([f"cannot read the model file {str(path)!r}: {error.strerror}"]) from error
     return found.hexdigest()[:12]
+
+
+@contextmanager
+def digesting(paths: Iterable[Path]) -> Iterator[Callable[[], str]]:
+    """Gives the files' `digest`, which is made beside what is done within: hashing leaves Python's lock to imports, and
+    who reads the files after that finds them in memory.
+    """
+    with ThreadPoolExecutor(1, "digest") as beside:
+        yield beside.submit(digest, paths).result
 
 
 def first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ....schemas.errors import ConfigurationError
 from .devices import overlapped, sent_to, torch_device, use_threads, usual_threads
-from .loaded import EXPORTED, Loaded, Placing, digest, first_line, optional
+from .loaded import EXPORTED, Loaded, Placing, digesting, first_line, optional
 
 _ENFORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 # parts of an export archive that torch would unpickle in full, or load as a shared library
@@ -32,6 +32,11 @@ def load_torch_file(path: Path, placing: Placing) -> Loaded:
     """The model. Raises `ConfigurationError` for a file that is not what its name says, and where torch is missing."""
     if not path.is_file():
         raise ConfigurationError([f"there is no model file {str(path)!r}"])
+    with digesting([path]) as version:
+        return _loaded(path, placing, version)
+
+
+def _loaded(path: Path, placing: Placing, version: Callable[[], str]) -> Loaded:
     torch = optional("torch", str(path), "torch")  # here, for it takes seconds: who needs no torch must not pay
     device = torch_device(torch, placing.device)
     load = _load_exported if path.suffix in EXPORTED else _load_torchscript
@@ -44,7 +49,7 @@ def load_torch_file(path: Path, placing: Placing) -> Loaded:
         kind = "a torch.export" if path.suffix in EXPORTED else "a TorchScript"
         raise ConfigurationError([f"{str(path)!r} is not {kind} file: {first_line(error)}"]) from error
     use_threads(torch, placing.threads or usual_threads(module))
-    return Loaded(_on_tensors(torch, module, dtype, device), path.stem, digest([path]))
+    return Loaded(_on_tensors(torch, module, dtype, device), path.stem, version())
 
 
 def _load_exported(torch: Any, path: Path, device: Any) -> tuple[Any, Any]:  # noqa: ANN401 - torch is optional
