@@ -113,7 +113,7 @@ def asked(settings: Settings, reviewers: Reviewers) -> Asked:
     hidden = frozenset({request.deadline_ms} - {""})
     return Asked(
         question=review.question,
-        classes=review.classes or settings.local.labels or settings.remote.labels,
+        classes=review.classes or tuple(dict.fromkeys((*settings.local.labels, *settings.remote.labels))),
         second_look=review.second_look and len(reviewers.names) > 1,
         shape=Shape(request.input, hidden, settings.web.image_shape),
         reader=request_format(settings).reader,

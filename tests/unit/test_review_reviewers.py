@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from bisupervised.schemas.errors import ConfigurationError
 from bisupervised.streams.cli import run
-from bisupervised.streams.review.process import Known
+from bisupervised.streams.review.process import Known, asked
 from bisupervised.streams.review.reviewers import Reviewers, add_reviewer, read_reviewers
+from bisupervised.streams.settings.tables import Settings
 
 
 @pytest.fixture
@@ -119,6 +120,24 @@ def test_every_fault_is_told_before_anything_starts(path: Path, capsys: pytest.C
     told = capsys.readouterr().err
     assert "[audit] share" in told
     assert "line 1" in told
+
+
+@pytest.mark.parametrize(
+    ("labels", "offered", "classes"),
+    [
+        ((["a", "b"], ["b", "c"]), [], ("a", "b", "c")),
+        (([], ["b", "c"]), [], ("b", "c")),
+        (([], []), [], ()),
+        ((["a", "b"], []), ["a", "neither"], ("a", "neither")),
+    ],
+)
+def test_people_may_answer_whatever_a_model_may(
+    labels: tuple[list[str], list[str]], offered: list[str], classes: tuple[str, ...]
+) -> None:
+    local = {"model": "a:b", "threshold": 0.5, "labels": labels[0]}
+    remote = {"url": "http://127.0.0.1:1", "model": "m", "threshold": 0.5, "labels": labels[1]}
+    settings = Settings.model_validate({"local": local, "remote": remote, "review": {"classes": offered}})
+    assert asked(settings, Reviewers({})).classes == classes
 
 
 def test_of_nobody_nobody_is_found() -> None:

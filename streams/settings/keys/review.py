@@ -27,7 +27,7 @@ class ReviewSettings(Table):
     classes: tuple[Name, ...] = Field(
         default=(),
         description="what may be answered, each with a key, and what labels may say besides those of [local] and "
-        "[remote]; [] takes the labels of [local] or of [remote], and any words where there are none",
+        "[remote]; [] takes those alone, and any words where there are none",
     )
     second_look: bool = Field(
         default=True,
