@@ -97,7 +97,7 @@ class Life:
         self._told_waits = False
         self._looked_at = -math.inf  # when deadlines were looked at last
         self._ticket = NO_TICKET  # of the gate, for what the provider was asked last
-        self._answers_before: int | None = None  # batches that had ended when this one was refused first
+        self._answers_before: int | None = None  # that others had when this one was refused first
         if batch.state == "running":
             self._means.queue.taken(batch.id, batch.tokens)
         if batch.state != "closed":
@@ -384,18 +384,40 @@ class Life:
             if await self._refused_for_queue():
                 return
         elif isinstance(error, CallRefused):
-            gate.refused(self._ticket, error, self._means.clock())
-            paces = bool(gate.stopped)
-            self._refusals += not isinstance(error, Terminal)
-            others = self._others_were_taken()
-            if others and self._refusals >= self._policy.refusals:
-                await self._give_up("remote_error", f"the provider refuses its batch: {why}")
+            paces = self._refused_at_the_door(error)
+            if await self._is_to_blame(why):
                 return
         gate.abandoned(self._ticket)
         self._say("waits: the provider has not taken it", error)
         await self._close_again(why)
         if not paces:
             await self._pause(error)
+
+    def _refused_at_the_door(self, error: CallRefused) -> bool:
+        """Tell the gate. Whether it says when this batch may be tried again."""
+        gate, small = self._means.gate, self.batch.records <= PROBE_INPUTS
+        final = isinstance(error, Terminal)
+        others_may_tell = bool(self._means.queue.waiting) or (small and gate.well)
+        gate.refused(self._ticket, error, self._means.clock(), self._family if others_may_tell and not final else "")
+        self._refusals += not final
+        return bool(gate.stopped)
+
+    @property
+    def _family(self) -> str:
+        """The batch, and all that are parts of the same one."""
+        return f"{self._owner.place.partition}/{self.batch.closed_ms}"
+
+    async def _is_to_blame(self, why: str) -> bool:
+        """Whether it was refused for its own, and is dealt with: one input may spoil it for all."""
+        gate, half = self._means.gate, self.batch.records // 2
+        others = self._others_were_answered() and self._refusals >= self._policy.refusals
+        small = self.batch.records <= PROBE_INPUTS
+        alone = small and self._refusals >= gate.policy.failures and gate.blames(self._family)
+        if gate.stopped or not (others or alone):
+            return False
+        if not half or not await self._split(f"refused, as others are not: {why}"[:500], half):
+            await self._give_up("remote_error", f"the provider refuses its batch: {why}")
+        return True
 
     async def _close_again(self, why: str, others: tuple[str, ...] = ()) -> None:
         """It waits for another try. Those whose deadline has passed meanwhile are in it no more. `others`: names of
@@ -434,7 +456,7 @@ class Life:
         if batch.records > 1:
             return await self._split(why)
         self._refusals += 1
-        others = self._others_were_taken()
+        others = self._others_were_answered()
         since_ms = self._means.now_ms() - batch.closed_ms
         if self._refusals < self._policy.refusals or not (others or since_ms > self._means.provider.window_s * 1000):
             return False
@@ -450,9 +472,9 @@ class Life:
             self._say("was refused for the provider's queue, and nobody says what waits there", error)
             return True
 
-    def _others_were_taken(self) -> bool:
-        """Others were, and have ended, since the provider began to refuse this one."""
-        answers = self._means.queue.answers
+    def _others_were_answered(self) -> bool:
+        """Since the provider began to refuse this one."""
+        answers = self._means.gate.answers
         if self._answers_before is None:
             self._answers_before = answers
         return answers > self._answers_before
@@ -498,6 +520,8 @@ class Life:
             await self._pause(error)
             return
         self._failures = 0
+        if status.completed:
+            self._means.gate.answered(self._ticket)
         if status.state == "ended":
             self._means.queue.answered(self.batch.id)
             await self._become(state="settling")

@@ -145,6 +145,24 @@ def test_refusals_of_whole_batches_add_up_as_well() -> None:
     assert "the reason" in gate.stopped
 
 
+def test_one_batch_that_is_refused_again_and_again_stops_nothing_while_others_are_under_way() -> None:
+    gate = BulkGate(POLICY)
+    for _ in range(20):
+        gate.refused(gate.begin("b", 0.0), CallRefused("no", may_be_input=True), 0.0, "b")
+    assert gate.stopped == ""
+    gate.refused(gate.begin("c", 0.0), CallRefused("no", may_be_input=True), 0.0, "c")
+    assert gate.stopped
+
+
+def test_a_batch_that_is_seen_to_be_answered_in_part_speaks_for_the_settings() -> None:
+    gate = BulkGate(POLICY)
+    ticket = gate.begin("b", 0.0)
+    gate.weigh(gate.begin("c", 0.0), tally(*[400] * 4), 0.0)
+    gate.answered(ticket)
+    assert gate.weigh(gate.begin("d", 0.0), tally(*[400] * 4), 0.0) == "unknown"
+    assert gate.answers == 1
+
+
 def test_refusals_for_the_content_count_as_well_for_it_may_be_a_template_around_every_input() -> None:
     made = Tally(OpenAIChat("m").raise_for)
     for number in range(9):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bisupervised.agents.remote.bulk.gate import PROBE_INPUTS, BulkGate
+from bisupervised.agents.remote.bulk.provider import Line
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.retry import CallRefused, Terminal
 from bisupervised.schemas.errors import RemoteError
@@ -240,17 +241,23 @@ async def test_batches_that_the_provider_all_fails_do_not_speak_for_each_other()
 
 
 @on_virtual_time
-async def test_a_batch_that_alone_is_refused_while_others_are_answered_falls_back() -> None:
-    def refuses(lines: list[object]) -> Exception | None:
-        return CallRefused("no", may_be_input=True) if len(lines) == 7 else None
+async def test_an_input_that_spoils_its_batch_while_others_are_answered_falls_back_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuses(lines: list[Line]) -> Exception | None:
+        spoilt = any(line.custom_id.startswith("b0-3-") for line in lines)
+        return CallRefused("cannot be processed", may_be_input=True) if spoilt else None
 
-    provider = ToldProvider(create_error=refuses)  # type: ignore[arg-type]  # any list will do
+    provider = ToldProvider(create_error=refuses)
     partition = Partition([batched(offset) for offset in range(100)], provider)
     await partition.close((0, 7), (7, 50))
     await partition.until(lambda: 20 in partition.outcomes())
     await partition.close((50, 100))
     await partition.until(lambda: partition.over)
-    assert partition.kinds() == {"remote_error": 7, "answers": 93}
+    assert partition.kinds() == {"remote_error": 1, "answers": 99}
+    assert partition.outcomes()[3] == ["remote_error"]
+    assert critical(caplog) == [], "the others are answered"
+    partition.check_no_window()
 
 
 @on_virtual_time

@@ -61,6 +61,7 @@ class BulkGate:
         """`waits`: inputs wait while everything is refused; else they fall back. `asked`: who, for the log."""
         self.policy = policy or BreakerPolicy()
         self.waits = waits
+        self.answers = 0  #: times that a batch was seen to be answered
         self._breaker = Breaker(self.policy)
         self._news = News(self.policy)
         self._asked = asked
@@ -73,6 +74,15 @@ class BulkGate:
     def stopped(self) -> str:
         """Why no batch is created, in words; '' while they are."""
         return self._news.down
+
+    @property
+    def well(self) -> bool:
+        """Something was answered since everything was last stopped."""
+        return self._breaker.well
+
+    def blames(self, about: str) -> bool:
+        """This alone explains as many refusals as would stop everything."""
+        return self._breaker.blames(frozenset((about,)))
 
     def admits(self, now: float) -> bool:
         """Whether a batch may be created: while all are stopped, one at a time, and a small one."""
@@ -114,12 +124,17 @@ class BulkGate:
         self._small.pop(batch, None)
         self._breaker.abandoned(ticket)
 
+    def answered(self, ticket: int) -> None:
+        """Some lines of a batch are."""
+        was = self._breaker.state
+        self.answers += 1
+        self._breaker.succeeded(ticket)
+        self._tell(was)
+
     def weigh(self, ticket: int, tally: Tally, now: float) -> Weighed:
         """The lines of a batch have come."""
         if tally.answered:
-            was = self._breaker.state
-            self._breaker.succeeded(ticket)
-            self._tell(was)
+            self.answered(ticket)
             return "own"
         if not tally.refused:
             self._breaker.abandoned(ticket)
@@ -129,9 +144,12 @@ class BulkGate:
         self._refuse(ticket, names, next(iter(tally.refused.values())), now, every=every)
         return "settings" if self._breaker.stopped else "unknown"
 
-    def refused(self, ticket: int, error: CallRefused, now: float) -> None:
-        """The provider refuses to create a batch."""
-        self._refuse(ticket, [frozenset()], error, now, every=isinstance(error, Terminal))
+    def refused(self, ticket: int, error: CallRefused, now: float, about: str = "") -> None:
+        """The provider refuses to create a batch. `about`: what is refused again and again is one refusal, where the
+        provider has others that may be answered yet.
+        """
+        abouts = [frozenset((about,) if about else ())]
+        self._refuse(ticket, abouts, error, now, every=isinstance(error, Terminal))
 
     def _refuse(
         self, ticket: int, abouts: list[frozenset[str]], error: RecordError, now: float, *, every: bool

@@ -19,7 +19,6 @@ class TokenQueue:
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit  #: tokens of all batches; 0: not known
         self.most = 0  #: tokens of one batch; 0: not known
-        self.answers = 0  #: batches that have ended there
         self._proven = 0  # tokens of the largest batch that was answered
         self._waiting: dict[str, int] = {}  # tokens of each batch that the provider has, by its id
 
@@ -47,7 +46,6 @@ class TokenQueue:
 
     def answered(self, batch: str) -> None:
         """It has ended, so there was room for it."""
-        self.answers += 1
         tokens = self._waiting.pop(batch, 0)
         self._proven = max(self._proven, tokens)
         if self.most and tokens > self.most * (1 - _MORE):
