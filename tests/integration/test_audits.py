@@ -127,7 +127,7 @@ def label_and_report(
     assert run(["audit", "report", *config]) == 0
     assert "Wrong among the trusted answers" in capsys.readouterr().out
     assert run(["audit", "wanted", *config]) == 0
-    assert "0 requests without a label" in capsys.readouterr().err
+    assert "0 requests of the last 168 hours without a label" in capsys.readouterr().err
 
 
 def written(one: Audited) -> tuple[int, int, int]:
