@@ -10,6 +10,8 @@ _BURST_S = 0.05
 _NEWEST = 0.1
 #: by how much longer the quickest send is thought to take, after each other one: what it once took is forgotten
 _FORGETS = 1.01
+#: how many of the quickest one waits for at most: where it would be longer, others than ours are in the way
+_TURNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Pacing:
 
         Where the broker is far away each takes long, but none takes longer for another: then it hardly waits.
         """
-        return min(max(0.0, self._took_s - self._quickest_s), self._policy.commit_interval_s)
+        return max(0.0, min(self._took_s - self._quickest_s, _TURNS * self._quickest_s))
 
     def rest_s(self, now: float) -> float:
         """Seconds until the next one may begin; 0 or less where it may."""

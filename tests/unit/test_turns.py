@@ -76,6 +76,7 @@ async def test_one_that_fails_ends_its_turn() -> None:
 async def test_a_partition_that_others_hold_up_waits_for_their_transactions() -> None:
     turns = Turns()
     one, other = Owner(ScriptedBroker(), turns=turns), Owner(ScriptedBroker(), turns=turns)
+    one.broker.takes_s = 0.05
     await one.answer(40)
     one.broker.takes_s = 1.0
     await one.answer(41)  # so they hold it up
