@@ -16,7 +16,6 @@ from .partition import Partition
 from .policy import PlanePolicy
 from .ports import AgentPort, Clients, PlanePort
 from .sending.outbox import Outbox
-from .sending.turns import Turns
 from .standing import Counters, name_of
 from .window.acquittal import Word, words_from
 
@@ -55,7 +54,6 @@ class Ownership(Mapping[TopicPartition, Partition]):
         self._handing_out = handing_out
         self._counters = counters
         self._clock = clock
-        self._turns = Turns()
         self._draining = Draining(policy.partition.drain_s)
         self._owned: dict[TopicPartition, _Owned] = {}
         self._past: dict[TopicPartition, Partition] = {}  # of this member, until it has joined again
@@ -84,16 +82,7 @@ class Ownership(Mapping[TopicPartition, Partition]):
         outbox, coordinator = self._clients.make_outbox(tp), self._clients.coordinator
         policy, agent, heard = self._policy.partition, self._agent, self._heard.pop(tp, ())
         partition = Partition(
-            tp,
-            policy,
-            outbox,
-            coordinator,
-            agent.substitute,
-            agent.companions,
-            self._plane,
-            self._clock,
-            self._turns,
-            heard,
+            tp, policy, outbox, coordinator, agent.substitute, agent.companions, self._plane, self._clock, heard
         )
         task = begin(partition.run(), f"{self._policy.name} {tp.topic}-{tp.partition}", self._plane.failed)
         self._owned[tp] = _Owned(partition, outbox, task)

@@ -8,10 +8,6 @@ from dataclasses import dataclass
 _BURST_S = 0.05
 #: weight of the newest in what a send is thought to take
 _NEWEST = 0.1
-#: by how much longer the quickest send is thought to take, after each other one: what it once took is forgotten
-_FORGETS = 1.01
-#: how many of the quickest one waits for at most: where it would be longer, others than ours are in the way
-_TURNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,6 @@ class Pacing:
         self._policy = policy
         self._began_at = now
         self._took_s = 0.0  # what a send takes, of late
-        self._quickest_s = float("inf")  # what the quickest took, of late
         self._per_s = 0.0  # outcomes, of late
         self._counted_from = now
         self._outcomes = 0
@@ -56,17 +51,7 @@ class Pacing:
 
     def went_through(self, now: float) -> None:
         """The one that began last did."""
-        took_s = now - self._began_at
-        self._took_s += _NEWEST * (took_s - self._took_s)
-        self._quickest_s = min(took_s, self._quickest_s * _FORGETS)
-
-    @property
-    def patience_s(self) -> float:
-        """Seconds that the next one waits, at most, for one of another partition to end: as long as those hold it up.
-
-        Where the broker is far away each takes long, but none takes longer for another: then it hardly waits.
-        """
-        return max(0.0, min(self._took_s - self._quickest_s, _TURNS * self._quickest_s))
+        self._took_s += _NEWEST * (now - self._began_at - self._took_s)
 
     def rest_s(self, now: float) -> float:
         """Seconds until the next one may begin; 0 or less where it may."""

@@ -1,7 +1,7 @@
 """One assigned partition, from its acquisition to its release.
 
     acquire: open the outbox (fences the former owner) ─▶ read what is committed ─▶ commit our phase ─▶ seek, resume
-    serve:   flush (`committing.py`), as often as `pacing.py` allows, in turn with the others, again and again
+    serve:   flush (`committing.py`), as often as `pacing.py` allows       again and again
     release: take nothing new ─▶ wait for what is held ─▶ last flush ─▶ close
 
 All of it runs in one task, outside the rebalance callback, where no heartbeats are sent. Where it stands is its
@@ -28,7 +28,6 @@ from .ports import PlanePort, Substitute
 from .sending.companions import Accompanying, Companions
 from .sending.coordinator import Coordination
 from .sending.outbox import Outbox
-from .sending.turns import Turns
 from .standing import Standing, name_of
 from .state import State
 from .taking_over import PartitionStopped, TakingOver
@@ -77,10 +76,9 @@ class Partition:
         companions: Companions | None,
         plane: PlanePort,
         clock: Callable[[], float],
-        turns: Turns,
         heard: Iterable[Word] = (),
     ) -> None:
-        """`turns`: of the partitions of its plane; `heard`: the words of its former owners."""
+        """`heard`: the words of its former owners."""
         self.tp = tp
         self.state = State.ACQUIRING
         self.stopped: str | None = None  #: why it cannot go on, None while it can
@@ -90,7 +88,6 @@ class Partition:
         self._companions = companions
         self._plane = plane
         self._clock = clock
-        self._turns = turns
         self._wake = asyncio.Event()
         self._deadline = float("inf")
         self._pacing = Pacing(policy.pacing, clock())
@@ -384,9 +381,7 @@ class Partition:
         while not self._drained:
             await self._idle()
             self._wake.clear()
-            async with self._turns.turn(0.0 if self._releasing else self._pacing.patience_s):
-                ours = await committing.flush()
-            if not ours:
+            if not await committing.flush():
                 return False
             await self._pace()
         return await committing.end()

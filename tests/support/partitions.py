@@ -15,7 +15,6 @@ from bisupervised.streams.kafka.refusals import Refusal
 from bisupervised.streams.kafka.requests import Bounds
 from bisupervised.streams.plane.pacing import PacingPolicy
 from bisupervised.streams.plane.partition import Partition, PartitionPolicy
-from bisupervised.streams.plane.sending.turns import Turns
 from bisupervised.streams.plane.window.acquittal import Word
 from bisupervised.streams.plane.window.caution import CautionPolicy
 from bisupervised.streams.plane.window.marks import Progress, decode
@@ -200,13 +199,11 @@ class Owner:
         outbox: Any = None,
         tp: TopicPartition = TP,
         worked: bool = False,
-        turns: Turns | None = None,
         heard: Sequence[Word] = (),
         **policy: Any,
     ) -> None:
         """`broker`: who tells what is committed, a `ScriptedBroker` mostly, and the `outbox` where that is no other.
-        `worked`: outcomes tell that somebody worked before. `turns`: shared with other partitions of the plane.
-        `heard`: words of former owners.
+        `worked`: outcomes tell that somebody worked before. `heard`: words of former owners.
         """
         loop = asyncio.get_running_loop()
         self.broker = broker
@@ -226,7 +223,6 @@ class Owner:
             companions,
             self,
             loop.time,
-            turns or Turns(),
             heard,
         )
         self.task = asyncio.create_task(self.partition.run())
