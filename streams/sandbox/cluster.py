@@ -17,8 +17,9 @@ from typing import Self
 
 import msgspec
 
-from .broker import HOST, START_TIMEOUT_S, Broker, claim_port, free_ports, new_cluster_id, server_properties
+from .broker import START_TIMEOUT_S, Broker, new_cluster_id, server_properties
 from .kafka_jars import BrokerError, Progress
+from .ports import HOST, claim_port, free_ports
 
 COPIES = 3
 IN_SYNC = 2

@@ -3,7 +3,7 @@
 BrokerError            the embedded broker cannot do what was asked; the message says what to do
 ├── ExtraMissing       the packages that bring Java and the jars are not installed
 ├── JarsUnavailable    the jars cannot be fetched, or are not the ones that were released
-├── PortUnavailable    (broker.py) the port is taken or not allowed
+├── PortUnavailable    (ports.py) the port is taken or not allowed
 ├── FolderInUse        (broker.py) another broker has the data folder
 ├── WrongNodes         (cluster.py) a cluster cannot have so many nodes, or the data folder holds another one
 └── StartFailed        (broker.py) the broker's process ended, or was not ready in time

@@ -22,7 +22,8 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int16, Int32, Schema, TaggedFields
 from aiokafka.structs import PartitionMetadata
 from bisupervised.streams.kafka.asking import AskingClient, ask_any
-from bisupervised.streams.sandbox.broker import HOST, Broker
+from bisupervised.streams.sandbox.broker import Broker
+from bisupervised.streams.sandbox.ports import HOST
 
 _ASK_S = 5.0
 _LOOK_S = 0.25

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from admin import Admin
 from bisupervised.streams.flow import AGENTS, group_of
-from bisupervised.streams.sandbox.broker import HOST, Broker, free_ports
+from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.sandbox.cluster import BrokerCluster
+from bisupervised.streams.sandbox.ports import HOST, free_ports
 from proxy import METADATA, Line, Lines, Way
 from rig import PARTITIONS, Rig
 

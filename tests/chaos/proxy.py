@@ -14,7 +14,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from bisupervised.streams.sandbox.broker import HOST
+from bisupervised.streams.sandbox.ports import HOST
 
 METADATA = 3  #: how Kafka numbers the question who leads what
 

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bisupervised.streams.sandbox.broker import Broker, free_port
+from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.sandbox.cluster import COPIES, IN_SYNC, BrokerCluster
+from bisupervised.streams.sandbox.ports import free_port
 from bisupervised.streams.settings.file import load_settings
 from bisupervised.streams.settings.tables import Settings
 from bisupervised.streams.topics.creating import create_topics

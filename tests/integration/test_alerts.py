@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.sandbox.broker import free_port
+from bisupervised.streams.sandbox.ports import free_port
 from support.pipeline import Pipeline, Setup, request
 from support.prometheus import PROMETHEUS, PROMTOOL, RULES, Prometheus, prometheus
 from support.scraping import Scraped

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from bisupervised.streams.sandbox import broker as broker_module
 from bisupervised.streams.sandbox import kafka_jars
-from bisupervised.streams.sandbox.broker import Broker, FolderInUse, PortUnavailable, StartFailed
+from bisupervised.streams.sandbox.broker import Broker, FolderInUse, StartFailed
 from bisupervised.streams.sandbox.kafka_jars import JarsUnavailable
+from bisupervised.streams.sandbox.ports import PortUnavailable, claim_port
 
 COMMAND = """
 import sys, pathlib
@@ -143,7 +143,7 @@ def test_the_command_stops_cleanly(command: tuple[subprocess.Popen[str], int], s
     process, port = command
     process.send_signal(signum)
     assert process.wait(30) == 0
-    assert broker_module.claim_port(port) == port
+    assert claim_port(port) == port
 
 
 def test_a_broker_does_not_outlive_a_killed_owner(command: tuple[subprocess.Popen[str], int]) -> None:

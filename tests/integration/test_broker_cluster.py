@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from bisupervised.streams.sandbox.broker import claim_port
+from bisupervised.streams.sandbox.ports import claim_port
 from bisupervised.streams.settings.keys.kafka import KafkaSettings, TopicsSettings
 from bisupervised.streams.settings.keys.local import LocalSettings
 from bisupervised.streams.settings.keys.remote import RemoteSettings

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bisupervised.streams.sandbox.broker import free_port
+from bisupervised.streams.sandbox.ports import free_port
 from support.pipeline import wait_until
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")

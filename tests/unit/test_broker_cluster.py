@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bisupervised.streams.sandbox import broker
-from bisupervised.streams.sandbox.broker import Broker, PortUnavailable
+from bisupervised.streams.sandbox import ports
+from bisupervised.streams.sandbox.broker import Broker
 from bisupervised.streams.sandbox.cluster import BrokerCluster, WrongNodes, refuse_other_nodes
 from bisupervised.streams.sandbox.foreground import run_broker
+from bisupervised.streams.sandbox.ports import PortUnavailable
 
 pytestmark = pytest.mark.wheel
 
@@ -50,7 +51,7 @@ def test_the_nodes_of_a_folder_are_one_cluster_again(tmp_path: Path, monkeypatch
 
 
 def test_further_nodes_take_the_ports_after_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "bind_fault", lambda _port: None)
+    monkeypatch.setattr(ports, "bind_fault", lambda _port: None)
     cluster = BrokerCluster(3, tmp_path, 9092)
     begun(cluster, monkeypatch)
     assert cluster.bootstrap_servers == "127.0.0.1:9092,127.0.0.1:9093,127.0.0.1:9094"
@@ -59,7 +60,7 @@ def test_further_nodes_take_the_ports_after_the_first(tmp_path: Path, monkeypatc
 def test_a_taken_port_of_any_node_is_refused_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "bind_fault", lambda port: "taken" if port == 9094 else None)
+    monkeypatch.setattr(ports, "bind_fault", lambda port: "taken" if port == 9094 else None)
     with pytest.raises(PortUnavailable, match="9094"):
         BrokerCluster(3, tmp_path, 9092).start()
     assert not list(tmp_path.glob("node-*"))

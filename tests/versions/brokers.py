@@ -14,8 +14,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bisupervised.streams.sandbox.broker import HOST, JVM_OPTIONS, Broker, free_port, java_binary, launch
+from bisupervised.streams.sandbox.broker import JVM_OPTIONS, Broker, java_binary, launch
 from bisupervised.streams.sandbox.kafka_jars import Progress, download
+from bisupervised.streams.sandbox.ports import HOST, free_port
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "versions"
 #: brokers before this one do not run on the Java of the embedded broker
