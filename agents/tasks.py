@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 #: seconds until what has failed begins again
 AGAIN_S = 1.0
 #: seconds of work after which a failure has nothing to do with the one before
-WORKED_S = 10.0
+WORKED_S = 5.0
 #: seconds after which a task that is cancelled, and has not ended, has missed it: it puts away its clients in less
 MISSED_S = 15.0
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 #: what a broker that fails, or is gone, makes the client raise; a full disk; and what was translated from these
 _FAILURES = (KafkaError, OSError, TimeoutError, BiSupervisedError)
 #: seconds until what failed begins again: the first of them, doubled each time, and the last
-_AGAIN_FIRST_S, _AGAIN_MOST_S = 1.0, 60.0
+_AGAIN_FIRST_S, _AGAIN_MOST_S = 1.0, 15.0
 _LOOK_MS = 500
 
 
