@@ -143,5 +143,5 @@ def watch(watched: Prometheus, pipeline: Pipeline, *options: str) -> Scraped:
     """A worker, scraped before anything happens to it."""
     scraped = Scraped(pipeline, options=options)
     watched.scrape(scraped.target)
-    watched.wait_until_quiet("BisupervisedNoWorker")
+    watched.wait_until_scraped(scraped.target)
     return scraped

@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from bisupervised.streams.sandbox.ports import free_port
 from support.pipeline import wait_until
@@ -41,13 +43,19 @@ class Prometheus:
 
     def firing(self) -> dict[str, list[dict[str, str]]]:
         """Alerts that fire now: the labels of each, by name."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/alerts", timeout=10) as response:
-            alerts = json.load(response)["data"]["alerts"]
         found: dict[str, list[dict[str, str]]] = {}
-        for alert in alerts:
+        for alert in self._ask("alerts")["alerts"]:
             if alert["state"] == "firing":
                 found.setdefault(alert["labels"]["alertname"], []).append(alert["labels"])
         return found
+
+    def wait_until_scraped(self, target: str) -> None:
+        """Until it has figures of this target: it takes up new ones every five seconds only."""
+        wait_until(lambda: bool(self._ask("query?query=" + quote(f'up{{instance="{target}"}} == 1'))["result"]), target)
+
+    def _ask(self, what: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/{what}", timeout=10) as response:
+            return json.load(response)["data"]
 
     def wait_for(self, alert: str, **labels: str) -> None:
         """Until this alert fires, with these labels."""
