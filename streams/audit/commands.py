@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, validators
 
-from ...agents.auditing.matching import matching
 from ...schemas.errors import ConfigurationError
 from ..console.options import DONE, FAILED, Config
 from ..console.output import counted, progress_console, tell, working
@@ -18,8 +17,6 @@ from ..settings.file import load_settings
 
 if TYPE_CHECKING:
     from ..settings.tables import Settings
-
-_MS_PER_HOUR = 3_600_000
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of tables.")]
@@ -147,6 +144,7 @@ def wanted(
     json
         Print a JSON object a line.
     """
+    from ..auditor.rules import rules_of
     from ..events.documents import documents_of
     from ..events.making import request_format
     from . import live
@@ -154,11 +152,11 @@ def wanted(
     from .topics import wanted as without_label
 
     settings = audited(load_settings(config))
-    matches, reader = matching(settings.audit.matches), request_format(settings).reader
+    rules, reader = rules_of(settings, None), request_format(settings).reader
     with working("reading the topics"):
-        since_ms = time.time() * 1000 - settings.audit.label_within_hours * _MS_PER_HOUR
-        topics = run_coroutine(read_topics(settings, since_ms))
-        waiting = without_label(topics.in_order, topics.ballots, matches, since_ms)
+        since_ms = time.time() * 1000 - rules.terms.label_within_ms
+        topics = run_coroutine(read_topics(settings, rules, since_ms))
+        waiting = without_label(topics.in_order, topics.ballots, rules.matches, since_ms)
         shown = waiting[:limit]
         requests = run_coroutine(documents_of([record.value or b"" for record in shown], reader))
     for record, request in zip(shown, requests, strict=True):

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from ...agents.auditing.drawn import Drawn, Matches, judged
-from ...agents.auditing.ledger.ledger import drawn_of
+from ...agents.auditing.ledger.ledger import Rules, drawn_of
 from ...agents.auditing.votes import Ballot
-from ...schemas.audits import AUDIT_HEADER, decode_audit, decode_label, judged_by, place_of
+from ...schemas.audits import AUDIT_HEADER, Label, decode_audit, decode_label, judged_by, place_of
 from ...schemas.codec import decode_facts, header
 from ...schemas.errors import InvalidRequest
 from ...schemas.records import Facts
-from ..auditor.rules import rules_of
 from ..settings.tables import Settings
 from ..topics.reading import partitions_of, read_to_the_end, reader
 
@@ -35,7 +34,7 @@ class AuditTopics:
     """What both topics held when they were read."""
 
     pipeline: str
-    is_class: Callable[[Any], bool] = lambda _: True  #: there is such a label: a vote for another is none
+    counts: Callable[[Label], bool] = lambda _: True  #: an auditor counts it
     requests: dict[str, tuple[tuple[int, int, int], AuditRecord]] = field(default_factory=dict)  # by source
     ballots: dict[str, Ballot] = field(default_factory=dict)  #: by source
 
@@ -60,7 +59,7 @@ class AuditTopics:
         except msgspec.DecodeError:
             return
         place = place_of(label.source)
-        if place is None or not label.by or not (label.withdrawn or self.is_class(label.truth)):
+        if place is None or not label.by or not self.counts(label):
             return
         self.ballots.setdefault(str(place), Ballot()).take(label)
 
@@ -71,10 +70,10 @@ class AuditTopics:
         return [record for _, record in sorted(judged, key=lambda pair: pair[0])]
 
 
-async def read_topics(settings: Settings, since_ms: float) -> AuditTopics:
+async def read_topics(settings: Settings, rules: Rules, since_ms: float) -> AuditTopics:
     """Read both from this time on to where they end now. Raises `BrokerUnreachable` and `TopicMissing`."""
     topics = settings.topics
-    found = AuditTopics(settings.name, rules_of(settings, None).is_class)
+    found = AuditTopics(settings.name, rules.counts)
     places = [place for topic in (topics.audits, topics.labels) for place in await partitions_of(settings, topic)]
     async with reader(settings, places) as consumer:
         takes = {topics.audits: found.take_audit, topics.labels: found.take_label}

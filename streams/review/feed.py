@@ -44,7 +44,7 @@ class Feed:
             topics.labels: self._label,
         }
         self._keep_ms = keep_ms(settings, fallback=fallback)
-        self._is_class = rules_of(settings, None).is_class  # an auditor counts no vote for another label
+        self._rules = rules_of(settings, None)  # as an auditor has them
 
     def __repr__(self) -> str:
         return f"<Feed of {', '.join(self._takes)}{'' if self.loaded.is_set() else ', loading'}>"
@@ -106,7 +106,7 @@ class Feed:
         except msgspec.DecodeError:
             return
         place = place_of(label.source)
-        if place is not None and label.by and (label.withdrawn or self._is_class(label.truth)):
+        if place is not None and label.by and self._rules.counts(label):
             known = msgspec.structs.replace(label, source=str(place))
             self._queue.vote(known, record.offset, record.timestamp)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from bisupervised.agents.auditing.ledger.ledger import Rules
 from bisupervised.agents.auditing.matching import exact
 from bisupervised.schemas.closings import AlarmShareTold, LadderTold
 from bisupervised.streams.audit import topics
@@ -14,7 +15,7 @@ from bisupervised.streams.audit.topics import AuditTopics
 from bisupervised.streams.cli import run
 from bisupervised.streams.events import documents
 from bisupervised.streams.settings.tables import Settings
-from support.audited import PIPELINE, audit, label
+from support.audited import PIPELINE, audit, label, rules
 from support.configurations import SMALLEST
 from support.records import Record
 from support.registry import FakeRegistry, framed
@@ -27,7 +28,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, *values: bytes, hours_ago: float = 0)
     """Requests of these values were drawn, as the commands will find them."""
     at_ms = round((time.time() - hours_ago * 3600) * 1000)
 
-    async def read(settings: Settings, since_ms: float) -> AuditTopics:
+    async def read(settings: Settings, _rules: Rules, since_ms: float) -> AuditTopics:
         found = AuditTopics(settings.name)
         for number, value in enumerate(values):
             headers = list(audit(number, at_ms).headers)
@@ -65,7 +66,7 @@ def test_what_is_too_old_for_a_label_to_count_is_not_wanted(
 
 
 def test_a_vote_for_a_label_that_there_is_not_leaves_the_request_wanted() -> None:
-    found = AuditTopics(PIPELINE, lambda truth: truth in ("cat", "dog"))
+    found = AuditTopics(PIPELINE, rules(classes=("cat", "dog")).counts)
     found.take_audit(audit(0, 1))
     for truth, waiting in (("cta", 1), ("dog", 0), ("cta", 0)):
         found.take_label(label(0, 2, "requests-0-0", truth))

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ....schemas.audits import AUDIT_HEADER, Audit, decode_audit, decode_label, judged_by, place_of
+from ....schemas.audits import AUDIT_HEADER, Audit, Label, decode_audit, decode_label, judged_by, place_of
 from ....schemas.closings import Closing, Taken, TermsTold, VersionTold
 from ....schemas.codec import decode_facts, header
 from ....schemas.errors import InvalidRequest
@@ -48,6 +48,10 @@ class Rules:
         """There is such a label, or any may be right."""
         classes = self.terms.classes
         return not classes or any(self.matches(one, truth) for one in classes)
+
+    def counts(self, label: Label) -> bool:
+        """It says something: that a vote is taken back, or which label is right."""
+        return label.withdrawn or self.is_class(label.truth)
 
 
 class Ledger:
@@ -138,8 +142,7 @@ class Ledger:
         if place is None or not label.by:
             self._totals["unreadable"] += 1
             return None
-        known = label.withdrawn or self.rules.is_class(label.truth)
-        vote = Vote(str(place), record.offset, record.timestamp, label, known)
+        vote = Vote(str(place), record.offset, record.timestamp, label, self.rules.counts(label))
         self._memory.hold(vote)
         self._touched[vote.source] = None
         return vote
@@ -200,7 +203,7 @@ class Ledger:
             if former is not None and self.ascending is not None:
                 self.ascending.take_over(former)
         for vote in self._memory.votes:
-            vote.counts = vote.label.withdrawn or rules.is_class(vote.label.truth)
+            vote.counts = rules.counts(vote.label)
             self._touched[vote.source] = None
 
     def _begin(self, request: Request) -> None:
