@@ -63,14 +63,22 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 class Rests:
     """How long what has failed rests before it begins again: doubled each time, unless it had worked for a while."""
 
-    def __init__(self, first_s: float, most_s: float, worked_s: float = WORKED_S) -> None:
-        """`worked_s`: seconds after which a failure counts as the first."""
-        self._first_s, self._most_s, self._worked_s = first_s, most_s, worked_s
+    def __init__(self, first_s: float, most_s: float) -> None:
+        self._first_s, self._most_s = first_s, most_s
         self._next_s = first_s
+        self._began = 0.0
+
+    def begins(self) -> None:
+        """It begins to work."""
+        self._began = asyncio.get_running_loop().time()
+
+    async def rest(self) -> None:
+        """It has failed: wait until it may begin again."""
+        await asyncio.sleep(self.after(asyncio.get_running_loop().time() - self._began))
 
     def after(self, worked_s: float) -> float:
         """Seconds until it begins again that has worked for so long."""
-        rest_s = self._first_s if worked_s >= self._worked_s else self._next_s
+        rest_s = self._first_s if worked_s >= WORKED_S else self._next_s
         self._next_s = min(2 * rest_s, self._most_s)
         return rest_s
 

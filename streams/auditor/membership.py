@@ -62,9 +62,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def run(self) -> None:
         """Be a member, and the auditor where the group says so, until cancelled."""
-        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
+        rests = Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         while True:
-            began = clock()
+            rests.begins()
             self._standing.failure = ""
             try:
                 await self._be_a_member()
@@ -77,7 +77,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
                 why = denial(error, reads=self._policy.audits, writes=self._policy.trust) or error
                 self._standing.failure = str(why) or repr(why)
                 log.warning("the audit has failed, and begins again: %r", why, extra={"action": "audit_failed"})
-            await asyncio.sleep(rests.after(clock() - began))
+            await rests.rest()
 
     async def _be_a_member(self) -> None:
         """Until it fails."""

@@ -51,16 +51,16 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     async def run(self) -> None:
         """Be a member until cancelled."""
-        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
+        rests = Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         while True:
-            began = clock()
+            rests.begins()
             try:
                 await self._be_a_member()
             except _FAILURES as error:
                 why = denial(error, reads=self._policy.batched, group=self._policy.outbox.group) or error
                 text = "the group of the batches is joined again: %r"
                 log.warning(text, why, extra={"action": "batches_left"})
-            await asyncio.sleep(rests.after(clock() - began))
+            await rests.rest()
 
     async def _be_a_member(self) -> None:
         policy = self._policy
@@ -97,10 +97,10 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
 
     async def _be_owner(self, number: int) -> None:
         """For as long as it is ours."""
-        clock, rests = asyncio.get_running_loop().time, Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
+        rests = Rests(_AGAIN_FIRST_S, _AGAIN_MOST_S)
         try:
             while True:
-                began = clock()
+                rests.begins()
                 try:
                     await self._make(number).run()
                 except Exception as error:  # noqa: BLE001  # whatever it is, nobody else owns the partition
@@ -108,6 +108,6 @@ class BulkMembership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokaf
                     self._standing.failures[number] = str(why) or repr(why)
                     text = "the batches of %s-%d have failed, and are taken over again: %r"
                     log.warning(text, self._policy.batched, number, why, extra={"action": "batches_failed"})
-                await asyncio.sleep(rests.after(clock() - began))
+                await rests.rest()
         finally:
             self._standing.failures.pop(number, None)
