@@ -22,7 +22,7 @@ from bisupervised.agents.remote.bulk.exchange import BulkPolicy as ExchangePolic
 from bisupervised.agents.remote.bulk.gate import BulkGate, Tally
 from bisupervised.agents.remote.bulk.inputs import BulkInputs, BulkInputsPolicy
 from bisupervised.agents.remote.bulk.openai_batch import OpenAIBatch
-from bisupervised.agents.remote.bulk.provider import BulkOrder, BulkStatus, LineResult
+from bisupervised.agents.remote.bulk.provider import BulkOrder, BulkStatus
 from bisupervised.agents.remote.bulk.queue import TokenQueue
 from bisupervised.agents.remote.protocols.openai_chat import OpenAIChat
 from bisupervised.agents.remote.spending.price import Price
@@ -211,14 +211,8 @@ class Bench:
         return await Filler(self._policy, self._means, TOPIC_ID, reader, 0, _passed).fill()
 
     async def _take(self, results: Results, status: BulkStatus) -> None:
-        tally = Tally(self._inputs.raise_for)
-
-        async def tallied() -> AsyncIterator[LineResult]:
-            async for result in self._provider.results(status):
-                tally.take(result, 5)
-                yield result
-
-        await results.take(tallied())
+        tally = Tally(self._inputs.raise_for, self._means.gate.policy.failures)
+        await results.take(tally.through(self._provider.results(status)))
 
     async def _settle(self, results: Results) -> int:
         left = 0

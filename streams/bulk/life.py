@@ -18,22 +18,22 @@ import logging
 import math
 from collections.abc import Sequence
 from random import random as uniform
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ...agents.remote.bulk.closing import Gathered, Part, clipped, earlier, holds, joined, parts_of
+from ...agents.remote.bulk.closing import Gathered, Part, clipped, earlier, holds, joined, offsets_of, parts_of
 from ...agents.remote.bulk.gate import NO_TICKET, PROBE_INPUTS, Tally
 from ...agents.remote.bulk.identity import batch_id
 from ...agents.remote.bulk.inputs import Prepared, Settled
 from ...agents.remote.bulk.provider import TOKEN_LIMIT, BulkOrder, BulkStatus, TooLate, Unsure
 from ...agents.remote.retry import CallRefused, Terminal
-from ...agents.remote.spending.advances import Advance
 from ...schemas.budget import NOTHING, Amount
 from ...schemas.bulk import BatchCounts, BatchTold
 from ...schemas.codec import facts_of
 from ...schemas.errors import BiSupervisedError, RemoteError, RemoteFailure
 from ...schemas.records import Incoming
+from .paying import advance_for, give_back, lease_name
 from .spool import Results, Spool
 from .writer import Leaving
 
@@ -130,7 +130,7 @@ class Life:
             self._means.queue.left(self.batch.id)
             self._means.gate.gone(self.batch.id, self._ticket)
             if self._means.advances is not None:
-                self._means.advances.drop(self._lease_name)
+                self._means.advances.drop(lease_name(self.batch))
             self._drop_spool()
 
     async def _own_interface(self) -> None:
@@ -158,14 +158,13 @@ class Life:
         if not self.batch.records:
             await self._give_up("timeout", "none of its inputs is left: their deadlines have passed")
             return
-        advance = self._advance()
+        advance = advance_for(self.batch, self._means, waits=self._policy.waits_for_budget)
         if advance == "soon":
             await asyncio.sleep(_LOOK_S)
             return
         if advance == "no":
             await self._give_up("budget", "the budget of this period does not pay for its batch")
             return
-        money = advance
         gate, now = self._means.gate, self._means.clock()
         if not gate.admits(now):  # another has begun meanwhile
             return
@@ -176,10 +175,10 @@ class Life:
             tries=self.batch.tries + 1,
             creating_ms=round(self._means.now_ms()),
             found=False,
-            lease=money.id,
-            period=money.period,
-            leased_money=money.amount.money,
-            leased_calls=money.amount.calls,
+            lease=advance.id,
+            period=advance.period,
+            leased_money=advance.amount.money,
+            leased_calls=advance.amount.calls,
         )
         self._taken_over, self._began = False, self._means.clock()
         try:
@@ -267,7 +266,7 @@ class Life:
         parts = parts_of(batch.first, batch.end, inputs, close, head)
         if len(parts) < 2:
             return False
-        await self._give_money_back(NOTHING)
+        await give_back(self.batch, self._means, NOTHING)
         ended = msgspec.structs.replace(
             batch, state="ended", provider_id="", split=len(parts), ended_ms=round(self._means.now_ms()), why=why
         )
@@ -280,7 +279,6 @@ class Life:
     def _part(self, part: Gathered) -> BatchTold:
         """A batch with these of its inputs. Those that have their outcome are left out."""
         batch, place = self.batch, self._owner.place
-        late = [offset for first, end in batch.late for offset in range(first, end)]
         return BatchTold(
             batch_id(self._policy.pipeline, self._owner.topic_id, place.partition, part.first, part.end),
             part.first,
@@ -291,7 +289,7 @@ class Life:
             bytes=part.bytes,
             tokens=part.tokens,
             most=part.most,
-            excluded=clipped(joined(batch.excluded, late), part.first, part.end),
+            excluded=clipped(joined(batch.excluded, offsets_of(batch.late)), part.first, part.end),
             gone=clipped(batch.gone, part.first, part.end),
             deadline_ms=part.deadline_ms,
             closed_ms=batch.closed_ms,
@@ -308,25 +306,6 @@ class Life:
             log.info(text, self.batch.id, queue.waiting, queue.limit, extra=facts)
             self._told_waits = True
         return False
-
-    @property
-    def _lease_name(self) -> str:
-        """What may have been paid and was not found stays paid: the next try needs money of its own."""
-        return f"{self.batch.id}.{self.batch.unsure}"
-
-    def _advance(self) -> Advance | Literal["soon", "no"]:
-        """Money for it, of nothing where there is no budget; `soon` where it may come, and `no` where it will not."""
-        advances = self._means.advances
-        if advances is None:
-            return Advance("", "", NOTHING)
-        found = advances.want(self._lease_name, Amount(self.batch.most, self.batch.records), self._means.now_s())
-        if isinstance(found, Advance):
-            return found
-        if found == "never" or (found == "spent" and not self._policy.waits_for_budget):
-            advances.drop(self._lease_name)
-            return "no"
-        self._means.need()
-        return "soon"
 
     async def _time_out(self) -> None:
         """Those whose deadline has passed fall back now, whether the provider has them or not."""
@@ -424,7 +403,7 @@ class Life:
         batches at the provider that are not it.
         """
         batch = self.batch
-        late = [offset for first, end in batch.late for offset in range(first, end)]
+        late = offsets_of(batch.late)
         if late:
             self._drop_spool()
         await self._become(
@@ -545,7 +524,7 @@ class Life:
         self._means.queue.left(self.batch.id)
         status: BulkStatus | None = None
         results: Results | None = None
-        tally, doubted = Tally(self._means.inputs.raise_for), False
+        tally, doubted = Tally(self._means.inputs.raise_for, self._means.gate.policy.failures), False
         if not self.batch.reason and not self._is_gone():
             results = Results(self._owner.place.partition, self.batch.first, self.batch.end, self._policy.folder)
         try:
@@ -570,7 +549,7 @@ class Life:
         facts = {"action": "batch_held", "batch": batch.id, "inputs": batch.records}
         log.warning("batch %s: its %d inputs wait: %s", batch.id, batch.records, why, extra=facts)
         if batch.records > PROBE_INPUTS:  # a probe keeps its little: it asks again and again
-            await self._give_money_back(NOTHING)
+            await give_back(self.batch, self._means, NOTHING)
         await self._close_again(why, others=(*batch.others, batch.provider_id)[-_OTHERS:])
         await self._forget(status)
 
@@ -579,7 +558,7 @@ class Life:
         provider = self._means.provider
         try:
             status = await provider.poll(self.batch.provider_id)
-            await results.take(self._tallied(provider.results(status), tally))
+            await results.take(tally.through(provider.results(status)))
         except RemoteFailure as error:
             self._say("has ended, and its results cannot be had", error)
             await self._pause(error)
@@ -593,12 +572,6 @@ class Life:
             return None
         self._means.standing.foreign += results.foreign
         return status
-
-    async def _tallied(self, results: AsyncIterator[LineResult], tally: Tally) -> AsyncIterator[LineResult]:
-        most = self._means.gate.policy.failures
-        async for result in results:
-            tally.take(result, most)
-            yield result
 
     async def _leave(self, results: Results | None, *, doubted: bool) -> None:
         """The outcome of every input that has none yet."""
@@ -639,7 +612,8 @@ class Life:
         batch = self.batch
         leased = Amount(batch.leased_money, batch.leased_calls)
         # of inputs that are gone, nobody knows what they have cost
-        await self._give_money_back(leased if batch.gone else Amount(batch.counts.cost, batch.counts.calls))
+        used = leased if batch.gone else Amount(batch.counts.cost, batch.counts.calls)
+        await give_back(batch, self._means, used)
         await self._become(state="ended", ended_ms=round(self._means.now_ms()))
         self._means.standing.ended[batch.reason or "answered"] += 1
         counts = batch.counts
@@ -648,17 +622,6 @@ class Life:
         log.info(text, batch.id, counts.answered, counts.fallen, counts.again, extra=facts)
         if status is not None:
             await self._forget(status)
-
-    async def _give_money_back(self, used: Amount) -> None:
-        """What it holds and has not used. It may be said again."""
-        batch, advances = self.batch, self._means.advances
-        if advances is None or not batch.lease:
-            return
-        advance = Advance(batch.lease, batch.period, Amount(batch.leased_money, batch.leased_calls))
-        advances.settle(advance, used)
-        while not advances.settled(advance):
-            self._means.need()
-            await asyncio.sleep(_LOOK_S)
 
     async def _forget(self, status: BulkStatus) -> None:
         try:

@@ -19,11 +19,11 @@ CONTENT = {"error": {"message": "too long", "code": "context_length_exceeded"}}
 
 def tally(*statuses: int | None, first: int = 0) -> Tally:
     """Of lines that end so; None for one without a response."""
-    made = Tally(OpenAIChat("m").raise_for)
+    made = Tally(OpenAIChat("m").raise_for, POLICY.failures)
     for number, status in enumerate(statuses, first):
         body = orjson.dumps({"error": {"message": f"said {status}"}})
         response = None if status is None else Response(status, {}, body)
-        made.take(LineResult(f"b0-{number}", response), POLICY.failures)
+        made.take(LineResult(f"b0-{number}", response))
     return made
 
 
@@ -164,9 +164,9 @@ def test_a_batch_that_is_seen_to_be_answered_in_part_speaks_for_the_settings() -
 
 
 def test_refusals_for_the_content_count_as_well_for_it_may_be_a_template_around_every_input() -> None:
-    made = Tally(OpenAIChat("m").raise_for)
+    made = Tally(OpenAIChat("m").raise_for, POLICY.failures)
     for number in range(9):
-        made.take(LineResult(f"b0-{number}", Response(400, {}, orjson.dumps(CONTENT))), POLICY.failures)
+        made.take(LineResult(f"b0-{number}", Response(400, {}, orjson.dumps(CONTENT))))
     gate = BulkGate(POLICY)
     assert len(made.refused) == POLICY.failures
     assert gate.weigh(gate.begin("b", 0.0), made, 0.0) == "settings"

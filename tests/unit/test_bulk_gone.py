@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-from support.lives import Partition, ToldProvider, batched
+from support.lives import Partition, ToldProvider, at_once, batched
 from support.virtual_time import on_virtual_time
 
 #: before the first look at a batch
@@ -17,10 +15,6 @@ SOON_MS = 5_000
 @pytest.fixture(autouse=True)
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written to disk is written at once: virtual time does not pass while a thread works."""
-
-    async def at_once(work: Callable[..., Any], *args: Any) -> Any:
-        return work(*args)
-
     monkeypatch.setattr(asyncio, "to_thread", at_once)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from bisupervised.agents.remote.bulk.gate import PROBE_INPUTS, BulkGate
@@ -13,7 +11,7 @@ from bisupervised.agents.remote.bulk.provider import Line
 from bisupervised.agents.remote.limiting.breaker import BreakerPolicy
 from bisupervised.agents.remote.retry import CallRefused, Terminal
 from bisupervised.schemas.errors import RemoteError
-from support.lives import Partition, ToldProvider, answer, at_most, batched, refusal, tokens_of
+from support.lives import Partition, ToldProvider, answer, at_most, at_once, batched, refusal, tokens_of
 from support.virtual_time import on_virtual_time
 
 LONG = "how much? " * 4000
@@ -23,10 +21,6 @@ HOUR_S = 3600.0
 @pytest.fixture(autouse=True)
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written to disk is written at once: virtual time does not pass while a thread works."""
-
-    async def at_once(work: Callable[..., Any], *args: Any) -> Any:
-        return work(*args)
-
     monkeypatch.setattr(asyncio, "to_thread", at_once)
 
 

@@ -115,9 +115,14 @@ def earlier(deadline_ms: int | None, other_ms: int | None) -> int | None:
     return min(deadline_ms, other_ms)
 
 
-def joined(parts: tuple[tuple[int, int], ...], offsets: list[int]) -> tuple[tuple[int, int], ...]:
+def joined(parts: tuple[tuple[int, int], ...], offsets: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """These ranges and these offsets, as ranges."""
-    return ranges(sorted({*(offset for first, end in parts for offset in range(first, end)), *offsets}))
+    return ranges(sorted({*offsets_of(parts), *offsets}))
+
+
+def offsets_of(parts: tuple[tuple[int, int], ...]) -> list[int]:
+    """Every offset of these ranges."""
+    return [offset for first, end in parts for offset in range(first, end)]
 
 
 def ranges(offsets: list[int]) -> tuple[tuple[int, int], ...]:

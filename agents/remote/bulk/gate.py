@@ -9,7 +9,7 @@ only a small batch is created now and then, to see whether it is answered.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,20 +38,27 @@ class Tally:
     """What the lines of one batch say."""
 
     raise_for: Callable[[Response], None]  #: raises what a response stands for that is no success
+    most: int  #: refusals that are remembered
     answered: int = 0
-    refused: dict[str, RecordError] = field(default_factory=dict)  #: by `custom_id`, the first few
+    refused: dict[str, RecordError] = field(default_factory=dict)  #: by `custom_id`, the first of them
 
-    def take(self, result: LineResult, most: int) -> None:
-        """The next line. No more than `most` refusals are remembered."""
+    def take(self, result: LineResult) -> None:
+        """The next line."""
         if result.response is None:
             return
         try:
             self.raise_for(result.response)
         except RecordError as error:
-            if is_refusal(error) and len(self.refused) < most:
+            if is_refusal(error) and len(self.refused) < self.most:
                 self.refused[result.custom_id] = error
         else:
             self.answered += 1
+
+    async def through(self, results: AsyncIterator[LineResult]) -> AsyncIterator[LineResult]:
+        """These results, each taken on its way."""
+        async for result in results:
+            self.take(result)
+            yield result
 
 
 class BulkGate:
