@@ -5,52 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from bisupervised.agents.auditing.draw import Draw
-from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit
-from bisupervised.schemas.codec import decode_facts, header
-from bisupervised.schemas.records import Facts
 from bisupervised.streams.cli import run
+from support.audit_topic import Audited, audits, drawn, secret
 from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, mixed, wait_until
 
-SECRET = "only the fleet knows"
 #: how an audit calls what a test calls otherwise
 ENDED = {"local": "trusted", "remote": "trusted", "low_confidence": "rejected", "invalid_request": "failed"}
-
-
-class Audited(NamedTuple):
-    """A record of `audits`."""
-
-    record: Any  #: aiokafka's ConsumerRecord
-    value: bytes | None
-    facts: Facts
-    audit: Audit
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return (self.facts.source.partition, self.facts.source.offset)
-
-
-def audits(pipeline: Pipeline) -> list[Audited]:
-    found = []
-    for record in pipeline.records("audits"):
-        document = header(record.headers, AUDIT_HEADER)
-        assert document is not None
-        found.append(Audited(record, record.value, decode_facts(record), decode_audit(document)))
-    return found
-
-
-def secret(folder: Path) -> str:
-    path = folder / "secret"
-    path.write_text(f"{SECRET}\n")
-    return str(path)
-
-
-def drawn(pipeline: Pipeline, share: float, topic_id: str, sent: list[Sent]) -> set[tuple[int, int]]:
-    draw = Draw(share, SECRET.encode(), pipeline.name)
-    return {s.place for s in sent if s.offset in draw.drawn(topic_id, s.place[0], s.offset, s.offset)}
 
 
 def check(pipeline: Pipeline, share: float, sent: list[Sent], outcomes: list[Outcome]) -> list[Audited]:

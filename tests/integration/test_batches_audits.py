@@ -4,46 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
-from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit
-from bisupervised.schemas.codec import decode_facts, header
-from bisupervised.schemas.records import Facts
+from support.audit_topic import Audited, audits, secret
 from support.batching import SOON_MISSED, entries, overrides, provider
 from support.bulk_server import Faults, LyingBulkServer, chat_answer
-from support.pipeline import Outcome, Pipeline, Sent, Setup, check_exactly_once, request, wait_until
+from support.pipeline import Outcome, Sent, Setup, check_exactly_once, request, wait_until
 
 FAR_MS = 4_000_000_000_000
 #: how an audit calls what a test calls otherwise; everything else has failed
 ENDED = {"local": "trusted", "remote": "trusted", "low_confidence": "rejected"}
 
 
-class Audited(NamedTuple):
-    """A record of `audits`."""
-
-    value: bytes | None
-    facts: Facts
-    audit: Audit
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return (self.facts.source.partition, self.facts.source.offset)
-
-
-def audits(pipeline: Pipeline) -> list[Audited]:
-    return [
-        Audited(one.value, decode_facts(one), decode_audit(header(one.headers, AUDIT_HEADER) or b""))
-        for one in pipeline.records("audits")
-    ]
-
-
 def audit_of_all(folder: Path, **more: Any) -> dict[str, Any]:
     """Settings for an audit of every request."""
-    path = folder / "secret"
-    path.write_text("only the fleet knows\n")
-    return {"share": 1.0, "secret_file": str(path), **more}
+    return {"share": 1.0, "secret_file": secret(folder), **more}
 
 
 def picky_answer(body: dict[str, Any]) -> tuple[int, Any]:

@@ -5,34 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from bisupervised.agents.auditing.draw import Draw
-from bisupervised.schemas.audits import AUDIT_HEADER, Audit, decode_audit
-from bisupervised.schemas.codec import decode_facts, header
+from bisupervised.schemas.audits import Audit
 from bisupervised.schemas.records import Facts
-from support.pipeline import LOCAL_THRESHOLD, Pipeline, Sent, Setup, check_exactly_once, mixed, request, wait_until
+from support.audit_topic import audits as audited
+from support.audit_topic import drawn, secret
+from support.pipeline import LOCAL_THRESHOLD, Pipeline, Setup, check_exactly_once, mixed, request, wait_until
 from support.scraping import Scraped
-
-SECRET = "only the fleet knows"
-
-
-def secret(folder: Path) -> str:
-    path = folder / "secret"
-    path.write_text(f"{SECRET}\n")
-    return str(path)
 
 
 def audits(pipeline: Pipeline) -> list[tuple[Facts, Audit]]:
-    records = pipeline.records("audits")
-    return [(decode_facts(one), decode_audit(header(one.headers, AUDIT_HEADER) or b"")) for one in records]
+    return [(one.facts, one.audit) for one in audited(pipeline)]
 
 
 def place_of(facts: Facts) -> tuple[int, int]:
     return (facts.source.partition, facts.source.offset)
-
-
-def drawn(pipeline: Pipeline, share: float, topic_id: str, sent: list[Sent]) -> set[tuple[int, int]]:
-    draw = Draw(share, SECRET.encode(), pipeline.name)
-    return {s.place for s in sent if s.offset in draw.drawn(topic_id, s.place[0], s.offset, s.offset)}
 
 
 def wait_for_audits(pipeline: Pipeline, count: int) -> list[tuple[Facts, Audit]]:
