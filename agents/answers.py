@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from .supervision.class_scores import probabilities
+from .supervision.class_scores import likeliest, probabilities
 from .supervision.learned.deferral import DeferralModel, Features
 from .supervision.sample_scores import agreement, modal
 from .supervision.scores import SCORES, Kind, every_score, fitting, max_softmax, predictions, usable
@@ -141,6 +141,25 @@ def read_classes(
     _check_labels(outputs.shape[1], reading.labels)
     answers = _answers(_named(predictions(outputs).tolist(), reading.labels), scores)
     return _detailed(answers, table, reading, besides.features) if reading.detailed else answers
+
+
+def read_rows(rows: Sequence[Sequence[Any]], reading: ClassReading) -> list[Answer]:
+    """`read_classes` of rows that are lists of numbers, in the way that is the shorter one for them."""
+    answer = _likely(rows[0], reading) if len(rows) == 1 else None
+    if answer is not None:
+        return [answer]
+    return read_classes(np.array(rows, dtype=np.float64), len(rows), reading)
+
+
+def _likely(row: Sequence[Any], reading: ClassReading) -> Answer | None:
+    """The answer of one row of probabilities by the usual score; None where `read_classes` is to see to it."""
+    if reading.logits or reading.detailed or reading.score != "max_softmax":
+        return None
+    found = likeliest(row)
+    if found is None or (reading.labels and len(reading.labels) != len(row)):
+        return None
+    index, score = found
+    return Answer(reading.labels[index] if reading.labels else index, score)
 
 
 def _detailed(
@@ -272,7 +291,7 @@ def _named(classes: Sequence[int | None], labels: tuple[Any, ...]) -> Sequence[A
 
 
 def _check_rows(outputs: Sequence[Any] | NDArray[Any], asked: int) -> None:
-    rows = len(np.atleast_1d(outputs)) if isinstance(outputs, np.ndarray) else len(outputs)
+    rows = 1 if isinstance(outputs, np.ndarray) and not outputs.ndim else len(outputs)
     if rows != asked:
         raise ValueError(f"{rows} answers to {asked} inputs")
 

@@ -5,6 +5,8 @@ A row that holds NaN, or an infinite logit at its top, has no score: it gives Na
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 PROBABILITY_SLACK = 1e-3
 #: how far a row of probabilities may stray from a sum of 1: what rounding them to a few digits costs
 SUM_SLACK = 0.02
+#: most classes that `likeliest` looks at one by one: beyond it numpy is the faster way
+_FEW = 64
 
 
 def max_softmax(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
@@ -25,6 +29,20 @@ def max_softmax(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
     if not logits:
         return np.asarray(_probabilities(outputs).max(axis=1), dtype=np.float64)
     return np.asarray(1.0 / np.exp(shifted(outputs)).sum(axis=1), dtype=np.float64)
+
+
+def likeliest(row: Sequence[float]) -> tuple[int, float] | None:
+    """`predictions` and `max_softmax` of one row of probabilities, the same to the bit; None where they must tell.
+
+    numpy takes twenty times as long for a few numbers. The score is the highest of them as it stands, where there is
+    no doubt that they are probabilities: none strays from 0..1, and their sum, however it is rounded, is near 1.
+    """
+    if not 2 <= len(row) <= _FEW:
+        return None
+    highest = max(row)
+    if min(row) < 0.0 or highest > 1.0 or not abs(math.fsum(row) - 1.0) < SUM_SLACK / 2:  # NaN fails the last
+        return None
+    return row.index(highest), float(highest)
 
 
 def label_softmax(probabilities: NDArray[Any], answered: NDArray[np.intp]) -> NDArray[np.float64]:

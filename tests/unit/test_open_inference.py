@@ -41,7 +41,7 @@ def test_what_is_not_needed_may_have_any_shape(more: dict[str, Any], model: str)
     assert (reply.answers, reply.model) == ([Answer(1, 0.75)], model)
 
 
-@pytest.mark.parametrize("shape", [None, "12", [1.5, 2], [True, 2], [None], {}])
+@pytest.mark.parametrize("shape", [None, "12", [1.5, 2], [1.5, 1.5], [True, 2], [None], {}])
 def test_the_wanted_outputs_shape_is_needed(shape: Any) -> None:
     with pytest.raises(InvalidAnswer, match="its shape is no list of whole numbers"):
         OpenInference("big").read(answered([0.25, 0.75], shape), 1)

@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ....schemas.errors import InvalidRequest
-from ...answers import Answer, ClassReading, read_classes
+from ...answers import Answer, ClassReading, read_classes, read_rows
 from ...supervision.scores import usable
 from ..protocol import SAID_CHARS, Call, Reply, brief, complaint_in, raise_for_status
 from ..retry import NotAnAnswer
@@ -41,6 +41,12 @@ DATATYPES: dict[str, str] = {
 }
 #: kinds of numpy arrays that may become a data type, by the kind of the latter
 _TAKES = {"b": "b", "u": "ui", "i": "ui", "f": "uif", "U": "U"}
+#: what a number of JSON is to Python; to Python, a truth is a number as well
+_NUMBERS = {int, float}
+#: data types that hold any number up to this one, in either direction; no whole number is rounded below it
+_ROOMY, _EXACT_UP_TO = ("FP32", "FP64"), 2.0**53
+#: most numbers of one input that are looked at one by one: beyond it numpy is the faster way
+_FEW = 64
 
 
 # read what is needed: what has no type here may have any shape
@@ -85,24 +91,33 @@ class OpenInference:
     score_output: str = ""  #: the remote's name of the tensor with its own scores, (n,); '' scores the classes
     column: bool = False  #: inputs of one value each are sent as (n, 1), not as (n,)
     exact_labels: bool = False  #: classes that are named in texts are named to the letter
+    #: what is the same in every call; made here, once
+    _path: str = field(init=False, repr=False, compare=False)
+    _outputs: list[dict[str, str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [name for name in (self.output_name, self.score_output) if name]
+        object.__setattr__(self, "_path", f"/v2/models/{quote(self.model, safe='')}/infer")  # frozen
+        object.__setattr__(self, "_outputs", [{"name": name} for name in names])
 
     def build(self, inputs: Sequence[Any]) -> Call:
-        tensor = _tensor(inputs, self.datatype)
+        plain = _plain(inputs, self.datatype)
+        tensor = _tensor(inputs, self.datatype) if plain is None else plain
         if self.column and tensor.ndim == 1:
             tensor = tensor.reshape(-1, 1)
         document = {
             "inputs": [
                 {
                     "name": self.input_name,
-                    "shape": list(tensor.shape),
+                    "shape": tensor.shape,
                     "datatype": self.datatype,
                     "data": tensor.ravel().tolist() if self.datatype == "BYTES" else tensor.ravel(),
                 }
             ],
-            "outputs": [{"name": name} for name in (self.output_name, self.score_output) if name],
+            "outputs": self._outputs,
         }
         body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Call(f"/v2/models/{quote(self.model, safe='')}/infer", body, {"content-type": "application/json"})
+        return Call(self._path, body, {"content-type": "application/json"})
 
     def shape_of(self, given: Any) -> Hashable:  # noqa: ANN401  # an input is any JSON value
         """Only inputs of equal shape make one tensor. What makes none is asked alone, and refused alone."""
@@ -149,6 +164,8 @@ class OpenInference:
             raise ValueError(f"it is missing; there are {[brief(output.name)[:40] for output in document.outputs][:8]}")
         if not self.score_output:
             elements = _elements(wanted)
+            if asked == 1 and _is_row(elements, wanted.shape):  # sooner than by what follows, and to the same end
+                return read_rows([elements], self.reading)
             if (rows := _classified(elements, wanted.shape, asked)) is not None:
                 return read_classified(rows, self.reading, exact=self.exact_labels)
             if (texts := _texts(elements, wanted.shape)) is not None:
@@ -159,12 +176,16 @@ class OpenInference:
 
 
 def _named(document: _Answered, name: str) -> _Tensor | None:
-    output = next((output for output in document.outputs if output.name == name), None)
-    return None if output is None else _Tensor(_sizes(output.shape), bytes(output.data))
+    for output in document.outputs:
+        if output.name == name:
+            return _Tensor(_sizes(output.shape), bytes(output.data))
+    return None
 
 
 def _sizes(shape: Any) -> list[int]:  # noqa: ANN401  # any JSON value
     """A shape's whole numbers; some servers write 2.0."""
+    if type(shape) is list and {*map(type, shape)} == {int}:  # as most write it
+        return shape
     sizes: list[Any] = shape if isinstance(shape, list) else [None]
     if any(isinstance(size, bool) or not isinstance(size, int | float) or size != int(size) for size in sizes):
         raise ValueError("its shape is no list of whole numbers")
@@ -183,6 +204,11 @@ def _elements(output: _Tensor) -> list[Any]:
         raise ValueError(f"it holds no list of {output.shape} elements")
     found: list[Any] = orjson.loads(raw)
     return found
+
+
+def _is_row(elements: list[Any], shape: list[int]) -> bool:
+    """Whether these are numbers, and the shape is that of one row of them, as in most answers."""
+    return shape == [1, len(elements)] and {*map(type, elements)} <= _NUMBERS
 
 
 def _classified(elements: list[Any], shape: list[int], asked: int) -> list[list[str]] | None:
@@ -242,6 +268,16 @@ def _scores(output: _Tensor | None, asked: int) -> list[float | None]:
     if len(scores) != asked:
         raise ValueError(f"{len(scores)} scores for {asked} answers")
     return [None if score is None else usable(score) for score in map(number_of, scores)]
+
+
+def _plain(inputs: Sequence[Any], datatype: str) -> NDArray[Any] | None:
+    """`_tensor` of a single input of a few numbers that nothing can bend; None where a closer look is needed."""
+    row = inputs[0] if len(inputs) == 1 and datatype in _ROOMY else None
+    if type(row) is not list or len(row) > _FEW or not {*map(type, row)} <= _NUMBERS:
+        return None
+    if not all(abs(number) <= _EXACT_UP_TO for number in row):  # which NaN is not
+        return None
+    return np.array(inputs, dtype=DATATYPES[datatype])
 
 
 def _tensor(inputs: Sequence[Any], datatype: str) -> NDArray[Any]:

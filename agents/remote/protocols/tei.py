@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 
 from ....schemas.errors import InvalidRequest, RemoteError
-from ...answers import Answer, ClassReading, Details, read_classes
+from ...answers import Answer, ClassReading, Details, read_rows
 from ..protocol import Call, Reply, Usage, complaint_in, raise_for_status, tokens_in
 from ..retry import NotAnAnswer
 from ..transport import Response
@@ -68,6 +67,8 @@ class Tei:
 
     def raise_for(self, response: Response) -> None:
         """424 is a failure of the model behind the server, and may pass."""
+        if response.succeeded:
+            return
         said, code = complaint_in(response.body)
         if response.status == 424:
             raise RemoteError(f"the remote answered 424: {said}")
@@ -108,7 +109,7 @@ class Tei:
     def _of_all(self, rows: Sequence[Sequence[_Class]], table: Sequence[Sequence[float | None]]) -> list[Answer]:
         """The classes of each input come with the likeliest first, so a label belongs to a row and a column."""
         reading = ClassReading(logits=self.raw_scores, score=self.score, detailed=self.detailed)
-        answers = read_classes(np.array(table, dtype=np.float64), len(rows), reading)
+        answers = read_rows(table, reading)
         names = [[str(found.label) for found in row] for row in rows]
         return [self._named(*each) for each in zip(answers, names, strict=True)]
 

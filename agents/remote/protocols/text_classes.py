@@ -17,10 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ....schemas.errors import InvalidAnswer
-from ...answers import Answer, ClassReading, read_classes
+from ...answers import Answer, ClassReading, read_rows
 from ..protocol import brief
 from .labels import one_of
 from .lenient_json import document_in
@@ -85,7 +83,7 @@ def _answer(found: Any, text: Any, reading: ClassReading, *, exact: bool) -> Ans
     while isinstance(found, list) and len(found) == 1:  # pipelines write a list for each of a list
         found = found[0]
     if isinstance(found, list) and found and all(_is_number(each) for each in found):
-        [answer] = read_classes(np.array([found], dtype=np.float64), 1, reading)
+        [answer] = read_rows([found], reading)
         return answer
     classes = _classes(found)
     if None in classes.values() and _are_rows(found if isinstance(found, list) else [found]):
@@ -154,9 +152,8 @@ def _incomplete(classes: Mapping[str, Any], reading: ClassReading) -> bool:
 def _of_all(classes: Mapping[Any, float], reading: ClassReading) -> Answer:
     """By the same scores as numbers, in the order of the settings' labels, or else of the classes."""
     names = reading.labels or tuple(sorted(classes) if all(isinstance(name, int) for name in classes) else classes)
-    row = np.array([[classes[name] for name in names]])
-    read = replace(reading, labels=tuple(names))
-    [answer] = read_classes(row, 1, read)
+    named = reading if reading.labels else replace(reading, labels=names)
+    [answer] = read_rows([[classes[name] for name in names]], named)
     return answer
 
 
