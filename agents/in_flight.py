@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from ..schemas.records import Outgoing
 from .batches import Batch
@@ -22,7 +23,7 @@ class InFlight:
     that is cancelled before its first step never reaches.
     """
 
-    def __init__(self, answer: Callable[[Batch], Awaitable[list[Outgoing]]], limit: int) -> None:
+    def __init__(self, answer: Callable[[Batch], Coroutine[Any, Any, list[Outgoing]]], limit: int) -> None:
         self._answer = answer
         self._limit = limit
         self._room = asyncio.Event()  # set when there may be room again
@@ -77,12 +78,9 @@ class InFlight:
         await end(late)
 
     def _start(self, batch: Batch) -> None:
-        task = asyncio.ensure_future(self._run(batch))
+        task = asyncio.create_task(self._answer(batch))
         self._tasks[batch] = task
         task.add_done_callback(partial(self._end, batch))
-
-    async def _run(self, batch: Batch) -> list[Outgoing]:
-        return await self._answer(batch)
 
     def _end(self, batch: Batch, task: asyncio.Task[list[Outgoing]]) -> None:
         del self._tasks[batch]

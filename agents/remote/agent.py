@@ -158,11 +158,10 @@ class Remote:
 
     async def _ask_all(self, asking: Asking) -> Outcomes:
         """Each is asked, in as few calls as the remote lets us."""
-        groups = cut(asking.questions, _size_of, self._shape_of, self._batch)
-        if len(groups) == 1:
+        if len(asking.questions) == 1:  # as nearly all: what it has in common with others is nobody's business
             return await self._ask(asking)
         outcomes: Outcomes = {}
-        for group in groups:
+        for group in cut(asking.questions, _size_of, self._shape_of, self._batch):
             outcomes |= await self._ask(asking.part(group))
         return outcomes
 
@@ -229,7 +228,7 @@ class Remote:
                 last_s,
                 bill,
                 begin_within_s=first_s,
-                records=(str(question.facts.source) for question in asking.questions),
+                records=[str(question.facts.source) for question in asking.questions],
                 trace=trace,
             )
         finally:  # also where it is cancelled: whoever gets the records again is to know

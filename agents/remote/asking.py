@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from msgspec import json
+import msgspec
 
 from ...schemas.records import Facts, Incoming
 from ..answers import Details
@@ -37,8 +37,7 @@ class RemoteAnswer(NamedTuple):
     details: Details | None = None  #: what else it says, where somebody records it
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """A record that is worth asking about."""
 
     position: int  #: of the record in its batch
@@ -60,8 +59,7 @@ class Question:
         return math.inf if deadline_ms is None else deadline_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True):
     """Questions on their way to the remote, and the bill that each of them bears.
 
     It is asked in one call, or falls into parts. A part goes its own way from there: what it adds to the bill is not
@@ -70,7 +68,7 @@ class Asking:
 
     questions: Sequence[Question]
     calls: Calls | None = None  #: hears for which records calls are made
-    bill: Bill = field(default_factory=Bill)
+    bill: Bill = msgspec.field(default_factory=Bill)
 
     @property
     def inputs(self) -> list[Any]:
@@ -104,12 +102,12 @@ class Asking:
         The last bounds a call, so that an impatient input does not end what its neighbours need; what arrives late
         is paid for and goes on. The first bounds when a try may begin.
         """
-        first, last = ((deadline - now_ms) / 1000.0 for deadline in self.deadlines_ms)
-        return (None if math.isinf(first) else first), (None if math.isinf(last) else last)
+        first_ms, last_ms = self.deadlines_ms
+        return _left_s(first_ms, now_ms), _left_s(last_ms, now_ms)
 
     def part(self, questions: Sequence[Question]) -> Asking:
         """Some of them, with the bill as it stands."""
-        return replace(self, questions=questions, bill=replace(self.bill))
+        return Asking(questions, self.calls, replace(self.bill))
 
     def halves(self) -> tuple[Asking, Asking]:
         """The first half of them, and the rest."""
@@ -123,6 +121,10 @@ class Asking:
                 self.calls.called(question.position)
 
 
+def _left_s(deadline_ms: float, now_ms: float) -> float | None:
+    return None if deadline_ms == math.inf else (deadline_ms - now_ms) / 1000.0
+
+
 def inputs_key(inputs: Sequence[Facts]) -> str:
     """These inputs and no others: partition and offset of the first and how many more, for people, and a digest of all.
 
@@ -133,7 +135,7 @@ def inputs_key(inputs: Sequence[Facts]) -> str:
     first = inputs[0].source
     places = [[facts.topic_id, facts.source.topic, facts.source.partition, facts.source.offset] for facts in inputs]
     more = f"+{len(inputs) - 1}" if len(inputs) > 1 else ""
-    return f"{first.partition}-{first.offset}{more}-{_digest(json.encode(places), 8)}"
+    return f"{first.partition}-{first.offset}{more}-{_digest(msgspec.json.encode(places), 8)}"
 
 
 def idempotency_key(inputs: str, pipeline: str, url: str, call: Call) -> str:
@@ -144,7 +146,7 @@ def idempotency_key(inputs: str, pipeline: str, url: str, call: Call) -> str:
     several inputs.
     """
     asked = [pipeline, url, call.method, call.path, sorted(call.headers.items()), call.samples]
-    return f"{inputs}-{_digest(json.encode(asked) + call.body, 12)}"
+    return f"{inputs}-{_digest(msgspec.json.encode(asked) + call.body, 12)}"
 
 
 def _digest(document: bytes, size: int) -> str:

@@ -35,8 +35,6 @@ def cut(
     items: Sequence[T], size_of: Callable[[T], int], shape_of: Callable[[T], Hashable], policy: BatchPolicy
 ) -> list[list[T]]:
     """Groups of equal shape within the bound of bytes, each in the order of `items`, by their first item."""
-    if len(items) == 1:  # most calls are about one: its shape is nobody's business
-        return [list(items)]
     groups: list[list[T]] = []
     open_groups: dict[Hashable, tuple[list[T], int]] = {}
     for item in items:

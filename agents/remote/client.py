@@ -7,9 +7,11 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import random as uniform
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from ...schemas.budget import Amount
 from ...schemas.errors import BiSupervisedError, InvalidAnswer, RateLimited, RecordError, Rejected, RemoteFailure
@@ -101,6 +103,7 @@ class RemoteClient:
         self.meter = Meter(clock)
         self.endpoint = endpoint
         self._policy = policy
+        self._url = policy.url.rstrip("/")
         self._clock = clock
         self._sleep = sleep
         self._random = random
@@ -364,11 +367,14 @@ class RemoteClient:
         """Wait for the turn of a call, no longer than it has time. The time of its tries stands still while the remote
         is down.
         """
+        cost = Amount(inquiry.most, 1)
         while True:
             if self._door.stops_clock:
                 inquiry.bill.ends = math.inf
+            if inquiry.begin_by > self._clock() and (permit := self._door.at_once(inquiry.tokens, cost)):
+                return permit
             try:
-                return await self._within(inquiry, self._door.enter(inquiry.tokens, Amount(inquiry.most, 1)), "")
+                return await self._within(inquiry, self._door.enter(inquiry.tokens, cost), "")
             except OutOfTime:
                 if not self._door.stops_clock or inquiry.latest <= self._clock():
                     raise
@@ -389,7 +395,7 @@ class RemoteClient:
 
     async def _call(self, permit: Permit, span: CallSpan, inquiry: Inquiry, timeout_s: float) -> Reply:
         headers = {**self._policy.headers, **inquiry.call.headers, "idempotency-key": inquiry.key, **span.headers}
-        url = self._policy.url.rstrip("/") + inquiry.call.path
+        url = self._url + inquiry.call.path
         permit.asked = shown_address(url)
         response = await self._transport.post(url, inquiry.call.body, headers, timeout_s, method=inquiry.call.method)
         permit.heard(response.headers, response.status)
@@ -426,6 +432,8 @@ class RemoteClient:
 
     def _bounded_usage(self, reply: Reply, inquiry: Inquiry, response: Response) -> Reply:
         """The reply with token counts that this call can have had."""
+        if reply.usage is None:
+            return reply
         # where nobody says how long an answer can be, no more tokens were written than bytes have come
         written = self._most_answer_tokens(inquiry.inputs) or (0 if self._bounded else len(response.body))
         usage, doubts = believed(reply.usage, Bounds(len(inquiry.call.body), written))

@@ -151,7 +151,20 @@ class Gate:
 
         Raises `CircuitOpen`, `BudgetSpent`, and `CancelledError` where the partitions go before it is its turn.
         """
-        return await wait_in(self._queue, Turn(guess, cost), self._pump)
+        return self.at_once(guess, cost) or await wait_in(self._queue, Turn(guess, cost), self._pump)
+
+    def at_once(self, guess: int, cost: Amount = NOTHING) -> Permit | None:
+        """The permit of a call that need not wait, as most need not; None where it has to `enter`."""
+        if self._queue or self._spent:
+            return None
+        now = self._clock()
+        tokens = self.limits.estimate.of(guess)
+        if self._wait_s(tokens, now) > 0 or not self._is_paid(cost):
+            return None
+        permit = self._begun(guess, cost, tokens, now)
+        self._note_busy()
+        self.on_pumped()
+        return permit
 
     async def hold(self, permit: Permit, times: int, *, itself: bool = False, answered: bool = False) -> Verdict:
         """Wait for the verdict over an input that was refused, for the `times`th time, by the call of this permit.
@@ -217,7 +230,8 @@ class Gate:
 
     def _pump(self) -> None:
         """Let go whose turn it is, and set the timer for the next."""
-        self._pump_queue()
+        if self._queue or self._suspects:
+            self._pump_queue()
         self._note_busy()
         if self._queue and self._beside and math.isinf(self._room_s()):
             self.on_crowded(len(self._queue))
@@ -241,16 +255,20 @@ class Gate:
             if means != "yes" and not self._leaving:
                 return
             tokens = self.limits.estimate.of(turn.guess)
-            wait_s = max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now), self._room_s())
+            wait_s = self._wait_s(tokens, now)
             if wait_s > 0 and not self._leaving:
                 self._pump_in(wait_s)
                 return
             self._queue.popleft()
             if wait_s > 0 or means != "yes":
                 turn.permit.cancel()
-            else:
-                self._let_in(turn, tokens, now)
+            elif not turn.permit.done():  # else cancelled, and not yet withdrawn
+                turn.permit.set_result(self._begun(turn.guess, turn.cost, tokens, now))
         self._tend(self._clock())
+
+    def _wait_s(self, tokens: float, now: float) -> float:
+        """Seconds until a call of so many tokens may begin, where it has the money."""
+        return max(self.breaker.wait_s(now), self.limits.wait_s(tokens, now), self._room_s())
 
     def _room_s(self) -> float:
         """No more calls are under way at once than may be; one of them ends first."""
@@ -291,6 +309,10 @@ class Gate:
         if not turn.permit.done():
             turn.permit.set_exception(error)
 
+    def _is_paid(self, cost: Amount) -> bool:
+        """There is money for a call, and nobody need be asked for more."""
+        return self.funds is None or self.funds.purse.afford(cost, self.funds.now()) == "yes"
+
     def _means(self, cost: Amount) -> Means:
         """Whether there is money for a call. Where there is none yet, the log is asked; what it says pumps again."""
         if self.funds is None:
@@ -323,19 +345,18 @@ class Gate:
         """The log has said something: see whose turn it is."""
         self._pump()
 
-    def _let_in(self, turn: Turn, tokens: float, now: float) -> None:
-        if turn.permit.done():  # cancelled, and not yet withdrawn
-            return
+    def _begun(self, guess: int, cost: Amount, tokens: float, now: float) -> Permit:
+        """The permit of a call that begins now, which nothing keeps from it."""
         self.limits.take(tokens, now)
         probes = not self.breaker.closed
         if probes:
             log.info("one call probes the remote", extra={"action": "remote_probe"})
-        reserved = self.funds.purse.reserve(turn.cost, self.funds.now()) if self.funds is not None else None
-        permit = Permit(self, self.breaker.begin(now), turn.guess, tokens, reserved)
+        reserved = self.funds.purse.reserve(cost, self.funds.now()) if self.funds is not None else None
+        permit = Permit(self, self.breaker.begin(now), guess, tokens, reserved)
         self._order += 1
         self._under_way += 1
         permit.order, permit.probes = self._order, probes
-        turn.permit.set_result(permit)
+        return permit
 
     def _pump_in(self, wait_s: float) -> None:
         if self._timer is not None:

@@ -56,7 +56,9 @@ class Meter:
 
     def ended(self, seconds: float, error: str) -> None:
         """A call has ended, with this error or, '', none."""
-        self._durations.setdefault(error, Histogram(DURATION_BOUNDS_S)).observe(seconds)
+        if error not in self._durations:
+            self._durations[error] = Histogram(DURATION_BOUNDS_S)
+        self._durations[error].observe(seconds)
 
     def retried(self, reason: str) -> None:
         """A call is made again, for this reason."""

@@ -13,7 +13,7 @@ BEGINS = ("create_task", "ensure_future", "add_future", "run_coroutine_threadsaf
 #: who may begin one, and who hears of its failure
 HEARD = {
     "agents/tasks.py create_task": "this is the place",
-    "agents/in_flight.py ensure_future": "its callback resolves the batch, or counts a failed try and logs it",
+    "agents/in_flight.py create_task": "its callback resolves the batch, or counts a failed try and logs it",
     "agents/shadow.py ensure_future": "who began it waits for it, and raises what it raises",
     "agents/local/serving/server.py TaskGroup": "the group raises what a call raises, and the batch fails",
     "agents/local/serving/server.py create_task": "of that group",

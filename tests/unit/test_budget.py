@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from datetime import UTC, datetime
 from itertools import count
@@ -349,6 +350,22 @@ async def test_a_call_that_no_budget_pays_for_waits_for_none() -> None:
     with pytest.raises(BudgetSpent, match="more than the whole budget"):
         await through.enter(1, Amount(NANO + 1, 1))
     assert through.admits
+
+
+@on_virtual_time
+async def test_money_that_a_call_did_not_need_is_told_once_it_is_used_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    through = gate(purse(money=1.0, calls=0), [NOON], waits=False)
+    permit = await through.enter(1, Amount(NANO, 1))
+    with pytest.raises(BudgetSpent):
+        await through.enter(1, Amount(NANO, 1))
+    with permit:
+        permit.heard({}, 200)
+        permit.money = 0
+    for _ in range(2):
+        with await through.enter(1, Amount(NANO, 1)) as permit:
+            permit.money = 0
+    assert caplog.messages == ["the budget of this period is spent", "there is a budget again"]
 
 
 @on_virtual_time

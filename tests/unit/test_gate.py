@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import suppress
 from itertools import pairwise
 
@@ -84,6 +85,28 @@ async def test_a_call_that_is_cancelled_while_it_waits_holds_up_nobody() -> None
     began = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(began[0], asyncio.CancelledError)
     assert began[1] == pytest.approx(1000.0 + GAP_S, rel=1e-6)
+
+
+@on_virtual_time
+async def test_a_small_call_does_not_pass_a_large_one_that_waits() -> None:
+    made = gate(tokens=6000.0)
+    await asyncio.sleep(1.0)
+    large = asyncio.create_task(made.enter(10_000))
+    await asyncio.sleep(0)
+    assert made.at_once(1) is None
+    large.cancel()
+    await asyncio.sleep(0)
+    assert made.at_once(1) is not None
+
+
+@on_virtual_time
+async def test_who_takes_the_last_place_makes_it_known_and_who_waits_beside_hears_of_each() -> None:
+    made, heard = Gate(LimitsPolicy(in_flight=2), BREAKER, clock=now), list[float]()
+    made.on_pumped = lambda: heard.append(made.busy_at)
+    await asyncio.sleep(1.0)
+    await made.enter(1)
+    await made.enter(1)
+    assert heard == [-math.inf, now()]
 
 
 @on_virtual_time

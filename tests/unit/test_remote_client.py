@@ -271,9 +271,9 @@ class Listening(Gate):
         super().__init__(clock=Clock())
         self.guesses: list[int] = []
 
-    async def enter(self, guess: int, cost: Amount = NOTHING) -> Permit:
+    def at_once(self, guess: int, cost: Amount = NOTHING) -> Permit | None:
         self.guesses.append(guess)
-        return await super().enter(guess, cost)
+        return super().at_once(guess, cost)
 
 
 async def test_each_call_reserves_what_its_protocol_guesses() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ....schemas.budget import NANO
 from ...tracing import UNTRACED, CallTrace
@@ -25,8 +26,7 @@ class Asked(NamedTuple):
     trace: CallTrace
 
 
-@dataclass(frozen=True, slots=True)
-class Inquiry:
+class Inquiry(msgspec.Struct, frozen=True):
     """What is asked, until when, and who pays: the same for every try."""
 
     form: RemoteProtocol  #: which made the call, and reads the answer
@@ -58,4 +58,6 @@ class Inquiry:
 
 def alone(inquiry: Inquiry) -> Inquiry:
     """The same question, of nobody's."""
-    return replace(inquiry, records=frozenset(), deadline=math.inf, latest=math.inf, bill=Bill(), trace=UNTRACED)
+    return msgspec.structs.replace(
+        inquiry, records=frozenset(), deadline=math.inf, latest=math.inf, bill=Bill(), trace=UNTRACED
+    )

@@ -62,6 +62,7 @@ class Limits:
     def __init__(self, policy: LimitsPolicy, now: float) -> None:
         self._policy = policy
         self._share = 1.0
+        self.in_flight = self._most_in_flight()  #: calls that may be under way here at once
         self._held_until = -math.inf
         self._strict_until = -math.inf  # a call right after another one is refused
         self._took_at = self._beside_at = -math.inf  # when a call went last; one that nobody waits for
@@ -77,14 +78,14 @@ class Limits:
     def _pace(self, per_minute: float, now: float) -> Pace | None:
         return Pace(per_minute, self._policy.window_s, self._share, now) if per_minute > 0 else None
 
-    @property
-    def in_flight(self) -> int:
-        """Calls that may be under way here at once: the share, at least one where there is a share at all."""
+    def _most_in_flight(self) -> int:
+        """The share, at least one where there is a share at all."""
         return max(1, int(self._policy.in_flight * self._share + 1e-9)) if self._share else 0
 
     def share(self, owned: int, partitions: int, now: float) -> None:
         """This worker owns so many partitions of so many; of a number that nobody knows, it has no share."""
         self._share = min(1.0, owned / partitions) if partitions else 0.0
+        self.in_flight = self._most_in_flight()
         for pace in (self.requests, self.tokens):
             if pace is not None:
                 pace.resize(pace.per_minute, self._share, now)
@@ -92,6 +93,7 @@ class Limits:
     def change(self, policy: LimitsPolicy, now: float) -> None:
         """Other limits of the fleet, but for the window. What headers have taught still holds where it is less."""
         self._policy = replace(policy, window_s=self._policy.window_s)
+        self.in_flight = self._most_in_flight()
         self.requests = self._changed(self.requests, "requests", policy.requests_per_minute, now)
         self.tokens = self._changed(self.tokens, "tokens", policy.tokens_per_minute, now)
 
@@ -116,7 +118,7 @@ class Limits:
     def take(self, tokens: float, now: float) -> None:
         """A call begins, and reserves its tokens."""
         self._took_at = now
-        if now - self._beside_at < self._interval_s(tokens):
+        if self._beside_at > -math.inf and now - self._beside_at < self._interval_s(tokens):
             self._close_at = now
         if self.requests is not None:
             self.requests.take(1, now)

@@ -67,6 +67,8 @@ class Suspects:
 
     def answered(self, order: int) -> None:
         """The call of this number was answered: whoever was refused before it began has a verdict."""
+        if not self._waiting:
+            return
         told = [suspect for suspect in self._waiting if suspect.since < order]
         self._waiting = [suspect for suspect in self._waiting if suspect.since >= order]
         for suspect in told:
