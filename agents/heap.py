@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 
 def settle_heap() -> None:
@@ -16,17 +15,21 @@ def settle_heap() -> None:
     gc.freeze()
 
 
-@contextmanager
-def without_collecting() -> Iterator[None]:
+class without_collecting:  # noqa: N801  # read as a word, as those of contextlib are
     """While very many objects are made that stay, or that refer to nothing in a circle.
 
     Python goes through all there is again and again as their number grows. A large JSON answer of 300,000 small lists
     holds up the event loop that way, and loading a torch model takes a fifth longer.
     """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
+
+    __slots__ = ("_was_on",)
+
+    def __enter__(self) -> None:
+        self._was_on = gc.isenabled()
+        gc.disable()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._was_on:
             gc.enable()

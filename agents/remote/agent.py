@@ -136,10 +136,17 @@ class Remote:
         """
         if self._format.reader is not None:
             await self._format.ready(records)
-        parsed = [self._parse(position, record, calls) for position, record in enumerate(records)]
-        asking = Asking([item for item in parsed if isinstance(item, Question)], calls)
-        outcomes = await (self._ask_all(asking) if self._reuse is None else self._ask_once(self._reuse, asking))
-        return [item if isinstance(item, Outgoing) else outcomes[item.position] for item in parsed]
+        outcomes: Outcomes = {}
+        questions: list[Question] = []
+        for position, record in enumerate(records):
+            parsed = self._parse(position, record, calls)
+            if isinstance(parsed, Question):
+                questions.append(parsed)
+            else:
+                outcomes[position] = parsed
+        asking = Asking(questions, calls)
+        outcomes |= await (self._ask_all(asking) if self._reuse is None else self._ask_once(self._reuse, asking))
+        return [outcomes[position] for position in range(len(records))]
 
     def _parse(self, position: int, record: Incoming, calls: Calls | None) -> Question | Outgoing:
         try:

@@ -112,6 +112,16 @@ def test_records_are_read_as_they_were_written() -> None:
         decode_entry(encode_entry(entry).replace(b'"v":1', b'"v":2'))
 
 
+@pytest.mark.parametrize("per", ["hour", "day", "month"])
+def test_a_purse_is_in_the_period_that_the_calendar_says(per: Per) -> None:
+    made = Purse(BudgetPolicy(Amount(0, 1), per))
+    hours = (at(2026, 2, 28, 22), at(2026, 2, 28, 23), at(2026, 3, 1), at(2026, 3, 1, 1), at(2027, 1, 1))
+    moments = [hour + seconds for hour in hours for seconds in (-61.0, -0.001, 0.0, 0.001, 1800.0)]
+    for now in sorted(moments):
+        made.afford(CALL, now)
+        assert made.period == made.policy.period(now)
+
+
 def purse(calls: int = 100, money: float = 0.0, share: float = 0.1) -> Purse:
     ids = (str(n) for n in count())
     made = Purse(BudgetPolicy(Amount(round(money * NANO), calls), "day", share), new_id=ids.__next__)
@@ -392,6 +402,10 @@ async def test_a_call_that_is_cancelled_before_its_turn_costs_nothing() -> None:
     entering.cancel()
     await asyncio.sleep(1)
     await call(through)
+
+
+def test_what_costs_nothing_costs_nothing() -> None:
+    assert (Price().most(3, 1000, 10), Price().of(3, Usage(1000, 10), 7), Price().of(3, None, 7)) == (0, 0, 0)
 
 
 def test_cached_tokens_have_prices_of_their_own() -> None:

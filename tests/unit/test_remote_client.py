@@ -301,6 +301,16 @@ async def test_while_an_answer_is_read_nothing_is_collected_and_afterwards_again
     assert (seen, gc.isenabled()) == ([False], True)
 
 
+async def test_where_nothing_is_collected_it_stays_so_after_an_answer() -> None:
+    made, _ = client([GOOD], Clock())
+    gc.disable()
+    try:
+        await made.ask(INPUTS, "a-key", None, Bill())
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize(("padding", "between"), [(0, 0), (100_000, 1)])
 async def test_between_two_large_answers_the_event_loop_has_its_turn(
     padding: int, between: int, monkeypatch: pytest.MonkeyPatch

@@ -77,4 +77,4 @@ class Price:
 
 def _nano(money: float) -> int:
     """Rounded up, but for what only the representation of a decimal number adds."""
-    return math.ceil(round(money * NANO, 3))
+    return math.ceil(round(money * NANO, 3)) if money else 0

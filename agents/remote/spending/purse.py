@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,8 @@ _LOW = 0.5
 _BACK_S = 60.0
 #: seconds by which the log's time may be ahead before the worker's clock is doubted
 _APART_S = 60.0
+#: what every period begins and ends with: an hour of UTC
+_HOUR_S = 3600.0
 
 
 Means = Literal["yes", "soon", "spent", "never"]
@@ -55,6 +58,7 @@ class Purse:
         self._charged = NOTHING  # in this period, of this worker's calls
         self._leases: dict[str, Amount] = {}  # granted to us in this period, less what we gave back
         self._period = ""
+        self._hour, self._in_hour = math.nan, ""  # that was looked up last, since epoch, and the period that it is in
         self._turns = 0
         self._latest = 0.0  # the latest moment of this period
         self._asked: BudgetEntry | None = None
@@ -181,7 +185,7 @@ class Purse:
 
     def _turn(self, now: float) -> None:
         """Another period: what was held for the last one is gone, and all is to be had anew."""
-        period, latest = self.policy.period(now), self._latest
+        period, latest = self._period_at(now), self._latest
         self._called_at = min(self._called_at, now)
         self._latest = max(now, latest)
         if period == self._period or (period < self._period and now > latest - _BACK_S):
@@ -190,6 +194,13 @@ class Purse:
         self._turns, self._latest = self._turns + 1, now
         self._asked, self._short = None, None
         self._leases.clear()
+
+    def _period_at(self, now: float) -> str:
+        """Its name, looked up once an hour: no period begins or ends in one, and every call asks."""
+        hour = now // _HOUR_S
+        if hour != self._hour:
+            self._hour, self._in_hour = hour, self.policy.period(hour * _HOUR_S)
+        return self._in_hour
 
     def statistics(self) -> dict[str, Any]:
         """A snapshot, money in the currency of the settings: the budget and what the fleet has leased of it, and what
