@@ -91,8 +91,13 @@ class HandingOut:
     def next(self, most: int, now: float) -> Next:
         """The next batch, of at most so many records."""
         self._rotation.rotate(-1)  # another one first each time
-        taking = [supply for supply in self._rotation if supply.taking]
-        if not any(supply.alone for supply in taking):  # as it nearly always is: nobody is armed, or wants to be
+        taking: list[Supply] = []
+        alone = False
+        for supply in self._rotation:
+            if supply.taking:
+                taking.append(supply)
+                alone = alone or supply.alone
+        if not alone:  # as it nearly always is: nobody is armed, or wants to be
             return self._plain(taking, most, now, None)
         armed = next((supply for supply in taking if supply.armed), None)
         if armed is not None:
@@ -124,28 +129,34 @@ class HandingOut:
 
     def _plain(self, plain: list[Supply], most: int, now: float, arm: Supply | None) -> Next:
         """A batch of several partitions is due when it is full, or when its first record has waited long enough."""
-        pending = 0
-        for supply in plain:
-            pending += supply.available(most)
-            if pending >= most:
-                break
-        if not pending:
-            self._waiting_since = None
-            return Next((), arm)
-        if self._waiting_since is None:
-            self._waiting_since = now
-        rest_s = self._waiting_since + self._batch_wait_s - now
-        if pending < most and rest_s > 0:
+        may_wait = most > 1 and self._batch_wait_s > 0  # a batch of one is full as soon as there is one
+        rest_s = self._rest_s(plain, most, now) if may_wait else 0.0
+        if rest_s > 0:
             return Next((), arm, rest_s)
         self._waiting_since = None
         return Next(_filled(plain, most, now), arm)
 
+    def _rest_s(self, plain: Iterable[Supply], most: int, now: float) -> float:
+        """Seconds until a batch is due; 0 or less where it is, or where there is nothing to wait for."""
+        pending = 0
+        for supply in plain:
+            pending += supply.available(most)
+            if pending >= most:
+                return 0.0
+        if not pending:
+            return 0.0
+        if self._waiting_since is None:
+            self._waiting_since = now
+        return self._waiting_since + self._batch_wait_s - now
 
-def _filled(supplies: Iterable[Supply], room: int, now: float) -> list[Lease]:
+
+def _filled(supplies: Iterable[Supply], room: int, now: float) -> Sequence[Lease]:
     leases: list[Lease] = []
     for supply in supplies:
-        lease = supply.take(room, now) if room else None
+        lease = supply.take(room, now)
         if lease is not None:
             leases.append(lease)
             room -= len(lease.slots)
-    return leases
+            if room <= 0:
+                break
+    return leases or ()

@@ -37,6 +37,7 @@ class FakeSupply:
         return self.pending
 
     def take(self, most: int, now: float) -> Any:
+        assert most > 0, "a window hands out a record at least"
         count = min(most, self.pending)
         self.pending -= count
         self.held += count
@@ -72,6 +73,24 @@ def test_a_batch_that_is_not_full_waits_and_says_how_long() -> None:
     assert decides.next(4, 10.2).again_s == pytest.approx(0.3)
     assert taken(decides.next(4, 10.5)) == [("a", 3)]
     assert decides.next(4, 10.6) == ((), None, None), "only an event makes something due"
+
+
+def test_a_batch_of_one_waits_for_no_more_and_what_waited_before_is_forgotten() -> None:
+    supply = FakeSupply("a", 2)
+    decides = handing_out(supply, wait_s=0.5)
+    assert decides.next(4, 0.0).again_s == 0.5
+    assert taken(decides.next(1, 0.1)) == [("a", 1)]
+    assert decides.next(4, 9.0).again_s == 0.5
+
+
+def test_a_full_batch_waits_for_nothing() -> None:
+    assert taken(handing_out(FakeSupply("a", 3), FakeSupply("b", 1), wait_s=0.5).next(4, 0.0)) == [("b", 1), ("a", 3)]
+
+
+def test_nobody_is_asked_for_more_than_there_is_room_for() -> None:
+    a, b = FakeSupply("a", 4), FakeSupply("b", 4)
+    decides = handing_out(a, b)
+    assert (taken(decides.next(4, 0.0)), a.held) == ([("b", 4)], 0)
 
 
 def test_the_wait_begins_anew_when_there_was_nothing_to_wait_for() -> None:
