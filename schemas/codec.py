@@ -430,25 +430,27 @@ def _replay_header(headers: Headers) -> list[tuple[str, bytes]]:
 
 def publish(record: Incoming, result: Result, encode: EncodeResult = encode_result) -> Outgoing:
     """A record of `results`: the original key, trace context and replay header, a value of our own."""
-    [published] = publish_all((record,), (result,), encode)
-    return published
+    return _published(record, result, encode(result))
 
 
 def publish_all(
     records: Iterable[Incoming], results: Sequence[Result], encode: EncodeResult = encode_result
 ) -> list[Outgoing]:
     """`publish` for each record and its result."""
-    return [
-        Outgoing(
-            "results",
-            record.key,
-            value,
-            [pair for pair in record.headers if pair[0] in _CARRIED] if record.headers else (),
-            result.requested_ms or record.timestamp,
-            result,
-        )
-        for record, result, value in zip(records, results, encode_results(results, encode), strict=True)
-    ]
+    each = zip(records, results, encode_results(results, encode), strict=True)
+    return [_published(record, result, value) for record, result, value in each]
+
+
+def _published(record: Incoming, result: Result, value: bytes) -> Outgoing:
+    headers = record.headers
+    return Outgoing(
+        "results",
+        record.key,
+        value,
+        [pair for pair in headers if pair[0] in _CARRIED] if headers else (),
+        result.requested_ms or record.timestamp,
+        result,
+    )
 
 
 def _traced(headers: Headers) -> Headers:

@@ -69,6 +69,8 @@ def _known(tokens: Tokens) -> NDArray[np.float64] | None:
     """The log-probabilities of one answer; None where one of them is not known, or there are none."""
     if tokens is None or len(tokens) == 0:
         return None
+    if all(isinstance(token, float) and UNKNOWN < token <= 0.0 for token in tokens):  # as in most answers
+        return np.array(tokens, dtype=np.float64)
     known = np.asarray(tokens, dtype=np.float64)  # None becomes NaN
     if known.ndim != 1 or any(isinstance(token, str | bool) for token in tokens):
         raise ValueError("an answer's log-probabilities must be one list of numbers")

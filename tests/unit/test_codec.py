@@ -23,6 +23,7 @@ from bisupervised.schemas.codec import (
     forward,
     header,
     publish,
+    publish_all,
     request_ms,
     source_of,
     without_value,
@@ -465,6 +466,22 @@ def test_many_requests_are_read_as_each_is_alone(shape: RequestFormat, headers: 
     together = [str(faults[place]) if place in faults else next(parsed) for place in range(len(records))]
     assert together == [alone(record, shape) for record in records]
     assert list(parsed) == []
+
+
+def test_many_results_are_published_as_each_is_alone() -> None:
+    records = [request("a", 1, headers=[("traceparent", b"t"), ("x", b"y")]), request("b", 2)]
+    results = [Result(SOURCE, "a", "local", 0.9, 0.5, requested_ms=7), Result(SOURCE, "b", "remote", 0.8, 0.5)]
+
+    def encode(result: Result) -> bytes:
+        return b"a form of its own: " + encode_result(result)
+
+    for form in (encode, encode_result):
+        alone = [publish(record, result, form) for record, result in zip(records, results, strict=True)]
+        assert alone == publish_all(records, results, form)
+        assert [outcome.value for outcome in alone] == list(map(form, results))
+        assert [outcome.timestamp for outcome in alone] == [7, records[1].timestamp]
+    with pytest.raises(ValueError, match="shorter"):
+        publish_all(records, results[:1])
 
 
 def test_many_results_are_written_as_each_is_alone() -> None:

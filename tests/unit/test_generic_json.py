@@ -55,6 +55,15 @@ def test_how_many_inputs_it_takes_follows_from_the_body() -> None:
         one().build(["a", "b"])
 
 
+@pytest.mark.parametrize("around", ['{{"a":{}}}', "[{}]"])
+def test_a_prediction_nested_without_end_is_none(around: str) -> None:
+    nested = "1"
+    for _ in range(70):
+        nested = around.format(nested)
+    with pytest.raises(InvalidAnswer, match="nested more than 64"):
+        one().read(Response(200, {}, f'{{"label": {nested}}}'.encode()), 1)
+
+
 def test_one_answer_with_score_usage_and_model() -> None:
     protocol = one(
         answers="result",

@@ -10,6 +10,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -140,7 +142,7 @@ def _is_before_an_answer(text: str) -> bool:
     """Whether an answer may follow: there is nothing, or reasoning that has ended. Other words may be reasoning whose
     end looks like the answer.
     """
-    return not reasons_still(text) and says_nothing(without_reasoning(text))
+    return not text or (not reasons_still(text) and says_nothing(without_reasoning(text)))
 
 
 def _covering(tokens: Sequence[Token], pieces: Sequence[bytes], first: int, last: int) -> AnswerTokens:
@@ -233,10 +235,11 @@ def _tops(token: Token) -> list[Candidate]:
 
 def _piece(token: Token | Candidate) -> bytes:
     """What a token writes: by its bytes, for it may be a piece of a letter, or else by its name."""
-    with suppress(TypeError, ValueError):  # of bytes that are none
-        if told := _bytes_of(token):
-            return told
-    return token.token.translate(_BLANKS).encode("utf-8", "replace")
+    try:
+        told = _bytes_of(token)
+    except (TypeError, ValueError):  # of bytes that are none
+        told = b""
+    return told or token.token.translate(_BLANKS).encode("utf-8", "replace")
 
 
 def _is_text(piece: bytes) -> bool:
@@ -249,7 +252,10 @@ def _is_text(piece: bytes) -> bool:
 
 def _owners(text: str, keys: _Keys) -> list[str]:
     """The labels that this may be the beginning of."""
-    return next(filter(None, ([label for label in keys if _begins(keys[label], form)] for form in _forms(text))), [])
+    for form in _forms(text):
+        if owners := [label for label, spellings in keys.items() if _begins(spellings, form)]:
+            return owners
+    return []
 
 
 def _begins(spellings: Sequence[str], text: str) -> bool:
@@ -258,7 +264,8 @@ def _begins(spellings: Sequence[str], text: str) -> bool:
 
 def _goes_on(text: str, keys: _Keys) -> bool:
     """Whether a label has this, and may have more behind it."""
-    return any(key.startswith(form) for form in _forms(text)[:2] for spellings in keys.values() for key in spellings)
+    forms = tuple(islice(_forms(text), 2))
+    return any(key.startswith(forms) for spellings in keys.values() for key in spellings)
 
 
 def _written_out(said: str, keys: _Keys) -> list[str]:
@@ -266,11 +273,17 @@ def _written_out(said: str, keys: _Keys) -> list[str]:
     return next(filter(None, ([label for label in keys if form in keys[label]] for form in _forms(said))), [])
 
 
-def _forms(text: str) -> list[str]:
-    """The ways to read it, as it stands first."""
-    return [form for form in dict.fromkeys((text, _bare(text), _joined(_bare(text)))) if form]
+def _forms(text: str) -> Iterator[str]:
+    """The ways to read it, as it stands first; the others are made where they are wanted."""
+    if text:
+        yield text
+    if (bare := _bare(text)) not in (text, ""):
+        yield bare
+    if (joined := _joined(bare)) not in (text, bare, ""):
+        yield joined
 
 
+@cache
 def _spellings_of(label: str) -> tuple[str, ...]:
     return _key(label), _joined(_key(label))
 

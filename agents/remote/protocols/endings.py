@@ -20,7 +20,7 @@ _CUT = ("length", "max_tokens", "model_length")
 
 def is_whole(ended: Any, further: Sequence[str] = ()) -> bool:  # noqa: ANN401  # any JSON value
     """Whether the word means a whole answer; `further`: these too."""
-    return isinstance(ended, str) and _word(ended) in {*WHOLE, *map(_word, further)}
+    return isinstance(ended, str) and ((word := _word(ended)) in WHOLE or word in map(_word, further))
 
 
 def is_withheld(ended: Any) -> bool:  # noqa: ANN401  # any JSON value

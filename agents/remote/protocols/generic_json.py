@@ -103,15 +103,14 @@ class GenericJson:
     cached_tokens: str | None = None
     cache_write_tokens: str | None = None
     detailed: bool = False  #: every score that what stands there allows comes along
+    batched: bool = field(init=False, repr=False, compare=False)  #: a call takes many inputs
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "batched", INPUTS in names_in(self.body))  # frozen
 
     def in_detail(self) -> GenericJson:
         """The same; every score of the log-probabilities, where those stand at the score's path, comes along."""
         return replace(self, detailed=True)
-
-    @property
-    def batched(self) -> bool:
-        """Whether a call takes many inputs."""
-        return INPUTS in names_in(self.body)
 
     def build(self, inputs: Sequence[Any]) -> Call:
         body = orjson.dumps(self._document(inputs))
@@ -219,7 +218,9 @@ def _is_numeric(value: Any) -> bool:  # noqa: ANN401  # any JSON value
 
 def _summed(document: Any, paths: str | None) -> Any:  # noqa: ANN401  # a count, or what is none and is told so
     """What stands at a path, or at several with + between them, added. None where nothing does."""
-    found = [_optional(document, path.strip()) for path in (paths or "").split("+") if path.strip()]
+    if not paths:
+        return None
+    found = [_optional(document, path.strip()) for path in paths.split("+") if path.strip()]
     there = [count for count in found if count is not None]
     if not there:
         return None

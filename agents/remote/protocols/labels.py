@@ -101,7 +101,7 @@ def one_of(prediction: Any, labels: Sequence[str], *, exact: bool = False) -> An
     around it. `exact`: to the letter. Raises `InvalidAnswer` where it names none of the labels, or is nested so deeply
     that not every reader of JSON could read it again.
     """
-    if _nested_beyond(prediction, DEEPEST):
+    if isinstance(prediction, dict | list) and _nested_beyond(prediction, DEEPEST):
         raise InvalidAnswer(f"the answer is nested more than {DEEPEST} levels deep")
     if not labels:
         return prediction.strip() if isinstance(prediction, str) else prediction
@@ -302,7 +302,7 @@ def _marks(marker: str, label: str) -> bool:
 
 def says_nothing(text: str) -> bool:
     """Whether it is mark-up, punctuation and white space alone."""
-    return not any(map(str.isalnum, _MARKUP.sub("", text)))
+    return not text or not any(map(str.isalnum, _MARKUP.sub("", text)))
 
 
 def _nested_beyond(value: Any, levels: int) -> bool:  # noqa: ANN401  # any JSON value

@@ -103,6 +103,15 @@ class OpenAIChat:
     top_logprobs: int = 5
     extra: Mapping[str, Any] = field(default_factory=dict)  #: further fields of the body
     detailed: bool = False  #: every score that the log-probabilities allow comes along
+    #: what is the same in every call; made here, once
+    _most_tokens: int = field(init=False, repr=False, compare=False)  #: of one answer
+    _options: Mapping[str, Any] = field(init=False, repr=False, compare=False)  #: fields of the body
+
+    def __post_init__(self) -> None:
+        # a label in its form must fit in: held to it, a model writes no more
+        most = max(self.max_tokens, self.form.most_tokens(self.labels) if self.form else 0)
+        object.__setattr__(self, "_most_tokens", most)  # frozen
+        object.__setattr__(self, "_options", self._made_options())
 
     def in_detail(self) -> OpenAIChat:
         """The same; every score that the log-probabilities allow comes along. Nothing more is asked for."""
@@ -126,6 +135,10 @@ class OpenAIChat:
 
     def _document(self, values: Mapping[str, Any]) -> dict[str, Any]:
         system = [{"role": "system", "content": self.system.render(values)}] if self.system else []
+        messages = [*system, {"role": "user", "content": self.prompt.render(values)}]
+        return {"model": self.model, "messages": messages, **self._options}
+
+    def _made_options(self) -> dict[str, Any]:
         chosen = {
             "temperature": self.temperature,
             "seed": self.seed,
@@ -135,8 +148,6 @@ class OpenAIChat:
         # both: some servers return log-probabilities only where top_logprobs is set
         logprobs = {"logprobs": True, "top_logprobs": self.top_logprobs} if self.score else {}
         return {
-            "model": self.model,
-            "messages": [*system, {"role": "user", "content": self.prompt.render(values)}],
             self.max_tokens_field: self._most_tokens,
             **{name: value for name, value in chosen.items() if value is not None},
             **logprobs,
@@ -148,11 +159,6 @@ class OpenAIChat:
     def _choices(self) -> int:
         """Answers in one response."""
         return self.samples if self.samples_by == "n" else 1
-
-    @property
-    def _most_tokens(self) -> int:
-        """Of one answer. A label in its form must fit in: held to it, a model writes no more."""
-        return max(self.max_tokens, self.form.most_tokens(self.labels) if self.form else 0)
 
     def _format(self) -> dict[str, Any] | None:
         if self.response_format == "text":
@@ -321,7 +327,7 @@ def _usage(usage: Any) -> Usage | None:  # noqa: ANN401  # any JSON value
         return None
     if not isinstance(usage, dict):
         return Usage(usage)  # no count of anything: whoever reads it says so
-    cached, reasoning = (usage.get(f"{name}_tokens_details") for name in ("prompt", "completion"))
+    cached, reasoning = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     return Usage(
         usage.get("prompt_tokens") or 0,
         usage.get("completion_tokens") or 0,

@@ -60,8 +60,9 @@ def _text_of(part: Any) -> str:  # noqa: ANN401  # as above
 
 def refusal_in(content: Any) -> str:  # noqa: ANN401  # as above
     """What a part of refusal says; '' where there is none."""
-    parts = content if isinstance(content, list) else ()
-    said = [part.get("refusal") for part in parts if isinstance(part, dict) and part.get("type") == "refusal"]
+    if not isinstance(content, list):
+        return ""
+    said = [part.get("refusal") for part in content if isinstance(part, dict) and part.get("type") == "refusal"]
     return next((text for text in said if isinstance(text, str)), "")
 
 
