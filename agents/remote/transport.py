@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -22,6 +22,8 @@ MAX_RESPONSE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
 _ENCODING = "content-encoding"
 _MARKS = re.compile(rb"(?:\s*\xef\xbb\xbf)+")
+#: errors of aiohttp and of sockets. `ValueError`: headers that are no headers
+_FOREIGN = (aiohttp.ClientError, OSError, ValueError)
 #: how gzip begins; no JSON and no text does
 _GZIPPED = b"\x1f\x8b\x08"
 
@@ -125,7 +127,7 @@ class AiohttpTransport:
         self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float, *, method: str = "POST"
     ) -> Response:
         asked = _asking_plain(headers)
-        with _translated(f"no answer within {timeout_s:.3g} s"):
+        try:
             session = self._open()
             if self._proxy is None and self._direct is not None and self._direct.takes(url, asked):
                 received = await self._direct.send(method, url, body, asked, timeout_s)
@@ -137,6 +139,8 @@ class AiohttpTransport:
                 return _bounded(
                     response.status, _by_name(response.headers.items()), await self._read(response), self._most
                 )
+        except _FOREIGN as error:
+            raise _translated(error, f"no answer within {timeout_s:.3g} s") from error
 
     async def upload(
         self, url: str, body: Upload, headers: Mapping[str, str], silence_s: float, within_s: float
@@ -144,7 +148,7 @@ class AiohttpTransport:
         limit = aiohttp.ClientTimeout(total=within_s, ceil_threshold=float("inf"))
         failed: list[Exception] = []
         silence = f"nothing moved for {silence_s:.3g} s, or the call took {within_s:.3g} s"
-        with _translated(silence, failed):
+        try:
             async with asyncio.timeout(silence_s) as patience:
 
                 async def sent() -> AsyncIterator[bytes]:
@@ -167,6 +171,8 @@ class AiohttpTransport:
                     return _bounded(
                         response.status, _by_name(response.headers.items()), await self._read(response), self._most
                     )
+        except _FOREIGN as error:
+            raise failed[0] if failed else _translated(error, silence) from error
 
     @asynccontextmanager
     async def download(
@@ -174,10 +180,12 @@ class AiohttpTransport:
     ) -> AsyncIterator[Download]:
         limit = aiohttp.ClientTimeout(total=within_s, sock_connect=silence_s, sock_read=silence_s)
         silence = f"nothing came for {silence_s:.3g} s, or all of it took {within_s:.3g} s"
-        with _translated(silence):
+        try:
             response = await self._open().get(
                 url, headers=_asking_plain(headers), timeout=limit, allow_redirects=False, proxy=self._proxy
             )
+        except _FOREIGN as error:
+            raise _translated(error, silence) from error
         async with response:  # what is not read closes the connection
             named = _by_name(response.headers.items())
             yield Download(response.status, named, _plain(_chunks(response, silence), named.get(_ENCODING, "")))
@@ -207,24 +215,13 @@ class AiohttpTransport:
         return body
 
 
-@contextmanager
-def _translated(late: str, raised: list[Exception] | None = None) -> Iterator[None]:
-    """aiohttp's errors are ours from here on. What is in `raised` is the caller's own, and goes before."""
-    try:
-        yield
-    except TimeoutError as error:  # first: some of aiohttp's are a ClientError as well
-        _own(raised, error)
-        raise Timeout(late) from error
-    except aiohttp.ClientConnectorError as error:
-        raise NotConnected(f"no connection: {type(error).__name__}: {error}") from error
-    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: headers that are no headers
-        _own(raised, error)
-        raise RemoteError(f"the call failed: {type(error).__name__}: {error}") from error
-
-
-def _own(raised: list[Exception] | None, error: Exception) -> None:
-    if raised:
-        raise raised[0] from error
+def _translated(error: Exception, late: str) -> RemoteFailure:
+    """One of `_FOREIGN` as ours."""
+    if isinstance(error, TimeoutError):  # first: some of aiohttp's are a ClientError as well
+        return Timeout(late)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return NotConnected(f"no connection: {type(error).__name__}: {error}")
+    return RemoteError(f"the call failed: {type(error).__name__}: {error}")
 
 
 async def _as_large_as(body: Upload) -> AsyncIterator[bytes]:
@@ -241,8 +238,10 @@ async def _as_large_as(body: Upload) -> AsyncIterator[bytes]:
 
 async def _chunks(response: aiohttp.ClientResponse, silence: str) -> AsyncIterator[bytes]:
     while True:
-        with _translated(silence):
+        try:
             chunk = await response.content.read(_CHUNK_BYTES)
+        except _FOREIGN as error:
+            raise _translated(error, silence) from error
         if not chunk:
             return
         yield chunk
@@ -342,15 +341,16 @@ def _without_marks(body: bytes) -> bytes:
 
 def _bounded(status: int, headers: Mapping[str, str], body: bytes, most: int) -> Response:
     """The response with its body as it was before somebody compressed it. Of an error, the status is enough."""
-    response = Response(status, headers, body[:most])
-    encodings = encodings_of(headers.get(_ENCODING, ""))
+    encodings = encodings_of(headers[_ENCODING]) if _ENCODING in headers else []
     if not encodings and body.startswith(_GZIPPED):  # and does not say so
         encodings = ["gzip"]
+    if not encodings and len(body) <= most:
+        return Response(status, headers, _without_marks(body))
+    response = Response(status, headers, body[:most])
     try:
         if len(body) > most:
             raise TooLarge
-        plain = decompress(body, encodings, most) if encodings else body
-        return response._replace(body=_without_marks(plain))
+        return response._replace(body=_without_marks(decompress(body, encodings, most)))
     except TooLarge as error:
         if response.succeeded:
             raise NotAnAnswer(f"the answer is larger than {most} bytes") from error

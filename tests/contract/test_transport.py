@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import cramjam
@@ -454,6 +454,86 @@ async def test_a_second_answer_to_one_call_is_never_that_of_the_next() -> None:
         assert (await post(rig)).body == b"3"
 
 
+async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_call() -> None:
+    """It comes when the connection has been put back, and would be the first thing that the next call reads."""
+    answers = iter([b"1", b"2"])
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n" + next(answers))
+        writer.close()
+
+    transport = AiohttpTransport(connections=2)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, asyncio.timeout(30):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert (await transport.post(url, b"", {}, 30.0)).body == b"1"
+        [[(connection, _since)]] = pool(transport)._conns.values()
+        writers[0].write(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n9")
+        while connection.is_connected() and not connection.should_close:  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0)
+        assert (await transport.post(url, b"", {}, 30.0)).body == b"2"
+        assert len(writers) == 2
+        await transport.close()
+
+
+async def test_a_response_that_stops_half_way_is_a_timeout() -> None:
+    async for rig in real_rig():
+        rig.server.keeps = True
+        rig.server.raw = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{"
+        with pytest.raises(Timeout, match=r"within 0\.05 s"):
+            await post(rig, timeout_s=0.05)
+
+
+async def test_a_response_that_never_stops_coming_is_a_timeout() -> None:
+    """Each piece is in time, the whole is not."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await asyncio.sleep(0)
+        writer.close()
+        ended.set()
+
+    transport = AiohttpTransport(connections=1)
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, asyncio.timeout(30):
+        with pytest.raises(Timeout):
+            await transport.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", b"", {}, 0.05)
+        await ended.wait()
+    await transport.close()
+
+
+@pytest.mark.parametrize("step", [OK, RESET], ids=["well", "badly"])
+async def test_a_call_that_has_ended_leaves_no_timer_behind(step: ScriptStep) -> None:
+    async for rig in real_rig():
+        rig.plays(step)
+        with suppress(RemoteError):
+            await post(rig, timeout_s=12345.0)
+        loop: Any = asyncio.get_running_loop()
+        ours = [timer for timer in loop._scheduled if timer.when() > loop.time() + 10_000]
+        assert all(timer.cancelled() for timer in ours)
+
+
+async def test_a_call_that_waits_for_a_connection_waits_no_longer_than_it_may() -> None:
+    async for rig in real_rig():
+        rig.plays(*[Slow(60.0)] * 4)
+        calls = [asyncio.create_task(post(rig, timeout_s=300.0)) for _ in range(4)]  # all connections
+        async with asyncio.timeout(30):
+            while len(rig.got) < 4:  # noqa: ASYNC110  # the far end is a test's, and has no event for it
+                await asyncio.sleep(0)
+            with pytest.raises(Timeout, match=r"within 0\.05 s"):
+                await post(rig, timeout_s=0.05)
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+
 async def test_no_more_than_the_bound_is_read_of_a_body_without_end() -> None:
     async for rig in real_rig():
         rig.server.endless = True
@@ -657,9 +737,9 @@ async def test_what_would_make_two_headers_of_one_is_a_remote_error(rig: Rig, va
         assert not rig.got
 
 
-def pool(rig: RealRig) -> aiohttp.BaseConnector:
-    assert isinstance(rig.transport, AiohttpTransport)
-    session = rig.transport._open()
+def pool(transport: Transport) -> aiohttp.BaseConnector:
+    assert isinstance(transport, AiohttpTransport)
+    session = transport._open()
     assert session.connector is not None
     return session.connector
 
@@ -670,7 +750,7 @@ async def test_one_connection_serves_calls_after_each_other() -> None:
         kept = set()
         for _ in range(20):
             await post(rig)
-            [[(connection, _since)]] = pool(rig)._conns.values()
+            [[(connection, _since)]] = pool(rig.transport)._conns.values()
             kept.add(connection)
         assert len(kept) == 1
 
@@ -721,6 +801,6 @@ async def test_a_call_that_is_cancelled_leaves_no_connection_behind() -> None:
         call.cancel()
         with suppress(asyncio.CancelledError):
             await call
-        assert not pool(rig)._acquired
-        assert not pool(rig)._conns
+        assert not pool(rig.transport)._acquired
+        assert not pool(rig.transport)._conns
         assert (await post(rig)).body == OK.body

@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.streams import StreamReader
 
@@ -57,12 +58,15 @@ class Received(NamedTuple):
 
 class _Address(NamedTuple):
     request: aiohttp.ClientRequest  #: by which the connector knows where to connect
+    key: ConnectionKey  #: by which it knows the connections that are kept
     host: str
     path: str
 
 
 async def read_body(content: StreamReader, most: int) -> bytes:
     """A body, and of one over this bound no more than one byte over it, which tells that there was more."""
+    if content.is_eof():  # nearly always: it came in one piece
+        return content.read_nowait()[: most + 1]
     found = bytearray()
     while len(found) <= most:
         chunk = await content.read(_CHUNK_BYTES)
@@ -96,26 +100,42 @@ class Direct:
             raise ValueError("this request needs a session")
         sent = {"Host": address.host, **headers, **usual, "Content-Length": str(len(body))}
         head = _serialize_headers(f"{method} {address.path} HTTP/1.1", CIMultiDict(sent))
-        async with asyncio.timeout(timeout_s):
-            connection = await self._connected(address)
-            try:
-                received = await self._exchange(connection, head, body, answers_body=method not in _WITHOUT_BODY)
-            except HttpProcessingError as error:
-                connection.close()
-                raise aiohttp.ClientPayloadError(f"{error.code}, {error.message}") from error
-            except BaseException:
-                connection.close()
-                raise
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + timeout_s
+        connection = await self._kept(address) or await self._connected(address, ends)
+        late = loop.call_at(ends, _fail_late, connection)
+        try:
+            received = await self._exchange(connection, head, body, answers_body=method not in _WITHOUT_BODY)
+        except HttpProcessingError as error:
+            connection.close()
+            raise aiohttp.ClientPayloadError(f"{error.code}, {error.message}") from error
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            late.cancel()
         if connection.transport is None or connection.transport.get_write_buffer_size():
             connection.close()  # answered before it was all sent: what is left would come before the next request
         else:
             connection.release()
         return received
 
-    async def _connected(self, address: _Address) -> Connection:
+    async def _kept(self, address: _Address) -> Connection | None:
+        """A connection that has served a call, if there is one. It is there at once, so no time needs to be kept."""
+        while connection := await self._connector()._get(address.key, []):  # noqa: SLF001  # `connect` goes on to make one
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()  # its server has said what nobody asked for: the next call would take it for its answer
+        return None
+
+    async def _connected(self, address: _Address, ends: float) -> Connection:
+        async with asyncio.timeout_at(ends):
+            return await self._connector().connect(address.request, [], _NO_TIMEOUT)
+
+    def _connector(self) -> aiohttp.BaseConnector:
         if self._session.connector is None:
             raise aiohttp.ClientConnectionError("the session is closed")
-        return await self._session.connector.connect(address.request, [], _NO_TIMEOUT)
+        return self._session.connector
 
     async def _exchange(self, connection: Connection, head: bytes, body: bytes, *, answers_body: bool) -> Received:
         protocol, transport = connection.protocol, connection.transport
@@ -143,7 +163,13 @@ class Direct:
         if host is None or url.scheme not in ("http", "https") or url.raw_user or url.raw_password:
             return None
         request = aiohttp.ClientRequest("POST", url, session=self._session)
-        return _Address(request, host, url.raw_path_qs)
+        return _Address(request, request.connection_key, host, url.raw_path_qs)
+
+
+def _fail_late(connection: Connection) -> None:
+    """Whoever waits for the response, or for more of it, gets a `TimeoutError`."""
+    if connection.protocol is not None:
+        connection.protocol._on_read_timeout()  # noqa: SLF001  # its own is about each read, not the whole
 
 
 @lru_cache(maxsize=256)
