@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
@@ -20,7 +20,7 @@ from ..agents.heap import without_collecting
 from ..schemas.errors import BiSupervisedError, ConfigurationError
 from .commands.manual import OPTIONS, OVERVIEW, PAGES, page_of
 from .console.options import DONE, FAILED, INTERRUPTED, MISUSED, Config, Json
-from .flow import AGENTS, parse_agents
+from .flow import AGENTS, AgentName, parse_agents
 from .telemetry.release import release
 
 if TYPE_CHECKING:
@@ -151,6 +151,8 @@ def worker(
     config: Config = None,
     agents: Annotated[str, Parameter(help="Which agents to run, separated by commas.")] = ",".join(AGENTS),
     begin_anew: Annotated[bool, Parameter(negative="")] = False,
+    processes: int = 1,
+    member: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Run agents until SIGTERM or Ctrl-C: requests in, results and fallback out.
 
@@ -160,14 +162,38 @@ def worker(
         Begin where committed offsets have expired or were deleted, as [stream] start says, and go on with what is left
         of batches whose records are gone. Without it such partitions stop. What the topics hold may be answered, and
         paid, again: use it for one start.
+    processes
+        Run as many workers, each a process with a core of its own, as one: they share the partitions, the page and the
+        signals, and where one fails, all end.
+    member
+        Descriptor by which a process of several hears who it is.
     """
     with without_collecting():  # what is made until the first record stays; then the worker collects by itself
         chosen, faults = parse_agents(agents)
+        if processes != 1:
+            return _workers(processes, config, chosen, faults, begin_anew=begin_anew)
         configuration = _configuration(config, faults)
         from .settings.file import ConfigurationFile
         from .worker.app import run_worker
 
-        return run_worker(configuration, chosen, ConfigurationFile(config), begin_anew=begin_anew)
+        place = None
+        if member is not None:
+            from .crew.member import take_place
+
+            place = take_place(member)
+        return run_worker(configuration, chosen, ConfigurationFile(config), begin_anew=begin_anew, place=place)
+
+
+def _workers(
+    processes: int, config: Path | None, agents: Sequence[AgentName], faults: Sequence[str], *, begin_anew: bool
+) -> NoReturn:
+    from .crew.starting import become_parent, plan_of, unfit
+
+    settings = _configuration(config, [*faults, *unfit(processes)]).settings
+    words = ["worker", "--agents", ",".join(agents)]
+    words += [] if config is None else ["--config", str(config)]
+    words += ["--begin-anew"] if begin_anew else []
+    become_parent(plan_of(settings, processes, words))
 
 
 def create(*, config: Config = None, json: Json = False) -> int:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Hashable
 from contextlib import nullcontext
-from typing import TextIO
+from typing import Any, TextIO
 
 import orjson
 
@@ -31,7 +31,11 @@ _LOOK_S = 1.0
 
 
 class _Lines(logging.Formatter):
-    """`2026-01-31 12:00:00,000 INFO partition_acquired  text`."""
+    """`2026-01-31 12:00:00,000 INFO partition_acquired  text`; of one process of several, `[2]` before the action."""
+
+    def __init__(self, process: int | None) -> None:
+        super().__init__()
+        self._process = "" if process is None else f"[{process}] "
 
     def format(self, record: logging.LogRecord) -> str:
         action = getattr(record, "action", record.name)
@@ -39,12 +43,18 @@ class _Lines(logging.Formatter):
         told = f" ({again} times more since the last such line)" if again else ""
         client = getattr(record, "client_errors", 0)
         told += f" ({client} lines of the Kafka client are left out)" if client else ""
-        line = f"{self.formatTime(record)} {record.levelname:<8} {action:<22} {record.getMessage()}{told}"
+        line = (
+            f"{self.formatTime(record)} {record.levelname:<8} {self._process}{action:<22} {record.getMessage()}{told}"
+        )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 class _Json(logging.Formatter):
     """One JSON object a line; whatever `extra` holds is a field. A library's line has its logger's name as action."""
+
+    def __init__(self, process: int | None) -> None:
+        super().__init__()
+        self._process: dict[str, Any] = {} if process is None else {"process": process}
 
     def format(self, record: logging.LogRecord) -> str:
         document = {
@@ -54,6 +64,7 @@ class _Json(logging.Formatter):
             "action": record.name,
             "message": record.getMessage(),
         }
+        document |= self._process
         document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             document["error"] = self.formatException(record.exc_info)
@@ -160,10 +171,13 @@ def _repeated(record: logging.LogRecord, again: int) -> logging.LogRecord:
     return told
 
 
-def configure(level: str, *, as_json: bool, stream: TextIO | None = None) -> None:
-    """Write this package's log from `level` on, and the libraries' own from WARNING on."""
+def configure(level: str, *, as_json: bool, stream: TextIO | None = None, process: int | None = None) -> None:
+    """Write this package's log from `level` on, and the libraries' own from WARNING on.
+
+    `process`: which one this is, where several of one command write to the same place.
+    """
     handler = _Once(stream or sys.stderr, holds=logging.getLevelName(level) > logging.DEBUG)
-    handler.setFormatter(_Json() if as_json else _Lines())
+    handler.setFormatter(_Json(process) if as_json else _Lines(process))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))

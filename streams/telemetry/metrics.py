@@ -434,6 +434,12 @@ LOOP_LAG = Metric(
     "gauge",
     "The longest delay of the event loop in the last half minute. A delay means that it is blocked, or lacks CPU.",
 )
+PROCESS_UP = Metric(
+    "bisupervised_process_up",
+    "gauge",
+    "With `--processes`: 1 where this process answers, 0 where its samples are missing.",
+    ("process",),
+)
 
 METRICS = tuple(metric for metric in list(globals().values()) if isinstance(metric, Metric))
 

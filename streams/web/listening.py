@@ -1,12 +1,17 @@
-"""A web application at an address of this machine, for as long as a block runs."""
+"""A web application at an address of this machine: for as long as a block runs, or on the first free port."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+log = logging.getLogger(__name__)
+
+#: ports that are tried, beginning with the one in the settings: several workers may share a machine
+PORTS = 20
 #: seconds that requests under way may take at the end
 _GRACE_S = 2.0
 
@@ -21,3 +26,21 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
     finally:
         await runner.cleanup()
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, never: Collection[int] = ()) -> str | None:
+    """Listen on this port, or on the next free one; 0 takes any. Returns the address; None where none is free."""
+    for tried in range(port, port + PORTS if port else 1):
+        if tried in never:
+            log.info("the page leaves port %d to the remote", tried, extra={"action": "web_port_taken"})
+            continue
+        try:
+            await web.TCPSite(runner, host, tried).start()
+        except OSError as error:
+            log.info("the page cannot use port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
+            continue
+        url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
+        log.info("the page: %s", url, extra={"action": "web_started", "url": url})
+        return url
+    log.warning("there is no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
+    return None

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from aiohttp import web
 
 from ..telemetry.exposition import CONTENT_TYPE
+from .listening import listen
 from .pictures import Gallery
 from .security import AccessPolicy, guard
 from .status import About, last_fallbacks, status, whole_values
 from .watch import Watch
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from socket import socket
 
-#: ports that are tried, beginning with the one in the settings: several workers may share a machine
-PORTS = 20
-_STATIC = {
-    "/": ("index.html", "text/html"),
-    "/base.css": ("base.css", "text/css"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/audit.js": ("audit.js", "text/javascript"),
-    "/draw.js": ("draw.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 #: seconds that requests under way may take when the worker stops
 _GRACE_S = 0.5
 
@@ -45,12 +34,7 @@ class WebPolicy:
     )
     image_shape: tuple[int, ...] = ()  #: shape of inputs that are flat lists
     never: frozenset[int] = frozenset()  #: ports of others on this machine, which may not have started yet
-
-
-def read_static() -> dict[str, tuple[bytes, str]]:
-    """The files of the page: body and media type by path. Reads from disk, so call it where no event loop runs."""
-    folder = files(__package__) / "static"
-    return {path: ((folder / name).read_bytes(), kind) for path, (name, kind) in _STATIC.items()}
+    listener: socket | None = None  #: where to listen instead, where somebody else shows the page
 
 
 class WebServer:
@@ -94,20 +78,11 @@ class WebServer:
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=_GRACE_S)
         self._runner = runner
         await runner.setup()
-        host, port = self._policy.access.host, self._policy.port
-        for tried in range(port, port + PORTS if port else 1):
-            if tried in self._policy.never:
-                log.info("the page leaves port %d to the remote", tried, extra={"action": "web_port_taken"})
-                continue
-            try:
-                await web.TCPSite(runner, host, tried).start()
-            except OSError as error:
-                log.info("the page cannot use port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
-                continue
-            self.url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
-            log.info("the page: %s", self.url, extra={"action": "web_started", "url": self.url})
-            return
-        log.warning("there is no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
+        policy = self._policy
+        if policy.listener is not None:
+            await web.SockSite(runner, policy.listener).start()
+        else:
+            self.url = await listen(runner, policy.access.host, policy.port, policy.never)
 
     async def stop(self) -> None:
         """Stop listening, and stop the watch."""

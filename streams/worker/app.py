@@ -41,7 +41,7 @@ from ..telemetry.observation import Observation
 from ..telemetry.running_step import RunningStep
 from ..versions.following import Follower
 from ..versions.in_force import InForce
-from ..web.site import Site, make_site
+from ..web.site import Place, Site, make_site
 from .channel import BatchChannel
 from .collecting import CollectPolicy, CollectRule, collect_by_need
 from .making import make_agents, make_auditing, make_router, plane_policy
@@ -200,11 +200,13 @@ def create_app(
     source: ConfigurationFile | None = None,
     *,
     begin_anew: bool = False,
+    place: Place | None = None,
 ) -> _App:
     """The application with these agents: `faust -A` and `bisupervised worker` both run what is made here.
 
     `begin_anew`: partitions whose committed offset is gone begin, as `[stream] start` says, and are not stopped.
-    With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP.
+    With a `source`, thresholds and limits are read from it again when it changes, and on SIGHUP. `place`: of one
+    of several processes of a command.
 
     Call it where no event loop runs: it asks the broker for the topics, and loads the model.
     Raises `ConfigurationError` and `BrokerUnreachable`.
@@ -238,7 +240,7 @@ def create_app(
         batches=batches.told,
     )
     follower = Follower(configuration.connection, settings.topics.thresholds, in_force) if follows else None
-    site = make_site(settings, agents, app.telemetry)
+    site = make_site(settings, agents, app.telemetry, place)
     pulse = Pulse(_STILL * settings.kafka.session_timeout_s, _end_process)
 
     @app.service
@@ -334,15 +336,16 @@ def run_worker(
     source: ConfigurationFile | None = None,
     *,
     begin_anew: bool = False,
+    place: Place | None = None,
 ) -> int:
     """Run until SIGTERM or Ctrl-C. Returns the exit status: 0 when stopped, 1 when something failed."""
     told = configuration.settings.log
-    configure(told.level, as_json=told.as_json)
+    configure(told.level, as_json=told.as_json, process=None if place is None else place.process)
     # until the application hears it, it would end the worker; what changes until then is found at the first look
     if source is not None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     notice_broken_connections()
-    app = create_app(configuration, agents, source, begin_anew=begin_anew)
+    app = create_app(configuration, agents, source, begin_anew=begin_anew, place=place)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     pace_metadata()
     look_up_coordinators_anywhere()

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import pytest
 from bisupervised.streams.web.history import History
-from bisupervised.streams.web.server import read_static
+from bisupervised.streams.web.page_files import read_static
 from bisupervised.streams.web.status import About, status
 from support.browser import chromium, console_errors, look, missing, required
 from support.pipeline import wait_until

@@ -15,8 +15,8 @@ RULES = DEPLOY / "prometheus" / "alerts.yml"
 CASES = DEPLOY / "prometheus" / "alerts_test.yml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "bisupervised.json"
 
-#: labels that Prometheus gives a series itself
-SCRAPED = {"instance", "job"}
+#: labels that Prometheus gives a series itself, and the one that `--processes` adds
+SCRAPED = {"instance", "job", "process"}
 
 
 def series_of(metric: Metric) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ HEARD = {
     "streams/review/process.py create_task": "of that group",
     "streams/worker/app.py add_future": "mode crashes the service, and with it the worker",
     "streams/worker/reload.py add_future": "mode crashes the service, and with it the worker",
+    "streams/crew/member.py Thread": "what it runs ends the process",
     "streams/worker/pulse.py Thread": "what it runs ends the process, or is logged by Python's own hook",
 }
 

@@ -38,7 +38,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Sequence[str]]]:
     """What `worker` would have run. The real application is not even imported."""
     calls: list[tuple[Any, Sequence[str]]] = []
 
-    def run_worker(configuration: Any, agents: Sequence[str], source: ConfigurationFile, *, begin_anew: bool) -> int:
+    def run_worker(
+        configuration: Any, agents: Sequence[str], source: ConfigurationFile, *, begin_anew: bool, place: object
+    ) -> int:
+        assert place is None, "it is one alone"
         assert source.load() == configuration, "it can be read again"
         calls.append((configuration.settings, (*agents, *["anew"] * begin_anew)))
         return 7
@@ -57,7 +60,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        (["worker"], ["--config", "--agents", "--begin-anew"]),
+        (["worker"], ["--config", "--agents", "--begin-anew", "--processes"]),
         (["topics", "create"], ["--config", "--json"]),
         (["check"], ["--config", "--connect", "--pay", "--json"]),
         (["config"], ["--out"]),

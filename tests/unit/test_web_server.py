@@ -12,9 +12,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer, unused_port
 from bisupervised.streams.telemetry.health import Health, HealthPolicy
 from bisupervised.streams.telemetry.monitor import WorkerView
-from bisupervised.streams.web import server as module
+from bisupervised.streams.web import listening as module
+from bisupervised.streams.web.page_files import read_static
 from bisupervised.streams.web.security import AccessPolicy
-from bisupervised.streams.web.server import WebPolicy, WebServer, read_static
+from bisupervised.streams.web.server import WebPolicy, WebServer
 from bisupervised.streams.web.status import About
 from bisupervised.streams.web.watch import Watch
 from support.outcomes import fallen

@@ -89,8 +89,8 @@ const showFlow = drawFlow($("flow"), rate);
 const showChart = drawChart($("chart"), rate);
 
 function show(status) {
-  const { worker, counts, money } = status;
-  text("worker", seen(worker.name));
+  const { worker, counts, money, crew } = status;
+  text("worker", `${seen(worker.name)}${crew ? ` · process ${crew.process}` : ""}`);
   text("facts", `${worker.agents.map((name) => name.replace("_", " ")).join(", ")} · version ${worker.version} · up ${seconds(worker.uptime_s)}`);
   showReady(status);
   showFigures(status);
@@ -103,6 +103,25 @@ function show(status) {
   showRemote(status.remote, money, status.shadows, status.batches);
   showPartitions(status.partitions);
   showFallbacks(status, counts);
+}
+
+const STATES = { ready: "", unready: "not ready", silent: "no answer" };
+
+/** Where one command runs several processes: a link to the figures of each, with what is wrong with it. */
+function showCrew(crew) {
+  const place = $("processes"), told = JSON.stringify(crew);
+  place.hidden = !crew;
+  if (place.hidden || place.dataset.told === told) return;
+  place.dataset.told = told;
+  const numbers = Object.keys(crew.states);
+  while (place.children.length < numbers.length) place.append(element("a", ""));
+  numbers.forEach((number, at) => {
+    const link = place.children[at], state = crew.states[number];
+    link.href = `/?process=${number}`;
+    link.dataset.state = state;
+    link.textContent = `Process ${number}${STATES[state] ? `: ${STATES[state]}` : ""}`;
+    link.toggleAttribute("aria-current", Number(number) === crew.process);
+  });
 }
 
 function showReady({ ready, reasons }) {
@@ -348,6 +367,9 @@ function fallback(one) {
 // asking
 
 let lastMs = null;
+const asked = new URLSearchParams(location.search).get("process");
+const PATH = asked ? `/api/status?process=${encodeURIComponent(asked)}` : "/api/status";
+$("as-json").href = PATH;
 
 function state(name, told) {
   document.body.dataset.state = name;
@@ -355,11 +377,11 @@ function state(name, told) {
   document.title = `${name === "ready" ? "" : `${told} · `}BiSupervised`;
 }
 
-function gone(why) {
-  state("gone", "worker gone");
+function gone(why, who = "worker") {
+  state("gone", `${who} gone`);
   // the alert is spoken once; the seconds beside it are not
   const from = lastMs === null ? "Nothing has been seen of it yet." : `What you see is from ${new Date(lastMs).toLocaleTimeString("en-GB")}.`;
-  text("gone-why", `The worker ${why}. ${from}`);
+  text("gone-why", `The ${who} ${why}. ${from}`);
   text("gone-since", lastMs === null ? "" : `That was ${ago((Date.now() - lastMs) / 1000)}.`);
   $("gone").hidden = false;
 }
@@ -367,12 +389,14 @@ function gone(why) {
 async function ask() {
   let status;
   try {
-    const answer = await fetch("/api/status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (!answer.ok) return gone(`has answered with status ${answer.status}`);
+    const answer = await fetch(PATH, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (!answer.ok && answer.status !== 503) return gone(`has answered with status ${answer.status}`);
     status = await answer.json();
   } catch {
     return gone("has not answered");
   }
+  showCrew(status.crew);
+  if (!status.worker) return gone("does not answer", `process ${status.crew.process}`);
   lastMs = Date.now();
   $("gone").hidden = true;
   text("gone-why", "");
