@@ -92,8 +92,8 @@ PAGES: dict[str, Page] = {
         "the configuration, the model, and the topics `requests`, `doubtful` and `answers`",
         "the topics `doubtful`, `answers`, `results` and `fallback`; its log to stderr. SIGTERM and Ctrl-C stop it in "
         "order; SIGHUP, or a change of the file, takes over thresholds and limits",
-        "0 stopped; 1 something failed; 2 the settings are wrong; 70 the model hangs; with --processes, that of the first "
-        "process that failed",
+        "0 stopped; 1 something failed; 2 the settings are wrong; 70 the model hangs; with --processes, that of the "
+        "first process that failed",
         (
             "bisupervised worker --config my.toml",
             "bisupervised worker --config my.toml --agents remote",

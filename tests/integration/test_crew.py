@@ -146,7 +146,7 @@ def see(crew: Crew, folder: Path) -> None:
         browser.switch_to.active_element.send_keys("\n")
         wait_until(lambda: "process 2" in text("worker"), "process 2", 30)
         assert str(crew.decided(2)) in text("flow-rows")
-        marked = "return [...document.querySelectorAll('#processes [aria-current]')].map(a => a.textContent)"
+        marked = "return [...document.querySelectorAll('#processes [aria-current=page]')].map(a => a.textContent)"
         assert browser.execute_script(marked) == ["Process 2"]
         assert poor_contrast(browser) == []
         assert console_errors(browser) == []

@@ -64,6 +64,7 @@ def shown_with(rate: float, time_s: float, count: int) -> dict[str, Any]:
         one | {"topic": LONG, "lag": count, "unfinished": count, "age_s": time_s, "stopped": LONG, "state": "stopped"}
         for one in made["partitions"]
     ]
+    made["crew"] = {"process": 3, "states": {n: ("ready", "unready", "silent")[n % 3] for n in range(1, 65)}}
     said = {"prediction": LONG, "score": 0.123456}
     made["fallbacks"] = [
         one | {"id": LONG, "source": f"{LONG}-0@{count}", "detail": LONG, "local": said, "remote": said, "input": LONG}
@@ -79,7 +80,7 @@ def serving(told: dict[str, Any]) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status_page = (orjson.dumps(told["status"]), "application/json")
+            status_page = (orjson.dumps(told["status"], option=orjson.OPT_NON_STR_KEYS), "application/json")
             body, kind = status_page if self.path == "/api/status" else static[self.path]
             self.send_response(200)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
@@ -159,6 +160,24 @@ def test_nothing_is_cut_off_however_large_it_is(
         faults[width] = browser.execute_script(FAULTS)
     assert {width: found for width, found in faults.items() if found} == {}
     assert console_errors(browser) == []
+
+
+def test_of_a_process_that_does_not_answer_the_page_says_so_and_leads_to_the_others(
+    page: tuple[Any, dict[str, Any], str],
+) -> None:
+    browser, told, url = page
+    told["status"] = {"crew": {"process": 1, "states": {"1": "silent", "2": "ready", "3": "unready"}}}
+    browser.get(url)
+    said = "Process 1 does not answer. Nothing has been seen of it yet."
+    wait_until(lambda: text_of(browser, "gone-why") == said, said, 20)
+    links = "return [...document.querySelectorAll('#processes a')].map(a => [a.textContent, a.getAttribute('href')])"
+    assert browser.execute_script(links) == [
+        ["Process 1: no answer", "/?process=1"],
+        ["Process 2", "/?process=2"],
+        ["Process 3: not ready", "/?process=3"],
+    ]
+    told["status"] = shown_with(*SIZES[0])
+    wait_until(lambda: not text_of(browser, "gone-why"), "that it is back", 20)
 
 
 @pytest.mark.parametrize(

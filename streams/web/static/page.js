@@ -120,7 +120,7 @@ function showCrew(crew) {
     link.href = `/?process=${number}`;
     link.dataset.state = state;
     link.textContent = `Process ${number}${STATES[state] ? `: ${STATES[state]}` : ""}`;
-    link.toggleAttribute("aria-current", Number(number) === crew.process);
+    link.setAttribute("aria-current", Number(number) === crew.process ? "page" : "false");
   });
 }
 
@@ -377,11 +377,11 @@ function state(name, told) {
   document.title = `${name === "ready" ? "" : `${told} · `}BiSupervised`;
 }
 
-function gone(why, who = "worker") {
-  state("gone", `${who} gone`);
+function gone(why, word = "worker gone") {
+  state("gone", word);
   // the alert is spoken once; the seconds beside it are not
   const from = lastMs === null ? "Nothing has been seen of it yet." : `What you see is from ${new Date(lastMs).toLocaleTimeString("en-GB")}.`;
-  text("gone-why", `The ${who} ${why}. ${from}`);
+  text("gone-why", `${why}. ${from}`);
   text("gone-since", lastMs === null ? "" : `That was ${ago((Date.now() - lastMs) / 1000)}.`);
   $("gone").hidden = false;
 }
@@ -390,13 +390,13 @@ async function ask() {
   let status;
   try {
     const answer = await fetch(PATH, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-    if (!answer.ok && answer.status !== 503) return gone(`has answered with status ${answer.status}`);
+    if (!answer.ok && answer.status !== 503) return gone(`The worker has answered with status ${answer.status}`);
     status = await answer.json();
   } catch {
-    return gone("has not answered");
+    return gone("The worker has not answered");
   }
   showCrew(status.crew);
-  if (!status.worker) return gone("does not answer", `process ${status.crew.process}`);
+  if (!status.worker) return gone(`Process ${status.crew.process} does not answer`, "no answer");
   lastMs = Date.now();
   $("gone").hidden = true;
   text("gone-why", "");
