@@ -92,6 +92,8 @@ def gone(pid: int) -> bool:
 def test_two_processes_share_work_page_and_stop(setup: Setup, tmp_path: Path) -> None:
     _, pipeline = setup()
     crew = start(pipeline)
+    groups = {os.getpgid(pid) for pid in (crew.worker.process.pid, *crew.pids.values())}
+    assert len(groups) == 1 + len(PROCESSES), "Ctrl-C reaches a process only through the command"
     crew.share_all()
     crew.answers("ready", 200)
     assert crew.ask("live")[0] == 200
@@ -165,6 +167,7 @@ def test_whoever_ends_takes_all_along(setup: Setup) -> None:
     assert line["message"].startswith(f"process 1 (pid {crew.pids[1]}) was ended by SIGKILL")
 
     left = start(pipeline)
+    left.worker.signal(signal.SIGHUP)  # none of them hears it yet, and none may end by it
     left.worker.wait_for("worker_started", len(PROCESSES))
     left.worker.kill()
     wait_until(lambda: all(map(gone, left.pids.values())), "the end of both", 30)
