@@ -22,17 +22,17 @@ from .process import start
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 log = logging.getLogger(f"{__package__}.parent")  # run as a program, its name is another
 
 
-async def lead(plan: Plan) -> int:
+async def lead(plan: Plan, static: Mapping[str, tuple[bytes, str]]) -> int:
     """Start the processes, show their page, and wait for their end. Returns the exit status."""
     secret = secrets.token_urlsafe(32)
     numbers = range(1, plan.processes + 1)
     doors = {} if plan.page is None else {number: Door(number, secret) for number in numbers}
-    page = None if plan.page is None else Page(plan.page, list(doors.values()), read_static())
+    page = None if plan.page is None else Page(plan.page, list(doors.values()), static)
     crew, loop = Crew(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, crew.stop, number)
@@ -78,7 +78,7 @@ def main() -> int:
     with os.fdopen(int(sys.argv[1]), "rb") as pipe:
         plan = decode(pipe.read())
     configure(plan.level, as_json=plan.as_json)
-    return asyncio.run(lead(plan))
+    return asyncio.run(lead(plan, read_static()))
 
 
 if __name__ == "__main__":
