@@ -135,7 +135,8 @@ class Committing:
             self.plane.committed(plan.outcomes)  # first: the window forgets them
             self.window.committed(plan)
             self.arming = self.arming and not plan.arms
-            self._substituted.difference_update(slot.offset for slot in plan.slots)
+            if self._substituted:
+                self._substituted.difference_update(slot.offset for slot in plan.slots)
             self.accompanying.committed(plan.slots)
         del self._sent[: last + 1]
         self._arrived = max(0, self._arrived - last - 1)

@@ -56,6 +56,18 @@ def test_outcomes_go_to_the_windows_their_records_came_from(batch: Batch, window
     assert ended.times == 1
 
 
+def test_a_call_is_told_of_the_record_at_its_place(batch: Batch, windows: list[Window]) -> None:
+    for place in (1, 2):
+        batch.called(place)
+    assert [batch.called_before(place) for place in range(4)] == [False, True, True, False]
+    batch.release()
+    again = [window.take(9, 0.0) for window in windows]
+    called = [slot.offset for lease in again if lease is not None for slot in lease.slots if slot.called]
+    assert called == [1, 10], "whoever gets it again is told, too"
+    with pytest.raises(IndexError):
+        batch.called(4)
+
+
 def test_leaving_it_unresolved_gives_back(batch: Batch, windows: list[Window], ended: Ended) -> None:
     with batch:
         pass

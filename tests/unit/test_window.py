@@ -160,6 +160,28 @@ def test_a_transaction_that_failed_is_sent_again_before_what_came_later(clock: C
     assert sent(window) == [b"answer 0", b"answer 1"]
 
 
+def test_of_two_transactions_the_first_is_committed_and_the_last_rolled_back(clock: Clock) -> None:
+    window = filled(log(0, 1, 2))
+    plans = []
+    for _ in range(3):
+        resolve(window.take(1, clock()))
+        plans.append(window.plan())
+    window.committed(plans[0])
+    assert window.oldest is not None
+    assert window.oldest.offset == 1
+    window.rolled_back(plans[2])
+    assert window.watermark == 2
+    window.committed(plans[1])
+    assert sent(window) == [b"answer 2"]
+    assert (window.unfinished, window.oldest) == (0, None)
+
+
+def test_what_lies_farther_on_than_marks_reach_waits_also_where_all_goes_in_order(clock: Clock) -> None:
+    window = filled(log(0, SPAN - 1, SPAN, SPAN + 7))
+    resolve(window.take(9, clock()))
+    assert [[slot.offset for slot in commit(window).slots] for _ in range(2)] == [[0, SPAN - 1], [SPAN, SPAN + 7]]
+
+
 def test_a_restart_skips_what_is_marked(clock: Clock) -> None:
     window = filled(log(0, 1, 2, 5))
     slow, fast = window.take(1, clock()), window.take(3, clock())
@@ -168,6 +190,7 @@ def test_a_restart_skips_what_is_marked(clock: Clock) -> None:
     assert plan.progress == Progress(0, frozenset({1, 2, 5}), "n", TOPIC_ID)
     successor = filled(log(0, 1, 2, 5, 6), make_window(start=Progress(0, plan.progress.done, "c", TOPIC_ID)))
     assert successor.unfinished == 2
+    assert successor.bytes == filled(log(0, 6)).bytes
     assert offsets(successor.take(9, clock())) == [0, 6]
     assert slow is not None
 

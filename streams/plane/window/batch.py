@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from ....schemas.records import Incoming, Outgoing
-from .slots import Lease
+from .slots import Lease, Slot, records_of
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +19,13 @@ class Batch:
     never depends on noticing that an agent was restarted. An exception counts as a failed try.
     """
 
-    __slots__ = ("_clock", "_leases", "_on_end", "_slots", "records")
+    __slots__ = ("_clock", "_leases", "_on_end", "records")
 
     def __init__(self, leases: Sequence[Lease], clock: Callable[[], float], on_end: Callable[[], None]) -> None:
         self._leases = leases
         self._clock = clock
         self._on_end = on_end
-        self._slots = [slot for lease in leases for slot in lease.slots]
-        self.records: Sequence[Incoming] = [slot.record for slot in self._slots]
+        self.records: Sequence[Incoming] = [record for lease in leases for record in records_of(lease.slots)]
 
     def __repr__(self) -> str:
         return f"<Batch of {len(self.records)} from {len(self._leases)} partitions>"
@@ -38,11 +37,18 @@ class Batch:
 
     def called_before(self, position: int) -> bool:
         """A call may have been made for the record there, and the answer lost: by an owner that died or a rebalance."""
-        return self._slots[position].called
+        return self._slot(position).called
 
     def called(self, position: int) -> None:
         """A call was made for the record there: whoever gets it again is to know."""
-        self._slots[position].called = True
+        self._slot(position).called = True
+
+    def _slot(self, position: int) -> Slot:
+        for lease in self._leases:
+            if position < len(lease.slots):
+                return lease.slots[position]
+            position -= len(lease.slots)
+        raise IndexError(position)
 
     def resolve(self, outcomes: Sequence[Outgoing]) -> None:
         """One outcome per record, in order. Raises `ValueError` for a different number; nothing is resolved then."""

@@ -7,6 +7,9 @@ It knows no Kafka client and does no I/O, so that every order of events can be t
        └─ given ─┘          └ rolled ┘
           back                back
 
+While records are answered in the order of their offsets, these states are four neighbouring stretches (`in_order.py`).
+After that, each record has a slot.
+
 The **watermark** is the first fetched record without a committed outcome; above it, **marks** say which are done.
 Contiguity is over fetched records: transaction markers and compaction leave holes in the offsets.
 """
@@ -22,13 +25,11 @@ from typing import Literal
 from ....schemas.records import Incoming, Outgoing
 from .acquittal import Word, words_about
 from .caution import Caution, CautionPolicy
+from .in_order import InOrder
 from .key_order import KeyOrder
 from .marks import SPAN, Progress
-from .slots import ANSWERED, DONE, HELD, PENDING, SENT, Lease, Plan, Slot
+from .slots import ANSWERED, DONE, HELD, PENDING, SENT, Lease, Plan, Slot, bytes_of, sizes_of
 from .write_ahead import WriteAhead
-
-#: what a record costs besides its bytes, a rough constant
-_RECORD_BYTES = 200
 
 Ordering = Literal["key", "none"]
 
@@ -63,6 +64,9 @@ class Window:
         self.topic_id = start.topic_id  #: of the topic that its records are of; '' where none is known
         self._born = start.born
         self._give_up = on_give_up
+        # where all goes in order; None where each record has a slot: after that, where commits say which of them may
+        # have been asked, and where some are done already
+        self._line = None if self._write_ahead.told or start.done else InOrder()
         self._slots: deque[Slot] = deque()
         self._pending: deque[Slot] = deque()
         self._suspects: deque[list[Slot]] = deque()
@@ -84,33 +88,36 @@ class Window:
     def __repr__(self) -> str:
         return (
             f"<Window {self.committed_progress.offset}..{self.position} unfinished={self.unfinished} "
-            f"pending={self.pending} held={self._held} ready={len(self._ready)} phase={self._caution.phase}>"
+            f"pending={self.pending} held={self._held} ready={self.ready} phase={self._caution.phase}>"
         )
 
     # fetching
 
     def add(self, records: Iterable[Incoming]) -> None:
         """Take in fetched records, in the order of their offsets. What is marked done is skipped."""
-        position, inherited = self.position, self._write_ahead.inherited
-        fresh = [
-            Slot(
-                record,
-                record.offset,
-                len(record.value or b"") + len(record.key or b"") + _RECORD_BYTES,
-                record.offset < inherited,
-            )
-            for record in records
-            if record.offset >= position
-        ]
-        if not fresh:
+        position = self.position
+        unread = [record for record in records if record.offset >= position]
+        if not unread:
             return
+        sizes = sizes_of(unread)
+        self.position = unread[-1].offset + 1
+        self.unfinished += len(unread)
+        self.bytes += sum(sizes)
+        if self._line is not None:
+            self._line.pending += unread
+        else:
+            self._add_slots(unread, sizes)
+
+    def _add_slots(self, records: Sequence[Incoming], sizes: Sequence[int]) -> None:
+        inherited = self._write_ahead.inherited
+        fresh = [
+            Slot(record, record.offset, size, record.offset < inherited)
+            for record, size in zip(records, sizes, strict=True)
+        ]
         self._slots.extend(fresh)
-        self.position = fresh[-1].offset + 1
         if self._restored:
             fresh = self._unmarked(fresh)
         self._pending.extend(fresh)
-        self.unfinished += len(fresh)
-        self.bytes += sum([slot.size for slot in fresh])
         if self._keys is not None:
             self._keys.add_all(fresh)
 
@@ -122,6 +129,8 @@ class Window:
                 self._restored.discard(slot.offset)
                 self._forget(slot)
                 self._finished += 1
+                self.unfinished -= 1
+                self.bytes -= slot.size
             else:
                 fresh.append(slot)
         return fresh
@@ -133,7 +142,12 @@ class Window:
     @property
     def watermark(self) -> int:
         """The first offset whose record has no outcome that has been sent; all below may be committed."""
-        below = self._finished_below
+        return self._watermark(self._finished_below)
+
+    def _watermark(self, below: int) -> int:
+        if self._line is not None:
+            unsent = self._line.unsent
+            return self.position if unsent is None else unsent.offset
         return self._slots[below].offset if below < len(self._slots) else self.position
 
     @property
@@ -149,11 +163,16 @@ class Window:
     @property
     def span(self) -> int:
         """Offsets from the first record kept to the next one to fetch."""
+        if self._line is not None:
+            first = self._line.first
+            return 0 if first is None else self.position - first.offset
         return self.position - self._slots[0].offset if self._slots else 0
 
     @property
     def pending(self) -> int:
         """Records that no agent holds."""
+        if self._line is not None:
+            return len(self._line.pending)
         return len(self._pending) + (sum(map(len, self._suspects)) if self._suspects else 0)
 
     @property
@@ -164,6 +183,8 @@ class Window:
     @property
     def oldest(self) -> Incoming | None:
         """The first record without a committed outcome; None without one."""
+        if self._line is not None:
+            return self._line.first
         return next((slot.record for slot in self._slots if slot.state != DONE), None)
 
     def full(self, share: float = 1.0) -> bool:
@@ -224,7 +245,8 @@ class Window:
 
     @property
     def _following(self) -> int | None:
-        return self._pending[0].offset if self._pending else None
+        pending = self._pending if self._line is None else self._line.pending
+        return pending[0].offset if pending else None
 
     def _is_due(self, now: float) -> bool:
         return not self._suspects or now >= self._suspects_due
@@ -235,10 +257,15 @@ class Window:
             return None
         if self._caution.careful:
             limit = min(limit, self._caution.batch)
-        slots = self._next_run(limit, now)
         if self._caution.exhausted:
-            self._abandon(slots[0])
+            self._out_of_turn()
+            self._abandon(self._next_run(limit, now)[0])
             return None
+        if self._line is not None:
+            run = self._line.take(limit)
+            self._held += len(run)
+            return Lease(self, run)
+        slots = self._next_run(limit, now)
         for slot in slots:
             slot.state = HELD
         self._held += len(slots)
@@ -264,6 +291,7 @@ class Window:
 
     def put_aside(self, answer: Callable[[Incoming], Outgoing | None]) -> None:
         """Pending records for which `answer` has an outcome get it, and go to no agent."""
+        self._out_of_turn()
         made = [(slot, answer(slot.record)) for slot in self._pending]
         self._pending = deque(slot for slot, outcome in made if outcome is None)
         for slot, outcome in made:
@@ -282,6 +310,8 @@ class Window:
     def answer(self, slots: Sequence[Slot], outcomes: Sequence[Outgoing]) -> None:
         """Held records have their outcomes; what the order of keys allows becomes ready to send."""
         self._held -= len(slots)
+        if self._line is not None and self._line.answered(slots, outcomes):
+            return
         if self._is_their_turn(slots):
             for slot, outcome in zip(slots, outcomes, strict=True):
                 slot.outcome = outcome
@@ -307,7 +337,9 @@ class Window:
         return False
 
     def _out_of_turn(self) -> None:
-        """From now on, outcomes wait for those of their key before."""
+        """From now on, each record has a slot, and outcomes wait for those of their key before."""
+        if self._line is not None:
+            self._make_slots(self._line)
         if self._turns is None:
             return
         self._turns = None
@@ -315,12 +347,21 @@ class Window:
             self._keys = KeyOrder()
             self._keys.add_all(slot for slot in self._slots if slot.state < ANSWERED)
 
-    def give_back(self, slots: list[Slot], *, failed: bool, alone: bool, now: float) -> None:
+    def _make_slots(self, line: InOrder) -> None:
+        """One of each record."""
+        self._line = None
+        self._slots.extend(line.slots())
+        self._pending.extend(slot for slot in self._slots if slot.state == PENDING)
+        self._ready = [slot for slot in self._slots if slot.state == ANSWERED]
+        self._finished = sum(slot.state == SENT for slot in self._slots)
+
+    def give_back(self, slots: Sequence[Slot], *, failed: bool, alone: bool, now: float) -> None:
         """Held records come back unanswered. After a failure they are tried in halves, down to one alone."""
         self._held -= len(slots)
+        self._out_of_turn()
+        slots = list(slots)
         for slot in slots:
             slot.state = PENDING
-        self._out_of_turn()
         if not failed:
             self._suspects.appendleft(slots)
             return
@@ -349,11 +390,14 @@ class Window:
     @property
     def ready(self) -> int:
         """Outcomes that may be sent."""
-        return len(self._ready)
+        return len(self._ready) if self._line is None else self._line.ready
 
     def plan(self, limit: int | None = None) -> Plan:
         """What the next transaction sends (the first `limit` outcomes that are ready) and commits."""
         horizon = self.watermark + SPAN
+        if self._line is not None:
+            run = self._line.send(limit, horizon if self.position > horizon else None)
+            return Plan(run, self.progress(self._phase_after(len(run))))
         fitting = self._ready
         if self.position > horizon:
             fitting = [slot for slot in fitting if slot.offset < horizon]
@@ -391,7 +435,7 @@ class Window:
     def progress(self, phase: str | None = None) -> Progress:
         """What a commit would store now."""
         below = self._finished_below
-        offset = self._slots[below].offset if below < len(self._slots) else self.position
+        offset = self._watermark(below)
         marks = self._marks(offset) if below < self._finished or self._restored else frozenset[int]()
         return Progress(offset, marks, phase or self._phase_after(0), self.topic_id, self._born)
 
@@ -405,22 +449,28 @@ class Window:
         """The transaction of `plan` went through."""
         self.committed_progress = plan.progress
         self._write_ahead.committed(plan.progress)
-        for slot in plan.slots:
-            slot.state = DONE
-        self.bytes -= sum([slot.size for slot in plan.slots])
         self.unfinished -= len(plan.slots)
-        kept, slots = len(self._slots), self._slots
-        while slots and slots[0].state == DONE:
-            slots.popleft()
-        self._finished -= kept - len(slots)
-        if self._finished:  # a slow record may keep thousands in the window, uncounted: not with their bytes
-            for slot in plan.slots:
-                self._forget(slot)
+        self.bytes -= bytes_of(plan.slots)
+        if self._line is None:
+            self._done(plan.slots)
+        elif plan.slots:
+            self._line.committed()
         if self._restored:
             self._restored = {place for place in self._restored if place >= self.position}
         if plan.arms:
             self._caution.arm()
         self._caution.committed(len(plan.slots))
+
+    def _done(self, done: Sequence[Slot]) -> None:
+        for slot in done:
+            slot.state = DONE
+        kept, slots = len(self._slots), self._slots
+        while slots and slots[0].state == DONE:
+            slots.popleft()
+        self._finished -= kept - len(slots)
+        if self._finished:  # a slow record may keep thousands in the window, uncounted: not with their bytes
+            for slot in done:
+                self._forget(slot)
 
     @staticmethod
     def _forget(slot: Slot) -> None:
@@ -430,6 +480,10 @@ class Window:
 
     def rolled_back(self, plan: Plan) -> None:
         """The transaction of `plan` did not go through: its outcomes are ready again, in the same order."""
+        if self._line is not None:
+            if plan.slots:
+                self._line.rolled_back()
+            return
         for slot in plan.slots:
             slot.state = ANSWERED
         self._finished -= len(plan.slots)
