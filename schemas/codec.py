@@ -386,14 +386,33 @@ def encode_result(result: Result) -> bytes:
 def encode_results(results: Sequence[Result], encode: EncodeResult = encode_result) -> list[bytes]:
     """The value of each. Raises what `encode` raises for any of them."""
     if encode is encode_result:
-        return _encoder.encode_lines(results).split(b"\n")[:-1]  # in one call: no document holds a line's end
+        return _lines(results)
     return [encode(result) for result in results]
+
+
+def _lines(documents: Sequence[msgspec.Struct]) -> list[bytes]:
+    return _encoder.encode_lines(documents).split(b"\n")[:-1]  # in one call: no document holds a line's end
 
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
     """The same record with its facts, on its way to `doubtful` or `answers`: key and value verbatim."""
     headers = _with_facts(record.headers, facts)
     return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
+
+
+def forward_all(records: Iterable[Incoming], to: Route, facts: Sequence[Facts]) -> list[Outgoing]:
+    """`forward` for each record and its facts, which are of our version."""
+    return [
+        Outgoing(
+            to,
+            record.key,
+            record.value,
+            [*(_foreign(record.headers) if record.headers else ()), (FACTS_HEADER, document)],
+            requested_ms(record, known),
+            known,
+        )
+        for record, known, document in zip(records, facts, _lines(facts), strict=True)
+    ]
 
 
 def requested_ms(record: Incoming, facts: Facts) -> int:
@@ -458,6 +477,8 @@ def _traced(headers: Headers) -> Headers:
 
 
 def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:
-    kept = [pair for pair in headers if pair[0] not in OUR_HEADERS]  # those of a former life of the record go
-    kept.append((FACTS_HEADER, encode_facts(facts)))
-    return kept
+    return [*_foreign(headers), (FACTS_HEADER, encode_facts(facts))]
+
+
+def _foreign(headers: Headers) -> list[tuple[str, bytes]]:
+    return [pair for pair in headers if pair[0] not in OUR_HEADERS]  # those of a former life of the record go

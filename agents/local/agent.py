@@ -21,7 +21,7 @@ from ...schemas.codec import (
     decode_requests,
     encode_result,
     fall_back,
-    forward,
+    forward_all,
     publish_all,
     request_ms,
     source_of,
@@ -293,12 +293,11 @@ class Local:
         sure = list(compress(records, trusted))
         results = self._results(sure, compress(requests, trusted), compress(answers, trusted), judge, latency_ms)
         published = iter(publish_all(sure, results, self._encode))
-        return [
-            next(published)
-            if is_trusted
-            else forward(record, "doubtful", self._doubt(record, request, answer, judge, latency_ms))
-            for record, request, answer, is_trusted in zip(records, requests, answers, trusted, strict=True)
-        ]
+        doubted = [not is_trusted for is_trusted in trusted]
+        unsure = list(compress(records, doubted))
+        doubts = self._doubts(unsure, compress(requests, doubted), compress(answers, doubted), judge, latency_ms)
+        forwarded = iter(forward_all(unsure, "doubtful", doubts))
+        return [next(published) if is_trusted else next(forwarded) for is_trusted in trusted]
 
     def _results(
         self,
@@ -331,22 +330,32 @@ class Local:
             for record, request, answer in zip(records, requests, answers, strict=True)
         ]
 
-    def _doubt(self, record: Incoming, request: Request, answer: Answer, judge: _Judge, latency_ms: float) -> Facts:
-        verdict = Verdict(
-            answer.prediction,
-            answer.score,
-            judge.supervisor.threshold,
-            supervisor=judge.supervisor.name,
-            model=self._model.name,
-            latency_ms=latency_ms,
-        )
-        return Facts(
-            source_of(record),
-            id=request.id,
-            deadline_ms=request.deadline_ms,
-            local=verdict,
-            thresholds=judge.thresholds,
-            agent="local",
-            requested_ms=request_ms(record),
-            topic_id=self._topic_ids.get(record.partition, ""),
-        )
+    def _doubts(
+        self,
+        records: Iterable[Incoming],
+        requests: Iterable[Request],
+        answers: Iterable[Answer],
+        judge: _Judge,
+        latency_ms: float,
+    ) -> list[Facts]:
+        # by position, as above
+        supervisor, model, thresholds = judge.supervisor, self._model.name, judge.thresholds
+        name, threshold, topic_ids = supervisor.name, supervisor.threshold, self._topic_ids
+        return [
+            Facts(
+                Source(record.topic, record.partition, record.offset),
+                VERSION,
+                request.id,
+                request.deadline_ms,
+                Verdict(answer.prediction, answer.score, threshold, False, name, model, latency_ms),
+                None,
+                thresholds,
+                None,
+                None,
+                "local",
+                None,
+                request_ms(record) if record.headers else record.timestamp,
+                topic_ids.get(record.partition, ""),
+            )
+            for record, request, answer in zip(records, requests, answers, strict=True)
+        ]

@@ -21,6 +21,7 @@ from bisupervised.schemas.codec import (
     fall_back,
     foreign_version,
     forward,
+    forward_all,
     header,
     publish,
     publish_all,
@@ -324,6 +325,15 @@ def test_key_value_and_headers_travel_verbatim_with_the_time_of_the_request(
 
 def back(outcome: Outgoing) -> Record:
     return Record(outcome.value, key=outcome.key, headers=outcome.headers, timestamp=outcome.timestamp)
+
+
+def test_several_are_forwarded_as_each_alone_would_be() -> None:
+    ours = forward(Record(b"1", headers=HEADERS), "doubtful", FULL)
+    records = [Record(b"1"), Record(None, 2, key=None, headers=HEADERS), Record(b"3", 3, headers=ours.headers)]
+    facts = [FULL, Facts(SOURCE, local=LOCAL), Facts(SOURCE, id="\n")]
+    alone = [forward(record, "doubtful", known) for record, known in zip(records, facts, strict=True)]
+    assert forward_all(records, "doubtful", facts) == alone
+    assert forward_all([], "doubtful", []) == []
 
 
 def test_the_header_grows_on_the_way_and_stays_one() -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from bisupervised.agents.answers import Answer, ClassReading
 from bisupervised.agents.local.agent import Local
@@ -15,7 +16,7 @@ from bisupervised.agents.local.model import Model
 from bisupervised.agents.supervision.supervisor import Supervisor
 from bisupervised.schemas.codec import RequestFormat, decode_facts, decode_result
 from bisupervised.schemas.errors import ModelError
-from bisupervised.schemas.records import REASON_HEADER, Source
+from bisupervised.schemas.records import REASON_HEADER, REPLAY_HEADER, Replayed, Source
 from support.records import Record, request
 
 Called = Callable[[list[Any]], Any]
@@ -69,6 +70,16 @@ async def test_a_trusted_answer_is_a_result(make: Make) -> None:
     assert (result.id, result.model, result.supervisor, result.thresholds) == ("mine", "small@1", "their_score", "t1")
     assert (result.requested_ms, result.latency_ms, result.cost) == (record.timestamp, 250.0, 0.0)
     assert (result.trusted, result.local) == (True, None)
+
+
+@pytest.mark.parametrize(("score", "to"), [(0.75, "results"), (0.25, "doubtful")])
+async def test_what_is_said_of_a_replay_tells_when_it_was_requested_first(make: Make, score: float, to: str) -> None:
+    place = Source("requests", 0, 3)
+    replay = msgspec.json.encode(Replayed("night", 1, place, place, "timeout", requested_ms=1_600_000_000_000))
+    [outcome] = await make().decide([request(score, offset=9, headers=[(REPLAY_HEADER, replay)])])
+    assert (outcome.to, outcome.timestamp) == (to, 1_600_000_000_000)
+    assert outcome.about is not None
+    assert outcome.about.requested_ms == 1_600_000_000_000
 
 
 async def test_the_time_of_each_batch_is_counted_once(make: Make) -> None:
