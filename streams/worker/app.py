@@ -30,7 +30,7 @@ from ..events.making import make_result_writer
 from ..flow import AGENTS, AgentName, Step, batch_step, judges, steps
 from ..kafka.asking import look_up_coordinators_anywhere
 from ..kafka.client import hear_left_errors, notice_broken_connections
-from ..kafka.metadata import pace_metadata
+from ..kafka.metadata import pace_metadata, share_metadata
 from ..plane.clients import KafkaClients
 from ..plane.plane import DataPlane
 from ..settings.file import Configuration, ConfigurationFile
@@ -348,6 +348,7 @@ def run_worker(
     app = create_app(configuration, agents, source, begin_anew=begin_anew, place=place)
     log.info("runs %s", ", ".join(agents), extra={"action": "worker_started"})
     pace_metadata()
+    share_metadata()
     look_up_coordinators_anywhere()
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import gc
 import inspect
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition, conn
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
@@ -38,6 +41,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 from bisupervised.streams.kafka import client as our_client
 from bisupervised.streams.kafka import consumer as our_consumer
 from bisupervised.streams.kafka import decompressing
+from bisupervised.streams.kafka import metadata as our_metadata
 from bisupervised.streams.kafka import records as our_records
 from bisupervised.streams.kafka.batches import fill
 from bisupervised.streams.kafka.client import KNOWN_VERSION, hear_left_errors
@@ -69,6 +73,7 @@ NOWHERE = Connection("127.0.0.1:1")
 
 #: what `streams/kafka/` reads of the client's objects; each has a test below
 READ = {
+    "_broker_partitions",
     "_builder",
     "_client",
     "_conns",
@@ -79,6 +84,7 @@ READ = {
     "_maybe_do_transactional_request",
     "_maybe_uncompress",
     "_metadata_update",
+    "_partitions",
     "_rebalance_timeout",
     "_relative_offset",
     "_send_request",
@@ -200,6 +206,46 @@ def test_the_one_task_that_asks_for_metadata_asks_by_the_method_that_we_replace(
     assert parameters(AIOKafkaClient._metadata_update) == ["self", "cluster_metadata", "topics"]
     assert "_metadata_update" in AIOKafkaClient._md_synchronizer.__code__.co_names
     assert inspect.iscoroutinefunction(AIOKafkaClient._metadata_update)
+
+
+def answer(leader: int, *topics: str) -> Any:
+    """What a broker says of topics of two partitions."""
+    brokers = [(1, "one", 9092, None), (2, "two", 9092, None)]
+    told = [(0, topic, False, [(0, number, leader, [1, 2], [1]) for number in range(2)]) for topic in topics]
+    return SimpleNamespace(API_VERSION=1, brokers=brokers, controller_id=1, topics=told)
+
+
+def knows(known: ClusterMetadata) -> tuple[Any, Any]:
+    return known._partitions, known._broker_partitions
+
+
+def test_a_client_makes_what_it_is_told_anew_and_leaves_what_it_was_told_before() -> None:
+    known = ClusterMetadata()
+    our_metadata._take_in(known, answer(1, "a"))
+    partitions, places = knows(known)
+    before = copy.deepcopy((partitions, places))
+    our_metadata._take_in(known, answer(2, "a", "b"))
+    assert knows(known)[0] is not partitions
+    assert knows(known)[1] is not places
+    assert (partitions, places) == before
+    assert type(places) is defaultdict
+
+
+def test_what_clients_are_told_alike_they_keep_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker with many partitions needs: each of its producers knows every partition of every topic."""
+    monkeypatch.setattr(ClusterMetadata, "update_metadata", our_metadata._take_in)  # put back afterwards
+    our_metadata.share_metadata()
+    first, second, other = ClusterMetadata(), ClusterMetadata(), ClusterMetadata()
+    for known, told in ((first, answer(1, "a", "b")), (second, answer(1, "a", "b")), (other, answer(2, "a"))):
+        alone = ClusterMetadata()
+        our_metadata._take_in(alone, told)
+        known.update_metadata(told)
+        assert knows(known) == knows(alone)
+        assert type(known._broker_partitions) is defaultdict
+    assert all(first._partitions[topic] is second._partitions[topic] for topic in "ab")
+    assert first._broker_partitions[1] is second._broker_partitions[1]
+    assert first.leader_for_partition(TopicPartition("a", 0)) == 1, "who was told otherwise later changes nothing"
+    assert other.leader_for_partition(TopicPartition("a", 0)) == 2
 
 
 async def test_partitions_are_waited_for_as_producers_do() -> None:
