@@ -58,6 +58,13 @@ def label_softmax(probabilities: NDArray[Any], answered: NDArray[np.intp]) -> ND
     return np.asarray(np.clip(table[np.arange(len(table)), answered], 0.0, 1.0))
 
 
+def softmax_of_label(row: Sequence[float], answered: int) -> float:
+    """`label_softmax` of one row, without an array: the same to the bit. Raises as it does."""
+    if any(each < -PROBABILITY_SLACK or each > 1.0 + PROBABILITY_SLACK for each in row):
+        raise ValueError("probabilities must lie in 0..1")
+    return min(max(row[answered], 0.0), 1.0)
+
+
 def pcs(outputs: NDArray[Any], *, logits: bool) -> NDArray[np.float64]:
     """The prediction-confidence score, (n,) in 0..1: how far the most likely class leads the second.
 

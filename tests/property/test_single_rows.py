@@ -10,7 +10,13 @@ import pytest
 from bisupervised.agents.answers import Answer, ClassReading
 from bisupervised.agents.remote.protocols.open_inference import DATATYPES, OpenInference
 from bisupervised.agents.remote.transport import Response
-from bisupervised.agents.supervision.class_scores import likeliest, max_softmax, predictions
+from bisupervised.agents.supervision.class_scores import (
+    label_softmax,
+    likeliest,
+    max_softmax,
+    predictions,
+    softmax_of_label,
+)
 from bisupervised.schemas.errors import InvalidAnswer, InvalidRequest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -88,6 +94,22 @@ def test_the_likeliest_class_of_a_row_is_that_of_a_table(row: list[float]) -> No
         table = np.array([row], dtype=np.float64)
         assert found == (predictions(table)[0], max_softmax(table, logits=False)[0])
         assert list(map(type, found)) == [int, float]
+
+
+@given(CLASSES, st.data())
+@example([1.0005, -0.0005], None)
+@example([1.0011, 0.0], None)
+@example([0.5, -0.0011], None)
+def test_the_score_of_a_label_is_that_of_a_table(row: list[float], data: st.DataObject | None) -> None:
+    of = list(range(len(row))) if data is None else [data.draw(st.integers(0, len(row) - 1))]
+    for answered in of:
+        try:
+            expected = label_softmax(np.array([row], dtype=np.float64), np.array([answered])).tolist()[0].hex()
+        except ValueError as error:
+            with pytest.raises(ValueError, match=f"^{error}$"):
+                softmax_of_label(row, answered)
+        else:
+            assert float(softmax_of_label(row, answered)).hex() == expected
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=64))

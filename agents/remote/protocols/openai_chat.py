@@ -13,6 +13,7 @@ import orjson
 
 from ....schemas.errors import InvalidAnswer, InvalidRequest, Refused
 from ...answers import Answer, Details
+from ...supervision.class_scores import softmax_of_label
 from ...supervision.sample_scores import agreement, modal
 from ...supervision.scores import SCORES, every_score, usable
 from ..protocol import Call, Reply, Usage, brief, complaint_in, raise_for_status, tokens_in
@@ -308,9 +309,8 @@ class OpenAIChat:
         """By the probability of each label."""
         probabilities = label_probabilities(tokens, self.labels)
         index = self.labels.index(label)
-        if SCORES[self.score].input == "labels":
-            row = np.array([list(probabilities.values())])
-            return usable(SCORES[self.score].compute(row, np.array([index]))[0])
+        if self.score == "label_softmax":  # the one score that reads labels
+            return usable(softmax_of_label(list(probabilities.values()), index))
         row = np.array([evened(probabilities)])
         if row[0].argmax() != index:
             raise Unscored("the log-probabilities speak for another label than the answer")
