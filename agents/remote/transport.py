@@ -14,6 +14,7 @@ import aiohttp
 
 from ...schemas.errors import RemoteError, RemoteFailure, Timeout
 from ..compression import PLAIN, CannotDecompress, TooLarge, decompress, encodings_of, inflated
+from .http.connector import Connector, parts_are_known
 from .http.direct import Direct, read_body
 from .retry import NotAnAnswer, NotConnected
 
@@ -198,7 +199,8 @@ class AiohttpTransport:
     def _open(self) -> aiohttp.ClientSession:
         # on first use: a session belongs to a running loop. No cookies: calls share no state.
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
+            kind = Connector if parts_are_known() else aiohttp.TCPConnector
+            connector = kind(limit=self._connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
             )

@@ -17,7 +17,8 @@ import pytest
 from aiohttp import web
 from bisupervised.agents.remote.asking import Bill
 from bisupervised.agents.remote.client import ClientPolicy, RemoteClient
-from bisupervised.agents.remote.http.direct import KNOWN_VERSION, Direct
+from bisupervised.agents.remote.http.connector import KNOWN_VERSION
+from bisupervised.agents.remote.http.direct import Direct
 from bisupervised.agents.remote.protocols.open_inference import OpenInference
 from bisupervised.agents.remote.retry import CallRefused, RetryPolicy
 from bisupervised.agents.remote.spending.price import Price
@@ -454,8 +455,13 @@ async def test_a_second_answer_to_one_call_is_never_that_of_the_next() -> None:
         assert (await post(rig)).body == b"3"
 
 
-async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_call() -> None:
+@pytest.mark.parametrize("directly", [True, False])
+async def test_an_answer_that_nobody_asked_for_is_never_that_of_the_next_call(
+    directly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It comes when the connection has been put back, and would be the first thing that the next call reads."""
+    if not directly:
+        monkeypatch.setattr(Direct, "takes", lambda *_: False)
     answers = iter([b"1", b"2"])
     writers: list[asyncio.StreamWriter] = []
 
@@ -720,6 +726,9 @@ async def test_a_version_of_aiohttp_that_is_not_known_goes_through_the_session(m
     monkeypatch.setattr(aiohttp, "__version__", "3.99.0")
     async with aiohttp.ClientSession() as session:
         assert not Direct(session, MOST_BYTES).takes("http://remote/a", HEADERS)
+    transport = AiohttpTransport(connections=1)
+    assert type(pool(transport)) is aiohttp.TCPConnector
+    await transport.close()
 
 
 async def test_a_password_in_the_address_is_sent_as_before() -> None:

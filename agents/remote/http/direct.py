@@ -20,13 +20,13 @@ from aiohttp.http_writer import _serialize_headers
 from multidict import CIMultiDict
 from yarl import URL
 
+from .connector import parts_are_known
+
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.streams import StreamReader
 
-#: how the versions of aiohttp begin whose parts are known; `tests/contract/test_transport.py` looks at the present one
-KNOWN_VERSION = "3.14."
 _CHUNK_BYTES = 64 * 1024
 #: addresses that are remembered
 _ADDRESSES = 64
@@ -83,7 +83,7 @@ class Direct:
         """`most`: bytes of the largest body that is read whole."""
         self._session = session
         self._most = most
-        self._known = aiohttp.__version__.startswith(KNOWN_VERSION)
+        self._known = parts_are_known()
         self._addresses: dict[str, _Address | None] = {}
 
     def takes(self, url: str, headers: Mapping[str, str]) -> bool:
@@ -121,12 +121,8 @@ class Direct:
         return received
 
     async def _kept(self, address: _Address) -> Connection | None:
-        """A connection that has served a call, if there is one. It is there at once, so no time needs to be kept."""
-        while connection := await self._connector()._get(address.key, []):  # noqa: SLF001  # `connect` goes on to make one
-            if connection.protocol is not None and not connection.protocol.should_close:
-                return connection
-            connection.close()  # its server has said what nobody asked for: the next call would take it for its answer
-        return None
+        """One that has served a call, if there is one. It is there at once, so no time needs to be kept."""
+        return await self._connector()._get(address.key, [])  # noqa: SLF001  # `connect` goes on to make one
 
     async def _connected(self, address: _Address, ends: float) -> Connection:
         async with asyncio.timeout_at(ends):
