@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import zlib
 from typing import Any
@@ -502,3 +503,17 @@ def test_many_results_are_written_as_each_is_alone() -> None:
     assert encode_results(results[:2], lambda result: repr(result.prediction).encode()) == [
         repr(prediction).encode() for prediction in written[:2]
     ]
+
+
+def test_what_is_encoded_leaves_nothing_behind() -> None:
+    """Not for ever, that is: msgspec never frees the iterator of lines that are no list."""
+    result = Result(SOURCE, "a", "remote", 0.9, 0.5)
+    before = _iterators()
+    for _ in range(10):
+        encode_results((result,))
+    assert _iterators() == before
+
+
+def _iterators() -> int:
+    gc.collect()
+    return sum(isinstance(found, type(iter(()))) for found in gc.get_objects())
