@@ -213,6 +213,7 @@ class Remote:
         try:
             answers = await self._call(asking)
         except RecordError as error:
+            _forget_origin(error)
             if isinstance(error, OutOfTime) and _some_have_longer(asking):
                 return await self._ask_patient(asking, error)
             if len(asking.questions) > 1 and _input_at_fault(error):
@@ -270,6 +271,13 @@ class Remote:
         facts = {"action": "remote_gave_up", "reason": error.reason, "inputs": len(late), "key": asking.key}
         log.warning("no remote answer after %d calls: %s", calls, error, extra=facts | {"calls": calls})
         return {q.position: unanswered(q, error, asking.bill, self._accepts_local, self._encode) for q in late}
+
+
+def _forget_origin(error: RecordError) -> None:
+    """From here on its words are enough. The frames that it came through hold it in turn, and the inputs, so all that
+    would stay until the next search for garbage.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 def _size_of(question: Question) -> int:

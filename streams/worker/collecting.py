@@ -21,7 +21,7 @@ _LOOK_S = 0.1
 class CollectPolicy:
     """When each generation is collected. The counts are those of `gc.get_count`."""
 
-    young: int = 2000  #: objects made and not freed since the last look at the youngest
+    young: int = 10_000  #: objects made and not freed since the last look at the youngest
     middle: int = 10  #: collections of the youngest generation since the last one of the middle
     old: int = 10  #: collections of the middle generation since the last one of all
     share: float = 0.02  #: most of the time that goes into collections of all, which hold up the loop longest

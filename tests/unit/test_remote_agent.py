@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import re
 from typing import Any
 
@@ -138,6 +140,26 @@ async def test_a_call_that_fails_falls_back_with_its_reason_and_what_it_cost(ste
 
 
 SPOILT = [Response(200, {}, b"garbage"), Response(400, {}, b""), Response(422, {}, b""), Response(413, {}, b"")]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Response(200, {}, b"no json"), Response(400, {}, b"{}"), Response(503, {}, b""), RemoteError("cut"), Slow(99.0)],
+)
+async def test_a_call_that_fails_leaves_nothing_to_the_search_for_garbage(
+    step: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "bisupervised")  # what is captured would hold the error
+    clock = Clock()
+    gate = Gate(breaker=BreakerPolicy(failures=99), waits=False, clock=clock)
+    agent, _ = remote_with(lambda sent: step, gate, clock)
+    await agent.answer([doubtful([0.5, 0.5])])  # the first one makes what stays
+    gc.collect()
+    gc.disable()
+    await agent.answer([doubtful([0.5, 0.5])])
+    left = gc.collect()
+    gc.enable()
+    assert left == 0
 
 
 @pytest.mark.parametrize("step", SPOILT)
