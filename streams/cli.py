@@ -20,6 +20,7 @@ from ..agents.heap import without_collecting
 from ..schemas.errors import BiSupervisedError, ConfigurationError
 from .commands.manual import OPTIONS, OVERVIEW, PAGES, page_of
 from .console.options import DONE, FAILED, INTERRUPTED, MISUSED, Config, Json
+from .console.standard import hold_standard_places
 from .flow import AGENTS, AgentName, parse_agents
 from .telemetry.release import release
 
@@ -191,7 +192,7 @@ def _workers(
 
     settings = _configuration(config, [*faults, *unfit(processes)]).settings
     words = ["worker", "--agents", ",".join(agents)]
-    words += [] if config is None else ["--config", str(config)]
+    words += [] if config is None else [f"--config={config}"]
     words += ["--begin-anew"] if begin_anew else []
     become_parent(plan_of(settings, processes, words))
 
@@ -408,6 +409,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
+    hold_standard_places()
     sys.exit(run())
 
 

@@ -13,7 +13,7 @@ from ...agents.tasks import begin
 log = logging.getLogger(__name__)
 
 #: how a process ends that was told to stop: in order, or before it could hear of it otherwise
-_STOPPED = (0, -signal.SIGTERM, -signal.SIGINT, 130)
+_STOPPED = (0, -signal.SIGTERM)
 
 
 class Member(Protocol):
@@ -34,22 +34,32 @@ class Crew:
 
     def __init__(self) -> None:
         self.members: list[Member] = []
-        self._stop: signal.Signals | None = None  #: what all were told to stop with
+        self._stopping = False
         self._code: int | None = None  #: of who failed first
 
     async def start(self, making: Iterable[Callable[[], Awaitable[Member]]]) -> None:
-        """Start all, or as many as there are until we are told to stop."""
+        """Start all, or as many as there are until we are told to stop, or one cannot be started."""
         for make in making:
-            if self._stop is not None:
+            if self._stopping:
                 break
-            self.members.append(await make())
-            if self._stop is not None:  # while it was being started
-                self.members[-1].signal(self._stop)
+            try:
+                self.members.append(await make())
+            except OSError as error:
+                self._not_started(len(self.members) + 1, error)
+                break
+            if self._stopping:  # while it was being started
+                self.members[-1].signal(signal.SIGTERM)
 
-    def stop(self, number: signal.Signals) -> None:
-        """Have all stop in order. Whoever asks twice is passed on twice."""
-        self._stop = number
-        self.pass_on(number)
+    def _not_started(self, number: int, error: OSError) -> None:
+        self._code = 1
+        extra = {"action": "process_not_started", "member": number}
+        log.error("process %d cannot be started: %s; the others stop", number, error, extra=extra)
+        self.stop()
+
+    def stop(self) -> None:
+        """Have all stop in order. Not by Ctrl-C's signal: who hears that while it starts ends with a traceback."""
+        self._stopping = True
+        self.pass_on(signal.SIGTERM)
 
     def pass_on(self, number: signal.Signals) -> None:
         """Send a signal to all."""
@@ -67,16 +77,16 @@ class Crew:
 
     def _hear(self, member: Member, status: int) -> None:
         facts = {"member": member.number, "pid": member.pid, "status": status}
-        if self._code is not None or (self._stop is not None and status in _STOPPED):
+        if self._code is not None or (self._stopping and status in _STOPPED):
             log.info("process %d %s", member.number, told(status), extra={"action": "process_stopped", **facts})
             return
         self._code = exit_status(status)
-        others = "" if self._stop is not None else "; nobody had asked it to, so the others stop, too"
+        others = "" if self._stopping else "; nobody had asked it to, so the others stop, too"
         text = "process %d (pid %d) %s%s"
         extra = {"action": "process_ended", **facts}
         log.error(text, member.number, member.pid, told(status), others, extra=extra)
-        if self._stop is None:
-            self.stop(signal.SIGTERM)
+        if not self._stopping:
+            self.stop()
 
 
 def told(status: int) -> str:

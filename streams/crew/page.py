@@ -99,7 +99,7 @@ class Page:
     def _asked(self, request: web.Request) -> Door:
         """The process that a request is about; the first where it names none."""
         number = request.query.get("process", "1")
-        door = self._doors.get(int(number)) if number.isascii() and number.isdigit() else None
+        door = next((door for door in self._doors.values() if str(door.number) == number), None)
         if door is None:
             raise web.HTTPNotFound
         return door

@@ -35,7 +35,7 @@ async def lead(plan: Plan, static: Mapping[str, tuple[bytes, str]]) -> int:
     page = None if plan.page is None else Page(plan.page, list(doors.values()), static)
     crew, loop = Crew(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, crew.stop, number)
+        loop.add_signal_handler(number, crew.stop)
     making = [
         partial(start, number, plan.words, environment(plan.processes), listener_of(doors.get(number)), secret)
         for number in numbers

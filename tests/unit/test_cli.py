@@ -273,3 +273,19 @@ def test_it_runs_as_a_module_and_help_imports_nothing_that_takes_long() -> None:
     ended = subprocess.run(module, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert ended.stderr.startswith("/nowhere/at/all.toml: cannot be read")
+
+
+def test_nothing_takes_the_place_of_a_standard_stream_that_is_closed() -> None:
+    code = """
+import os, subprocess, sys
+from bisupervised.streams import cli
+def run():
+    print("nobody reads this", file=sys.stderr)
+    look = "import os; [os.fstat(number) for number in range(3)]"
+    inherited = subprocess.run([sys.executable, "-c", look], close_fds=False).returncode == 0
+    return min(os.pipe()) if inherited else 10
+cli.run = run
+cli.main()
+"""
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(closed, check=False).returncode == 3

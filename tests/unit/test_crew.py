@@ -25,7 +25,7 @@ from bisupervised.streams.crew.member import take_place
 from bisupervised.streams.crew.plan import PagePlan, Plan
 from bisupervised.streams.telemetry.logs import configure
 
-TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+TERM, HUP = signal.SIGTERM, signal.SIGHUP
 PLAN = Plan(2, ("worker",), 4, "INFO", as_json=True, page=None)
 
 
@@ -64,18 +64,18 @@ async def begun(*members: Member) -> Crew:
 # how they end
 
 
-@pytest.mark.parametrize("status", [0, -TERM, -INT, 130])
+@pytest.mark.parametrize("status", [0, -TERM])
 async def test_who_was_told_to_stop_has_not_failed(status: int) -> None:
     members = [Member(1, status), Member(2)]
     crew = await begun(*members)
-    crew.stop(INT)
+    crew.stop()
     assert await crew.ended() == 0
-    assert [one.heard for one in members] == [[INT], [INT]]
+    assert [one.heard for one in members] == [[TERM], [TERM]]
 
 
 async def test_who_fails_while_it_stops_has_failed() -> None:
     crew = await begun(Member(1, 1), Member(2))
-    crew.stop(TERM)
+    crew.stop()
     assert await crew.ended() == 1
 
 
@@ -114,7 +114,7 @@ async def test_a_stop_while_they_start_reaches_those_there_are_and_starts_no_mor
     crew, first = Crew(), Member(1)
 
     async def make() -> Member:
-        crew.stop(TERM)
+        crew.stop()
         return first
 
     async def never() -> Member:
@@ -123,6 +123,25 @@ async def test_a_stop_while_they_start_reaches_those_there_are_and_starts_no_mor
     await crew.start([make, never])
     assert await crew.ended() == 0
     assert first.heard == [TERM]
+
+
+async def test_where_one_cannot_be_started_the_others_stop_in_order(caplog: pytest.LogCaptureFixture) -> None:
+    crew, first = Crew(), Member(1)
+
+    async def make() -> Member:
+        return first
+
+    async def fail() -> Member:
+        raise BlockingIOError("no more processes")
+
+    async def never() -> Member:
+        raise AssertionError
+
+    await crew.start([make, fail, never])
+    assert await crew.ended() == 1
+    assert first.heard == [TERM]
+    [line] = [line for line in caplog.records if line.levelno == logging.ERROR]
+    assert line.getMessage() == "process 2 cannot be started: no more processes; the others stop"
 
 
 # the command line
@@ -152,7 +171,7 @@ def test_the_parent_gets_the_command_line_of_each_and_what_it_needs_of_the_setti
     monkeypatch.setenv("BISUPERVISED_WEB__TOKEN", "sesame")
     monkeypatch.setenv("BISUPERVISED_WEB__HOSTS", '["Shop.example"]')
     cli.run(["worker", "--config", str(config), "--agents", "remote,local", "--begin-anew", "--processes", "8"])
-    words = ("worker", "--agents", "local,remote", "--config", str(config), "--begin-anew")
+    words = ("worker", "--agents", "local,remote", f"--config={config}", "--begin-anew")
     page = PagePlan("127.0.0.1", 8080, ("shop.example",), "sesame", frozenset({9}))
     assert led == [Plan(8, words, 4, "INFO", as_json=False, page=page)]
     assert plan.decode(plan.encode(led[0])) == led[0]

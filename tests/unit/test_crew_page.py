@@ -93,7 +93,7 @@ async def test_of_a_process_that_does_not_answer_it_says_so_before_it_was_notice
     assert (code, told) == (503, {"crew": {"process": 1, "states": {"1": "silent", "2": "ready"}}})
 
 
-@pytest.mark.parametrize("process", ["0", "3", "x", "", "-1", "1.0", "²", "99999999999999999999"])
+@pytest.mark.parametrize("process", ["0", "3", "x", "", "-1", "1.0", "²", "9" * 5000])
 async def test_there_are_no_others(process: str) -> None:
     async with shown(Told(1), Told(2)) as client:
         for path in ("/api/status", f"/pictures/{PICTURE}"):
