@@ -36,8 +36,9 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it, where the process has not ended."""
-        with suppress(ProcessLookupError):
-            self._child.send_signal(number)
+        if self._child.returncode is None:  # not by asyncio, which may take its status from who waits for it
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def wait(self) -> int:
         """Until it has ended, and all that it said is written. Returns its status; minus the signal that ended it."""

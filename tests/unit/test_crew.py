@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -209,8 +210,6 @@ def test_the_plan_reaches_the_parent_by_a_pipe_under_the_same_process_id(monkeyp
 
 
 def test_the_parent_imports_no_kafka_no_numbers_and_no_settings() -> None:
-    import subprocess
-
     code = "import sys, bisupervised.streams.crew.parent; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -271,6 +270,20 @@ def test_a_person_cannot_take_a_place() -> None:
     with pytest.raises(ConfigurationError, match="--member: is for processes that --processes starts"):
         take_place(read)
     os.close(read)
+
+
+def test_a_signal_leaves_the_status_of_who_has_just_ended_to_who_waits_for_it() -> None:
+    async def signal_to(child: Any, leash: int) -> None:
+        process.Process(1, child, leash).signal(TERM)
+
+    read, write = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        told = SimpleNamespace(pid=ended.pid, returncode=None, stderr=None, send_signal=ended.send_signal)
+        asyncio.run(signal_to(told, write))
+        assert os.waitpid(ended.pid, os.WNOHANG) == (ended.pid, 0)
+    os.close(read)
+    os.close(write)
 
 
 async def test_only_whole_lines_of_a_process_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
