@@ -20,16 +20,20 @@ _PIECE = 2**16
 #: seconds after a process's end in which what it last said must come: its own children may hold the pipe open
 _LAST_WORDS_S = 1.0
 
+#: what a process says, and the pipe by which it does
+Said = tuple[asyncio.StreamReader, asyncio.BaseTransport]
+
 
 class Process:
     """A worker with a leash: a pipe that tells it its place, and by its end that the parent is gone."""
 
-    def __init__(self, number: int, child: asyncio.subprocess.Process, leash: int) -> None:
+    def __init__(self, number: int, child: asyncio.subprocess.Process, leash: int, said: Said) -> None:
         self.number = number
         self.pid = child.pid
         self._child = child
         self._leash = leash
-        self._telling = begin(tell(child.stderr or asyncio.StreamReader()), f"log of process {number}")
+        stream, self._pipe = said
+        self._telling = begin(tell(stream), f"log of process {number}")
 
     def __repr__(self) -> str:
         return f"<Process {self.number} pid {self.pid}>"
@@ -44,6 +48,7 @@ class Process:
         """Until it has ended, and all that it said is written. Returns its status; minus the signal that ended it."""
         status = await self._child.wait()
         await asyncio.wait((self._telling,), timeout=_LAST_WORDS_S)
+        self._pipe.close()
         os.close(self._leash)
         return status
 
@@ -56,16 +61,27 @@ async def start(
     descriptor = None if listener is None else listener.fileno()
     told = {"process": number, "listener": descriptor, "secret": secret}
     os.write(write, orjson.dumps(told) + b"\n")
+    # no pipe of asyncio's: it tells no end of a process before its pipes end, and the process's own children hold them
+    said, saying = os.pipe()
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "bisupervised.streams.cli", *words, "--member", str(read)),
         stdin=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=saying,
         env=env,
         pass_fds=[read] if descriptor is None else [read, descriptor],
         process_group=0,
     )
     os.close(read)
-    return Process(number, child, write)
+    os.close(saying)
+    return Process(number, child, write, await _reading(said))
+
+
+async def _reading(descriptor: int) -> Said:
+    stream = asyncio.StreamReader()
+    pipe = os.fdopen(descriptor, "rb", buffering=0)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+    return stream, transport
 
 
 async def tell(stream: asyncio.StreamReader) -> None:

@@ -274,16 +274,33 @@ def test_a_person_cannot_take_a_place() -> None:
 
 def test_a_signal_leaves_the_status_of_who_has_just_ended_to_who_waits_for_it() -> None:
     async def signal_to(child: Any, leash: int) -> None:
-        process.Process(1, child, leash).signal(TERM)
+        process.Process(1, child, leash, (asyncio.StreamReader(), asyncio.Transport())).signal(TERM)
 
     read, write = os.pipe()
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        told = SimpleNamespace(pid=ended.pid, returncode=None, stderr=None, send_signal=ended.send_signal)
+        told = SimpleNamespace(pid=ended.pid, returncode=None, send_signal=ended.send_signal)
         asyncio.run(signal_to(told, write))
         assert os.waitpid(ended.pid, os.WNOHANG) == (ended.pid, 0)
     os.close(read)
     os.close(write)
+
+
+def test_the_end_of_a_process_is_noticed_while_its_own_children_hold_its_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker"
+    own = "subprocess.Popen(['cat'], stdin=int(sys.argv[-1]), stdout=subprocess.DEVNULL)"  # until the leash ends
+    worker.write_text(f"#!{sys.executable}\nimport subprocess, sys\n{own}\nsys.exit(3)\n")
+    worker.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    monkeypatch.setattr(process, "_LAST_WORDS_S", 0.0)
+
+    async def ended() -> int:
+        started = await process.start(1, (), os.environ, None, "secret")
+        return await asyncio.wait_for(started.wait(), 20)
+
+    assert asyncio.run(ended()) == 3
 
 
 async def test_only_whole_lines_of_a_process_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
