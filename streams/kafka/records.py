@@ -147,26 +147,28 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has 
         return [each for each in record.records if each.offset >= self.next_fetch_offset]
 
 
-class _Result(fetcher.FetchResult):  # type: ignore[misc]  # as above
-    def getall(self, max_records: int | None = None) -> list[Any]:
-        """As the client's own, which takes record by record."""
-        records: Any = self._partition_records  # type: ignore[has-type]  # as above
-        if not isinstance(records, _Records):
-            return super().getall(max_records)  # type: ignore[no-any-return]  # as above
-        if not self.check_assignment(self._topic_partition):
-            return []
-        given = records.take(sys.maxsize if max_records is None else max_records)
-        self._update_position()
-        if records.exhausted:
-            self._partition_records = None
-        return given
+_getall = fetcher.FetchResult.getall  # the client's own, which takes record by record
+
+
+def _taken(result: Any, max_records: int | None = None) -> list[Any]:  # noqa: ANN401  # the client's, without types
+    """`FetchResult.getall`."""
+    records = result._partition_records  # noqa: SLF001  # as above
+    if not isinstance(records, _Records):
+        return _getall(result, max_records)  # type: ignore[no-any-return]  # as above
+    if not result.check_assignment(result._topic_partition):  # noqa: SLF001  # as above
+        return []
+    given = records.take(sys.maxsize if max_records is None else max_records)
+    result._update_position()  # noqa: SLF001  # as above
+    if records.exhausted:
+        result._partition_records = None  # noqa: SLF001  # as above
+    return given
 
 
 def fetch_lean(most: int) -> None:
     """From now on, every consumer of this process gives `Fetched`, and unpacks no batch to more than `most` bytes."""
     bound_batches(most)
     fetcher.PartitionRecords = _Records  # the client has no option for which record it makes
-    fetcher.FetchResult = _Result
+    fetcher.FetchResult.getall = _taken  # not another class: consumers that run already hold some of this one
 
 
 class _Forgiving(bytes):

@@ -84,13 +84,16 @@ READ = {
     "_maybe_do_transactional_request",
     "_maybe_uncompress",
     "_metadata_update",
+    "_partition_records",
     "_partitions",
     "_rebalance_timeout",
     "_relative_offset",
     "_send_request",
     "_sender",
     "_sync_task",
+    "_topic_partition",
     "_txn_manager",
+    "_update_position",
     "_wait_on_metadata",
 }
 #: and what it overrides, or reads in classes derived from the client's
@@ -324,6 +327,10 @@ def test_a_consumer_makes_its_records_of_what_we_put_in_place(unpatched: None) -
     assert fetcher.MemoryRecords is our_records._ForgivingRecords
     assert parameters(fetcher.PartitionRecords._consumer_record) == ["self", "tp", "record"]
     assert {"_consumer_record", "_records_iterator"} <= names_of(our_records._Records.__mro__[1])
+    assert fetcher.FetchResult.getall is our_records._taken
+    assert {"_partition_records", "_topic_partition", "_update_position", "check_assignment"} <= names_of(
+        fetcher.FetchResult
+    )
 
 
 @pytest.mark.parametrize("parser", decompressing._PARSERS, ids=lambda parser: parser.__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,9 +25,9 @@ RECORDS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
 @pytest.fixture
 def client_class() -> Iterator[Any]:
     """The client's own, put back afterwards: the process is shared."""
-    before = fetcher.PartitionRecords, fetcher.FetchResult
+    before = fetcher.PartitionRecords, fetcher.FetchResult, fetcher.FetchResult.getall
     yield before[0]
-    fetcher.PartitionRecords, fetcher.FetchResult = before
+    fetcher.PartitionRecords, fetcher.FetchResult, fetcher.FetchResult.getall = before
 
 
 def fetch(offset: int = 0, isolation: int = 0) -> Any:
@@ -109,3 +110,17 @@ def test_by_parts_each_record_comes_once_and_the_position_is_where_the_look_ende
     assert (looks, positions) == theirs
     assert [offset for look in looks for offset in look] == list(range(sum(batches)))
     assert all(len(look) <= most for look in looks)
+
+
+async def test_what_a_consumer_holds_already_is_given_too(client_class: Any) -> None:
+    """The budget's has fetched its topic before the first plane starts."""
+    held = fetcher.FetchResult(TP, assignment=Assignment(), partition_records=fetch(), backoff=0)
+    consumer = SimpleNamespace(
+        _records={TP: held},
+        _subscriptions=SimpleNamespace(reassignment_in_progress=False),
+        _notify=lambda future: None,
+        _wait_consume_future=None,
+    )
+    fetch_lean(1 << 20)
+    given = await fetcher.Fetcher.fetched_records(consumer, [TP])
+    assert [record.offset for record in given[TP]] == [0, 1, 2]
