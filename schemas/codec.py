@@ -397,23 +397,18 @@ def _lines(documents: Sequence[msgspec.Struct]) -> list[bytes]:
 
 def forward(record: Incoming, to: Route, facts: Facts) -> Outgoing:
     """The same record with its facts, on its way to `doubtful` or `answers`: key and value verbatim."""
-    headers = _with_facts(record.headers, facts)
-    return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
+    return _forwarded(record, to, facts, encode_facts(facts))
 
 
 def forward_all(records: Iterable[Incoming], to: Route, facts: Sequence[Facts]) -> list[Outgoing]:
     """`forward` for each record and its facts, which are of our version."""
-    return [
-        Outgoing(
-            to,
-            record.key,
-            record.value,
-            [*(_foreign(record.headers) if record.headers else ()), (FACTS_HEADER, document)],
-            requested_ms(record, known),
-            known,
-        )
-        for record, known, document in zip(records, facts, _lines(facts), strict=True)
-    ]
+    each = zip(records, facts, _lines(facts), strict=True)
+    return [_forwarded(record, to, known, document) for record, known, document in each]
+
+
+def _forwarded(record: Incoming, to: Route, facts: Facts, document: bytes) -> Outgoing:
+    headers = _with_facts(record.headers, document)
+    return Outgoing(to, record.key, record.value, headers, requested_ms(record, facts), facts)
 
 
 def requested_ms(record: Incoming, facts: Facts) -> int:
@@ -427,7 +422,7 @@ def fall_back(record: Incoming, facts: Facts, reason: Reason, detail: str, agent
     """A complete fallback record: the original bytes, all that is known, and why."""
     when = requested_ms(record, facts)
     ended = msgspec.structs.replace(facts, reason=reason, detail=detail[:DETAIL_CHARS], agent=agent, requested_ms=when)
-    headers = _with_facts(record.headers, ended)
+    headers = _with_facts(record.headers, encode_facts(ended))
     headers.append((REASON_HEADER, reason.encode()))
     return Outgoing("fallback", record.key, record.value, headers, when, ended)
 
@@ -477,9 +472,7 @@ def _traced(headers: Headers) -> Headers:
     return [pair for pair in headers if pair[0] in TRACE_HEADERS] if headers else ()
 
 
-def _with_facts(headers: Headers, facts: Facts) -> list[tuple[str, bytes]]:
-    return [*_foreign(headers), (FACTS_HEADER, encode_facts(facts))]
-
-
-def _foreign(headers: Headers) -> list[tuple[str, bytes]]:
-    return [pair for pair in headers if pair[0] not in OUR_HEADERS]  # those of a former life of the record go
+def _with_facts(headers: Headers, document: bytes) -> list[tuple[str, bytes]]:
+    kept = [pair for pair in headers if pair[0] not in OUR_HEADERS]  # those of a former life of the record go
+    kept.append((FACTS_HEADER, document))
+    return kept

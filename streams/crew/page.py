@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
 from ..web.listening import listen
+from ..web.responses import add_files, as_json
 from ..web.security import AccessPolicy, guard
 from .door import Answer, Door, SilentError
 from .merging import merged
@@ -33,8 +34,7 @@ class Page:
         """The routes of a single worker, behind the same guard."""
         plan = self._plan
         app = web.Application(middlewares=[guard(AccessPolicy(plan.host, plan.hosts, plan.token))])
-        for path in self._files:
-            app.router.add_get(path, self._file)
+        add_files(app, self._files)
         app.router.add_get("/api/status", self._status)
         app.router.add_get("/pictures/{name:[0-9a-f]+}", self._picture)
         app.router.add_get("/live", self._live)
@@ -57,24 +57,20 @@ class Page:
         for door in self._doors.values():
             await door.close()
 
-    async def _file(self, request: web.Request) -> web.Response:
-        body, kind = self._files[request.path]
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
     async def _status(self, request: web.Request) -> web.Response:
         """The document of one process, and how all are. Where it does not answer, only that."""
         door = self._asked(request)
         try:
             answer = await door.ask("/api/status")
         except SilentError:
-            return _json({"crew": self._crew(door, silent=True)}, 503)
+            return as_json({"crew": self._crew(door, silent=True)}, 503)
         if answer.status != 200:
             return _passed_on(answer)
         document = orjson.loads(answer.body) | {"crew": self._crew(door)}
         for record in document["fallbacks"]:
             if record["picture"] is not None:
                 record["picture"] += f"?process={door.number}"
-        return _json(document)
+        return as_json(document)
 
     async def _picture(self, request: web.Request) -> web.Response:
         door = self._asked(request)
@@ -85,11 +81,11 @@ class Page:
 
     async def _live(self, request: web.Request) -> web.Response:
         dead = [number for number, door in self._doors.items() if not door.health.live]
-        return _json({"live": not dead, "reasons": self._reasons(dead)}, 503 if dead else 200)
+        return as_json({"live": not dead, "reasons": self._reasons(dead)}, 503 if dead else 200)
 
     async def _ready(self, request: web.Request) -> web.Response:
         reasons = self._reasons(self._doors)
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return as_json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         texts = dict(await asyncio.gather(*map(_metrics_of, self._doors.values())))
@@ -105,9 +101,9 @@ class Page:
         return door
 
     def _crew(self, shown: Door, *, silent: bool = False) -> dict[str, Any]:
-        states = {number: door.health.state for number, door in self._doors.items()}
+        states = {str(number): door.health.state for number, door in self._doors.items()}
         if silent:
-            states[shown.number] = "silent"
+            states[str(shown.number)] = "silent"
         return {"process": shown.number, "states": states}
 
     def _reasons(self, numbers: Iterable[int]) -> list[str]:
@@ -124,8 +120,3 @@ async def _metrics_of(door: Door) -> tuple[int, str | None]:
 
 def _passed_on(answer: Answer) -> web.Response:
     return web.Response(body=answer.body, content_type=answer.media_type, status=answer.status)
-
-
-def _json(document: dict[str, Any], code: int = 200) -> web.Response:
-    body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
-    return web.Response(body=body, content_type="application/json", status=code)

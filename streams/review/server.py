@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from .. import web as worker_page
+from ..web.responses import add_files, as_json
 from ..web.security import AccessPolicy
 from .desk import Desk, Gone, Unfit
 from .kafka import NotReached
@@ -54,8 +55,7 @@ class ReviewServer:
     def application(self) -> web.Application:
         """The web application."""
         app = web.Application(middlewares=[guard(self._policy, self._reviewers)], client_max_size=_MOST_BODY)
-        for path in self._files:
-            app.router.add_get(path, self._file)
+        add_files(app, self._files)
         app.router.add_get("/live", self._live)
         app.router.add_get("/pictures/{name}", self._picture)
         app.router.add_post("/api/login", self._login)
@@ -63,12 +63,8 @@ class ReviewServer:
         app.router.add_post("/api/{step:next|label|skip|skipped|undo}", self._step)
         return app
 
-    async def _file(self, request: web.Request) -> web.Response:
-        body, kind = self._files[request.path]
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
     async def _live(self, _: web.Request) -> web.Response:
-        return _json({"live": True})
+        return as_json({"live": True})
 
     async def _picture(self, request: web.Request) -> web.Response:
         picture = self._desk.picture(request[WHO], request.match_info["name"])
@@ -80,26 +76,26 @@ class ReviewServer:
         token = (await _body(request)).get("token")
         who = self._reviewers().who(token.strip()) if isinstance(token, str) else None
         if who is None or not isinstance(token, str):
-            return _json({"error": "nobody has this token"}, 401)
-        response = _json({"who": who})
+            return as_json({"error": "nobody has this token"}, 401)
+        response = as_json({"who": who})
         let_in(request, response, token.strip())
         return response
 
     async def _logout(self, _: web.Request) -> web.Response:
-        response = _json({})
+        response = as_json({})
         let_out(response)
         return response
 
     async def _step(self, request: web.Request) -> web.Response:
         body = await _body(request)
         try:
-            return _json(await self._do(request.match_info["step"], request[WHO], body))
+            return as_json(await self._do(request.match_info["step"], request[WHO], body))
         except Unfit as error:
-            return _json({"error": str(error)}, 422)
+            return as_json({"error": str(error)}, 422)
         except Gone as error:
-            return _json({"error": str(error)}, 409)
+            return as_json({"error": str(error)}, 409)
         except NotReached as error:
-            return _json({"error": str(error)}, 503)
+            return as_json({"error": str(error)}, 503)
 
     async def _do(self, step: str, who: str, body: Mapping[str, Any]) -> dict[str, Any]:
         desk = self._desk
@@ -128,7 +124,3 @@ def _source(body: Mapping[str, Any]) -> str:
     if not isinstance(source, str):
         raise Unfit("source: which input is it?")
     return source
-
-
-def _json(document: dict[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(document), content_type="application/json", status=status)

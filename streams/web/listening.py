@@ -23,7 +23,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
+        yield _url(runner, host)
     finally:
         await runner.cleanup()
 
@@ -39,8 +39,12 @@ async def listen(runner: web.AppRunner, host: str, port: int, never: Collection[
         except OSError as error:
             log.info("the page cannot use port %d: %s", tried, error.strerror, extra={"action": "web_port_taken"})
             continue
-        url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
+        url = _url(runner, host)
         log.info("the page: %s", url, extra={"action": "web_started", "url": url})
         return url
     log.warning("there is no page: no port of %s from %d on is free", host, port, extra={"action": "web_failed"})
     return None
+
+
+def _url(runner: web.AppRunner, host: str) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"

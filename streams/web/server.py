@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 from aiohttp import web
 
 from ..telemetry.exposition import CONTENT_TYPE
 from .listening import listen
 from .pictures import Gallery
+from .responses import add_files, as_json
 from .security import AccessPolicy, guard
 from .status import About, last_fallbacks, status, whole_values
 from .watch import Watch
@@ -63,8 +63,7 @@ class WebServer:
     def application(self) -> web.Application:
         """The web application: the routes, behind the guard."""
         app = web.Application(middlewares=[guard(self._policy.access)])
-        for path in self._files:
-            app.router.add_get(path, self._file)
+        add_files(app, self._files)
         app.router.add_get("/api/status", self._status)
         app.router.add_get("/pictures/{name}", self._picture)
         app.router.add_get("/live", self._live)
@@ -90,14 +89,10 @@ class WebServer:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _file(self, request: web.Request) -> web.Response:
-        body, kind = self._files[request.path]
-        return web.Response(body=body, content_type=kind, charset="utf-8")
-
     async def _status(self, request: web.Request) -> web.Response:
         watch = self._watch
         pictures = self._gallery.show(whole_values(last_fallbacks(watch.view)))
-        return _json(status(self._about, watch.view, watch.reasons(), watch.history, pictures))
+        return as_json(status(self._about, watch.view, watch.reasons(), watch.history, pictures))
 
     async def _picture(self, request: web.Request) -> web.Response:
         picture = self._gallery.get(request.match_info["name"])
@@ -108,15 +103,11 @@ class WebServer:
     async def _live(self, request: web.Request) -> web.Response:
         """Liveness. Any answer shows that the event loop runs."""
         reasons = [] if self._watch.health.alive else self._watch.reasons()
-        return _json({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return as_json({"live": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def _ready(self, request: web.Request) -> web.Response:
         reasons = self._watch.reasons()
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return as_json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def _metrics_page(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
-
-
-def _json(document: dict[str, Any], code: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(document), content_type="application/json", status=code)
