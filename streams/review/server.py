@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from .. import web as worker_page
+from ..web.page_files import read_page
 from ..web.responses import add_files, as_json
 from ..web.security import AccessPolicy
 from .desk import Desk, Gone, Unfit
@@ -25,7 +24,6 @@ _HERE = {
     "/review.js": ("review.js", "text/javascript"),
     "/show.js": ("show.js", "text/javascript"),
 }
-_SHARED = {"/base.css": ("base.css", "text/css"), "/icon.svg": ("icon.svg", "image/svg+xml")}
 #: nothing of a picture may act, however it is opened
 _PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
@@ -35,9 +33,7 @@ _PICTURE_HEADERS = {
 
 def read_static() -> dict[str, tuple[bytes, str]]:
     """The files of the page: body and media type by path. Reads from disk, so call it where no event loop runs."""
-    own, shared = files(__package__) / "static", files(worker_page) / "static"
-    found = {path: ((own / name).read_bytes(), kind) for path, (name, kind) in _HERE.items()}
-    return found | {path: ((shared / name).read_bytes(), kind) for path, (name, kind) in _SHARED.items()}
+    return read_page(__package__, _HERE)
 
 
 class ReviewServer:

@@ -79,6 +79,14 @@ async def test_only_these_paths_are_served() -> None:
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
+async def test_each_file_is_served_as_what_it_is() -> None:
+    async with asked(server()) as client:
+        for path, (body, kind) in STATIC.items():
+            response = await client.get(path)
+            assert (await response.read(), response.content_type) == (body, kind), path
+    assert len({body for body, _ in STATIC.values()}) == len(STATIC)
+
+
 async def test_the_page_itself_has_no_inline_script_or_style() -> None:
     async with asked(server()) as client:
         page = await (await client.get("/")).text()
